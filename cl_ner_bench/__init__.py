@@ -1,0 +1,37 @@
+"""cl_ner_bench: the benchmark suite for continual named entity recognition.
+
+From Python: ``run`` is ``bench run`` as a function, ``load_results`` gives a results folder as pandas frames.
+Everything public is imported on first use, so that ``import cl_ner_bench`` and ``bench --help`` stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+
+# ``methods/`` and ``datasets/`` lie inside the package in a wheel and beside it in a checkout.
+_PACKAGE = Path(__file__).resolve().parent
+HOME = _PACKAGE if (_PACKAGE / "methods").is_dir() else _PACKAGE.parent
+if HOME != _PACKAGE:
+    __path__.append(str(HOME))
+
+_PUBLIC = {
+    "run": "cl_ner_bench.running.grid",
+    "load_results": "cl_ner_bench.analysis.frames",
+    "Mention": "cl_ner_bench.corpora.sentence",
+    "Sentence": "cl_ner_bench.corpora.sentence",
+    "Corpus": "cl_ner_bench.corpora.sentence",
+    "Task": "cl_ner_bench.scenarios.task",
+    "TaskSplit": "cl_ner_bench.scenarios.task",
+    "TagLearner": "cl_ner_bench.learning.learner",
+    "SpanLearner": "cl_ner_bench.learning.learner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

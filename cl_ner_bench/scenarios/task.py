@@ -27,6 +27,21 @@ class Task:
 
 
 @dataclass(frozen=True)
+class StepData:
+    """All that a method sees of step ``step``: sentences whose labels are already masked.
+
+    ``types`` are all types known after the step, in learning order; ``labelled`` those that the labels of
+    ``train`` and ``dev`` cover (the task's own, or all of them for joint training).
+    """
+
+    step: int
+    types: tuple[str, ...]
+    labelled: tuple[str, ...]
+    train: tuple[Sentence, ...]
+    dev: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True)
 class TaskSplit:
     """The tasks of a run in the order in which they are learned; step k (1..T) learns ``tasks[k - 1]``."""
 
@@ -45,16 +60,20 @@ class TaskSplit:
         """The types learned after ``step``, in learning order."""
         return tuple(t for task in self.tasks[:step] for t in task.types)
 
-    def task_part(self, corpus: Corpus, step: int, part: str) -> list[Sentence]:
-        """Step ``step``'s own sentences of ``part`` (train or dev), labelled with its own types only."""
-        task = self.tasks[step - 1]
-        return [corpus.parts[part][i].only(task.types) for i in getattr(task, part)]
+    def step_data(self, corpus: Corpus, step: int, union: bool = False) -> StepData:
+        """What a method is given in ``step``.
 
-    def union_part(self, corpus: Corpus, step: int, part: str) -> list[Sentence]:
-        """Each sentence of tasks 1..step once, by id, labelled with all types so far (for joint training)."""
-        ids = sorted({i for task in self.tasks[:step] for i in getattr(task, part)})
-        types = self.types(step)
-        return [corpus.parts[part][i].only(types) for i in ids]
+        The step's own sentences labelled with its own types only; with ``union`` each sentence of tasks
+        1..step once, by id, labelled with all types so far (for joint training).
+        """
+        tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
+        labelled = tuple(t for task in tasks for t in task.types)
+
+        def part(name: str) -> tuple[Sentence, ...]:
+            ids = [i for task in tasks for i in getattr(task, name)]
+            return tuple(corpus.parts[name][i].only(labelled) for i in (sorted(set(ids)) if union else ids))
+
+        return StepData(step, self.types(step), labelled, part("train"), part("dev"))
 
     def test_part(self, corpus: Corpus, step: int) -> list[Sentence]:
         """The whole test set, labelled with the types learned so far (the view ``all``)."""

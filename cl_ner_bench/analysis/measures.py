@@ -1,0 +1,164 @@
+"""The measures of continual learning, from counts. Formulas and sources: docs/measures.md.
+
+Scores are 0..100 and unrounded; nan means undefined or not applicable. ``s`` is a score matrix of shape
+``[T, U]``: ``s[k - 1, u]`` is the F1 of unit u (a task or a type) after step k, nan before it is learned
+at step ``learned[u]`` (1..T).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_ner_bench.analysis.scorer import f1_scores
+
+Floats = NDArray[np.float64]
+
+STEP_SCORES = ("micro_f1", "macro_f1", "macro_f1_zero", "task_macro_f1")
+OVER_STEPS = (
+    "avg_micro_f1",
+    "avg_macro_f1",
+    "avg_micro_f1_after_first",
+    "avg_macro_f1_after_first",
+    "forgetting",
+    "bi",
+    "bwt",
+    "learning",
+    "forgetting_types",
+    "bwt_types",
+    "learning_types",
+)
+GAPS = ("gap", "gap_micro", "gap_macro", "gap_best")
+MEASURES = (*STEP_SCORES, *OVER_STEPS, *GAPS)
+
+
+def mean(values: Floats) -> float:
+    """The mean of what is defined; nan where nothing is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else math.nan
+
+
+def forgetting(s: Floats, learned: NDArray[np.int64]) -> float:
+    """Mean over units learned before T of (max over k < T of s[k], minus s[T]); negative where they gained.
+
+    Chaudhry et al. 2018 (arXiv 1801.10112, section 4). nan with one step.
+    """
+    if len(s) < 2:
+        return math.nan
+    return mean((_max(s[:-1]) - s[-1])[learned < len(s)])
+
+
+def backward_interference(s: Floats) -> float:
+    """Mean over all units of (s[T] minus max over all k), <= 0: the BI of SpanKL (arXiv 2302.12200).
+
+    nan with one step.
+    """
+    return mean(s[-1] - _max(s)) if len(s) > 1 else math.nan
+
+
+def backward_transfer(s: Floats, learned: NDArray[np.int64]) -> float:
+    """BWT: mean over units learned before T of s[T] - s[learned] (Lopez-Paz and Ranzato 2017,
+    arXiv 1706.08840, equation 3). nan with one step."""
+    early = learned < len(s)
+    return mean((s[-1] - _when_learned(s, learned))[early])
+
+
+def learning(s: Floats, learned: NDArray[np.int64]) -> float:
+    """Plasticity: mean over units of s[learned], the score right after learning (learning accuracy of
+    Riemer et al. 2019, arXiv 1810.11910)."""
+    return mean(_when_learned(s, learned))
+
+
+def _max(s: Floats) -> Floats:
+    """Per unit the maximum over steps, nan where a unit is never defined."""
+    top = np.where(np.isnan(s), -np.inf, s).max(axis=0)
+    return np.where(np.isneginf(top), math.nan, top)
+
+
+def _when_learned(s: Floats, learned: NDArray[np.int64]) -> Floats:
+    return s[learned - 1, np.arange(s.shape[1])]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which types a run learns, in which task and when. A type that comes back belongs to its first task."""
+
+    types: tuple[str, ...]
+    task_of: tuple[str, ...]  # per type
+    learned: NDArray[np.int64]  # per type, 1..T
+    tasks: tuple[str, ...]
+    task_learned: NDArray[np.int64]
+    member: NDArray[np.int64]  # [tasks, types], 1 where the type belongs to the task
+
+    @classmethod
+    def of(cls, tasks: Sequence[Mapping[str, Any]]) -> Layout:
+        """From a run record's ``tasks``: ``{"name", "types", "learned_at"}`` in learning order."""
+        owner: dict[str, Mapping[str, Any]] = {}
+        for task in tasks:
+            for type_ in task["types"]:
+                owner.setdefault(type_, task)
+        owners = {task["name"]: task["learned_at"] for task in reversed(list(owner.values()))}
+        names = sorted(owners, key=lambda name: owners[name])
+        return cls(
+            types=tuple(owner),
+            task_of=tuple(task["name"] for task in owner.values()),
+            learned=np.array([task["learned_at"] for task in owner.values()], dtype=np.int64),
+            tasks=tuple(names),
+            task_learned=np.array([owners[name] for name in names], dtype=np.int64),
+            member=np.array([[int(t["name"] == name) for t in owner.values()] for name in names]),
+        )
+
+    def task_scores(self, counts: NDArray[np.int64]) -> Floats:
+        """s over tasks, ``[T, tasks]``: within-task micro-F1 from ``counts[T, types, 3]``."""
+        return f1_scores(np.einsum("ut,ktc->kuc", self.member, counts))
+
+
+def step_scores(counts: NDArray[np.int64], layout: Layout) -> dict[str, Floats]:
+    """The scores of ``STEP_SCORES`` after each step, each of shape ``[T]``.
+
+    ``counts[T, types, 3]`` is 0 for types not yet learned and for steps that were not run: both are then
+    undefined like a type without gold, and left out of means (``macro_f1_zero`` alone needs to know which
+    steps were run).
+    """
+    by_type = f1_scores(counts)
+    steps = np.arange(1, len(counts) + 1)
+    known = (layout.learned[None, :] <= steps[:, None]).sum(axis=1)
+    return {
+        "micro_f1": f1_scores(counts.sum(axis=1)),
+        "macro_f1": np.array([mean(row) for row in by_type]),
+        "macro_f1_zero": np.nansum(by_type, axis=1) / np.maximum(known, 1),
+        "task_macro_f1": np.array([mean(row) for row in layout.task_scores(counts)]),
+    }
+
+
+def over_steps(
+    scores: Mapping[str, Floats], fixed: NDArray[np.int64], layout: Layout, complete: bool
+) -> dict[str, float]:
+    """The measures of ``OVER_STEPS`` of one run and view.
+
+    ``scores`` are its ``step_scores``. ``fixed[T, types, 3]`` are counts on the same sentences at every
+    step (view ``all``; for view ``filter`` the last step's set), so that a frozen model forgets nothing.
+    Where steps are missing (``complete`` is false: joint training at the last step only) all are nan.
+    """
+    if not complete:
+        return dict.fromkeys(OVER_STEPS, math.nan)
+    tasks, types = layout.task_scores(fixed), f1_scores(fixed)
+    micro, macro = scores["micro_f1"], scores["macro_f1"]
+    return {
+        "avg_micro_f1": mean(micro),
+        "avg_macro_f1": mean(macro),
+        "avg_micro_f1_after_first": mean(micro[1:]),
+        "avg_macro_f1_after_first": mean(macro[1:]),
+        "forgetting": forgetting(tasks, layout.task_learned),
+        "bi": backward_interference(tasks),
+        "bwt": backward_transfer(tasks, layout.task_learned),
+        "learning": learning(tasks, layout.task_learned),
+        "forgetting_types": forgetting(types, layout.learned),
+        "bwt_types": backward_transfer(types, layout.learned),
+        "learning_types": learning(types, layout.learned),
+    }

@@ -1,0 +1,307 @@
+"""Measures of continual learning: published values, identities, and the degenerate cases."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cl_ner_bench.analysis import frames, measures
+from cl_ner_bench.analysis.frames import load_results
+from cl_ner_bench.errors import UserError
+from tests.results_factory import triple, write_grid, write_matrix, write_run
+
+# SpanKL's own log (OntoNotes, Split, order 0, Test-All): F1 per type after each step.
+SPANKL = [
+    [87.90],
+    [87.18, 93.33],
+    [88.13, 93.41, 95.47],
+    [87.40, 93.26, 95.16, 85.02],
+    [87.13, 92.65, 95.05, 84.71, 81.37],
+    [87.88, 93.02, 95.08, 85.93, 83.04, 93.01],
+]
+ONTONOTES = ["ORG", "PERSON", "GPE", "DATE", "CARDINAL", "NORP"]
+EMPTY_AT_ONE_STEP = [
+    "forgetting",
+    "bi",
+    "bwt",
+    "forgetting_types",
+    "bwt_types",
+    "avg_micro_f1_after_first",
+    "avg_macro_f1_after_first",
+]
+
+
+def row(results: frames.Results, method: str = "spankl", view: str = "all") -> pd.Series:
+    frame = results.measures
+    return frame[(frame["method"] == method) & (frame["view"] == view)].iloc[0]
+
+
+def test_spankl_log_gives_the_published_values(tmp_path: Path) -> None:
+    write_matrix(tmp_path, SPANKL, ONTONOTES)
+    results = load_results(tmp_path)
+    steps = results.scores[results.scores["view"] == "all"]
+    assert list(steps["task_macro_f1"]) == pytest.approx([87.90, 90.25, 92.34, 90.21, 88.18, 89.66], abs=0.01)
+    final = row(results)
+    assert final["bi"] == pytest.approx(-0.17, abs=0.01)
+    assert final["forgetting"] == pytest.approx(-0.31, abs=0.01)
+    assert final["bwt"] == pytest.approx(0.37, abs=0.01)
+    assert final["learning"] == pytest.approx(np.mean([87.90, 93.33, 95.47, 85.02, 81.37, 93.01]), abs=0.01)
+    # One type a task: tasks and types are the same thing.
+    for name in ("forgetting", "bwt", "learning"):
+        assert final[f"{name}_types"] == pytest.approx(final[name])
+
+
+matrices = st.integers(2, 5).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.lists(st.floats(0, 100), min_size=n, max_size=n), min_size=n, max_size=n),
+        st.permutations(range(n)),
+    )
+)
+
+
+@given(matrices)
+def test_identities(drawn: tuple[list[list[float]], list[int]]) -> None:
+    values, order = drawn
+    s, learned = np.array(values), np.array(order) + 1
+    for unit, step in enumerate(learned):
+        s[: step - 1, unit] = math.nan
+    forgetting, bwt = measures.forgetting(s, learned), measures.backward_transfer(s, learned)
+    bi, plasticity = measures.backward_interference(s), measures.learning(s, learned)
+    final, n = measures.mean(s[-1]), len(s)
+    assert bi <= 0
+    assert forgetting >= -bwt - 1e-9  # the best earlier score is at least the first
+    # Unit by unit BI = -max(0, forgetting), and the unit learned last adds 0.
+    early = np.flatnonzero(learned < n)
+    single = [measures.forgetting(s[:, [u]], learned[[u]]) for u in early]
+    assert bi == pytest.approx(-sum(max(0.0, f) for f in single) / n)
+    assert final == pytest.approx(plasticity + bwt * (n - 1) / n)
+
+
+def test_one_step_leaves_what_needs_two_empty(tmp_path: Path) -> None:
+    write_run(tmp_path, "spankl")
+    write_run(tmp_path, "joint-span", {1: {"PER": [9, 1, 1]}})
+    results = load_results(tmp_path)
+    final = row(results)
+    assert final[EMPTY_AT_ONE_STEP].isna().all()
+    assert final["micro_f1"] == final["avg_micro_f1"] == final["learning"] == pytest.approx(80)
+    assert final["gap"] == pytest.approx(10)
+
+
+def test_undefined_scores_are_left_out_but_their_false_positives_count(tmp_path: Path) -> None:
+    tasks = [
+        {"name": "a", "types": ["A", "B"], "learned_at": 1},
+        {"name": "c", "types": ["C"], "learned_at": 2},
+    ]
+    counts = {
+        1: {"A": [5, 5, 5], "B": [0, 10, 0]},  # B has no gold and ten false positives
+        2: {"A": [5, 5, 5], "B": [0, 10, 0], "C": [0, 0, 0]},  # C has nothing at all
+    }
+    write_run(tmp_path, counts=counts, tasks=tasks)
+    results = load_results(tmp_path)
+    final = row(results)
+    assert final["micro_f1"] == pytest.approx(200 * 5 / (10 + 15 + 5))
+    assert final["macro_f1"] == pytest.approx(50)
+    assert final["macro_f1_zero"] == pytest.approx(50 / 3)
+    assert final["task_macro_f1"] == pytest.approx(200 * 5 / (10 + 15 + 5))  # task c is undefined
+    assert final["learning_types"] == pytest.approx(50)
+    assert final["forgetting"] == final["bi"] == 0
+
+
+def test_nothing_defined_at_all_is_empty(tmp_path: Path) -> None:
+    write_run(tmp_path, counts={1: {"A": [0, 3, 0]}, 2: {"A": [0, 3, 0], "B": [0, 0, 0]}})
+    final = row(load_results(tmp_path))
+    assert final[["micro_f1", "macro_f1", "task_macro_f1", "forgetting", "bi", "learning"]].isna().all()
+    assert final["macro_f1_zero"] == 0
+
+
+def test_missing_joint_leaves_gaps_empty_and_warm_is_no_bound(tmp_path: Path) -> None:
+    write_run(tmp_path, "spankl")
+    write_run(tmp_path, "joint-span-warm")
+    write_run(tmp_path, "joint-span", setting="other000")
+    write_run(tmp_path, "joint-token")
+    final = row(load_results(tmp_path))
+    assert final[list(measures.GAPS)].isna().all()
+
+
+def test_gaps_take_the_own_architecture_order_and_seed(tmp_path: Path) -> None:
+    for seed, joint in ((0, 90), (1, 80)):
+        write_run(tmp_path, "spankl", {1: {"A": triple(70)}}, seed=seed)
+        write_run(tmp_path, "joint-span", {1: {"A": triple(joint)}}, seed=seed)
+    write_run(tmp_path, "joint-token", {1: {"A": triple(95)}})
+    results = load_results(tmp_path)
+    frame = results.measures.query("view == 'all' and method == 'spankl'").set_index("seed")
+    assert list(frame["gap"]) == pytest.approx([20, 10])
+    assert frame["gap_best"][0] == pytest.approx(25)
+    assert math.isnan(frame["gap_best"][1])  # seed 1 has no joint-token: no better of two
+    assert list(row(results, "joint-span")[["gap", "gap_best"]]) == pytest.approx([0, 5])
+    steps = results.scores.query("view == 'all' and method == 'spankl'")
+    assert list(steps["gap_task_macro"]) == pytest.approx([20, 10])
+
+
+def test_joint_at_the_last_step_only(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["spankl", "joint-span"], n_steps=3, joint_last=True)
+    results = load_results(tmp_path)
+    joint = row(results, "joint-span")
+    assert joint[list(measures.OVER_STEPS)].isna().all()
+    assert joint["gap"] == 0
+    assert not math.isnan(row(results)["gap"])
+    steps = results.scores.query("view == 'all'").set_index(["method", "step"])["gap_micro"]
+    assert list(steps["joint-span"].index) == [3]
+    assert steps["spankl"].isna().tolist() == [True, True, False]
+
+
+def test_filter_view_scores_every_step_on_the_last_set(tmp_path: Path) -> None:
+    # A frozen model: on its growing set it loses, on the last step's sentences it does not.
+    growing = {1: {"A": [8, 0, 2]}, 2: {"A": [8, 6, 2], "B": [5, 5, 5]}}
+    last = {1: {"A": [8, 6, 2]}, 2: {"A": [8, 6, 2], "B": [5, 5, 5]}}
+    write_run(tmp_path, counts=growing, filter_counts=growing, filter_last=last)
+    results = load_results(tmp_path)
+    final = row(results, view="filter")
+    assert final["forgetting"] == final["bwt"] == final["bi"] == 0
+    assert row(results)["forgetting"] > 20
+    assert set(results.counts["view"]) == {"all", "filter"}
+    first = results.scores.query("view == 'filter' and step == 1").iloc[0]
+    assert first["micro_f1"] == pytest.approx(200 * 8 / 18)
+
+
+def test_a_type_that_comes_back_belongs_to_its_first_task(tmp_path: Path) -> None:
+    tasks = [
+        {"name": "one", "types": ["A"], "learned_at": 1},
+        {"name": "two", "types": ["B", "A"], "learned_at": 2},
+        {"name": "three", "types": ["A"], "learned_at": 3},
+    ]
+    counts = {
+        1: {"A": triple(50)},
+        2: {"A": triple(80), "B": triple(60)},
+        3: {"A": triple(70), "B": triple(60)},
+    }
+    write_run(tmp_path, counts=counts, tasks=tasks)
+    results = load_results(tmp_path)
+    last = results.counts.query("view == 'all' and step == 3").set_index("type")
+    assert last["learned_at"].to_dict() == {"A": 1, "B": 2}
+    assert last["task"].to_dict() == {"A": "one", "B": "two"}
+    final = row(results)
+    assert final["forgetting"] == pytest.approx(5)
+    assert final["bwt"] == pytest.approx(10)
+    assert final["task_macro_f1"] == pytest.approx(65)
+
+
+def test_several_test_sets_are_pooled(tmp_path: Path) -> None:
+    home = write_run(tmp_path)
+    path = home / "step-1" / "counts.json"
+    path.write_text(
+        path.read_text().replace(
+            '{"test": {"PER": [8, 2, 2]}}', '{"a": {"PER": [8, 2, 2]}, "b": {"PER": [0, 0, 8]}}'
+        )
+    )
+    results = load_results(tmp_path)
+    assert list(results.counts.query("view == 'all'")["test_set"]) == ["a", "b"]
+    assert row(results)["micro_f1"] == pytest.approx(200 * 8 / (16 + 2 + 10))
+
+
+def test_summary_has_mean_std_and_n_over_finished_runs(tmp_path: Path) -> None:
+    for order, seed, score in ((0, 0, 60), (0, 1, 70), (1, 0, 80)):
+        write_run(tmp_path, counts={1: {"A": triple(score)}}, order=order, seed=seed)
+    write_run(tmp_path, order=1, seed=1, status="failed", reason="out of memory; see log.txt")
+    write_run(tmp_path, "extendner", counts={1: {"A": triple(40)}})
+    results = load_results(tmp_path)
+    assert list(results.summary.columns) == frames.SUMMARY
+    summary = results.summary.query("view == 'all'").set_index("method")
+    assert summary.loc["spankl", ["n_runs", "n_orders", "n_seeds"]].tolist() == [3, 2, 2]
+    assert summary.loc["spankl", "micro_f1_mean"] == pytest.approx(70)
+    assert summary.loc["spankl", "micro_f1_std"] == pytest.approx(10)
+    assert math.isnan(summary.loc["extendner", "micro_f1_std"])
+    assert summary.loc["spankl", "label"] == "SpanKL"
+    assert [run["status"] for run in results.runs].count("failed") == 1
+    assert len(results.finished) == 4
+
+
+def test_columns_are_those_of_the_documented_files(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    results = load_results(tmp_path)
+    assert ",".join(results.counts.columns) == (
+        "run_id,method,dataset,scenario,order,seed,encoder,config,step,view,test_set,task,type,learned_at,tp,fp,fn"
+    )
+    assert ",".join(results.scores.columns) == (
+        "run_id,method,dataset,scenario,order,seed,encoder,config,step,n_steps,view,micro_f1,macro_f1,"
+        "macro_f1_zero,task_macro_f1,gap_micro,gap_macro,gap_task_macro"
+    )
+    assert list(results.summary.columns[:10]) == (
+        [
+            "method",
+            "dataset",
+            "scenario",
+            "view",
+            "encoder",
+            "config",
+            "label",
+            "n_runs",
+            "n_orders",
+            "n_seeds",
+        ]
+    )
+
+
+def test_predictions_are_a_row_per_mention(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    results = load_results(tmp_path)
+    frame = results.predictions(results.runs[0]["run_id"], 1)
+    assert frame.iloc[:, :5].to_numpy().tolist() == [
+        [0, "gold", 0, 2, "PER"],
+        [0, "pred", 0, 2, "PER"],
+        [0, "pred", 3, 4, "PER"],
+    ]
+    assert frame["score"].tolist()[1:] == [0.75, 0.5]
+    with pytest.raises(UserError, match="no step 2"):
+        results.predictions(results.runs[0]["run_id"], 2)
+    with pytest.raises(UserError, match="no run 'x'"):
+        results.predictions("x", 1)
+
+
+def test_folders_are_joined_and_a_run_counts_once(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    write_run(tmp_path / "b", "extendner")
+    assert len(load_results(tmp_path / "a", tmp_path / "b").runs) == 2
+
+
+def test_no_finished_run_gives_empty_frames(tmp_path: Path) -> None:
+    write_run(tmp_path, status="running")
+    results = load_results(tmp_path)
+    assert results.summary.empty
+    assert list(results.summary.columns) == frames.SUMMARY
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("run.json", '{"schema": 1, "run_id"', "run.json cannot be read"),
+        ("run.json", '{"schema": 2}', "schema 2.*update"),
+        ("run.json", "[]", "no 'schema'"),
+        ("run.json", '{"schema": 1}', "lacks 'run_id'"),
+        ("step-1/counts.json", "", "counts.json cannot be read"),
+        ("step-1/counts.json", '{"schema": 2}', "schema 2.*update"),
+        ("step-1/counts.json", '{"schema": 1, "views": {}}', "counts.json is not as"),
+        ("step-1/counts.json", None, "counts.json is missing"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, file: str, text: str | None, message: str) -> None:
+    path = write_run(tmp_path) / file
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        load_results(tmp_path)
+    assert str(path) in str(error.value)
+
+
+def test_a_folder_that_is_no_results_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no results folder"):
+        load_results(tmp_path)

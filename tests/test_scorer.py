@@ -1,0 +1,147 @@
+"""The scorer against independent implementations: seqeval (strict IOB2), nervaluate, and brute force."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nervaluate import Evaluator
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+
+from cl_ner_bench.analysis.scorer import count, f1, f1_scores
+
+TYPES = ["PER", "ORG", "GPE"]
+
+
+def random_spans(rng: random.Random, length: int = 9) -> list[tuple[int, int, str]]:
+    """Non-overlapping mentions, often adjacent to each other."""
+    spans, at = [], 0
+    while at < length:
+        if rng.random() < 0.4:
+            end = min(length, at + rng.randint(1, 3))
+            spans.append((at, end, rng.choice(TYPES)))
+            at = end
+        else:
+            at += 1
+    return spans
+
+
+def perturb(rng: random.Random, spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """A prediction that is right about half of the time: types and ends change, mentions vanish."""
+    kept = []
+    for start, end, type_ in spans:
+        roll = rng.random()
+        if roll < 0.6:
+            kept.append((start, end, type_))
+        elif roll < 0.75:
+            kept.append((start, end, rng.choice(TYPES)))
+        elif roll < 0.85:
+            kept.append((start, max(start + 1, end - 1), type_))
+    return kept
+
+
+def tags(spans: list[tuple[int, int, str]], length: int = 9) -> list[str]:
+    out = ["O"] * length
+    for start, end, type_ in spans:
+        out[start:end] = [f"B-{type_}"] + [f"I-{type_}"] * (end - start - 1)
+    return out
+
+
+def test_equals_seqeval_strict_on_10000_flat_sentences() -> None:
+    rng = random.Random(1)
+    gold = [random_spans(rng) for _ in range(10_000)]
+    pred = [perturb(rng, g) if rng.random() < 0.8 else random_spans(rng) for g in gold]
+    # In many small corpora too: one big one would hide a rare difference behind the decimals.
+    for size in (25, 10_000):
+        for at in range(0, len(gold), size):
+            g, p = gold[at : at + size], pred[at : at + size]
+            counts = count(g, p, TYPES)
+            y_true, y_pred = [tags(x) for x in g], [tags(x) for x in p]
+            strict = {"mode": "strict", "scheme": IOB2}
+            micro = 100 * f1_score(y_true, y_pred, average="micro", **strict)
+            by_type = 100 * f1_score(y_true, y_pred, average=None, **strict)
+            assert f1(*np.sum(list(counts.values()), axis=0)) == pytest.approx(micro)
+            assert [f1(*counts[t]) for t in sorted(TYPES)] == pytest.approx(list(by_type))
+
+
+def test_equals_nervaluate_strict() -> None:
+    rng = random.Random(2)
+    gold = [random_spans(rng) for _ in range(300)]
+    pred = [perturb(rng, g) for g in gold]
+
+    def dicts(sentences: list[list[tuple[int, int, str]]]) -> list[list[dict[str, object]]]:
+        return [[{"label": t, "start": s, "end": e} for s, e, t in spans] for spans in sentences]
+
+    strict = Evaluator(dicts(gold), dicts(pred), tags=TYPES, loader="dict").evaluate()["overall"]["strict"]
+    tp, fp, fn = np.sum(list(count(gold, pred, TYPES).values()), axis=0)
+    assert (tp, tp + fp, tp + fn) == (strict.correct, strict.actual, strict.possible)
+
+
+mentions = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(1, 3), st.sampled_from(TYPES)).map(
+        lambda m: (m[0], m[0] + m[1], m[2])
+    ),
+    max_size=8,
+)
+
+
+@given(st.lists(st.tuples(mentions, mentions), max_size=6))
+def test_equals_brute_force_on_nested_and_overlapping_mentions(pairs: list) -> None:
+    gold, pred = [g for g, _ in pairs], [[(*m, 0.5) for m in p] for _, p in pairs]
+    counts = count(gold, pred, TYPES)
+    for type_ in TYPES:
+        tp = fp = fn = 0
+        for g, p in pairs:
+            for start in range(5):
+                for end in range(1, 8):
+                    is_gold, is_pred = (start, end, type_) in g, (start, end, type_) in p
+                    tp, fp, fn = (
+                        tp + (is_gold and is_pred),
+                        fp + (is_pred > is_gold),
+                        fn + (is_gold > is_pred),
+                    )
+        assert counts[type_] == [tp, fp, fn]
+
+
+def test_one_word_less_or_another_type_is_no_match() -> None:
+    assert count([[(0, 3, "PER")]], [[(0, 2, "PER", 0.9), (0, 3, "ORG", 0.8)]], TYPES) == {
+        "PER": [0, 1, 1],
+        "ORG": [0, 1, 0],
+        "GPE": [0, 0, 0],
+    }
+
+
+def test_a_mention_predicted_twice_counts_once() -> None:
+    assert count([[(0, 1, "PER")]], [[(0, 1, "PER", 0.9), (0, 1, "PER", 0.3)]], ["PER"]) == {"PER": [1, 0, 0]}
+
+
+def test_types_outside_and_unequal_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="LOC"):
+        count([[]], [[(0, 1, "LOC", 1.0)]], TYPES)
+    with pytest.raises(ValueError, match="LOC"):
+        count([[(0, 1, "LOC")]], [[]], TYPES)
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        count([[]], [[], []], TYPES)
+
+
+def test_f1_is_undefined_without_gold() -> None:
+    assert math.isnan(f1(0, 0, 0))
+    assert math.isnan(f1(0, 7, 0))
+    assert f1(0, 0, 7) == 0
+    assert f1(3, 0, 0) == 100
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+def test_f1_is_the_harmonic_mean_of_precision_and_recall(tp: int, fp: int, fn: int) -> None:
+    value = f1(tp, fp, fn)
+    if tp:
+        precision, recall = tp / (tp + fp), tp / (tp + fn)
+        assert value == pytest.approx(200 * precision * recall / (precision + recall))
+    else:
+        assert math.isnan(value) == (fn == 0)
+    assert f1_scores(np.array([[tp, fp, fn]]))[0] == pytest.approx(value, nan_ok=True)

@@ -1,0 +1,190 @@
+"""The contract of a method: what it may decide. Everything else (growing heads, teacher, label masks, batches, schedule,
+evaluation, storage) is the suite's.
+
+A method is a subclass of ``SpanLearner`` or ``TagLearner`` that overrides a hook or two. Without any, both learn from
+the labels they are given, on all columns: the fine-tuning lower bound, and the joint reference where the data layer
+gives them the labels of all types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
+from cl_ner_bench.models.encoder import Encoder
+from cl_ner_bench.models.heads import GrowingHead
+from cl_ner_bench.models.span_head import SpanHead, span_count
+from cl_ner_bench.models.tag_head import TagHead
+from cl_ner_bench.scenarios.task import StepData
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a model gives for a batch. ``logits`` is ``[spans, types]`` or ``[words, 1 + 2 * types]``.
+
+    ``words`` are the word vectors ``[words, hidden]`` after dropout; a teacher's output has none.
+    """
+
+    logits: Tensor
+    words: Tensor | None = None
+
+
+class Learner(nn.Module):
+    """The outer contract. ``SpanLearner`` and ``TagLearner`` add head, base loss and decoding.
+
+    Columns of the head stand in learning order. In a continual step the labels cover the new types only, and the
+    first ``n_old`` types are old: known, but unlabelled. With joint labels nothing is old.
+
+    Attributes:
+        settings: the method's hyper-parameters, as its card names them.
+        step: 1..T, the step being learned.
+        labelled: the types that this step's labels cover.
+        n_old: how many of the known types they do not cover.
+    """
+
+    architecture: str
+    head: GrowingHead
+
+    def __init__(self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.settings = settings
+        self.autocast: torch.dtype | None = None
+        self.step = 0
+        self.labelled: tuple[str, ...] = ()
+        self.n_old = 0
+
+    # What a method may decide.
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether ``losses`` wants the outputs of the previous step's selected model, once there are old types."""
+        return False
+
+    def begin_step(self, data: StepData) -> None:
+        """Called once the head has grown, before the optimiser is made: freeze, initialise, collect."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch (1..epochs)."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        """Named scalars whose sum is minimised. ``teacher`` covers the old columns of the same words or spans."""
+        raise NotImplementedError
+
+    def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Four groups as in SpanKL (arXiv 2302.12200): head and encoder, with and without weight decay.
+
+        Biases and layer norms (all vectors) are not decayed.
+        """
+        return [
+            {
+                "params": [p for p in module.parameters() if p.requires_grad and (p.ndim > 1) == decayed],
+                "lr": rate,
+                "weight_decay": weight_decay if decayed else 0.0,
+            }
+            for module, rate in ((self.head, head_lr), (self.encoder, lr))
+            for decayed in (True, False)
+        ]
+
+    def after_backward(self) -> None:
+        """Called between backward and clipping: change gradients here."""
+
+    def end_step(self, data: StepData) -> None:
+        """Called with the dev-selected weights in place: fuse weights, collect prototypes or exemplars."""
+
+    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list[list[Prediction]]:
+        """Predicted mentions of each sentence."""
+        raise NotImplementedError
+
+    def rows(self, lengths: Sequence[int]) -> list[int]:
+        """How many rows of logits each sentence has."""
+        raise NotImplementedError
+
+    # What the suite does for it.
+
+    def enter(self, data: StepData) -> None:
+        """Make ``data``'s step the current one."""
+        self.step, self.labelled = data.step, data.labelled
+        self.n_old = len(data.types) - len(data.labelled)
+
+    def freeze_encoder(self) -> None:
+        """Stop learning the encoder; from now on it runs without dropout and without gradients."""
+        self.encoder.requires_grad_(False)
+        self.encoder.eval()
+
+    @property
+    def encoder_frozen(self) -> bool:
+        return not any(p.requires_grad for p in self.encoder.parameters())
+
+    def train(self, mode: bool = True) -> Learner:
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits of all known columns for a batch."""
+        device = next(self.parameters()).device.type
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen),
+            torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None),
+        ):
+            words = self.encoder(batch.tokens)
+        words = self.dropout(words)
+        return Output(self.head(words, batch.lengths), words)
+
+
+class SpanLearner(Learner):
+    """Scores every span for every type; types are independent of one another."""
+
+    architecture = "span"
+
+    def __init__(self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1) -> None:
+        super().__init__(encoder, settings, dropout)
+        self.head = SpanHead(encoder.hidden_size)
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        """Binary cross-entropy on all columns: what carries no label is a negative, old types too."""
+        return {"bce": self.bce(batch, output, self.head.types)}
+
+    def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:
+        """Mean over ``types`` (the last columns), sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
+        logits = output.logits[:, -len(types) :]
+        target = batch.span_targets(types).to(logits.device)
+        loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return loss.mean(dim=1).sum() / len(batch.examples)
+
+    def rows(self, lengths: Sequence[int]) -> list[int]:
+        return [span_count(n) for n in lengths]
+
+    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list[list[Prediction]]:
+        return decode_spans(logits, lengths, self.head.types, nested)
+
+
+class TagLearner(Learner):
+    """Labels every word with a BIO tag from one softmax over all known types."""
+
+    architecture = "token"
+
+    def __init__(self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1) -> None:
+        super().__init__(encoder, settings, dropout)
+        self.head = TagHead(encoder.hidden_size)
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        """Cross-entropy on all words: what carries no label is O, old types too."""
+        target = batch.tag_targets(self.head.types).to(output.logits.device)
+        return {"ce": F.cross_entropy(output.logits, target)}
+
+    def rows(self, lengths: Sequence[int]) -> list[int]:
+        return list(lengths)
+
+    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list[list[Prediction]]:
+        return decode_tags(logits, lengths, self.head.types)

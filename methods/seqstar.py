@@ -1,0 +1,66 @@
+"""Frozen-encoder baselines without a teacher: learn features on the first task, then only new classifiers."""
+
+CARD = {
+    "seqstar": {
+        "label": "SEQ*",
+        "class": "SeqStar",
+        "architecture": "token",
+        "data": "task",
+        "start": "previous",
+        "group": "memory-free",
+        "settings": {"warmup_epochs": 3},
+        "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language Models, "
+        "ACL 2024, arXiv 2312.07887",
+        "year": 2024,
+        "status": "re-implementation",
+        "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old classifiers frozen, CE on all words.",
+        "stores": "nothing",
+        "deviations": "The row of O belongs to the first classifier and is frozen with it. The recipe's optimiser, "
+        "epochs and dev selection are used. BIO-constrained decoding.",
+    },
+    "frozen-span": {
+        "label": "Frozen encoder (span)",
+        "class": "FrozenSpan",
+        "architecture": "span",
+        "data": "task",
+        "start": "previous",
+        "group": "memory-free",
+        "settings": {"warmup_epochs": 3},
+        "paper": "",
+        "year": 0,
+        "status": "baseline",
+        "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, old columns frozen, BCE on the new.",
+        "stores": "nothing",
+        "deviations": "",
+    },
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, TagLearner
+from cl_ner_bench.scenarios.task import StepData
+
+
+class FrozenEncoder(Learner):
+    """Freezes the encoder once ``warmup_epochs`` of step 1 are over, and in later steps every old column."""
+
+    def begin_step(self, data: StepData) -> None:
+        if data.step > 1:
+            self.freeze_encoder()
+            self.head.freeze_old()
+
+    def begin_epoch(self, epoch: int) -> None:
+        if epoch > self.settings["warmup_epochs"]:
+            self.freeze_encoder()
+
+
+class SeqStar(FrozenEncoder, TagLearner):
+    """CE on all words over all tags so far; only the rows of the new types learn."""
+
+
+class FrozenSpan(FrozenEncoder, SpanLearner):
+    """BCE on the new columns: the old ones have nothing left that could learn."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"bce": self.bce(batch, output, self.labelled)}

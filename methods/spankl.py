@@ -1,0 +1,61 @@
+"""SpanKL: independent span classifiers per type, distilled from the previous step's model."""
+
+CARD = {
+    "spankl": {
+        "label": "SpanKL",
+        "class": "SpanKL",
+        "architecture": "span",
+        "data": "task",
+        "start": "previous",
+        "group": "memory-free",
+        "settings": {"kd_weight": 1.0},
+        "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, "
+        "arXiv 2302.12200",
+        "year": 2023,
+        "status": "faithful",
+        "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
+        "stores": "one copy of the model",
+        "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights have "
+        "their own random stream. Warm-up is at most 10 % of a task's updates. Gold may hold two types for one span.",
+    },
+    "spankl-nokd": {
+        "label": "SpanKL without KD",
+        "class": "SpanKL",
+        "architecture": "span",
+        "data": "task",
+        "start": "previous",
+        "group": "memory-free",
+        "settings": {"kd_weight": 0.0},
+        "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (ablation)",
+        "year": 2023,
+        "status": "faithful",
+        "summary": "SpanKL without distillation: the old columns get no signal at all.",
+        "stores": "nothing",
+        "deviations": "As spankl.",
+    },
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Output, SpanLearner
+from cl_ner_bench.models.losses import bernoulli_kl
+
+
+class SpanKL(SpanLearner):
+    """Loss = BCE(new types) + kd_weight * KL(old types), both mean over types, sum over spans, mean over sentences.
+
+    The teacher is the dev-selected model of the previous step, from which the student also starts. Future types do not
+    exist yet; words of old types are plain negatives of the new columns, which are independent of the old.
+    """
+
+    @property
+    def needs_teacher(self) -> bool:
+        return bool(self.settings["kd_weight"])
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = {"bce": self.bce(batch, output, self.labelled)}
+        if teacher is not None:
+            kl = bernoulli_kl(teacher.logits, output.logits[:, : self.n_old])
+            losses["kd"] = self.settings["kd_weight"] * kl.mean(dim=1).sum() / len(batch.examples)
+        return losses

@@ -1,0 +1,1 @@
+"""Which steps are learned, where, and what is kept."""

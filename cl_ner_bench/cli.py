@@ -1,0 +1,259 @@
+"""`bench`: parse, call, print. Everything but the standard library is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cl_ner_bench import __version__
+from cl_ner_bench.errors import UserError, did_you_mean
+
+RUN_EXAMPLES = """\
+examples:
+  bench run                                     the default methods on the generated corpus, offline
+  bench run --methods spankl,extendner --dataset ontonotes --data PATH --orders all --seeds 0,1,2
+  bench run --methods spankl,nokd=spankl --set nokd.kd_weight=0
+  bench run --methods my_method.py --dry-run    what would be trained, and where each value comes from
+  bench run --config results/synthetic-split/experiment.toml --out again
+
+Run the same command again to resume: finished steps are never trained again.
+"""
+EXAMPLES = """\
+examples:
+  bench run                                     the default comparison: synthetic corpus, offline encoder
+  bench run --methods spankl,extendner --dataset fewnerd --data PATH
+  bench report results/synthetic-split          tables, figures and report again, without training
+  bench list methods
+  bench data show synthetic
+
+`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed, 2 wrong use or bad input,
+130 / 143 stopped by Ctrl-C / SIGTERM (run the same command again to go on).
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong use is a UserError with a suggestion, like every other mistake."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        hint = did_you_mean(wrong[1], re.findall(r"'(.*?)'", wrong[2])) if wrong else ""
+        raise UserError(f"{message}.{hint} See `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    try:
+        return _run_command(sys.argv[1:] if arguments is None else list(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `bench list | head`
+        sys.stderr.close()
+        return 0
+
+
+def _run_command(words: list[str]) -> int:
+    parser, commands = _parser()
+    parsed, unknown = parser.parse_known_args(words)
+    command = getattr(parsed, "command", None)
+    if unknown:
+        of = commands.get(command or "", parser)
+        hint = did_you_mean(unknown[0].partition("=")[0], list(of._option_string_actions))
+        raise UserError(f"unknown argument {unknown[0]!r}.{hint} See `{of.prog} --help`")
+    if command is None:
+        parser.print_help()
+        return 0
+    code: int = parsed.function(parsed)
+    return code
+
+
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(
+        prog="bench",
+        description="The benchmark suite for continual named entity recognition.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--version", action="version", version=f"cl-ner-bench {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    parsers = {
+        "run": _add_run(commands),
+        "report": _add_report(commands),
+        "list": _add_list(commands),
+        "data": _add_data(commands),
+    }
+    return parser, parsers
+
+
+def _add_run(commands: Any) -> Parser:
+    from cl_ner_bench.running.options import OPTIONS
+
+    parser: Parser = commands.add_parser(
+        "run", help="train and compare methods", description="Train and compare methods.", epilog=RUN_EXAMPLES
+    )
+    titles = dict.fromkeys(option.metadata["group"] for option in OPTIONS.values())
+    groups = {title: parser.add_argument_group(title) for title in titles}
+    for name, option in OPTIONS.items():
+        group, flag = groups[option.metadata["group"]], f"--{name.replace('_', '-')}"
+        if isinstance(option.default, bool):
+            group.add_argument(flag, action="store_true", default=None, help=option.metadata["help"])
+        else:
+            action = "append" if name == "set" else "store"
+            text = option.metadata["help"] + _default(option.default)
+            group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
+    files = groups["files"]
+    files.add_argument("--config", metavar="FILE.toml", help="the same keys in a file; flags stand above it")
+    show = parser.add_argument_group("output")
+    show.add_argument("--dry-run", action="store_true", help="print the resolved plan and train nothing")
+    show.add_argument("-v", "--verbose", action="store_true", help="say what is resolved before it starts")
+    show.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table and errors")
+    parser.set_defaults(function=_run, command="run")
+    return parser
+
+
+def _default(value: Any) -> str:
+    if value is None or value is MISSING:
+        return ""
+    return f" (default: {','.join(map(str, value)) if isinstance(value, tuple) else value})"
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running.grid import carry_out, prepare, warn
+    from cl_ner_bench.running.options import OPTIONS
+
+    prepared = prepare({name: getattr(parsed, name) for name in OPTIONS}, parsed.config)
+    if parsed.dry_run or parsed.verbose:
+        from cl_ner_bench.running.preview import preview
+
+        text = preview(prepared)
+        print(text, file=sys.stdout if parsed.dry_run else sys.stderr)
+        if parsed.dry_run:
+            return 0
+    outcome = carry_out(prepared, parsed.quiet, (lambda _: None) if parsed.quiet else warn)
+    if outcome.code >= 128:
+        warn(f"stopped; run the same command again to go on ({outcome.out})")
+        return outcome.code
+    _print_results([outcome.out], outcome.written, parsed.quiet)
+    return outcome.code
+
+
+def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = False) -> None:
+    from cl_ner_bench.analysis.frames import load_results
+    from cl_ner_bench.analysis.tables import terminal_table
+
+    print(terminal_table(load_results(*folders)))
+    for path in [] if quiet else written:
+        print(path, file=sys.stderr)
+
+
+def _add_report(commands: Any) -> Parser:
+    parser: Parser = commands.add_parser(
+        "report",
+        help="tables, figures and report.html from stored results",
+        description="Tables, figures and report.html from what results folders store. Never trains.",
+        epilog="example:\n  bench report results/synthetic-split results/more --out both",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RESULTS_DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the first folder)")
+    parser.set_defaults(function=_report, command="report")
+    return parser
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.analysis.report import write_report
+
+    written = write_report(parsed.folders, parsed.out or parsed.folders[0])
+    _print_results(parsed.folders, written)
+    return 0
+
+
+def _add_list(commands: Any) -> Parser:
+    from cl_ner_bench.running.listing import KINDS
+
+    parser: Parser = commands.add_parser(
+        "list", help="what there is to choose from", description="What there is to choose from."
+    )
+    parser.add_argument("kind", choices=list(KINDS), metavar=" | ".join(KINDS))
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(function=_list, command="list")
+    return parser
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running.listing import KINDS, table
+
+    rows = KINDS[parsed.kind]()
+    print(
+        json.dumps({"schema": 1, parsed.kind: rows}, indent=1, ensure_ascii=False)
+        if parsed.json
+        else table(parsed.kind, rows)
+    )
+    return 0
+
+
+def _add_data(commands: Any) -> Parser:
+    parser: Parser = commands.add_parser("data", help="look at a corpus and its tasks", description="Look at a corpus.")
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True)
+    show = actions.add_parser(
+        "show",
+        help="counts per split, type, task and step; co-occurrence; licence; how to get it",
+        epilog="examples:\n  bench data show synthetic\n  bench data show ontonotes --data PATH --order 3 --json",
+    )
+    split = actions.add_parser("split", help="the task split as a manifest; `run --split FILE.json` replays it")
+    for command in (show, split):
+        command.add_argument("dataset", metavar="DATASET|PATH")
+        for flag, metavar, text in (
+            ("--data", "PATH", "where your own copy of the corpus lies"),
+            ("--tasks", "TASKS", 'tasks and their order by hand, as "ORG;PERSON;GPE,DATE"'),
+            ("--scenario", "NAME", "split, filter, or fgA-pgB (default: split)"),
+            ("--split-seed", "N", "seed of the task split (default: 1)"),
+            ("--max-sentences", "N", "a sample of N train sentences"),
+        ):
+            command.add_argument(flag, metavar=metavar, help=text)
+        command.add_argument("--order", dest="orders", metavar="K", help="order of the tasks (default: 0)")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    split.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="where to write it")
+    show.set_defaults(function=_data_show, command="data")
+    split.set_defaults(function=_data_split, command="data")
+    return parser
+
+
+def _corpus_and_split(parsed: argparse.Namespace) -> Any:
+    from cl_ner_bench.running.options import layer
+    from cl_ner_bench.running.plan import load, make_splits
+
+    names = ("dataset", "data", "tasks", "scenario", "split_seed", "max_sentences", "orders")
+    options = layer({name: getattr(parsed, name) for name in names})[0].options
+    corpus = load(options)
+    return corpus, make_splits(options, corpus)[0]
+
+
+def _data_show(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.corpora.overview import as_text, overview
+
+    found = overview(*_corpus_and_split(parsed))
+    print(json.dumps(found, indent=1, ensure_ascii=False) if parsed.json else as_text(found))
+    return 0
+
+
+def _data_split(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running.store import write_json
+
+    _, split = _corpus_and_split(parsed)
+    write_json(parsed.out, split.to_json())
+    print(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

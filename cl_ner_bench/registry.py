@@ -1,0 +1,254 @@
+"""Which methods there are: cards read from source text, classes imported when a run needs them.
+
+A method file begins with a literal ``CARD = {name: {...}}``; it is read with :func:`ast.literal_eval`,
+so that listing methods runs nobody's code and imports neither torch nor pandas. Methods come from the suite's
+own ``methods/``, from installed packages (entry-point group ``cl_ner_bench.methods``, each naming a module)
+and from a path that the user gives.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench import HOME
+from cl_ner_bench.errors import UserError, did_you_mean
+
+ENTRY_POINTS = "cl_ner_bench.methods"
+ARCHITECTURES = ("span", "token")
+GROUPS = {
+    "finetune": ("finetune-span", "finetune-token"),
+    "joint": ("joint-span", "joint-token"),
+    "joint-warm": ("joint-span-warm", "joint-token-warm"),
+}
+_CHOICES = {
+    "architecture": ARCHITECTURES,
+    "data": ("task", "union"),
+    "start": ("previous", "pretrained"),
+    "group": ("reference", "memory-free", "exemplar"),
+}
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a method says of itself.
+
+    ``data`` is what a step is learned from: its own sentences (``task``) or those of all steps so far
+    (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
+    ``settings`` are the method's own hyper-parameters with their defaults. ``module`` is None for a file
+    outside any package.
+    """
+
+    name: str
+    class_name: str
+    architecture: str
+    file: Path
+    module: str | None = None
+    label: str = ""
+    data: str = "task"
+    start: str = "previous"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    group: str = "memory-free"
+    status: str = ""
+    paper: str = ""
+    year: int | None = None
+    summary: str = ""
+    stores: str = ""
+    deviations: str = ""
+
+    @property
+    def is_bound(self) -> bool:
+        """Joint training from the pretrained encoder: the upper bound that gaps are measured to."""
+        return self.data == "union" and self.start == "pretrained"
+
+    def to_json(self) -> dict[str, Any]:
+        row = {k: v for k, v in vars(self).items() if k not in ("file", "module", "class_name")}
+        return row | {"class": self.class_name, "file": str(self.file), "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method under the name that it has in a grid."""
+
+    label: str
+    card: MethodCard
+    spec: str  # what the user would type to get it again
+
+    @property
+    def title(self) -> str:
+        """The printed name."""
+        return self.card.label if self.label == self.card.name else self.label
+
+
+def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
+    """The cards of one method file. Raises UserError, naming file and key, where ``CARD`` is wrong."""
+    for node in _tree(file).body:
+        if isinstance(node, ast.Assign) and _is_card(node):
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:
+                raise UserError(
+                    f"{file}:{node.lineno}: CARD must be a literal (plain dicts, strings, numbers)"
+                ) from None
+            if not isinstance(value, dict) or not value:
+                raise UserError(f"{file}:{node.lineno}: CARD must be a dict: method name -> its card")
+            return [_card(file, node.lineno, module, name, row) for name, row in value.items()]
+    raise UserError(f"{file}: no CARD found; a method file begins with a literal CARD = {{name: {{...}}}}")
+
+
+def _card(file: Path, line: int, module: str | None, name: Any, row: Any) -> MethodCard:
+    where = f"{file}:{line}: CARD[{name!r}]"
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(row, dict):
+        raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
+    known = [f for f in MethodCard.__dataclass_fields__ if f not in ("name", "file", "module", "class_name")]
+    for key in row:
+        if key not in [*known, "class"]:
+            raise UserError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), [*known, 'class'])}")
+    for key in ("class", "architecture"):
+        if key not in row:
+            raise UserError(f"{where}: key {key!r} is missing")
+    for key, choices in _CHOICES.items():
+        if key in row and row[key] not in choices:
+            raise UserError(f"{where}: {key} must be one of {', '.join(choices)}, not {row[key]!r}")
+    if not isinstance(row.get("settings", {}), dict):
+        raise UserError(f"{where}: settings must be a dict of hyper-parameters and their defaults")
+    values = {"label": name} | {key: value for key, value in row.items() if key != "class"}
+    return MethodCard(name=name, class_name=str(row["class"]), file=file, module=module, **values)
+
+
+def _is_card(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "CARD" for t in node.targets)
+
+
+def _tree(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read ({error})") from None
+    except SyntaxError as error:
+        raise UserError(f"{file}:{error.lineno}: not Python: {error.msg}") from None
+
+
+def methods() -> dict[str, MethodCard]:
+    """All methods by name: the suite's own and those of installed packages. Raises where two share a name."""
+    found: dict[str, MethodCard] = {}
+    for card in _all_cards():
+        if card.name in found:
+            raise UserError(f"two methods are called {card.name!r}: {found[card.name].file} and {card.file}")
+        found[card.name] = card
+    return found
+
+
+def _all_cards() -> Iterator[MethodCard]:
+    for file in sorted((HOME / "methods").glob("*.py")):
+        yield from read_cards(file, f"cl_ner_bench.methods.{file.stem}")
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
+        spec = importlib.util.find_spec(point.module)
+        if spec is None or spec.origin is None:
+            raise UserError(f"the entry point {point.name!r} names {point.module!r}, which is not installed")
+        yield from read_cards(Path(spec.origin), point.module)
+
+
+def resolve(names: Iterable[str]) -> list[Variant]:
+    """What each name stands for: a method, a group, ``FILE.py`` or ``FILE.py:NAME``, ``LABEL=`` before it.
+
+    Names given twice count once. Raises UserError for unknown names and for two methods under one label.
+    """
+    known = methods()
+    found: dict[str, Variant] = {}
+    for name in names:
+        for variant in _variants(name.strip(), known):
+            other = found.setdefault(variant.label, variant)
+            if other.card != variant.card:
+                raise UserError(
+                    f"--methods: {variant.label!r} would stand for two methods ({other.card.name} of "
+                    f"{other.card.file}, {variant.card.name} of {variant.card.file}); label one"
+                )
+    if not found:
+        raise UserError("--methods: name at least one method; `bench list methods` shows them")
+    return list(found.values())
+
+
+def _variants(text: str, known: Mapping[str, MethodCard]) -> Iterator[Variant]:
+    label, _, spec = text.rpartition("=")
+    if label and not _NAME.fullmatch(label):
+        raise UserError(f"--methods {text}: the label {label!r} may hold letters, digits, '-', '_' and '.' only")
+    cards = _lookup(spec, known)
+    if label and len(cards) > 1:
+        raise UserError(f"--methods {text}: {spec!r} stands for {', '.join(c.name for c in cards)}; label them singly")
+    for card in cards:
+        if card.module is None and not label and card.name in known:
+            raise UserError(
+                f"two methods are called {card.name!r}: {known[card.name].file} and {card.file}; "
+                f"rename yours or label it: LABEL={spec}"
+            )
+        one = f"{card.file}:{card.name}" if card.module is None else card.name
+        yield Variant(label or card.name, card, f"{label}={one}" if label else one)
+
+
+def _lookup(spec: str, known: Mapping[str, MethodCard]) -> list[MethodCard]:
+    path = re.fullmatch(r"(.+\.py)(?::([^/\\]+))?", spec)
+    if path:
+        cards = read_cards(Path(path[1]).expanduser().resolve())
+        names = [card.name for card in cards]
+        if path[2] and path[2] not in names:
+            raise UserError(f"{path[1]} has no method {path[2]!r}, only {', '.join(names)}")
+        return [card for card in cards if path[2] in (None, card.name)]
+    choices = GROUPS.get(spec, (spec,))
+    for name in choices:
+        if name not in known:
+            hint = did_you_mean(name, [*known, *GROUPS])
+            raise UserError(f"--methods: no method is called {name!r}.{hint} `bench list methods` shows all")
+    return [known[name] for name in choices]
+
+
+def load_class(card: MethodCard) -> type:
+    """The learner class of a card. Runs the method's file; raises UserError if there is no such Learner."""
+    from cl_ner_bench.learning.learner import Learner
+
+    found = getattr(_module(card), card.class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Learner)):
+        what = "does not define it" if found is None else "it does not derive from SpanLearner or TagLearner"
+        raise UserError(f"{card.file}: CARD[{card.name!r}] names the class {card.class_name!r}, but {what}")
+    return found
+
+
+def _module(card: MethodCard) -> Any:
+    if card.module is not None:
+        return importlib.import_module(card.module)
+    name = "_cl_ner_bench_user_" + hashlib.sha256(str(card.file).encode()).hexdigest()[:16]
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, card.file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and typing look their module up while it is being run
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def code_fingerprint(file: Path) -> str:
+    """sha256 (hex) of a method file's code without comments, docstrings and CARD."""
+    tree = _tree(file)
+    tree.body = [node for node in tree.body if not _is_card(node)]
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                node.body = body[1:]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""`bench list`: methods, datasets, scenarios and encoders, as rows; imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def list_methods() -> list[Row]:
+    from cl_ner_bench.registry import methods
+
+    return [card.to_json() for card in methods().values()]
+
+
+def list_datasets() -> list[Row]:
+    from cl_ner_bench.corpora.cards import list_cards, recipe_names
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "types": len(card.types),
+            "tasks": {task: list(types) for task, types in card.tasks.items()},
+            "orders": len(card.orders),
+            "recipes": list(recipe_names(card)),
+            "licence": card.licence,
+            "how_to_get": card.how_to_get,
+        }
+        for card in list_cards().values()
+    ]
+
+
+def list_scenarios() -> list[Row]:
+    from cl_ner_bench.scenarios.make import SCENARIOS
+
+    return [{"name": name, "summary": summary} for name, summary in SCENARIOS.items()]
+
+
+def list_encoders() -> list[Row]:
+    rows = [
+        ("minilm", "all-MiniLM-L6-v2: 6 layers, 384 wide, uncased, sentence-tuned; comes with the package, offline"),
+        ("bert-base-cased", "12 layers, 768 wide; of CFNER and later papers; from the Hugging Face hub"),
+        ("bert-large-cased", "24 layers, 1024 wide; of SpanKL; from the Hugging Face hub"),
+        ("NAME or PATH", "any Hugging Face encoder by its name, or a folder written by save_pretrained"),
+    ]
+    return [{"name": name, "summary": summary} for name, summary in rows]
+
+
+KINDS: dict[str, Callable[[], list[Row]]] = {
+    "methods": list_methods,
+    "datasets": list_datasets,
+    "scenarios": list_scenarios,
+    "encoders": list_encoders,
+}
+COLUMNS = {
+    "methods": ("name", "architecture", "group", "year", "summary"),
+    "datasets": ("name", "types", "orders", "recipes", "title"),
+    "scenarios": ("name", "summary"),
+    "encoders": ("name", "summary"),
+}
+
+
+def table(kind: str, rows: Sequence[Row]) -> str:
+    """Rows as aligned text; the last column is as long as it likes."""
+    columns = COLUMNS[kind]
+    cells = [list(columns)] + [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value or "-")

@@ -1,0 +1,90 @@
+"""What a grid runs on. Whatever can change a bit is resolved here, once, before the grid starts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.errors import UserError
+
+GB = 1 << 30
+MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs
+
+
+def resolve_device(wanted: str, precision: str) -> tuple[str, str]:
+    """The device (``cpu``, ``cuda``, ``cuda:1``) and precision that ``auto`` stands for here.
+
+    Raises UserError if CUDA is asked for where there is none.
+    """
+    count = _cuda_devices() if wanted != "cpu" else 0
+    index = int(wanted.partition(":")[2] or 0)
+    if wanted.startswith("cuda") and index >= count:
+        raise UserError(f"--device {wanted}: torch sees {count} CUDA devices here; use --device cpu or auto")
+    device = ("cuda" if count else "cpu") if wanted == "auto" else wanted
+    return device, ("bf16" if device != "cpu" else "fp32") if precision == "auto" else precision
+
+
+def kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
+def _cuda_devices() -> int:
+    # Importing torch takes seconds; where no driver is installed the answer is known without.
+    if not Path("/dev/nvidiactl").exists() and shutil.which("nvidia-smi") is None:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def devices(device: str) -> list[str]:
+    """The devices that runs are dealt to in turn."""
+    return [f"cuda:{i}" for i in range(_cuda_devices())] if device == "cuda" else [device]
+
+
+def default_jobs(device: str, threads: int) -> int:
+    """As many runs at a time as there are devices (CUDA) or cores (CPU), and memory for."""
+    import psutil
+
+    if kind(device) == "cuda":
+        return len(devices(device))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores // threads, int(psutil.virtual_memory().available / MEMORY_PER_RUN)))
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """Environment of a child process: thread counts must be fixed before torch is imported."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    fixed = dict.fromkeys(names, str(threads))
+    return fixed | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("cl-ner-bench", "numpy", "safetensors", "tokenizers", "torch", "transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def torch_minor() -> str:
+    """``2.8`` of ``2.8.0+cpu``: what results may depend on."""
+    return ".".join(versions()["torch"].split("+")[0].split(".")[:2])
+
+
+def facts() -> dict[str, Any]:
+    import psutil
+
+    memory = round(psutil.virtual_memory().total / GB, 1)
+    return {
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": memory,
+    }

@@ -1,0 +1,354 @@
+"""From a grid to its runs: every value resolved, every step's key known, what is done already, what contradicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
+from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.sentence import Corpus
+from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.learning.numerics import NUMERICS
+from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
+from cl_ner_bench.registry import MethodCard, Variant
+from cl_ner_bench.running import machine
+from cl_ner_bench.running.options import DEFAULT, Layered, Options
+from cl_ner_bench.running.store import COMMIT, digest, read_json, step_record
+from cl_ner_bench.scenarios.make import make_split, parse_orders
+from cl_ner_bench.scenarios.task import TaskSplit
+
+IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run to do: its record as ``run.json`` will hold it, and the task split it follows."""
+
+    record: dict[str, Any]
+    split: TaskSplit
+    folder: Path
+    start: str
+
+    @property
+    def id(self) -> str:
+        return str(self.record["run_id"])
+
+    def done(self) -> list[int]:
+        """The steps that are finished, on disk."""
+        keys = self.record["step_keys"]
+        return [k for k in self.record["steps"] if step_record(self.folder / f"step-{k}", keys[str(k)])]
+
+    def cost(self, step: int) -> int:
+        """Sentences that pass the model while ``step`` is learned (a step's time is about proportional to it)."""
+        tasks = self.split.tasks[:step] if self.record["data"] == "union" else self.split.tasks[step - 1 : step]
+        sentences = len({i for t in tasks for i in t.train}) + len({i for t in tasks for i in t.dev}) // 3
+        return int(sentences * self.record["settings"]["epochs"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of one grid. ``options`` are fully resolved: given again, they mean the same runs."""
+
+    options: Options
+    runs: list[Run]
+    corpus: Corpus
+    origins: Mapping[str, str]
+    added: list[str] = field(default_factory=list)  # bounds that were not asked for by name
+
+
+def variants(options: Options) -> tuple[list[Variant], list[str]]:
+    """The methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
+    found = registry.resolve(options.methods)
+    wanted = dict.fromkeys(f"joint-{v.card.architecture}" for v in found)
+    present = {v.card.name for v in found}
+    added = [name for name in wanted if name not in present] if options.bounds == "auto" else []
+    return (registry.resolve([*options.methods, *added]) if added else found), added
+
+
+def make_plan(layered: Layered, out: Path) -> Plan:
+    """Resolve a grid against its corpus and registry. Raises UserError for whatever cannot be run as asked."""
+    options = layered.options
+    chosen, added = variants(options)
+    _check_labels(options, chosen)
+    corpus = load(options)
+    splits = make_splits(options, corpus)
+    encoder = encoder_info(options.encoder)
+    device, precision = machine.resolve_device(options.device, options.precision)
+    options = replace(
+        options,
+        methods=tuple(v.spec for v in chosen),
+        bounds="none",
+        dataset=options.dataset if options.dataset in list_cards() else _absolute(options.dataset),
+        data=options.data and str(Path(options.data).resolve()),
+        split=options.split and str(Path(options.split).resolve()),
+        encoder=options.encoder if options.encoder == "minilm" else _absolute(options.encoder),
+        orders=tuple(split.order for split in splits),
+        recipe=options.recipe or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
+        device=device,
+        precision=precision,
+    )
+    origins = dict(layered.origins)
+    runs = [
+        _run(options, variant, split, seed, corpus, encoder, out, origins)
+        for variant in chosen
+        for split in splits
+        for seed in options.seeds
+    ]
+    return Plan(options, runs, corpus, origins, added)
+
+
+def load(options: Options) -> Corpus:
+    """The corpus of a grid."""
+    data = None if options.data is None else Path(options.data)
+    return load_corpus(options.dataset, data, options.tasks, options.max_sentences, options.split_seed)
+
+
+def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
+    labels = [v.label for v in chosen]
+    for label in options.set:
+        if label not in labels:
+            raise UserError(
+                f"--set {label}.…: no method of this grid is called {label!r}.{did_you_mean(label, labels)}"
+            )
+
+
+def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
+    """The task split of each order, or the one that ``--split`` replays."""
+    if options.split is not None:
+        content = read_json(Path(options.split))
+        return [TaskSplit.from_json(content, corpus, f"--split {options.split}")]
+    wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
+    found = parse_orders(wanted, corpus, options.scenario)
+    return [make_split(corpus, options.scenario, order, options.split_seed) for order in found]
+
+
+def hyper_parameters(
+    options: Options, variant: Variant, corpus: Corpus, origins: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Recipe and method settings of one variant; notes in ``origins`` where ``LABEL.KEY`` came from."""
+    card, own = variant.card, options.set.get(variant.label, {})
+    training = dict(recipe(corpus.card, str(options.recipe), card.architecture))
+    for key in training:
+        value = getattr(options, key, None)
+        origins.setdefault(f"{variant.label}.{key}", f"recipe {options.recipe}" if value is None else origins[key])
+        training[key] = training[key] if value is None else value
+    method = dict(card.settings)
+    for key in method:
+        origins.setdefault(f"{variant.label}.{key}", DEFAULT)
+    for key, value in own.items():
+        table = method if key in method else training
+        if key not in table:
+            known = [*method, *training]
+            raise UserError(f"--set {variant.label}.{key}: {card.name} has no such setting.{did_you_mean(key, known)}")
+        table[key] = _like(value, table[key], f"--set {variant.label}.{key}")
+    return training, method
+
+
+def _like(value: Any, default: Any, where: str) -> Any:
+    """``value`` as the type of the default that it replaces."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if default is not None and type(value) is not type(default):
+        raise UserError(f"{where} {value!r}: expected a value like {default!r}")
+    return value
+
+
+def _run(
+    options: Options,
+    variant: Variant,
+    split: TaskSplit,
+    seed: int,
+    corpus: Corpus,
+    encoder: EncoderInfo,
+    out: Path,
+    origins: dict[str, str],
+) -> Run:
+    card = variant.card
+    training, method = hyper_parameters(options, variant, corpus, origins)
+    last_only = card.is_bound and options.joint_steps == "last"
+    steps = [split.n_steps] if last_only else list(range(1, split.n_steps + 1))
+    settings = {
+        "recipe": options.recipe,
+        **training,
+        "method": method,
+        "max_sentences": options.max_sentences,
+        "split_seed": options.split_seed,
+        "joint_steps": options.joint_steps,
+        "nested": options.nested,
+        "device": machine.kind(options.device),
+        "precision": options.precision,
+        "threads": options.threads,
+    }
+    fingerprints = {
+        "data": corpus.fingerprint,
+        "split": split.hash,
+        "tasks": digest(sorted(corpus.card.tasks.items())),
+        "encoder": encoder.fingerprint,
+        "method": registry.code_fingerprint(card.file),
+    }
+    versions = machine.versions() | {"numerics": str(NUMERICS)}
+    computed = _computed(card, settings, fingerprints)
+    setting = {
+        "scenario": split.scenario,
+        "training": training,
+        **{k: fingerprints[k] for k in ("data", "tasks", "encoder")},
+        **{k: settings[k] for k in ("split_seed", "precision", "nested")},
+    }
+    config = digest({"scenario": split.scenario, "split": options.split and split.hash, **computed})[:8]
+    names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
+    run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
+    record = {
+        "schema": 1,
+        "run_id": run_id,
+        "method": variant.label,
+        "registry_name": card.name,
+        "label": variant.title,
+        "dataset": corpus.name,
+        "scenario": split.scenario,
+        "order": split.order,
+        "seed": seed,
+        "encoder": encoder.name,
+        "config": config,
+        "architecture": card.architecture,
+        "group": card.group,
+        "data": card.data,
+        "status": "running",
+        "reason": "",
+        "n_steps": split.n_steps,
+        "steps": steps,
+        "tasks": [{"name": t.name, "types": list(t.types), "learned_at": k} for k, t in enumerate(split.tasks, 1)],
+        "setting": digest(setting)[:8],
+        "settings": settings,
+        "uncased": encoder.uncased,
+        "undertrained_below": corpus.card.undertrained_below,
+        "learned": [],
+        "fingerprints": fingerprints,
+        "versions": versions,
+        "machine": machine.facts(),
+        "times": {},
+        "inputs": {
+            "method": variant.spec,
+            **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},
+        },
+    }
+    record["step_keys"] = dict(_step_keys(card, computed, split, seed, steps))
+    return Run(record, split, out / "runs" / run_id, card.start)
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def _computed(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:
+    """What decides the numbers of a run beside its order and seed. Neither paths, log levels nor worker counts do."""
+    return {
+        "method": [card.name, card.class_name, card.architecture, card.data, card.start],
+        "settings": {k: v for k, v in settings.items() if k not in ("recipe", "joint_steps")},
+        "fingerprints": {k: v for k, v in fingerprints.items() if k != "split"},
+        "numerics": NUMERICS,
+        "torch": machine.torch_minor(),
+    }
+
+
+def _step_keys(
+    card: MethodCard, computed: Mapping[str, Any], split: TaskSplit, seed: int, steps: Iterable[int]
+) -> Iterator[tuple[str, str]]:
+    """Each step's key: sha256 over its parent's (where it has one) and everything that it computes from."""
+    content = split.to_json()
+    parent = None
+    for step in steps:
+        here = {"step": step, "seed": seed, "parent": parent, "tasks": content["tasks"][:step], "test": content["test"]}
+        key = digest({**computed, **here})
+        yield str(step), key
+        parent = key if card.start == "previous" else None
+
+
+def merge(runs: Iterable[Run], out: Path) -> list[Run]:
+    """The runs of several grids in one folder, each once.
+
+    A run that the folder holds keeps the steps it has (a joint run may gain or keep steps).
+    Raises UserError where one (method, dataset, scenario, order, seed, encoder) would have two settings.
+    """
+    stored = [r for f in sorted(out.glob("runs/*/run.json")) if isinstance(r := read_json(f), dict)]
+    merged: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        identity = tuple(run.record[key] for key in IDENTITY)
+        twin = merged.get(identity)
+        if twin and twin.id != run.id:
+            difference = _difference(twin.record, run.record)
+            raise UserError(f"two grids give {run.record['method']} two settings:\n{difference}")
+        if twin:
+            run = _with_steps(run, twin.record)
+        for record in stored:
+            if tuple(record.get(key) for key in IDENTITY) == identity:
+                _check_conflict(record, run, out)
+                run = _with_steps(run, record) if record["run_id"] == run.id else run
+        merged[identity] = run
+    return list(merged.values())
+
+
+def _with_steps(run: Run, other: Mapping[str, Any]) -> Run:
+    keys = {**other["step_keys"], **run.record["step_keys"]}
+    steps = sorted(int(k) for k in keys)
+    return replace(run, record=run.record | {"steps": steps, "step_keys": keys})
+
+
+def obsolete(runs: Iterable[Run], out: Path) -> list[Path]:
+    """Folders of runs that finished no step and were superseded by a run of the same name with other settings."""
+    wanted = {tuple(run.record[key] for key in IDENTITY): run.id for run in runs}
+    found = []
+    for file in sorted(out.glob("runs/*/run.json")):
+        record = read_json(file) or {}
+        ours = wanted.get(tuple(record.get(key) for key in IDENTITY))
+        if ours not in (None, record.get("run_id")) and not _has_steps(file.parent):
+            found.append(file.parent)
+    return found
+
+
+def _has_steps(folder: Path) -> bool:
+    return any(folder.glob(f"step-*/{COMMIT}"))
+
+
+def _check_conflict(record: Mapping[str, Any], run: Run, out: Path) -> None:
+    folder = out / "runs" / record["run_id"]
+    old, new = record.get("step_keys", {}), run.record["step_keys"]
+    same = record["run_id"] == run.id and all(old[k] == new[k] for k in old.keys() & new.keys())
+    if not same and _has_steps(folder):
+        name = ", ".join(f"{key} {run.record[key]}" for key in IDENTITY)
+        raise UserError(
+            f"--out {out} already holds this run with other settings ({name}):\n"
+            f"{_difference(record, run.record)}\n"
+            f"A results folder has one setting for each; pass --out {free_folder(out)}"
+        )
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    parts = ("settings", "fingerprints", "versions")
+    a, b = ({k: v for part in parts for k, v in _flat(side.get(part, {}), part)} for side in (old, new))
+    lines = [
+        f"  {key}: {a.get(key)} there, {b.get(key)} now"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+    ]
+    return "\n".join(lines) or "  (the same settings under another version of the suite)"
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}")
+    else:
+        yield prefix, value
+
+
+def free_folder(out: Path) -> Path:
+    """The first of ``out-2``, ``out-3``, ... that does not exist."""
+    n = 2
+    while (free := out.with_name(f"{out.name}-{n}")).exists():
+        n += 1
+    return free

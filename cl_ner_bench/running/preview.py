@@ -1,0 +1,109 @@
+"""The resolved plan as text (`bench run --dry-run`): runs, what is done, where values come from, time and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cl_ner_bench.running.board import duration
+from cl_ner_bench.running.grid import Prepared
+from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
+from cl_ner_bench.running.plan import Plan, Run
+
+# Sentences of about 20 words that one thread (or device) trains a second with an encoder 384 wide and 6 deep,
+# for an estimate before anything was measured; larger encoders cost by the square of their width.
+RATE = {"cpu": 60.0, "cuda": 1500.0}
+ENCODER_BYTES = 90e6
+
+
+def preview(prepared: Prepared) -> str:
+    """What `bench run` would do now."""
+    lines = [f"out  {prepared.out}", ""]
+    for plan in prepared.plans:
+        lines += _values(plan)
+    lines += [f"runs ({len(prepared.runs)}; {len(prepared.todo)} to do, {prepared.jobs} at a time)"]
+    lines += [f"  {run.id}: {_state(run)}" for run in prepared.runs]
+    return "\n".join([*lines, "", *_estimate(prepared)])
+
+
+def _values(plan: Plan) -> Iterator[str]:
+    """Every value and where it came from. What all methods of an architecture share is shown once."""
+    yield "values"
+    for key in OPTIONS:
+        value = getattr(plan.options, key)
+        if key not in ("set", *NOT_OF_THE_GRID) and value is not None:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            origin = plan.origins[key]
+            resolved = " (resolved)" if origin == DEFAULT and value != OPTIONS[key].default else ""
+            yield f"  {key:<16}{shown}  [{origin}{resolved}]"
+    if plan.added:
+        yield f"  bounds added: {', '.join(plan.added)}"
+    shared: dict[str, list[str]] = {}
+    for record in {run.record["method"]: run.record for run in plan.runs}.values():
+        method = record["settings"]["method"]
+        training = [_line(plan, record, k) for k in record["settings"] if k not in method]
+        training = [line for line in training if line]
+        if shared.setdefault(record["architecture"], training) is training:
+            yield f"training, {record['architecture']} methods"
+            yield from training
+        yield f"{record['method']} ({record['registry_name']}, {record['architecture']})"
+        yield from (line for line in training if line not in shared[record["architecture"]])
+        yield from (_line(plan, record, k) for k in method)
+    yield ""
+
+
+def _line(plan: Plan, record: Mapping[str, Any], key: str) -> str:
+    settings = record["settings"] | record["settings"]["method"]
+    origin = plan.origins.get(f"{record['method']}.{key}")
+    return f"  {key:<16}{settings[key]}  [{origin}]" if origin else ""
+
+
+def _state(run: Run) -> str:
+    done, steps = run.done(), run.record["steps"]
+    if done == steps:
+        return "done"
+    todo = [k for k in steps if k not in done]
+    return f"steps {_span(todo)} to learn" + (f", {_span(done)} done" if done else "")
+
+
+def _span(steps: Sequence[int]) -> str:
+    whole = len(steps) > 1 and list(steps) == list(range(steps[0], steps[-1] + 1))
+    return f"{steps[0]}-{steps[-1]}" if whole else ",".join(map(str, steps))
+
+
+def _estimate(prepared: Prepared) -> list[str]:
+    if not prepared.todo:
+        return ["nothing to learn; tables and report are remade"]
+    rate, source = _rate(prepared)
+    seconds = [sum(r.cost(k) for k in r.record["steps"] if k not in r.done()) / rate for r in prepared.todo]
+    # Longest first over equal workers: no shorter than the longest run, nor than an even share.
+    time = max(max(seconds), sum(seconds) / prepared.jobs)
+    kept = {"none": 0, "last": len(prepared.todo)}
+    models = kept.get(prepared.options.keep_models, sum(len(r.record["steps"]) for r in prepared.todo))
+    size = models * ENCODER_BYTES * _scale(prepared)
+    return [
+        f"estimate: about {duration(time)} ({source}), {math.ceil(size / 1e6):,} MB of models "
+        f"(--keep-models {prepared.options.keep_models})"
+    ]
+
+
+def _rate(prepared: Prepared) -> tuple[float, str]:
+    """Sentences a second, measured on this folder's finished steps where there are any."""
+    pairs = [(r.cost(row["step"]), row["seconds"]) for r in prepared.runs for row in _learned(r) if row["seconds"] > 0]
+    if pairs:
+        return sum(cost for cost, _ in pairs) / sum(s for _, s in pairs), "from the finished steps in this folder"
+    kind = prepared.options.device.partition(":")[0]
+    return RATE[kind] / _scale(prepared), "rough: nothing is measured yet in this folder"
+
+
+def _learned(run: Run) -> list[dict[str, Any]]:
+    from cl_ner_bench.running.store import read_json
+
+    return (read_json(run.folder / "run.json") or {}).get("learned", [])
+
+
+def _scale(prepared: Prepared) -> float:
+    from cl_ner_bench.models.encoder_info import encoder_info
+
+    return (encoder_info(prepared.options.encoder).hidden_size / 384) ** 2

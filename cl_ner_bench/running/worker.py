@@ -1,0 +1,234 @@
+"""The child process that learns the missing steps of one run: ``python -m cl_ner_bench.running.worker RUN_DIR ...``
+
+It is started by ``running.execute`` with its threads already fixed in the environment, follows the run's
+``run.json`` and ``split.json``, commits each finished step, and stops when the stop file appears or its parent is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running import store
+from cl_ner_bench.scenarios.task import TaskSplit
+
+PROGRESS = "progress.json"
+INTERRUPTED = 130
+
+
+class Interrupted(Exception):  # noqa: N818  a stop is no error
+    """The run was asked to stop."""
+
+
+class Heartbeat:
+    """Tells others how far this run is, at most twice a second, and hears whether it shall stop."""
+
+    def __init__(self, folder: Path, stop: Path) -> None:
+        self.file, self.stop, self.parent = folder / PROGRESS, stop, os.getppid()
+        self.state: dict[str, Any] = {"schema": 1, "pid": os.getpid()}
+        self.next = 0.0
+
+    def __call__(self, state: dict[str, Any], now: bool = False) -> None:
+        """Take up news of the state. Raises Interrupted where the run shall stop."""
+        self.state |= state
+        if not now and time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + 0.5
+        store.write_json(self.file, self.state | {"time": time.time()}, durable=False)
+        if self.stop.exists() or os.getppid() != self.parent:
+            raise Interrupted
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--stop", type=Path, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--keep-models", required=True)
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    record = store.read_json(folder / "run.json")
+    heartbeat = Heartbeat(folder, arguments.stop)
+    started = time.perf_counter()
+    try:
+        _learn_run(folder, record, heartbeat, arguments.device, arguments.keep_models)
+        outcome, code = {"status": "done", "reason": ""}, 0
+    except Interrupted:
+        outcome, code = {"status": "interrupted", "reason": "stopped; run the same command again to go on"}, INTERRUPTED
+    except Exception as error:
+        traceback.print_exc()
+        outcome, code = {"status": "failed", "reason": _reason(error)}, 1
+    record |= outcome
+    record["times"] |= {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - started,
+    }
+    store.write_json(folder / "run.json", record)
+    heartbeat.file.unlink(missing_ok=True)
+    return code
+
+
+def _reason(error: Exception) -> str:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
+
+
+def _learn_run(folder: Path, record: dict[str, Any], heartbeat: Heartbeat, device: str, keep: str) -> None:
+    heartbeat({"step": 0, "phase": "loading"}, now=True)
+    steps = Steps(folder, record, device, keep)
+    for step in steps.to_learn():
+        heartbeat({"step": step, "step_started": time.time(), "epoch": 0, "phase": "learning"}, now=True)
+        learned = steps.learn(step, heartbeat)
+        heartbeat({"phase": "predicting"}, now=True)
+        if steps.is_missing(step):
+            heartbeat({"micro_f1": steps.commit(step, learned)}, now=True)
+            record["learned"] = steps.learned()
+            store.write_json(folder / "run.json", record)
+    record["learned"] = steps.learned()
+    steps.clean_up()
+
+
+class Steps:
+    """The steps of one run: which are missing, how each is learned, and what of it is stored."""
+
+    def __init__(self, folder: Path, record: dict[str, Any], device: str, keep: str) -> None:
+        import torch
+
+        from cl_ner_bench import registry
+        from cl_ner_bench.corpora.load import load_corpus
+
+        threads = record["settings"]["threads"]
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.folder, self.out, self.keep, self.device = folder, folder.parent.parent, keep, device
+        self.record = record
+        self.keys = {int(step): key for step, key in record["step_keys"].items()}
+        inputs, settings = record["inputs"], record["settings"]
+        self.card = registry.resolve([inputs["method"]])[0].card
+        self.learner = registry.load_class(self.card)
+        data = None if inputs["data"] is None else Path(inputs["data"])
+        self.corpus = load_corpus(
+            inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"]
+        )
+        self.split = TaskSplit.from_json(store.read_json(folder / "split.json"), self.corpus)
+        self._check(record["fingerprints"])
+        self.trainer: Any = None
+
+    def _check(self, expected: dict[str, str]) -> None:
+        from cl_ner_bench import registry
+
+        found = {"data": self.corpus.fingerprint, "split": self.split.hash}
+        found["method"] = registry.code_fingerprint(self.card.file)
+        for name, value in found.items():
+            if value != expected[name]:
+                raise UserError(f"the {name} changed after the grid was planned; start the command again")
+
+    def is_missing(self, step: int) -> bool:
+        return store.step_record(self._at(step), self.keys[step]) is None
+
+    def _at(self, step: int) -> Path:
+        return self.folder / f"step-{step}"
+
+    def learned(self) -> list[dict[str, Any]]:
+        """What was recorded of each finished step."""
+        found = (store.step_record(self._at(step), key) for step, key in sorted(self.keys.items()))
+        return [record["learned"] for record in found if record]
+
+    def to_learn(self) -> Iterator[int]:
+        """The steps to learn now. A chain goes on behind the last step whose model is still there."""
+        missing = [step for step in self.record["steps"] if self.is_missing(step)]
+        if self.card.start == "pretrained" or not missing:
+            yield from missing
+            return
+        kept = [k for k in range(1, missing[0]) if store.model_folder(self.out, self.keys[k]).is_dir()]
+        if kept:
+            self.trainer = self._new_trainer()
+            self.trainer.load(store.model_folder(self.out, self.keys[kept[-1]]))
+        yield from range(kept[-1] + 1 if kept else 1, missing[-1] + 1)
+
+    def _new_trainer(self) -> Any:
+        from cl_ner_bench.learning.trainer import Trainer
+
+        settings, inputs = self.record["settings"], self.record["inputs"]
+        return Trainer(
+            self.learner,
+            settings["method"],
+            settings,
+            inputs["encoder"],
+            self.record["seed"],
+            self.device,
+            settings["precision"],
+            settings["nested"],
+        )
+
+    def learn(self, step: int, heartbeat: Heartbeat) -> dict[str, Any]:
+        if self.trainer is None or self.card.start == "pretrained":
+            self.trainer = self._new_trainer()
+        data = self.split.step_data(self.corpus, step, union=self.card.data == "union")
+        learned: dict[str, Any] = self.trainer.learn(data, heartbeat)
+        return {"step": step, **learned}
+
+    def commit(self, step: int, learned: dict[str, Any]) -> float:
+        """Predict the test set, score it, store both and then the step. Returns micro-F1 of the view ``all``."""
+        gold = self.split.test_part(self.corpus, step)
+        pred = self.trainer.predict([s.only(()) for s in gold])
+        views = score(self.split, self.corpus, step, gold, pred)
+        rows = (
+            store.canonical({"id": s.id, "gold": s.mentions, "pred": sorted(p)})
+            for s, p in zip(gold, pred, strict=True)
+        )
+        counts = {"schema": 1, "step": step, "views": views}
+        blobs = {
+            "predictions.jsonl.gz": store.gzipped(rows),
+            "counts.json": f"{store.ordered(counts)}\n".encode(),
+        }
+        self._keep_model(step)
+        store.commit_step(self._at(step), self.keys[step], learned, blobs)
+        if self.keep != "all" and step - 1 in self.keys:
+            store.drop_model(self.out, self.keys[step - 1])
+        tp, fp, fn = (sum(c[i] for c in views["all"]["test"].values()) for i in range(3))
+        return 200 * tp / max(1, 2 * tp + fp + fn)
+
+    def _keep_model(self, step: int) -> None:
+        """A chain needs its last model to go on after a stop; other models are kept if they were asked for."""
+        last = step == self.record["steps"][-1]
+        if self.keep == "all" or (self.keep == "last" and last) or (self.card.start == "previous" and not last):
+            store.save_model(self.out, self.keys[step], self.trainer.save)
+
+    def clean_up(self) -> None:
+        """With ``--keep-models none`` a finished chain leaves nothing."""
+        if self.keep == "none":
+            for key in self.keys.values():
+                store.drop_model(self.out, key)
+
+
+def score(
+    split: TaskSplit, corpus: Corpus, step: int, gold: Sequence[Sentence], pred: Sequence[Sequence[Any]]
+) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """``{view: {test set: {type: [tp, fp, fn]}}}`` after ``step``, as docs/results.md describes the views."""
+    from cl_ner_bench.analysis.scorer import count
+
+    ever = split.test_part(corpus, split.n_steps)
+    views = {
+        "all": range(len(gold)),
+        "filter": [i for i, s in enumerate(gold) if s.mentions],
+        "filter_last": [i for i, s in enumerate(ever) if s.mentions],
+    }
+    types = split.types(step)
+    return {
+        view: {"test": count([gold[i].mentions for i in chosen], [pred[i] for i in chosen], types)}
+        for view, chosen in views.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -44,23 +44,34 @@ class Corpus:
 
     Mentions of types that the card does not use are already dropped. ``source`` says where the sentences
     came from. ``remarks`` are sentences for the user (a count that differs from the card's, say).
+    ``parts`` hold every sentence at the index of its id; ``sample`` lists the ids in use per part where only
+    some of them are (``--max-sentences``), so that ids keep their meaning.
     """
 
     card: Card
     parts: Mapping[str, tuple[Sentence, ...]]
     source: str
     remarks: tuple[str, ...] = ()
+    sample: Mapping[str, tuple[int, ...]] | None = None
 
     @property
     def name(self) -> str:
         return self.card.name
 
+    def ids(self, part: str) -> tuple[int, ...]:
+        """The ids of the sentences in use, in file order."""
+        return tuple(range(len(self.parts[part]))) if self.sample is None else self.sample[part]
+
+    def used(self, part: str) -> tuple[Sentence, ...]:
+        """The sentences in use, in file order."""
+        return tuple(self.parts[part][i] for i in self.ids(part))
+
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) over words and mentions of all parts: what the numbers of a run depend on."""
+        """sha256 (hex) over words and mentions of the sentences in use: what the numbers of a run depend on."""
         digest = hashlib.sha256()
         for part in PARTS:
-            for sentence in self.parts[part]:
+            for sentence in self.used(part):
                 row = [part, sentence.id, sentence.words, sentence.mentions]
                 digest.update(json.dumps(row, ensure_ascii=False).encode())
         return digest.hexdigest()

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ class TaskSplit:
 
     def to_json(self) -> dict[str, Any]:
         tasks = [
-            {"name": t.name, "types": list(t.types), "train": list(t.train), "dev": list(t.dev)}
-            for t in self.tasks
+            {"name": t.name, "types": list(t.types), "train": list(t.train), "dev": list(t.dev)} for t in self.tasks
         ]
         return {
             "schema": 1,
@@ -94,6 +94,53 @@ class TaskSplit:
             "tasks": tasks,
             "test": list(self.test),
         }
+
+    @classmethod
+    def from_json(cls, data: Any, corpus: Corpus, source: str = "--split") -> TaskSplit:
+        """The split that ``to_json`` wrote, checked against ``corpus``; ``source`` names it in messages.
+
+        Raises UserError for another schema, missing or wrong keys, another corpus (by its fingerprint), types
+        that the corpus does not have or that two tasks share, and ids that do not exist.
+        """
+
+        def check(good: bool, problem: str) -> None:
+            if not good:
+                raise UserError(f"{source}: {problem} Write it again with 'bench data split'.")
+
+        def ids(values: Any, part: str, where: str) -> tuple[int, ...]:
+            good = isinstance(values, list) and all(type(i) is int for i in values)
+            check(good, f"{where}: expected a list of sentence ids.")
+            wrong = set(values) - set(corpus.ids(part))
+            check(not wrong, f"{where}: the {part} part in use has no sentence {min(wrong, default=None)}.")
+            check(len(set(values)) == len(values), f"{where}: a sentence is named twice.")
+            return tuple(values)
+
+        check(isinstance(data, dict) and data.get("schema") == 1, "not a task split of schema 1.")
+        shapes = {"dataset": str, "data": str, "scenario": str, "order": int, "tasks": list, "test": list}
+        for key, shape in shapes.items():
+            check(type(data.get(key)) is shape, f"key '{key}' is missing or no {shape.__name__}.")
+        check(
+            data["data"] == corpus.fingerprint,
+            f"it was made from other data (fingerprint {data['data'][:8]}, the corpus has {corpus.fingerprint[:8]}): "
+            "another copy, other tasks or another --max-sentences.",
+        )
+        check(bool(data["tasks"]), "it has no tasks.")
+        tasks, taken = [], set[str]()
+        for k, row in enumerate(data["tasks"]):
+            where = f"tasks[{k}]"
+            check(isinstance(row, dict) and isinstance(row.get("name"), str), f"{where}: no name.")
+            types = row.get("types")
+            good = isinstance(types, list) and types and all(isinstance(t, str) for t in types)
+            check(bool(good), f"{where}: expected a list of types.")
+            unknown = sorted(set(types) - set(corpus.card.types))
+            check(not unknown, f"{where}: the corpus has no type {unknown[:1]}.")
+            check(not taken & set(types), f"{where}: a type is in two tasks.")
+            taken |= set(types)
+            train = ids(row.get("train"), "train", f"{where}.train")
+            dev = ids(row.get("dev"), "dev", f"{where}.dev")
+            tasks.append(Task(row["name"], tuple(types), train, dev))
+        test = ids(data["test"], "test", "test")
+        return cls(data["dataset"], data["data"], data["scenario"], data["order"], tuple(tasks), test)
 
     @cached_property
     def hash(self) -> str:

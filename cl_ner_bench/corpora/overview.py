@@ -1,0 +1,184 @@
+"""Facts about a corpus and a task split: what ``bench data show`` prints, and one row per test mention."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+
+if TYPE_CHECKING:
+    from cl_ner_bench.scenarios.task import TaskSplit
+
+MENTION_COLUMNS = (
+    "dataset",
+    "split",
+    "id",
+    "start",
+    "end",
+    "type",
+    "train_freq_surface",
+    "train_freq_type",
+    "seen",
+    "hidden_rate",
+)
+
+
+def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
+    """The facts of a corpus under a split, ready for JSON.
+
+    ``steps`` tells for each step and each type learned so far or later how many mentions of the step's train
+    sentences are ``labelled`` and how many ``hidden`` (present, but not labelled in this step): the
+    unlabelled-entity problem. ``co_occurrence``: the share of train sentences with two or more types (tasks),
+    and for each pair of tasks the number of train sentences that name types of both (of one, on the
+    diagonal).
+    """
+    card, used = corpus.card, {part: corpus.used(part) for part in PARTS}
+    task_of = {t: task.name for task in split.tasks for t in task.types}
+    names = [task.name for task in split.tasks]
+    by_type = {part: Counter(m.type for s in used[part] for m in s.mentions) for part in PARTS}
+    present = [{m.type for m in s.mentions if m.type in task_of} for s in used["train"]]
+    tasks_present = [{task_of[t] for t in types} for types in present]
+    n = max(len(present), 1)
+    steps = []
+    for k, task in enumerate(split.tasks, 1):
+        train = [corpus.parts["train"][i] for i in task.train]
+        found = Counter(m.type for s in train for m in s.mentions)
+        steps.append(
+            {
+                "step": k,
+                "task": task.name,
+                "train_sentences": len(task.train),
+                "dev_sentences": len(task.dev),
+                "labelled": {t: found[t] for t in task.types},
+                "hidden": {t: found[t] for t in task_of if t not in task.types},
+            }
+        )
+    return {
+        "schema": 1,
+        "dataset": corpus.name,
+        "title": card.title,
+        "source": corpus.source,
+        "licence": card.licence,
+        "citation": card.citation,
+        "how_to_get": card.how_to_get,
+        "remarks": list(corpus.remarks),
+        "orders": len(card.orders),
+        "scenario": split.scenario,
+        "order": split.order,
+        "split": split.hash,
+        "fingerprint": corpus.fingerprint,
+        "parts": {part: _counts(used[part]) for part in PARTS},
+        "types": {t: {"task": task_of[t]} | {part: by_type[part][t] for part in PARTS} for t in task_of},
+        "tasks": {
+            task.name: {"types": list(task.types)} | {part: sum(by_type[part][t] for t in task.types) for part in PARTS}
+            for task in split.tasks
+        },
+        "steps": steps,
+        "co_occurrence": {
+            "two_types": sum(len(types) > 1 for types in present) / n,
+            "two_tasks": sum(len(tasks) > 1 for tasks in tasks_present) / n,
+            "tasks": names,
+            "matrix": [[sum({a, b} <= tasks for tasks in tasks_present) for b in names] for a in names],
+        },
+    }
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """What ``overview`` found, as plain text."""
+    both = facts["co_occurrence"]
+    blocks = [
+        f"{facts['title']} ({facts['dataset']})",
+        "\n".join(f"{key:<12}{facts[key]}" for key in ("source", "licence", "citation") if facts[key]),
+        f"how to get  {facts['how_to_get']}" if facts["how_to_get"] else "",
+        "\n".join(f"note: {remark}" for remark in facts["remarks"]),
+        _table(
+            ["part", "sentences", "words", "mentions", "without mentions", "longest"],
+            [[part, *counts.values()] for part, counts in facts["parts"].items()],
+        ),
+        _table(["mentions by task", *PARTS], [[t, *(r[p] for p in PARTS)] for t, r in facts["tasks"].items()]),
+        _table(["mentions by type", "task", *PARTS], [[t, *row.values()] for t, row in facts["types"].items()]),
+        f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}; "
+        "hidden: train mentions of other steps' types, present but not labelled in the step",
+        _table(
+            ["step", "task", "train", "dev", "labelled", "hidden"],
+            [
+                [
+                    row["step"],
+                    row["task"],
+                    row["train_sentences"],
+                    row["dev_sentences"],
+                    sum(row["labelled"].values()),
+                    sum(row["hidden"].values()),
+                ]
+                for row in facts["steps"]
+            ],
+        ),
+        f"train sentences with two or more types {100 * both['two_types']:.1f} %, "
+        f"tasks {100 * both['two_tasks']:.1f} %; sentences that name both tasks:",
+        _table(["", *both["tasks"]], [[n, *row] for n, row in zip(both["tasks"], both["matrix"], strict=True)]),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
+    """One row (``MENTION_COLUMNS``) per test mention of a learned type, by sentence.
+
+    Over the train sentences of all tasks, a mention is *labelled* where its sentence is given to its type's
+    own task:
+
+    - ``train_freq_surface``: labelled train mentions with the same words and type;
+    - ``train_freq_type``: labelled train mentions of the type;
+    - ``seen``: 1 where ``train_freq_surface`` > 0, else 0;
+    - ``hidden_rate``: of the type's mentions in the train sentences of all tasks (a sentence counts once per
+    task that it is given to), the share that carries no label. Empty (None) for a type without train
+    mentions.
+
+    ``split`` is the split's hash.
+    """
+    surfaces: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    labelled: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for task in split.tasks:
+        for i in task.train:
+            sentence = corpus.parts["train"][i]
+            for start, end, type_ in sentence.mentions:
+                total[type_] += 1
+                if type_ in task.types:
+                    labelled[type_] += 1
+                    surfaces[type_, sentence.words[start:end]] += 1
+    learned = set(split.types(split.n_steps))
+    for i in split.test:
+        sentence = corpus.parts["test"][i]
+        for start, end, type_ in sentence.mentions:
+            if type_ in learned:
+                frequency = surfaces[type_, sentence.words[start:end]]
+                hidden = 1 - labelled[type_] / total[type_] if total[type_] else None
+                row = (corpus.name, split.hash, i, start, end, type_, frequency, labelled[type_])
+                yield dict(zip(MENTION_COLUMNS, (*row, int(frequency > 0), hidden), strict=True))
+
+
+def _counts(sentences: Iterable[Sentence]) -> dict[str, int]:
+    rows = [(len(s.words), len(s.mentions)) for s in sentences]
+    return {
+        "sentences": len(rows),
+        "words": sum(words for words, _ in rows),
+        "mentions": sum(mentions for _, mentions in rows),
+        "without_mentions": sum(mentions == 0 for _, mentions in rows),
+        "longest": max((words for words, _ in rows), default=0),
+    }
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> str:
+    """Columns of equal width: texts to the left, numbers to the right."""
+    cells = [header, *([f"{v:,}" if isinstance(v, int) else str(v) for v in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    numeric = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    )

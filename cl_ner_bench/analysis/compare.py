@@ -1,0 +1,135 @@
+"""What may be compared with what: runs of one dataset and scenario, over matched (order, seed) pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cl_ner_bench.analysis.frames import Results
+
+GROUPS = {
+    "memory-free": "Memory-free methods",
+    "exemplar": "Methods with stored examples",
+    "reference": "References (joint training on all tasks so far)",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with one setting: a row of a table, a line of a figure."""
+
+    method: str
+    config: str
+    label: str
+    group: str
+    architecture: str
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of ``frame`` that are this method's."""
+        return frame[(frame["method"] == self.method) & (frame["config"] == self.config)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows over the same (order, seed) pairs, so that differences are the methods' and not the runs'.
+
+    ``pairs`` are those that every row finished. Where there is none (``matched`` is false) each row keeps
+    its own runs, and outputs say so. The frames hold these runs only.
+    """
+
+    dataset: str
+    scenario: str
+    encoder: str
+    slug: str  # part of file names
+    n_steps: int
+    rows: tuple[Row, ...]
+    pairs: tuple[tuple[int, int], ...]
+    matched: bool
+    left_out: int  # finished runs outside of the pairs
+    runs: tuple[Mapping[str, Any], ...]
+    measures: pd.DataFrame
+    scores: pd.DataFrame
+    counts: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset}, {self.scenario}, {self.encoder}"
+
+    @property
+    def groups(self) -> list[tuple[str, list[Row]]]:
+        """The rows by group: those that store no examples, those that do, and the references apart."""
+        names = [*GROUPS, *sorted({row.group for row in self.rows} - set(GROUPS))]
+        grouped = [(name, [row for row in self.rows if row.group == name]) for name in names]
+        return [(name, rows) for name, rows in grouped if rows]
+
+    @property
+    def n_orders(self) -> int:
+        return len({run["order"] for run in self.runs})
+
+
+def comparisons(results: Results) -> list[Comparison]:
+    """The finished runs, taken apart into what may stand in one table; sorted by dataset and scenario."""
+    blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in results.finished:
+        tasks = tuple(sorted((task["name"], *sorted(task["types"])) for task in run["tasks"]))
+        sample = run["settings"].get("max_sentences") or 0
+        blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks), []).append(run)
+    out: list[Comparison] = []
+    slugs: set[str] = set()
+    for key in sorted(blocks):
+        slug = _slug(*key[:3])
+        while slug in slugs:  # other tasks or another sample of the same dataset
+            slug += "-b"
+        slugs.add(slug)
+        out.append(_compare(results, slug, blocks[key]))
+    return out
+
+
+def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Comparison:
+    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        by_row.setdefault((run["method"], run["config"]), []).append(run)
+    common = set.intersection(*({(r["order"], r["seed"]) for r in own} for own in by_row.values()))
+    used = [run for run in runs if not common or (run["order"], run["seed"]) in common]
+    ids = [run["run_id"] for run in used]
+    return Comparison(
+        dataset=runs[0]["dataset"],
+        scenario=runs[0]["scenario"],
+        encoder=runs[0]["encoder"],
+        slug=slug,
+        n_steps=max(run["n_steps"] for run in runs),
+        rows=tuple(_rows(by_row)),
+        pairs=tuple(sorted(common)),
+        matched=bool(common),
+        left_out=len(runs) - len(used),
+        runs=tuple(used),
+        measures=_only(results.measures, ids),
+        scores=_only(results.scores, ids),
+        counts=_only(results.counts, ids),
+    )
+
+
+def _rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[Row]:
+    firsts = [runs[0] for runs in by_row.values()]
+    labels = [run["label"] for run in firsts]
+    rows = []
+    for run in firsts:
+        # Two settings of one method (joined folders): the config tells them apart.
+        label = run["label"] if labels.count(run["label"]) == 1 else f"{run['label']} [{run['config']}]"
+        rows.append(Row(run["method"], run["config"], label, run["group"], run["architecture"]))
+    rank = {name: i for i, name in enumerate(GROUPS)}
+    return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), r.architecture, r.label, r.config))
+
+
+def _only(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+    return frame[frame["run_id"].isin(list(ids))].reset_index(drop=True)
+
+
+def _slug(*parts: str) -> str:
+    """Words for a file name; of a path (a dataset or encoder by folder) the last part."""
+    names = [re.sub(r"[^\w.-]+", "-", part.rstrip("/\\").replace("\\", "/").split("/")[-1]) for part in parts]
+    return "-".join(name.strip("-.") or "x" for name in names).lower()

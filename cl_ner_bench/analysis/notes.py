@@ -1,0 +1,142 @@
+"""What every output must say of itself: notes that go under each table and figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from cl_ner_bench.analysis.compare import Comparison
+
+FEW = 3  # matched runs below which nothing is bold, ranked or claimed
+WARM_UP = 0.2  # share of a task's updates
+TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
+
+
+def undertrained(c: Comparison) -> list[str]:
+    """Why these runs were trained too little to be compared; empty where they were not.
+
+    A run is undertrained where its step-1 micro-F1 (all test sentences) is below the card's bound, or below
+    90 % of what the same architecture reaches in twice the epochs. On the generated corpus joint training
+    must also end above the bound: there its tasks are known to be learnable.
+    """
+    first, last = _micro(c, first=True), _micro(c, first=False)
+    low: dict[str, float] = {}
+    short: dict[str, float] = {}
+    weak: dict[str, float] = {}
+    bounds = []
+    for run in c.runs:
+        bound = run.get("undertrained_below") or 0.0
+        bounds.append(bound)
+        label, start, end = run["label"], first.get(run["run_id"], math.nan), last[run["run_id"]]
+        if start < bound:
+            low[label] = min(start, low.get(label, math.inf))
+        if _ratio(run, start) < TWICE_AS_LONG:
+            short[label] = min(100 * _ratio(run, start), short.get(label, math.inf))
+        if (
+            run["dataset"] == "synthetic"
+            and run["registry_name"] in ("joint-span", "joint-token")
+            and end < bound
+        ):
+            weak[label] = min(end, weak.get(label, math.inf))
+    bound_text = f"{max(bounds, default=0):g}"
+    reasons = []
+    if low:
+        reasons.append(f"step-1 micro-F1 below {bound_text}: {_values(low)}")
+    if weak:
+        reasons.append(f"final micro-F1 of joint training below {bound_text}: {_values(weak)}")
+    if short:
+        reasons.append(f"step 1 below 90 % of what twice the epochs reach: {_values(short, ' %')}")
+    return reasons
+
+
+def notes_of(c: Comparison) -> list[str]:
+    """The notes of a comparison, the gravest first."""
+    notes = []
+    if reasons := undertrained(c):
+        notes.append(f"undertrained: do not compare ({'; '.join(reasons)})")
+    if not c.matched:
+        notes.append("no (order, seed) pair was finished by every method: the rows cover different runs")
+    elif len(c.pairs) < FEW:
+        notes.append(f"n = {len(c.pairs)}: no claim about differences")
+    if c.left_out:
+        notes.append(f"{c.left_out} finished run(s) left out: not every method finished their order and seed")
+    if c.n_orders == 1:
+        notes.append("one order")
+    if sample := _unique(run["settings"].get("max_sentences") for run in c.runs):
+        notes.append(f"a sample of {_join(sample)} training sentences, not the whole corpus")
+    if other := [r for r in _unique(run["settings"].get("recipe") for run in c.runs) if r != "paper"]:
+        notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}, not of the papers")
+    if any(run.get("uncased") for run in c.runs):
+        notes.append(
+            f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders"
+        )
+    if long := _long_warm_up(c.runs):
+        notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
+    if ratios := _ratios(c):
+        notes.append(f"step-1 micro-F1 relative to the same architecture trained longer: {ratios}")
+    if any(run["group"] == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
+        notes.append("joint training at the last step only")
+    return notes
+
+
+def undefined(c: Comparison, view: str) -> list[str]:
+    """Types, and whole tasks, whose F1 is undefined after the last step: the test part has none of them."""
+    final = c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)]
+    names = []
+    for unit in ("task", "type"):
+        gold = final.groupby(unit)[["tp", "fn"]].sum().sum(axis=1)
+        empty = [str(name) for name in gold.index[gold == 0]]
+        if empty:
+            names.append(f"{unit} {', '.join(empty)}")
+    return [f"undefined for want of test gold, left out of means: {'; '.join(names)}"] if names else []
+
+
+def _micro(c: Comparison, first: bool) -> dict[str, float]:
+    """Micro-F1 per run over all test sentences after step 1 (where it has that step) or after the last."""
+    frame: pd.DataFrame = c.scores[c.scores["view"] == "all"]
+    frame = frame[frame["step"] == (1 if first else frame["n_steps"])]
+    return dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
+
+
+def _ratio(run: Mapping[str, Any], start: float) -> float:
+    reference = run.get("step1_reference")
+    return start / reference["micro_f1"] if reference and reference["micro_f1"] else math.nan
+
+
+def _ratios(c: Comparison) -> str:
+    first = _micro(c, first=True)
+    worst: dict[str, tuple[float, str]] = {}
+    for run in c.runs:
+        ratio = _ratio(run, first.get(run["run_id"], math.nan))
+        if not math.isnan(ratio):
+            reference = run["step1_reference"]
+            of = f"{reference['epochs']} epochs: {reference['micro_f1']:.1f}"
+            text = f"{run['label']} {100 * ratio:.1f} % ({of})"
+            worst[run["label"]] = min((ratio, text), worst.get(run["label"], (math.inf, "")))
+    return ", ".join(text for _, text in worst.values())
+
+
+def _long_warm_up(runs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The largest share (percent) of warm-up in a task's updates, for methods where it is above the limit."""
+    worst: dict[str, float] = {}
+    for run in runs:
+        for step in run.get("learned", []):
+            if step["updates"] and step["warmup_updates"] > WARM_UP * step["updates"]:
+                share = 100 * step["warmup_updates"] / step["updates"]
+                worst[run["label"]] = max(share, worst.get(run["label"], 0.0))
+    return worst
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return sorted({value for value in values if value})
+
+
+def _join(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _values(values: Mapping[str, float], unit: str = "") -> str:
+    return ", ".join(f"{name} {value:.1f}{unit}" for name, value in values.items())

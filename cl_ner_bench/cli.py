@@ -99,7 +99,11 @@ def _add_run(commands: Any) -> Parser:
     from cl_ner_bench.running.options import OPTIONS
 
     parser: Parser = commands.add_parser(
-        "run", help="train and compare methods", description="Train and compare methods.", epilog=RUN_EXAMPLES
+        "run",
+        help="train and compare methods",
+        usage="bench run [options]",
+        description="Train and compare methods.",
+        epilog=RUN_EXAMPLES,
     )
     titles = dict.fromkeys(option.metadata["group"] for option in OPTIONS.values())
     groups = {title: parser.add_argument_group(title) for title in titles}

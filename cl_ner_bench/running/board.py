@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,12 @@ class Board:
             done = run.done()
             for step in done:
                 if step not in self.done[run.id]:
-                    yield f"{name(run)}: step {step} of {run.record['n_steps']} finished{self._tail(run)}"
+                    score = micro_f1(store.read_json(run.folder / f"step-{step}" / "counts.json"))
+                    left = self.time_left()
+                    yield (
+                        f"{name(run)}: step {step} of {run.record['n_steps']} finished, micro-F1 {score:.1f}"
+                        + (f", about {left} left" if left else "")
+                    )
             self.done[run.id] = done
             record = store.read_json(run.folder / "run.json")
             # A retried run still shows its old record until it starts.
@@ -57,12 +62,6 @@ class Board:
 
     def _finished_cost(self) -> float:
         return sum(self.costs[r.id][k] for r in self.todo for k in self.done[r.id])
-
-    def _tail(self, run: Run) -> str:
-        left = self.time_left()
-        score = self.states.get(run.id, {}).get("micro_f1")
-        parts = [f"micro-F1 {score:.1f}"] if score is not None else []
-        return "".join(f", {part}" for part in [*parts, *([f"about {left} left"] if left else [])])
 
     def time_left(self) -> str:
         """At the rate since the start; '' before there is one."""
@@ -97,6 +96,12 @@ class Board:
 
 def name(run: Run) -> str:
     return f"{run.record['method']} order {run.record['order']} seed {run.record['seed']}"
+
+
+def micro_f1(counts: Mapping[str, Any]) -> float:
+    """Over all learned types on the whole test set."""
+    tp, fp, fn = (sum(c[i] for c in counts["views"]["all"]["test"].values()) for i in range(3))
+    return 200 * tp / max(1, 2 * tp + fp + fn)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,53 @@
+"""A user's method file for the tests of running: one that learns, and some that fail in every way a run can."""
+
+CARD = {
+    "good": {"class": "Good", "architecture": "token", "settings": {"weight": 1.0}},
+    "slow": {"class": "Slow", "architecture": "token"},
+    "raises": {"class": "Raises", "architecture": "token"},
+    "nan": {"class": "NotANumber", "architecture": "token"},
+    "exits": {"class": "Exits", "architecture": "token"},
+    "hangs": {"class": "Hangs", "architecture": "token"},
+}
+
+import os
+import time
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Output, TagLearner
+from cl_ner_bench.scenarios.task import StepData
+
+
+class Good(TagLearner):
+    pass
+
+
+class Slow(TagLearner):
+    """Takes its time where a stop may come; the numbers are those of Good."""
+
+    def after_backward(self) -> None:
+        time.sleep(0.3)
+
+
+class Raises(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        if data.step == 2:
+            raise RuntimeError("out of luck\nsecond line")
+
+
+class NotANumber(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": output.logits.sum() * float("nan")}
+
+
+class Exits(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        os._exit(7)
+
+
+class Hangs(TagLearner):
+    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list:
+        time.sleep(600)
+        return []

@@ -1,0 +1,177 @@
+"""What the command line says, and how quickly; nothing here trains."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cl_ner_bench import cli
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.options import OPTIONS, layer
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    try:
+        code = cli.main(words)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "datasets", "--json"]])
+def test_quick_commands_import_neither_torch_nor_pandas(words: list[str]) -> None:
+    code = (
+        "import sys; from cl_ner_bench.cli import main\n"
+        f"try: main({words})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'transformers', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "scenarios", "encoders"])
+def test_lists_are_tables_and_json(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    _, table, _ = run(capsys, "list", kind)
+    code, text, _ = run(capsys, "list", kind, "--json")
+    rows = json.loads(text)
+    assert code == 0
+    assert rows["schema"] == 1
+    assert len(table.splitlines()) == len(rows[kind]) + 1
+    assert all(row["name"] in table for row in rows[kind])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "Did you mean 'run'"),
+        (["list", "metods"], "Did you mean 'methods'"),
+        (["run", "--metods", "spankl"], "Did you mean '--methods'"),
+        (["run", "--methods", "spnkl"], "Did you mean 'spankl'"),
+        (["run", "--epochs", "0"], "--epochs '0': expected a whole number of at least 1"),
+        (["run", "--lr", "nan"], "--lr"),
+        (["run", "--seeds", "a"], "--seeds"),
+        (["run", "--orders", "9"], "no order 9"),
+        (["run", "--backend", "slurm"], "--backend slurm: this version knows loky"),
+        (["run", "--set", "kd_weight=0"], "METHOD.KEY=VALUE"),
+        (["run", "--set", "spnkl.kd_weight=0"], "Did you mean 'spankl'"),
+        (["run", "--set", "spankl.kd_wight=0"], "Did you mean 'kd_weight'"),
+        (["run", "--set", "spankl.kd_weight=much"], "expected a value like 1.0"),
+        (["run", "--device", "cuda:99"], "--device cuda:99"),
+        (["run", "--dataset", "synthetc"], "Did you mean 'synthetic'"),
+        (["run", "--dataset", "fewnerd"], "--data"),
+        (["run", "--scenario", "fg5-pg2"], "does not divide"),
+        (["run", "--recipe", "papper"], "Did you mean 'paper'"),
+        (["run", "--split", "/no/such.json"], "--split"),
+        (["run", "--config", "/no/such.toml"], "--config"),
+        (["report", "/no/such"], "no results folder"),
+    ],
+)
+def test_wrong_use_is_one_message_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    code, out, err = run(capsys, *words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert said in err
+
+
+def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = run(capsys, "run", "--help")
+    assert code == 0
+    assert [name for name in OPTIONS if f"--{name.replace('_', '-')} " not in text.replace("\n", " ")] == []
+    assert "default: synthetic" in text
+    assert "examples:" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[1].startswith("cl-ner-bench ")
+
+
+def test_a_flag_stands_above_the_config_files_set_which_stands_above_its_keys(tmp_path: Path) -> None:
+    config = tmp_path / "grid.toml"
+    config.write_text(
+        'schema = 1\nepochs = 3\nlr = 0.1\nmethods = ["spankl", "mine=own.py"]\ndata = "corpus"\n'
+        "[set.spankl]\nepochs = 4\nlr = 0.2\nkd_weight = 0\n"
+    )
+    found = layer({"lr": "0.3", "set": ["spankl.kd_weight=0.5"]}, config)[0]
+    assert found.options.set == {"spankl": {"epochs": 4, "kd_weight": 0.5}}
+    assert (found.options.lr, found.options.epochs) == (0.3, 3)
+    assert found.options.data == str(tmp_path / "corpus")
+    assert found.options.methods == ("spankl", f"mine={tmp_path / 'own.py'}")
+    assert found.origins["lr"] == "flag"
+    assert str(config) in found.origins["epochs"]
+    assert found.origins["seeds"] == "default"
+    assert found.origins["spankl.kd_weight"] == "--set"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch = 3", "Did you mean 'epochs'"),
+        ("epochs = 'x'", "epochs"),
+        ("epochs = 2.5", "whole number"),
+        ("nested = 1", "true or false"),
+        ("schema = 2", "newer version"),
+        ("schema = 1\nepochs = 1\n[[grid]]\nepochs = 2", "nothing but"),
+        ("= 3", "not TOML"),
+        ("set = 3", "set"),
+    ],
+)
+def test_a_wrong_config_file_is_explained(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "grid.toml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        layer({}, tmp_path / "grid.toml")
+
+
+def test_a_config_file_may_hold_many_grids(tmp_path: Path) -> None:
+    config = tmp_path / "grid.toml"
+    config.write_text('schema = 1\n[[grid]]\nmethods = "spankl"\n[[grid]]\nmethods = "extendner"\nbatch-size = 4\n')
+    grids = layer({"epochs": 1}, config)
+    assert [g.options.methods for g in grids] == [("spankl",), ("extendner",)]
+    assert [g.options.epochs for g in grids] == [1, 1]
+    assert grids[1].options.batch_size == 4
+
+
+def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = [
+        "--methods",
+        "spankl,soft=extendner",
+        "--set",
+        "soft.temperature=2",
+        "--lr",
+        "1e-4",
+        "--max-sentences",
+        "90",
+    ]
+    code, text, _ = run(capsys, "run", "--dry-run", "--out", str(out), "--orders", "all", *words)
+    assert code == 0
+    assert not out.exists()
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "temperature 2.0 [--set]" in lines
+    assert "lr 0.0001 [flag]" in lines
+    assert "kd_weight 1.0 [default]" in lines
+    assert "bounds added: joint-span, joint-token" in lines
+    assert "runs (16; 16 to do, 2 at a time)" in [line.replace("1 at", "2 at") for line in lines]
+    assert any(line.startswith("estimate: about") for line in lines)
+
+
+def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "PERSON" in run(capsys, "data", "show", "synthetic")[1]
+    assert json.loads(run(capsys, "data", "show", "synthetic", "--order", "1", "--json")[1])
+    file = tmp_path / "split.json"
+    code, _, err = run(capsys, "data", "split", "synthetic", "--order", "2", "--out", str(file))
+    assert code == 0, err
+    code, text, err = run(capsys, "run", "--dry-run", "--split", str(file), "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    assert "synthetic-split-o2-s0" in text

@@ -48,7 +48,7 @@ from cl_ner_bench.models.losses import categorical_kl
 class ExtendNER(TagLearner):
     """Step 1: CE on all words. Later: CE on words of a new type + kd_weight * KL(teacher || student) on all others.
 
-    Each term is a mean over its own words. The student's softmax runs over all tags; the teacher gives new ones no mass.
+    Each term is a mean over its own words. The student's softmax runs over all tags, the teacher's over the old.
     """
 
     @property

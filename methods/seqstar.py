@@ -13,7 +13,7 @@ CARD = {
         "ACL 2024, arXiv 2312.07887",
         "year": 2024,
         "status": "re-implementation",
-        "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old classifiers frozen, CE on all words.",
+        "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old rows frozen, CE on all words.",
         "stores": "nothing",
         "deviations": "The row of O belongs to the first classifier and is frozen with it. The recipe's optimiser, "
         "epochs and dev selection are used. BIO-constrained decoding.",
@@ -29,7 +29,7 @@ CARD = {
         "paper": "",
         "year": 0,
         "status": "baseline",
-        "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, old columns frozen, BCE on the new.",
+        "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, BCE on the new columns only.",
         "stores": "nothing",
         "deviations": "",
     },

@@ -15,7 +15,7 @@ from cl_ner_bench.models.span_head import span_count, span_index
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sentence with its sub-tokens. Words beyond the encoder's length limit, and mentions that reach there, are out."""
+    """A sentence with its sub-tokens; without words, and mentions that reach to words, beyond the length limit."""
 
     index: int
     sentence: Sentence

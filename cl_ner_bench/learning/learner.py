@@ -1,5 +1,6 @@
-"""The contract of a method: what it may decide. Everything else (growing heads, teacher, label masks, batches, schedule,
-evaluation, storage) is the suite's.
+"""The contract of a method: what it may decide.
+
+Everything else (growing heads, teacher, label masks, batches, schedule, evaluation, storage) is the suite's.
 
 A method is a subclass of ``SpanLearner`` or ``TagLearner`` that overrides a hook or two. Without any, both learn from
 the labels they are given, on all columns: the fine-tuning lower bound, and the joint reference where the data layer

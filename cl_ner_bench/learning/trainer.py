@@ -163,7 +163,7 @@ class Trainer:
     ) -> dict[str, float]:
         old = torch.cat([teacher[e.index] for e in batch.examples]).to(self.device) if teacher else None
         losses = self.learner.losses(batch, self.learner(batch), None if old is None else Output(old))
-        optimizer.zero_grad()
+        self.learner.zero_grad()  # of frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
         self.learner.after_backward()
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe["clip"])
@@ -173,7 +173,7 @@ class Trainer:
     def _teacher_outputs(self, examples: Sequence[Example]) -> dict[int, Tensor]:
         """Each sentence's logits of the previous step's selected model, which is the learner before it grows.
 
-        Taken once per task in evaluation mode, over all spans or words (SpanKL, arXiv 2302.12200: offline distillation).
+        Taken once per task in evaluation mode, over all spans or words (SpanKL, arXiv 2302.12200).
         """
         return {
             example.index: logits

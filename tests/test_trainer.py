@@ -1,0 +1,341 @@
+"""The training loop, and each built-in method on it, with a tiny real BERT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.learning.batches import Batch, by_length, shuffled
+from cl_ner_bench.learning.learner import Output
+from cl_ner_bench.learning.streams import generator
+from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.models.losses import bernoulli_kl
+from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
+from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
+
+CORPUS = tiny_corpus()
+CONTINUAL = ["spankl", "spankl-nokd", "extendner", "extendner-paper", "finetune-span", "finetune-token"]
+CONTINUAL += ["seqstar", "frozen-span"]
+JOINT = ["joint-span", "joint-token", "joint-span-warm", "joint-token-warm"]
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
+
+
+def split(corpus: Corpus) -> TaskSplit:
+    """Three one-type tasks of 8 train and 4 dev sentences."""
+    tasks = [Task(t, (t,), tuple(range(8 * k, 8 * k + 8)), tuple(range(4 * k, 4 * k + 4))) for k, t in
+             enumerate(("PER", "LOC", "DATE"))]  # fmt: skip
+    return TaskSplit("tiny", corpus.fingerprint, "split", 0, tuple(tasks), tuple(range(len(corpus.parts["test"]))))
+
+
+def trainer(method: str, encoder: str, settings: Mapping[str, Any] | None = None, **recipe: Any) -> Trainer:
+    card = registry.methods()[method]
+    return Trainer(registry.load_class(card), {**card.settings, **(settings or {})}, RECIPE | recipe, encoder, seed=0)
+
+
+def learn(trainer: Trainer, method: str, steps: int = 3, corpus: Corpus = CORPUS) -> list[dict[str, Any]]:
+    union = registry.methods()[method].data == "union"
+    return [trainer.learn(split(CORPUS).step_data(corpus, k, union)) for k in range(1, steps + 1)]
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in trainer.learner.state_dict().items()}
+
+
+def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def batch_of(trainer: Trainer, sentences: tuple[Sentence, ...]) -> Batch:
+    return Batch(tuple(trainer._examples(sentences)))
+
+
+# The loop
+
+
+@pytest.mark.parametrize("method", ["spankl", "extendner", "joint-span", "joint-token"])
+def test_a_tiny_set_is_learned_by_heart(method: str, encoder: str) -> None:
+    t = trainer(method, encoder, epochs=25, lr=3e-3)
+    step = split(CORPUS).step_data(CORPUS, 2, union=True)
+    step = replace(step, dev=step.train)
+    record = t.learn(step)
+    assert max(record["dev_scores"]) == 100
+    found = [[p[:3] for p in ps] for ps in t.predict([s.only(()) for s in step.train])]
+    assert found == [[tuple(m) for m in s.mentions] for s in step.train]
+
+
+def test_warm_up_is_a_tenth_of_the_updates_and_at_most_200(encoder: str) -> None:
+    (record,) = learn(trainer("finetune-token", encoder, epochs=10), "finetune-token", 1)
+    assert (record["updates"], record["warmup_updates"]) == (20, 2)
+    (record,) = learn(trainer("finetune-token", encoder, epochs=10, warmup_updates=1), "finetune-token", 1)
+    assert record["warmup_updates"] == 1
+
+
+def test_rates_peak_after_warm_up_and_end_at_zero(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    t, rates = trainer("spankl", encoder, epochs=10, lr=5e-5, head_lr=1e-3), []
+    update = t._update
+
+    def spy(batch: Batch, teacher: Any, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        rates.append([g["lr"] for g in optimizer.param_groups])
+        decay = [g["weight_decay"] for g in optimizer.param_groups]
+        assert decay == [0.01, 0.0, 0.01, 0.0]
+        return update(batch, teacher, optimizer)
+
+    monkeypatch.setattr(t, "_update", spy)
+    learn(t, "spankl", 2)
+    one, two = rates[:20], rates[20:]
+    assert one == two  # a fresh optimiser and schedule for every task
+    assert one[0] == [0, 0, 0, 0]
+    assert one[2] == pytest.approx([1e-3, 1e-3, 5e-5, 5e-5])
+    assert one[11] == pytest.approx([5e-4, 5e-4, 2.5e-5, 2.5e-5])  # half at the middle of the decay
+    assert one[-1][0] == pytest.approx(0.5e-3 * (1 + math.cos(math.pi * 17 / 18)))
+
+
+def test_decay_spares_biases_and_layer_norms(encoder: str) -> None:
+    t = trainer("spankl", encoder)
+    t._grow(split(CORPUS).step_data(CORPUS, 1))
+    groups = t.learner.parameter_groups(5e-5, 1e-3, 0.01)
+    names = {id(p): n for n, p in t.learner.named_parameters()}
+    free = {names[id(p)] for g in groups if g["weight_decay"] == 0 for p in g["params"]}
+    assert all(n.endswith("bias") or "LayerNorm" in n for n in free)
+    assert sum(len(g["params"]) for g in groups) == len(names)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(encoder: str) -> None:
+    one, two = trainer("spankl", encoder), trainer("spankl", encoder)
+    assert learn(one, "spankl", 2)[1]["losses"] == learn(two, "spankl", 2)[1]["losses"]
+    assert same(weights(one), weights(two))
+    two.seed = 1
+    learn(two, "spankl", 1)
+    assert not same(weights(one), weights(two))
+
+
+@pytest.mark.parametrize("method", ["spankl", "extendner", "seqstar", "joint-span-warm"])
+def test_a_saved_chain_goes_on_to_the_bit(method: str, encoder: str, tmp_path: Path) -> None:
+    whole, first, second = (trainer(method, encoder) for _ in range(3))
+    learn(whole, method, 2)
+    learn(first, method, 1)
+    first.save(tmp_path)
+    second.load(tmp_path)
+    second.learn(split(CORPUS).step_data(CORPUS, 2, registry.methods()[method].data == "union"))
+    assert same(weights(whole), weights(second))
+
+
+def test_the_best_epoch_is_kept_and_without_dev_mentions_the_last(encoder: str) -> None:
+    t, step = trainer("finetune-token", encoder, epochs=4, lr=3e-3), split(CORPUS).step_data(CORPUS, 1)
+    record = t.learn(step)
+    best = record["dev_scores"].index(max(record["dev_scores"])) + 1
+    assert record["selected_epoch"] == best
+    again = t._dev_score(t._examples(step.dev), step.labelled)
+    assert again == max(record["dev_scores"])
+    bare = replace(step, dev=tuple(s.only(()) for s in step.dev))
+    record = trainer("finetune-token", encoder, epochs=4).learn(bare)
+    assert record["selected_epoch"] == 4
+    assert "dev holds no mention" in record["remarks"][0]
+
+
+def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
+    with pytest.raises(FloatingPointError, match="step 1, update"):
+        learn(trainer("finetune-token", encoder, head_lr=1e38, clip=1e38), "finetune-token", 1)
+
+
+def test_mentions_beyond_the_length_limit_are_told(encoder: str) -> None:
+    (record,) = learn(trainer("finetune-token", encoder, max_length=5), "finetune-token", 1)
+    assert record["remarks"] == []  # PER stands first
+    t = trainer("finetune-token", encoder, max_length=5)
+    record = t.learn(split(CORPUS).step_data(CORPUS, 3))
+    assert record["remarks"][0].startswith("5 training sentences lost mentions beyond 5 sub-tokens")
+
+
+# Batches
+
+
+def test_batches_hold_each_sentence_once(encoder: str) -> None:
+    t = trainer("spankl", encoder)
+    examples = t._examples(CORPUS.parts["train"])
+    for batches in (list(shuffled(examples, 5, generator(0, "x"))), list(by_length(examples, 20))):
+        assert sorted(e.index for b in batches for e in b.examples) == list(range(24))
+    assert all(sum(len(e.tokens.ids) for e in b.examples) <= 20 for b in by_length(examples, 20))
+    assert [len(b.examples) for b in shuffled(examples, 5, generator(0, "x"))] == [5, 5, 5, 5, 4]
+
+
+def test_tag_targets_keep_the_longest_of_nested_mentions(encoder: str) -> None:
+    mentions = (Mention(0, 3, "A"), Mention(1, 2, "B"), Mention(3, 4, "B"))
+    (target,) = [batch_of(trainer("extendner", encoder), (Sentence(0, ("x",) * 5, mentions),)).tag_targets("AB")]
+    assert target.tolist() == [1, 2, 2, 3, 0]
+
+
+# The methods
+
+
+def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
+    t = trainer("spankl", encoder, dropout=0.0)
+    learn(t, "spankl", 1)
+    step = split(CORPUS).step_data(CORPUS, 2)
+    t.learner.enter(step)
+    teacher = t._teacher_outputs(t._examples(step.train))
+    t._grow(step)
+    batch = batch_of(t, step.train[:3])
+    t.learner.eval()
+    with torch.no_grad():
+        output = t.learner(batch)
+        old = torch.cat([teacher[i] for i in range(3)]) + 0.5
+        losses = t.learner.losses(batch, output, Output(old))
+    bce = kd = 0.0
+    row = 0
+    for sentence in step.train[:3]:
+        n, gold = len(sentence.words), {(m.start, m.end) for m in sentence.mentions}
+        for i in range(n):
+            for j in range(i, n):
+                z = output.logits[row, 1].item()
+                bce += math.log1p(math.exp(-z)) if (i, j + 1) in gold else math.log1p(math.exp(z))
+                kd += bernoulli_kl(old[row, :1], output.logits[row, :1]).item()
+                row += 1
+    assert losses["bce"].item() == pytest.approx(bce / 3, rel=1e-5)
+    assert losses["kd"].item() == pytest.approx(kd / 3, rel=1e-5)
+
+
+def test_bce_of_zero_logits_counts_the_spans(encoder: str) -> None:
+    t = trainer("spankl", encoder)
+    batch = batch_of(t, (Sentence(0, tuple("abcde"), (Mention(0, 1, "A"),)),))
+    value = t.learner.bce(batch, Output(torch.zeros(15, 2)), ("A", "B"))
+    assert value.item() == pytest.approx(15 * math.log(2), rel=1e-6)
+
+
+def test_distillation_starts_at_zero_because_the_student_is_its_teacher(encoder: str) -> None:
+    t = trainer("spankl", encoder)
+    learn(t, "spankl", 1)
+    step = split(CORPUS).step_data(CORPUS, 2)
+    t.learner.enter(step)
+    teacher = t._teacher_outputs(t._examples(step.train))
+    t._grow(step)
+    batch = batch_of(t, step.train)
+    t.learner.eval()
+    old = torch.cat([teacher[e.index] for e in batch.examples])
+    assert t.learner.losses(batch, t.learner(batch), Output(old))["kd"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_extendner_learns_labels_on_new_words_and_the_teacher_on_all_others(encoder: str) -> None:
+    t = trainer("extendner", encoder)
+    learn(t, "extendner", 1)
+    step = split(CORPUS).step_data(CORPUS, 2)
+    t.learner.enter(step)
+    t._grow(step)
+    batch = batch_of(t, step.train[:4])
+    target = batch.tag_targets(t.learner.head.types)
+    logits, old = torch.randn(len(target), 5), torch.randn(len(target), 3)
+    losses = t.learner.losses(batch, Output(logits), Output(old))
+    new = (target > 0).nonzero().flatten().tolist()
+    assert len(new) == 4
+    log_q, p = logits.log_softmax(1), old.softmax(1)
+    ce = -sum(log_q[w, target[w]].item() for w in new) / len(new)
+    rest = [w for w in range(len(target)) if w not in new]
+    kd = sum((p[w] * (p[w].log() - log_q[w, :3])).sum().item() for w in rest) / len(rest)
+    assert losses["ce"].item() == pytest.approx(ce, rel=1e-5)
+    assert losses["kd"].item() == pytest.approx(kd, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("methods", "architecture"),
+    [(["spankl", "spankl-nokd", "finetune-span", "joint-span", "joint-span-warm"], "span"),
+     (["extendner", "finetune-token", "joint-token", "joint-token-warm"], "token")],
+)  # fmt: skip
+def test_step_1_is_the_same_for_all_methods_of_an_architecture(
+    methods: list[str], architecture: str, encoder: str
+) -> None:
+    results = []
+    for method in methods:
+        t = trainer(method, encoder)
+        learn(t, method, 1)
+        assert t.learner.architecture == architecture
+        results.append(weights(t))
+    assert all(same(results[0], other) for other in results[1:])
+
+
+def old_gradient(method: str, encoder: str) -> float:
+    """Size of the gradient on the first task's columns in step 2."""
+    t = trainer(method, encoder)
+    learn(t, method, 1)
+    step = split(CORPUS).step_data(CORPUS, 2)
+    t.learner.enter(step)
+    t._grow(step)
+    batch = batch_of(t, step.train)
+    t.learner.zero_grad()
+    torch.stack(list(t.learner.losses(batch, t.learner(batch), None).values())).sum().backward()
+    return max(p.grad.abs().max().item() for p in t.learner.head.blocks[0].parameters() if p.grad is not None)
+
+
+def test_finetuning_unlearns_old_columns_and_no_distillation_leaves_them_alone(encoder: str) -> None:
+    assert old_gradient("finetune-span", encoder) > 0
+    assert old_gradient("spankl-nokd", encoder) == 0
+
+
+@pytest.mark.parametrize("method", ["seqstar", "frozen-span"])
+def test_frozen_methods_learn_nothing_but_the_new_columns(method: str, encoder: str) -> None:
+    t = trainer(method, encoder, {"warmup_epochs": 1}, epochs=3)
+    at_freezing: dict[str, Tensor] = {}
+    begin = t.learner.begin_epoch
+
+    def spy(epoch: int) -> None:
+        if epoch == 2 and not at_freezing:
+            at_freezing.update({n: v.clone() for n, v in t.learner.encoder.state_dict().items()})
+        begin(epoch)
+
+    t.learner.begin_epoch = spy  # type: ignore[method-assign]
+    learn(t, method, 1)
+    before = weights(t)
+    assert same(at_freezing, t.learner.encoder.state_dict())
+    t.learn(split(CORPUS).step_data(CORPUS, 2))
+    after = weights(t)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert len(after) > len(before)
+
+
+@pytest.mark.parametrize("method", CONTINUAL)
+def test_labels_that_a_step_may_not_show_change_nothing(method: str, encoder: str) -> None:
+    """Poisons, after the split is fixed, every train and dev label of a type that its task does not teach."""
+
+    def poison(part: str) -> tuple[Sentence, ...]:
+        taught = {i: task.types for task in split(CORPUS).tasks for i in getattr(task, part)}
+        sentences = []
+        for s in CORPUS.parts[part]:
+            kept = [m for m in s.mentions if m.type in taught.get(s.id, ())]
+            wrong = [Mention(1, 2, t) for t in ("PER", "LOC", "DATE") if t not in taught.get(s.id, ())]
+            sentences.append(replace(s, mentions=tuple(sorted(kept + wrong))))
+        return tuple(sentences)
+
+    poisoned = replace(CORPUS, parts={**CORPUS.parts, "train": poison("train"), "dev": poison("dev")})
+    clean, dirty = trainer(method, encoder), trainer(method, encoder)
+    records = learn(clean, method), learn(dirty, method, corpus=poisoned)
+    assert same(weights(clean), weights(dirty))
+    assert [r["dev_scores"] for r in records[0]] == [r["dev_scores"] for r in records[1]]
+
+
+@pytest.mark.parametrize("method", JOINT)
+def test_joint_models_see_all_sentences_and_labels_so_far(method: str) -> None:
+    assert registry.methods()[method].data == "union"
+    step: StepData = split(CORPUS).step_data(CORPUS, 2, union=True)
+    assert [s.id for s in step.train] == list(range(16))
+    assert step.labelled == step.types == ("PER", "LOC")
+    assert {m.type for s in step.train for m in s.mentions} == {"PER", "LOC"}
+
+
+def test_golden_numbers_of_the_engine(encoder: str) -> None:
+    """A change here is a change of results: raise ``learning.numerics.NUMERICS`` with it."""
+    found = {m: learn(trainer(m, encoder), m, 2)[1]["losses"] for m in ("spankl", "extendner")}
+    assert found["spankl"]["bce"] == pytest.approx([4.4206, 1.4752], rel=1e-3)
+    assert found["spankl"]["kd"] == pytest.approx([0.81046, 0.37945], rel=1e-3)
+    assert found["extendner"]["ce"] == pytest.approx([1.49176, 0.96152], rel=1e-3)
+    assert found["extendner"]["kd"] == pytest.approx([0.46423, 0.44048], rel=1e-3)

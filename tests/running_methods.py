@@ -1,3 +1,4 @@
+# ruff: noqa: E402  a method file begins with its card
 """A user's method file for the tests of running: one that learns, and some that fail in every way a run can."""
 
 CARD = {

@@ -11,7 +11,21 @@ from cl_ner_bench import registry
 from cl_ner_bench.errors import UserError
 from tests.running_inputs import METHODS
 
-EVERY_KEY = "class architecture data start settings group status paper year summary stores deviations label".split()
+EVERY_KEY = [
+    "class",
+    "architecture",
+    "data",
+    "start",
+    "settings",
+    "group",
+    "status",
+    "paper",
+    "year",
+    "summary",
+    "stores",
+    "deviations",
+    "label",
+]
 
 
 def write(folder: Path, text: str) -> str:

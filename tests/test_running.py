@@ -1,0 +1,204 @@
+"""Whole grids as real processes: results, resuming, failures, signals, conflicts."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import signal
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl_ner_bench.analysis.scorer import count
+from tests.running_inputs import METHODS, bench, records, start, stored, write_inputs
+
+RESUMES = "run the same command again"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def grid(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path, str]:
+    """A finished grid: its command, its folder and what it printed."""
+    out = tmp_path_factory.mktemp("grid") / "out"
+    words = ["run", *inputs, "--methods", f"{METHODS}:good", "--joint-steps", "last", "--out", str(out)]
+    done = bench(*words)
+    assert done.returncode == 0, done.stderr
+    assert "--bounds auto adds joint-token" in done.stderr
+    assert "good" in done.stdout
+    return words, out, done.stderr
+
+
+def test_a_grid_leaves_the_files_that_docs_results_describes(grid: tuple[list[str], Path, str]) -> None:
+    _, out, _ = grid
+    runs = records(out)
+    assert {m: r["status"] for m, r in runs.items()} == {"good": "done", "joint-token": "done"}
+    assert {m: r["steps"] for m, r in runs.items()} == {"good": [1, 2, 3], "joint-token": [3]}
+    assert runs["good"]["setting"] == runs["joint-token"]["setting"]
+    assert runs["good"]["config"] != runs["joint-token"]["config"]
+    assert [row["step"] for row in runs["good"]["learned"]] == [1, 2, 3]
+    for name in ("experiment.toml", "mentions.csv.gz", "counts.csv", "scores.csv", "summary.csv", "report.html"):
+        assert (out / name).is_file(), name
+    assert len(list(out.glob("store/*/model.safetensors"))) == 2, "the last model of each run is kept"
+    assert not [p for p in out.rglob("*") if p.name.startswith(".") or p.name == "progress.json"]
+
+
+def test_counts_agree_with_the_stored_predictions(grid: tuple[list[str], Path, str]) -> None:
+    _, out, _ = grid
+    run = records(out)["good"]
+    for step in run["steps"]:
+        folder = out / "runs" / run["run_id"] / f"step-{step}"
+        with gzip.open(folder / "predictions.jsonl.gz", "rt") as lines:
+            rows = [json.loads(line) for line in lines]
+        types = [t for task in run["tasks"][:step] for t in task["types"]]
+        views = json.loads((folder / "counts.json").read_text())["views"]
+        every = count([r["gold"] for r in rows], [r["pred"] for r in rows], types)
+        shown = [r for r in rows if r["gold"]]
+        assert views["all"]["test"] == every
+        assert views["filter"]["test"] == count([r["gold"] for r in shown], [r["pred"] for r in shown], types)
+        assert list(views["all"]["test"]) == types, "learning order"
+    assert views["filter"] == views["filter_last"], "after the last step both views are one"
+
+
+def test_the_same_command_again_trains_nothing_and_changes_no_byte(grid: tuple[list[str], Path, str]) -> None:
+    words, out, _ = grid
+    before = {
+        p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.suffix in (".json", ".gz", ".csv", ".toml")
+    }
+    done = bench(*words)
+    assert done.returncode == 0
+    assert "0 steps to learn" in done.stderr
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_experiment_toml_repeats_the_grid_to_the_bit(grid: tuple[list[str], Path, str], tmp_path: Path) -> None:
+    _, out, _ = grid
+    done = bench("run", "--config", str(out / "experiment.toml"), "--out", str(tmp_path / "again"), "-q", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert stored(tmp_path / "again") == stored(out)
+
+
+def test_a_further_command_adds_runs_and_a_conflict_exits_2(grid: tuple[list[str], Path, str]) -> None:
+    words, out, _ = grid
+    before = stored(out)
+    done = bench(*words, "--set", "good.weight=2", "--lr", "0.1")
+    assert done.returncode == 2
+    assert "settings.lr: 0.0003 there, 0.1 now" in done.stderr
+    assert "settings.method.weight: 1.0 there, 2.0 now" in done.stderr
+    assert f"--out {out}-2" in done.stderr
+    assert stored(out) == before
+    done = bench(*words, "--bounds", "none", "--seeds", "0,1")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, 3 steps to learn" in done.stderr
+    assert {k: v for k, v in stored(out).items() if k in before} == before
+    assert len(tomllib.loads((out / "experiment.toml").read_text())["grid"]) == 2
+    with gzip.open(out / "mentions.csv.gz", "rt") as lines:
+        assert len({row["split"] for row in csv.DictReader(lines)}) == 1
+
+
+def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    methods = ",".join(f"{METHODS}:{name}" for name in ("raises", "nan", "exits", "hangs", "good"))
+    words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--out", str(out)]
+    done = bench(*words, "--timeout", "12")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    runs = records(out)
+    assert {m: r["status"] for m, r in runs.items() if r["status"] != "failed"} == {"good": "done"}
+    for method, reason in {
+        "raises": "RuntimeError: out of luck",
+        "nan": "FloatingPointError: loss is nan in step 1",
+        "exits": "exit code 7",
+        "hangs": "step 1 took longer than --timeout 12 s",
+    }.items():
+        assert reason in runs[method]["reason"]
+        log = out / "runs" / runs[method]["run_id"] / "log.txt"
+        assert str(log) in runs[method]["reason"]
+        assert log.is_file()
+    assert "second line" in (out / "runs" / runs["raises"]["run_id"] / "log.txt").read_text()
+    assert len(list(out.glob("runs/raises-*/step-1/step.json"))) == 1, "what was finished before is kept"
+    assert not list(out.glob("runs/nan-*/step-*"))
+
+
+def wait_for(found: Callable[[], object], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("number", "code", "jobs"), [(signal.SIGINT, 130, "2"), (signal.SIGTERM, 143, "1")])
+def test_a_stop_leaves_resumable_runs(inputs: list[str], tmp_path: Path, number: int, code: int, jobs: str) -> None:
+    methods = f"{METHODS}:slow,b={METHODS}:slow,c={METHODS}:good"
+    words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--jobs", jobs]
+    out = tmp_path / "out"
+    process = start(*words, "--out", str(out), start_new_session=True)
+    wait_for(lambda: list(out.glob("runs/*/step-1/step.json")))
+    stopped = time.monotonic()
+    if number == signal.SIGINT:
+        signal_group(process, number)  # as a terminal does: every process of the group hears it
+    else:
+        process.send_signal(number)
+    text, err = process.communicate(timeout=60)
+    assert time.monotonic() - stopped < 6
+    assert process.returncode == code
+    assert RESUMES in err
+    assert "Traceback" not in err + text
+    assert "interrupted" in {r["status"] for r in records(out).values()}
+    assert not list(out.glob(".stop-*"))
+    finished = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/step-*/step.json")}
+    assert 0 < len(finished) < 9
+    done = bench(*words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert {p: p.stat().st_mtime_ns for p in finished} == finished, "finished steps are not trained again"
+    files = {name.partition("/step-")[2] + name.split("/")[1].split("-")[0]: d for name, d in stored(out).items()}
+    for name in ("1/predictions.jsonl.gz", "2/predictions.jsonl.gz", "3/predictions.jsonl.gz"):
+        assert files[f"{name}slow"] == files[f"{name}b"] == files[f"{name}c"], "a resumed chain gives the same bits"
+
+
+def signal_group(process: subprocess.Popen[str], number: int) -> None:
+    import os
+
+    os.killpg(process.pid, number)
+
+
+def test_a_second_interrupt_ends_at_once(inputs: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("run", *inputs, "--methods", f"{METHODS}:hangs", "--bounds", "none", "--out", str(out))
+    wait_for(lambda: list(out.glob("runs/*/progress.json")))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    assert process.wait(10) == 130
+    assert time.monotonic() - begun < 2
+    assert records(out)["hangs"]["status"] == "interrupted"
+
+
+def test_children_stop_when_the_driver_is_killed(inputs: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start("run", *inputs, "--methods", f"{METHODS}:slow", "--bounds", "none", "--out", str(out))
+    wait_for(lambda: list(out.glob("runs/*/progress.json")))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: records(out)["slow"]["status"] == "interrupted", 30)
+
+
+def test_the_python_way_gives_the_same_results(grid: tuple[list[str], Path, str], tmp_path: Path) -> None:
+    from cl_ner_bench import run
+
+    _, out, _ = grid
+    results = run(
+        config=out / "experiment.toml", methods=[f"{METHODS}:good"], seeds=[0], out=tmp_path / "py", quiet=True
+    )
+    assert [r["status"] for r in results.finished] == ["done"]
+    assert set(stored(tmp_path / "py").items()) <= set(stored(out).items())

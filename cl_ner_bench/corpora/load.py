@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -15,6 +15,12 @@ from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError, did_you_mean
 
 Parts = Mapping[str, Collection[Sentence]]
+# Readers and the keys that a card may give them in ``reader_options``.
+_OPTIONS = {
+    "auto": ["path", "subfolder"],
+    "conll2012": ["path", "ids", "exclude"],
+    "synthetic": ["size", "types", "co_occurrence", "ambiguity", "unseen_rate", "seed"],
+}
 
 
 def load_corpus(
@@ -120,6 +126,8 @@ def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tu
 
 def _read(card: Card, folder: Path | None, remarks: list[str]) -> Parts:
     options = card.reader_options
+    _known(card, "reader", [card.reader], list(_OPTIONS))
+    _known(card, "reader_options", options, _OPTIONS[card.reader])
     if card.reader == "synthetic":
         from cl_ner_bench.corpora.synthetic import generate
 
@@ -128,19 +136,20 @@ def _read(card: Card, folder: Path | None, remarks: list[str]) -> Parts:
     if card.reader == "conll2012":
         ids = {part: frozenset(Path(p).read_text().split()) for part, p in options.get("ids", {}).items()}
         return read_conll2012(folder, ids, options.get("exclude", ()), remarks)
-    if card.reader == "auto":
-        subfolder = folder / options.get("subfolder", ".")
-        files = find_parts(subfolder if subfolder.is_dir() else folder)
-        parts = {part: tuple(read_file(path, remarks)) for part, path in files.items()}
-        for part, sentences in parts.items():
-            if not sentences:
-                raise UserError(f"{files[part]}: no sentences; expected the {part} part here.")
-        return parts
-    known = ["auto", "conll2012", "synthetic"]
-    raise UserError(
-        f"card {card.name}: key 'reader': unknown reader {card.reader!r}, known are {', '.join(known)}."
-        f"{did_you_mean(card.reader, known)}"
-    )
+    subfolder = folder / options.get("subfolder", ".")
+    files = find_parts(subfolder if subfolder.is_dir() else folder)
+    parts = {part: tuple(read_file(path, remarks)) for part, path in files.items()}
+    for part, sentences in parts.items():
+        if not sentences:
+            raise UserError(f"{files[part]}: no sentences; expected the {part} part here.")
+    return parts
+
+
+def _known(card: Card, key: str, found: Iterable[str], known: list[str]) -> None:
+    for word in found:
+        if word not in known:
+            near = did_you_mean(word, known)
+            raise UserError(f"card {card.name}: key '{key}': unknown {word!r}, known are {', '.join(known)}.{near}")
 
 
 def _differences(card: Card, parts: Parts) -> list[str]:

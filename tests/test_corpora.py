@@ -1,0 +1,352 @@
+"""From a name to a corpus: cards, loading, tasks by hand, samples, and the facts that are shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
+from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.overview import MENTION_COLUMNS, as_text, mention_rows, overview
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.scenarios.make import make_split
+from cl_ner_bench.scenarios.task import Task, TaskSplit
+
+ROWS = "Anna\tB-PER\nsings\tO\n\nBonn\tB-LOC\nand\tO\nAcme\tB-ORG\n\nNothing\tO\n\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A corpus folder without a card: 20 train, 5 dev and 10 test sentences in repetitions of three."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    sentences = ROWS.strip().split("\n\n")
+    for part, n in (("train", 20), ("dev", 5), ("test", 10)):
+        (folder / f"{part}.txt").write_text("\n\n".join(sentences[i % 3] for i in range(n)) + "\n")
+    return folder
+
+
+# Cards
+
+
+def test_the_cards_of_the_package() -> None:
+    cards = list_cards()
+    assert set(cards) == {"synthetic", "fewnerd", "ontonotes", "ontonotes18"}
+    assert [len(cards[n].tasks) for n in ("synthetic", "fewnerd", "ontonotes", "ontonotes18")] == [3, 8, 6, 18]
+    assert len(cards["fewnerd"].types) == len(set(cards["fewnerd"].types)) == 66
+    assert all(list(types) == sorted(types) for types in cards["fewnerd"].tasks.values())
+    assert list(cards["ontonotes18"].tasks) == sorted(cards["ontonotes18"].tasks)
+    for card in cards.values():
+        assert card.title
+        assert card.licence
+        assert card.citation
+        assert card.how_to_get
+    assert cards["synthetic"].undertrained_below == 85
+    assert cards["fewnerd"].undertrained_below == 20
+
+
+def test_the_published_orders() -> None:
+    """SpanKL (arXiv 2302.12200), appendix, spelled out."""
+    short = dict(zip(["ORG", "PER", "GPE", "DATE", "CARD", "NORP"], list_cards()["ontonotes"].tasks, strict=True))
+    card = list_cards()["ontonotes"]
+    written = """ORG PER GPE DATE CARD NORP / DATE NORP PER CARD ORG GPE / GPE CARD ORG NORP DATE PER
+        / NORP ORG DATE PER GPE CARD / CARD GPE NORP ORG PER DATE / PER DATE CARD GPE NORP ORG"""
+    expected = [[short[word] for word in row.split()] for row in written.split("/")]
+    assert [[list(card.tasks)[k] for k in order] for order in card.orders] == expected
+    card = list_cards()["fewnerd"]
+    names = ["location", "person", "organization", "other", "product", "building", "art", "event"]
+    short = dict(zip(["LOC", "PER", "ORG", "OTH", "PROD", "BUID", "ART", "EVET"], names, strict=True))
+    written = """LOC PER ORG OTH PROD BUID ART EVET / ORG PROD ART EVET OTH PER LOC BUID
+        / PROD EVET OTH PER ART LOC BUID ORG / BUID OTH PROD PER ORG LOC ART EVET"""
+    expected = [[short[word] for word in row.split()] for row in written.split("/")]
+    assert [[list(card.tasks)[k] for k in order] for order in card.orders] == expected
+
+
+def test_packaged_document_lists() -> None:
+    for name in ("ontonotes", "ontonotes18"):
+        ids = list_cards()[name].reader_options["ids"]
+        found = {part: Path(path).read_text().split() for part, path in ids.items()}
+        kept = {part: sum(not i.startswith("pt/") for i in names) for part, names in found.items()}
+        assert kept == {"train": 1710, "dev": 207}
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from cl_ner_bench.corpora.load import load_corpus;"
+        "from cl_ner_bench.scenarios.make import make_split; make_split(load_corpus('synthetic'));"
+        "print(sorted({'torch', 'numpy', 'pandas', 'transformers', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_recipes_override_key_by_key() -> None:
+    cards = list_cards()
+    paper = recipe(cards["ontonotes"], "paper", "span")
+    assert paper == {
+        **{"epochs": 10, "batch_size": 32, "lr": 5e-5, "head_lr": 1e-3, "weight_decay": 0.01, "dropout": 0.1},
+        **{"clip": 1.0, "warmup_updates": 200, "warmup_share": 0.1, "max_length": 512},
+    }
+    assert recipe(cards["fewnerd"], "paper", "token") == paper | {"epochs": 5, "batch_size": 24, "clip": 5.0}
+    own = Card("x", "X", recipes={"paper": {"lr": 1.0, "clip": 2.0, "span": {"clip": 3.0}}, "mine": {"epochs": 1}})
+    assert recipe(own, "paper", "span") == paper | {"lr": 1.0, "clip": 3.0}
+    assert recipe(own, "paper", "token") == paper | {"lr": 1.0, "clip": 2.0}
+    assert recipe(own, "mine", "token") == {"epochs": 1}
+    assert set(recipe_names(own)) == {*generic().recipes, "mine"}
+    assert not {"span", "token"} & set(recipe(own, "minilm", "span"))
+    with pytest.raises(UserError, match=r"no recipe 'papr' for x.*Did you mean 'paper'"):
+        recipe(own, "papr", "span")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tasks = ", "not TOML"),
+        ("lisence = 'x'", "unknown key 'lisence'. Did you mean 'licence'"),
+        ("schema = 2", "key 'schema': expected 1"),
+        ("title = 3", "key 'title': expected a text"),
+        ("undertrained_below = 'low'", "key 'undertrained_below': expected a number"),
+        ("tasks = ['A']", "key 'tasks': expected a table"),
+        ("[tasks]\na = 'A'", "key 'tasks.a': expected a list of types"),
+        ("[tasks]\na = []", "key 'tasks.a': expected a list of types"),
+        ("[tasks]\na = ['A']\nb = ['A']", "key 'tasks': expected each type in one task only"),
+        ("orders = [[0, 0]]\n[tasks]\na = ['A']\nb = ['B']", "key 'orders': expected permutations of the 2 tasks"),
+        ("orders = [[1, 2]]\n[tasks]\na = ['A']\nb = ['B']", "key 'orders'"),
+        ("[counts]\neval = {sentences = 1}", "key 'counts.eval'"),
+        ("[counts]\ntrain = {sentences = 'many'}", "key 'counts.train'"),
+        ("[recipes]\npaper = 3", "key 'recipes.paper'"),
+    ],
+)
+def test_broken_cards_name_file_and_key(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_card(path)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+def test_plug_ins_and_their_collisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    def points(*cards: Card) -> Callable[..., list[EntryPoint]]:
+        class Point(EntryPoint):
+            def load(self) -> Card:
+                return next(card for card in cards if card.name == self.name)
+
+        return lambda group: [Point(card.name, f"theirs:{card.name}", group) for card in cards]
+
+    list_cards.cache_clear()
+    try:
+        monkeypatch.setattr(importlib.metadata, "entry_points", points(Card("extra", "Extra")))
+        assert "extra" in list_cards()
+        list_cards.cache_clear()
+        monkeypatch.setattr(importlib.metadata, "entry_points", points(Card("fewnerd", "Again")))
+        with pytest.raises(UserError, match=r"two datasets are named 'fewnerd': .*fewnerd.toml and theirs:fewnerd"):
+            list_cards()
+    finally:
+        list_cards.cache_clear()
+
+
+# Loading
+
+
+def test_a_folder_without_a_card(folder: Path) -> None:
+    corpus = load_corpus(str(folder))
+    assert corpus.name == "mine"
+    assert dict(corpus.card.tasks) == {"LOC": ("LOC",), "ORG": ("ORG",), "PER": ("PER",)}
+    assert [len(corpus.parts[part]) for part in PARTS] == [20, 5, 10]
+    assert all(s.id == i for part in PARTS for i, s in enumerate(corpus.parts[part]))
+    assert corpus.remarks == ()
+
+
+def test_a_card_of_ones_own(folder: Path) -> None:
+    text = 'title = "Mine"\n[tasks]\nnames = ["PER", "ORG"]\n[counts]\ntrain = { sentences = 21, mentions = 14 }\n'
+    (folder / "card.toml").write_text(text)
+    corpus = load_corpus(str(folder / "card.toml"))
+    assert corpus.name == "card"
+    assert {m.type for s in corpus.parts["train"] for m in s.mentions} == {"PER", "ORG"}
+    assert corpus.remarks == ("train: 20 sentences, published are 21",)
+    elsewhere = folder.parent / "other.toml"
+    elsewhere.write_text(text + '[reader_options]\npath = "mine"\n')
+    assert load_corpus(str(elsewhere)).parts == corpus.parts
+    assert load_corpus(str(elsewhere), folder).fingerprint == corpus.fingerprint
+
+
+def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
+    (folder / "card.toml").write_text('[tasks]\nnames = ["PERS", "ORG"]\n')
+    assert load_corpus(str(folder / "card.toml")).remarks == (
+        "types that never occur in train: PERS. Did you mean 'PER'?",
+    )
+
+
+def test_tasks_by_hand(folder: Path) -> None:
+    corpus = load_corpus(str(folder), tasks="PER; LOC,ORG ;")
+    assert dict(corpus.card.tasks) == {"PER": ("PER",), "LOC+ORG": ("LOC", "ORG")}
+    assert [t.name for t in make_split(corpus).tasks] == ["PER", "LOC+ORG"]
+    fewer = load_corpus(str(folder), tasks="ORG")
+    assert {m.type for s in fewer.parts["test"] for m in s.mentions} == {"ORG"}
+    assert len(fewer.parts["test"]) == 10
+    named = load_corpus("synthetic", tasks="numbers;GPE,NORP;ORG")
+    assert list(named.card.tasks) == ["numbers", "places", "ORG"]
+    assert named.card.orders == ()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ("PERS;ORG", r"--tasks: unknown type 'PERS'; known are LOC, ORG, PER. Did you mean 'PER'\?"),
+        ("PER;ORG,PER", "'PER' is named twice"),
+        (" ; ,", "no types given"),
+    ],
+)
+def test_tasks_that_do_not_fit(folder: Path, tasks: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_corpus(str(folder), tasks=tasks)
+
+
+def test_sampling(folder: Path) -> None:
+    whole = load_corpus(str(folder))
+    sample = load_corpus(str(folder), max_sentences=8, split_seed=2)
+    assert sample.sample is not None
+    assert [len(sample.ids(part)) for part in PARTS] == [8, 2, 4]
+    assert sample.parts == whole.parts
+    assert sample.fingerprint != whole.fingerprint
+    assert sample.fingerprint != load_corpus(str(folder), max_sentences=8, split_seed=3).fingerprint
+    assert sample.fingerprint == load_corpus(str(folder), max_sentences=8, split_seed=2).fingerprint
+    assert [s.id for s in sample.used("dev")] == list(sample.ids("dev"))
+    assert load_corpus(str(folder), max_sentences=20).fingerprint == whole.fingerprint
+    assert [len(load_corpus(str(folder), max_sentences=1).ids(part)) for part in PARTS] == [1, 1, 1]
+    with pytest.raises(UserError, match="--max-sentences"):
+        load_corpus(str(folder), max_sentences=0)
+
+
+def test_fingerprints_depend_on_words_and_labels(folder: Path) -> None:
+    before = load_corpus(str(folder)).fingerprint
+    text = (folder / "dev.txt").read_text()
+    (folder / "dev.txt").write_text(text.replace("sings", "sang", 1))
+    words = load_corpus(str(folder)).fingerprint
+    (folder / "dev.txt").write_text(text.replace("B-LOC", "B-PER", 1))
+    assert len({before, words, load_corpus(str(folder)).fingerprint}) == 3
+
+
+def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"'fewnrd' is no dataset, card or folder.*Did you mean 'fewnerd'"):
+        load_corpus("fewnrd")
+    with pytest.raises(UserError, match=r"LDC2013T19.*Then pass --data PATH"):
+        load_corpus("ontonotes")
+    with pytest.raises(UserError, match=r"nowhere is no folder.*ningding97"):
+        load_corpus("fewnerd", tmp_path / "nowhere")
+    with pytest.raises(UserError, match="the card cannot be read"):
+        load_corpus("no.toml")
+    (folder / "card.toml").write_text('reader = "conl2012"')
+    with pytest.raises(UserError, match=r"unknown 'conl2012'.*Did you mean 'conll2012'"):
+        load_corpus(str(folder / "card.toml"))
+    (folder / "card.toml").write_text('reader = "synthetic"\n[reader_options]\nseeds = 3')
+    with pytest.raises(UserError, match=r"card card: key 'reader_options': unknown 'seeds'.*Did you mean 'seed'"):
+        load_corpus(str(folder / "card.toml"))
+    (folder / "dev.txt").write_text("\n\n")
+    with pytest.raises(UserError, match=r"dev.txt: no sentences"):
+        load_corpus(str(folder))
+    for part in PARTS:
+        (folder / f"{part}.txt").write_text("a\tO\n")
+    with pytest.raises(UserError, match="no mention of any type"):
+        load_corpus(str(folder))
+
+
+def test_a_mini_ontonotes_by_card(tmp_path: Path) -> None:
+    ids = [("train", "bc/cctv/00/cctv_0001"), ("development", "bc/cctv/00/cctv_0000"), ("test", "bc/x/00/x_0000")]
+    for part, name in [*ids, ("train", "wb/no/00/no_0000"), ("test", "pt/nt/40/nt_4000")]:
+        path = tmp_path / f"{part}/data/english/annotations/{name}.v4_gold_conll"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [("Ann", "(PERSON)"), ("paid", "*"), ("$", "(MONEY*"), ("5", "*)")]
+        body = [f"{name} 0 {i} {w} NN * - - - S {cell} -" for i, (w, cell) in enumerate(rows)]
+        path.write_text("\n".join([f"#begin document ({name}); part 000", *body, "", "#end document", ""]))
+    corpus = load_corpus("ontonotes", tmp_path)
+    expected = (Sentence(0, ("Ann", "paid", "$", "5"), (Mention(0, 1, "PERSON"),)),)
+    assert corpus.parts == {"train": expected, "dev": expected, "test": expected}
+    assert any(r.startswith("3 of 5 files were read") for r in corpus.remarks)
+    assert "train: 1 sentences, published are 59,924" in corpus.remarks
+    assert "train: 1709 documents of the card's list are not there" in corpus.remarks
+    all_types = load_corpus("ontonotes18", tmp_path)
+    assert [m.type for m in all_types.parts["test"][0].mentions] == ["PERSON", "MONEY"]
+
+
+def test_few_nerds_official_folder(tmp_path: Path) -> None:
+    (tmp_path / "supervised").mkdir()
+    for part in PARTS:
+        (tmp_path / "supervised" / f"{part}.txt").write_text("Oslo\tlocation-GPE\nNow\tlocation-GPE\n.\tO\n\n")
+    for data in (tmp_path, tmp_path / "supervised"):
+        assert load_corpus("fewnerd", data).parts["test"][0].mentions == (Mention(0, 2, "location-GPE"),)
+
+
+def test_few_nerd_counts(real_data: Path) -> None:
+    corpus = load_corpus("fewnerd", real_data / "fewnerd")
+    counts = {p: (len(corpus.parts[p]), sum(len(s.mentions) for s in corpus.parts[p])) for p in PARTS}
+    assert counts == {"train": (11_398, 34_247), "dev": (1_583, 4_599), "test": (3_219, 9_479)}
+    assert {m.type for s in corpus.parts["train"] for m in s.mentions} == set(corpus.card.types)
+    assert corpus.remarks[0] == "train: 11,398 sentences, published are 131,767"
+    short = load_corpus("fewnerd", real_data / "fewnerd", max_sentences=1000)
+    assert [len(short.ids(p)) for p in PARTS] == [1000, 139, 282]
+
+
+def test_wnut17_counts(real_data: Path) -> None:
+    corpus = load_corpus(str(real_data / "wnut17"))
+    assert [len(corpus.parts[p]) for p in PARTS] == [3394, 1009, 1287]
+    assert sum(len(s.mentions) for p in PARTS for s in corpus.parts[p]) == 3890
+    assert list(corpus.card.tasks) == ["corporation", "creative-work", "group", "location", "person", "product"]
+
+
+# Facts
+
+
+@pytest.fixture
+def learned(make_corpus: Callable[..., Corpus]) -> tuple[Corpus, TaskSplit]:
+    corpus = make_corpus(["A B", "A", "B", "B A", ""], {"a": ("A",), "b": ("B",)})
+    tasks = (Task("b", ("B",), (0, 2), (0,)), Task("a", ("A",), (1, 3), (1,)))
+    return corpus, TaskSplit("toy", corpus.fingerprint, "split", 1, tasks, (0, 1, 4))
+
+
+def test_overview_counts(learned: tuple[Corpus, TaskSplit]) -> None:
+    facts = overview(*learned)
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["parts"]["train"] == {
+        **{"sentences": 5, "words": 7, "mentions": 6, "without_mentions": 1, "longest": 2},
+    }
+    assert facts["types"]["A"] == {"task": "a", "train": 3, "dev": 3, "test": 3}
+    assert [(s["labelled"], s["hidden"]) for s in facts["steps"]] == [({"B": 2}, {"A": 1}), ({"A": 2}, {"B": 1})]
+    assert facts["co_occurrence"] == {
+        **{"two_types": 0.4, "two_tasks": 0.4, "tasks": ["b", "a"], "matrix": [[3, 2], [2, 3]]},
+    }
+    text = as_text(facts)
+    assert "labelled" in text
+    assert all(len(line) == len(line.rstrip()) for line in text.splitlines())
+
+
+def test_overview_of_every_kind_of_corpus(folder: Path) -> None:
+    for dataset in ("synthetic", str(folder)):
+        corpus = load_corpus(dataset, max_sentences=18)
+        facts = overview(corpus, make_split(corpus))
+        assert facts["parts"]["train"]["sentences"] == 18
+        assert facts["title"] in as_text(facts)
+
+
+def test_mention_rows(learned: tuple[Corpus, TaskSplit]) -> None:
+    corpus, split = learned
+    rows = list(mention_rows(corpus, split))
+    assert all(tuple(row) == MENTION_COLUMNS for row in rows)
+    # Sentence 0 'w0.0/A w0.1/B' is in task b's train part: its B is labelled there, its A is hidden.
+    found = [tuple(row.values())[2:] for row in rows]
+    assert found == [
+        (0, 0, 1, "A", 0, 2, 0, pytest.approx(1 / 3)),
+        (0, 1, 2, "B", 1, 2, 1, pytest.approx(1 / 3)),
+        (1, 0, 1, "A", 1, 2, 1, pytest.approx(1 / 3)),
+    ]
+    assert {row["split"] for row in rows} == {split.hash}

@@ -47,9 +47,7 @@ def write_run(
     counts = counts or {1: {"PER": [8, 2, 2]}}
     last = counts[max(counts)]
     tasks = tasks or [{"name": t, "types": [t], "learned_at": i} for i, t in enumerate(last, 1)]
-    label, architecture, group = METHODS.get(
-        changes.get("registry_name", method), (method, "span", "memory-free")
-    )
+    label, architecture, group = METHODS.get(changes.get("registry_name", method), (method, "span", "memory-free"))
     run: dict[str, Any] = {
         "schema": 1,
         "method": method,
@@ -128,11 +126,7 @@ def write_grid(
             tasks = names[order:] + names[:order]
             base = {t: 62 + 28 * (zlib.crc32(t.encode()) % 97) / 97 for t in names}
             loss = {"spankl": 1.5, "extendner": 2.5, "frozen": 0.1, "seqstar": 0.1}
-            keep = (
-                0.0
-                if method.startswith("joint")
-                else next((v for m, v in loss.items() if method.startswith(m)), 45)
-            )
+            keep = 0.0 if method.startswith("joint") else next((v for m, v in loss.items() if method.startswith(m)), 45)
             drop = 14 if method in ("frozen-span", "seqstar") else 0
             matrix = [
                 [

@@ -196,9 +196,7 @@ def test_several_test_sets_are_pooled(tmp_path: Path) -> None:
     home = write_run(tmp_path)
     path = home / "step-1" / "counts.json"
     path.write_text(
-        path.read_text().replace(
-            '{"test": {"PER": [8, 2, 2]}}', '{"a": {"PER": [8, 2, 2]}, "b": {"PER": [0, 0, 8]}}'
-        )
+        path.read_text().replace('{"test": {"PER": [8, 2, 2]}}', '{"a": {"PER": [8, 2, 2]}, "b": {"PER": [0, 0, 8]}}')
     )
     results = load_results(tmp_path)
     assert list(results.counts.query("view == 'all'")["test_set"]) == ["a", "b"]
@@ -300,6 +298,12 @@ def test_bad_files_are_named(tmp_path: Path, file: str, text: str | None, messag
     with pytest.raises(UserError, match=message) as error:
         load_results(tmp_path)
     assert str(path) in str(error.value)
+
+
+def test_done_without_the_last_step_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, n_steps=2)
+    with pytest.raises(UserError, match="'done' without its last step"):
+        load_results(tmp_path)
 
 
 def test_a_folder_that_is_no_results_folder(tmp_path: Path) -> None:

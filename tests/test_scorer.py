@@ -83,9 +83,7 @@ def test_equals_nervaluate_strict() -> None:
 
 
 mentions = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(1, 3), st.sampled_from(TYPES)).map(
-        lambda m: (m[0], m[0] + m[1], m[2])
-    ),
+    st.tuples(st.integers(0, 4), st.integers(1, 3), st.sampled_from(TYPES)).map(lambda m: (m[0], m[0] + m[1], m[2])),
     max_size=8,
 )
 

@@ -104,9 +104,7 @@ def heat_map(c: Comparison, view: str) -> Picture:
     colours = mpl.colormaps["cividis"].with_extremes(bad="#eeeeee")
     data = []
     for ax, row in zip(axes.flat, c.rows, strict=False):
-        means = row.of(scores).pivot_table(
-            index=unit, columns="step", values="f1", aggfunc="mean", dropna=False
-        )
+        means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)
         grid = means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)
         ax.imshow(grid, vmin=0, vmax=100, cmap=colours, aspect="auto")
         for (y, x), value in np.ndenumerate(grid):
@@ -241,9 +239,7 @@ def _canvas(
     return figure, axes
 
 
-def _picture(
-    c: Comparison, kind: str, view: str, caption: str, figure: Figure, data: list[dict[str, Any]]
-) -> Picture:
+def _picture(c: Comparison, kind: str, view: str, caption: str, figure: Figure, data: list[dict[str, Any]]) -> Picture:
     frame = pd.DataFrame(data)
     frame["notes"] = "; ".join(notes_of(c))
     return Picture(f"{kind}-{view}-{c.slug}", caption, figure, frame)

@@ -81,9 +81,7 @@ class Results:
                     rows += [(row["id"], "gold", *mention, np.nan) for mention in row["gold"]]
                     rows += [(row["id"], "pred", *mention) for mention in row["pred"]]
         except (EOFError, OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}): remove the run's folder and run again"
-            ) from error
+            raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
         return pd.DataFrame(rows, columns=["id", "source", "start", "end", "type", "score"])
 
 
@@ -140,18 +138,14 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
     )
 
 
-def _bounds(
-    run: Mapping[str, Any], done: list[dict[str, Any]]
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def _bounds(run: Mapping[str, Any], done: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """The joint run that is the reference of ``run``, and those of both architectures (or none).
 
     Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters; there
     the same split of the same data counts. The warm joint runs are other methods, not the reference.
     """
     joint = [b for b in done if b["registry_name"] in ("joint-span", "joint-token")]
-    joint = [
-        b for b in joint if all(b[k] == run[k] for k in ("dataset", "scenario", "order", "seed", "encoder"))
-    ]
+    joint = [b for b in joint if all(b[k] == run[k] for k in ("dataset", "scenario", "order", "seed", "encoder"))]
     joint = [b for b in joint if _split(b) == _split(run)]
     joint.sort(key=lambda b: (b["method"] != b["registry_name"], b["run_id"]))  # a plain one before a variant
     own = [b for b in joint if b["architecture"] == run["architecture"] and b["setting"] == run["setting"]]
@@ -184,16 +178,14 @@ def _read_runs(dirs: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Path]]
     folders: dict[str, Path] = {}
     for folder in dirs:
         if not (folder / "runs").is_dir():
-            raise UserError(
-                f"{folder} is no results folder (it holds no 'runs'): give what `bench run --out` wrote"
-            )
+            raise UserError(f"{folder} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
         for path in sorted(folder.glob("runs/*/run.json")):
             run = _read_json(path)
             missing = [key for key in _NEEDED if key not in run]
             if missing:
-                raise UserError(
-                    f"{path} lacks {', '.join(map(repr, missing))}: remove the run's folder and run again"
-                )
+                raise UserError(f"{path} lacks {', '.join(map(repr, missing))}: remove the run's folder and run again")
+            if run["status"] == "done" and run["n_steps"] not in run["steps"]:
+                raise UserError(f"{path} says 'done' without its last step: remove the run's folder and run again")
             seen = runs.get(run["run_id"])
             if seen is None or (seen["status"] != "done" and run["status"] == "done"):
                 runs[run["run_id"]], folders[run["run_id"]] = run, path.parent
@@ -242,7 +234,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
         raise UserError(f"{path} has no 'schema': it was not written by this suite")
     if data["schema"] > SCHEMA:
-        raise UserError(
-            f"{path} has schema {data['schema']}, this version reads up to {SCHEMA}: update cl-ner-bench"
-        )
+        raise UserError(f"{path} has schema {data['schema']}, this version reads up to {SCHEMA}: update cl-ner-bench")
     return data

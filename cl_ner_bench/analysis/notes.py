@@ -35,11 +35,7 @@ def undertrained(c: Comparison) -> list[str]:
             low[label] = min(start, low.get(label, math.inf))
         if _ratio(run, start) < TWICE_AS_LONG:
             short[label] = min(100 * _ratio(run, start), short.get(label, math.inf))
-        if (
-            run["dataset"] == "synthetic"
-            and run["registry_name"] in ("joint-span", "joint-token")
-            and end < bound
-        ):
+        if run["dataset"] == "synthetic" and run["registry_name"] in ("joint-span", "joint-token") and end < bound:
             weak[label] = min(end, weak.get(label, math.inf))
     bound_text = f"{max(bounds, default=0):g}"
     reasons = []
@@ -70,9 +66,7 @@ def notes_of(c: Comparison) -> list[str]:
     if other := [r for r in _unique(run["settings"].get("recipe") for run in c.runs) if r != "paper"]:
         notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}, not of the papers")
     if any(run.get("uncased") for run in c.runs):
-        notes.append(
-            f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders"
-        )
+        notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
     if long := _long_warm_up(c.runs):
         notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
     if ratios := _ratios(c):

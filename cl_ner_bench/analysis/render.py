@@ -30,9 +30,7 @@ _LATEX = {
     "*": "{*}",
     **{c: f"\\{c}" for c in "_%&#${}"},
 }
-_SMALL = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi"
-)
+_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi"
 _CAPITAL = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 _GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψω", [*_SMALL.split(), "chi", "psi", "omega"], strict=True))
 _GREEK |= dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True))
@@ -63,9 +61,7 @@ def to_markdown(table: Table) -> str:
     lines.append(line(["---", *["---:"] * (width - 1)]))
     for title, rows in table.sections:
         lines.append(line([f"*{_md(title)}*", *[""] * (width - 1)]))
-        lines += [
-            line([_md(cell) if isinstance(cell, str) else _md_cell(cell) for cell in row]) for row in rows
-        ]
+        lines += [line([_md(cell) if isinstance(cell, str) else _md_cell(cell) for cell in row]) for row in rows]
     lines += ["", *(f"- {_md(note)}" for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -84,7 +80,7 @@ def to_latex(table: Table) -> str:
     lines = [
         r"% \usepackage{booktabs}",
         r"\begin{table*}[t]",
-        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{2.8pt}",
         rf"\caption{{{latex(table.caption)}}}",
         rf"\label{{tab:{re.sub(r'[^a-zA-Z0-9-]', '-', table.name)}}}",
         rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r}}}}",
@@ -116,10 +112,7 @@ def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> s
     widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(kept))]
     out = [*textwrap.wrap(table.caption, width), ""]
     for title, cells in lines:
-        padded = [
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(cells, widths, strict=False))
-        ]
+        padded = [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=False))]
         out.append(title or " ".join(padded).rstrip())
     for note in table.notes:
         out += textwrap.wrap(note, width, initial_indent="! ", subsequent_indent="  ")
@@ -161,5 +154,5 @@ def _md_cell(cell: Cell) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     mean = "--" if math.isnan(cell.mean) else number(cell.mean).replace("-", "$-$")
-    spread = "" if math.isnan(cell.std) else rf"{{\scriptsize$\pm${number(cell.std)}}}"
+    spread = "" if math.isnan(cell.std) else rf"{{\tiny$\pm${number(cell.std)}}}"
     return (rf"\textbf{{{mean}}}" if cell.bold else mean) + spread

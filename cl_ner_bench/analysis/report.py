@@ -31,9 +31,7 @@ def write_report(dirs: Sequence[Path], out: Path) -> list[Path]:
     """
     results = load_results(*dirs)
     if not results.finished:
-        states = "; ".join(
-            f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs
-        )
+        states = "; ".join(f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs)
         raise UserError(
             f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
             "the same `bench run` command again resumes what is left"
@@ -86,9 +84,7 @@ def answer(c: Comparison) -> str:
         return "Undertrained: do not compare these runs. Train longer or on more sentences first."
     if not c.matched or len(c.pairs) < FEW:
         n = f"n = {len(c.pairs)} matched run(s)" if c.matched else "no matched runs"
-        return (
-            f"With {n} there is no claim about differences between methods: the scores are shown, not ranked."
-        )
+        return f"With {n} there is no claim about differences between methods: the scores are shown, not ranked."
     frame = c.measures[c.measures["view"] == "all"]
     sentences = []
     for group, rows in c.groups:

@@ -72,8 +72,7 @@ def main_table(c: Comparison, view: str) -> Table:
     for group, rows in c.groups:
         best = {name: _best(c, group, [spread[row][name] for row in rows], name) for name in MAIN}
         lines: list[Line] = [
-            (row.label, str(len(row.of(frame))), *(_bold(spread[row][m], best[m]) for m in MAIN))
-            for row in rows
+            (row.label, str(len(row.of(frame))), *(_bold(spread[row][m], best[m]) for m in MAIN)) for row in rows
         ]
         sections.append((GROUPS.get(group, group), tuple(lines)))
     data = [
@@ -100,9 +99,7 @@ def step_table(c: Comparison, view: str) -> Table:
     for name, title in STEPS.items():
         for group, rows in c.groups:
             best = {k: _best(c, group, [spreads[k][row][name] for row in rows], name) for k in steps}
-            lines: list[Line] = [
-                (row.label, *(_bold(spreads[k][row][name], best[k]) for k in steps)) for row in rows
-            ]
+            lines: list[Line] = [(row.label, *(_bold(spreads[k][row][name], best[k]) for k in steps)) for row in rows]
             sections.append((f"{title}: {GROUPS.get(group, group)}", tuple(lines)))
     for row in c.rows:
         own = row.of(frame)

@@ -1,0 +1,226 @@
+"""Tables: what is compared, what is bold, what outputs say of themselves, and that LaTeX takes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cl_ner_bench.analysis.compare import Comparison, comparisons
+from cl_ner_bench.analysis.frames import load_results
+from cl_ner_bench.analysis.notes import notes_of, undefined
+from cl_ner_bench.analysis.render import latex, to_csv, to_latex, to_markdown
+from cl_ner_bench.analysis.tables import (
+    Cell,
+    Table,
+    main_table,
+    step_table,
+    tables,
+    terminal_table,
+    type_table,
+)
+from tests.results_factory import triple, write_grid, write_run
+
+ODD = r"50%_of $A & #1 ~^\{x} * [y] <z> | -- ` Zoë Łódź β 中"
+THREE = ((0, 0), (0, 1), (1, 0))
+
+
+def only(folder: Path) -> Comparison:
+    (comparison,) = comparisons(load_results(folder))
+    return comparison
+
+
+def cells(table: Table) -> dict[str, dict[str, Cell]]:
+    lines = [row for _, rows in table.sections for row in rows]
+    return {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in lines}  # type: ignore
+
+
+def runs(folder: Path, scores: dict[str, float], pairs: Any = THREE, **more: Any) -> Comparison:
+    for method, score in scores.items():
+        for i, (order, seed) in enumerate(pairs):
+            write_run(folder, method, {1: {"A": triple(score + i)}}, order=order, seed=seed, **more)
+    return only(folder)
+
+
+def test_main_table_has_mean_and_std_of_matched_runs(tmp_path: Path) -> None:
+    c = runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90})
+    write_run(tmp_path, "spankl", {1: {"A": triple(5)}}, order=7, seed=7)  # nobody else finished this pair
+    c = only(tmp_path)
+    assert c.pairs == THREE
+    assert c.left_out == 1
+    table = cells(main_table(c, "all"))
+    assert table["SpanKL"]["n"] == "3"
+    assert table["SpanKL"]["Micro"].mean == pytest.approx(71)
+    assert table["SpanKL"]["Micro"].std == pytest.approx(1)
+    assert table["SpanKL"]["Gap"].mean == pytest.approx(20)
+    assert any("1 finished run(s) left out" in note for note in notes_of(c))
+
+
+def test_rows_are_grouped_and_references_apart(tmp_path: Path) -> None:
+    write_run(tmp_path, "joint-span")
+    write_run(tmp_path, "extendner")
+    write_run(tmp_path, "replay", group="exemplar")
+    titles = [title.split()[0] for title, _ in main_table(only(tmp_path), "all").sections]
+    assert titles == ["Memory-free", "Methods", "References"]
+
+
+def test_bold_is_the_best_of_a_group_with_three_runs(tmp_path: Path) -> None:
+    c = runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90, "joint-token": 80})
+    table = cells(main_table(c, "all"))
+    assert {label for label, row in table.items() if row["Micro"].bold} == {"SpanKL"}
+    assert {label for label, row in table.items() if row["Gap"].bold} == {"SpanKL", "ExtendNER"}  # 20 both
+    assert "\\textbf{71.00}" in to_latex(main_table(c, "all"))
+
+
+def test_no_bold_with_two_runs_nor_where_undertrained(tmp_path: Path) -> None:
+    two = runs(tmp_path / "two", {"spankl": 70, "extendner": 60}, THREE[:2])
+    assert "n = 2: no claim about differences" in notes_of(two)
+    low = runs(tmp_path / "low", {"spankl": 70, "extendner": 60}, undertrained_below=85)
+    assert notes_of(low)[0] == ("undertrained: do not compare (step-1 micro-F1 below 85: ExtendNER 60.0, SpanKL 70.0)")
+    for c in (two, low):
+        for table in (main_table(c, "all"), step_table(c, "all")):
+            assert "textbf" not in to_latex(table)
+            assert "**" not in to_markdown(table)
+
+
+def test_without_a_common_pair_rows_are_not_called_comparable(tmp_path: Path) -> None:
+    write_run(tmp_path, "spankl", seed=0)
+    write_run(tmp_path, "extendner", seed=1)
+    c = only(tmp_path)
+    assert not c.matched
+    assert notes_of(c)[0].startswith("no (order, seed) pair was finished by every method")
+    assert cells(main_table(c, "all"))["SpanKL"]["n"] == "1"
+
+
+def test_two_settings_of_a_method_are_two_rows(tmp_path: Path) -> None:
+    write_run(tmp_path, config="aaaaaaaa")
+    write_run(tmp_path, config="bbbbbbbb")
+    assert [row.label for row in only(tmp_path).rows] == ["SpanKL [aaaaaaaa]", "SpanKL [bbbbbbbb]"]
+
+
+def test_a_sample_is_never_compared_with_the_whole(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    write_run(tmp_path, "extendner", settings={"recipe": "paper", "max_sentences": 50})
+    slugs = [c.slug for c in comparisons(load_results(tmp_path))]
+    assert slugs == ["toy-split-minilm", "toy-split-minilm-b"]
+
+
+def test_a_joint_model_that_ends_low_on_the_generated_corpus_is_undertrained(tmp_path: Path) -> None:
+    counts = {2: {"A": triple(80), "B": triple(80)}}
+    write_run(tmp_path, "joint-span", counts, dataset="synthetic", undertrained_below=85)
+    assert "final micro-F1 of joint training below 85: Joint (span) 80.0" in notes_of(only(tmp_path))[0]
+
+
+@pytest.mark.parametrize(("epochs_score", "low"), [(86, False), (92, True)])
+def test_step_1_is_held_against_longer_training(tmp_path: Path, epochs_score: float, low: bool) -> None:
+    reference = {"micro_f1": epochs_score, "epochs": 20}
+    write_run(tmp_path, step1_reference=reference)  # scores 80
+    notes = "\n".join(notes_of(only(tmp_path)))
+    assert f"SpanKL {8000 / epochs_score:.1f} % (20 epochs: {epochs_score:.1f})" in notes
+    assert notes.startswith("undertrained: do not compare") == low
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"settings": {"recipe": "paper", "max_sentences": 600}}, "a sample of 600 training sentences"),
+        ({"settings": {"recipe": "minilm"}}, "hyper-parameters of the recipe 'minilm', not of the papers"),
+        ({"uncased": True}, "uncased encoder (minilm)"),
+        (
+            {"learned": [{"step": 1, "updates": 100, "warmup_updates": 25}]},
+            "warm-up longer than 20 % of a task's updates: SpanKL 25.0 %",
+        ),
+        ({"learned": [{"step": 1, "updates": 100, "warmup_updates": 20}]}, None),
+        ({}, "one order"),
+    ],
+)
+def test_notes_stand_in_every_output(tmp_path: Path, changes: dict[str, Any], note: str | None) -> None:
+    write_run(tmp_path, **changes)
+    results = load_results(tmp_path)
+    for table in tables(results):
+        for text in (to_csv(table), to_markdown(table).replace("\\", ""), to_latex(table).replace("\\", "")):
+            assert note in text if note else "warm-up" not in text
+    assert not note or note in " ".join(terminal_table(results).replace("\n  ", " ").split("\n"))
+
+
+def test_undefined_scores_are_listed(tmp_path: Path) -> None:
+    tasks = [
+        {"name": "a", "types": ["A", "B"], "learned_at": 1},
+        {"name": "c", "types": ["C"], "learned_at": 2},
+    ]
+    counts = {1: {"A": [1, 0, 0], "B": [0, 3, 0]}, 2: {"A": [1, 0, 0], "B": [0, 3, 0], "C": [0, 0, 0]}}
+    write_run(tmp_path, counts=counts, tasks=tasks)
+    c = only(tmp_path)
+    assert undefined(c, "all") == ["undefined for want of test gold, left out of means: task c; type B, C"]
+    text = to_markdown(type_table(c, "all"))
+    assert "| B | – |" in text
+    assert "type B, C" in text
+
+
+def test_step_table_leaves_steps_without_a_run_empty(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["spankl", "joint-span"], n_steps=3, joint_last=True)
+    table = step_table(only(tmp_path), "all")
+    assert table.header == ("Method", "S1", "S2", "S3")
+    assert "| Joint (span) | – | – | " in to_markdown(table)
+    assert len(table.frame) == 4
+
+
+def test_csv_is_unrounded(tmp_path: Path) -> None:
+    write_run(tmp_path, counts={1: {"A": [2, 3, 4]}})
+    table = main_table(only(tmp_path), "all")
+    path = tmp_path / "t.csv"
+    path.write_text(to_csv(table))
+    frame = pd.read_csv(path)
+    assert frame["micro_f1_mean"][0] == 400 / 11
+    assert frame["micro_f1_std"].isna().all()
+
+
+def test_terminal_table_fits_and_lists_what_failed(tmp_path: Path) -> None:
+    write_grid(tmp_path, runs=((0, 0), (0, 1), (0, 2)), n_steps=4)
+    write_run(tmp_path, "l2kd", status="failed", reason="out of memory; log: runs/l2kd/log.txt")
+    text = terminal_table(load_results(tmp_path))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "1 run(s) not finished:" in text
+    assert "l2kd-toy-0-0-" in text
+    assert "failed. out of memory; log: runs/l2kd/log.txt" in text
+
+
+def test_latex_escapes() -> None:
+    assert latex("a_b%&#$~^\\{}") == (r"a\_b\%\&\#\$\textasciitilde{}\textasciicircum{}\textbackslash{}\{\}")
+    assert latex("--flag – 5 ± 1") == r"-{}-flag -- 5 $\pm$ 1"
+    assert latex("λ") == r"\ensuremath{\lambda}"
+    assert latex("Zoë Łódź") == "Zoë Łódź"
+    assert latex("中\n") == "{[}U+4E2D] "
+
+
+def test_every_table_compiles_in_a_real_latex(tmp_path: Path) -> None:
+    if not shutil.which("pdflatex"):
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs pdflatex")
+        pytest.skip("no pdflatex")
+    for seed in range(3):
+        for i, method in enumerate(("spankl", ODD, "[x", "*y")):
+            counts = {1: {ODD: triple(70 + seed)}, 2: {ODD: triple(60), "[B]": triple(50), "*": [0, 1, 0]}}
+            tasks = [
+                {"name": ODD, "types": [ODD], "learned_at": 1},
+                {"name": "b", "types": ["[B]", "*"], "learned_at": 2},
+            ]
+            more = {"label": method, "run_id": f"{i}-{seed}", "dataset": ODD, "uncased": True}
+            write_run(tmp_path, method, counts, tasks, seed=seed, **more)
+    made = tables(load_results(tmp_path))
+    for i, table in enumerate(made):
+        (tmp_path / f"table{i}.tex").write_text(to_latex(table), encoding="utf-8")
+    inputs = "\n".join(rf"\input{{table{i}}}\clearpage" for i in range(len(made)))
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:]
+    text = subprocess.run(["pdftotext", "-layout", "all.pdf", "-"], cwd=tmp_path, capture_output=True, text=True)
+    for piece in ("50%", "$A", "#1", "{x}", "[y]", "U+4E2D"):
+        assert piece in text.stdout, piece

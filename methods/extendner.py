@@ -40,8 +40,7 @@ CARD = {
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_ner_bench.learning.batches import Batch
-from cl_ner_bench.learning.learner import Output, TagLearner
+from cl_ner_bench.learning.learner import Batch, Output, TagLearner
 from cl_ner_bench.models.losses import categorical_kl
 
 

@@ -37,9 +37,7 @@ CARD = {
 
 from torch import Tensor
 
-from cl_ner_bench.learning.batches import Batch
-from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, TagLearner
-from cl_ner_bench.scenarios.task import StepData
+from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
 
 
 class FrozenEncoder(Learner):

@@ -37,8 +37,7 @@ CARD = {
 
 from torch import Tensor
 
-from cl_ner_bench.learning.batches import Batch
-from cl_ner_bench.learning.learner import Output, SpanLearner
+from cl_ner_bench.learning.learner import Batch, Output, SpanLearner
 from cl_ner_bench.models.losses import bernoulli_kl
 
 

@@ -25,6 +25,8 @@ from cl_ner_bench.models.span_head import SpanHead, span_count
 from cl_ner_bench.models.tag_head import TagHead
 from cl_ner_bench.scenarios.task import StepData
 
+__all__ = ["Batch", "Learner", "Output", "Prediction", "SpanLearner", "StepData", "TagLearner"]
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

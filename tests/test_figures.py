@@ -23,12 +23,16 @@ def drawn(folder: Path) -> dict[str, Picture]:
     return {p.name.removesuffix("-toy-split-minilm"): p for p in figures(load_results(folder))}
 
 
+@pytest.fixture(scope="module")
+def pictures(grid: Path) -> dict[str, Picture]:
+    return drawn(grid)
+
+
 def texts(picture: Picture) -> list[str]:
     return [text.get_text() for text in picture.figure.findobj(Text) if text.get_text()]
 
 
-def test_each_kind_for_each_view_with_every_method_named(grid: Path) -> None:
-    pictures = drawn(grid)
+def test_each_kind_for_each_view_with_every_method_named(pictures: dict[str, Picture]) -> None:
     assert set(pictures) == {f"{kind}-{view}" for kind in ("steps", "types", "plane") for view in ("all", "filter")}
     labels = {label for label, _, _ in METHODS.values()}
     assert labels <= set(texts(pictures["steps-all"]))
@@ -37,8 +41,8 @@ def test_each_kind_for_each_view_with_every_method_named(grid: Path) -> None:
     assert labels - set(texts(pictures["plane-all"])) == {"Joint (span)", "Joint (token)"}
 
 
-def test_numbers_beside_a_figure_are_the_scores(grid: Path) -> None:
-    results, pictures = load_results(grid), drawn(grid)
+def test_numbers_beside_a_figure_are_the_scores(grid: Path, pictures: dict[str, Picture]) -> None:
+    results = load_results(grid)
     scores = results.scores.query("view == 'all' and method == 'spankl'")
     curve = pictures["steps-all"].frame.query("method == 'spankl'")
     assert curve["task_macro_f1_mean"].tolist() == pytest.approx(scores["task_macro_f1"].tolist())
@@ -52,16 +56,16 @@ def test_numbers_beside_a_figure_are_the_scores(grid: Path) -> None:
     assert point["learning_mean"]["seqstar"] == own["learning"]
 
 
-@pytest.mark.parametrize("suffix", ["pdf", "png"])
-def test_same_runs_give_the_same_bytes(grid: Path, suffix: str) -> None:
-    first, second = drawn(grid), drawn(grid)
-    assert first["steps-all"].to_bytes(suffix) == second["steps-all"].to_bytes(suffix)
-    assert b"CreationDate" not in first["plane-all"].to_bytes(suffix)
+def test_same_runs_give_the_same_bytes(grid: Path, pictures: dict[str, Picture]) -> None:
+    again = drawn(grid)
+    for suffix in ("pdf", "png"):
+        assert pictures["steps-all"].to_bytes(suffix) == again["steps-all"].to_bytes(suffix)
+    assert b"CreationDate" not in pictures["plane-all"].to_bytes("pdf")
 
 
 @pytest.mark.parametrize("kind", ["steps-all", "plane-all"])
-def test_names_cover_neither_each_other_nor_leave_the_figure(grid: Path, kind: str) -> None:
-    picture = drawn(grid)[kind]
+def test_names_cover_neither_each_other_nor_leave_the_figure(pictures: dict[str, Picture], kind: str) -> None:
+    picture = pictures[kind]
     picture.figure.draw_without_rendering()
     labels = {label for label, _, _ in METHODS.values()}
     boxes = [Text.get_window_extent(text) for text in picture.figure.findobj(Text) if text.get_text() in labels]

@@ -74,15 +74,13 @@ def step_curves(c: Comparison, view: str) -> Picture:
                 for step, s in stats.iterrows()
             ]
         panels.append((ax, ends))
-    low, high = axes.flat[0].get_ylim()
-    room = max(0.0, 10 - (high - low)) / 2  # a narrower range would make noise look like a result
-    axes.flat[0].set_ylim(low - room, high + room)
+    axes.flat[0].set_ylim(_at_least(10, *axes.flat[0].get_ylim()))
     for ax, ends in panels:
         _label_ends(figure, ax, ends, c.n_steps)
     axes.flat[0].set_ylabel("macro-F1 over tasks")
     caption = (
         f"{c.title}: macro-F1 over the tasks learned so far, after each step, {VIEW_TITLES[view]}. Dashed: joint "
-        f"training of the same architecture{_band(c)}."
+        f"training of the same architecture, a level line where it was run at the last step only{_band(c)}."
     )
     return _picture(c, "steps", view, caption, figure, data)
 
@@ -151,6 +149,8 @@ def plane(c: Comparison, view: str) -> Picture | None:
         values = {"forgetting_mean": x, "forgetting_std": dx, "learning_mean": y, "learning_std": dy}
         data.append({"method": row.method, "label": row.label, "n": len(own), **values})
     ax.margins(0.18)
+    ax.set_xlim(_at_least(5, *ax.get_xlim()))
+    ax.set_ylim(_at_least(5, *ax.get_ylim()))
     ax.set_xlabel("forgetting (lower is better)")
     ax.set_ylabel("learning: F1 right after (higher is better)")
     ax.grid(linewidth=0.3, alpha=0.5)
@@ -172,6 +172,12 @@ def _curve(ax: Axes, row: Row, stats: pd.DataFrame, n_steps: int) -> None:
     if (stats["size"] > 1).any():
         spread = stats["std"].fillna(0).to_numpy()
         ax.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+
+
+def _at_least(span: float, low: float, high: float) -> tuple[float, float]:
+    """The range, widened to ``span`` points: a narrower one would make noise look like a result."""
+    room = max(0.0, span - (high - low)) / 2
+    return low - room, high + room
 
 
 def _label_ends(figure: Figure, ax: Axes, ends: Sequence[tuple[float, Row]], at: int) -> None:
@@ -233,7 +239,8 @@ def _canvas(
     for ax in axes.flat:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     warning = "  (undertrained: do not compare)" if undertrained(c) else ""
-    figure.suptitle(c.title + warning, x=0.01, ha="left", size=7.5, weight="bold")
+    title = textwrap.fill(c.title + warning, int(width * 16))
+    figure.suptitle(title, x=0.01, ha="left", size=7.5, weight="bold")
     if notes:
         figure.supxlabel("\n".join(notes), x=0.01, ha="left", size=5.2, color="#444444")
     return figure, axes

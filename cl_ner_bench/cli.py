@@ -156,8 +156,10 @@ def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = F
     from cl_ner_bench.analysis.tables import terminal_table
 
     print(terminal_table(load_results(*folders)))
-    for path in [] if quiet else written:
-        print(path, file=sys.stderr)
+    if not quiet:
+        many = ("tables", "figures")  # these folders hold a file for each view and corpus
+        lines = dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written)
+        print("\n".join(lines), file=sys.stderr)
 
 
 def _add_report(commands: Any) -> Parser:
@@ -243,7 +245,7 @@ def _corpus_and_split(parsed: argparse.Namespace) -> Any:
 
 
 def _data_show(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.corpora.overview import as_text, overview
+    from cl_ner_bench.scenarios.overview import as_text, overview
 
     found = overview(*_corpus_and_split(parsed))
     print(json.dumps(found, indent=1, ensure_ascii=False) if parsed.json else as_text(found))
@@ -257,7 +259,3 @@ def _data_split(parsed: argparse.Namespace) -> int:
     write_json(parsed.out, split.to_json())
     print(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}", file=sys.stderr)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

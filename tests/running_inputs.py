@@ -26,7 +26,7 @@ def write_inputs(folder: Path) -> list[str]:
 
 
 def start(*words: str, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "cl_ner_bench.cli", *words]
+    command = [sys.executable, "-m", "cl_ner_bench", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
     return subprocess.Popen(command, env=environment, **(pipes | options))

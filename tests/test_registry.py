@@ -12,19 +12,8 @@ from cl_ner_bench.errors import UserError
 from tests.running_inputs import METHODS
 
 EVERY_KEY = [
-    "class",
-    "architecture",
-    "data",
-    "start",
-    "settings",
-    "group",
-    "status",
-    "paper",
-    "year",
-    "summary",
-    "stores",
-    "deviations",
-    "label",
+    *("class", "architecture", "data", "start", "settings", "group", "label"),
+    *("status", "paper", "year", "summary", "stores", "deviations"),
 ]
 
 

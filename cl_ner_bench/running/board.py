@@ -91,7 +91,7 @@ class Board:
         failed = sum(s == "failed" for s in self.ended.values())
         head = f"{finished} of {len(self.runs)} runs done" + (f", {failed} failed" if failed else "")
         head += f", {duration(time.monotonic() - self.started)}" + (f", about {left} left" if left else "")
-        return Group(Text(head, style="bold"), table)
+        return Group(Text(head, style="bold"), *([table] if table.row_count else []))
 
 
 def name(run: Run) -> str:

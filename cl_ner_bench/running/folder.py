@@ -53,7 +53,7 @@ def _table(options: Options) -> dict[str, Any]:
 
 def write_mentions(out: Path, corpus: Corpus, splits: Iterable[TaskSplit]) -> Path:
     """Add the test mentions under each split that ``mentions.csv.gz`` does not hold yet."""
-    from cl_ner_bench.corpora.overview import mention_rows
+    from cl_ner_bench.scenarios.overview import mention_rows
 
     file = out / "mentions.csv.gz"
     rows = _read_mentions(file) if file.exists() else []

@@ -1,0 +1,7 @@
+"""``python -m cl_ner_bench`` is ``bench``."""
+
+import sys
+
+from cl_ner_bench.cli import main
+
+sys.exit(main())

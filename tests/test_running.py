@@ -133,7 +133,8 @@ def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Pat
     assert len(list(out.glob("runs/raises-*/step-1/step.json"))) == 1, "what was finished before is kept"
     assert not list(out.glob("runs/nan-*/step-*"))
     words = ["run", *inputs, "--methods", f"{METHODS}:nan", "--bounds", "none", "--out", str(out)]
-    assert bench(*words, "--epochs", "1").returncode == 1
+    done = bench(*words, "--epochs", "1")
+    assert done.returncode == 1, done.stderr
     assert len(list(out.glob("runs/nan-*"))) == 1, "a run without a finished step gives way to other settings"
 
 

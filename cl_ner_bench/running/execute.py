@@ -19,7 +19,7 @@ from typing import Any
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import machine, store
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.worker import INTERRUPTED, PROGRESS
+from cl_ner_bench.running.worker import INTERRUPTED, PROGRESS, RESUMES
 
 BACKENDS = ("loky",)
 GRACE = 4.0  # seconds that a child has to stop by itself
@@ -65,11 +65,9 @@ def run_unit(unit: Unit) -> str:
     record = store.read_json(folder / "run.json")
     if record["status"] == "running":  # the child could not say how it ended
         interrupted = killed == "" or child.returncode == INTERRUPTED
-        record["status"] = "interrupted" if interrupted else "failed"
-        record["reason"] = "stopped; run the same command again to go on" if interrupted else killed or _death(child)
-    if record["status"] == "failed" and "log: " not in record["reason"]:
-        record["reason"] += f" (log: {folder / 'log.txt'})"
-    store.write_json(folder / "run.json", record)
+        why = RESUMES if interrupted else f"{killed or _death(child)} (log: {folder / 'log.txt'})"
+        record |= {"status": "interrupted" if interrupted else "failed", "reason": why}
+        store.write_json(folder / "run.json", record)
     return str(record["status"])
 
 
@@ -207,5 +205,5 @@ def _kill_all(runs: Sequence[Run]) -> None:
     for run in runs:
         record = store.read_json(run.folder / "run.json")
         if record and record["status"] == "running":
-            record |= {"status": "interrupted", "reason": "killed; run the same command again to go on"}
+            record |= {"status": "interrupted", "reason": RESUMES}
             store.write_json(run.folder / "run.json", record)

@@ -76,7 +76,7 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
     runs = merge([r for plan in plans for r in plan.runs], out)
-    todo = [r for r in runs if (read_json(r.folder / "run.json") or {}).get("status") != "done" or not _is_complete(r)]
+    todo = [r for r in runs if _status(r) != "done" or not _is_complete(r)]
     options = plans[0].options
     jobs = first.jobs or machine.default_jobs(options.device, options.threads)
     return Prepared(out, plans, runs, todo, jobs)
@@ -125,11 +125,16 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
             )
     if code:
         return Outcome(code, out, written)
-    from cl_ner_bench.analysis.report import write_report
+    failed = any(_status(run) != "done" for run in prepared.runs)
+    if any((read_json(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")):
+        from cl_ner_bench.analysis.report import write_report
 
-    written += write_report([out], out)
-    failed = any((read_json(r.folder / "run.json") or {}).get("status") != "done" for r in prepared.runs)
+        written += write_report([out], out)
     return Outcome(1 if failed else 0, out, list(dict.fromkeys(written)))
+
+
+def _status(run: Run) -> str:
+    return str((read_json(run.folder / "run.json") or {}).get("status"))
 
 
 def _make(out: Path) -> None:

@@ -23,6 +23,7 @@ from cl_ner_bench.scenarios.task import TaskSplit
 
 PROGRESS = "progress.json"
 INTERRUPTED = 130
+RESUMES = "stopped; run the same command again to go on"
 
 
 class Interrupted(Exception):  # noqa: N818  a stop is no error
@@ -63,10 +64,10 @@ def main() -> int:
         _learn_run(folder, record, heartbeat, arguments.device, arguments.keep_models)
         outcome, code = {"status": "done", "reason": ""}, 0
     except Interrupted:
-        outcome, code = {"status": "interrupted", "reason": "stopped; run the same command again to go on"}, INTERRUPTED
+        outcome, code = {"status": "interrupted", "reason": RESUMES}, INTERRUPTED
     except Exception as error:
         traceback.print_exc()
-        outcome, code = {"status": "failed", "reason": _reason(error)}, 1
+        outcome, code = {"status": "failed", "reason": f"{_reason(error)} (log: {folder / 'log.txt'})"}, 1
     record |= outcome
     record["times"] |= {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -332,6 +332,16 @@ def test_joint_models_see_all_sentences_and_labels_so_far(method: str) -> None:
     assert {m.type for s in step.train for m in s.mentions} == {"PER", "LOC"}
 
 
+def test_the_method_of_the_documentation_runs(encoder: str, tmp_path: Path) -> None:
+    text = (registry.HOME / "docs" / "methods.md").read_text()
+    file = tmp_path / "selftrain.py"
+    file.write_text(text.split("```python\n")[1].split("```")[0])
+    (variant,) = registry.resolve([str(file)])
+    t = Trainer(registry.load_class(variant.card), variant.card.settings, RECIPE, encoder, seed=0)
+    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    assert [list(r["losses"]) for r in records] == [["ce"], ["ce"]]
+
+
 def test_golden_numbers_of_the_engine(encoder: str) -> None:
     """A change here is a change of results: raise ``learning.numerics.NUMERICS`` with it."""
     found = {m: learn(trainer(m, encoder), m, 2)[1]["losses"] for m in ("spankl", "extendner")}

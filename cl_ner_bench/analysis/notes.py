@@ -33,8 +33,8 @@ def undertrained(c: Comparison) -> list[str]:
         label, start, end = run["label"], first.get(run["run_id"], math.nan), last[run["run_id"]]
         if start < bound:
             low[label] = min(start, low.get(label, math.inf))
-        if _ratio(run, start) < TWICE_AS_LONG:
-            short[label] = min(100 * _ratio(run, start), short.get(label, math.inf))
+        if (ratio := _ratio(_reference(c, run), start)) < TWICE_AS_LONG:
+            short[label] = min(100 * ratio, short.get(label, math.inf))
         if run["dataset"] == "synthetic" and run["registry_name"] in ("joint-span", "joint-token") and end < bound:
             weak[label] = min(end, weak.get(label, math.inf))
     bound_text = f"{max(bounds, default=0):g}"
@@ -95,8 +95,15 @@ def _micro(c: Comparison, first: bool) -> dict[str, float]:
     return dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
 
 
-def _ratio(run: Mapping[str, Any], start: float) -> float:
-    reference = run.get("step1_reference")
+def _reference(c: Comparison, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Step 1 learned for twice the epochs by the same architecture in the same setting, order and seed."""
+    same = ("architecture", "setting", "order", "seed")
+    return next(
+        (r["step1_reference"] for r in c.runs if "step1_reference" in r and all(r[k] == run[k] for k in same)), None
+    )
+
+
+def _ratio(reference: Mapping[str, Any] | None, start: float) -> float:
     return start / reference["micro_f1"] if reference and reference["micro_f1"] else math.nan
 
 
@@ -104,9 +111,9 @@ def _ratios(c: Comparison) -> str:
     first = _micro(c, first=True)
     worst: dict[str, tuple[float, str]] = {}
     for run in c.runs:
-        ratio = _ratio(run, first.get(run["run_id"], math.nan))
-        if not math.isnan(ratio):
-            reference = run["step1_reference"]
+        reference = _reference(c, run)
+        ratio = _ratio(reference, first.get(run["run_id"], math.nan))
+        if reference and not math.isnan(ratio):
             of = f"{reference['epochs']} epochs: {reference['micro_f1']:.1f}"
             text = f"{run['label']} {100 * ratio:.1f} % ({of})"
             worst[run["label"]] = min((ratio, text), worst.get(run["label"], (math.inf, "")))

@@ -76,14 +76,10 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
     runs = merge([r for plan in plans for r in plan.runs], out)
-    todo = [r for r in runs if _status(r) != "done" or not _is_complete(r)]
+    todo = [r for r in runs if _status(r) != "done" or not r.is_complete()]
     options = plans[0].options
     jobs = first.jobs or machine.default_jobs(options.device, options.threads)
     return Prepared(out, plans, runs, todo, jobs)
-
-
-def _is_complete(run: Run) -> bool:
-    return run.done() == run.record["steps"]
 
 
 def _folder(layers: list[Layered]) -> Path:

@@ -57,10 +57,12 @@ def default_jobs(device: str, threads: int) -> int:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """Environment of a child process: thread counts must be fixed before torch is imported."""
+    """Environment of a child process: thread counts and allocator must be fixed before torch is imported."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     fixed = dict.fromkeys(names, str(threads))
-    return fixed | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    # glibc would give large blocks (the gradient of the embeddings) back after each update and fault them in again.
+    allocator = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+    return fixed | allocator | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
 
 
 def versions() -> dict[str, str]:

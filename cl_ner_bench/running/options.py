@@ -166,6 +166,12 @@ class Options:
         "train joint models at every step or at the last only",
         "all|last",
     )
+    training_check: bool = option(
+        False,
+        flag,
+        TRAINING,
+        "train step 1 also for twice the epochs, per architecture; below 90 % of it a method is undertrained",
+    )
     nested: bool = option(False, flag, TRAINING, "span methods keep nested predictions")
     device: str = option(
         "auto",

@@ -18,7 +18,7 @@ from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.options import DEFAULT, Layered, Options
-from cl_ner_bench.running.store import COMMIT, digest, read_json, step_record
+from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
 from cl_ner_bench.scenarios.task import TaskSplit
 
@@ -42,6 +42,11 @@ class Run:
         """The steps that are finished, on disk."""
         keys = self.record["step_keys"]
         return [k for k in self.record["steps"] if step_record(self.folder / f"step-{k}", keys[str(k)])]
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to learn, the check of the training among it."""
+        checked = not self.record["settings"]["training_check"] or (self.folder / TRAINING_CHECK).exists()
+        return checked and self.done() == self.record["steps"]
 
     def cost(self, step: int) -> int:
         """Sentences that pass the model while ``step`` is learned (a step's time is about proportional to it)."""
@@ -179,6 +184,7 @@ def _run(
         "max_sentences": options.max_sentences,
         "split_seed": options.split_seed,
         "joint_steps": options.joint_steps,
+        "training_check": options.training_check and card.is_bound,
         "nested": options.nested,
         "device": machine.kind(options.device),
         "precision": options.precision,
@@ -248,7 +254,7 @@ def _computed(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mappi
     """What decides the numbers of a run beside its order and seed. Neither paths, log levels nor worker counts do."""
     return {
         "method": [card.name, card.class_name, card.architecture, card.data, card.start],
-        "settings": {k: v for k, v in settings.items() if k not in ("recipe", "joint_steps")},
+        "settings": {k: v for k, v in settings.items() if k not in ("recipe", "joint_steps", "training_check")},
         "fingerprints": {k: v for k, v in fingerprints.items() if k != "split"},
         "numerics": NUMERICS,
         "torch": machine.torch_minor(),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 COMMIT = "step.json"
+TRAINING_CHECK = "training-check.json"
 
 
 def canonical(value: Any) -> str:

@@ -95,6 +95,8 @@ def _learn_run(folder: Path, record: dict[str, Any], heartbeat: Heartbeat, devic
             record["learned"] = steps.learned()
             store.write_json(folder / "run.json", record)
     record["learned"] = steps.learned()
+    if record["settings"]["training_check"]:
+        record["step1_reference"] = steps.check_training(heartbeat)
     steps.clean_up()
 
 
@@ -157,14 +159,14 @@ class Steps:
             self.trainer.load(store.model_folder(self.out, self.keys[kept[-1]]))
         yield from range(kept[-1] + 1 if kept else 1, missing[-1] + 1)
 
-    def _new_trainer(self) -> Any:
+    def _new_trainer(self, **recipe: Any) -> Any:
         from cl_ner_bench.learning.trainer import Trainer
 
         settings, inputs = self.record["settings"], self.record["inputs"]
         return Trainer(
             self.learner,
             settings["method"],
-            settings,
+            settings | recipe,
             inputs["encoder"],
             self.record["seed"],
             self.device,
@@ -178,6 +180,23 @@ class Steps:
         data = self.split.step_data(self.corpus, step, union=self.card.data == "union")
         learned: dict[str, Any] = self.trainer.learn(data, heartbeat)
         return {"step": step, **learned}
+
+    def check_training(self, heartbeat: Heartbeat) -> dict[str, Any]:
+        """Step 1 learned for twice the epochs, and its micro-F1 (view ``all``): is the recipe long enough?"""
+        from cl_ner_bench.analysis.scorer import f1
+
+        file = self.folder / store.TRAINING_CHECK
+        if (known := store.read_json(file)) is not None:
+            return known
+        heartbeat({"step": 1, "step_started": time.time(), "epoch": 0, "phase": "checking"}, now=True)
+        trainer = self._new_trainer(epochs=2 * self.record["settings"]["epochs"])
+        learned = trainer.learn(self.split.step_data(self.corpus, 1), heartbeat)
+        gold = self.split.test_part(self.corpus, 1)
+        counts = score(self.split, self.corpus, 1, gold, trainer.predict([s.only(()) for s in gold]))["all"]["test"]
+        micro = f1(*(sum(c[i] for c in counts.values()) for i in range(3)))
+        result = {"schema": 1, "micro_f1": micro, "epochs": learned["epochs"], "updates": learned["updates"]}
+        store.write_json(file, result)
+        return result
 
     def commit(self, step: int, learned: dict[str, Any]) -> None:
         """Predict the test set, score it, store both and then the step."""

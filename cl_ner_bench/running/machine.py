@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -62,7 +63,11 @@ def child_environment(threads: int) -> dict[str, str]:
     fixed = dict.fromkeys(names, str(threads))
     # glibc would give large blocks (the gradient of the embeddings) back after each update and fault them in again.
     allocator = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
-    return fixed | allocator | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    return (
+        fixed
+        | allocator
+        | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
+    )
 
 
 def versions() -> dict[str, str]:
@@ -85,8 +90,17 @@ def facts() -> dict[str, Any]:
 
     memory = round(psutil.virtual_memory().total / GB, 1)
     return {
-        "platform": platform.platform(),
-        "processor": platform.machine(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": memory,
     }
+
+
+def _processor() -> str:
+    """The processor's model; Linux tells it in /proc/cpuinfo only."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -28,6 +28,7 @@ class Card:
     reader_options: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     undertrained_below: float = 20.0
+    joint_steps: str = "all"  # at which steps joint models are trained unless the user says: all, last
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

@@ -48,6 +48,7 @@ def read_card(path: Path) -> Card:
         check(isinstance(table.get(key, {}), dict), key, "a table")
     number = table.get("undertrained_below", 0)
     check(isinstance(number, int | float) and not isinstance(number, bool), "undertrained_below", "a number")
+    check(table.get("joint_steps", "all") in ("all", "last"), "joint_steps", '"all" or "last"')
 
     tasks = {}
     for name, types in table.get("tasks", {}).items():

@@ -159,11 +159,11 @@ class Options:
     max_length: int | None = option(
         None, number(int, 8), TRAINING, "longest window in subtokens (default: the recipe's)", "N"
     )
-    joint_steps: str = option(
-        "all",
+    joint_steps: str | None = option(
+        None,
         one_of("all", "last"),
         TRAINING,
-        "train joint models at every step or at the last only",
+        "train joint models at every step or at the last only (default: the card's, else all)",
         "all|last",
     )
     training_check: bool = option(

@@ -94,6 +94,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         encoder=options.encoder if options.encoder == "minilm" else _absolute(options.encoder),
         orders=tuple(split.order for split in splits),
         recipe=options.recipe or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
+        joint_steps=options.joint_steps or corpus.card.joint_steps,
         device=device,
         precision=precision,
     )

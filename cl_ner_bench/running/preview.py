@@ -13,7 +13,7 @@ from cl_ner_bench.running.plan import Plan, Run
 
 # Sentences of about 20 words that one thread (or device) trains a second with an encoder 384 wide and 6 deep,
 # for an estimate before anything was measured; larger encoders cost by the square of their width.
-RATE = {"cpu": 60.0, "cuda": 1500.0}
+RATE = {"cpu": 25.0, "cuda": 1500.0}
 ENCODER_BYTES = 90e6
 
 

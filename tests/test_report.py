@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import os
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -122,3 +125,20 @@ def test_without_a_finished_run_the_error_says_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"no finished run .*out of memory; log: x.txt.*resumes"):
         write_report([tmp_path], tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_page_opens_in_a_real_browser(written: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium")
+    if not browser:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs chromium")
+        pytest.skip("no chromium")
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *quiet]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=400,900", f"--screenshot={tmp_path / 'p.png'}"]
+    page = written / "report.html"
+    result = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+    assert "CONSOLE" not in result.stderr  # no script error, nothing refused, EVIL ran nowhere
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page.read_text())  # opens from disk, without a network

@@ -109,11 +109,12 @@ def _add_run(commands: Any) -> Parser:
     groups = {title: parser.add_argument_group(title) for title in titles}
     for name, option in OPTIONS.items():
         group, flag = groups[option.metadata["group"]], f"--{name.replace('_', '-')}"
+        text = option.metadata["help"].replace("%", "%%")  # argparse formats with %
         if isinstance(option.default, bool):
-            group.add_argument(flag, action="store_true", default=None, help=option.metadata["help"])
+            group.add_argument(flag, action="store_true", default=None, help=text)
         else:
             action = "append" if name == "set" else "store"
-            text = option.metadata["help"] + _default(option.default)
+            text += _default(option.default)
             group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
     files = groups["files"]
     files.add_argument("--config", metavar="FILE.toml", help="the same keys in a file; flags stand above it")

@@ -7,6 +7,7 @@ The last two are resolved by ``running.plan``; here flags and config files becom
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -41,10 +42,16 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 def number(kind: type, least: float) -> Callable[[Any], Any]:
+    expected = f"expected {'a whole number' if kind is int else 'a number'} of at least {least:g}"
+
     def parse(value: Any) -> Any:
-        result = kind(value)
-        if isinstance(value, bool) or result != float(value) or not result >= least:
-            raise ValueError(f"expected {'a whole number' if kind is int else 'a number'} of at least {least:g}")
+        try:
+            result = kind(value)
+            good = not isinstance(value, bool) and result == float(value) and least <= result < math.inf
+        except (TypeError, ValueError, OverflowError):
+            good = False
+        if not good:
+            raise ValueError(expected)
         return result
 
     return parse
@@ -52,7 +59,10 @@ def number(kind: type, least: float) -> Callable[[Any], Any]:
 
 def numbers(value: Any) -> tuple[int, ...]:
     values = value.split(",") if isinstance(value, str) else value if isinstance(value, Iterable) else [value]
-    return tuple(dict.fromkeys(number(int, 0)(v) for v in values))
+    found = tuple(dict.fromkeys(number(int, 0)(v) for v in values))
+    if not found:
+        raise ValueError("expected at least one whole number")
+    return found
 
 
 def orders(value: Any) -> tuple[int, ...] | str:
@@ -245,8 +255,8 @@ def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str,
             raise UserError(f"{where(key)}: no such option.{did_you_mean(key, list(OPTIONS))}")
         try:
             found[key] = OPTIONS[key].metadata["parse"](value)
-        except (TypeError, ValueError, OverflowError) as error:
-            why = str(error) if str(error).startswith("expected") else "not understood"
+        except (TypeError, ValueError) as error:
+            why = str(error) if str(error).startswith("expected") else f"expected {OPTIONS[key].metadata['metavar']}"
             raise UserError(f"{where(key)} {value!r}: {why}") from None
     return found
 

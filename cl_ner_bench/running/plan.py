@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -126,11 +127,19 @@ def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
 def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
     """The task split of each order, or the one that ``--split`` replays."""
     if options.split is not None:
-        content = read_json(Path(options.split))
-        return [TaskSplit.from_json(content, corpus, f"--split {options.split}")]
+        return [TaskSplit.from_json(_manifest(Path(options.split)), corpus, f"--split {options.split}")]
     wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
     found = parse_orders(wanted, corpus, options.scenario)
     return [make_split(corpus, options.scenario, order, options.split_seed) for order in found]
+
+
+def _manifest(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"--split {file}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"--split {file}: not JSON: {error}") from None
 
 
 def hyper_parameters(

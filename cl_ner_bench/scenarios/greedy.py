@@ -21,10 +21,10 @@ def groups(scenario: str, types: Sequence[str]) -> list[tuple[str, ...]]:
     first, then = int(match[1]), int(match[2])
     rest = len(types) - first
     if first < 1 or then < 1 or rest < 0 or rest % then:
-        raise UserError(
-            f"--scenario: {scenario} does not divide {len(types)} types: after the first {first}, "
-            f"{max(rest, 0)} are left for steps of {then}."
-        )
+        cuts = [(a, b) for a in range(1, len(types)) for b in range(1, len(types) - a + 1) if not (len(types) - a) % b]
+        cuts.sort(key=lambda cut: abs(cut[0] - first) + abs(cut[1] - then))
+        fits = ", ".join(f"fg{a}-pg{b}" for a, b in cuts[:3])
+        raise UserError(f"--scenario: {scenario} does not divide {len(types)} types; near it are {fits or 'none'}.")
     starts = [0, *range(first, len(types), then)]
     return [tuple(types[a:b]) for a, b in zip(starts, [*starts[1:], len(types)], strict=True)]
 

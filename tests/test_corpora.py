@@ -14,10 +14,10 @@ import pytest
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.scenarios.overview import MENTION_COLUMNS, as_text, mention_rows, overview
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios.make import make_split
+from cl_ner_bench.scenarios.overview import MENTION_COLUMNS, as_text, mention_rows, overview
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 
 ROWS = "Anna\tB-PER\nsings\tO\n\nBonn\tB-LOC\nand\tO\nAcme\tB-ORG\n\nNothing\tO\n\n"

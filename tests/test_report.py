@@ -135,7 +135,11 @@ def test_the_page_opens_in_a_real_browser(written: Path, tmp_path: Path) -> None
         pytest.skip("no chromium")
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *quiet]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=400,900", f"--screenshot={tmp_path / 'p.png'}"]
+    command += [
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=400,900",
+        f"--screenshot={tmp_path / 'p.png'}",
+    ]
     page = written / "report.html"
     result = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr

@@ -125,6 +125,22 @@ def test_step_1_is_held_against_longer_training(tmp_path: Path, epochs_score: fl
     assert notes.startswith("undertrained: do not compare") == low
 
 
+def test_the_joint_run_of_an_architecture_holds_the_longer_training_for_all_its_methods(tmp_path: Path) -> None:
+    write_run(tmp_path, "spankl")  # scores 80, like the others
+    write_run(tmp_path, "extendner")
+    write_run(tmp_path, "joint-span", step1_reference={"micro_f1": 100, "epochs": 6})
+    (first, *rest) = notes_of(only(tmp_path))
+    assert first.endswith("(step 1 below 90 % of what twice the epochs reach: Joint (span) 80.0 %, SpanKL 80.0 %)")
+    assert not any("ExtendNER" in note for note in rest)
+
+
+def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
+    learned = [{"step": 2, "updates": 300, "warmup_updates": 30, "remarks": ["5 training sentences lost mentions"]}]
+    for method in ("spankl", "extendner"):
+        write_run(tmp_path, method, learned=learned)
+    assert [n for n in notes_of(only(tmp_path)) if "lost" in n] == ["step 2: 5 training sentences lost mentions"]
+
+
 @pytest.mark.parametrize(
     ("changes", "note"),
     [

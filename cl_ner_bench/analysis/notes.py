@@ -71,6 +71,12 @@ def notes_of(c: Comparison) -> list[str]:
         notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
     if ratios := _ratios(c):
         notes.append(f"step-1 micro-F1 relative to the same architecture trained longer: {ratios}")
+    notes += dict.fromkeys(
+        f"step {step['step']}: {remark}"
+        for run in c.runs
+        for step in run["learned"]
+        for remark in step.get("remarks", ())
+    )
     if any(run["group"] == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
         notes.append("joint training at the last step only")
     return notes

@@ -114,7 +114,7 @@ def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Pat
     out = tmp_path / "out"
     methods = ",".join(f"{METHODS}:{name}" for name in ("raises", "nan", "exits", "hangs", "good"))
     words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--out", str(out)]
-    done = bench(*words, "--timeout", "12")
+    done = bench(*words, "--timeout", "30")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     runs = records(out)
@@ -123,7 +123,7 @@ def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Pat
         "raises": "RuntimeError: out of luck",
         "nan": "FloatingPointError: loss is nan in step 1",
         "exits": "exit code 7",
-        "hangs": "step 1 took longer than --timeout 12 s",
+        "hangs": "step 1 took longer than --timeout 30 s",
     }.items():
         assert reason in runs[method]["reason"]
         log = out / "runs" / runs[method]["run_id"] / "log.txt"
@@ -163,7 +163,7 @@ def test_a_stop_leaves_resumable_runs(
     else:
         process.send_signal(number)
     text, err = process.communicate(timeout=60)
-    assert time.monotonic() - stopped < 6
+    assert time.monotonic() - stopped < 10  # an idle machine takes less than GRACE plus a second
     assert process.returncode == code
     assert RESUMES in err
     assert "Traceback" not in err + text

@@ -110,6 +110,25 @@ def test_a_sample_is_never_compared_with_the_whole(tmp_path: Path) -> None:
     assert slugs == ["toy-split-minilm", "toy-split-minilm-b"]
 
 
+def test_other_data_or_another_split_seed_is_another_comparison(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    write_run(tmp_path, "extendner", fingerprints={"data": "d1", "split": "s1"})
+    write_run(tmp_path, "seqstar", settings={"recipe": "paper", "split_seed": 2})
+    assert [[row.method for row in c.rows] for c in comparisons(load_results(tmp_path))] == [
+        ["spankl"],
+        ["extendner"],
+        ["seqstar"],
+    ]
+
+
+def test_runs_of_different_task_splits_do_not_match(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    write_run(tmp_path, "extendner", fingerprints={"data": "d0", "split": "a replayed one"})
+    c = only(tmp_path)
+    assert not c.matched
+    assert notes_of(c)[0].startswith("no (order, seed) pair was finished by every method")
+
+
 def test_a_joint_model_that_ends_low_on_the_generated_corpus_is_undertrained(tmp_path: Path) -> None:
     counts = {2: {"A": triple(80), "B": triple(80)}}
     write_run(tmp_path, "joint-span", counts, dataset="synthetic", undertrained_below=85)

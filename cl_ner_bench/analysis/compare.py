@@ -76,13 +76,15 @@ def comparisons(results: Results) -> list[Comparison]:
     blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in results.finished:
         tasks = tuple(sorted((task["name"], *sorted(task["types"])) for task in run["tasks"]))
+        # Other sentences, or the same ones split otherwise, make another comparison.
+        data = (run["settings"].get("split_seed", 0), str(run.get("fingerprints", {}).get("data")))
         sample = run["settings"].get("max_sentences") or 0
-        blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks), []).append(run)
+        blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks, data), []).append(run)
     out: list[Comparison] = []
     slugs: set[str] = set()
     for key in sorted(blocks):
         slug = _slug(*key[:3])
-        while slug in slugs:  # other tasks or another sample of the same dataset
+        while slug in slugs:  # other tasks or sentences of the same dataset
             slug += "-b"
         slugs.add(slug)
         out.append(_compare(results, slug, blocks[key]))
@@ -93,8 +95,8 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
     by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         by_row.setdefault((run["method"], run["config"]), []).append(run)
-    common = set.intersection(*({(r["order"], r["seed"]) for r in own} for own in by_row.values()))
-    used = [run for run in runs if not common or (run["order"], run["seed"]) in common]
+    common = set.intersection(*(set(map(_pair, own)) for own in by_row.values()))
+    used = [run for run in runs if not common or _pair(run) in common]
     ids = [run["run_id"] for run in used]
     return Comparison(
         dataset=runs[0]["dataset"],
@@ -103,7 +105,7 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
         slug=slug,
         n_steps=max(run["n_steps"] for run in runs),
         rows=tuple(_rows(by_row)),
-        pairs=tuple(sorted(common)),
+        pairs=tuple(sorted((order, seed) for order, seed, _ in common)),
         matched=bool(common),
         left_out=len(runs) - len(used),
         runs=tuple(used),
@@ -111,6 +113,11 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
         scores=_only(results.scores, ids),
         counts=_only(results.counts, ids),
     )
+
+
+def _pair(run: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Order and seed, under one task split: a replayed split may differ where the order's number does not."""
+    return run["order"], run["seed"], str(run.get("fingerprints", {}).get("split"))
 
 
 def _rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[Row]:

@@ -191,7 +191,7 @@ def _run(
         "recipe": options.recipe,
         **training,
         "method": method,
-        "max_sentences": options.max_sentences,
+        "max_sentences": options.max_sentences if corpus.sample else None,  # as many as there are is no sample
         "split_seed": options.split_seed,
         "joint_steps": options.joint_steps,
         "training_check": options.training_check and card.is_bound,
@@ -215,7 +215,9 @@ def _run(
         **{k: fingerprints[k] for k in ("data", "tasks", "encoder")},
         **{k: settings[k] for k in ("split_seed", "precision", "nested")},
     }
-    config = digest({"scenario": split.scenario, "split": options.split and split.hash, **computed})[:8]
+    # What orders are counted from belongs to the config: a replayed split, or tasks by hand in their order.
+    given = split.hash if options.split else options.tasks and list(corpus.card.tasks.items())
+    config = digest({"scenario": split.scenario, "split": given, **computed})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
     run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
     record = {
@@ -311,7 +313,9 @@ def merge(runs: Iterable[Run], out: Path) -> list[Run]:
 def _with_steps(run: Run, other: Mapping[str, Any]) -> Run:
     keys = {**other["step_keys"], **run.record["step_keys"]}
     steps = sorted(int(k) for k in keys)
-    return replace(run, record=run.record | {"steps": steps, "step_keys": keys})
+    check = run.record["settings"]["training_check"] or other["settings"].get("training_check", False)
+    settings = run.record["settings"] | {"training_check": check}  # what was checked once stays told
+    return replace(run, record=run.record | {"steps": steps, "step_keys": keys, "settings": settings})
 
 
 def obsolete(runs: Iterable[Run], out: Path) -> list[Path]:

@@ -1,0 +1,49 @@
+"""What a plan records of a run: its config, and what of an earlier command it keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.plan import Run, make_plan, merge
+from cl_ner_bench.running.store import write_json
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = [{"words": ["a"], "mentions": [[0, 1, t]]} for t in ("PER", "LOC", "DATE") * 8]
+    for part in ("train", "dev", "test"):
+        (folder / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return {"dataset": str(folder), "methods": "joint-token", "bounds": "none"}
+
+
+def planned(inputs: dict[str, Any], out: Path, **options: Any) -> Run:
+    (run,) = make_plan(layer(inputs | options)[0], out).runs
+    return run
+
+
+def test_a_sample_as_large_as_the_corpus_is_none(inputs: dict[str, Any], tmp_path: Path) -> None:
+    whole, same, part = (planned(inputs, tmp_path, max_sentences=n).record for n in (None, 24, 23))
+    assert whole["run_id"] == same["run_id"] != part["run_id"]
+    assert [r["settings"]["max_sentences"] for r in (whole, same, part)] == [None, None, 23]
+
+
+def test_tasks_by_hand_in_another_order_are_another_config(inputs: dict[str, Any], tmp_path: Path) -> None:
+    one, two, spaced = (
+        planned(inputs, tmp_path, tasks=tasks).record["config"]
+        for tasks in ("PER;LOC;DATE", "DATE;LOC;PER", "PER; LOC; DATE")
+    )
+    assert one == spaced != two
+
+
+def test_a_training_check_is_not_forgotten_when_steps_are_added(inputs: dict[str, Any], tmp_path: Path) -> None:
+    checked = planned(inputs, tmp_path, training_check=True, joint_steps="last")
+    write_json(checked.folder / "run.json", checked.record)
+    (run,) = merge([planned(inputs, tmp_path, joint_steps="all")], tmp_path)
+    assert run.record["steps"] == [1, 2, 3]
+    assert run.record["settings"]["training_check"]

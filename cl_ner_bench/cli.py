@@ -16,24 +16,24 @@ from cl_ner_bench.errors import UserError, did_you_mean
 
 RUN_EXAMPLES = """\
 examples:
-  bench run                                     the default methods on the generated corpus, offline
+  bench run                                   the default methods on the generated corpus, offline
   bench run --methods spankl,extendner --dataset ontonotes --data PATH --orders all --seeds 0,1,2
   bench run --methods spankl,nokd=spankl --set nokd.kd_weight=0
-  bench run --methods my_method.py --dry-run    what would be trained, and where each value comes from
+  bench run --methods my_method.py --dry-run  what would be trained, where each value comes from
   bench run --config results/synthetic-split/experiment.toml --out again
 
 Run the same command again to resume: finished steps are never trained again.
 """
 EXAMPLES = """\
 examples:
-  bench run                                     the default comparison: synthetic corpus, offline encoder
+  bench run                              the default comparison: generated corpus, offline encoder
   bench run --methods spankl,extendner --dataset fewnerd --data PATH
-  bench report results/synthetic-split          tables, figures and report again, without training
+  bench report results/synthetic-split   tables, figures and report again, without training
   bench list methods
   bench data show synthetic
 
-`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed, 2 wrong use or bad input,
-130 / 143 stopped by Ctrl-C / SIGTERM (run the same command again to go on).
+`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed, 2 wrong use or
+bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run the same command again to go on).
 """
 
 
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `bench list | head`
         sys.stderr.close()
@@ -188,7 +189,10 @@ def _add_list(commands: Any) -> Parser:
     from cl_ner_bench.running.listing import KINDS
 
     parser: Parser = commands.add_parser(
-        "list", help="what there is to choose from", description="What there is to choose from."
+        "list",
+        help="what there is to choose from",
+        description="What there is to choose from.",
+        epilog="examples:\n  bench list methods\n  bench list datasets --json",
     )
     parser.add_argument("kind", choices=list(KINDS), metavar=" | ".join(KINDS))
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -216,7 +220,12 @@ def _add_data(commands: Any) -> Parser:
         help="counts per split, type, task and step; co-occurrence; licence; how to get it",
         epilog="examples:\n  bench data show synthetic\n  bench data show ontonotes --data PATH --order 3 --json",
     )
-    split = actions.add_parser("split", help="the task split as a manifest; `run --split FILE.json` replays it")
+    split = actions.add_parser(
+        "split",
+        help="the task split as a manifest; `run --split FILE.json` replays it",
+        epilog="example:\n  bench data split synthetic --scenario filter --order 2 --out split.json\n"
+        "  bench run --split split.json",
+    )
     for command in (show, split):
         command.add_argument("dataset", metavar="DATASET|PATH")
         for flag, metavar, text in (

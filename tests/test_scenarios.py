@@ -51,7 +51,7 @@ def test_published_chunk_sizes() -> None:
 
 
 def test_too_few_sentences_for_the_tasks(make_corpus: Make) -> None:
-    with pytest.raises(UserError, match="2 sentences cannot be split among 3 tasks"):
+    with pytest.raises(UserError, match="2 train sentences cannot be split among 3 tasks"):
         make_split(make_corpus(ROWS[:2], TASKS))
 
 

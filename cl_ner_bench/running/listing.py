@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+WIDTH = 100
 
 
 def list_methods() -> list[Row]:
@@ -63,11 +65,17 @@ COLUMNS = {
 
 
 def table(kind: str, rows: Sequence[Row]) -> str:
-    """Rows as aligned text; the last column is as long as it likes."""
+    """Rows as aligned text of 100 columns; the last column is wrapped."""
     columns = COLUMNS[kind]
     cells = [list(columns)] + [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+    indent = sum(widths[:-1]) + 2 * (len(columns) - 1)
+    lines = []
+    for *first, last in cells:
+        for part in textwrap.wrap(last, WIDTH - indent):
+            lines.append("  ".join(map(str.ljust, [*first, part], widths)).rstrip())
+            first = [""] * len(first)
+    return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:

@@ -32,13 +32,13 @@ def _values(plan: Plan) -> Iterator[str]:
     yield "values"
     for key in OPTIONS:
         value = getattr(plan.options, key)
-        if key not in ("set", *NOT_OF_THE_GRID) and value is not None:
+        if key not in ("set", "bounds", *NOT_OF_THE_GRID) and value is not None:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             origin = plan.origins[key]
             resolved = " (resolved)" if origin == DEFAULT and value != OPTIONS[key].default else ""
-            yield f"  {key:<16}{shown}  [{origin}{resolved}]"
-    if plan.added:
-        yield f"  bounds added: {', '.join(plan.added)}"
+            line, source = f"  {key:<16}{shown}", f"[{origin}{resolved}]"
+            yield f"{line}  {source}" if len(line) + len(source) <= 98 else f"{line}\n{' ' * 18}{source}"
+    yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
     for record in {run.record["method"]: run.record for run in plan.runs}.values():
         method = record["settings"]["method"]
@@ -64,7 +64,7 @@ def _state(run: Run) -> str:
     if done == steps:
         return "done"
     todo = [k for k in steps if k not in done]
-    return f"steps {_span(todo)} to learn" + (f", {_span(done)} done" if done else "")
+    return f"{'step' if len(todo) == 1 else 'steps'} {_span(todo)} to learn" + (f", {_span(done)} done" if done else "")
 
 
 def _span(steps: Sequence[int]) -> str:
@@ -83,8 +83,8 @@ def _estimate(prepared: Prepared) -> list[str]:
     models = kept.get(prepared.options.keep_models, sum(len(r.record["steps"]) for r in prepared.todo))
     size = models * ENCODER_BYTES * _scale(prepared)
     return [
-        f"estimate: about {duration(time)} ({source}), {math.ceil(size / 1e6):,} MB of models "
-        f"(--keep-models {prepared.options.keep_models})"
+        f"estimate: about {duration(time)} ({source})",
+        f"          {math.ceil(size / 1e6):,} MB of models (--keep-models {prepared.options.keep_models})",
     ]
 
 

@@ -64,7 +64,7 @@ def make_split(corpus: Corpus, scenario: str = "split", order: int = 0, split_se
         sentences = {}
         for part in ("train", "dev"):
             if scenario == "split":
-                sentences[part] = chunks(corpus.ids(part), len(base), split_seed)
+                sentences[part] = chunks(corpus.ids(part), len(base), split_seed, part)
             else:
                 sentences[part] = [holding(corpus.used(part), types) for _, types in base]
         tasks = [Task(*item, sentences["train"][k], sentences["dev"][k]) for k, item in enumerate(base)]

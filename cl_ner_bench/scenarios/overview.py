@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -90,16 +91,19 @@ def as_text(facts: dict[str, Any]) -> str:
     both = facts["co_occurrence"]
     blocks = [
         f"{facts['title']} ({facts['dataset']})",
-        "\n".join(f"{key:<12}{facts[key]}" for key in ("source", "licence", "citation") if facts[key]),
-        f"how to get  {facts['how_to_get']}" if facts["how_to_get"] else "",
-        "\n".join(f"note: {remark}" for remark in facts["remarks"]),
+        "\n".join(
+            _wrapped(f"{key.replace('_', ' '):<12}{facts[key]}")
+            for key in ("source", "licence", "citation", "how_to_get")
+            if facts[key]
+        ),
+        "\n".join(_wrapped(f"note        {remark}") for remark in facts["remarks"]),
         _table(
             ["part", "sentences", "words", "mentions", "without mentions", "longest"],
             [[part, *counts.values()] for part, counts in facts["parts"].items()],
         ),
         _table(["mentions by task", *PARTS], [[t, *(r[p] for p in PARTS)] for t, r in facts["tasks"].items()]),
         _table(["mentions by type", "task", *PARTS], [[t, *row.values()] for t, row in facts["types"].items()]),
-        f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}; "
+        f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}\n"
         "hidden: train mentions of other steps' types, present but not labelled in the step",
         _table(
             ["step", "task", "train", "dev", "labelled", "hidden"],
@@ -116,8 +120,11 @@ def as_text(facts: dict[str, Any]) -> str:
             ],
         ),
         f"train sentences with two or more types {100 * both['two_types']:.1f} %, "
-        f"tasks {100 * both['two_tasks']:.1f} %; sentences that name both tasks:",
-        _table(["", *both["tasks"]], [[n, *row] for n, row in zip(both["tasks"], both["matrix"], strict=True)]),
+        f"tasks {100 * both['two_tasks']:.1f} %\nthose that name both tasks (columns by step):",
+        _table(
+            ["step", "task", *map(str, range(1, len(both["tasks"]) + 1))],
+            [[k, n, *row] for k, (n, row) in enumerate(zip(both["tasks"], both["matrix"], strict=True), 1)],
+        ),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -157,6 +164,10 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
                 hidden = 1 - labelled[type_] / total[type_] if total[type_] else None
                 row = (corpus.name, split.hash, i, start, end, type_, frequency, labelled[type_])
                 yield dict(zip(MENTION_COLUMNS, (*row, int(frequency > 0), hidden), strict=True))
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
 def _counts(sentences: Iterable[Sentence]) -> dict[str, int]:

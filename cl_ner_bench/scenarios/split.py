@@ -8,14 +8,16 @@ from random import Random
 from cl_ner_bench.errors import UserError
 
 
-def chunks(ids: Sequence[int], n_tasks: int, seed: int) -> list[tuple[int, ...]]:
+def chunks(ids: Sequence[int], n_tasks: int, seed: int, part: str = "train") -> list[tuple[int, ...]]:
     """``ids`` shuffled and cut into ``n_tasks`` consecutive chunks of equal size; the last one takes the remainder.
 
     Each chunk is given in file order. Sentences without mentions stay: they are a task's true negatives.
     Raises UserError where there are fewer sentences than tasks.
     """
     if len(ids) < n_tasks:
-        raise UserError(f"{len(ids)} sentences cannot be split among {n_tasks} tasks; give more, or fewer tasks.")
+        raise UserError(
+            f"{len(ids)} {part} sentences cannot be split among {n_tasks} tasks; give more, or fewer tasks."
+        )
     shuffled = list(ids)
     Random(seed).shuffle(shuffled)
     size = len(shuffled) // n_tasks

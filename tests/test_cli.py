@@ -43,8 +43,9 @@ def test_lists_are_tables_and_json(capsys: pytest.CaptureFixture[str], kind: str
     rows = json.loads(text)
     assert code == 0
     assert rows["schema"] == 1
-    assert len(table.splitlines()) == len(rows[kind]) + 1
-    assert all(row["name"] in table for row in rows[kind])
+    lines = [line for line in table.splitlines() if not line.startswith(" ")]  # the rest goes on with a summary
+    assert [line.split()[0] for line in lines[1:]] == [row["name"].split()[0] for row in rows[kind]]
+    assert max(map(len, table.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,20 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     assert [name for name in OPTIONS if f"--{name.replace('_', '-')} " not in text.replace("\n", " ")] == []
     assert "default: synthetic" in text
     assert "examples:" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"], ["data", "--help"]),
+        *(["data", "show", "--help"], ["data", "split", "--help"], ["data", "show", "synthetic"]),
+        ["run", "--dry-run", "--orders", "all", "--max-sentences", "90"],
+    ],
+)
+def test_what_is_printed_fits_100_columns(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    code, text, _ = run(capsys, *words)
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +181,7 @@ def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
     assert "temperature 2.0 [--set]" in lines
     assert "lr 0.0001 [flag]" in lines
     assert "kd_weight 1.0 [default]" in lines
-    assert "bounds added: joint-span, joint-token" in lines
+    assert "bounds added: joint-span, joint-token [default]" in lines
     assert "runs (16; 16 to do, 2 at a time)" in [line.replace("1 at", "2 at") for line in lines]
     assert any(line.startswith("estimate: about") for line in lines)
 
@@ -177,6 +192,11 @@ def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: 
     file = tmp_path / "split.json"
     code, _, err = run(capsys, "data", "split", "synthetic", "--order", "2", "--out", str(file))
     assert code == 0, err
-    code, text, err = run(capsys, "run", "--dry-run", "--split", str(file), "--out", str(tmp_path / "out"))
+    words = ["run", "--dry-run", "--split", str(file), "--out", str(tmp_path / "out")]
+    code, text, err = run(capsys, *words)
     assert code == 0, err
     assert "synthetic-split-o2-s0" in text
+    assert run(capsys, *words, "--orders", "2")[0] == 0
+    code, _, err = run(capsys, *words, "--orders", "1,2")
+    assert code == 2
+    assert "has orders 2; leave --orders out" in err

@@ -83,6 +83,8 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     _check_labels(options, chosen)
     corpus = load(options)
     splits = make_splits(options, corpus)
+    if options.split is not None:
+        _check_manifest(layered, splits[0])
     encoder = encoder_info(options.encoder)
     device, precision = machine.resolve_device(options.device, options.precision)
     options = replace(
@@ -93,6 +95,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         data=options.data and str(Path(options.data).resolve()),
         split=options.split and str(Path(options.split).resolve()),
         encoder=options.encoder if options.encoder == "minilm" else _absolute(options.encoder),
+        scenario=splits[0].scenario,
         orders=tuple(split.order for split in splits),
         recipe=options.recipe or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
         joint_steps=options.joint_steps or corpus.card.joint_steps,
@@ -140,6 +143,14 @@ def _manifest(file: Path) -> Any:
         raise UserError(f"--split {file}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise UserError(f"--split {file}: not JSON: {error}") from None
+
+
+def _check_manifest(layered: Layered, split: TaskSplit) -> None:
+    """A manifest holds one scenario and order; what else was asked for must not be dropped in silence."""
+    for key, value in (("scenario", split.scenario), ("orders", (split.order,))):
+        if layered.origins[key] != DEFAULT and getattr(layered.options, key) != value:
+            shown = split.order if key == "orders" else value
+            raise UserError(f"--split {layered.options.split} has {key} {shown}; leave --{key} out")
 
 
 def hyper_parameters(

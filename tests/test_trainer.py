@@ -146,6 +146,15 @@ def test_the_best_epoch_is_kept_and_without_dev_mentions_the_last(encoder: str) 
     assert "dev holds no mention" in record["remarks"][0]
 
 
+def test_a_better_span_of_an_old_type_takes_no_word_from_a_new_one_on_dev(encoder: str) -> None:
+    t = trainer("spankl", encoder)
+    learn(t, "spankl", 2)
+    old, new = -torch.ones(3, 2), -torch.ones(3, 2)
+    old[0], new[0] = torch.tensor([3.0, 1.0]), torch.tensor([-1.0, 1.0])
+    for logits, types, expected in ((old, ("PER", "LOC"), "PER"), (old, ("LOC",), "LOC"), (new, ("PER", "LOC"), "LOC")):
+        assert [p.type for p in t.learner.decode(logits, [2], types, False)[0]] == [expected]
+
+
 def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
     with pytest.raises(FloatingPointError, match="step 1, update"):
         learn(trainer("finetune-token", encoder, head_lr=1e38, clip=1e38), "finetune-token", 1)

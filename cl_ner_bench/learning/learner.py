@@ -103,8 +103,10 @@ class Learner(nn.Module):
     def end_step(self, data: StepData) -> None:
         """Called with the dev-selected weights in place: fuse weights, collect prototypes or exemplars."""
 
-    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list[list[Prediction]]:
-        """Predicted mentions of each sentence."""
+    def decode(
+        self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
+    ) -> list[list[Prediction]]:
+        """Predicted mentions of ``types``, some or all of the known ones, in each sentence."""
         raise NotImplementedError
 
     def rows(self, lengths: Sequence[int]) -> list[int]:
@@ -168,8 +170,11 @@ class SpanLearner(Learner):
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return [span_count(n) for n in lengths]
 
-    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list[list[Prediction]]:
-        return decode_spans(logits, lengths, self.head.types, nested)
+    def decode(
+        self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
+    ) -> list[list[Prediction]]:
+        columns = [self.head.types.index(t) for t in types]
+        return decode_spans(logits[:, columns], lengths, types, nested)
 
 
 class TagLearner(Learner):
@@ -189,5 +194,8 @@ class TagLearner(Learner):
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return list(lengths)
 
-    def decode(self, logits: Tensor, lengths: Sequence[int], nested: bool) -> list[list[Prediction]]:
-        return decode_tags(logits, lengths, self.head.types)
+    def decode(
+        self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
+    ) -> list[list[Prediction]]:
+        decoded = decode_tags(logits, lengths, self.head.types)
+        return [[p for p in sentence if p.type in types] for sentence in decoded]

@@ -130,7 +130,7 @@ class Trainer:
 
     def predict(self, sentences: Sequence[Sentence]) -> list[list[Prediction]]:
         """Predicted mentions of each sentence. Words beyond the encoder's length limit are never part of one."""
-        return self._predict(self._examples(sentences))
+        return self._predict(self._examples(sentences), self.learner.head.types)
 
     def save(self, folder: Path) -> None:
         """Write the learner after a step: ``model.safetensors`` and ``model.json``."""
@@ -183,10 +183,10 @@ class Trainer:
             )
         }
 
-    def _predict(self, examples: Sequence[Example]) -> list[list[Prediction]]:
+    def _predict(self, examples: Sequence[Example], types: Sequence[str]) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
         for batch, output in self._evaluate(examples):
-            decoded = self.learner.decode(output.logits, batch.lengths, self.nested)
+            decoded = self.learner.decode(output.logits, batch.lengths, types, self.nested)
             found.update(zip([e.index for e in batch.examples], decoded, strict=True))
         return [found[e.index] for e in examples]
 
@@ -200,12 +200,13 @@ class Trainer:
     def _dev_score(self, dev: Sequence[Example], types: Sequence[str]) -> float | None:
         """Macro-F1 (0..100) over ``types`` seen in gold or predictions, None where dev holds no mention of them.
 
-        SpanKL (arXiv 2302.12200): old types play no role in choosing the epoch.
+        SpanKL (arXiv 2302.12200): old types play no role in choosing the epoch, so that a span of theirs takes no
+        word from a new one here.
         """
         gold = {(e.index, *m) for e in dev for m in e.sentence.mentions if m.type in types}
         if not gold:
             return None
-        found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev), strict=True) for p in ps}
+        found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev, types), strict=True) for p in ps}
         scores = []
         for type in types:
             of_type = [{m for m in side if m[3] == type} for side in (gold, found)]

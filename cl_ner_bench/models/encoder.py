@@ -43,7 +43,7 @@ class Encoder(nn.Module):
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        self.backbone = AutoModel.from_pretrained(info.folder, use_safetensors=True)
+        self.backbone = AutoModel.from_pretrained(info.folder, use_safetensors=True, dtype=torch.float32)
         if hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None  # never used here
         config = self.backbone.config

@@ -34,7 +34,7 @@ class SpanHead(GrowingHead):
         follow one another.
         """
         parts = torch.cat([block(words) for block in self.blocks], dim=1)
-        starts, ends = parts.view(len(words), -1, 2, PROJECTION).unbind(2)
+        starts, ends = parts.view(len(words), len(self.types), 2, PROJECTION).unbind(2)
         valid = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
         padded = parts.new_zeros(2, *valid.shape, *starts.shape[1:])
         row, column = (index.to(words.device) for index in valid.nonzero(as_tuple=True))

@@ -16,7 +16,8 @@ CARD = {
         "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
         "stores": "one copy of the model",
         "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights have "
-        "their own random stream. Warm-up is at most 10 % of a task's updates. Gold may hold two types for one span.",
+        "their own random stream. Mentions that the length limit cuts are dropped, not clipped. Warm-up is at most "
+        "10 % of a task's updates. Gold may hold two types for one span.",
     },
     "spankl-nokd": {
         "label": "SpanKL without KD",
@@ -31,7 +32,7 @@ CARD = {
         "status": "faithful",
         "summary": "SpanKL without distillation: the old columns get no signal at all.",
         "stores": "nothing",
-        "deviations": "As spankl.",
+        "deviations": "As spankl. Weight decay still acts on the old columns, as in the original.",
     },
 }
 

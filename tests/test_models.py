@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import BertModel
 
 from cl_ner_bench.learning.streams import generator
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags, viterbi, without_overlap
@@ -16,6 +18,7 @@ from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.models.losses import bernoulli_kl, categorical_kl
 from cl_ner_bench.models.span_head import SpanHead, span_count, span_index
 from cl_ner_bench.models.tag_head import TagHead
+from tests.tiny import tiny_encoder
 
 
 def init(type: str) -> torch.Generator:
@@ -219,3 +222,22 @@ def test_minilm_is_known_as_uncased() -> None:
     info = encoder_info("minilm")
     assert info.uncased
     assert info.hidden_size == 384
+
+
+def test_an_encoder_is_known_by_all_that_its_tokens_depend_on(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        tiny_encoder(tmp_path / name)
+    one, two = (encoder_info(str(tmp_path / name)) for name in ("one", "two"))
+    assert one.fingerprint == two.fingerprint
+    encoder_info.cache_clear()
+    file = tmp_path / "two" / "tokenizer_config.json"
+    file.write_text(file.read_text().replace('"do_lower_case": true', '"do_lower_case": false'))
+    two = encoder_info(str(tmp_path / "two"))
+    assert (one.uncased, two.uncased) == (True, False)
+    assert one.fingerprint != two.fingerprint
+
+
+def test_half_precision_checkpoints_are_learned_in_full(tmp_path: Path) -> None:
+    tiny_encoder(tmp_path)
+    BertModel.from_pretrained(tmp_path, dtype=torch.float16).save_pretrained(tmp_path)
+    assert {p.dtype for p in Encoder(encoder_info(str(tmp_path))).parameters()} == {torch.float32}

@@ -164,6 +164,7 @@ def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
     ("changes", "note"),
     [
         ({"settings": {"recipe": "paper", "max_sentences": 600}}, "a sample of 600 training sentences"),
+        ({"by_hand": {"epochs": 1, "lr": 0.1}}, "set by hand: epochs = 1, lr = 0.1"),
         ({"settings": {"recipe": "minilm"}}, "hyper-parameters of the recipe 'minilm', not of the papers"),
         ({"uncased": True}, "uncased encoder (minilm)"),
         (

@@ -168,6 +168,15 @@ def test_mentions_beyond_the_length_limit_are_told(encoder: str) -> None:
     assert record["remarks"][0].startswith("5 training sentences lost mentions beyond 5 sub-tokens")
 
 
+@pytest.mark.parametrize("method", ["spankl", "extendner"])
+def test_a_sentence_that_the_length_limit_leaves_no_word_does_no_harm(method: str, encoder: str) -> None:
+    t, step = trainer(method, encoder, max_length=8, batch_size=1), split(CORPUS).step_data(CORPUS, 1)
+    long = Sentence(0, ("electroencephalographically" * 3, "anna"), (Mention(1, 2, "PER"),))
+    record = t.learn(replace(step, train=(*step.train, long)))
+    assert record["updates"] == 2 * len(step.train)
+    assert t.predict([long, *step.dev])[0] == []
+
+
 # Batches
 
 

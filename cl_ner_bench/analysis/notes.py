@@ -65,6 +65,7 @@ def notes_of(c: Comparison) -> list[str]:
         notes.append(f"a sample of {_join(sample)} training sentences, not the whole corpus")
     if other := [r for r in _unique(run["settings"].get("recipe") for run in c.runs) if r != "paper"]:
         notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}, not of the papers")
+    notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.get("by_hand"))
     if any(run.get("uncased") for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
     if long := _long_warm_up(c.runs):
@@ -135,6 +136,12 @@ def _long_warm_up(runs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
                 share = 100 * step["warmup_updates"] / step["updates"]
                 worst[run["label"]] = max(share, worst.get(run["label"], 0.0))
     return worst
+
+
+def _by_hand(run: Mapping[str, Any]) -> str:
+    """``epochs = 3``; with the method's name where the value is the method's own."""
+    own = run["settings"].get("method", {})
+    return _join(f"{run['label']} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run["by_hand"].items()))
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:

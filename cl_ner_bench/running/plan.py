@@ -177,7 +177,7 @@ def hyper_parameters(
 
 def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
     """The hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
-    given = recipe(corpus.card, str(options.recipe), card.architecture) | card.settings
+    given = {**recipe(corpus.card, str(options.recipe), card.architecture), **card.settings}
     return {key: value for key, value in values.items() if value != given[key]}
 
 

@@ -125,7 +125,8 @@ class TaskSplit:
             "another copy, other tasks or another --max-sentences.",
         )
         check(bool(data["tasks"]), "it has no tasks.")
-        tasks, taken = [], set[str]()
+        tasks: list[Task] = []
+        taken: set[str] = set()
         for k, row in enumerate(data["tasks"]):
             where = f"tasks[{k}]"
             check(isinstance(row, dict) and isinstance(row.get("name"), str), f"{where}: no name.")

@@ -1,0 +1,44 @@
+"""The reference results that the repository holds: every number follows from stored predictions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cl_ner_bench import HOME
+from cl_ner_bench.analysis.frames import load_results
+from cl_ner_bench.analysis.report import report_files
+from cl_ner_bench.analysis.scorer import count
+
+FOLDERS = sorted(path.parent for path in (HOME / "results" / "reference").glob("*/experiment.toml"))
+
+
+def test_there_are_reference_results() -> None:
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+def test_counts_follow_from_predictions(folder: Path) -> None:
+    steps = sorted(folder.glob("runs/*/step-*"))
+    assert steps
+    for step in steps:
+        with gzip.open(step / "predictions.jsonl.gz", "rt", encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        views = json.loads((step / "counts.json").read_text())["views"]
+        for view, chosen in (("all", rows), ("filter", [r for r in rows if r["gold"]])):
+            gold, pred = ([[tuple(m) for m in r[side]] for r in chosen] for side in ("gold", "pred"))
+            stored = views[view]["test"]
+            assert {t: list(c) for t, c in count(gold, pred, list(stored)).items()} == stored, step
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+def test_tables_follow_from_counts(folder: Path) -> None:
+    files = report_files(load_results(folder))
+    for name in [n for n in files if n.endswith((".csv", ".md", ".tex"))]:
+        assert files[name].decode() == (folder / name).read_text(encoding="utf-8"), name
+    summary = pd.read_csv(folder / "summary.csv")
+    assert (summary["n_runs"] >= 1).all()

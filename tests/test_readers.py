@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_ner_bench.corpora.conll2012 import normalise, read_conll2012
-from cl_ner_bench.corpora.readers import find_parts, read_file
+from cl_ner_bench.corpora.readers.conll2012 import normalise, read_conll2012
+from cl_ner_bench.corpora.readers.folder import find_parts, read_file
 from cl_ner_bench.corpora.schemes import SCHEMES, detect, to_mentions, to_tags
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError

@@ -9,8 +9,8 @@ from random import Random
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.conll2012 import read_conll2012
-from cl_ner_bench.corpora.readers import find_parts, read_file
+from cl_ner_bench.corpora.readers.conll2012 import read_conll2012
+from cl_ner_bench.corpora.readers.folder import find_parts, read_file
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError, did_you_mean
 

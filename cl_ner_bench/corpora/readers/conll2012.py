@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from cl_ner_bench.corpora.readers import fail, lines
+from cl_ner_bench.corpora.readers.lines import fail, lines
 from cl_ner_bench.corpora.sentence import PARTS, Mention, Sentence
 from cl_ner_bench.errors import UserError
 

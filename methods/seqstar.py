@@ -42,12 +42,15 @@ from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, S
 
 
 class FrozenEncoder(Learner):
-    """Freezes the encoder once ``warmup_epochs`` of step 1 are over, and in later steps every old column."""
+    """Freezes the encoder once ``warmup_epochs`` of step 1 are over, and in later steps every old column.
+
+    Columns that grew together learn again where one of their types comes back.
+    """
 
     def begin_step(self, data: StepData) -> None:
         if data.step > 1:
             self.freeze_encoder()
-            self.head.freeze_old()
+            self.head.freeze_unlabelled(data.labelled)
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch > self.settings["warmup_epochs"]:

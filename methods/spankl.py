@@ -16,8 +16,9 @@ CARD = {
         "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
         "stores": "one copy of the model",
         "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights have "
-        "their own random stream. Mentions that the length limit cuts are dropped, not clipped. Warm-up is at most "
-        "10 % of a task's updates. Gold may hold two types for one span.",
+        "their own random stream. Sentences beyond the encoder's limit are windowed, not cut. Warm-up is at most "
+        "10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns from its "
+        "labels and is not distilled.",
     },
     "spankl-nokd": {
         "label": "SpanKL without KD",
@@ -46,7 +47,8 @@ class SpanKL(SpanLearner):
     """Loss = BCE(new types) + kd_weight * KL(old types), both mean over types, sum over spans, mean over sentences.
 
     The teacher is the dev-selected model of the previous step, from which the student also starts. Future types do not
-    exist yet; words of old types are plain negatives of the new columns, which are independent of the old.
+    exist yet; words of old types are plain negatives of the new columns, which are independent of the old. A type that
+    comes back learns from its labels.
     """
 
     @property
@@ -55,7 +57,8 @@ class SpanKL(SpanLearner):
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         losses = {"bce": self.bce(batch, output, self.labelled)}
-        if teacher is not None:
-            kl = bernoulli_kl(teacher.logits, output.logits[:, : self.n_old])
+        if teacher is not None and self.unlabelled:
+            old = self.columns(self.unlabelled)
+            kl = bernoulli_kl(teacher.logits[:, old], output.logits[:, old])
             losses["kd"] = self.settings["kd_weight"] * kl.mean(dim=1).sum() / len(batch.examples)
         return losses

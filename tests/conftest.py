@@ -17,6 +17,12 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests write no cache but their own."""
+    os.environ["CL_NER_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real corpora; without it a test is skipped, in CI it fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -192,15 +193,24 @@ def test_a_type_that_comes_back_belongs_to_its_first_task(tmp_path: Path) -> Non
     assert final["task_macro_f1"] == pytest.approx(65)
 
 
-def test_several_test_sets_are_pooled(tmp_path: Path) -> None:
-    home = write_run(tmp_path)
-    path = home / "step-1" / "counts.json"
-    path.write_text(
-        path.read_text().replace('{"test": {"PER": [8, 2, 2]}}', '{"a": {"PER": [8, 2, 2]}, "b": {"PER": [0, 0, 8]}}')
-    )
+def test_a_type_on_two_test_sets_is_forgotten_on_one_and_pooled_in_its_score(tmp_path: Path) -> None:
+    tasks = [
+        {"name": "news", "types": ["PER"], "learned_at": 1, "domain": "a"},
+        {"name": "tweets", "types": ["PER"], "learned_at": 2, "domain": "b"},
+    ]
+    home = write_run(tmp_path, counts={1: {"PER": [0, 0, 0]}, 2: {"PER": [0, 0, 0]}}, tasks=tasks)
+    for step, sets in ((1, {"a": {"PER": [8, 2, 2]}}), (2, {"a": {"PER": [5, 5, 5]}, "b": {"PER": [0, 0, 8]}})):
+        content = {"schema": 1, "step": step, "views": dict.fromkeys(("all", "filter", "filter_last"), sets)}
+        (home / f"step-{step}" / "counts.json").write_text(json.dumps(content))
     results = load_results(tmp_path)
-    assert list(results.counts.query("view == 'all'")["test_set"]) == ["a", "b"]
-    assert row(results)["micro_f1"] == pytest.approx(200 * 8 / (16 + 2 + 10))
+    assert results.counts.query("view == 'all' and step == 2")[["test_set", "task", "learned_at"]].values.tolist() == [
+        ["a", "news", 1],
+        ["b", "tweets", 2],
+    ]
+    found = row(results)
+    assert found["micro_f1"] == found["macro_f1"] == pytest.approx(200 * 5 / (10 + 5 + 13))
+    assert found["task_macro_f1"] == pytest.approx(25)  # 50 on a, 0 on b
+    assert found["forgetting"] == pytest.approx(30)  # 80 on a after step 1
 
 
 def test_summary_has_mean_std_and_n_over_finished_runs(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import random
 from collections import Counter
@@ -14,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
+from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.scenarios.greedy import groups
-from cl_ner_bench.scenarios.make import make_split, orders, parse_orders
-from cl_ner_bench.scenarios.split import chunks
+from cl_ner_bench.scenarios.assign import at_random
+from cl_ner_bench.scenarios.make import increments, make_split, orders, parse_orders
 from cl_ner_bench.scenarios.task import TaskSplit
 
 Make = Callable[..., Corpus]
@@ -41,13 +39,13 @@ def test_chunks_are_those_of_the_published_code(n_tasks: int, extra: int, seed: 
     size = n // n_tasks
     expected = [indices[k * size : (k + 1) * size] for k in range(n_tasks)]
     expected[-1] = indices[(n_tasks - 1) * size :]
-    assert chunks(range(n), n_tasks, seed) == [tuple(sorted(chunk)) for chunk in expected]
+    assert at_random(range(n), [1.0] * n_tasks, seed) == [tuple(sorted(chunk)) for chunk in expected]
 
 
 def test_published_chunk_sizes() -> None:
     # SpanKL (arXiv 2302.12200): Few-NERD in 8 tasks, OntoNotes in 6.
     for n, tasks, size, last in ((131_767, 8, 16_470, 16_477), (18_824, 8, 2_353, 2_353), (59_924, 6, 9_987, 9_989)):
-        assert [len(c) for c in chunks(range(n), tasks, 1)] == [size] * (tasks - 1) + [last]
+        assert [len(c) for c in at_random(range(n), [1.0] * tasks, 1)] == [size] * (tasks - 1) + [last]
 
 
 def test_too_few_sentences_for_the_tasks(make_corpus: Make) -> None:
@@ -80,25 +78,6 @@ def test_filter(toy: Corpus) -> None:
 def test_a_task_without_sentences(make_corpus: Make) -> None:
     with pytest.raises(UserError, match="task 'others' has no train sentences"):
         make_split(make_corpus(["PER", "GPE"], TASKS), "filter")
-
-
-@pytest.mark.parametrize("scenario", ["split", "filter", "fg2-pg1"])
-@pytest.mark.parametrize("union", [False, True])
-def test_labels_outside_the_step_never_arrive(toy: Corpus, scenario: str, union: bool) -> None:
-    """Poison every label that a step may not see, after the split is fixed: its data stay equal."""
-    split = make_split(toy, scenario)
-    for step in range(1, split.n_steps + 1):
-        clean = split.step_data(toy, step, union)
-        allowed = set(clean.labelled)
-
-        def poison(sentence: Sentence, allowed: set[str] = allowed) -> Sentence:
-            mentions = [m for m in sentence.mentions if m.type in allowed]
-            mentions += [Mention(0, len(sentence.words), t) for t in toy.card.types if t not in allowed]
-            return dataclasses.replace(sentence, mentions=tuple(sorted(mentions)))
-
-        poisoned = {part: tuple(map(poison, toy.parts[part])) for part in PARTS}
-        assert split.step_data(dataclasses.replace(toy, parts=poisoned), step, union) == clean
-        assert {m.type for s in (*clean.train, *clean.dev) for m in s.mentions} <= allowed
 
 
 # fgA-pgB
@@ -137,19 +116,19 @@ def test_greedy_ties_do_not_depend_on_the_mentions_order(make_corpus: Make) -> N
 
 
 @pytest.mark.parametrize(
-    ("scenario", "sizes"), [("fg8-pg2", [8] + [2] * 5), ("fg2-pg2", [2] * 9), ("fg1-pg1", [1] * 18), ("fg18-pg1", [18])]
+    ("wanted", "sizes"), [((8, 2), [8] + [2] * 5), ((2, 2), [2] * 9), ((1, 1), [1] * 18), ((18, 1), [18])]
 )
-def test_greedy_groups(scenario: str, sizes: list[int]) -> None:
+def test_increments(wanted: tuple[int, int], sizes: list[int]) -> None:
     types = [f"t{i:02d}" for i in range(18)]
-    steps = groups(scenario, types)
+    steps = increments(wanted, types)
     assert [len(s) for s in steps] == sizes
     assert list(itertools.chain(*steps)) == types
 
 
-@pytest.mark.parametrize("scenario", ["fg8-pg3", "fg20-pg1", "fg0-pg1", "fg2-pg0"])
-def test_greedy_that_does_not_divide(scenario: str) -> None:
-    with pytest.raises(UserError, match=f"{scenario} does not divide 18 types"):
-        groups(scenario, [str(i) for i in range(18)])
+@pytest.mark.parametrize("wanted", [(8, 3), (20, 1), (0, 1), (2, 0)])
+def test_increments_that_do_not_divide(wanted: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match="fg{}-pg{} does not divide 18 types".format(*wanted)):
+        increments(wanted, [str(i) for i in range(18)])
 
 
 # Orders
@@ -196,7 +175,7 @@ def test_unknown_scenario(toy: Corpus) -> None:
 # The manifest
 
 
-@pytest.mark.parametrize("scenario", ["split", "filter", "fg2-pg1"])
+@pytest.mark.parametrize("scenario", ["split", "filter", "fg2-pg1", "fg2-pg1-seen"])
 def test_manifest_round_trip(toy: Corpus, scenario: str) -> None:
     split = make_split(toy, scenario, 1)
     again = TaskSplit.from_json(split.to_json(), toy)
@@ -226,7 +205,11 @@ def change(path: list[Any], value: Any) -> Callable[[dict[str, Any]], None]:
         (change(["tasks"], []), "no tasks"),
         (change(["tasks", 0, "types"], ["PERSON"]), "no type"),
         (change(["tasks", 0, "types"], []), "a list of types"),
-        (change(["tasks", 0, "types"], ["ORG"]), "a type is in two tasks"),
+        (change(["tasks", 0, "types"], ["PER", "PER"]), "a type is named twice"),
+        (change(["tasks", 0, "domain"], "news"), "no domain 'news'"),
+        (change(["protocol"], {"assign": "magic"}), "'assign': expected one of random"),
+        (change(["protocol"], {"like": "other.toml"}), "unknown key 'like'"),
+        (change(["domains"], {"news": [99]}), "no sentence 99"),
         (change(["tasks", 1, "train"], [0, 10]), "no sentence 10"),
         (change(["tasks", 1, "dev"], [-1]), "no sentence -1"),
         (change(["tasks", 1, "dev"], [1, 1]), "named twice"),

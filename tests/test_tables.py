@@ -121,6 +121,21 @@ def test_other_data_or_another_split_seed_is_another_comparison(tmp_path: Path) 
     ]
 
 
+def test_orders_that_permute_types_are_one_comparison(tmp_path: Path) -> None:
+    for order, types in enumerate(["ABC", "CAB"]):
+        tasks = [
+            {"name": "step1", "types": list(types[:2]), "learned_at": 1},
+            {"name": types[2], "types": [types[2]], "learned_at": 2},
+        ]
+        counts = {1: dict.fromkeys(types[:2], triple(60)), 2: dict.fromkeys(types, triple(50 + 10 * order))}
+        write_run(tmp_path, counts=counts, tasks=tasks, order=order, scenario="fg2-pg1", order_of="types")
+    c = only(tmp_path)
+    assert (c.n_orders, len(c.pairs)) == (2, 2)
+    (section,) = type_table(c, "all").sections
+    assert [line[0] for line in section[1]] == ["A", "B", "C"]
+    assert all(isinstance(cell, Cell) and cell.mean == pytest.approx(55) for line in section[1] for cell in line[1:])
+
+
 def test_runs_of_different_task_splits_do_not_match(tmp_path: Path) -> None:
     write_run(tmp_path)
     write_run(tmp_path, "extendner", fingerprints={"data": "d0", "split": "a replayed one"})
@@ -172,6 +187,7 @@ def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
             "warm-up longer than 20 % of a task's updates: SpanKL 25.0 %",
         ),
         ({"learned": [{"step": 1, "updates": 100, "warmup_updates": 20}]}, None),
+        ({"recall_ceiling": 0.846}, "recall is at most SpanKL 84.6 %"),
         ({}, "one order"),
     ],
 )

@@ -18,6 +18,7 @@ from cl_ner_bench.learning.batches import Batch, by_length, shuffled
 from cl_ner_bench.learning.learner import Output
 from cl_ner_bench.learning.streams import generator
 from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.losses import bernoulli_kl
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
@@ -59,7 +60,7 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def batch_of(trainer: Trainer, sentences: tuple[Sentence, ...]) -> Batch:
-    return Batch(tuple(trainer._examples(sentences)))
+    return Batch(tuple(trainer._examples(sentences, "train")))
 
 
 # The loop
@@ -138,7 +139,7 @@ def test_the_best_epoch_is_kept_and_without_dev_mentions_the_last(encoder: str) 
     record = t.learn(step)
     best = record["dev_scores"].index(max(record["dev_scores"])) + 1
     assert record["selected_epoch"] == best
-    again = t._dev_score(t._examples(step.dev), step.labelled)
+    again = t._dev_score(t._examples(step.dev, "dev"), step.dev_labelled, "macro")
     assert again == max(record["dev_scores"])
     bare = replace(step, dev=tuple(s.only(()) for s in step.dev))
     record = trainer("finetune-token", encoder, epochs=4).learn(bare)
@@ -155,26 +156,54 @@ def test_a_better_span_of_an_old_type_takes_no_word_from_a_new_one_on_dev(encode
         assert [p.type for p in t.learner.decode(logits, [2], types, False)[0]] == [expected]
 
 
+def dev_scores_of(
+    trainer: Trainer, found: list[list[tuple[int, int, str]]], dev: tuple[Sentence, ...], types: tuple[str, ...]
+) -> list[float | None]:
+    """Macro and micro dev score of predictions made by hand."""
+    trainer._predict = lambda *_: [[Prediction(*m, 1.0) for m in row] for row in found]  # type: ignore[method-assign]
+    return [trainer._dev_score(trainer._examples(dev, "dev"), types, rule) for rule in ("macro", "micro")]
+
+
+def test_dev_scores_are_a_mean_over_types_or_pooled(encoder: str) -> None:
+    words = ("a", "b", "c", "d")
+    gold = (*(Mention(i, i + 1, "A") for i in range(3)), Mention(3, 4, "B"))
+    dev = (Sentence(0, words, gold), Sentence(1, words))
+    t = trainer("finetune-token", encoder)
+    found = [[(0, 1, "A"), (1, 2, "A")], [(0, 1, "B")]]
+    # A: 2 of 3 found, none wrong: 2*2/5. B: none of 1, one wrong: 0/2. C: nowhere. Pooled: 2*2/7.
+    assert dev_scores_of(t, found, dev, ("A", "B", "C")) == pytest.approx([40, 400 / 7])
+    assert dev_scores_of(t, found, dev, ("A",)) == pytest.approx([80, 80])
+    assert dev_scores_of(t, found, dev, ("C",)) == [None, None]
+
+
+def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = split(CORPUS).step_data(CORPUS, 2, union=True)
+    rules = {"macro": [80, 10, 20, 30], "micro": [10, 80, 20, 30]}
+    for rule, scores in rules.items():
+        t, given = trainer("joint-token", encoder, epochs=4), iter(scores)
+
+        def score(dev: Any, types: tuple[str, ...], selection: str, rule: str = rule, given: Any = given) -> float:
+            assert (types, selection) == (("PER",), rule)  # what dev's labels cover, not what train's do
+            return next(given)
+
+        monkeypatch.setattr(t, "_dev_score", score)
+        record = t.learn(replace(step, selection=rule, dev_labelled=("PER",)))
+        assert (record["selection"], record["selected_epoch"]) == (rule, scores.index(80) + 1)
+
+
+def test_without_selection_the_last_epoch_is_kept_and_dev_is_never_read(encoder: str) -> None:
+    step = split(CORPUS).step_data(CORPUS, 1)
+    t, other = (trainer("finetune-token", encoder, epochs=3) for _ in range(2))
+    record = t.learn(replace(step, selection="last"))
+    assert (record["selection"], record["selected_epoch"], record["remarks"]) == ("last", 3, [])
+    assert record["dev_scores"] == [None] * 3
+    other.learn(replace(step, dev=()))
+    assert same(weights(t), weights(other))
+
+
 def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
     with pytest.raises(FloatingPointError, match="step 1, update"):
         learn(trainer("finetune-token", encoder, head_lr=1e38, clip=1e38), "finetune-token", 1)
-
-
-def test_mentions_beyond_the_length_limit_are_told(encoder: str) -> None:
-    (record,) = learn(trainer("finetune-token", encoder, max_length=5), "finetune-token", 1)
-    assert record["remarks"] == []  # PER stands first
-    t = trainer("finetune-token", encoder, max_length=5)
-    record = t.learn(split(CORPUS).step_data(CORPUS, 3))
-    assert record["remarks"][0].startswith("5 training sentences lost mentions beyond 5 sub-tokens")
-
-
-@pytest.mark.parametrize("method", ["spankl", "extendner"])
-def test_a_sentence_that_the_length_limit_leaves_no_word_does_no_harm(method: str, encoder: str) -> None:
-    t, step = trainer(method, encoder, max_length=8, batch_size=1), split(CORPUS).step_data(CORPUS, 1)
-    long = Sentence(0, ("electroencephalographically" * 3, "anna"), (Mention(1, 2, "PER"),))
-    record = t.learn(replace(step, train=(*step.train, long)))
-    assert record["updates"] == 2 * len(step.train)
-    assert t.predict([long, *step.dev])[0] == []
 
 
 # Batches
@@ -182,10 +211,10 @@ def test_a_sentence_that_the_length_limit_leaves_no_word_does_no_harm(method: st
 
 def test_batches_hold_each_sentence_once(encoder: str) -> None:
     t = trainer("spankl", encoder)
-    examples = t._examples(CORPUS.parts["train"])
+    examples = t._examples(CORPUS.parts["train"], "train")
     for batches in (list(shuffled(examples, 5, generator(0, "x"))), list(by_length(examples, 20))):
         assert sorted(e.index for b in batches for e in b.examples) == list(range(24))
-    assert all(sum(len(e.tokens.ids) for e in b.examples) <= 20 for b in by_length(examples, 20))
+    assert all(sum(e.tokens.size for e in b.examples) <= 20 for b in by_length(examples, 20))
     assert [len(b.examples) for b in shuffled(examples, 5, generator(0, "x"))] == [5, 5, 5, 5, 4]
 
 
@@ -203,7 +232,7 @@ def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
     learn(t, "spankl", 1)
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
-    teacher = t._teacher_outputs(t._examples(step.train))
+    teacher = t._teacher_outputs(t._examples(step.train, "train"))
     t._grow(step)
     batch = batch_of(t, step.train[:3])
     t.learner.eval()
@@ -227,6 +256,7 @@ def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
 
 def test_bce_of_zero_logits_counts_the_spans(encoder: str) -> None:
     t = trainer("spankl", encoder)
+    t.learner.head.grow(["A", "B"], t._head_stream)
     batch = batch_of(t, (Sentence(0, tuple("abcde"), (Mention(0, 1, "A"),)),))
     value = t.learner.bce(batch, Output(torch.zeros(15, 2)), ("A", "B"))
     assert value.item() == pytest.approx(15 * math.log(2), rel=1e-6)
@@ -237,7 +267,7 @@ def test_distillation_starts_at_zero_because_the_student_is_its_teacher(encoder:
     learn(t, "spankl", 1)
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
-    teacher = t._teacher_outputs(t._examples(step.train))
+    teacher = t._teacher_outputs(t._examples(step.train, "train"))
     t._grow(step)
     batch = batch_of(t, step.train)
     t.learner.eval()

@@ -70,12 +70,17 @@ class Comparison:
     def n_orders(self) -> int:
         return len({run["order"] for run in self.runs})
 
+    @property
+    def tasks_vary(self) -> bool:
+        """Whether a type belongs to one task in one order and to another in the next (orders of ``fgA-pgB``)."""
+        return len({tuple(sorted(map(_content, run["tasks"]))) for run in self.runs}) > 1
+
 
 def comparisons(results: Results) -> list[Comparison]:
     """The finished runs, taken apart into what may stand in one table; sorted by dataset and scenario."""
     blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in results.finished:
-        tasks = tuple(sorted((task["name"], *sorted(task["types"])) for task in run["tasks"]))
+        tasks = _tasks(run)
         # Other sentences, or the same ones split otherwise, make another comparison.
         data = (run["settings"].get("split_seed", 0), str(run.get("fingerprints", {}).get("data")))
         sample = run["settings"].get("max_sentences") or 0
@@ -113,6 +118,17 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
         scores=_only(results.scores, ids),
         counts=_only(results.counts, ids),
     )
+
+
+def _tasks(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the tasks of comparable runs have in common: all of it, or, where orders permute types, the types alone."""
+    if run.get("order_of") == "types":
+        return (len(run["tasks"]), *sorted(t for task in run["tasks"] for t in task["types"]))
+    return tuple(sorted(map(_content, run["tasks"])))
+
+
+def _content(task: Mapping[str, Any]) -> tuple[str, ...]:
+    return (task["name"], *sorted(task["types"]))
 
 
 def _pair(run: Mapping[str, Any]) -> tuple[int, int, str]:

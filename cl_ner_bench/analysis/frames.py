@@ -196,8 +196,8 @@ def _read_runs(dirs: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Path]]
 def _read_counts(
     run: Mapping[str, Any], folder: Path, layout: Layout
 ) -> tuple[list[tuple[Any, ...]], dict[str, NDArray[np.int64]]]:
-    """The rows of the counts frame, and per view the counts ``[T, types, 3]`` pooled over test sets."""
-    index = {type_: i for i, type_ in enumerate(layout.types)}
+    """The rows of the counts frame, and per view the counts ``[T, units, 3]``."""
+    index = {unit: i for i, unit in enumerate(layout.units)}
     shape = (run["n_steps"], len(index), 3)
     arrays = {view: np.zeros(shape, dtype=np.int64) for view in {*VIEWS, *FIXED.values()}}
     rows: list[tuple[Any, ...]] = []
@@ -206,7 +206,7 @@ def _read_counts(
         path = folder / f"step-{step}" / "counts.json"
         try:
             for view, test_set, type_, triple in _triples(_read_json(path)["views"]):
-                i = index[type_]
+                i = index[test_set, type_]
                 arrays[view][step - 1, i] += triple
                 if view in VIEWS:
                     learned = int(layout.learned[i])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cl_ner_bench.analysis.scorer import f1_scores
 
 Floats = NDArray[np.float64]
+TEST = "test"  # the name of the test set where there is one
 
 STEP_SCORES = ("micro_f1", "macro_f1", "macro_f1_zero", "task_macro_f1")
 OVER_STEPS = (
@@ -86,48 +87,55 @@ def _when_learned(s: Floats, learned: NDArray[np.int64]) -> Floats:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which types a run learns, in which task and when. A type that comes back belongs to its first task."""
+    """Which units a run learns, in which task and when. A unit is a type on a test set.
 
-    types: tuple[str, ...]
-    task_of: tuple[str, ...]  # per type
-    learned: NDArray[np.int64]  # per type, 1..T
+    A type that comes back belongs to its first task; with a test set for each domain, to the first of that domain.
+    """
+
+    units: tuple[tuple[str, str], ...]  # test set and type
+    task_of: tuple[str, ...]  # per unit
+    learned: NDArray[np.int64]  # per unit, 1..T
     tasks: tuple[str, ...]
     task_learned: NDArray[np.int64]
-    member: NDArray[np.int64]  # [tasks, types], 1 where the type belongs to the task
+    member: NDArray[np.int64]  # [tasks, units], 1 where the unit belongs to the task
+    of_type: NDArray[np.int64]  # [types, units], 1 where the unit is of the type
 
     @classmethod
     def of(cls, tasks: Sequence[Mapping[str, Any]]) -> Layout:
-        """From a run record's ``tasks``: ``{"name", "types", "learned_at"}`` in learning order."""
-        owner: dict[str, Mapping[str, Any]] = {}
+        """From a run record's ``tasks``: ``{"name", "types", "learned_at"}`` in learning order, with ``domain`` where
+        there are several test sets."""
+        owner: dict[tuple[str, str], Mapping[str, Any]] = {}
         for task in tasks:
             for type_ in task["types"]:
-                owner.setdefault(type_, task)
+                owner.setdefault((task.get("domain", TEST), type_), task)
         owners = {task["name"]: task["learned_at"] for task in reversed(list(owner.values()))}
         names = sorted(owners, key=lambda name: owners[name])
+        types = dict.fromkeys(type_ for _, type_ in owner)
         return cls(
-            types=tuple(owner),
+            units=tuple(owner),
             task_of=tuple(task["name"] for task in owner.values()),
             learned=np.array([task["learned_at"] for task in owner.values()], dtype=np.int64),
             tasks=tuple(names),
             task_learned=np.array([owners[name] for name in names], dtype=np.int64),
             member=np.array([[int(t["name"] == name) for t in owner.values()] for name in names]),
+            of_type=np.array([[int(of == type_) for _, of in owner] for type_ in types]),
         )
 
     def task_scores(self, counts: NDArray[np.int64]) -> Floats:
-        """s over tasks, ``[T, tasks]``: within-task micro-F1 from ``counts[T, types, 3]``."""
+        """s over tasks, ``[T, tasks]``: within-task micro-F1 from ``counts[T, units, 3]``."""
         return f1_scores(np.einsum("ut,ktc->kuc", self.member, counts))
 
 
 def step_scores(counts: NDArray[np.int64], layout: Layout) -> dict[str, Floats]:
-    """The scores of ``STEP_SCORES`` after each step, each of shape ``[T]``.
+    """The scores of ``STEP_SCORES`` after each step, each of shape ``[T]``; a type's counts are pooled over test sets.
 
-    ``counts[T, types, 3]`` is 0 for types not yet learned and for steps that were not run: both are then
+    ``counts[T, units, 3]`` is 0 for units not yet learned and for steps that were not run: both are then
     undefined like a type without gold, and left out of means (``macro_f1_zero`` alone needs to know which
     steps were run).
     """
-    by_type = f1_scores(counts)
+    by_type = f1_scores(np.einsum("tu,kuc->ktc", layout.of_type, counts))
     steps = np.arange(1, len(counts) + 1)
-    known = (layout.learned[None, :] <= steps[:, None]).sum(axis=1)
+    known = ((layout.learned[None, :] <= steps[:, None]) @ layout.of_type.T > 0).sum(axis=1)
     return {
         "micro_f1": f1_scores(counts.sum(axis=1)),
         "macro_f1": np.array([mean(row) for row in by_type]),
@@ -141,13 +149,13 @@ def over_steps(
 ) -> dict[str, float]:
     """The measures of ``OVER_STEPS`` of one run and view.
 
-    ``scores`` are its ``step_scores``. ``fixed[T, types, 3]`` are counts on the same sentences at every
+    ``scores`` are its ``step_scores``. ``fixed[T, units, 3]`` are counts on the same sentences at every
     step (view ``all``; for view ``filter`` the last step's set), so that a frozen model forgets nothing.
     Where steps are missing (``complete`` is false: joint training at the last step only) all are nan.
     """
     if not complete:
         return dict.fromkeys(OVER_STEPS, math.nan)
-    tasks, types = layout.task_scores(fixed), f1_scores(fixed)
+    tasks, types = layout.task_scores(fixed), f1_scores(fixed)  # types: each on its test set
     micro, macro = scores["micro_f1"], scores["macro_f1"]
     return {
         "avg_micro_f1": mean(micro),

@@ -68,6 +68,10 @@ def notes_of(c: Comparison) -> list[str]:
     notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.get("by_hand"))
     if any(run.get("uncased") for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
+    if ceilings := _ceilings(c.runs):
+        notes.append(
+            f"gold mentions nest or overlap, flat predictions do not: recall is at most {_values(ceilings, ' %')}"
+        )
     if long := _long_warm_up(c.runs):
         notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
     if ratios := _ratios(c):
@@ -136,6 +140,12 @@ def _long_warm_up(runs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
                 share = 100 * step["warmup_updates"] / step["updates"]
                 worst[run["label"]] = max(share, worst.get(run["label"], 0.0))
     return worst
+
+
+def _ceilings(runs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Percent of the gold mentions that a method can find at most, for those that cannot find all."""
+    known = {run["label"]: 100 * run["recall_ceiling"] for run in runs if run.get("recall_ceiling") is not None}
+    return {label: ceiling for label, ceiling in known.items() if ceiling < 100}
 
 
 def _by_hand(run: Mapping[str, Any]) -> str:

@@ -112,14 +112,18 @@ def step_table(c: Comparison, view: str) -> Table:
 
 
 def type_table(c: Comparison, view: str) -> Table:
-    """F1 of each type after the last step; types by task, in the order of the first run."""
+    """F1 of each type after the last step; types by task in the order of the first run, or, where a type's task
+    depends on the order, by name."""
     frame = with_f1(c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)], "type")
     sections: list[Section] = []
     data: list[dict[str, object]] = []
-    for task in sorted(c.runs[0]["tasks"], key=lambda t: t["learned_at"]):
+    tasks = sorted(c.runs[0]["tasks"], key=lambda t: t["learned_at"])
+    if c.tasks_vary:
+        tasks = [{"name": "", "types": sorted(t for task in tasks for t in task["types"])}]
+    for task in tasks:
         lines: list[Line] = []
         for type_ in task["types"]:
-            here = frame[(frame["type"] == type_) & (frame["task"] == task["name"])]
+            here = frame[(frame["type"] == type_) & (frame["task"].eq(task["name"]) | c.tasks_vary)]
             if here.empty:  # a type that comes back stands under its first task
                 continue
             cells = [_cell(row.of(here)["f1"]) for row in c.rows]
@@ -129,7 +133,7 @@ def type_table(c: Comparison, view: str) -> Table:
                 what = {**_identity(row), "task": task["name"], "type": type_, "n": len(own)}
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
-            sections.append((task["name"], tuple(lines)))
+            sections.append((task["name"] or "types", tuple(lines)))
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
     return _table(c, view, "types", caption, ("Type", *(row.label for row in c.rows)), sections, data)
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import HOME
-from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.card import Card, Explained, Hub
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError, did_you_mean
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
 ARCHITECTURES = ("span", "token")
+COUNTED = ("sentences", "words", "mentions")
+_Check = Callable[[bool, str, str], None]
 
 
 def read_card(path: Path) -> Card:
     """The card in a TOML file. Relative paths in ``reader_options`` are relative to it.
 
-    Raises UserError that names the file and the key for broken TOML, unknown keys, wrong types and orders
-    that are no permutations of the tasks.
+    Raises UserError that names the file and the key for broken TOML, unknown keys, wrong types, and orders that
+    are no permutations of the tasks.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -44,7 +46,7 @@ def read_card(path: Path) -> Card:
     table.setdefault("title", table["name"])
     for key in ("name", "title", "licence", "citation", "how_to_get", "reader"):
         check(isinstance(table.get(key, ""), str), key, "a text")
-    for key in ("tasks", "reader_options", "counts", "recipes"):
+    for key in ("tasks", "hub", "reader_options", "counts", "scenarios", "recipes"):
         check(isinstance(table.get(key, {}), dict), key, "a table")
     number = table.get("undertrained_below", 0)
     check(isinstance(number, int | float) and not isinstance(number, bool), "undertrained_below", "a number")
@@ -61,11 +63,12 @@ def read_card(path: Path) -> Card:
     numbers = list(range(len(tasks)))
     good = isinstance(orders, list) and all(isinstance(o, list) and sorted(o) == numbers for o in orders)
     check(good, "orders", f"permutations of the {len(tasks)} tasks, numbered from 0")
-    for part, counts in table.get("counts", {}).items():
-        good = part in PARTS and isinstance(counts, dict) and all(type(n) is int for n in counts.values())
-        check(good, f"counts.{part}", "whole numbers by part (train, dev, test)")
+    _check_counts(table, check)
+    for name, scenario in table.get("scenarios", {}).items():
+        check(isinstance(scenario, dict), f"scenarios.{name}", "a table that describes a protocol")
     for name, recipe in table.get("recipes", {}).items():
         check(isinstance(recipe, dict), f"recipes.{name}", "a table of hyper-parameters")
+    _check_hub(table.get("hub", {}), check)
 
     options = dict(table.get("reader_options", {}))
     if "path" in options:
@@ -73,15 +76,56 @@ def read_card(path: Path) -> Card:
     if "ids" in options:
         check(isinstance(options["ids"], dict), "reader_options.ids", "a file of document ids by part")
         options["ids"] = {part: str(path.parent / file) for part, file in options["ids"].items()}
+    if isinstance(options.get("corpora"), dict):
+        options["corpora"] = {name: _beside(path, entry) for name, entry in options["corpora"].items()}
+    hub: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.get("hub", {}).items()}
     return Card(
         **{
             **table,
             "tasks": tasks,
             "orders": tuple(tuple(o) for o in orders),
+            "hub": Hub(**hub) if hub else None,
             "reader_options": options,
+            "explained_counts": tuple(Explained(**row) for row in table.get("explained_counts", [])),
             "undertrained_below": float(table.get("undertrained_below", Card.undertrained_below)),
         }
     )
+
+
+def _beside(card: Path, entry: Any) -> Any:
+    """A corpus of a union, its dataset found from the card's folder where it is no name of a dataset."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), str):
+        return entry
+    found = card.parent / entry["dataset"]
+    return entry | {"dataset": str(found)} if found.exists() else entry
+
+
+def _check_counts(table: Mapping[str, Any], check: _Check) -> None:
+    for part, counts in table.get("counts", {}).items():
+        good = part in PARTS and isinstance(counts, dict) and isinstance(counts.get("types", {}), dict)
+        check(good, f"counts.{part}", "whole numbers by part (train, dev, test)")
+        numbers = {key: n for key, n in counts.items() if key != "types"}
+        good = set(numbers) <= set(COUNTED)
+        good = good and all(type(n) is int for n in [*numbers.values(), *counts.get("types", {}).values()])
+        check(good, f"counts.{part}", f"whole numbers of {', '.join(COUNTED)}, and of mentions by type under 'types'")
+    explained = table.get("explained_counts", [])
+    check(isinstance(explained, list), "explained_counts", "a list of tables")
+    shapes = {"part": str, "key": str, "value": int, "means": str}
+    for row in explained:
+        good = isinstance(row, dict) and {k: type(v) for k, v in row.items()} == shapes and row["part"] in PARTS
+        check(good, "explained_counts", "tables with part, key, value (a number) and means")
+
+
+def _check_hub(hub: Mapping[str, Any], check: _Check) -> None:
+    known = [f.name for f in fields(Hub)]
+    for key, value in hub.items():
+        check(key in known, f"hub.{key}", f"one of {', '.join(known)}")
+        if key == "tags":
+            good = isinstance(value, list) and all(isinstance(column, str) for column in value)
+            check(good, "hub.tags", "a list of columns")
+        else:
+            check(isinstance(value, str), f"hub.{key}", "a text")
+    check(not hub or bool(hub.get("repo")), "hub.repo", "the name of a dataset on the hub")
 
 
 @cache

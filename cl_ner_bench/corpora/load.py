@@ -1,28 +1,65 @@
-"""From what a user names (a dataset, a card, a folder) to a corpus."""
+"""From what a user names (a dataset, a card, a folder) to a corpus: ``--data``, else the local cache, else the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+import gc
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
+from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.readers.conll2012 import read_conll2012
-from cl_ner_bench.corpora.readers.folder import find_parts, read_file
-from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+from cl_ner_bench.corpora.counts import Counts, differences
+from cl_ner_bench.corpora.readers.conll2012 import open_conll2012
+from cl_ner_bench.corpora.readers.folder import open_parts
+from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError, did_you_mean
 
-Parts = Mapping[str, Collection[Sentence]]
-# Readers and the keys that a card may give them in ``reader_options``.
-_OPTIONS = {
-    "auto": ["path", "subfolder"],
-    "conll2012": ["path", "ids", "exclude"],
+# Readers and the keys that a card may give them in ``reader_options``; ``auto`` takes those of ``Reading``.
+_OPTIONS: dict[str, list[str]] = {
+    "auto": [],
+    "conll2012": ["path", "ids", "exclude", "normalise", "test_folder"],
     "synthetic": ["size", "types", "co_occurrence", "ambiguity", "unseen_rate", "seed"],
+    "union": ["path", "corpora"],
 }
 
 
+_PART = re.compile("train|dev|val|test")  # what the names of files and folders of a part have in common
+_FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
+
+
+class _Loaded(NamedTuple):
+    """Sentences by part, with all their mentions; where they came from; the ids of each domain of a union."""
+
+    parts: Mapping[str, tuple[Sentence, ...]]
+    source: str
+    domains: Mapping[str, Mapping[str, range]] = {}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    # Hundreds of thousands of small values without cycles: the collector would walk them again and again for nothing,
+    # which takes a third of the time of a second start.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_no_collection()
 def load_corpus(
     dataset: str,
     data: Path | None = None,
@@ -32,19 +69,20 @@ def load_corpus(
 ) -> Corpus:
     """The corpus that ``dataset`` names: a card's name, the path of a card, or a folder with train/dev/test files.
 
-    ``data`` is where the text lies, for a card that does not say it. ``tasks`` ("ORG;PERSON;GPE,DATE") replaces
-    the card's tasks; a card's task name stands for its types. Without card and ``tasks`` each type is a task, in
-    alphabetical order. Mentions of types without a task are dropped. ``max_sentences`` draws a sample
-    (``Corpus.sample``) of that many train sentences, and of dev and test in proportion, seeded by
-    ``split_seed``.
+    ``data`` is where the text lies, for a card that does not say it; without it a card's hub source is asked, after
+    the local cache. ``Corpus.source`` says which it was. ``tasks`` ("ORG;PERSON;GPE,DATE") replaces the card's tasks;
+    a card's task name stands for its types. Without card and ``tasks`` each type is a task, in alphabetical order.
+    Mentions of types without a task are dropped. ``max_sentences`` draws a sample (``Corpus.sample``) of that many
+    train sentences, and of dev and test in proportion, seeded by ``split_seed``.
 
     Raises UserError for an unknown name, a corpus that is not there, malformed files, and unknown or repeated
     types.
     """
     card, folder = find_card(dataset, data)
     remarks: list[str] = []
-    parts = _read(card, folder, remarks)
-    present = sorted({m.type for sentences in parts.values() for s in sentences for m in s.mentions})
+    loaded = _load(card, folder, remarks)
+    counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
+    present = sorted({type_ for part in counts.values() for type_ in part.types})
     if tasks is not None:
         # Orders of the card number the card's tasks: they do not hold for others.
         card = replace(card, tasks=parse_tasks(tasks, card, present), orders=())
@@ -52,22 +90,24 @@ def load_corpus(
         card = replace(card, tasks={t: (t,) for t in present})
     if not card.types:
         raise UserError(f"{folder or dataset}: no mention of any type was found; a corpus needs labelled names.")
-    in_train = {m.type for s in parts["train"] for m in s.mentions}
-    missing = [t for t in card.types if t not in in_train]
+    missing = [t for t in card.types if t not in counts["train"].types]
     if missing:
         near = did_you_mean(missing[0], present)
         remarks.append(f"types that never occur in train: {', '.join(missing)}.{near}")
+    remarks += differences(card, counts) if tasks is None else []
     used = frozenset(card.types)
-    kept = {part: tuple(s.only(used) for s in sentences) for part, sentences in parts.items()}
-    remarks += _differences(card, kept) if tasks is None else []
+    kept = {
+        part: sentences if counts[part].types.keys() <= used else tuple([s.only(used) for s in sentences])
+        for part, sentences in loaded.parts.items()
+    }
     sample = None
     if max_sentences is not None and max_sentences < len(kept["train"]):
         sample = _sample({part: len(sentences) for part, sentences in kept.items()}, max_sentences, split_seed)
-    return Corpus(card, kept, "generated" if folder is None else str(folder), tuple(remarks), sample)
+    return Corpus(card, kept, loaded.source, tuple(remarks), sample, loaded.domains)
 
 
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
-    """The card that ``dataset`` names and the folder of its text (None where it is generated).
+    """The card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
 
     Raises UserError for an unknown name and for text that is not there: where to get it, what to pass.
     """
@@ -76,7 +116,7 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     if dataset in cards:
         card, folder = cards[dataset], data
     elif path.suffix == ".toml":
-        card, folder = read_card(path), data or path.parent
+        card, folder = read_card(path), data
     elif path.is_dir():
         card, folder = Card(path.resolve().name, path.resolve().name), data or path
     else:
@@ -84,15 +124,49 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
             f"--dataset: {dataset!r} is no dataset, card or folder; known datasets are {', '.join(cards)}."
             f"{did_you_mean(dataset, list(cards))}"
         )
+    _known(card, "reader", [card.reader], list(_OPTIONS))
     if card.reader == "synthetic":
         return card, None
-    if data is None and "path" in card.reader_options:
+    if folder is None and "path" in card.reader_options:
         folder = Path(card.reader_options["path"])
+    if folder is None and card.hub is not None:
+        return card, None
+    if folder is None and path.suffix == ".toml":
+        folder = path.parent
     if folder is None:
         raise UserError(f"{card.title} is not part of this package. {card.how_to_get} Then pass --data PATH.")
     if not folder.is_dir():
         raise UserError(f"--data: {folder} is no folder. {card.how_to_get} Then pass --data PATH.")
     return card, folder
+
+
+def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterator[Row]]:
+    """The sentences of train, dev and test as their source holds them, streaming; ``folder`` as of ``find_card``.
+
+    What is wrong with the files goes to ``report``. Raises UserError for reader options that are none, and for a
+    hub that gives nothing.
+    """
+    options = card.reader_options
+    if card.reader == "auto":
+        reading = _reading(card)
+        if folder is not None:
+            return open_parts(folder, reading, report)
+        from cl_ner_bench.corpora.hub import hub_rows
+
+        return hub_rows(card, reading, report)
+    _known(card, "reader_options", options, _OPTIONS[card.reader])
+    if card.reader == "synthetic":
+        from cl_ner_bench.corpora.synthetic import generate
+
+        parts, where = generate(**options), Path(card.name)
+        return {p: (Row(where, s.id + 1, s.words, s.mentions) for s in sentences) for p, sentences in parts.items()}
+    if card.reader == "union":
+        members = [(m, rows_of(m.card, m.folder, report)) for m in _members(card, folder).values()]
+        return {part: chain(*[m.rows(rows[part]) for m, rows in members]) for part in PARTS}
+    assert folder is not None
+    ids = {part: _ids(Path(path), card) for part, path in options.get("ids", {}).items()}
+    rest = {key: options[key] for key in ("normalise", "test_folder") if key in options}
+    return open_conll2012(folder, ids, options.get("exclude", ()), report, **rest)
 
 
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -124,25 +198,139 @@ def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tu
     return tasks
 
 
-def _read(card: Card, folder: Path | None, remarks: list[str]) -> Parts:
-    options = card.reader_options
-    _known(card, "reader", [card.reader], list(_OPTIONS))
-    _known(card, "reader_options", options, _OPTIONS[card.reader])
+def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
+    """The whole corpus; a parsed one comes from the cache where its source is unchanged."""
     if card.reader == "synthetic":
-        from cl_ner_bench.corpora.synthetic import generate
+        return _Loaded(_parse(rows_of(card, None, Report()), card.title), "generated")
+    if card.reader == "union":
+        return _union(card, folder, remarks)
+    if folder is None:
+        assert card.hub is not None
+        source = f"the Hugging Face hub ({card.hub.repo}, revision {card.hub.revision})"
+        key = cache.content_key(["hub", asdict(card.hub), dict(card.reader_options)])
+    else:
+        source = str(folder)
+        options = {k: v for k, v in card.reader_options.items() if k not in ("path", "ids")}
+        key = cache.content_key([card.reader, options], _files(card, folder))
+    parsed = cache.read(key, remarks)
+    if parsed is not None and folder is None:
+        source = f"the local cache of {source}"
+    if parsed is None:
+        report = Report()
+        parts = _parse(rows_of(card, folder, report), source)
+        parsed = cache.Parsed(parts, tuple(remark.replace(f"{source}/", _FOLDER) for remark in report.remarks))
+        cache.write(key, parsed, remarks)
+    remarks += [remark.replace(_FOLDER, f"{source}/") for remark in parsed.remarks]
+    if folder is None:
+        remarks.append(f"the corpus comes from {source}")
+    return _Loaded(parsed.parts, source)
 
-        return generate(**options)
-    assert folder is not None
-    if card.reader == "conll2012":
-        ids = {part: frozenset(Path(p).read_text().split()) for part, p in options.get("ids", {}).items()}
-        return read_conll2012(folder, ids, options.get("exclude", ()), remarks)
-    subfolder = folder / options.get("subfolder", ".")
-    files = find_parts(subfolder if subfolder.is_dir() else folder)
-    parts = {part: tuple(read_file(path, remarks)) for part, path in files.items()}
+
+def _parse(rows: Mapping[str, Iterable[Row]], source: str) -> dict[str, tuple[Sentence, ...]]:
+    parts = {
+        part: tuple([Sentence(i, row.words, row.mentions) for i, row in enumerate(found)])
+        for part, found in rows.items()
+    }
     for part, sentences in parts.items():
         if not sentences:
-            raise UserError(f"{files[part]}: no sentences; expected the {part} part here.")
+            raise UserError(f"{source}: no sentences in the {part} part; a corpus needs train, dev and test.")
     return parts
+
+
+def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files that a corpus may be read from, by name; some more do no harm."""
+    for part, path in card.reader_options.get("ids", {}).items():
+        yield f"ids of {part}", Path(path)
+    if card.reader == "conll2012":
+        paths: Iterable[Path] = folder.rglob("*gold_conll")
+    else:
+        reading = _reading(card)
+        base = folder / reading.subfolder if (folder / reading.subfolder).is_dir() else folder
+        globs = [reading.documents] if reading.documents else reading.files.values()
+        if globs:
+            listed = [path for glob in globs for path in base.glob(glob)]
+            paths = chain(listed, (path.with_suffix(".ann") for path in listed))
+        else:
+            named = [path for path in base.iterdir() if _PART.search(path.name.lower())]
+            paths = chain(named, *(path.rglob("*") for path in named if path.is_dir()))
+    for path in sorted({path for path in paths if path.is_file()}):
+        yield path.relative_to(folder).as_posix(), path
+
+
+class _Member(NamedTuple):
+    """One corpus of a union."""
+
+    card: Card
+    folder: Path | None
+    rename: Mapping[str, str]
+    types: frozenset[str]  # after renaming; empty = all
+
+    def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
+        return (row._replace(mentions=self.of_types(row.mentions)) for row in rows)
+
+    def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
+        """The mentions of the types that the member's card uses and the union wants, renamed."""
+        used = self.card.types
+        named = [(m.start, m.end, self.rename.get(m.type, m.type)) for m in mentions if not used or m.type in used]
+        wanted = {Mention(*m) for m in named if m[2] and (not self.types or m[2] in self.types)}
+        return tuple(sorted(wanted))
+
+
+def _members(card: Card, folder: Path | None) -> dict[str, _Member]:
+    """The corpora of a union by domain. Raises UserError for entries that are none."""
+    corpora = card.reader_options.get("corpora", {})
+    where = f"card {card.name}: reader_options.corpora"
+    if not isinstance(corpora, dict) or not corpora:
+        raise UserError(f'{where}: expected a table of corpora, like news = {{ dataset = "conll2003", data = "..." }}.')
+    members = {}
+    for domain, entry in corpora.items():
+        shapes = {"dataset": str, "data": str, "rename": dict, "types": list}
+        if not isinstance(entry, dict) or any(type(entry[key]) is not shapes.get(key) for key in entry):
+            known = ", ".join(shapes)
+            raise UserError(f"{where}.{domain}: expected a table with (some of) {known}, found {entry!r}.")
+        below = str(entry.get("data", domain))
+        data = folder / below if folder is not None else None
+        if "dataset" in entry:
+            found = find_card(entry["dataset"], data if "data" in entry else None)
+        elif data is not None and not data.is_dir():
+            raise UserError(f"{where}.{domain}: {data} is no folder. {card.how_to_get} Then pass --data PATH.")
+        else:
+            hub = card.hub and replace(card.hub, folder=below)
+            found = Card(domain, f"{card.title}: {domain}", how_to_get=card.how_to_get, hub=hub), data
+        if found[0].reader == "union":
+            raise UserError(f"{where}.{domain}: a union of unions is not supported. List their corpora here.")
+        members[domain] = _Member(*found, entry.get("rename", {}), frozenset(entry.get("types", ())))
+    return members
+
+
+def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
+    parts: dict[str, list[Sentence]] = {part: [] for part in PARTS}
+    domains: dict[str, dict[str, range]] = {}
+    sources = []
+    for domain, member in _members(card, folder).items():
+        own: list[str] = []
+        loaded = _load(member.card, member.folder, own)
+        own += differences(member.card, {part: _count(sentences) for part, sentences in loaded.parts.items()})
+        remarks += [f"{domain}: {remark}" for remark in own]
+        sources.append(f"{domain}: {loaded.source}")
+        domains[domain] = {}
+        for part, sentences in loaded.parts.items():
+            start = len(parts[part])
+            parts[part] += [Sentence(start + s.id, s.words, member.of_types(s.mentions)) for s in sentences]
+            domains[domain][part] = range(start, len(parts[part]))
+    return _Loaded({part: tuple(sentences) for part, sentences in parts.items()}, "; ".join(sources), domains)
+
+
+def _ids(path: Path, card: Card) -> frozenset[str]:
+    try:
+        return frozenset(path.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"card {card.name}: key 'reader_options.ids': {path} cannot be read ({error}).") from None
+
+
+def _reading(card: Card) -> Reading:
+    options = {key: value for key, value in card.reader_options.items() if key != "path"}
+    return Reading.of(options, f"card {card.name}: key 'reader_options'")
 
 
 def _known(card: Card, key: str, found: Iterable[str], known: list[str]) -> None:
@@ -152,19 +340,9 @@ def _known(card: Card, key: str, found: Iterable[str], known: list[str]) -> None
             raise UserError(f"card {card.name}: key '{key}': unknown {word!r}, known are {', '.join(known)}.{near}")
 
 
-def _differences(card: Card, parts: Parts) -> list[str]:
-    """What differs from the card's published counts."""
-    remarks = []
-    for part in PARTS:
-        found = {
-            "sentences": len(parts[part]),
-            "words": sum(len(s.words) for s in parts[part]),
-            "mentions": sum(len(s.mentions) for s in parts[part]),
-        }
-        for key, expected in card.counts.get(part, {}).items():
-            if key in found and found[key] != expected:
-                remarks.append(f"{part}: {found[key]:,} {key}, published are {expected:,}")
-    return remarks
+def _count(sentences: Collection[Sentence]) -> Counts:
+    types = Counter([m.type for s in sentences for m in s.mentions])
+    return Counts(len(sentences), sum([len(s.words) for s in sentences]), types)
 
 
 def _sample(sizes: Mapping[str, int], n_train: int, seed: int) -> dict[str, tuple[int, ...]]:

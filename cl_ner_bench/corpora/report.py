@@ -1,4 +1,4 @@
-"""What readers have to say about files: problems that forbid a reading, and remarks on how something was read."""
+"""What readers have to say about files: problems that forbid a reading, and readings by a convention."""
 
 from __future__ import annotations
 
@@ -25,19 +25,58 @@ class Problem(NamedTuple):
         return f"{where}: {self.text}. {self.fix}."
 
 
+# Kinds of places that are read by a convention: what they are, and how they are read.
+CONVENTIONS = {
+    "illegal tag": (
+        "tags that are illegal in their scheme",
+        "read as the CoNLL script does: a mention begins at B or S, where the type changes, and after O, E or S",
+    ),
+    "inside a word": (
+        "mentions that begin or end inside a word or on a blank",
+        "read as the whole words that they touch",
+    ),
+    "discontinuous": ("mentions with gaps", "left out: a mention is one run of words"),
+    "across lines": ("mentions that go on in the next line", "left out: a line is a sentence"),
+}
+
+
 class Report:
     """A reader's ear. This one raises at the first problem; the doctor's (``doctor.Findings``) collects them all.
 
     A reader calls ``problem`` and, where that returns, leaves out what it cannot read (the line, the sentence, the
-    file) and goes on behind it. ``remark`` is for what was read by a convention that the user should know.
+    file) and goes on behind it. ``remark`` is for what the user should know of a whole file or folder;
+    ``convention`` for each place that is read by a convention, of which ``remarks`` gives the number and the first.
     """
 
     def __init__(self) -> None:
-        self.remarks: list[str] = []
+        self._remarks: list[str] = []
+        self._counts: dict[str, int] = {}
+        self._firsts: dict[str, str] = {}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was said so far, and one sentence for each kind of convention that was needed."""
+        counted = []
+        for kind, number in self._counts.items():
+            what, how = CONVENTIONS[kind]
+            counted.append(f"{what}: {number:,} (the first: {self._firsts[kind]}); {how}")
+        return self._remarks + counted
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
         """Raise UserError."""
         raise UserError(str(Problem(kind, path, line, text, fix)))
 
+    def convention(self, kind: str, path: Path, line: int, text: str) -> None:
+        """Count a place of one of the kinds of ``CONVENTIONS``; ``text`` says what stands there."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        self._firsts.setdefault(kind, f"{path}:{line}: {text}")
+
     def remark(self, text: str) -> None:
-        self.remarks.append(text)
+        self._remarks.append(text)
+
+
+class Unheard(Report):
+    """For a first look at a file that is then read again: what is wrong is passed over, and told the second time."""
+
+    def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
+        """Do nothing."""

@@ -9,7 +9,9 @@ their scheme (``I`` after ``O`` in BIO) still have one well-defined reading.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from cl_ner_bench.corpora.sentence import Mention
 
@@ -19,6 +21,7 @@ _LETTER = {"L": "E", "U": "S", "M": "I"}
 _PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
 
 
+@lru_cache(maxsize=1 << 14)
 def split_tag(tag: str, prefixed: bool = True) -> tuple[str, str]:
     """``B-PER`` as ``("B", "PER")``, ``O`` as ``("O", "")``; without prefixes ``PER`` is ``("I", "PER")``.
 
@@ -34,35 +37,62 @@ def split_tag(tag: str, prefixed: bool = True) -> tuple[str, str]:
     return _LETTER.get(match[1], match[1]), match[2]
 
 
-def has_prefixes(tags: Iterable[str]) -> bool:
-    """Whether the first tag that is not ``O`` carries a prefix: tags of one file do so all or none."""
-    first = next((tag for tag in tags if tag != "O"), "I-X")
-    return _PREFIXED.fullmatch(first) is not None
+def has_prefix(tag: str) -> bool:
+    """Whether ``tag`` is written with a prefix, like ``B-PER``."""
+    return _PREFIXED.fullmatch(tag) is not None
 
 
-def detect(sentences: Iterable[Sequence[str]]) -> str:
-    """The scheme of the tags of many sentences: ``IO``, ``IOB1``, ``BIO`` or ``BIOES``.
+class Habits:
+    """What the tags of many sentences look like: ``add`` each once, then ask for the scheme. Keeps counts only."""
 
-    BIOES is told by its letters. BIO begins every mention with ``B``, IOB1 only those that touch another one
-    of their type: the more frequent habit wins. Raises ValueError for an unknown prefix.
-    """
-    kept = [list(tags) for tags in sentences]
-    if not has_prefixes(tag for tags in kept for tag in tags):
-        return "IO"
-    needed = spare = bare = 0  # B that IOB1 needs, B that it does not use, mentions begun by I
-    for tags in kept:
+    def __init__(self) -> None:
+        self.outside = self.plain = self.prefixes = 0  # words by their tag: O, a bare type, a type with a prefix
+        self.plain_tags: set[str] = set()
+        # Begins by B that IOB1 needs and that it does not use, begins by I, and letters that BIOES alone has.
+        self._needed = self._spare = self._bare = self._ends = 0
+
+    def add(self, tags: Sequence[str]) -> None:
+        n_outside = tags.count("O")
+        self.outside += n_outside
+        if n_outside == len(tags):
+            return
         before = ""
-        for letter, type_ in map(split_tag, tags):
-            if letter in "ES":
-                return "BIOES"
+        for tag in tags:
+            try:
+                letter, type_ = split_tag(tag)
+            except ValueError:
+                self.plain += 1
+                self.plain_tags.add(tag)
+                before = ""
+                continue
+            self.prefixes += letter != "O"
             touches = type_ != "" and type_ == before
-            needed += letter == "B" and touches
-            spare += letter == "B" and not touches
-            bare += letter == "I" and not touches
+            if letter == "B":
+                self._needed += touches
+                self._spare += not touches
+            self._bare += letter == "I" and not touches
+            self._ends += letter in "ES"
             before = type_
-    if bare <= spare:
-        return "BIO"
-    return "IOB1" if needed else "IO"
+
+    @property
+    def prefixed(self) -> bool:
+        """Whether tags carry prefixes: those of one corpus do so all or none, so the majority is right."""
+        return self.prefixes >= self.plain
+
+    @property
+    def scheme(self) -> str:
+        """``IO``, ``IOB1``, ``BIO`` or ``BIOES``.
+
+        BIOES is told by its letters: it ends every mention by one. BIO begins every mention with ``B``, IOB1 only
+        those that touch another one of their type: the more frequent habit wins.
+        """
+        if not self.prefixed:
+            return "IO"
+        if 2 * self._ends > self._needed + self._spare:
+            return "BIOES"
+        if self._bare <= self._spare:
+            return "BIO"
+        return "IOB1" if self._needed else "IO"
 
 
 def to_mentions(tags: Sequence[str], prefixed: bool = True) -> tuple[Mention, ...]:
@@ -77,6 +107,29 @@ def to_mentions(tags: Sequence[str], prefixed: bool = True) -> tuple[Mention, ..
             start, previous = i, type_
         ended = letter in "ESO"
     return tuple(mentions)
+
+
+def illegal(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
+    """Where prefixed ``tags`` break the rules of their scheme: the word's index, and what stands there.
+
+    Nothing is found exactly where ``to_tags(to_mentions(tags))`` writes the same tags again.
+    """
+    before, opened = "", False  # the type of the word before; whether BIOES has yet to end that mention
+    for i, tag in enumerate([*tags, "O"]):
+        letter, type_ = split_tag(tag)
+        goes_on = type_ != "" and type_ == before
+        bad = {
+            "IO": letter in "BES",
+            "IOB1": letter in "ES" or (letter == "B" and not goes_on),
+            "BIO": letter in "ES" or (letter == "I" and not goes_on),
+            "BIOES": (letter in "IE") != opened or (opened and not goes_on),
+        }[scheme]
+        if bad:
+            at_end = i == len(tags)
+            here, previous = reprlib.repr(tag), reprlib.repr(tags[i - 1])
+            where = f"{previous} at the end" if at_end else f"{here} after {previous}" if i else here
+            yield min(i, len(tags) - 1), f"{where} is illegal in {scheme}"
+        before, opened = type_, letter in "BI"
 
 
 def to_tags(mentions: Iterable[Mention], n_words: int, scheme: str = "BIO") -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.card import Card
@@ -35,7 +36,8 @@ class Sentence:
 
     def only(self, types: Collection[str]) -> Sentence:
         """The same sentence with the mentions of ``types`` alone: the one door through which labels pass."""
-        return replace(self, mentions=tuple(m for m in self.mentions if m.type in types))
+        kept = tuple([m for m in self.mentions if m.type in types])
+        return self if len(kept) == len(self.mentions) else Sentence(self.id, self.words, kept)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Corpus:
     Mentions of types that the card does not use are already dropped. ``source`` says where the sentences
     came from. ``remarks`` are sentences for the user (a count that differs from the card's, say).
     ``parts`` hold every sentence at the index of its id; ``sample`` lists the ids in use per part where only
-    some of them are (``--max-sentences``), so that ids keep their meaning.
+    some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
+    (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
     """
 
     card: Card
@@ -53,6 +56,7 @@ class Corpus:
     source: str
     remarks: tuple[str, ...] = ()
     sample: Mapping[str, tuple[int, ...]] | None = None
+    domains: Mapping[str, Mapping[str, range]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -62,6 +66,11 @@ class Corpus:
         """The ids of the sentences in use, in file order."""
         return tuple(range(len(self.parts[part]))) if self.sample is None else self.sample[part]
 
+    def domain_ids(self, part: str, domain: str) -> tuple[int, ...]:
+        """The ids of one domain's sentences in use, in file order. Raises KeyError for an unknown domain."""
+        ids = self.domains[domain][part]
+        return tuple(ids) if self.sample is None else tuple(i for i in self.sample[part] if i in ids)
+
     def used(self, part: str) -> tuple[Sentence, ...]:
         """The sentences in use, in file order."""
         return tuple(self.parts[part][i] for i in self.ids(part))
@@ -70,8 +79,22 @@ class Corpus:
     def fingerprint(self) -> str:
         """sha256 (hex) over words and mentions of the sentences in use: what the numbers of a run depend on."""
         digest = hashlib.sha256()
+        quoted = _Quoted()
         for part in PARTS:
             for sentence in self.used(part):
-                row = [part, sentence.id, sentence.words, sentence.mentions]
-                digest.update(json.dumps(row, ensure_ascii=False).encode())
+                # What json.dumps writes of [part, id, words, mentions], but each word is quoted once.
+                words = ", ".join(map(quoted.__getitem__, sentence.words))
+                mentions = ", ".join([f"[{m.start}, {m.end}, {quoted[m.type]}]" for m in sentence.mentions])
+                digest.update(f'["{part}", {sentence.id}, [{words}], [{mentions}]]'.encode())
+        if self.domains:
+            bounds = {name: [[r.start, r.stop] for r in parts.values()] for name, parts in self.domains.items()}
+            digest.update(json.dumps(bounds).encode())
         return digest.hexdigest()
+
+
+class _Quoted(dict[str, str]):
+    """Texts as JSON writes them."""
+
+    def __missing__(self, text: str) -> str:
+        quoted = self[text] = encode_basestring(text)
+        return quoted

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.models.encoder import Tokens
 from cl_ner_bench.models.span_head import span_count, span_index
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sentence with its sub-tokens; without words, and mentions that reach to words, beyond the length limit."""
+    """A sentence with its sub-tokens; ``index`` is its place among the sentences it was given with."""
 
     index: int
     sentence: Sentence
@@ -23,11 +23,8 @@ class Example:
 
     @property
     def length(self) -> int:
-        return len(self.tokens.first)
-
-    @property
-    def mentions(self) -> tuple[Mention, ...]:
-        return tuple(m for m in self.sentence.mentions if m.end <= self.length)
+        """Words."""
+        return len(self.sentence.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Batch:
         target = torch.zeros(sum(map(span_count, self.lengths)), len(types))
         offset = 0
         for example in self.examples:
-            for start, end, type in example.mentions:
+            for start, end, type in example.sentence.mentions:
                 if type in column:
                     target[offset + span_index(start, end, example.length), column[type]] = 1.0
             offset += span_count(example.length)
@@ -66,7 +63,7 @@ class Batch:
         target = torch.zeros(sum(self.lengths), dtype=torch.long)
         offset = 0
         for example in self.examples:
-            for start, end, type in sorted(example.mentions, key=lambda m: m.start - m.end):
+            for start, end, type in sorted(example.sentence.mentions, key=lambda m: m.start - m.end):
                 words = target[offset + start : offset + end]
                 if type in column and not words.any():
                     words.fill_(2 + 2 * column[type])
@@ -86,8 +83,8 @@ def by_length(examples: Sequence[Example], budget: int) -> Iterator[Batch]:
     """Batches of similar length, each of at most ``budget`` sub-tokens (or one sentence), for evaluation."""
     batch: list[Example] = []
     used = 0
-    for example in sorted(examples, key=lambda e: len(e.tokens.ids)):
-        cost = len(example.tokens.ids)
+    for example in sorted(examples, key=lambda e: e.tokens.size):
+        cost = example.tokens.size
         if batch and used + cost > budget:
             yield Batch(tuple(batch))
             batch, used = [], 0

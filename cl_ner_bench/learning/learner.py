@@ -42,14 +42,14 @@ class Output:
 class Learner(nn.Module):
     """The outer contract. ``SpanLearner`` and ``TagLearner`` add head, base loss and decoding.
 
-    Columns of the head stand in learning order. In a continual step the labels cover the new types only, and the
-    first ``n_old`` types are old: known, but unlabelled. With joint labels nothing is old.
+    Columns of the head stand in learning order. In a continual step the labels cover the new types, and old ones only
+    where they come back; the other old types are there, but unlabelled.
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
         step: 1..T, the step being learned.
         labelled: the types that this step's labels cover.
-        n_old: how many of the known types they do not cover.
+        n_old: how many types (the first columns) the previous step's model knew.
     """
 
     architecture: str
@@ -69,7 +69,7 @@ class Learner(nn.Module):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether ``losses`` wants the outputs of the previous step's selected model, once there are old types."""
+        """Whether ``losses`` wants the outputs of the previous step's selected model, once there is one."""
         return False
 
     def begin_step(self, data: StepData) -> None:
@@ -116,9 +116,19 @@ class Learner(nn.Module):
     # What the suite does for it.
 
     def enter(self, data: StepData) -> None:
-        """Make ``data``'s step the current one."""
-        self.step, self.labelled = data.step, data.labelled
-        self.n_old = len(data.types) - len(data.labelled)
+        """Make ``data``'s step the current one, before the head grows."""
+        self.step, self.labelled, self.n_old = data.step, data.labelled, len(self.head.types)
+
+    @property
+    def unlabelled(self) -> tuple[str, ...]:
+        """The old types that this step's labels do not cover."""
+        return tuple(t for t in self.head.types[: self.n_old] if t not in self.labelled)
+
+    def columns(self, types: Sequence[str]) -> slice | list[int]:
+        """Where ``types`` stand among all known types: a slice where they stand together."""
+        found = [self.head.types.index(t) for t in types]
+        together = found == list(range(found[0], found[0] + len(found))) if found else False
+        return slice(found[0], found[-1] + 1) if together else found
 
     def freeze_encoder(self) -> None:
         """Stop learning the encoder; from now on it runs without dropout and without gradients."""
@@ -161,8 +171,8 @@ class SpanLearner(Learner):
         return {"bce": self.bce(batch, output, self.head.types)}
 
     def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:
-        """Mean over ``types`` (the last columns), sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
-        logits = output.logits[:, -len(types) :]
+        """Mean over ``types``, sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
+        logits = output.logits[:, self.columns(types)]
         target = batch.span_targets(types).to(logits.device)
         loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         return loss.mean(dim=1).sum() / len(batch.examples)
@@ -173,8 +183,7 @@ class SpanLearner(Learner):
     def decode(
         self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
-        columns = [self.head.types.index(t) for t in types]
-        return decode_spans(logits[:, columns], lengths, types, nested)
+        return decode_spans(logits[:, self.columns(types)], lengths, types, nested)
 
 
 class TagLearner(Learner):

@@ -22,6 +22,7 @@ from cl_ner_bench.learning.streams import generator, stream
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.limits import check_span_words
 from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024
@@ -38,7 +39,7 @@ class Trainer:
         settings: its hyper-parameters.
         recipe: ``epochs``, ``batch_size``, ``lr`` (encoder), ``head_lr``, ``weight_decay``, ``clip`` (global gradient
             norm), ``dropout`` (word vectors), ``warmup_updates`` and ``warmup_share`` (the smaller of the two counts),
-            ``max_length`` (sub-tokens with specials).
+            ``max_length`` (sub-tokens of a window, with specials).
         encoder: a name or folder as ``encoder_info`` knows it.
         precision: ``fp32``, or ``bf16`` for autocast in the encoder.
         nested: keep nested predictions of span methods.
@@ -62,19 +63,18 @@ class Trainer:
         self.learner.autocast = torch.bfloat16 if precision == "bf16" else None
 
     def learn(self, data: StepData, progress: Progress = lambda _: None) -> dict[str, Any]:
-        """Learn one step; afterwards the learner holds the weights of the epoch that was best on ``data.dev``.
+        """Learn one step; afterwards the learner holds the weights of the epoch that ``data.selection`` chose.
 
         ``progress`` is called after each update and may raise to stop. Returns a JSON-able record of what was done.
 
         Raises:
             FloatingPointError: the loss is not finite.
+            UserError: a sentence is too long for the method, or a word cannot be read.
         """
         started, recipe, learner = time.perf_counter(), self.recipe, self.learner
         remarks: list[str] = []
-        train, dev = self._examples(data.train), self._examples(data.dev)
-        examples = [e for e in train if e.length]  # the length limit may leave a sentence no word
-        if cut := sum(len(e.mentions) < len(e.sentence.mentions) for e in train):
-            remarks.append(f"{cut} training sentences lost mentions beyond {learner.encoder.max_length} sub-tokens")
+        examples = self._examples(data.train, "train")
+        dev = [] if data.selection == "last" else self._examples(data.dev, "dev")
         learner.enter(data)
         teacher = self._teacher_outputs(examples) if learner.needs_teacher and learner.n_old else {}
         self._grow(data)
@@ -88,7 +88,7 @@ class Trainer:
         schedule = get_cosine_schedule_with_warmup(optimizer, warmup, updates)
         # Dropout draws from torch's global stream.
         torch.manual_seed(stream(self.seed, "dropout", learner.architecture, data.types))
-        if not any(s.mentions for s in data.dev):
+        if data.selection != "last" and not any(s.mentions for s in data.dev):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         selected, best, best_weights, dev_scores = 0, -math.inf, {}, []
         means: dict[str, list[float]] = defaultdict(list)
@@ -110,7 +110,7 @@ class Trainer:
                 progress({"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total})
             for name, value in sums.items():
                 means[name].append(value / len(batches))
-            score = self._dev_score(dev, data.labelled)
+            score = self._dev_score(dev, data.dev_labelled, data.selection)
             dev_scores.append(score)
             if score is None or score > best:
                 selected, best = epoch, -math.inf if score is None else score
@@ -122,6 +122,7 @@ class Trainer:
             "updates": updates,
             "warmup_updates": warmup,
             "epochs": epochs,
+            "selection": data.selection,
             "selected_epoch": selected,
             "dev_scores": dev_scores,
             "losses": dict(means),
@@ -130,8 +131,12 @@ class Trainer:
         }
 
     def predict(self, sentences: Sequence[Sentence]) -> list[list[Prediction]]:
-        """Predicted mentions of each sentence. Words beyond the encoder's length limit are never part of one."""
-        return self._predict(self._examples(sentences), self.learner.head.types)
+        """Predicted mentions of each sentence.
+
+        Raises:
+            UserError: a sentence is too long for the method, or a word cannot be read.
+        """
+        return self._predict(self._examples(sentences, "to predict"), self.learner.head.types)
 
     def save(self, folder: Path) -> None:
         """Write the learner after a step: ``model.safetensors`` and ``model.json``."""
@@ -147,7 +152,9 @@ class Trainer:
         self.learner.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
         self.learner.to(self.device)
 
-    def _examples(self, sentences: Sequence[Sentence]) -> list[Example]:
+    def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:
+        if self.learner.architecture == "span":
+            check_span_words(sentences, part)
         tokens = self.learner.encoder.tokenise([s.words for s in sentences])
         return [Example(i, s, t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True))]
 
@@ -186,10 +193,10 @@ class Trainer:
 
     def _predict(self, examples: Sequence[Example], types: Sequence[str]) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
-        for batch, output in self._evaluate([e for e in examples if e.length]):
+        for batch, output in self._evaluate(examples):
             decoded = self.learner.decode(output.logits, batch.lengths, types, self.nested)
             found.update(zip([e.index for e in batch.examples], decoded, strict=True))
-        return [found.get(e.index, []) for e in examples]
+        return [found[e.index] for e in examples]
 
     def _evaluate(self, examples: Sequence[Example]) -> Iterator[tuple[Batch, Output]]:
         self.learner.eval()
@@ -198,19 +205,19 @@ class Trainer:
                 output = self.learner(batch)
             yield batch, output
 
-    def _dev_score(self, dev: Sequence[Example], types: Sequence[str]) -> float | None:
-        """Macro-F1 (0..100) over ``types`` seen in gold or predictions, None where dev holds no mention of them.
+    def _dev_score(self, dev: Sequence[Example], types: Sequence[str], selection: str) -> float | None:
+        """``macro``- or ``micro``-F1 (0..100) over ``types``, None where dev holds no mention of them.
 
-        SpanKL (arXiv 2302.12200): old types play no role in choosing the epoch, so that a span of theirs takes no
-        word from a new one here.
+        Only types in gold or predictions count. SpanKL (arXiv 2302.12200): old types play no role in choosing the
+        epoch, so that a span of theirs takes no word from a new one here. CFNER (EMNLP 2022) pools the types.
         """
         gold = {(e.index, *m) for e in dev for m in e.sentence.mentions if m.type in types}
         if not gold:
             return None
         found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev, types), strict=True) for p in ps}
         scores = []
-        for type in types:
-            of_type = [{m for m in side if m[3] == type} for side in (gold, found)]
-            if total := sum(map(len, of_type)):
-                scores.append(200 * len(of_type[0] & of_type[1]) / total)
+        for pooled in [types] if selection == "micro" else [[t] for t in types]:
+            sides = [{m for m in side if m[3] in pooled} for side in (gold, found)]
+            if total := sum(map(len, sides)):
+                scores.append(200 * len(sides[0] & sides[1]) / total)
         return sum(scores) / len(scores)

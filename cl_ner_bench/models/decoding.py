@@ -38,24 +38,25 @@ def decode_spans(
         block = probabilities[offset : offset + span_count(length)]
         offset += span_count(length)
         kind, span = np.nonzero(block.T >= 0.5)
-        starts, ends = np.triu_indices(length)
-        found = [
-            Prediction(int(starts[s]), int(ends[s]) + 1, types[int(k)], float(block[s, k]))
-            for k, s in zip(kind, span, strict=True)
-        ]
-        result.append(sorted(found if nested else without_overlap(found)))
+        starts, ends = (edge[span] for edge in np.triu_indices(length))
+        scores = block[span, kind]
+        kept = range(len(span)) if nested else without_overlap(starts, ends, scores)
+        found = [Prediction(int(starts[n]), int(ends[n]) + 1, types[kind[n]], float(scores[n])) for n in kept]
+        result.append(sorted(found))
     return result
 
 
-def without_overlap(found: Sequence[Prediction]) -> list[Prediction]:
-    """The most probable of ``found`` that share no word; ties keep the given order."""
-    taken: set[int] = set()
+def without_overlap(starts: np.ndarray, ends: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Which of the spans from word ``starts[n]`` to ``ends[n]`` (inclusive) stay: the most probable that share no word.
+
+    Ties keep the given order.
+    """
+    left = np.argsort(-scores, kind="stable")
     kept = []
-    for mention in sorted(found, key=lambda m: -m.score):
-        words = range(mention.start, mention.end)
-        if taken.isdisjoint(words):
-            taken.update(words)
-            kept.append(mention)
+    while len(left):
+        best = left[0]
+        kept.append(int(best))
+        left = left[(ends[left] < starts[best]) | (starts[left] > ends[best])]
     return kept
 
 

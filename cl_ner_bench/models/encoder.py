@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoder_info import EncoderInfo
 
 _GROUP_COST = 32
 """Sub-tokens that one more forward call is worth when a batch is cut into length groups."""
 
+_AT_ONCE = 8192
+"""Sub-tokens of one forward call. What exceeds it is learned piece by piece, each computed again in the backward pass:
+a sentence of 10,000 words would otherwise hold some 20 GB with a small encoder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A sentence as the encoder reads it: sub-token ids with specials, and each word's first sub-token.
+    """A sentence as the encoder reads it.
 
-    ``first`` is shorter than the sentence where the length limit cut whole words off its tail.
+    ``windows`` are sub-token ids with specials, one window unless the sentence is longer than the encoder takes.
+    ``first`` says, for each word, where among the sub-tokens of all windows (one after the other) its vector is read.
     """
 
-    ids: tuple[int, ...]
+    windows: tuple[tuple[int, ...], ...]
     first: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Sub-tokens of all windows: what the sentence costs to compute."""
+        return sum(map(len, self.windows))
 
 
 class Encoder(nn.Module):
@@ -34,6 +46,13 @@ class Encoder(nn.Module):
     SpanKL (arXiv 2302.12200), section "Method": no averaging over sub-tokens. Earlier implementations of the tagging
     baselines read the following sub-token for a sixth of the words; here the position comes from the tokenizer's own
     word alignment.
+
+    A sentence of more than ``max_length`` sub-tokens (specials included) is computed as several windows that overlap by
+    up to a quarter and begin and end between words. A word that stands in two of them is read where its first sub-token
+    has more context on its nearer side. A single word that exceeds a window keeps as many sub-tokens as fit.
+
+    Raises:
+        UserError: ``max_length`` leaves a window no room for a word.
     """
 
     def __init__(self, info: EncoderInfo, max_length: int = 512) -> None:
@@ -55,35 +74,61 @@ class Encoder(nn.Module):
         self.tokenizer = tokenizer.backend_tokenizer
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
-        self.unknown: str = tokenizer.unk_token
         self.max_length = min(max_length, config.max_position_embeddings, int(tokenizer.model_max_length))
+        example = self.tokenizer.encode("a")
+        n = example.special_tokens_mask.index(0)
+        self._opening: list[int] = example.ids[:n]
+        self._closing: list[int] = example.ids[n + example.special_tokens_mask.count(0) :]
+        self._room = self.max_length - len(self._opening) - len(self._closing)
+        if self._room < 1:
+            raise UserError(f"--max-length {max_length}: the specials alone fill it. Choose more sub-tokens, say 128.")
+        self._unknown: int | None = tokenizer.unk_token_id
+        self._pieces: dict[str, tuple[int, ...]] = {}
 
     def tokenise(self, sentences: Sequence[Sequence[str]]) -> list[Tokens]:
-        """Sub-tokens of each sentence (its words), cut to ``max_length`` by dropping whole words from the tail."""
-        encoded = self.tokenizer.encode_batch([list(words) for words in sentences], is_pretokenized=True)
-        return [self._align(e, words) for e, words in zip(encoded, sentences, strict=True)]
+        """Sub-tokens of each sentence (its words), in windows. Every word has its place.
 
-    def _align(self, encoded: Any, words: Sequence[str]) -> Tokens:
-        present = set(encoded.word_ids)
-        if missing := [w for w in range(len(words)) if w not in present]:
-            # Some words vanish in the normaliser (a lone control character): they are unknown words, not none.
-            known = [self.unknown if w in missing else word for w, word in enumerate(words)]
-            encoded = self.tokenizer.encode(known, is_pretokenized=True)
-        word_ids: list[int | None] = encoded.word_ids
-        ids: list[int] = encoded.ids
-        first: list[int] = []
-        for position, word in enumerate(word_ids):
-            if word is not None and word == len(first):
-                first.append(position)
-        if len(ids) > self.max_length:
-            end = len(ids)
-            while word_ids[end - 1] is None:
-                end -= 1
-            closing = ids[end:]
-            starts = [*first, end]
-            kept = max(w for w in range(len(starts)) if starts[w] <= self.max_length - len(closing))
-            ids, first = ids[: starts[kept]] + closing, first[:kept]
-        return Tokens(tuple(ids), tuple(first))
+        Raises:
+            UserError: a word that the tokenizer cannot read.
+        """
+        # Tokenizers split each given word on its own, so a word's sub-tokens are the same in every sentence.
+        for word in itertools.chain.from_iterable(sentences):
+            if word not in self._pieces:
+                self._pieces[word] = self._split(word)
+        return [self._windows([self._pieces[word] for word in words]) for words in sentences]
+
+    def _split(self, word: str) -> tuple[int, ...]:
+        """The sub-tokens of a word, at least one and at most as many as a window holds."""
+        try:
+            ids = self.tokenizer.encode(word, add_special_tokens=False).ids
+        except TypeError:
+            raise UserError(
+                f"The word {word!a} holds half a character (a lone surrogate), which no tokenizer reads. "
+                "Write the whole character, or remove it from the data."
+            ) from None
+        if not ids:  # the normaliser left nothing (a lone control character): an unknown word, not none
+            if self._unknown is None:
+                raise UserError(
+                    f"The encoder's tokenizer gives the word {word!a} no sub-token and knows no unknown token. "
+                    "Remove the word from the data, or use another --encoder."
+                )
+            ids = [self._unknown]
+        return tuple(ids[: self._room])
+
+    def _windows(self, pieces: Sequence[tuple[int, ...]]) -> Tokens:
+        starts = list(itertools.accumulate(map(len, pieces), initial=0))
+        windows: list[tuple[int, ...]] = []
+        first, nearer = [0] * len(pieces), [-1] * len(pieces)
+        before = 0  # sub-tokens of the windows so far
+        for begin, end in word_windows(starts, self._room):
+            shift = before + len(self._opening) - starts[begin]
+            for word in range(begin, end):
+                context = min(starts[word] - starts[begin], starts[end] - starts[word] - 1)
+                if context > nearer[word]:
+                    first[word], nearer[word] = starts[word] + shift, context
+            windows.append((*self._opening, *itertools.chain.from_iterable(pieces[begin:end]), *self._closing))
+            before += len(windows[-1])
+        return Tokens(tuple(windows), tuple(first))
 
     def forward(self, batch: Sequence[Tokens]) -> Tensor:
         """Word vectors ``[words of all sentences in order, hidden_size]``.
@@ -92,26 +137,60 @@ class Encoder(nn.Module):
         spares most of the padding.
         """
         device = next(self.parameters()).device
+        windows = [window for tokens in batch for window in tokens.windows]
         # One look-up for the whole batch: each one costs a dense gradient of the whole vocabulary.
-        flat = torch.tensor([i for tokens in batch for i in tokens.ids], device=device)
-        embedded = self.backbone.get_input_embeddings()(flat).split([len(tokens.ids) for tokens in batch])
-        order = sorted(range(len(batch)), key=lambda i: len(batch[i].ids))
-        vectors: dict[int, Tensor] = {}
-        for group in length_groups([len(batch[i].ids) for i in order]):
+        flat = torch.tensor([i for window in windows for i in window], device=device)
+        embedded = self.backbone.get_input_embeddings()(flat).split([len(window) for window in windows])
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        hidden: list[Tensor] = []
+        begins, rows = [0] * len(windows), 0  # where each window begins among the rows of all hidden states
+        for group in length_groups([len(windows[i]) for i in order]):
             members = order[group]
             inputs = pad_sequence([embedded[i] for i in members], batch_first=True)
-            mask = pad_sequence([torch.ones(len(batch[i].ids), dtype=torch.long) for i in members], batch_first=True)
-            hidden = self.backbone(inputs_embeds=inputs, attention_mask=mask.to(device)).last_hidden_state
-            for row, i in enumerate(members):
-                vectors[i] = hidden[row, torch.tensor(batch[i].first, dtype=torch.long, device=device)]
-        return torch.cat([vectors[i] for i in range(len(batch))]).float()
+            mask = pad_sequence([torch.ones(len(windows[i]), dtype=torch.long) for i in members], batch_first=True)
+            if len(flat) > _AT_ONCE and torch.is_grad_enabled():
+                hidden.append(checkpoint(self._states, inputs, mask.to(device), use_reentrant=False))
+            else:
+                hidden.append(self._states(inputs, mask.to(device)))
+            for i in members:
+                begins[i] = rows
+                rows += inputs.shape[1]
+        row = [begin + n for begin, window in zip(begins, windows, strict=True) for n in range(len(window))]
+        offsets = itertools.accumulate((tokens.size for tokens in batch), initial=0)
+        read = [row[offset + n] for offset, tokens in zip(offsets, batch, strict=False) for n in tokens.first]
+        return torch.cat(hidden)[torch.tensor(read, dtype=torch.long, device=device)].float()
+
+    def _states(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden states ``[windows * longest, hidden_size]`` of embedded windows ``[windows, longest, width]``."""
+        return self.backbone(inputs_embeds=inputs, attention_mask=mask).last_hidden_state.flatten(0, 1)
+
+
+def word_windows(starts: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
+    """The words (first, end) of each window of at most ``room`` sub-tokens.
+
+    Args:
+        starts: where each word's sub-tokens begin, then where the last one's end. No word has more than ``room``.
+
+    A window takes all words that fit. The next one reaches back by up to a quarter of ``room``, as far as it still
+    takes one more word than this one did.
+    """
+    begin, last = 0, len(starts) - 1
+    while (end := bisect_right(starts, starts[begin] + room) - 1) < last:
+        yield begin, end
+        begin = bisect_left(starts, max(starts[end] - room // 4, starts[end + 1] - room))
+    yield begin, last
 
 
 def length_groups(lengths: Sequence[int]) -> list[slice]:
-    """Cut ascending ``lengths`` into runs so that padded sub-tokens plus a cost per run are fewest (exact)."""
+    """Cut ascending ``lengths`` into runs so that padded sub-tokens plus a cost per run are fewest (exact).
+
+    A run holds at most ``_AT_ONCE`` padded sub-tokens, or one length.
+    """
     best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, where its last run starts
     for n in range(1, len(lengths) + 1):
-        best.append(min((best[a][0] + (n - a) * lengths[n - 1] + _GROUP_COST, a) for a in range(n)))
+        longest = lengths[n - 1]
+        most = max(1, _AT_ONCE // longest)
+        best.append(min((best[a][0] + (n - a) * longest + _GROUP_COST, a) for a in range(max(0, n - most), n)))
     cuts = [len(lengths)]
     while cuts[-1] > 0:
         cuts.append(best[cuts[-1]][1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,10 @@ class GrowingHead(nn.Module):
         """Add the columns of ``types``."""
         raise NotImplementedError
 
-    def freeze_old(self) -> None:
-        """Stop learning all columns but those of the latest growth."""
-        for block in self.blocks[:-1]:
-            block.requires_grad_(False)
+    def freeze_unlabelled(self, labelled: Collection[str]) -> None:
+        """Let those blocks learn that hold a labelled type, and no others."""
+        for block, types in zip(self.blocks, self.grown, strict=True):
+            block.requires_grad_(any(t in labelled for t in types))
 
     def _add(self, types: Sequence[str], weight: Tensor, bias: Tensor) -> None:
         block = nn.Linear(self.hidden_size, weight.shape[0], device="meta")

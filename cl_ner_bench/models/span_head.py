@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from cl_ner_bench.models.heads import GrowingHead, Init
+from cl_ner_bench.models.limits import SPAN_WORDS
 
 PROJECTION = 50
 """Width of a type's start and end projections."""
@@ -34,14 +35,31 @@ class SpanHead(GrowingHead):
         follow one another.
         """
         parts = torch.cat([block(words) for block in self.blocks], dim=1)
-        starts, ends = parts.view(len(words), len(self.types), 2, PROJECTION).unbind(2)
-        valid = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-        padded = parts.new_zeros(2, *valid.shape, *starts.shape[1:])
-        row, column = (index.to(words.device) for index in valid.nonzero(as_tuple=True))
-        padded[0, row, column], padded[1, row, column] = starts, ends
-        scores = torch.einsum("bied,bjed->bije", padded[0], padded[1]) / math.sqrt(PROJECTION)
-        pairs = torch.triu(valid[:, :, None] & valid[:, None, :])
-        return scores[pairs.to(words.device)]
+        sentences = parts.view(len(words), len(self.types), 2, PROJECTION).split(list(lengths))
+        return torch.cat([_scores(torch.cat(sentences[run]), lengths[run]) for run in _runs(lengths)])
+
+
+def _runs(lengths: Sequence[int]) -> Iterator[slice]:
+    """Cut a batch so that no run holds more padded pairs of words than the longest sentence allowed has."""
+    begin, longest = 0, 0
+    for n, length in enumerate(lengths):
+        longest = max(longest, length)
+        if n > begin and (n + 1 - begin) * longest**2 > SPAN_WORDS**2:
+            yield slice(begin, n)
+            begin, longest = n, length
+    yield slice(begin, len(lengths))
+
+
+def _scores(parts: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Span logits ``[spans, types]`` of projections ``[sum(lengths), types, 2, PROJECTION]``."""
+    starts, ends = parts.unbind(2)
+    valid = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    padded = parts.new_zeros(2, *valid.shape, *starts.shape[1:])
+    row, column = (index.to(parts.device) for index in valid.nonzero(as_tuple=True))
+    padded[0, row, column], padded[1, row, column] = starts, ends
+    scores = torch.einsum("bied,bjed->bije", padded[0], padded[1]) / math.sqrt(PROJECTION)
+    pairs = torch.triu(valid[:, :, None] & valid[:, None, :])
+    return scores[pairs.to(parts.device)]
 
 
 def span_count(length: int) -> int:

@@ -88,9 +88,8 @@ def _folder(layers: list[Layered]) -> Path:
     options = layers[0].options
     if options.out:
         return Path(options.out)
-    path = Path(options.dataset)
-    name = path.stem if path.suffix == ".toml" else path.name
-    return Path("results") / f"{name}-{options.scenario}"
+    dataset, scenario = (Path(value) for value in (options.dataset, options.scenario))
+    return Path("results") / "-".join(p.stem if p.suffix == ".toml" else p.name for p in (dataset, scenario))
 
 
 def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:

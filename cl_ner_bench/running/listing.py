@@ -27,6 +27,7 @@ def list_datasets() -> list[Row]:
             "tasks": {task: list(types) for task, types in card.tasks.items()},
             "orders": len(card.orders),
             "recipes": list(recipe_names(card)),
+            "source": "generated" if card.reader == "synthetic" else "hub or --data" if card.hub else "--data",
             "licence": card.licence,
             "how_to_get": card.how_to_get,
         }
@@ -35,9 +36,11 @@ def list_datasets() -> list[Row]:
 
 
 def list_scenarios() -> list[Row]:
-    from cl_ner_bench.scenarios.make import SCENARIOS
+    from cl_ner_bench.corpora.cards import list_cards
+    from cl_ner_bench.scenarios.protocol import SCENARIOS
 
-    return [{"name": name, "summary": summary} for name, summary in SCENARIOS.items()]
+    of_cards = {name: f"of the dataset {card.name}" for card in list_cards().values() for name in card.scenarios}
+    return [{"name": name, "summary": summary} for name, summary in (SCENARIOS | of_cards).items()]
 
 
 def list_encoders() -> list[Row]:
@@ -58,7 +61,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 }
 COLUMNS = {
     "methods": ("name", "architecture", "group", "year", "summary"),
-    "datasets": ("name", "types", "orders", "recipes", "title"),
+    "datasets": ("name", "types", "orders", "source", "title"),
     "scenarios": ("name", "summary"),
     "encoders": ("name", "summary"),
 }

@@ -144,7 +144,13 @@ class Options:
     )
     data: str | None = option(None, path, DATA, "where your own copy of the corpus lies", "PATH")
     tasks: str | None = option(None, tasks, DATA, 'tasks and their order by hand, as "ORG;PERSON;GPE,DATE"', "TASKS")
-    scenario: str = option("split", text, DATA, "split, filter, or fgA-pgB (A types first, then B a step)", "NAME")
+    scenario: str = option(
+        "split",
+        text,
+        DATA,
+        "split, filter, fgA-pgB (A types first, then B a step), fgA-pgB-seen, domains, one of the card's, or a .toml",
+        "NAME",
+    )
     orders: Any = option((0,), orders, DATA, "orders of the tasks, as the card numbers them", "0,1|all")
     split_seed: int = option(1, number(int, 0), DATA, "seed of the task split and of --max-sentences", "N")
     split: str | None = option(None, path, DATA, "replay a task split that was written to a file", "FILE.json")
@@ -284,7 +290,7 @@ def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("data", "split", "out"):
         if key in keys:
             keys[key] = str(base / keys[key])
-    for key in ("dataset", "encoder"):
+    for key in ("dataset", "encoder", "scenario"):
         if key in keys and _looks_like_path(keys[key]) and (base / keys[key]).exists():
             keys[key] = str(base / keys[key])
     if "methods" in keys:

@@ -12,15 +12,18 @@ from typing import Any
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.corpora.sentence import Corpus
+from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
+from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.options import DEFAULT, OPTIONS, Layered, Options
 from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
+from cl_ner_bench.scenarios.overview import flat_ceiling
+from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.task import TaskSplit
 
 IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
@@ -85,6 +88,10 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     splits = make_splits(options, corpus)
     if options.split is not None:
         _check_manifest(layered, splits[0])
+    cut = splits[0].protocol.max_words
+    if any(v.card.architecture == "span" for v in chosen) and (cut is None or cut > SPAN_WORDS):
+        for part in PARTS:
+            check_span_words(corpus.used(part), part)
     encoder = encoder_info(options.encoder)
     device, precision = machine.resolve_device(options.device, options.precision)
     options = replace(
@@ -95,7 +102,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         data=options.data and str(Path(options.data).resolve()),
         split=options.split and str(Path(options.split).resolve()),
         encoder=options.encoder if options.encoder == "minilm" else _absolute(options.encoder),
-        scenario=splits[0].scenario,
+        scenario=_scenario_name(options, splits[0]),
         orders=tuple(split.order for split in splits),
         recipe=options.recipe or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
         joint_steps=options.joint_steps or corpus.card.joint_steps,
@@ -103,8 +110,9 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         precision=precision,
     )
     origins = dict(layered.origins)
+    ceilings = {split.hash: flat_ceiling(split.test_part(corpus, split.n_steps)) for split in splits}
     runs = [
-        _run(options, variant, split, seed, corpus, encoder, out, origins)
+        _run(options, variant, split, seed, corpus, encoder, out, origins, ceilings[split.hash])
         for variant in chosen
         for split in splits
         for seed in options.seeds
@@ -132,8 +140,17 @@ def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
     if options.split is not None:
         return [TaskSplit.from_json(_manifest(Path(options.split)), corpus, f"--split {options.split}")]
     wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
-    found = parse_orders(wanted, corpus, options.scenario)
-    return [make_split(corpus, options.scenario, order, options.split_seed) for order in found]
+    scenario = scenario_of(options, corpus)
+    found = parse_orders(wanted, corpus, scenario)
+    return [make_split(corpus, scenario, order, options.split_seed) for order in found]
+
+
+def scenario_of(options: Options, corpus: Corpus) -> Scenario:
+    """The scenario of a grid. Raises UserError where it has tasks of its own and others were given by hand."""
+    scenario = find_scenario(options.scenario, corpus.card)
+    if scenario.tasks and options.tasks is not None:
+        raise UserError(f"--tasks: scenario {scenario.name} names its tasks itself; leave --tasks out")
+    return scenario
 
 
 def _manifest(file: Path) -> Any:
@@ -204,6 +221,7 @@ def _run(
     encoder: EncoderInfo,
     out: Path,
     origins: dict[str, str],
+    ceiling: float,
 ) -> Run:
     card = variant.card
     training, method = hyper_parameters(options, variant, corpus, origins)
@@ -238,7 +256,9 @@ def _run(
         **{k: settings[k] for k in ("split_seed", "precision", "nested")},
     }
     # What orders are counted from belongs to the config: a replayed split, or tasks by hand in their order.
-    given = split.hash if options.split else options.tasks and list(corpus.card.tasks.items())
+    given: Any = split.hash if options.split else options.tasks and list(corpus.card.tasks.items())
+    if options.split is None:
+        given = scenario_of(options, corpus).definition or given
     config = digest({"scenario": split.scenario, "split": given, **computed})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
     run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
@@ -261,10 +281,17 @@ def _run(
         "reason": "",
         "n_steps": split.n_steps,
         "steps": steps,
-        "tasks": [{"name": t.name, "types": list(t.types), "learned_at": k} for k, t in enumerate(split.tasks, 1)],
+        "tasks": [
+            {"name": t.name, "types": list(t.types), "learned_at": k} | ({"domain": t.domain} if t.domain else {})
+            for k, t in enumerate(split.tasks, 1)
+        ],
+        "order_of": "types" if split.protocol.assign == "greedy" else "tasks",
+        "protocol": split.protocol.to_json(),
         "setting": digest(setting)[:8],
         "settings": settings,
         "by_hand": _by_hand(options, card, corpus, training | method),
+        # Of recall, for predictions that do not overlap; empty for those that may.
+        "recall_ceiling": None if card.architecture == "span" and options.nested else ceiling,
         "uncased": encoder.uncased,
         "undertrained_below": corpus.card.undertrained_below,
         "learned": [],
@@ -279,6 +306,13 @@ def _run(
     }
     record["step_keys"] = dict(_step_keys(card, computed, split, seed, steps))
     return Run(record, split, out / "runs" / run_id, card.start)
+
+
+def _scenario_name(options: Options, split: TaskSplit) -> str:
+    """What names the scenario again, from any folder."""
+    if options.split is not None:
+        return split.scenario
+    return _absolute(options.scenario) if options.scenario.endswith(".toml") else options.scenario
 
 
 def _absolute(name: str) -> str:
@@ -304,6 +338,7 @@ def _step_keys(
     parent = None
     for step in steps:
         here = {"step": step, "seed": seed, "parent": parent, "tasks": content["tasks"][:step], "test": content["test"]}
+        here |= {key: content[key] for key in ("protocol", "domains") if key in content}
         key = digest({**computed, **here})
         yield str(step), key
         parent = key if card.start == "previous" else None

@@ -192,8 +192,9 @@ class Steps:
         trainer = self._new_trainer(epochs=2 * self.record["settings"]["epochs"])
         learned = trainer.learn(self.split.step_data(self.corpus, 1), heartbeat)
         gold = self.split.test_part(self.corpus, 1)
-        counts = score(self.split, self.corpus, 1, gold, trainer.predict([s.only(()) for s in gold]))["all"]["test"]
-        micro = f1(*(sum(c[i] for c in counts.values()) for i in range(3)))
+        counts = score(self.split, self.corpus, 1, gold, trainer.predict([s.only(()) for s in gold]))["all"]
+        triples = [triple for types in counts.values() for triple in types.values()]
+        micro = f1(*(sum(triple[i] for triple in triples) for i in range(3)))
         result = {"schema": 1, "micro_f1": micro, "epochs": learned["epochs"], "updates": learned["updates"]}
         store.write_json(file, result)
         return result
@@ -233,20 +234,22 @@ class Steps:
 def score(
     split: TaskSplit, corpus: Corpus, step: int, gold: Sequence[Sentence], pred: Sequence[Sequence[Any]]
 ) -> dict[str, dict[str, dict[str, list[int]]]]:
-    """``{view: {test set: {type: [tp, fp, fn]}}}`` after ``step``, as docs/results.md describes the views."""
+    """``{view: {test set: {type: [tp, fp, fn]}}}`` after ``step``, as docs/results.md describes the views.
+
+    ``gold`` is ``split.test_part`` of the step and ``pred`` what was predicted there.
+    """
     from cl_ner_bench.analysis.scorer import count
 
-    ever = split.test_part(corpus, split.n_steps)
-    views = {
-        "all": range(len(gold)),
-        "filter": [i for i, s in enumerate(gold) if s.mentions],
-        "filter_last": [i for i, s in enumerate(ever) if s.mentions],
-    }
-    types = split.types(step)
-    return {
-        view: {"test": count([gold[i].mentions for i in chosen], [pred[i] for i in chosen], types)}
-        for view, chosen in views.items()
-    }
+    at = {sentence.id: i for i, sentence in enumerate(gold)}
+    ever = {s.id for s in split.test_part(corpus, split.n_steps) if s.mentions}
+    views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}, "filter_last": {}}
+    for test_set, types in split.taught(step).items():
+        ids = split.test_sets[test_set]
+        chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
+        for view, those in chosen.items():
+            rows = [at[i] for i in those]
+            views[view][test_set] = count([gold[i].mentions for i in rows], [pred[i] for i in rows], types)
+    return views
 
 
 if __name__ == "__main__":

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
 from cl_ner_bench.corpora.card import Card
-from cl_ner_bench.corpora.sentence import Corpus
-from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.scenarios import greedy
-from cl_ner_bench.scenarios.filter import holding
-from cl_ner_bench.scenarios.split import chunks
+from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.scenarios import assign
+from cl_ner_bench.scenarios.protocol import PlannedTask, Scenario, find_scenario
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 
 T = TypeVar("T")
-SCENARIOS = {
-    "split": "every train and dev sentence belongs to one task, at random (SpanKL, AAAI 2023)",
-    "filter": "a task has every sentence that names one of its types (SpanKL, AAAI 2023)",
-    "fgA-pgB": "A types first, then B a step, slices by the rarest type (CFNER, EMNLP 2022)",
-}
 
 
-def orders(data: Card | Corpus, scenario: str = "split") -> int | None:
+def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | None:
     """How many orders there are; None where any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
     card = data.card if isinstance(data, Corpus) else data
-    return None if greedy.NAME.fullmatch(scenario) else len(card.orders) or None
+    scenario = find_scenario(scenario, card) if isinstance(scenario, str) else scenario
+    return len(scenario.orders if scenario.own_tasks else card.orders) or None
 
 
-def parse_orders(text: str, data: Card | Corpus, scenario: str = "split") -> tuple[int, ...]:
+def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "split") -> tuple[int, ...]:
     """``--orders``: ``0,1`` or ``all``. Raises UserError for no number, one out of range, ``all`` without end."""
     n = orders(data, scenario)
     if text.strip() == "all":
@@ -44,39 +40,128 @@ def parse_orders(text: str, data: Card | Corpus, scenario: str = "split") -> tup
     return found
 
 
-def make_split(corpus: Corpus, scenario: str = "split", order: int = 0, split_seed: int = 1) -> TaskSplit:
+def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 0, split_seed: int = 1) -> TaskSplit:
     """The tasks of ``corpus`` in the order ``order``, each with its train and dev sentences.
 
-    A chunk of ``split`` is bound to its task, not to the position at which it is learned. In ``fgA-pgB`` an
-    order permutes types, not tasks, and dev is the full dev set at every step.
-    Raises UserError for an unknown scenario, an order out of range, and a task without train sentences.
+    An order moves tasks together with their sentences: those are bound to the task, not to the position at which it is
+    learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow.
+    Raises UserError for an unknown scenario, an order out of range, tasks that do not fit the corpus, and a task
+    without train sentences.
     """
+    scenario = find_scenario(scenario, corpus.card) if isinstance(scenario, str) else scenario
     _check(order, orders(corpus, scenario))
-    if greedy.NAME.fullmatch(scenario):
-        types = _permuted(sorted(corpus.card.types), order)
-        steps = greedy.groups(scenario, types)
-        train = greedy.slices(corpus.used("train"), steps, split_seed)
-        names = [types[0] if len(types) == 1 else f"step{k}" for k, types in enumerate(steps, 1)]
-        dev = [corpus.ids("dev")] * len(steps)
-        tasks = [Task(*row) for row in zip(names, steps, train, dev, strict=True)]
-    elif scenario in ("split", "filter"):
-        base = list(corpus.card.tasks.items())
-        sentences = {}
-        for part in ("train", "dev"):
-            if scenario == "split":
-                sentences[part] = chunks(corpus.ids(part), len(base), split_seed, part)
-            else:
-                sentences[part] = [holding(corpus.used(part), types) for _, types in base]
-        tasks = [Task(*item, sentences["train"][k], sentences["dev"][k]) for k, item in enumerate(base)]
-        numbers = corpus.card.orders[order] if corpus.card.orders else _permuted(range(len(tasks)), order)
-        tasks = [tasks[k] for k in numbers]
+    protocol = scenario.protocol
+    base = _base_tasks(corpus, scenario, order)
+    train = _assign(corpus, scenario, base, "train", split_seed)
+    if protocol.blurry:
+        train = assign.blurred(train, protocol.blurry, split_seed)
+    for k, task in enumerate(base):
+        if task.sentences is not None or task.shots is not None:
+            train[k] = assign.few([corpus.parts["train"][i] for i in train[k]], task, split_seed)
+    dev = _assign(corpus, scenario, base, "dev", split_seed) if protocol.dev == "same" else []
+    tasks: list[Task] = []
+    seen: tuple[str, ...] = ()
+    for k in _numbers(corpus, scenario, order, len(base)):
+        task = base[k]
+        seen += task.types
+        if not train[k]:
+            raise UserError(
+                f"--scenario {scenario.name}: task {task.name!r} has no train sentences; give more, or drop it."
+            )
+        if protocol.dev == "same":
+            own = dev[k]
+        else:
+            allowed = seen if protocol.dev_labels == "seen" else task.types
+            whole = _sentences(corpus, "dev", task.domain)
+            own = assign.holding(whole, allowed) if protocol.dev == "mentions" else tuple(s.id for s in whole)
+        tasks.append(Task(task.name, task.types, train[k], own, task.domain))
+    used = dict.fromkeys(task.domain for task in tasks if task.domain)
+    domains = {name: corpus.domain_ids("test", name) for name in used}
+    test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")
+    return TaskSplit(corpus.name, corpus.fingerprint, scenario.name, order, tuple(tasks), test, protocol, domains)
+
+
+def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, ...]]:
+    """``types`` cut into the first A, then B a step. Raises UserError where they do not divide."""
+    first, then = sizes
+    rest = len(types) - first
+    if first < 1 or then < 1 or rest < 0 or rest % then:
+        cuts = [(a, b) for a in range(1, len(types)) for b in range(1, len(types) - a + 1) if not (len(types) - a) % b]
+        cuts.sort(key=lambda cut: abs(cut[0] - first) + abs(cut[1] - then))
+        fits = ", ".join(f"fg{a}-pg{b}" for a, b in cuts[:3])
+        wanted = f"fg{first}-pg{then}"
+        raise UserError(f"--scenario: {wanted} does not divide {len(types)} types; near it are {fits or 'none'}.")
+    starts = [0, *range(first, len(types), then)]
+    return [tuple(types[a:b]) for a, b in zip(starts, [*starts[1:], len(types)], strict=True)]
+
+
+def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedTask]:
+    """The tasks before an order moves them; those of increments follow the order already."""
+    protocol = scenario.protocol
+    if scenario.tasks:
+        tasks = list(scenario.tasks)
+    elif scenario.increments:
+        types = _permuted(scenario.types or sorted(corpus.card.types), order)
+        groups = increments(scenario.increments, types)
+        tasks = [PlannedTask(g[0] if len(g) == 1 else f"step{k}", g) for k, g in enumerate(groups, 1)]
+    elif scenario.by_domain:
+        present = {
+            name: {m.type for s in _sentences(corpus, "train", name) for m in s.mentions} for name in corpus.domains
+        }
+        known = corpus.card.types
+        tasks = [PlannedTask(name, tuple(t for t in known if t in present[name]), name) for name in corpus.domains]
+        if not tasks:
+            raise UserError(f"--scenario {scenario.name}: {corpus.name} is one corpus; it needs a union of several.")
     else:
-        near = did_you_mean(scenario, list(SCENARIOS))
-        raise UserError(f"--scenario: unknown {scenario!r}; known are {', '.join(SCENARIOS)} (fg8-pg2).{near}")
+        tasks = [PlannedTask(name, types) for name, types in corpus.card.tasks.items()]
     for task in tasks:
-        if not task.train:
-            raise UserError(f"--scenario {scenario}: task {task.name!r} has no train sentences; give more, or drop it.")
-    return TaskSplit(corpus.name, corpus.fingerprint, scenario, order, tuple(tasks), corpus.ids("test"))
+        if task.domain and task.domain not in corpus.domains:
+            known_domains = ", ".join(corpus.domains) or "none"
+            raise UserError(
+                f"--scenario {scenario.name}: task {task.name!r}: {corpus.name} has no domain {task.domain!r}; "
+                f"it has {known_domains}."
+            )
+        for type_ in task.types:
+            if type_ not in corpus.card.types:
+                raise UserError(f"--scenario {scenario.name}: task {task.name!r}: {corpus.name} has no type {type_!r}.")
+    return [
+        replace(task, sentences=task.sentences or protocol.sentences, shots=task.shots or protocol.shots)
+        for task in tasks
+    ]
+
+
+def _assign(
+    corpus: Corpus, scenario: Scenario, tasks: Sequence[PlannedTask], part: str, seed: int
+) -> list[tuple[int, ...]]:
+    """The ids of each task's sentences, those of one domain being dealt out among its tasks only."""
+    found: list[tuple[int, ...]] = [()] * len(tasks)
+    for domain in dict.fromkeys(task.domain for task in tasks):
+        own = [k for k, task in enumerate(tasks) if task.domain == domain]
+        sentences, types = _sentences(corpus, part, domain), [tasks[k].types for k in own]
+        match scenario.protocol.assign:
+            case "random":
+                chunks = assign.at_random([s.id for s in sentences], [tasks[k].share for k in own], seed, part)
+            case "filter":
+                chunks = assign.by_filter(sentences, types, seed)
+            case _:
+                chunks = assign.greedy(sentences, types, seed)
+        for k, ids in zip(own, chunks, strict=True):
+            found[k] = ids
+    return found
+
+
+def _sentences(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
+    if not domain:
+        return corpus.used(part)
+    return tuple(corpus.parts[part][i] for i in corpus.domain_ids(part, domain))
+
+
+def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Sequence[int]:
+    """The base tasks in learning order."""
+    if scenario.increments:
+        return range(n_tasks)
+    given = scenario.orders if scenario.own_tasks else corpus.card.orders
+    return given[order] if given else _permuted(range(n_tasks), order)
 
 
 def _check(order: int, n: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
@@ -31,12 +32,13 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
 
     ``steps`` tells for each step and each type learned so far or later how many mentions of the step's train
     sentences are ``labelled`` and how many ``hidden`` (present, but not labelled in this step): the
-    unlabelled-entity problem. ``co_occurrence``: the share of train sentences with two or more types (tasks),
-    and for each pair of tasks the number of train sentences that name types of both (of one, on the
-    diagonal).
+    unlabelled-entity problem. A type that comes back belongs to its first task; ``labelled_at`` lists all.
+    ``co_occurrence``: the share of train sentences with two or more types (tasks), and for each pair of tasks
+    the number of train sentences that name types of both (of one, on the diagonal).
     """
     card, used = corpus.card, {part: corpus.used(part) for part in PARTS}
-    task_of = {t: task.name for task in split.tasks for t in task.types}
+    task_of = {t: task.name for task in reversed(split.tasks) for t in task.types}
+    task_of = {t: task_of[t] for t in split.types(split.n_steps)}
     names = [task.name for task in split.tasks]
     by_type = {part: Counter(m.type for s in used[part] for m in s.mentions) for part in PARTS}
     present = [{m.type for m in s.mentions if m.type in task_of} for s in used["train"]]
@@ -50,6 +52,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
             {
                 "step": k,
                 "task": task.name,
+                "domain": task.domain,
                 "train_sentences": len(task.train),
                 "dev_sentences": len(task.dev),
                 "labelled": {t: found[t] for t in task.types},
@@ -69,6 +72,8 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "scenario": split.scenario,
         "order": split.order,
         "split": split.hash,
+        "protocol": {f.name: getattr(split.protocol, f.name) for f in fields(split.protocol)},
+        "labelled_at": split.labelled_at,
         "fingerprint": corpus.fingerprint,
         "parts": {part: _counts(used[part]) for part in PARTS},
         "types": {t: {"task": task_of[t]} | {part: by_type[part][t] for part in PARTS} for t in task_of},
@@ -104,6 +109,7 @@ def as_text(facts: dict[str, Any]) -> str:
         _table(["mentions by task", *PARTS], [[t, *(r[p] for p in PARTS)] for t, r in facts["tasks"].items()]),
         _table(["mentions by type", "task", *PARTS], [[t, *row.values()] for t, row in facts["types"].items()]),
         f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}\n"
+        f"{_wrapped(_protocol(facts['protocol']))}\n"
         "hidden: train mentions of other steps' types, present but not labelled in the step",
         _table(
             ["step", "task", "train", "dev", "labelled", "hidden"],
@@ -117,6 +123,14 @@ def as_text(facts: dict[str, Any]) -> str:
                     sum(row["hidden"].values()),
                 ]
                 for row in facts["steps"]
+            ],
+        ),
+        "train mentions of each type by step: [labelled], hidden",
+        _table(
+            ["type", "labelled at", *(str(row["step"]) for row in facts["steps"])],
+            [
+                [t, ", ".join(map(str, at)), *(_in_step(row, t) for row in facts["steps"])]
+                for t, at in facts["labelled_at"].items()
             ],
         ),
         f"train sentences with two or more types {100 * both['two_types']:.1f} %, "
@@ -155,15 +169,35 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
                 if type_ in task.types:
                     labelled[type_] += 1
                     surfaces[type_, sentence.words[start:end]] += 1
-    learned = set(split.types(split.n_steps))
-    for i in split.test:
-        sentence = corpus.parts["test"][i]
+    for sentence in sorted(split.test_part(corpus, split.n_steps), key=lambda s: s.id):
         for start, end, type_ in sentence.mentions:
-            if type_ in learned:
-                frequency = surfaces[type_, sentence.words[start:end]]
-                hidden = 1 - labelled[type_] / total[type_] if total[type_] else None
-                row = (corpus.name, split.hash, i, start, end, type_, frequency, labelled[type_])
-                yield dict(zip(MENTION_COLUMNS, (*row, int(frequency > 0), hidden), strict=True))
+            frequency = surfaces[type_, sentence.words[start:end]]
+            hidden = 1 - labelled[type_] / total[type_] if total[type_] else None
+            row = (corpus.name, split.hash, sentence.id, start, end, type_, frequency, labelled[type_])
+            yield dict(zip(MENTION_COLUMNS, (*row, int(frequency > 0), hidden), strict=True))
+
+
+def flat_ceiling(sentences: Iterable[Sentence]) -> float:
+    """The recall (0..1) that predictions without overlap can reach at most; 1 where no mentions nest or overlap.
+
+    The largest set of mentions without overlap is found by their ends, the earliest first.
+    """
+    total = found = 0
+    for sentence in sentences:
+        total += len(sentence.mentions)
+        free = 0
+        for mention in sorted(sentence.mentions, key=lambda m: m.end):
+            if mention.start >= free:
+                found, free = found + 1, mention.end
+    return found / total if total else 1.0
+
+
+def _in_step(row: dict[str, Any], type_: str) -> str:
+    return f"[{row['labelled'][type_]:,}]" if type_ in row["labelled"] else f"{row['hidden'][type_]:,}"
+
+
+def _protocol(protocol: dict[str, Any]) -> str:
+    return "protocol    " + ", ".join(f"{name} {value}" for name, value in protocol.items() if value)
 
 
 def _wrapped(text: str) -> str:

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.scenarios.protocol import Protocol, parse_protocol
+
+TEST = "test"  # the name of the test set where there is one
 
 
 @dataclass(frozen=True)
 class Task:
-    """Types that are learned together, and the ids of the train and dev sentences they are learned from."""
+    """Types that are learned together, and the ids of the train and dev sentences they are learned from.
+
+    ``domain`` names the test set that the task is scored on, where the corpus has several.
+    """
 
     name: str
     types: tuple[str, ...]
     train: tuple[int, ...]
     dev: tuple[int, ...]
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,9 @@ class StepData:
     """All that a method sees of step ``step``: sentences whose labels are already masked.
 
     ``types`` are all types known after the step, in learning order; ``labelled`` those that the labels of
-    ``train`` and ``dev`` cover (the task's own, or all of them for joint training).
+    ``train`` cover (the task's own, or all of them for joint training), ``dev_labelled`` those that the labels of
+    ``dev`` cover. ``selection`` says by which score on dev the best epoch is chosen: ``macro``- or ``micro``-F1 over
+    ``dev_labelled``, or none (``last``).
     """
 
     step: int
@@ -40,11 +50,17 @@ class StepData:
     labelled: tuple[str, ...]
     train: tuple[Sentence, ...]
     dev: tuple[Sentence, ...]
+    dev_labelled: tuple[str, ...]
+    selection: str = "macro"
 
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """The tasks of a run in the order in which they are learned; step k (1..T) learns ``tasks[k - 1]``."""
+    """The tasks of a run in the order in which they are learned; step k (1..T) learns ``tasks[k - 1]``.
+
+    A type may come back in a later task; it then belongs to its first one (``labelled_at`` lists all). ``test`` are
+    the ids of the test sentences; with several domains, ``domains`` holds those of each.
+    """
 
     dataset: str
     data: str  # the corpus's fingerprint
@@ -52,6 +68,8 @@ class TaskSplit:
     order: int
     tasks: tuple[Task, ...]
     test: tuple[int, ...]
+    protocol: Protocol = field(default_factory=Protocol)
+    domains: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
@@ -59,48 +77,93 @@ class TaskSplit:
 
     def types(self, step: int) -> tuple[str, ...]:
         """The types learned after ``step``, in learning order."""
-        return tuple(t for task in self.tasks[:step] for t in task.types)
+        return _types(self.tasks[:step])
+
+    @property
+    def labelled_at(self) -> dict[str, list[int]]:
+        """The steps in which each type is labelled, in learning order of the types."""
+        return {t: [k for k, task in enumerate(self.tasks, 1) if t in task.types] for t in self.types(self.n_steps)}
+
+    def taught(self, step: int) -> dict[str, tuple[str, ...]]:
+        """What is scored after ``step``: the types of each test set.
+
+        With one test set these are all types learned so far; with a test set for each domain, those that
+        were labelled in tasks of this domain: other domains may not even annotate a type.
+        """
+        if not self.domains:
+            return {TEST: self.types(step)}
+        done = self.tasks[:step]
+        return {name: _types(t for t in done if t.domain == name) for name in dict.fromkeys(t.domain for t in done)}
+
+    @property
+    def test_sets(self) -> Mapping[str, tuple[int, ...]]:
+        """The ids of the test sentences by test set."""
+        return self.domains or {TEST: self.test}
 
     def step_data(self, corpus: Corpus, step: int, union: bool = False) -> StepData:
         """What a method is given in ``step``.
 
         The step's own sentences labelled with its own types only; with ``union`` each sentence of tasks
-        1..step once, by id, labelled with all types so far (for joint training).
+        1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
+        the protocol says so.
         """
         tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
-        labelled = tuple(t for task in tasks for t in task.types)
+        labelled = _types(tasks)
+        dev_labelled = self.types(step) if self.protocol.dev_labels == "seen" else labelled
 
-        def part(name: str) -> tuple[Sentence, ...]:
+        def part(name: str, types: tuple[str, ...]) -> tuple[Sentence, ...]:
             ids = [i for task in tasks for i in getattr(task, name)]
-            return tuple(corpus.parts[name][i].only(labelled) for i in (sorted(set(ids)) if union else ids))
+            chosen = sorted(set(ids)) if union else ids
+            return tuple(self._masked(corpus.parts[name][i], types) for i in chosen)
 
-        return StepData(step, self.types(step), labelled, part("train"), part("dev"))
+        train, dev = part("train", labelled), part("dev", dev_labelled)
+        return StepData(step, self.types(step), labelled, train, dev, dev_labelled, self.protocol.selection)
 
     def test_part(self, corpus: Corpus, step: int) -> list[Sentence]:
-        """The whole test set, labelled with the types learned so far (the view ``all``)."""
-        types = self.types(step)
-        return [corpus.parts["test"][i].only(types) for i in self.test]
+        """The whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set."""
+        return [
+            self._masked(corpus.parts["test"][i], types)
+            for name, types in self.taught(step).items()
+            for i in self.test_sets[name]
+        ]
+
+    def _masked(self, sentence: Sentence, types: tuple[str, ...]) -> Sentence:
+        end = self.protocol.max_words
+        if end is not None and len(sentence.words) > end:
+            mentions = tuple(m for m in sentence.mentions if m.end <= end)
+            sentence = replace(sentence, words=sentence.words[:end], mentions=mentions)
+        return sentence.only(types)
 
     def to_json(self) -> dict[str, Any]:
-        tasks = [
-            {"name": t.name, "types": list(t.types), "train": list(t.train), "dev": list(t.dev)} for t in self.tasks
-        ]
-        return {
+        """The manifest. What a plain split does not need (protocol, domains, returning types) stands there only
+        where it is needed."""
+        content: dict[str, Any] = {
             "schema": 1,
             "dataset": self.dataset,
             "data": self.data,
             "scenario": self.scenario,
             "order": self.order,
-            "tasks": tasks,
+            "tasks": [
+                {"name": t.name, "types": list(t.types), "train": list(t.train), "dev": list(t.dev)}
+                | ({"domain": t.domain} if t.domain else {})
+                for t in self.tasks
+            ],
             "test": list(self.test),
         }
+        if protocol := self.protocol.to_json():
+            content["protocol"] = protocol
+        if self.domains:
+            content["domains"] = {name: list(ids) for name, ids in self.domains.items()}
+        if any(len(steps) > 1 for steps in self.labelled_at.values()):
+            content["labelled_at"] = self.labelled_at
+        return content
 
     @classmethod
     def from_json(cls, data: Any, corpus: Corpus, source: str = "--split") -> TaskSplit:
         """The split that ``to_json`` wrote, checked against ``corpus``; ``source`` names it in messages.
 
         Raises UserError for another schema, missing or wrong keys, another corpus (by its fingerprint), types
-        that the corpus does not have or that two tasks share, and ids that do not exist.
+        that the corpus does not have, and ids that do not exist.
         """
 
         def check(good: bool, problem: str) -> None:
@@ -124,9 +187,12 @@ class TaskSplit:
             f"it was made from other data (fingerprint {data['data'][:8]}, the corpus has {corpus.fingerprint[:8]}): "
             "another copy, other tasks or another --max-sentences.",
         )
+        for key in ("protocol", "domains"):
+            check(isinstance(data.get(key, {}), dict), f"key '{key}' is no table.")
+        protocol = parse_protocol(data.get("protocol", {}), f"{source}: protocol")
+        domains = {name: ids(values, "test", f"domains.{name}") for name, values in data.get("domains", {}).items()}
         check(bool(data["tasks"]), "it has no tasks.")
         tasks: list[Task] = []
-        taken: set[str] = set()
         for k, row in enumerate(data["tasks"]):
             where = f"tasks[{k}]"
             check(isinstance(row, dict) and isinstance(row.get("name"), str), f"{where}: no name.")
@@ -136,16 +202,23 @@ class TaskSplit:
             check(bool(good), f"{where}: expected a list of types.")
             unknown = sorted(set(types) - set(corpus.card.types))
             check(not unknown, f"{where}: the corpus has no type {unknown[:1]}.")
-            check(not taken & set(types), f"{where}: a type is in two tasks.")
-            taken |= set(types)
+            check(len(set(types)) == len(types), f"{where}: a type is named twice.")
+            domain = row.get("domain", "")
+            check(domain in (domains or [""]), f"{where}: no domain {domain!r}.")
             train = ids(row.get("train"), "train", f"{where}.train")
             dev = ids(row.get("dev"), "dev", f"{where}.dev")
-            tasks.append(Task(row["name"], tuple(types), train, dev))
+            tasks.append(Task(row["name"], tuple(types), train, dev, domain))
         test = ids(data["test"], "test", "test")
-        return cls(data["dataset"], data["data"], data["scenario"], data["order"], tuple(tasks), test)
+        names = (data["dataset"], data["data"], data["scenario"], data["order"])
+        return cls(*names, tuple(tasks), test, protocol, domains)
 
     @cached_property
     def hash(self) -> str:
         """sha256 (hex) of the split's canonical JSON."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _types(tasks: Iterable[Task]) -> tuple[str, ...]:
+    """The types of ``tasks``, each once."""
+    return tuple(dict.fromkeys(t for task in tasks for t in task.types))

@@ -4,96 +4,148 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from cl_ner_bench.corpora import schemes
-from cl_ner_bench.corpora.readers.lines import fail, lines
-from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.corpora.readers.lines import Row, lines, short
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.readers.tags import Tags
+from cl_ner_bench.corpora.report import Report, Unheard
+
+_Split = Callable[[str], list[str]]
+_BLANKS = re.compile("[ \t]+")
+_LOOK = 1000  # rows that are looked at for columns that hold tags, too
 
 
-def read_columns(path: Path, remarks: list[str]) -> Iterator[Sentence]:
-    """CoNLL-style columns: the word first, its tag last, blank lines between sentences.
+class _Block(NamedTuple):
+    """A sentence's rows: their line numbers, their words, and the tags of each layer."""
 
-    Columns are separated by tabs where the file's first row holds one, else by blanks and tabs; every row has
-    as many as the first. ``-DOCSTART-`` rows are skipped. Tags are in IO (the official Few-NERD files), IOB1,
-    BIO or BIOES.
+    numbers: list[int]
+    words: tuple[str, ...]
+    layers: list[tuple[str, ...]]
+
+
+def read_columns(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+    """CoNLL-style columns: a word and its tags a row, blank lines between sentences.
+
+    Columns are separated by ``reading.separator`` (" " stands for any run of blanks and tabs); where none is given
+    by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
+    an empty last one (after a trailing separator) aside. ``-DOCSTART-`` rows end a sentence and are skipped, and so
+    are lines that begin with ``reading.comment`` where no sentence has begun. Tags are in IO (with ``I-`` or, as the
+    official Few-NERD files, without), IOB1, BIO or BIOES (also written BILOU or BMES). A sentence's mentions are
+    those of all its tag columns together.
+
+    A sentence with a malformed row is left out. Problems: ``columns``, ``words``, ``tags`` and those of ``lines``.
     """
-    rows = list(_rows(path))
-    tags = [tags for _, _, tags in rows]
-    prefixed = schemes.has_prefixes(tag for sentence in tags for tag in sentence)
-    decoded = [_decode(path, numbers, tags, prefixed) for numbers, _, tags in rows]
-    scheme = schemes.detect(tags)
-    if scheme != "IO":
-        odd = [
-            numbers[0]
-            for (numbers, words, tags), mentions in zip(rows, decoded, strict=True)
-            if schemes.to_tags(mentions, len(words), scheme) != _plain(tags)
-        ]
+    if reading.tag_columns == Reading.tag_columns and reading.word_column == Reading.word_column:
+        _remark_on_others(path, reading, report)
+    tags = Tags(path, reading, report, (t for block in _blocks(path, reading, Unheard()) for t in block.layers))
+    for numbers, words, layers in _blocks(path, reading, report):
+        found = [mentions for layer in layers if (mentions := tags.mentions(layer, numbers)) is not None]
+        if len(found) == len(layers):
+            mentions = found[0] if len(found) == 1 else tuple(sorted({*chain.from_iterable(found)}))
+            yield Row(path, numbers[0], tuple(map(sys.intern, words)), mentions)
+
+
+def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
+    """The sentences without a malformed row."""
+    split: _Split | None = None
+    width = word_column = 0
+    tag_columns: list[int] = []
+
+    def wrong(kind: str, rows: Iterable[int], text: str, fix: str) -> None:
+        for i in rows:
+            report.problem(kind, path, numbers[i], text, fix)
+
+    for numbers, texts in _sentences(path, reading.comment, report):
+        if split is None:
+            split, width = _layout(texts[0], reading.separator)
+            columns = [reading.word_column, *reading.tag_columns]
+            absent = any(not -width <= column < width for column in columns)
+            if width < 2:
+                fix = "Separate them by a tab or a blank, or name the 'separator' in a card"
+                wrong("columns", [0], f"1 column, expected a word and a tag: {short(texts[0])}", fix)
+                return
+            if absent or len({column % width for column in columns}) < len(columns):
+                text = f"{width} columns, expected a word in column {columns[0]} and tags in {columns[1:]}"
+                fix = "Correct 'word_column' and 'tag_columns': they count from 0, or from the end with -1"
+                wrong("columns", [0], text, fix)
+                return
+            word_column, *tag_columns = (column % width for column in columns)
+        rows = [*map(split, texts)]
+        odd = [i for i, row in enumerate(rows) if len(row) != width]
+        for i in odd:
+            text = f"{len(rows[i])} column{'s' * (len(rows[i]) > 1)} where the first row has {width}"
+            wrong("columns", [i], text, "Give every row the same columns, separated as in the first row")
         if odd:
-            remarks.append(
-                f"{path.name}: {len(odd)} sentences hold tags that are illegal in {scheme} (first at line {odd[0]}); "
-                "read as the CoNLL script does: a mention begins at B or where the type changes"
-            )
-    for i, ((_, words, _), mentions) in enumerate(zip(rows, decoded, strict=True)):
-        yield Sentence(i, tuple(words), mentions)
-
-
-def _rows(path: Path) -> Iterator[tuple[list[int], list[str], list[str]]]:
-    """Line numbers, words and tags of each sentence."""
-    numbers: list[int] = []
-    words: list[str] = []
-    tags: list[str] = []
-    separator, width = "", 0
-    for number, text in chain(lines(path), [(0, "")]):
-        if not text.strip() or text.startswith("-DOCSTART-"):
-            if words:
-                yield numbers, words, tags
-                numbers, words, tags = [], [], []
             continue
-        if not width:
-            separator = "\t" if "\t" in text else "[ \t]+"
-        cells = re.split(separator, text.rstrip("\t " if separator != "\t" else " "))
-        width = width or len(cells)
-        if width < 2:
-            fail(
-                path,
-                number,
-                f"expected a word and a tag, found {text!r}",
-                "Separate them by a tab or a blank",
-            )
-        if len(cells) != width:
-            fail(
-                path,
-                number,
-                f"{len(cells)} columns where the first row has {width}",
-                "Give every row the same columns, separated as in the first row",
-            )
-        if not cells[0].strip() or not cells[-1].strip():
-            fail(path, number, "the word or the tag is empty", "Write the word first and its tag last")
-        numbers.append(number)
-        words.append(cells[0])
-        tags.append(sys.intern(cells[-1]))
+        cells = [*zip(*rows, strict=True)]
+        words, layers = cells[word_column], [cells[column] for column in tag_columns]
+        if not all(words) or any(map(str.isspace, words)):
+            blank = [i for i, word in enumerate(words) if not word or word.isspace()]
+            fix = "Write the word, or an empty line between sentences"
+            wrong("words", blank, "the word is empty or blank", fix)
+        elif not all(map(all, layers)):
+            blank = [i for i, tags in enumerate(zip(*layers, strict=True)) if not all(tags)]
+            wrong("columns", blank, "the tag is empty", "Tag words outside of all mentions by O")
+        else:
+            yield _Block(numbers, words, layers)
 
 
-def _decode(path: Path, numbers: list[int], tags: list[str], prefixed: bool) -> tuple[Mention, ...]:
-    try:
-        return schemes.to_mentions(tags, prefixed)
-    except ValueError:
-        for number, tag in zip(numbers, tags, strict=True):
-            try:
-                schemes.split_tag(tag, prefixed)
-            except ValueError as error:
-                fail(
-                    path,
-                    number,
-                    f"{error}, expected O or B-, I-, E-, S- and a type",
-                    "Use one scheme in a file",
-                )
-        raise
+def _sentences(path: Path, comment: str, report: Report) -> Iterator[tuple[list[int], list[str]]]:
+    """The rows of each sentence, with their line numbers."""
+    numbers, texts = list[int](), list[str]()
+    for number, text in chain(lines(path, report), [(0, "")]):
+        if not text or text.isspace() or text.startswith("-DOCSTART-"):
+            if texts:
+                yield numbers, texts
+                numbers, texts = [], []
+        elif not comment or texts or not text.startswith(comment):
+            numbers.append(number)
+            texts.append(text)
 
 
-def _plain(tags: list[str]) -> list[str]:
-    """The tags with the letters of BIOES where they are written BILOU or BMES."""
-    return ["-".join(filter(None, schemes.split_tag(tag))) for tag in tags]
+def _layout(row: str, separator: str) -> tuple[_Split, int]:
+    """How rows are split, and into how many columns, told by the first row."""
+    if not separator:
+        separator = "\t" if "\t" in row else " " if " " in row.strip(" ") or "," not in row else ","
+
+    def at_blanks(text: str) -> list[str]:
+        if "  " in text or "\t" in text or text[-1] == " ":
+            return _BLANKS.split(text.rstrip("\t "))
+        return text.split(" ")
+
+    if separator == " ":
+        return at_blanks, len(at_blanks(row))
+    first = row.rstrip(" ").split(separator)
+    width = len(first) - (len(first) > 2 and not first[-1])
+
+    def at_separator(text: str) -> list[str]:
+        cells = text.rstrip(" ").split(separator) if text[-1] == " " else text.split(separator)
+        if len(cells) == width + 1 and not cells[-1]:
+            cells.pop()
+        return cells
+
+    return at_separator, width
+
+
+def _remark_on_others(path: Path, reading: Reading, report: Report) -> None:
+    """Say so where columns that are not read look like tags, or those read as words like numbers."""
+    sentences = _sentences(path, reading.comment, Unheard())
+    texts = [*islice((text for _, texts in sentences for text in texts), _LOOK)]
+    if not texts:
+        return
+    split, width = _layout(texts[0], reading.separator)
+    columns = list(zip(*(cells for cells in map(split, texts) if len(cells) == width), strict=True))
+    if width > 2 and all(map(str.isdecimal, columns[0])):
+        report.remark(f"{path}: column 0, read as words, holds numbers alone; a card may name another 'word_column'")
+    others = [i for i, column in enumerate(columns[1:-1], 1) if _look_like_tags(column)]
+    if others:
+        report.remark(f"{path}: columns {others} look like tags, too, and are not read; a card may name 'tag_columns'")
+
+
+def _look_like_tags(cells: Collection[str]) -> bool:
+    return any(cell != "O" for cell in cells) and all(cell == "O" or schemes.has_prefix(cell) for cell in cells)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from cl_ner_bench.corpora.readers.lines import fail, lines
-from cl_ner_bench.corpora.sentence import PARTS, Mention, Sentence
+from cl_ner_bench.corpora.readers.lines import Row, head, lines, short
+from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.sentence import PARTS, Mention
 from cl_ner_bench.errors import UserError
 
 _COMPONENTS = {
@@ -24,22 +25,34 @@ _COMPONENTS = {
     "test": "test",
     "conll-2012-test": "test",
 }
-_BEGIN = re.compile(r"#begin document \(?([^\s);]+)")
+_TEST_FOLDERS = ("test", "conll-2012-test")
+_BEGIN = re.compile(rb"#begin document \(?([^\s);]+)")
+_BLANKS = re.compile("[ \t]+")
+_NAME = re.compile(r"\(([^()*]+)")
 _BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LCB-": "{", "-RCB-": "}", "-LSB-": "[", "-RSB-": "]"}
-_NE_COLUMN, _MIN_COLUMNS = 10, 12  # words, ..., speaker, named entities, predicates' arguments, coreference
+_WORD_COLUMN, _NAME_COLUMN, _MIN_COLUMNS = 3, 10, 12  # then the predicates' arguments, and coreference
 
 
-def read_conll2012(
-    folder: Path, ids: Mapping[str, Collection[str]], exclude: Collection[str], remarks: list[str]
-) -> dict[str, list[Sentence]]:
-    """The sentences of each part, documents in the order of their ids.
+def open_conll2012(
+    folder: Path,
+    ids: Mapping[str, Collection[str]],
+    exclude: Collection[str],
+    report: Report,
+    normalise: bool = True,
+    test_folder: str | None = None,
+) -> dict[str, Iterator[Row]]:
+    """The sentences of each part, documents in the order of their ids; files are opened when they are read.
 
     A file's part is told by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by
-    ``ids``. Where ``conll-2012-test`` exists it alone is the test part. A part with a list in ``ids`` keeps
-    its documents and no others; documents whose id begins with one of ``exclude`` are left out everywhere.
-    Remarks say what was left out.
-    Raises UserError for a folder without such files or without a part, and for malformed lines.
+    ``ids``. The test part is the folder ``test_folder`` (``test`` or ``conll-2012-test``) and no other; without it,
+    ``conll-2012-test`` where that exists, else ``test``. A part with a list in ``ids`` keeps its documents and no
+    others; documents whose id begins with one of ``exclude`` are left out everywhere. ``normalise`` gives words as
+    they were written (``unescape``). Remarks say what was left out; a folder without such files, a part without
+    documents and malformed lines are problems (kinds ``missing``, ``columns``, ``words``, ``brackets``).
+    Raises UserError for another ``test_folder``.
     """
+    if test_folder not in (None, *_TEST_FOLDERS):
+        raise UserError(f"test_folder: expected one of {', '.join(_TEST_FOLDERS)}, found {test_folder!r}.")
     documents: dict[str, dict[str, Path]] = {part: {} for part in PARTS}
     official: dict[str, Path] = {}
     n_files = 0
@@ -55,33 +68,44 @@ def read_conll2012(
             official.setdefault(name, path)
         else:
             documents[part].setdefault(name, path)
-    documents["test"] = official or documents["test"]
+    if test_folder == "conll-2012-test" or (test_folder is None and official):
+        documents["test"] = official
     if not n_files:
-        raise UserError(f"{folder}: no *.gold_conll or *.v4_gold_conll files below it.")
+        report.problem(
+            "missing",
+            folder,
+            0,
+            "no *.gold_conll or *.v4_gold_conll files below it",
+            "Point to the folder of OntoNotes in CoNLL-2012 form",
+        )
+        return {part: iter(()) for part in PARTS}
     kept = 0
-    parts: dict[str, list[Sentence]] = {}
+    parts: dict[str, Iterator[Row]] = {}
     for part, found in documents.items():
         names = [n for n in sorted(found) if not n.startswith(tuple(exclude)) and n in ids.get(part, (n,))]
         if not names:
-            raise UserError(f"{folder}: no documents of the {part} part; expected a folder '{part}' with annotations.")
+            where = test_folder if part == "test" and test_folder else part
+            fix = f"Expected a folder '{where}' with annotations"
+            report.problem("missing", folder, 0, f"no documents of the {part} part", fix)
         missing = len([n for n in ids.get(part, ()) if n not in found and not n.startswith(tuple(exclude))])
         if missing:
-            remarks.append(f"{part}: {missing} documents of the card's list are not there")
+            report.remark(f"{part}: {missing} documents of the card's list are not there")
         kept += len(names)
-        rows = chain.from_iterable(_sentences(found[name]) for name in names)
-        parts[part] = [Sentence(i, *row) for i, row in enumerate(rows)]
+        parts[part] = _rows([found[name] for name in names], normalise, report)
     if kept < n_files:
-        without = f", without {', '.join(exclude)}" if exclude else ""
-        remarks.append(f"{kept} of {n_files} files were read: the documents of the card's lists{without}")
+        reasons = ["the documents of the card's lists"] * bool(ids) + [f"without {start}" for start in exclude]
+        report.remark(f"{kept} of {n_files} files were read: {', '.join(reasons) or 'one for each document'}")
     return parts
 
 
-def normalise(word: str) -> str:
+def unescape(word: str) -> str:
     r"""The word as it was written: CoNLL-2012 escapes some.
 
     ``/.`` ``/?`` ``/-`` (a slash and one punctuation mark) lose the slash; ``-LRB-`` and its kin become
     brackets; ``%um`` (a filled pause) loses the per cent sign; ``\/`` and ``\*`` lose the backslash.
     """
+    if word.isalnum():
+        return word
     if word in _BRACKETS:
         return _BRACKETS[word]
     if len(word) == 2 and word[0] == "/" and not word[1].isalnum():
@@ -92,41 +116,53 @@ def normalise(word: str) -> str:
 
 
 def _document_id(path: Path) -> str:
-    first = next((text for _, text in lines(path)), "")
-    match = _BEGIN.match(first)
+    match = _BEGIN.match(head(path))
     if match:
-        return match[1]
+        return match[1].decode(errors="replace")
     below = path.as_posix().split("/annotations/")[-1]
     return re.sub(r"\.(v\d+_)?(auto_|gold_)*conll$", "", below)
 
 
-def _sentences(path: Path) -> Iterator[tuple[tuple[str, ...], tuple[Mention, ...]]]:
-    words: list[str] = []
-    mentions: list[Mention] = []
-    opened: list[tuple[int, str, int]] = []  # first word, type, line
-    for number, text in chain(lines(path), [(0, "")]):
-        if not text.strip() or text.startswith("#"):
-            if opened:
-                fail(
-                    path,
-                    opened[-1][2],
-                    f"'({opened[-1][1]}' is never closed",
-                    "Close it in the same sentence",
-                )
-            if words:
-                yield tuple(words), tuple(sorted(mentions))
-                words, mentions = [], []
-            continue
-        cells = text.split()
-        if len(cells) < _MIN_COLUMNS:
-            fail(path, number, f"{len(cells)} columns, expected 12 or more", "Give whole CoNLL-2012 rows")
-        if cells[3] == "[WORD]":
-            fail(path, number, "the words are missing ([WORD])", "Run skeleton2conll with the LDC's text first")
-        for type_ in re.findall(r"\(([^()*]+)", cells[_NE_COLUMN]):
-            opened.append((len(words), sys.intern(type_), number))
-        words.append(normalise(cells[3]))
-        for _ in range(cells[_NE_COLUMN].count(")")):
-            if not opened:
-                fail(path, number, "')' closes no name", "Check the named-entity column (the 11th)")
-            start, type_, _ = opened.pop()
-            mentions.append(Mention(start, len(words), type_))
+def _rows(paths: Iterable[Path], normalise: bool, report: Report) -> Iterator[Row]:
+    for path in paths:
+        words: list[str] = []
+        mentions: list[Mention] = []
+        opened: list[tuple[int, str, int]] = []  # first word, type, line
+        first, good = 0, True
+        for number, text in chain(lines(path, report), [(0, "")]):
+            if not text.strip() or text.startswith("#"):
+                if opened:
+                    _, type_, line = opened.pop()
+                    fix = "Close it in the same sentence"
+                    report.problem("brackets", path, line, f"{short('(' + type_)} is never closed", fix)
+                    good = False
+                if words and good:
+                    yield Row(path, first, tuple(words), tuple(sorted(mentions)))
+                words, mentions, opened, good = [], [], [], True
+                continue
+            # Not at the other characters that Unicode counts as blanks: a word may hold one.
+            cells = text.split() if text.isascii() else _BLANKS.split(text.strip(" \t"))
+            if len(cells) < _MIN_COLUMNS:
+                fix = "Give whole CoNLL-2012 rows"
+                report.problem("columns", path, number, f"{len(cells)} columns, expected 12 or more", fix)
+                good = False
+                continue
+            word, name = cells[_WORD_COLUMN], cells[_NAME_COLUMN]
+            if word == "[WORD]":
+                fix = "Run skeleton2conll with the LDC's text first"
+                report.problem("words", path, number, "the words are missing ([WORD])", fix)
+                break
+            if not words:
+                first = number
+            if name != "*":
+                for type_ in _NAME.findall(name):
+                    opened.append((len(words), sys.intern(type_), number))
+            words.append(sys.intern(unescape(word) if normalise else word))
+            for _ in range(name.count(")")):
+                if not opened:
+                    fix = "Check the named-entity column (the 11th)"
+                    report.problem("brackets", path, number, "')' closes no name", fix)
+                    good = False
+                    break
+                start, type_, _ = opened.pop()
+                mentions.append(Mention(start, len(words), type_))

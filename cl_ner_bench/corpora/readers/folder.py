@@ -1,16 +1,17 @@
-"""Which file of a folder is which part, and which reader it needs."""
+"""Which files of a folder are which part, and which reader they need."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora.readers.columns import read_columns
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
-from cl_ner_bench.corpora.readers.lines import lines
-from cl_ner_bench.corpora.sentence import PARTS, Sentence
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.corpora.readers.lines import Row, head
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.sentence import PARTS
 
 _PART_NAMES = {
     "train": ("train", "training"),
@@ -18,51 +19,158 @@ _PART_NAMES = {
     "test": ("test", "testing", "testb"),
 }
 # Files that lie beside data and are none.
-_NO_DATA = {
-    ".md",
-    ".toml",
-    ".ids",
-    ".py",
-    ".log",
-    ".csv",
-    ".json",
-    ".zip",
-    ".tar",
-    ".pdf",
-    ".html",
-    ".sha256",
-}
+_NO_DATA = {".md", ".toml", ".ids", ".py", ".log", ".zip", ".tar", ".pdf", ".html", ".sha256", ".ann"}
+# Files that are data only where there is nothing better.
+_RARELY_DATA = {".json", ".csv"}
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
+_JSON_OBJECT = re.compile(rb"\s*(\[\s*)?\{\s*[\"'}]")
 
 
-def read_file(path: Path, remarks: list[str]) -> Iterator[Sentence]:
-    """The sentences of one file: JSON lines where its name says ``.jsonl`` or it begins with ``{``, else columns."""
-    first = next((text.lstrip() for _, text in lines(path) if text.strip()), "")
-    if ".jsonl" in path.suffixes or first.startswith(("{", "[{")):
-        return read_jsonl(path)
-    return read_columns(path, remarks)
+def open_parts(folder: Path, reading: Reading, report: Report) -> dict[str, Iterator[Row]]:
+    """The sentences of the train, dev and test part of a folder; files are opened when they are read.
 
-
-def find_parts(folder: Path) -> dict[str, Path]:
-    """The train, dev and test file of a folder, told by their names: ``train.txt``, ``a.dev.conll``, ``eng.testa``.
-
-    Raises UserError where a part is missing or several files could be it.
+    Without ``reading.files`` and ``reading.documents`` a part is the file or the folder that bears its name
+    (``train.txt``, ``a.dev.conll``, ``eng.testa``, ``validation/``); all files of such a folder belong to it, and so
+    do all shards of a file (``train-00000-of-00002.parquet``).
+    Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    files = [p for p in files if Path(p.name.removesuffix(".gz")).suffix.lower() not in _NO_DATA]
-    found = {}
+    if reading.subfolder and (folder / reading.subfolder).is_dir():
+        folder = folder / reading.subfolder
+    if reading.documents:
+        paths = _share_out(folder, reading, report)
+    elif reading.files:
+        paths = {part: _named(folder, pattern, report) for part, pattern in reading.files.items()}
+    else:
+        paths = _by_name(folder, report)
+    return {part: _rows(paths[part], part, reading, report) for part in PARTS}
+
+
+def read_rows(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+    """The sentences of one file, in the format of ``reading.format``.
+
+    ``auto`` is parquet or brat where the file's name says so (``.parquet``; a ``.txt`` beside an ``.ann``), JSON where
+    the name says so or the file begins with an object, and columns otherwise. Types are as ``reading`` wants them.
+    """
+    format_ = _format(path) if reading.format == "auto" else reading.format
+    if format_ == "parquet":
+        # pyarrow takes longer to import than most files to read.
+        from cl_ner_bench.corpora.readers.parquet import read_parquet as read
+    elif format_ == "brat":
+        from cl_ner_bench.corpora.readers.brat import read_brat as read
+    else:
+        read = read_jsonl if format_ == "jsonl" else read_columns
+    for row in read(path, reading, report):
+        yield row._replace(mentions=reading.of_types(row.mentions))
+
+
+def _format(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    first = head(path)
+    if ".parquet" in suffixes or first.startswith(b"PAR1"):
+        return "parquet"
+    if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
+        return "brat"
+    if {".jsonl", ".json", ".ndjson"} & {*suffixes} or _JSON_OBJECT.match(first):
+        return "jsonl"
+    return "columns"
+
+
+class _Listener(Report):
+    """Passes all on, and remembers whether there was a problem."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report, self.heard = report, False
+
+    def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
+        self.heard = True
+        self._report.problem(kind, path, line, text, fix)
+
+    def convention(self, kind: str, path: Path, line: int, text: str) -> None:
+        self._report.convention(kind, path, line, text)
+
+    def remark(self, text: str) -> None:
+        self._report.remark(text)
+
+
+def _rows(paths: Sequence[Path], part: str, reading: Reading, report: Report) -> Iterator[Row]:
+    listener, empty = _Listener(report), True
+    for path in paths:
+        for row in read_rows(path, reading, listener):
+            empty = False
+            yield row
+    if empty and paths and not listener.heard:
+        fix = "Fill it, or point to other files"
+        report.problem("empty", paths[0], 0, f"no sentences; expected the {part} part here", fix)
+
+
+def _share_out(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
+    paths = _glob(folder, reading.documents)
+    if len(paths) < len(PARTS):
+        text = f"{len(paths)} files match documents = {reading.documents!r}, expected one for each part or more"
+        report.problem("missing", folder, 0, text, "Correct the glob; it is relative to the folder")
+    parts: dict[str, list[Path]] = {part: [] for part in PARTS}
+    for i, path in enumerate(paths):
+        parts[{0: "dev", 1: "test"}.get(i % 10, "train")].append(path)
+    return parts
+
+
+def _named(folder: Path, pattern: str, report: Report) -> list[Path]:
+    paths = [folder / pattern] if (folder / pattern).is_file() else _glob(folder, pattern)
+    if not paths:
+        fix = "Correct 'files'; they are relative to the folder"
+        report.problem("missing", folder, 0, f"no file {pattern!r}", fix)
+    return paths
+
+
+def _by_name(folder: Path, report: Report) -> dict[str, list[Path]]:
+    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
+    parts: dict[str, list[Path]] = {}
     for part in PARTS:
         pattern = re.compile(rf"(?<![a-z])({'|'.join(_PART_NAMES[part])})(?![a-z])")
-        candidates = [p for p in files if pattern.search(p.name.lower())]
-        exact = [p for p in candidates if p.name.lower().split(".")[0] in _PART_NAMES[part]]
+        named = [p for p in entries if (p.is_dir() or _is_data(p)) and pattern.search(p.name.lower())]
+        candidates = [p for p in named if _suffix(p) not in _RARELY_DATA] or named
+        exact = [p for p in candidates if _SHARD.sub("", p.name).lower().split(".")[0] in _PART_NAMES[part]]
         candidates = exact or candidates
         if not candidates:
-            names = ", ".join(p.name for p in files[:8]) or "no files"
-            raise UserError(
-                f"{folder}: no {part} file among {names}. Expected one with {part!r} in its name, "
-                f"like {part}.txt, {part}.conll or {part}.jsonl."
-            )
-        if len(candidates) > 1:
+            names = ", ".join(p.name for p in [*filter(_is_data, entries)][:8]) or "no files"
+            text = f"no {part} file among {names}"
+            fix = f"Expected one with {part!r} in its name, like {part}.txt, {part}.conll or {part}.jsonl"
+            report.problem("missing", folder, 0, text, fix)
+        if len({_SHARD.sub("", p.name) for p in candidates}) > 1:
             names = ", ".join(p.name for p in candidates)
-            raise UserError(f"{folder}: several files could be the {part} part: {names}. Keep one in the folder.")
-        found[part] = candidates[0]
+            text = f"several files could be the {part} part: {names}"
+            report.problem("ambiguous", folder, 0, text, "Keep one in the folder, or name it in a card ('files')")
+            candidates = candidates[:1]
+        parts[part] = [file for p in candidates for file in (_inside(p, report) if p.is_dir() else [p])]
+    return parts
+
+
+def _inside(folder: Path, report: Report) -> list[Path]:
+    """The data files of a part's folder; of a folder of brat documents the texts."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+    marks = [p for p in files if p.suffix == ".ann"]
+    for mark in marks:
+        if not mark.with_suffix(".txt").is_file():
+            report.problem("missing", mark, 0, f"no {mark.stem}.txt beside it", "Put the text beside its marks")
+    found = [p for p in files if _is_data(p)]
+    found = [p for p in found if p.suffix == ".txt"] if marks else found
+    found = [p for p in found if _suffix(p) not in _RARELY_DATA] or found
+    if not found:
+        report.problem("missing", folder, 0, "no data files in it", "Put the files of this part here")
     return found
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_file() and _suffix(path) not in _NO_DATA
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+    except ValueError:  # a pattern that is none, like a**b
+        return []

@@ -1,84 +1,113 @@
-"""JSON lines: a sentence a line."""
+"""JSON: an object a line, or one list of objects."""
 
 from __future__ import annotations
 
 import json
-import sys
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.corpora import schemes
-from cl_ner_bench.corpora.readers.columns import _decode
-from cl_ner_bench.corpora.readers.lines import fail, lines
-from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.corpora.readers.lines import Row, chunks, head, lines
+from cl_ner_bench.corpora.readers.objects import read_objects
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.report import Report
+
+_LARGEST = 1 << 26  # characters: what a list's item needs to be readable before
+_VISIBLE = re.compile(r"[^ \t\n\r]")
+_decode = json.JSONDecoder().raw_decode
 
 
-def read_jsonl(path: Path) -> Iterator[Sentence]:
-    """A JSON object a line: ``tokens`` (or ``words``) with ``entities`` (``spans``, ``mentions``) or ``tags``.
+def read_jsonl(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+    """A sentence an object, in the shapes of ``read_objects``: an object a line, or a file that is one list of them.
 
-    Entities are ``{"start", "end", "label"}`` (or ``"type"``) or ``[start, end, type]``, in words, ``end`` exclusive;
-    ``tags`` (``ner_tags``, ``labels``) are strings in any scheme of ``schemes``.
+    A malformed line is left out; of a malformed list all that follows. Problems: ``object`` (no JSON), and those of
+    ``read_objects`` and ``lines``.
     """
-    count = 0
-    prefixed: bool | None = None
-    for number, text in lines(path):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            fail(path, number, f"not JSON ({error})", "Write one JSON object on each line")
-        if not isinstance(row, dict):
-            fail(path, number, "expected a JSON object", "Write one sentence as an object on each line")
-        words = _field(row, "tokens", "words")
-        if not isinstance(words, list) or not words or not all(isinstance(w, str) and w.strip() for w in words):
-            fail(path, number, "expected 'tokens', a list of words", 'Write {"tokens": ["Anna", ...], ...}')
-        entities = _field(row, "entities", "spans", "mentions")
-        tags = _field(row, "ner_tags", "tags", "labels")
-        if isinstance(entities, list):
-            found = sorted({_mention(path, number, item, len(words)) for item in entities})
-        elif isinstance(tags, list):
-            if len(tags) != len(words) or not all(isinstance(tag, str) for tag in tags):
-                fail(
-                    path,
-                    number,
-                    f"expected one tag string for each of {len(words)} words, found {len(tags)} tags",
-                    "Write tags as strings like B-PER; numbers need their names",
-                )
-            if prefixed is None and any(tag != "O" for tag in tags):
-                prefixed = schemes.has_prefixes(tags)
-            found = list(_decode(path, [number] * len(words), tags, prefixed is not False))
+    is_list = head(path).lstrip().startswith(b"[")
+    return read_objects(partial(_listed if is_list else _lined, path), path, reading, report, {})
+
+
+def _lined(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
+    for number, text in lines(path, report):
+        if text and not text.isspace():
+            try:
+                item = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                _tell(path, number, error, report)
+            else:
+                yield number, item
+
+
+def _listed(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
+    text = _Text(chunks(path, report))
+    mark = text.peek()
+    text.at += 1
+    while mark in ("[", ","):
+        if text.peek() == "]" and mark == "[":
+            mark = "]"
         else:
-            fail(path, number, "no 'entities' and no 'tags'", 'Write "entities": [] where a sentence has none')
-        yield Sentence(count, tuple(words), tuple(found))
-        count += 1
+            line = text.line
+            try:
+                item = text.item()
+            except (ValueError, RecursionError) as error:
+                _tell(path, line, error, report)
+                return
+            yield line, item
+            mark = text.peek()
+        text.at += 1
+    if mark != "]" or text.peek():
+        what = "text behind the list" if mark == "]" else "a list that ends in the middle"
+        report.problem("object", path, text.line, what, "Write one list of objects, with commas between")
 
 
-def _field(row: dict[str, Any], *names: str) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)
+def _tell(path: Path, line: int, error: Exception, report: Report) -> None:
+    text = f"not JSON ({getattr(error, 'msg', error)})"
+    report.problem("object", path, line, text, "Write one JSON object on each line, or one list of objects")
 
 
-def _mention(path: Path, number: int, item: Any, n_words: int) -> Mention:
-    if isinstance(item, dict):
-        item = [item.get("start"), item.get("end"), _field(item, "label", "type")]
-    if not isinstance(item, list) or len(item) != 3 or not isinstance(item[2], str) or not item[2]:
-        fail(
-            path,
-            number,
-            "an entity needs start, end and label",
-            'Write {"start": 0, "end": 2, "label": "PER"}',
-        )
-    start, end, type_ = item
-    if type(start) is not int or type(end) is not int:
-        fail(path, number, f"start {start!r} and end {end!r} must be whole numbers", "Count words from 0")
-    if start == end:
-        fail(path, number, f"empty mention {start}-{end}", "'end' is exclusive: one word is [i, i + 1]")
-    if not 0 <= start < end <= n_words:
-        fail(
-            path,
-            number,
-            f"mention {start}-{end} does not fit a sentence of {n_words} words",
-            "Count words (not characters) from 0; 'end' is exclusive",
-        )
-    return Mention(start, end, sys.intern(type_))
+class _Text:
+    """Text that is read when it is needed; ``at`` is the place in it, ``line`` its line."""
+
+    def __init__(self, source: Iterator[str]) -> None:
+        self._source, self._text = source, ""
+        self.at, self.line = 0, 1
+
+    def peek(self) -> str:
+        """The next character that is no blank, where ``at`` then stands; "" at the end."""
+        while True:
+            found = _VISIBLE.search(self._text, self.at)
+            self._go_to(found.start() if found else len(self._text))
+            if found:
+                return found[0]
+            if not self._more(1):
+                return ""
+
+    def item(self) -> Any:
+        """The JSON value that begins here. Raises ValueError or RecursionError where none does."""
+        while True:
+            try:
+                item, end = _decode(self._text, self.at)
+            except (ValueError, RecursionError):
+                # It may go on in what was not read yet. Reading as much again keeps the work linear.
+                size = len(self._text) - self.at
+                if size > _LARGEST or not self._more(size):
+                    raise
+            else:
+                self._go_to(end)
+                return item
+
+    def _go_to(self, place: int) -> None:
+        self.line += self._text.count("\n", self.at, place)
+        self.at = place
+
+    def _more(self, size: int) -> bool:
+        parts = [self._text[self.at :]]
+        for chunk in self._source:
+            parts.append(chunk)
+            size -= len(chunk)
+            if size <= 0:
+                break
+        self._text, self.at = "".join(parts), 0
+        return len(parts) > 1

@@ -1,38 +1,23 @@
-"""The numbered lines of a text file, and how a malformed one is told."""
+"""Text files as numbered lines or as chunks, and the rows that readers make of them."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
-from collections.abc import Iterator
+import reprlib
+import zlib
+from collections.abc import Collection, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple
 
+from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import Mention
-from cl_ner_bench.errors import UserError
 
-
-def fail(path: Path, line: int, problem: str, fix: str) -> NoReturn:
-    """Raise the UserError of one malformed line."""
-    raise UserError(f"{path}:{line}: {problem}. {fix}")
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a text file, plain or gzipped, without line ends (LF or CRLF) or byte-order mark.
-
-    Only LF ends a line: words may hold the other characters that Unicode counts as line ends.
-    """
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, text.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        fail(path, number, f"not UTF-8 ({error.reason})", "Convert the file, e.g. iconv -f latin1 -t utf-8")
-    except (EOFError, gzip.BadGzipFile) as error:
-        fail(path, number + 1, f"broken gzip file ({error})", "Download or compress it again")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
+_CHUNK = 1 << 18  # bytes
+_BOM = b"\xef\xbb\xbf"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = 40
 
 
 class Row(NamedTuple):
@@ -42,3 +27,158 @@ class Row(NamedTuple):
     line: int
     words: tuple[str, ...]
     mentions: tuple[Mention, ...]
+
+
+def lines(path: Path, report: Report, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a text file, plain or gzipped (told by content), without byte-order mark and line ends.
+
+    Only LF or CRLF ends a line: words may hold the other characters that Unicode counts as line ends.
+    Problems: ``unreadable`` (no such file, broken gzip), ``encoding`` (UTF-16, a line that is not UTF-8, a second
+    byte-order mark, a lone carriage return), ``binary`` (a NUL byte).
+    """
+    number = 1
+    try:
+        with _open(path) as file:
+            while block := file.readlines(_CHUNK):
+                if number == 1 and _is_utf16(block[0], path, report):
+                    return
+                # Many lines are looked at and decoded at once where nothing is odd.
+                texts = None if keep_ends else _plain(b"".join(block))
+                if texts is not None:
+                    yield from enumerate(texts, number)
+                else:
+                    for i, raw in enumerate(block, number):
+                        if _is_binary(raw, path, i, report):
+                            return
+                        text = _decoded(raw, path, i, report)
+                        if text is not None:
+                            yield i, text if keep_ends else text.rstrip("\r\n")
+                number += len(block)
+    except (OSError, EOFError, zlib.error) as error:
+        _tell_unreadable(path, number, error, report)
+
+
+def chunks(path: Path, report: Report) -> Iterator[str]:
+    """A text file like ``lines`` gives it, cut anywhere: for files whose lines may be as long as the file."""
+    decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
+    try:
+        with _open(path) as file:
+            while True:
+                raw = file.read(_CHUNK)
+                if (number == 1 and _is_utf16(raw, path, report)) or _is_binary(raw, path, number, report):
+                    return
+                try:
+                    yield decoder.decode(raw, final=not raw)
+                except UnicodeDecodeError as error:
+                    _tell_encoding(path, number + raw[: error.start].count(b"\n"), error, report)
+                    return
+                if not raw:
+                    return
+                number += raw.count(b"\n")
+    except (OSError, EOFError, zlib.error) as error:
+        _tell_unreadable(path, number, error, report)
+
+
+def head(path: Path) -> bytes:
+    """The first bytes of a file, unpacked and without byte-order mark; none where it cannot be read."""
+    try:
+        with _open(path) as file:
+            return file.read(1 << 14)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def has_half_pair(text: str) -> bool:
+    """Whether text holds half of a surrogate pair, which no file can hold in UTF-8 (JSON can: an escape)."""
+    return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def good_words(words: Collection[str], path: Path, line: int, report: Report) -> bool:
+    """Whether words are text: not empty, not only blanks, no half of a surrogate pair. Problem: ``words``."""
+    if not all(words) or any(map(str.isspace, words)):
+        what, fix = "a word is empty or blank", "Remove it, and count the words anew"
+    elif has_half_pair("".join(words)):
+        what, fix = "a word holds half of a surrogate pair", r"Write whole characters, or both halves (\ud83d\ude00)"
+    else:
+        return True
+    report.problem("words", path, line, what, fix)
+    return False
+
+
+def short(value: Any) -> str:
+    """A value as a message quotes it: at most some 40 characters."""
+    return _SHORT.repr(value)
+
+
+def _plain(block: bytes) -> list[str] | None:
+    """The lines of a block, or None where one of them needs a closer look."""
+    block = block.replace(b"\r\n", b"\n")
+    if any(odd in block for odd in (b"\0", b"\r", _BOM)):
+        return None
+    try:
+        return block.decode().removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        return None
+
+
+def _decoded(raw: bytes, path: Path, number: int, report: Report) -> str | None:
+    """One line with its end, or None after a problem."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        _tell_encoding(path, number, error, report)
+        return None
+    if "\r" in text.rstrip("\r\n"):
+        what, fix = "a carriage return inside the line", "End lines by LF, e.g. tr '\\r' '\\n'"
+    elif text.startswith("\ufeff"):
+        what, fix = "a byte-order mark inside the file", "Remove it; it comes from joining files"
+    else:
+        return text
+    report.problem("encoding", path, number, what, fix)
+    return None
+
+
+def _is_utf16(raw: bytes, path: Path, report: Report) -> bool:
+    found = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if found:
+        fix = f"Convert it: iconv -f utf-16 -t utf-8 {path.name} > utf8-{path.name}"
+        report.problem("encoding", path, 1, "UTF-16, expected UTF-8", fix)
+    return found
+
+
+def _is_binary(raw: bytes, path: Path, number: int, report: Report) -> bool:
+    found = b"\0" in raw
+    if found:
+        fix = "Give text in UTF-8 (columns, JSON lines, brat), or parquet in a file named .parquet"
+        line = number + raw[: raw.index(b"\0")].count(b"\n")
+        report.problem("binary", path, line, "a NUL byte: this is no text file", fix)
+    return found
+
+
+def _tell_encoding(path: Path, number: int, error: UnicodeDecodeError, report: Report) -> None:
+    fix = f"Convert the file, e.g. iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}"
+    report.problem("encoding", path, number, f"not UTF-8 ({error.reason})", fix)
+
+
+def _tell_unreadable(path: Path, number: int, error: Exception, report: Report) -> None:
+    if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+        text, fix = f"cannot be read ({error.strerror})", "Check the path and its rights"
+        report.problem("unreadable", path, 0, text, fix)
+    else:
+        fix = "Download or compress it again"
+        report.problem("unreadable", path, number, f"broken gzip file ({error})", fix)
+
+
+def _open(path: Path) -> BinaryIO:
+    """A file, unpacked, behind its byte-order mark."""
+    file = path.open("rb")
+    try:
+        if file.peek(2)[:2] == b"\x1f\x8b" or path.suffix == ".gz":
+            file.close()
+            file = BufferedReader(gzip.GzipFile(path))
+        if file.peek(len(_BOM)).startswith(_BOM):
+            file.read(len(_BOM))
+    except BaseException:
+        file.close()
+        raise
+    return file

@@ -1,0 +1,138 @@
+"""The cache: parsed corpora and downloads, so that a second start reads neither text nor network.
+
+A parsed corpus is found by what it was read from (``content_key``), never by a name or a date. A cache file is a line
+of JSON with the sha256 of what follows: JSON again, and arrays of numbers. It is written beside its place and renamed,
+so that no reader ever sees half of it; one that does not fit its checksum is made again from the source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from cl_ner_bench.corpora.sentence import Mention, Sentence
+
+VERSION = 1
+"""Raise it when a reader changes what it reads: corpora that an older one parsed are then parsed again."""
+
+_SCHEMA = 1
+_NUMBER = "I"
+
+
+class Parsed(NamedTuple):
+    """What a reader made of a corpus: the sentences of each part with all their mentions, and its remarks."""
+
+    parts: Mapping[str, tuple[Sentence, ...]]
+    remarks: tuple[str, ...] = ()
+
+
+def cache_folder() -> Path:
+    """The one folder for what can be made again: ``CL_NER_BENCH_CACHE``, else the platform's cache folder."""
+    folder = os.environ.get("CL_NER_BENCH_CACHE")
+    if folder:
+        return Path(folder)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("cl-ner-bench", appauthor=False)
+
+
+def content_key(source: Any, files: Iterable[tuple[str, Path]] = ()) -> str:
+    """sha256 (hex) over ``VERSION``, ``source`` (reader and options), and the files' names and bytes."""
+    digest = hashlib.sha256(json.dumps([VERSION, source], sort_keys=True, default=str).encode())
+    for name, path in files:
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            content = "cannot be read"  # the reader says so
+        digest.update(json.dumps([name, content]).encode())
+    return digest.hexdigest()
+
+
+def read(key: str, remarks: list[str]) -> Parsed | None:
+    """The corpus stored under ``key``; None where there is none, or where it is damaged, which is remarked."""
+    path = _path(key)
+    try:
+        header, _, body = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        remarks.append(f"the cache cannot be read ({path}: {error.strerror}); the corpus was read from its source")
+        return None
+    if header != _header(body):
+        remarks.append(f"a damaged file in the cache was made again ({path})")
+        return None
+    return _decode(body)
+
+
+def write(key: str, parsed: Parsed, remarks: list[str]) -> None:
+    """Store a corpus under ``key``. A cache that cannot be written is remarked: the next start reads again."""
+    path = _path(key)
+    body = _encode(parsed)
+    beside = path.with_name(f"{path.name}.{uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("xb") as file:
+            file.write(_header(body) + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        remarks.append(f"the cache cannot be written ({path.parent}: {error.strerror}); set CL_NER_BENCH_CACHE")
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / "corpora" / f"{key}.corpus"
+
+
+def _header(body: bytes) -> bytes:
+    numbers = f"{sys.byteorder} {array(_NUMBER).itemsize}"  # a cache on a shared disk may come from another machine
+    return json.dumps({"schema": _SCHEMA, "numbers": numbers, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+
+
+def _encode(parsed: Parsed) -> bytes:
+    """A line of JSON, then numbers (4 bytes each): words and types as places in a vocabulary, so that every word is
+    decoded, and kept in memory, once."""
+    vocabulary: dict[str, int] = {}
+    types: dict[str, int] = {}
+    sizes, blocks = {}, []
+    for part, sentences in parsed.parts.items():
+        words = [vocabulary.setdefault(word, len(vocabulary)) for s in sentences for word in s.words]
+        mentions = [n for s in sentences for m in s.mentions for n in (*m[:2], types.setdefault(m.type, len(types)))]
+        columns = [[len(s.words) for s in sentences], words, [len(s.mentions) for s in sentences], mentions]
+        sizes[part] = [len(column) for column in columns]
+        blocks += [array(_NUMBER, column).tobytes() for column in columns]
+    head = {"remarks": parsed.remarks, "vocabulary": [*vocabulary], "types": [*types], "sizes": sizes}
+    return b"\n".join([json.dumps(head, ensure_ascii=False).encode(), b"".join(blocks)])
+
+
+def _decode(body: bytes) -> Parsed:
+    line, _, numbers = body.partition(b"\n")
+    head = json.loads(line)
+    vocabulary, types = head["vocabulary"], head["types"]
+    parts, at = {}, 0
+    for part, sizes in head["sizes"].items():
+        columns = []
+        for size in sizes:
+            column = array(_NUMBER)
+            column.frombytes(numbers[at : at + size * column.itemsize])
+            columns.append(column)
+            at += size * column.itemsize
+        lengths, words, counts, mentions = columns
+        texts = map(vocabulary.__getitem__, words)
+        found = map(Mention, mentions[::3], mentions[1::3], map(types.__getitem__, mentions[2::3]))
+        sentences = [tuple(islice(texts, n)) for n in lengths]
+        parts[part] = tuple(map(Sentence, count(), sentences, [tuple(islice(found, n)) if n else () for n in counts]))
+    return Parsed(parts, tuple(head["remarks"]))

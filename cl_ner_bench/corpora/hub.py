@@ -1,0 +1,118 @@
+"""Corpora from the Hugging Face hub, by the library ``datasets``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from heapq import merge
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.corpora.cache import cache_folder
+from cl_ner_bench.corpora.card import Card, Hub
+from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers.objects import read_objects
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.sentence import PARTS
+from cl_ner_bench.errors import UserError
+
+_WORDS = ("tokens", "words")
+_SPLITS = {"train": ("train",), "dev": ("validation", "dev", "valid", "val"), "test": ("test",)}
+_BATCH = 1000  # rows
+
+
+def hub_rows(card: Card, reading: Reading, report: Report) -> dict[str, Iterator[Row]]:
+    """The sentences of a card's hub source, streaming from the downloaded tables, their types as of ``reading``.
+
+    What ``datasets`` downloads and converts stays below the cache folder; ``HF_HUB_OFFLINE`` is respected. Raises
+    UserError that says what to do instead where the hub does not give them: no network, no such dataset or
+    revision, a gate, or a loading script, which ``datasets`` no longer runs.
+    """
+    hub = card.hub
+    assert hub is not None
+    tables = _load(card, hub)
+    parts: dict[str, Iterator[Row]] = {}
+    for part in PARTS:
+        split = next((name for name in _SPLITS[part] if name in tables), None)
+        where = Path(f"{hub.repo}@{hub.revision}") / (split or part)
+        if split is None:
+            fix = f"It has {', '.join(tables)}; get the corpus yourself and pass --data"
+            report.problem("missing", where, 0, f"no {part} part", fix)
+            parts[part] = iter(())
+        else:
+            parts[part] = _rows(tables[split], where, hub, reading, report)
+    return parts
+
+
+def _load(card: Card, hub: Hub) -> Any:
+    files = {split: f"{hub.folder}/{split}/*.parquet" for split in ("train", "validation", "test")}
+    try:
+        datasets = importlib.import_module("datasets")
+        with _downloads_in(cache_folder() / "hub"):
+            return datasets.load_dataset(
+                hub.repo,
+                name=hub.config or None,
+                data_files=files if hub.folder else None,
+                revision=hub.revision,
+                cache_dir=str(cache_folder() / "hub" / "tables"),
+            )
+    except Exception as error:  # the libraries below raise of every kind: for a network, a server, a gate, a script
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(
+            f"{card.title}: the Hugging Face hub did not give {hub.repo} (revision {hub.revision}): {reason}\n"
+            f"{card.how_to_get} Then pass --data PATH."
+        ) from error
+
+
+@contextmanager
+def _downloads_in(folder: Path) -> Iterator[None]:
+    # load_dataset takes a folder for its tables, but leaves the downloads to huggingface_hub and its own folder.
+    constants: Any = importlib.import_module("huggingface_hub.constants")
+    before, constants.HF_HUB_CACHE = constants.HF_HUB_CACHE, str(folder)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_CACHE = before
+
+
+def _rows(table: Any, where: Path, hub: Hub, reading: Reading, report: Report) -> Iterator[Row]:
+    """The sentences of one table; of several columns of tags the mentions of all."""
+    columns = table.column_names
+    missing = [column for column in hub.tags if column not in columns]
+    if missing:
+        fix = f"Name columns of tags in the card, as hub.tags; there are {', '.join(columns)}"
+        report.problem("columns", where, 0, f"no column {missing[0]!r}", fix)
+        return
+    layers = [{"ner_tags": column} | {c: c for c in columns if c in _WORDS} for column in hub.tags]
+    readers = [_layer(table, fields, where, reading, report) for fields in layers or [{c: c for c in columns}]]
+    for _, rows in groupby(merge(*readers, key=_line), key=_line):
+        found = list(rows)
+        if len(found) == len(readers):
+            mentions = tuple(sorted({m for row in found for m in row.mentions}))
+            yield found[0]._replace(mentions=reading.of_types(mentions))
+
+
+def _layer(table: Any, fields: Mapping[str, str], where: Path, reading: Reading, report: Report) -> Iterator[Row]:
+    """The sentences of a table whose columns are taken for ``fields``: field -> column."""
+    names = {field: _names(table.features[column]) for field, column in fields.items()}
+
+    def objects(report: Report) -> Iterator[tuple[int, Any]]:
+        number = 0
+        for batch in table.select_columns([*fields.values()]).iter(batch_size=_BATCH):
+            for values in zip(*(batch[column] for column in fields.values()), strict=True):
+                number += 1
+                yield number, dict(zip(fields, values, strict=True))
+
+    return read_objects(objects, where, reading, report, {field: found for field, found in names.items() if found})
+
+
+def _line(row: Row) -> int:
+    return row.line
+
+
+def _names(feature: Any) -> tuple[str, ...]:
+    """The names of a column of class numbers, in the order of their numbers; none for a column of other values."""
+    return tuple(getattr(getattr(feature, "feature", None), "names", ()))

@@ -1,0 +1,215 @@
+"""Sentences that are given as objects (JSON, parquet): which fields hold words, tags and mentions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cl_ner_bench.corpora.readers import words as cutting
+from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, short
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.readers.tags import Tags
+from cl_ner_bench.corpora.report import Report, Unheard
+from cl_ner_bench.corpora.sentence import Mention
+
+_WORDS = ("tokens", "words", "char_lst", "text")
+_TAGS = ("ner_tags", "tags", "labels")
+_ENTITIES = ("entities", "spans", "mentions", "ent_dct")
+_TEXT_ENTITIES = (*_ENTITIES, "label", "labels")
+_STARTS, _ENDS, _LABELS = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
+FIELDS = frozenset([*_WORDS, *_TAGS, *_TEXT_ENTITIES])
+
+# Gives the objects of a file with their lines, from the first one each time it is called.
+Objects = Callable[[Report], Iterator[tuple[int, Any]]]
+
+
+def read_objects(
+    objects: Objects, path: Path, reading: Reading, report: Report, names: Mapping[str, Sequence[str]]
+) -> Iterator[Row]:
+    """The sentences of a file of objects. ``names`` are the names of class ids, by field.
+
+    Shapes of an object:
+
+    - ``tokens`` (or ``words``, ``char_lst``, ``text``), a list, with ``entities`` (``spans``, ``mentions``), a list of
+      ``{"start", "end", "label"}`` (or ``type``, ``entity``) or ``[start, end, type]`` in words, ``end`` exclusive;
+      also ``{type: [[start, end], ...]}`` (``ent_dct`` of SpanKL's files) and ``{"start": [...], "end": [...],
+      "label": [...]}`` (Hugging Face's lists of features);
+    - the same words with ``ner_tags`` (``tags``, ``labels``), a tag for each: texts, or numbers where
+      ``reading.tag_names`` or ``names`` names them;
+    - ``text``, a text, with ``entities`` (``spans``, ``mentions``, ``label``, ``labels``) in characters (also
+      ``start_offset`` and ``end_offset``): it is cut into words by ``words.cut``, or at ``tokens`` of
+      ``{"start", "end"}`` where these are given.
+
+    Mentions may nest and overlap; of identical ones one is kept. An object with a problem is left out.
+    Problems: ``object`` (no object, or one without labels), ``words``, ``spans``, ``tags``. Conventions: ``inside a
+    word``, ``illegal tag``.
+    """
+    reader = _Reader(objects, path, reading, report, names)
+    for number, item in objects(report):
+        row = reader.row(number, item)
+        if row is not None:
+            yield row
+
+
+class _Words(NamedTuple):
+    """A sentence's words, and where they lie in its text if mentions are given in its characters."""
+
+    words: list[str]
+    text: str = ""
+    borders: cutting.Borders | None = None
+
+
+class _Reader:
+    def __init__(
+        self, objects: Objects, path: Path, reading: Reading, report: Report, names: Mapping[str, Sequence[str]]
+    ) -> None:
+        self._objects, self._path, self._reading, self._report, self._names = objects, path, reading, report, names
+        self._tags: Tags | None = None
+
+    def row(self, number: int, item: Any) -> Row | None:
+        """The sentence of one object, or None after a problem."""
+        if not isinstance(item, dict):
+            self._problem("object", number, "expected a JSON object", "Write one sentence as an object on each line")
+            return None
+        found = self._words(number, item)
+        if found is None:
+            return None
+        field, entities = _first(item, _ENTITIES if found.borders is None else _TEXT_ENTITIES)
+        if field:
+            mentions = self._mentions(number, field, entities, found)
+        else:
+            mentions = self._from_tags(number, item, len(found.words))
+        return None if mentions is None else Row(self._path, number, tuple(map(sys.intern, found.words)), mentions)
+
+    def _problem(self, kind: str, number: int, text: str, fix: str) -> None:
+        self._report.problem(kind, self._path, number, text, fix)
+
+    def _words(self, number: int, item: Mapping[str, Any]) -> _Words | None:
+        tokens, text = _first(item, _WORDS)[1], item.get("text")
+        found = None
+        if isinstance(tokens, list) and all(isinstance(word, str) for word in tokens):
+            found = _Words(tokens)
+        elif isinstance(tokens, list) and isinstance(text, str) and all(isinstance(token, dict) for token in tokens):
+            borders = [(token.get("start"), token.get("end")) for token in tokens]
+            positions = [position for border in borders for position in border]
+            if all(type(i) is int for i in positions) and all(i <= k for i, k in pairwise([0, *positions, len(text)])):
+                found = _Words([text[start:end] for start, end in borders], text, borders)
+        elif isinstance(text, str) and tokens is text:
+            borders = cutting.cut(tokens)
+            found = _Words([tokens[start:end] for start, end in borders], tokens, borders)
+        if found is None or not found.words:
+            fix = 'Write {"tokens": ["Anna", ...], ...} or {"text": "Anna ...", ...}'
+            self._problem("words", number, "expected 'tokens', a list of words, or 'text'", fix)
+            return None
+        texts = found.words if found.borders is None else [*found.words, found.text]
+        return found if good_words(texts, self._path, number, self._report) else None
+
+    def _from_tags(self, number: int, item: Mapping[str, Any], n_words: int) -> tuple[Mention, ...] | None:
+        if _first(item, _TAGS)[1] is None:
+            fix = 'Write "entities": [] where a sentence has none'
+            self._problem("object", number, "no 'entities' and no 'tags'", fix)
+            return None
+        tags = self._named_tags(number, item, self._report)
+        if tags is None:
+            return None
+        if len(tags) != n_words:
+            text = f"expected one tag for each of {n_words} words, found {len(tags)} tags"
+            self._problem("tags", number, text, "Give every word a tag; O where there is no mention")
+            return None
+        if self._tags is None:
+            everything = (self._named_tags(i, o, Unheard()) for i, o in self._objects(Unheard()) if isinstance(o, dict))
+            self._tags = Tags(self._path, self._reading, self._report, filter(None, everything))
+        return self._tags.mentions(tags, [number] * n_words)
+
+    def _named_tags(self, number: int, item: Mapping[str, Any], report: Report) -> list[str] | None:
+        """An object's tags as texts, or None after a problem."""
+        field, tags = _first(item, _TAGS)
+        names = self._reading.tag_names or self._names.get(field, ())
+        if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) and not has_half_pair("".join(tags)):
+            return [*map(sys.intern, tags)]
+        if not isinstance(tags, list) or not all(type(tag) is int for tag in tags):
+            text, fix = f"expected '{field}', a list of tags", "Write tags as texts like B-PER"
+        elif not names:
+            text = f"the tags in '{field}' are numbers without names"
+            fix = 'Write them as texts like B-PER, or name them in a card: tag_names = ["O", "B-PER", ...]'
+        elif not all(0 <= tag < len(names) for tag in tags):
+            unknown = next(tag for tag in tags if not 0 <= tag < len(names))
+            text, fix = (
+                f"tag {short(unknown)} has no name; {len(names)} are named",
+                "Complete 'tag_names'; they count from 0",
+            )
+        else:
+            return [names[tag] for tag in tags]
+        report.problem("tags", self._path, number, text, fix)
+        return None
+
+    def _mentions(self, number: int, field: str, entities: Any, found: _Words) -> tuple[Mention, ...] | None:
+        items = _listed(entities)
+        if items is None:
+            fix = f'Write "{field}": [] where there are none'
+            self._problem("spans", number, f"'{field}' is no list of entities", fix)
+            return None
+        names = self._reading.tag_names or self._names.get(field, ())
+        mentions = [self._mention(number, item, names, found) for item in items]
+        return None if None in mentions else tuple(sorted({*filter(None, mentions)}))
+
+    def _mention(self, number: int, item: Any, names: Sequence[str], found: _Words) -> Mention | None:
+        """A mention, or None after a problem."""
+        said = None
+        if isinstance(item, dict):
+            said = item.get("text")
+            item = [_first(item, fields)[1] for fields in (_STARTS, _ENDS, _LABELS)]
+        start, end, label = item if isinstance(item, list | tuple) and len(item) == 3 else (None, None, None)
+        if isinstance(label, list) and len(label) == 1:
+            label = label[0]
+        if type(label) is int and 0 <= label < len(names):
+            label = names[label]
+        in_text = found.borders is not None
+        size = len(found.text) if found.borders is not None else len(found.words)
+        unit, other = ("characters", "bytes or words") if in_text else ("words", "characters")
+        if not isinstance(label, str) or not label.strip() or has_half_pair(label) or start is None or end is None:
+            text, fix = "an entity needs start, end and label", 'Write {"start": 0, "end": 2, "label": "PER"}'
+        elif type(start) is not int or type(end) is not int:
+            text, fix = f"start {short(start)} and end {short(end)} must be whole numbers", f"Count {unit} from 0"
+        elif start == end:
+            text, fix = f"empty mention {short(start)}-{short(end)}", "'end' is exclusive: one word is [i, i + 1]"
+        elif not 0 <= start < end <= size:
+            text = f"mention {short(start)}-{short(end)} does not fit a sentence of {size} {unit}"
+            fix = f"Count {unit} (not {other}) from 0; 'end' is exclusive"
+        elif found.borders is None:
+            return Mention(start, end, sys.intern(label))
+        elif isinstance(said, str) and said.strip() != found.text[start:end].strip():
+            text = f"mention {start}-{end} covers {short(found.text[start:end])}, but says {short(said)}"
+            fix = "Count characters (Unicode code points) from 0; 'end' is exclusive"
+        else:
+            span = cutting.touched(start, end, found.borders)
+            if span is not None:
+                if span.widened:
+                    text = f"{short(found.text[start:end])} as {short(found.words[span.first : span.last])}"
+                    self._report.convention("inside a word", self._path, number, text)
+                return Mention(span.first, span.last, sys.intern(label))
+            text, fix = f"mention {start}-{end} covers no word", "Let it begin and end with the name"
+        self._problem("spans", number, text, fix)
+        return None
+
+
+def _first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
+    """The first of ``fields`` that an object has, and its value; else ``("", None)``."""
+    return next(((field, item[field]) for field in fields if item.get(field) is not None), ("", None))
+
+
+def _listed(entities: Any) -> list[Any] | None:
+    """Entities as a list, however they are grouped; None where that cannot be."""
+    if isinstance(entities, list):
+        return entities
+    if not isinstance(entities, dict) or not all(isinstance(values, list) for values in entities.values()):
+        return None
+    if _first(entities, _STARTS)[0] and _first(entities, _ENDS)[0]:
+        if len({len(values) for values in entities.values()}) > 1:
+            return None
+        return [dict(zip(entities, values, strict=True)) for values in zip(*entities.values(), strict=True)]
+    pairs = [(span, type_) for type_, spans in entities.items() for span in spans]
+    return [[*span, type_] if isinstance(span, list) else span for span, type_ in pairs]

@@ -1,0 +1,81 @@
+"""The tags of one file: which scheme they are in, and which mentions they denote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from cl_ner_bench.corpora import schemes
+from cl_ner_bench.corpora.readers.lines import short
+from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.sentence import Mention
+
+# Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I.
+_FRONT, _BACK = re.compile(r"([BI])([_:.|/]\w.*)"), re.compile(r"(.*\w[-_:.|/])([BI])")
+_MANY = 100  # words without one O that make a column look like something else than tags
+
+
+class Tags:
+    """Decodes the tag sequences of one file.
+
+    ``sentences`` are all its tag sequences, looked through once where ``reading`` does not give the scheme. A scheme
+    that is given is not looked for, but IO is written with ``I-`` or without: that is always found out.
+    Problems: ``tags``. Conventions: ``illegal tag``.
+    """
+
+    def __init__(self, path: Path, reading: Reading, report: Report, sentences: Iterable[Sequence[str]]) -> None:
+        self._path, self._report = path, report
+        self.scheme, self.prefixed = reading.scheme, True
+        self._fault: tuple[str, str] | None = None  # what is wrong with the whole file, and what to do
+        self._told = False
+        if reading.scheme in ("auto", "IO"):
+            habits = schemes.Habits()
+            for tags in sentences:
+                habits.add(tags)
+            self.scheme = habits.scheme if reading.scheme == "auto" else "IO"
+            self.prefixed = habits.prefixed
+            if not self.prefixed:
+                self._fault = _fault(habits)
+
+    def mentions(self, tags: Sequence[str], numbers: Sequence[int]) -> tuple[Mention, ...] | None:
+        """The mentions of one sentence, or None after a problem. ``numbers`` are the lines of its tags."""
+        if tags.count("O") == len(tags):
+            return ()
+        if self._fault:
+            if not self._told:
+                self._report.problem("tags", self._path, numbers[0], *self._fault)
+            self._told = True
+            return None
+        wrong = [i for i, tag in enumerate(tags) if tag != "O" and schemes.has_prefix(tag) != self.prefixed]
+        for i in wrong:
+            expected = "O or B-, I-, E-, S- and a type" if self.prefixed else "O or a bare type, as most tags here"
+            text = f"unknown tag {short(tags[i])}, expected {expected}"
+            self._report.problem("tags", self._path, numbers[i], text, "Use one scheme in a file")
+        if wrong:
+            return None
+        if self.prefixed:
+            for i, text in schemes.illegal(tags, self.scheme):
+                self._report.convention("illegal tag", self._path, numbers[i], text)
+        return schemes.to_mentions(tags, self.prefixed)
+
+
+def _fault(habits: schemes.Habits) -> tuple[str, str] | None:
+    """What tells that bare tags are no IO tags."""
+    if habits.plain >= _MANY and not habits.outside:
+        fix = "Tag words outside of all mentions by O, or say which column holds the tags ('tag_columns')"
+        return "no word of this file is tagged O", fix
+    for pattern in (_FRONT, _BACK):
+        for tag in sorted(habits.plain_tags):
+            if _begins_and_goes_on(tag, pattern, habits.plain_tags):
+                return f"tags are written like {short(tag)}, expected B- or I- and a type", "Write prefixes like B-PER"
+    return None
+
+
+def _begins_and_goes_on(tag: str, pattern: re.Pattern[str], tags: Collection[str]) -> bool:
+    match = pattern.fullmatch(tag)
+    group = 1 if pattern is _FRONT else 2
+    return (
+        match is not None and match[group] == "B" and tag[: match.start(group)] + "I" + tag[match.end(group) :] in tags
+    )

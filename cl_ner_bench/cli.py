@@ -69,7 +69,7 @@ def _run_command(words: list[str]) -> int:
     parsed, unknown = parser.parse_known_args(words)
     command = getattr(parsed, "command", None)
     if unknown:
-        of = commands.get(command or "", parser)
+        of = getattr(parsed, "parser", None) or commands.get(command or "", parser)
         hint = did_you_mean(unknown[0].partition("=")[0], list(of._option_string_actions))
         raise UserError(f"unknown argument {unknown[0]!r}.{hint} See `{of.prog} --help`")
     if command is None:
@@ -238,6 +238,8 @@ def _add_data(commands: Any) -> Parser:
     check.add_argument("--all", action="store_true", help="show all findings (default: the first 5 of each kind)")
     check.add_argument("--json", action="store_true", help="as JSON")
     check.set_defaults(function=_data_check, command="data")
+    for command in (show, split, check):
+        command.set_defaults(parser=command)
     for command in (show, split):
         command.add_argument("dataset", metavar="DATASET|PATH")
         for flag, metavar, text in (
@@ -280,11 +282,10 @@ def _data_show(parsed: argparse.Namespace) -> int:
     found = overview(*_corpus_and_split(parsed))
     if parsed.figure is not None:
         from cl_ner_bench.analysis.hidden import hidden_figure
-        from cl_ner_bench.running.store import write_bytes
 
         picture = hidden_figure(found)
-        write_bytes(parsed.figure, picture.to_bytes(parsed.figure.suffix[1:]))
-        write_bytes(parsed.figure.with_suffix(".csv"), picture.frame.to_csv(index=False).encode())
+        _write("--figure", parsed.figure, picture.to_bytes(parsed.figure.suffix[1:]))
+        _write("--figure", parsed.figure.with_suffix(".csv"), picture.frame.to_csv(index=False).encode())
         print(f"{parsed.figure}: {picture.caption}", file=sys.stderr)
     print(json.dumps(found, indent=1, ensure_ascii=False) if parsed.json else as_text(found))
     return 0
@@ -299,9 +300,18 @@ def _data_check(parsed: argparse.Namespace) -> int:
 
 
 def _data_split(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running.store import write_json
+    from cl_ner_bench.running.store import canonical
 
     _, split = _corpus_and_split(parsed)
-    write_json(parsed.out, split.to_json())
+    _write("--out", parsed.out, f"{canonical(split.to_json())}\n".encode())
     print(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}", file=sys.stderr)
     return 0
+
+
+def _write(flag: str, path: Path, content: bytes) -> None:
+    from cl_ner_bench.running.store import write_bytes
+
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise UserError(f"{flag} {path}: cannot be written ({error.strerror}); pass another name") from None

@@ -145,6 +145,12 @@ def test_gaps_take_the_own_architecture_order_and_seed(tmp_path: Path) -> None:
     assert list(steps["gap_task_macro"]) == pytest.approx([20, 10])
 
 
+def test_joint_training_on_another_split_is_no_bound(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    write_run(tmp_path, "joint-span", fingerprints={"data": "d0", "split": "s1", "encoder": "e0"})
+    assert math.isnan(row(load_results(tmp_path))["gap"])
+
+
 def test_joint_at_the_last_step_only(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl", "joint-span"], n_steps=3, joint_last=True)
     results = load_results(tmp_path)

@@ -41,6 +41,39 @@ def test_tasks_by_hand_in_another_order_are_another_config(inputs: dict[str, Any
     assert one == spaced != two
 
 
+def test_tasks_by_hand_order_the_types_of_increments(inputs: dict[str, Any], tmp_path: Path) -> None:
+    run = planned(inputs, tmp_path, scenario="fg2-pg1", tasks="PER;LOC,DATE")
+    assert [t["types"] for t in run.record["tasks"]] == [["PER", "LOC"], ["DATE"]]
+    assert run.record["order_of"] == "types"
+    assert planned(inputs, tmp_path, tasks="PER;LOC;DATE").record["order_of"] == "tasks"
+
+
+def test_what_a_scenario_file_means_is_part_of_the_config(inputs: dict[str, Any], tmp_path: Path) -> None:
+    def config(text: str, tasks: str | None = None) -> str:
+        file = tmp_path / "mine.toml"
+        file.write_text(text)
+        return str(planned(inputs, tmp_path, scenario=str(file), tasks=tasks).record["config"])
+
+    assert config('like = "filter"') == config('like = "filter"\nassign = "filter"') != config("shots = 2")
+    assert config("shots = 2", "PER;LOC;DATE") != config("shots = 2", "DATE;LOC;PER")
+
+
+def test_a_protocol_is_part_of_every_steps_key(inputs: dict[str, Any], tmp_path: Path) -> None:
+    keys = []
+    for selection in ("macro", "last"):
+        file = tmp_path / f"{selection}.toml"
+        file.write_text(f'selection = "{selection}"')
+        keys.append(planned(inputs, tmp_path, scenario=str(file)).record["step_keys"])
+    assert all(keys[0][step] != keys[1][step] for step in keys[0])
+
+
+def test_only_flat_predictions_have_a_ceiling(inputs: dict[str, Any], tmp_path: Path) -> None:
+    span = inputs | {"methods": "spankl"}
+    assert planned(span, tmp_path).record["recall_ceiling"] == 1
+    assert planned(span, tmp_path, nested=True).record["recall_ceiling"] is None
+    assert planned(inputs, tmp_path, nested=True).record["recall_ceiling"] == 1
+
+
 def test_a_training_check_is_not_forgotten_when_steps_are_added(inputs: dict[str, Any], tmp_path: Path) -> None:
     checked = planned(inputs, tmp_path, training_check=True, joint_steps="last")
     write_json(checked.folder / "run.json", checked.record)

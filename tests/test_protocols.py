@@ -17,9 +17,9 @@ from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.scenarios.assign import by_filter, few, greedy
+from cl_ner_bench.scenarios.assign import blurred, by_filter, few, greedy
 from cl_ner_bench.scenarios.make import increments, make_split
-from cl_ner_bench.scenarios.overview import flat_ceiling
+from cl_ner_bench.scenarios.overview import as_text, flat_ceiling, overview
 from cl_ner_bench.scenarios.protocol import (
     ASSIGN,
     DEV,
@@ -312,6 +312,8 @@ def test_a_given_order_of_types(tmp_path: Path, make_corpus: Make) -> None:
         ("shots = true", "'shots': expected a whole number"),
         ("like = 'other.toml'", "'like': expected a built-in scenario"),
         ("types = ['A']", "'types': expected them beside like"),
+        ("like = 'fg1-pg1'\ntypes = ['A', 'B']", "missing are C, D"),
+        ("like = 'filter'\n[[tasks]]\ntypes = ['A']\nshare = 2", "tasks[0].share"),
         ("like = 'fg1-pg1'\ntypes = ['A', 'X']", "toy has no type 'X'"),
         ("[[tasks]]\ntypes = []", "tasks[0].types"),
         ("[[tasks]]\ntypes = ['A', 'A']", "each type once"),
@@ -321,6 +323,8 @@ def test_a_given_order_of_types(tmp_path: Path, make_corpus: Make) -> None:
         ("[[tasks]]\ntypes = ['A']\nweight = 2", "unknown key 'tasks[0].weight'"),
         ("[[tasks]]\ntypes = ['A']\n[[tasks]]\nname = 'A'\ntypes = ['B']", "a name that no other task has"),
         ("[[tasks]]\ntypes = ['A']\ndomain = 'x'\n[[tasks]]\ntypes = ['B']", "a domain for all tasks or for none"),
+        ("like = 'domains'\norders = [[]]", "'orders': expected them beside [[tasks]] only"),
+        ("name = 'fg2-pg2'", "'fg2-pg2' is the name of another scenario"),
         ("orders = [[0, 2]]\n[[tasks]]\ntypes = ['A']\n[[tasks]]\ntypes = ['B']", "permutations of the 2 tasks"),
         ("schema = 2", "'schema': expected 1"),
         ("name = 3", "'name': expected a text"),
@@ -333,6 +337,31 @@ def test_scenarios_that_do_not_fit(tmp_path: Path, text: str, said: str) -> None
     assert said in str(caught.value)
     assert "own.toml" in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_a_task_that_returns_has_a_name(tmp_path: Path) -> None:
+    scenario = scenario_of(tmp_path, "[[tasks]]\ntypes = ['A']\n[[tasks]]\ntypes = ['B']\n[[tasks]]\ntypes = ['A']")
+    assert [t.name for t in scenario.tasks] == ["A", "B", "A 2"]
+
+
+def test_a_scenario_of_another_dataset_is_told() -> None:
+    with pytest.raises(UserError, match="ocilner is a scenario of the dataset fewnerd, not of toy"):
+        find_scenario("ocilner", Card("toy", "Toy"))
+
+
+def test_the_overview_counts_each_domain_for_itself(make_corpus: Make) -> None:
+    corpus = make_corpus(["A", "A B", "B", "B C", "C", "A C"], {t: (t,) for t in "ABC"})
+    halves = {"news": {p: range(3) for p in PARTS}, "tweets": {p: range(3, 6) for p in PARTS}}
+    corpus = dataclasses.replace(corpus, domains=halves)
+    facts = overview(corpus, make_split(corpus, "domains"))
+    assert facts["domains"] == {"news": dict.fromkeys(PARTS, 3), "tweets": dict.fromkeys(PARTS, 3)}
+    assert {name: row["train"] for name, row in facts["tasks"].items()} == {"news": 4, "tweets": 5}
+    assert facts["co_occurrence"]["matrix"] == [[3, 0], [0, 3]]
+    assert [(s["labelled"], s["hidden"]) for s in facts["steps"]] == [
+        ({"A": 2, "B": 2}, {"C": 0}),
+        ({"A": 1, "B": 1, "C": 3}, {}),
+    ]
+    assert "sentences by domain" in as_text(facts)
 
 
 def test_names_of_scenarios(tmp_path: Path) -> None:
@@ -357,6 +386,56 @@ def test_what_flat_predictions_can_find_at_most() -> None:
     flat = Sentence(1, ("x",), (Mention(0, 1, "A"),))
     assert flat_ceiling([nested, flat]) == pytest.approx(3 / 5)
     assert flat_ceiling([flat]) == flat_ceiling([]) == 1
+
+
+def test_greedy_looks_for_the_rarest_type_first_whatever_its_task() -> None:
+    rows = sentences(["AB", "A", "A", "A", "B"])  # B is rarer, and of the second task
+    assert greedy(rows, [("A",), ("B",)], seed=1)[1][0] == 0
+
+
+def test_blurry_sentences_are_others_and_of_the_same_domain() -> None:
+    found = blurred([(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)], ["a", "a", "b"], 0.5, seed=1)
+    assert [len(ids) for ids in found] == [6, 6, 2]
+    assert set(found[0]) > {0, 1, 2, 3}
+    assert set(found[0]) <= set(range(8))
+    assert found[2] == (8, 9)
+
+
+def test_a_tasks_own_budget_stands_above_the_protocols(tmp_path: Path, make_corpus: Make) -> None:
+    corpus = make_corpus(["A B"] * 20, {"A": ("A",), "B": ("B",)})
+    text = "sentences = 4\n[[tasks]]\ntypes = ['A']\nsentences = 2\n[[tasks]]\ntypes = ['B']\nshots = 9"
+    split = make_split(corpus, scenario_of(tmp_path, text))
+    assert [len(t.train) for t in split.tasks] == [2, 4]  # shots and sentences: both hold
+
+
+def test_mentions_that_cross_the_limit_of_words_are_lost_and_counted(make_corpus: Make) -> None:
+    corpus = make_corpus(["A " * 130, "B", "A", "B"], {"A": ("A",), "B": ("B",)})
+    long = corpus.parts["test"][0]
+    long = dataclasses.replace(long, mentions=(Mention(126, 128, "A"), Mention(127, 129, "A"), Mention(128, 129, "B")))
+    parts = {part: (long, *corpus.parts[part][1:]) for part in PARTS}
+    split = make_split(dataclasses.replace(corpus, parts=parts), "fg1-pg1-seen")
+    corpus = dataclasses.replace(corpus, parts=parts)
+    (seen,) = [s for s in split.test_part(corpus, 2) if s.id == 0]
+    assert seen.mentions == (Mention(126, 128, "A"),)
+    assert split.lost_mentions(corpus) == 2
+    assert "drops 2 test mentions" in as_text(overview(corpus, split))
+
+
+def test_dev_of_a_domain_and_gold_of_its_types_alone(tmp_path: Path, make_corpus: Make) -> None:
+    corpus = make_corpus(["A", "A B", "B", "B C", "C", "A C"], {t: (t,) for t in "ABC"})
+    thirds = {name: {p: range(2 * k, 2 * k + 2) for p in PARTS} for k, name in enumerate(("one", "two", "three"))}
+    corpus = dataclasses.replace(corpus, domains=thirds)
+    text = "dev = 'whole'\n[[tasks]]\ntypes = ['A']\ndomain = 'one'\n[[tasks]]\ntypes = ['B']\ndomain = 'two'"
+    split = make_split(corpus, scenario_of(tmp_path, text, corpus.card))
+    assert [t.dev for t in split.tasks] == [(0, 1), (2, 3)]
+    assert split.test == (0, 1, 2, 3)
+    assert [[m.type for m in s.mentions] for s in split.test_part(corpus, 2)] == [["A"], ["A"], ["B"], ["B"]]
+
+
+def test_orders_of_eleven_tasks(tmp_path: Path) -> None:
+    card = Card("toy", "Toy", {f"t{k}": (f"t{k}",) for k in range(11)})
+    tasks = "".join(f"[[tasks]]\ntypes = ['t{k}']\n" for k in range(11))
+    assert scenario_of(tmp_path, f"orders = [{[*range(10, -1, -1)]}]\n{tasks}", card).orders[0][0] == 10
 
 
 def test_orders_of_own_tasks(tmp_path: Path, make_corpus: Make) -> None:

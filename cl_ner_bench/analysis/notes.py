@@ -68,6 +68,8 @@ def notes_of(c: Comparison) -> list[str]:
     notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.get("by_hand"))
     if any(run.get("uncased") for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
+    if lost := max((run.get("lost_mentions") or 0 for run in c.runs), default=0):
+        notes.append(f"the protocol's limit of words drops {lost:,} test mentions")
     if ceilings := _ceilings(c.runs):
         notes.append(
             f"gold mentions nest or overlap, flat predictions do not: recall is at most {_values(ceilings, ' %')}"
@@ -108,10 +110,11 @@ def _micro(c: Comparison, first: bool) -> dict[str, float]:
 
 def _reference(c: Comparison, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Step 1 learned for twice the epochs by the same architecture in the same setting, order and seed."""
-    same = ("architecture", "setting", "order", "seed")
-    return next(
-        (r["step1_reference"] for r in c.runs if "step1_reference" in r and all(r[k] == run[k] for k in same)), None
-    )
+
+    def identity(r: Mapping[str, Any]) -> list[Any]:
+        return [*(r[k] for k in ("architecture", "setting", "order", "seed")), r.get("fingerprints", {}).get("split")]
+
+    return next((r["step1_reference"] for r in c.runs if "step1_reference" in r and identity(r) == identity(run)), None)
 
 
 def _ratio(reference: Mapping[str, Any] | None, start: float) -> float:

@@ -77,6 +77,8 @@ class Trainer:
         dev = [] if data.selection == "last" else self._examples(data.dev, "dev")
         learner.enter(data)
         teacher = self._teacher_outputs(examples) if learner.needs_teacher and learner.n_old else {}
+        # Where no type is new, the step tells streams apart that the types alone would make one.
+        again = () if len(data.types) > len(learner.head.types) else (data.step,)
         self._grow(data)
         learner.begin_step(data)
 
@@ -87,7 +89,7 @@ class Trainer:
         optimizer = torch.optim.AdamW(groups, fused=True)
         schedule = get_cosine_schedule_with_warmup(optimizer, warmup, updates)
         # Dropout draws from torch's global stream.
-        torch.manual_seed(stream(self.seed, "dropout", learner.architecture, data.types))
+        torch.manual_seed(stream(self.seed, "dropout", learner.architecture, data.types, *again))
         if data.selection != "last" and not any(s.mentions for s in data.dev):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         selected, best, best_weights, dev_scores = 0, -math.inf, {}, []
@@ -97,7 +99,7 @@ class Trainer:
             learner.train()
             learner.begin_epoch(epoch)
             sums: dict[str, float] = defaultdict(float)
-            batches = list(shuffled(examples, size, generator(self.seed, "shuffle", data.labelled, epoch)))
+            batches = list(shuffled(examples, size, generator(self.seed, "shuffle", data.labelled, epoch, *again)))
             for batch in batches:
                 losses = self._update(batch, teacher, optimizer)
                 schedule.step()

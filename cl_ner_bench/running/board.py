@@ -99,8 +99,9 @@ def name(run: Run) -> str:
 
 
 def micro_f1(counts: Mapping[str, Any]) -> float:
-    """Over all learned types on the whole test set."""
-    tp, fp, fn = (sum(c[i] for c in counts["views"]["all"]["test"].values()) for i in range(3))
+    """Over all learned types on the whole test set (or all test sets)."""
+    triples = [triple for types in counts["views"]["all"].values() for triple in types.values()]
+    tp, fp, fn = (sum(triple[i] for triple in triples) for i in range(3))
     return 200 * tp / max(1, 2 * tp + fp + fn)
 
 

@@ -36,10 +36,20 @@ def write_experiment(out: Path, grids: Sequence[Options]) -> Path:
             raise UserError(f"{file}: cannot be read ({error}); move it away") from None
     for grid in grids:
         table = _table(grid)
+        if grid.scenario.endswith(".toml"):
+            table["scenario"] = _keep_scenario(out, Path(grid.scenario))
         if table not in known:
             known.append(table)
     write_bytes(file, tomli_w.dumps({"schema": 1, "grid": known}).encode())
     return file
+
+
+def _keep_scenario(out: Path, file: Path) -> str:
+    """Copy a scenario's file into the folder, so that the grid can be repeated without it; where it is from there."""
+    kept = Path("scenarios") / file.name
+    if not (out / kept).exists() or not (out / kept).samefile(file):
+        write_bytes(out / kept, file.read_bytes())
+    return kept.as_posix()
 
 
 def _table(options: Options) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import BACKENDS, execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Plan, Run, make_plan, merge, obsolete
+from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
 from cl_ner_bench.running.store import read_json
 
 if TYPE_CHECKING:
@@ -88,8 +90,13 @@ def _folder(layers: list[Layered]) -> Path:
     options = layers[0].options
     if options.out:
         return Path(options.out)
-    dataset, scenario = (Path(value) for value in (options.dataset, options.scenario))
-    return Path("results") / "-".join(p.stem if p.suffix == ".toml" else p.name for p in (dataset, scenario))
+    card, _ = find_card(options.dataset, None if options.data is None else Path(options.data))
+    scenario = options.scenario
+    if options.split is not None:
+        content = manifest(options.split)  # checked when the grid is planned
+        scenario = str(content.get("scenario")) if isinstance(content, dict) else "split"
+    names = (card.name, Path(scenario).stem if scenario.endswith(".toml") else scenario)
+    return Path("results") / "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
 
 
 def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:

@@ -274,7 +274,7 @@ def read_config(config: str | Path) -> list[dict[str, Any]]:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--config {file}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
         raise UserError(f"--config {file}: not TOML: {error}") from None
     if table.pop("schema", 1) != 1:
         raise UserError(f"--config {file}: written by a newer version (schema 1 is known here)")

@@ -19,7 +19,7 @@ from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
-from cl_ner_bench.running.options import DEFAULT, OPTIONS, Layered, Options
+from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
 from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
 from cl_ner_bench.scenarios.overview import flat_ceiling
@@ -138,7 +138,7 @@ def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
 def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
     """The task split of each order, or the one that ``--split`` replays."""
     if options.split is not None:
-        return [TaskSplit.from_json(_manifest(Path(options.split)), corpus, f"--split {options.split}")]
+        return [TaskSplit.from_json(manifest(options.split), corpus, f"--split {options.split}")]
     wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
     scenario = scenario_of(options, corpus)
     found = parse_orders(wanted, corpus, scenario)
@@ -146,16 +146,22 @@ def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
 
 
 def scenario_of(options: Options, corpus: Corpus) -> Scenario:
-    """The scenario of a grid. Raises UserError where it has tasks of its own and others were given by hand."""
+    """The scenario of a grid: where it cuts types into steps, tasks by hand give their order.
+
+    Raises UserError where it has tasks or an order of its own and others were given by hand.
+    """
     scenario = find_scenario(options.scenario, corpus.card)
-    if scenario.tasks and options.tasks is not None:
-        raise UserError(f"--tasks: scenario {scenario.name} names its tasks itself; leave --tasks out")
-    return scenario
+    if options.tasks is None:
+        return scenario
+    if scenario.tasks or scenario.types:
+        raise UserError(f"--tasks: scenario {scenario.name} names its tasks or types itself; leave --tasks out")
+    return replace(scenario, types=corpus.card.types) if scenario.increments else scenario
 
 
-def _manifest(file: Path) -> Any:
+def manifest(file: str) -> Any:
+    """What a manifest holds, unchecked. Raises UserError where it is no JSON."""
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(Path(file).read_bytes())
     except OSError as error:
         raise UserError(f"--split {file}: cannot be read ({error.strerror})") from None
     except ValueError as error:
@@ -168,6 +174,8 @@ def _check_manifest(layered: Layered, split: TaskSplit) -> None:
         if layered.origins[key] != DEFAULT and getattr(layered.options, key) != value:
             shown = split.order if key == "orders" else value
             raise UserError(f"--split {layered.options.split} has {key} {shown}; leave --{key} out")
+    if layered.origins["split_seed"] == FLAG and layered.options.max_sentences is None:
+        raise UserError(f"--split {layered.options.split} is a task split already; leave --split-seed out")
 
 
 def hyper_parameters(
@@ -257,8 +265,8 @@ def _run(
     }
     # What orders are counted from belongs to the config: a replayed split, or tasks by hand in their order.
     given: Any = split.hash if options.split else options.tasks and list(corpus.card.tasks.items())
-    if options.split is None:
-        given = scenario_of(options, corpus).definition or given
+    if not options.split and (scenario := scenario_of(options, corpus)).own:
+        given = [scenario.to_json(), given]
     config = digest({"scenario": split.scenario, "split": given, **computed})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
     run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
@@ -285,7 +293,8 @@ def _run(
             {"name": t.name, "types": list(t.types), "learned_at": k} | ({"domain": t.domain} if t.domain else {})
             for k, t in enumerate(split.tasks, 1)
         ],
-        "order_of": "types" if split.protocol.assign == "greedy" else "tasks",
+        "order_of": split.order_of,
+        "lost_mentions": split.lost_mentions(corpus),
         "protocol": split.protocol.to_json(),
         "setting": digest(setting)[:8],
         "settings": settings,

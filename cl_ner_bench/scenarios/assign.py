@@ -84,11 +84,12 @@ def greedy(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed
     return [tuple(ids) for ids in taken]
 
 
-def blurred(assigned: Sequence[Ids], share: float, seed: int) -> list[Ids]:
-    """Each task's sentences and ``round(share * their number)`` of the other tasks', drawn at random."""
+def blurred(assigned: Sequence[Ids], domains: Sequence[str], share: float, seed: int) -> list[Ids]:
+    """Each task's sentences and ``round(share * their number)`` of the other tasks' of its domain, drawn at random."""
     out = []
     for k, own in enumerate(assigned):
-        others = sorted({i for j, ids in enumerate(assigned) if j != k for i in ids} - set(own))
+        same = [ids for j, ids in enumerate(assigned) if j != k and domains[j] == domains[k]]
+        others = sorted({i for ids in same for i in ids} - set(own))
         further = Random(f"{seed}/blurry/{k}").sample(others, min(round(share * len(own)), len(others)))
         out.append(tuple(sorted({*own, *further})))
     return out

@@ -12,7 +12,7 @@ from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios import assign
 from cl_ner_bench.scenarios.protocol import PlannedTask, Scenario, find_scenario
-from cl_ner_bench.scenarios.task import Task, TaskSplit
+from cl_ner_bench.scenarios.task import Task, TaskSplit, cut
 
 T = TypeVar("T")
 
@@ -53,11 +53,11 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
     protocol = scenario.protocol
     base = _base_tasks(corpus, scenario, order)
     train = _assign(corpus, scenario, base, "train", split_seed)
-    if protocol.blurry:
-        train = assign.blurred(train, protocol.blurry, split_seed)
     for k, task in enumerate(base):
         if task.sentences is not None or task.shots is not None:
             train[k] = assign.few([corpus.parts["train"][i] for i in train[k]], task, split_seed)
+    if protocol.blurry:
+        train = assign.blurred(train, [task.domain for task in base], protocol.blurry, split_seed)
     dev = _assign(corpus, scenario, base, "dev", split_seed) if protocol.dev == "same" else []
     tasks: list[Task] = []
     seen: tuple[str, ...] = ()
@@ -73,12 +73,17 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
         else:
             allowed = seen if protocol.dev_labels == "seen" else task.types
             whole = _sentences(corpus, "dev", task.domain)
-            own = assign.holding(whole, allowed) if protocol.dev == "mentions" else tuple(s.id for s in whole)
+            own = tuple(s.id for s in whole)
+            if protocol.dev == "mentions":
+                own = assign.holding([cut(s, protocol.max_words) for s in whole], allowed)
         tasks.append(Task(task.name, task.types, train[k], own, task.domain))
+    order_of = "types" if scenario.increments else "tasks"
     used = dict.fromkeys(task.domain for task in tasks if task.domain)
     domains = {name: corpus.domain_ids("test", name) for name in used}
     test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")
-    return TaskSplit(corpus.name, corpus.fingerprint, scenario.name, order, tuple(tasks), test, protocol, domains)
+    return TaskSplit(
+        corpus.name, corpus.fingerprint, scenario.name, order, tuple(tasks), test, protocol, domains, order_of
+    )
 
 
 def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, ...]]:

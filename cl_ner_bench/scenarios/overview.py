@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +41,18 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
     task_of = {t: task_of[t] for t in split.types(split.n_steps)}
     names = [task.name for task in split.tasks]
     by_type = {part: Counter(m.type for s in used[part] for m in s.mentions) for part in PARTS}
+    own = {domain: {part: _of_domain(corpus, part, domain) for part in PARTS} for domain in ("", *split.domains)}
+    by_domain = {
+        domain: {part: Counter(m.type for s in sentences for m in s.mentions) for part, sentences in parts.items()}
+        for domain, parts in own.items()
+    }
     present = [{m.type for m in s.mentions if m.type in task_of} for s in used["train"]]
-    tasks_present = [{task_of[t] for t in types} for types in present]
+    naming = [{s.id for s in own[t.domain]["train"] if any(m.type in t.types for m in s.mentions)} for t in split.tasks]
+    several = Counter(i for ids in naming for i in ids)
     n = max(len(present), 1)
     steps = []
     for k, task in enumerate(split.tasks, 1):
-        train = [corpus.parts["train"][i] for i in task.train]
+        train = [split.sentence(corpus, "train", i) for i in task.train]
         found = Counter(m.type for s in train for m in s.mentions)
         steps.append(
             {
@@ -76,17 +82,24 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "labelled_at": split.labelled_at,
         "fingerprint": corpus.fingerprint,
         "parts": {part: _counts(used[part]) for part in PARTS},
+        "lost_mentions": split.lost_mentions(corpus),
+        "flat_recall": flat_ceiling(split.test_part(corpus, split.n_steps)),
+        "domains": {
+            domain: {part: len(sentences) for part, sentences in own[domain].items()} for domain in split.domains
+        },
+        "without_task": [t for t in card.types if t not in task_of],
         "types": {t: {"task": task_of[t]} | {part: by_type[part][t] for part in PARTS} for t in task_of},
         "tasks": {
-            task.name: {"types": list(task.types)} | {part: sum(by_type[part][t] for t in task.types) for part in PARTS}
+            task.name: {"types": list(task.types)}
+            | {part: sum(by_domain[task.domain][part][t] for t in task.types) for part in PARTS}
             for task in split.tasks
         },
         "steps": steps,
         "co_occurrence": {
             "two_types": sum(len(types) > 1 for types in present) / n,
-            "two_tasks": sum(len(tasks) > 1 for tasks in tasks_present) / n,
+            "two_tasks": sum(tasks > 1 for tasks in several.values()) / n,
             "tasks": names,
-            "matrix": [[sum({a, b} <= tasks for tasks in tasks_present) for b in names] for a in names],
+            "matrix": [[len(a & b) for b in naming] for a in naming],
         },
     }
 
@@ -103,9 +116,19 @@ def as_text(facts: dict[str, Any]) -> str:
         ),
         "\n".join(_wrapped(f"note        {remark}") for remark in facts["remarks"]),
         _table(
-            ["part", "sentences", "words", "mentions", "without mentions", "longest"],
+            ["part", "sentences", "words", "mentions", "nested", "without mentions", "longest"],
             [[part, *counts.values()] for part, counts in facts["parts"].items()],
         ),
+        f"flat predictions can find at most {100 * facts['flat_recall']:.1f} % of the test mentions: the others overlap"
+        if facts["flat_recall"] < 1
+        else "",
+        f"the limit of {facts['protocol']['max_words']} words drops {facts['lost_mentions']:,} test mentions"
+        if facts["lost_mentions"]
+        else "",
+        _table(["sentences by domain", *PARTS], [[name, *row.values()] for name, row in facts["domains"].items()])
+        if facts["domains"]
+        else "",
+        _wrapped(f"types that no task learns: {', '.join(facts['without_task'])}") if facts["without_task"] else "",
         _table(["mentions by task", *PARTS], [[t, *(r[p] for p in PARTS)] for t, r in facts["tasks"].items()]),
         _table(["mentions by type", "task", *PARTS], [[t, *row.values()] for t, row in facts["types"].items()]),
         f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}\n"
@@ -163,7 +186,7 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
     total: Counter[str] = Counter()
     for task in split.tasks:
         for i in task.train:
-            sentence = corpus.parts["train"][i]
+            sentence = split.sentence(corpus, "train", i)
             for start, end, type_ in sentence.mentions:
                 total[type_] += 1
                 if type_ in task.types:
@@ -204,12 +227,27 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 100, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
-def _counts(sentences: Iterable[Sentence]) -> dict[str, int]:
+def _of_domain(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
+    """The sentences in use of one domain, of all without one."""
+    return tuple(corpus.parts[part][i] for i in (corpus.domain_ids(part, domain) if domain else corpus.ids(part)))
+
+
+def _nested(sentence: Sentence) -> int:
+    """Mentions inside another one; of several with one span all but one."""
+    reached = nested = 0
+    for _, end, _ in sorted(sentence.mentions, key=lambda m: (m.start, -m.end)):
+        nested += end <= reached
+        reached = max(reached, end)
+    return nested
+
+
+def _counts(sentences: Collection[Sentence]) -> dict[str, int]:
     rows = [(len(s.words), len(s.mentions)) for s in sentences]
     return {
         "sentences": len(rows),
         "words": sum(words for words, _ in rows),
         "mentions": sum(mentions for _, mentions in rows),
+        "nested": sum(map(_nested, sentences)),
         "without_mentions": sum(mentions == 0 for _, mentions in rows),
         "longest": max((words for words, _ in rows), default=0),
     }

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError, did_you_mean
 
 ASSIGN = ("random", "filter", "greedy")
@@ -88,12 +89,16 @@ class Scenario:
     types: tuple[str, ...] = ()
     by_domain: bool = False
     orders: tuple[tuple[int, ...], ...] = ()
-    definition: Mapping[str, Any] = field(default_factory=dict)  # the table it was read from; empty where built in
+    own: bool = False  # whether a table defines it, of a card or a file; else its name says all
 
     @property
     def own_tasks(self) -> bool:
         """Whether the tasks are the scenario's, so that the orders of the card do not hold."""
         return bool(self.tasks or self.increments or self.by_domain)
+
+    def to_json(self) -> dict[str, Any]:
+        """What it means, whatever it is called."""
+        return {name: value for name, value in asdict(self).items() if name not in ("name", "own")}
 
 
 GREEDY = Protocol(assign="greedy", dev="whole", selection="micro")
@@ -129,6 +134,9 @@ def find_scenario(name: str, card: Card) -> Scenario:
         return parse_scenario(card.scenarios[name], name, card, f"card {card.name}: scenarios.{name}")
     if name.endswith(".toml"):
         return read_scenario(Path(name), card)
+    for other in list_cards().values():
+        if name in other.scenarios:
+            raise UserError(f"--scenario: {name} is a scenario of the dataset {other.name}, not of {card.name}.")
     known = [*SCENARIOS, *card.scenarios]
     near = did_you_mean(name, known)
     raise UserError(f"--scenario: unknown {name!r}; known are {', '.join(known)} (A, B: numbers, as fg8-pg2).{near}")
@@ -140,9 +148,14 @@ def read_scenario(file: Path, card: Card) -> Scenario:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--scenario {file}: cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
         raise UserError(f"--scenario {file}: not TOML: {error}.") from None
-    return parse_scenario(table, file.stem, card, f"--scenario {file}")
+    scenario = parse_scenario(table, file.stem, card, f"--scenario {file}")
+    if scenario.name in BUILT_IN or scenario.name in card.scenarios or INCREMENTS.fullmatch(scenario.name):
+        raise UserError(
+            f'--scenario {file}: {scenario.name!r} is the name of another scenario. Give an own name, as name = "mine".'
+        )
+    return scenario
 
 
 _OF_PROTOCOL = tuple(f.name for f in fields(Protocol))
@@ -184,13 +197,16 @@ def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) 
     for key in ("name", "like"):
         check(isinstance(table.get(key, ""), str), key, "a text")
     like = table.get("like", "split")
-    check(like in BUILT_IN or INCREMENTS.fullmatch(like) is not None, "like", "a built-in scenario, as fg8-pg2")
+    built_in = like in BUILT_IN or INCREMENTS.fullmatch(like) is not None
+    check(built_in, "like", f"a built-in scenario ({', '.join(BUILT_IN)}, fg8-pg2, fg8-pg2-seen)")
     base = find_scenario(like, card)
     protocol = parse_protocol({key: table[key] for key in _OF_PROTOCOL if key in table}, where, base.protocol)
     types = table.get("types", [])
     check(_is_texts(types) and len(set(types)) == len(types), "types", "a list of different types")
     check(not types or base.increments is not None, "types", 'them beside like = "fgA-pgB" only, which cuts them')
     _check_types(types, card, f"{where}: key 'types'")
+    left_out = [t for t in card.types if t not in types] if types else []
+    check(not left_out, "types", f"all types of {card.name}, as it orders them; missing are {', '.join(left_out)}")
     rows = table.get("tasks", [])
     check(isinstance(rows, list), "tasks", "[[tasks]] tables")
     tasks: list[PlannedTask] = []
@@ -201,19 +217,25 @@ def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) 
         check(_is_texts(row.get("types")) and bool(row["types"]), f"{inside}.types", "a list of types")
         check(len(set(row["types"])) == len(row["types"]), f"{inside}.types", "each type once")
         _check_types(row["types"], card, f"{where}: key '{inside}.types'")
-        row = {"name": row["types"][0] if len(row["types"]) == 1 else f"task{k + 1}", **row}
+        row = {"name": _task_name(row["types"], k, tasks), **row}
         for key in ("name", "domain"):
             check(isinstance(row.get(key, ""), str), f"{inside}.{key}", "a text")
         for key, kind in (("share", float), ("sentences", int), ("shots", int)):
             check(key not in row or _is_number(row[key], kind), f"{inside}.{key}", _number(kind))
         check(row.get("share", 1) > 0, f"{inside}.share", "a number above 0")
+        by_share = protocol.assign == "random"
+        check(
+            "share" not in row or by_share, f"{inside}.share", 'it with assign = "random" only, which deals by shares'
+        )
         check(row["name"] not in {t.name for t in tasks}, f"{inside}.name", "a name that no other task has")
         tasks.append(PlannedTask(**{**row, "types": tuple(row["types"])}))
     check(len({bool(t.domain) for t in tasks}) < 2, "tasks", "a domain for all tasks or for none")
     check(not tasks or base.increments is None, "tasks", 'none beside like = "fgA-pgB", which makes them')
     orders = table.get("orders", [])
+    check(not orders or bool(tasks), "orders", "them beside [[tasks]] only, which they permute")
     of = list(range(len(tasks)))
-    good = isinstance(orders, list) and all(isinstance(o, list) and sorted(o, key=str) == of for o in orders)
+    numbers = isinstance(orders, list) and all(isinstance(o, list) and all(type(k) is int for k in o) for o in orders)
+    good = numbers and all(sorted(order) == of for order in orders)
     check(good, "orders", f"permutations of the {len(of)} tasks, numbered from 0")
     return replace(
         base,
@@ -222,8 +244,16 @@ def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) 
         tasks=tuple(tasks) or base.tasks,
         types=tuple(types) or base.types,
         orders=tuple(map(tuple, orders)) or base.orders,
-        definition={**base.definition, **table},
+        own=True,
     )
+
+
+def _task_name(types: Sequence[str], number: int, before: Sequence[PlannedTask]) -> str:
+    """What a task without a name is called: its one type (``PER 2`` where that comes back), or its number."""
+    if len(types) > 1:
+        return f"task{number + 1}"
+    times = 1 + sum(task.types == tuple(types) for task in before)
+    return types[0] if times == 1 else f"{types[0]} {times}"
 
 
 def _is_texts(value: Any) -> bool:

@@ -70,6 +70,7 @@ class TaskSplit:
     test: tuple[int, ...]
     protocol: Protocol = field(default_factory=Protocol)
     domains: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    order_of: str = "tasks"  # what an order permutes: tasks with their sentences, or types
 
     @property
     def n_steps(self) -> int:
@@ -114,7 +115,7 @@ class TaskSplit:
         def part(name: str, types: tuple[str, ...]) -> tuple[Sentence, ...]:
             ids = [i for task in tasks for i in getattr(task, name)]
             chosen = sorted(set(ids)) if union else ids
-            return tuple(self._masked(corpus.parts[name][i], types) for i in chosen)
+            return tuple(self.sentence(corpus, name, i).only(types) for i in chosen)
 
         train, dev = part("train", labelled), part("dev", dev_labelled)
         return StepData(step, self.types(step), labelled, train, dev, dev_labelled, self.protocol.selection)
@@ -122,17 +123,20 @@ class TaskSplit:
     def test_part(self, corpus: Corpus, step: int) -> list[Sentence]:
         """The whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set."""
         return [
-            self._masked(corpus.parts["test"][i], types)
+            self.sentence(corpus, "test", i).only(types)
             for name, types in self.taught(step).items()
             for i in self.test_sets[name]
         ]
 
-    def _masked(self, sentence: Sentence, types: tuple[str, ...]) -> Sentence:
-        end = self.protocol.max_words
-        if end is not None and len(sentence.words) > end:
-            mentions = tuple(m for m in sentence.mentions if m.end <= end)
-            sentence = replace(sentence, words=sentence.words[:end], mentions=mentions)
-        return sentence.only(types)
+    def sentence(self, corpus: Corpus, part: str, id_: int) -> Sentence:
+        """A sentence as long as the protocol wants it, with all its labels."""
+        return cut(corpus.parts[part][id_], self.protocol.max_words)
+
+    def lost_mentions(self, corpus: Corpus) -> int:
+        """Test mentions of learned types that the protocol's limit of words drops."""
+        learned = set(self.types(self.n_steps))
+        whole = sum(m.type in learned for i in self.test for m in corpus.parts["test"][i].mentions)
+        return whole - sum(m.type in learned for i in self.test for m in self.sentence(corpus, "test", i).mentions)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest. What a plain split does not need (protocol, domains, returning types) stands there only
@@ -152,6 +156,8 @@ class TaskSplit:
         }
         if protocol := self.protocol.to_json():
             content["protocol"] = protocol
+        if self.order_of != "tasks":
+            content["order_of"] = self.order_of
         if self.domains:
             content["domains"] = {name: list(ids) for name, ids in self.domains.items()}
         if any(len(steps) > 1 for steps in self.labelled_at.values()):
@@ -182,6 +188,11 @@ class TaskSplit:
         shapes = {"dataset": str, "data": str, "scenario": str, "order": int, "tasks": list, "test": list}
         for key, shape in shapes.items():
             check(type(data.get(key)) is shape, f"key '{key}' is missing or no {shape.__name__}.")
+        known = {*shapes, "schema", "protocol", "domains", "labelled_at", "order_of"}
+        for key in data:
+            check(key in known, f"unknown key '{key[:40]}'.")
+        if data["dataset"] != corpus.name:
+            raise UserError(f"{source}: it is a split of {data['dataset']}, not of {corpus.name}: pass that --dataset.")
         check(
             data["data"] == corpus.fingerprint,
             f"it was made from other data (fingerprint {data['data'][:8]}, the corpus has {corpus.fingerprint[:8]}): "
@@ -204,19 +215,35 @@ class TaskSplit:
             check(not unknown, f"{where}: the corpus has no type {unknown[:1]}.")
             check(len(set(types)) == len(types), f"{where}: a type is named twice.")
             domain = row.get("domain", "")
-            check(domain in (domains or [""]), f"{where}: no domain {domain!r}.")
+            check(isinstance(domain, str) and domain in (domains or [""]), f"{where}: no domain {domain!r}.")
             train = ids(row.get("train"), "train", f"{where}.train")
+            check(bool(train), f"{where}: it has no train sentences.")
             dev = ids(row.get("dev"), "dev", f"{where}.dev")
             tasks.append(Task(row["name"], tuple(types), train, dev, domain))
         test = ids(data["test"], "test", "test")
+        in_domains = sorted(i for values in domains.values() for i in values)
+        check(not domains or in_domains == sorted(test), "the domains do not share out the test sentences.")
+        check(bool(data["scenario"]) and data["order"] >= 0, "expected a scenario's name and an order of at least 0.")
+        order_of = data.get("order_of", "tasks")
+        check(order_of in ("tasks", "types"), "'order_of' is tasks or types.")
         names = (data["dataset"], data["data"], data["scenario"], data["order"])
-        return cls(*names, tuple(tasks), test, protocol, domains)
+        split = cls(*names, tuple(tasks), test, protocol, domains, order_of)
+        check(data.get("labelled_at", split.labelled_at) == split.labelled_at, "'labelled_at' contradicts the tasks.")
+        return split
 
     @cached_property
     def hash(self) -> str:
         """sha256 (hex) of the split's canonical JSON."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cut(sentence: Sentence, max_words: int | None) -> Sentence:
+    """The first ``max_words`` words of a sentence, and the mentions that lie in them."""
+    if max_words is None or len(sentence.words) <= max_words:
+        return sentence
+    mentions = tuple(m for m in sentence.mentions if m.end <= max_words)
+    return replace(sentence, words=sentence.words[:max_words], mentions=mentions)
 
 
 def _types(tasks: Iterable[Task]) -> tuple[str, ...]:

@@ -1,0 +1,150 @@
+"""What each knob of the generated corpus does to forgetting: a controlled experiment, one knob at a time.
+
+    python benchmarks/instrument.py                 train what is missing (9 settings, hours on two cores) and draw
+    python benchmarks/instrument.py --draw          draw from what is stored
+    python benchmarks/instrument.py --seeds 0,1,2   more seeds
+
+Results go to ``results/instrument/SETTING`` (``--results``), the figure and its numbers beside this page's text
+(``docs/instrument.png``, ``.csv``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cl_ner_bench import load_results, run
+from cl_ner_bench.analysis.style import PAGE, RC, look
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("spankl", "extendner", "finetune-token")
+SHOWN = {"forgetting": "forgetting", "learning": "learning", "task_macro_f1": "final macro-F1 over tasks"}
+TASKS = {
+    2: {"first": ["DATE", "CARDINAL", "PERSON"], "second": ["ORG", "GPE", "NORP"]},
+    3: {"numbers": ["DATE", "CARDINAL"], "names": ["PERSON", "ORG"], "places": ["GPE", "NORP"]},
+    6: {type_: [type_] for type_ in ("DATE", "CARDINAL", "PERSON", "ORG", "GPE", "NORP")},
+}
+BASE = {"co_occurrence": 0.5, "ambiguity": 0.5, "unseen_rate": 0.4, "tasks": 3}
+KNOBS = {
+    "co_occurrence": ("sentences with two or more types (share)", (0.0, 0.8)),
+    "ambiguity": ("names that several types share (how often)", (0.0, 1.0)),
+    "unseen_rate": ("test names never seen in training (how often)", (0.0, 0.8)),
+    "tasks": ("tasks (500 train sentences each)", (2, 6)),
+}
+
+
+def settings() -> Iterator[tuple[str, dict[str, float]]]:
+    """The base and, for each knob, its other values: a name and all four values."""
+    yield "base", BASE
+    for knob, (_, values) in KNOBS.items():
+        for value in values:
+            yield f"{knob.replace('_', '-')}-{value}", {**BASE, knob: value}
+
+
+def card(name: str, values: dict[str, float]) -> str:
+    """The TOML card of a setting. A task always has 500 train sentences, so that updates a task stay equal."""
+    tasks = TASKS[int(values["tasks"])]
+    knobs = "\n".join(f"{knob} = {values[knob]}" for knob in KNOBS if knob != "tasks")
+    rows = "\n".join(f"{task} = {types}".replace("'", '"') for task, types in tasks.items())
+    return f"""name = "synthetic-{name}"
+title = "Synthetic, {name}"
+reader = "synthetic"
+undertrained_below = 85
+
+[reader_options]
+size = {{ train = {500 * len(tasks)}, dev = 150, test = 600 }}
+{knobs}
+
+[tasks]
+{rows}
+
+[recipes.minilm]
+epochs = 2
+"""
+
+
+def train(results: Path, seeds: str) -> None:
+    """Train what is missing; each setting's card stands beside its results."""
+    os.chdir(results.parent)
+    for name, values in settings():
+        file = results / "cards" / f"{name}.toml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(card(name, values), encoding="utf-8")
+        methods = ",".join(METHODS)
+        run(dataset=file, methods=methods, bounds="none", seeds=seeds, keep_models="none", out=results / name)
+
+
+def measured(results: Path) -> pd.DataFrame:
+    """A row per setting, method and seed: the knob that was turned, its value, forgetting and final macro-F1."""
+    rows = []
+    for name, values in settings():
+        if not (results / name / "runs").is_dir():
+            continue
+        frame = load_results(results / name).measures
+        for _, row in frame[frame["view"] == "all"].iterrows():
+            turned = [knob for knob in KNOBS if name == "base" or values[knob] != BASE[knob]]
+            for knob in turned:
+                scores = {measure: row[measure] for measure in SHOWN}
+                rows.append(
+                    {"knob": knob, "value": values[knob], "method": row["method"], "seed": row["seed"], **scores}
+                )
+    return pd.DataFrame(rows)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A column per knob, a row per measure; a point per seed, lines through the means."""
+    figure = Figure(figsize=(PAGE, 4.6), layout="constrained")
+    axes = figure.subplots(len(SHOWN), len(KNOBS), sharey="row")
+    for column, (knob, (title, _)) in enumerate(KNOBS.items()):
+        for row, (measure, label) in enumerate(SHOWN.items()):
+            ax = axes[row, column]
+            for method in METHODS:
+                own = frame[(frame["knob"] == knob) & (frame["method"] == method)]
+                colour, marker = look(method)
+                means = own.groupby("value")[measure].mean()
+                ax.plot(means.index, means, color=colour, marker=marker, label=method)
+                ax.plot(
+                    own["value"],
+                    own[measure],
+                    color=colour,
+                    marker=marker,
+                    alpha=0.35,
+                    linestyle="none",
+                    markersize=2.5,
+                )
+            ax.set_xticks(sorted({BASE[knob], *KNOBS[knob][1]}))
+            ax.set_ylim(min(0.0, math.floor(frame[measure].min())), 100)
+            if column == 0:
+                ax.set_ylabel(label)
+            if row == len(SHOWN) - 1:
+                ax.set_xlabel(title.replace(" (", "\n("))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "instrument")
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--draw", action="store_true", help="train nothing")
+    arguments = parser.parse_args()
+    results = arguments.results.resolve()
+    if not arguments.draw:
+        train(results, arguments.seeds)
+    frame = measured(results)
+    with mpl.rc_context(RC):
+        draw(frame).savefig(ROOT / "docs" / "instrument.png")
+    frame.to_csv(ROOT / "docs" / "instrument.csv", index=False)
+    table = frame.groupby(["knob", "value", "method"], sort=False)[list(SHOWN)].agg(["mean", "min", "max", "size"])
+    print(table.round(1).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cl_ner_bench.corpora import doctor
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
@@ -103,19 +104,42 @@ def test_recipes_override_key_by_key() -> None:
     ("text", "said"),
     [
         ("tasks = ", "not TOML"),
-        ("lisence = 'x'", "unknown key 'lisence'. Did you mean 'licence'"),
+        ("lisence = 'x'", "unknown key 'lisence'; known are schema, name, "),
+        ("lisence = 'x'", "Did you mean 'licence'"),
         ("schema = 2", "key 'schema': expected 1"),
         ("title = 3", "key 'title': expected a text"),
         ("undertrained_below = 'low'", "key 'undertrained_below': expected a number"),
+        ("undertrained_below = nan", "key 'undertrained_below': expected a number of at least 0, found nan"),
+        ("counts = " + "[" * 5000, "not TOML"),
+        ("schema = " + "9" * 5000, "not TOML"),
+        ("schema = 0x" + "f" * 5000, "expected 1, found a number of more than 4,300 digits"),
+        ("schema = true", "key 'schema': expected 1, found True"),
+        ("name = ''", "key 'name': expected a text that is not empty"),
+        ("x" * 5000 + " = 1", "unknown key 'xxxxx"),
+        ("title = [['" + "x" * 5000 + "']]", "key 'title': expected a text that is not empty, found [['xxx"),
         ("tasks = ['A']", "key 'tasks': expected a table"),
         ("[tasks]\na = 'A'", "key 'tasks.a': expected a list of types"),
         ("[tasks]\na = []", "key 'tasks.a': expected a list of types"),
         ("[tasks]\na = ['A']\nb = ['A']", "key 'tasks': expected each type in one task only"),
         ("orders = [[0, 0]]\n[tasks]\na = ['A']\nb = ['B']", "key 'orders': expected permutations of the 2 tasks"),
         ("orders = [[1, 2]]\n[tasks]\na = ['A']\nb = ['B']", "key 'orders'"),
-        ("[counts]\neval = {sentences = 1}", "key 'counts.eval'"),
-        ("[counts]\ntrain = {sentences = 'many'}", "key 'counts.train'"),
+        ("orders = [[0, 'x']]", "key 'orders': expected a list of orders like"),
+        ("orders = [[true, false]]\n[tasks]\na = ['A']\nb = ['B']", "key 'orders': expected a list of orders like"),
+        ("[counts]\neval = {sentences = 1}", "unknown key 'counts.eval'; known are train, dev, test"),
+        ("[counts]\ntrain = {sentences = 'many'}", "key 'counts.train.sentences': expected a whole number"),
+        ("counts = {train = {sentences = -1}}", "key 'counts.train.sentences'"),
         ("[recipes]\npaper = 3", "key 'recipes.paper'"),
+        ("[recipes]\npaper = {span = 3}", "key 'recipes.paper.span': expected a table"),
+        ("[recipes.a]\nepochs = 'a'", "key 'recipes.a.epochs': expected a whole number of at least 1, found 'a'"),
+        ("[recipes.a]\nepoch = 1", "unknown key 'recipes.a.epoch'"),
+        ("[recipes.a]\nepoch = 1", "Did you mean 'epochs'?"),
+        ("[recipes.a]\nlr = -7", "key 'recipes.a.lr': expected a number of at least 0, found -7"),
+        ("[recipes.a]\nbatch_size = 0", "key 'recipes.a.batch_size': expected a whole number of at least 1"),
+        ("[recipes.a]\nwarmup_updates = 0.5", "key 'recipes.a.warmup_updates': expected a whole number"),
+        ("[recipes.a]\nclip = 0", "key 'recipes.a.clip': expected a number above 0"),
+        ("[recipes.a.token]\ndropout = 1.5", "key 'recipes.a.token.dropout': expected a number from 0 to 1"),
+        ("[recipes.a.span]\nmax_length = true", "key 'recipes.a.span.max_length': expected a whole number"),
+        ("[recipes.a.span]\nspan = {}", "unknown key 'recipes.a.span.span'"),
     ],
 )
 def test_broken_cards_name_file_and_key(tmp_path: Path, text: str, said: str) -> None:
@@ -125,6 +149,7 @@ def test_broken_cards_name_file_and_key(tmp_path: Path, text: str, said: str) ->
         read_card(path)
     assert str(caught.value).startswith(str(path))
     assert said in str(caught.value)
+    assert len(str(caught.value).removeprefix(str(path))) < 400
 
 
 def test_plug_ins_and_their_collisions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +204,34 @@ def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
     assert load_corpus(str(folder / "card.toml")).remarks == (
         "types that never occur in train: PERS. Did you mean 'PER'?",
     )
+
+
+def test_every_hyper_parameter_of_the_generic_recipe_is_checked(tmp_path: Path) -> None:
+    for key in generic().recipes["paper"]:
+        (tmp_path / "card.toml").write_text(f"[recipes.a]\n{key} = 'x'\n")
+        with pytest.raises(UserError, match=f"key 'recipes.a.{key}': expected a .*number"):
+            read_card(tmp_path / "card.toml")
+
+
+def test_a_card_without_a_type_in_train_is_refused(folder: Path) -> None:
+    (folder / "card.toml").write_text('[tasks]\na = ["PERR"]\nb = ["X"]\n')
+    said = "train has no mention of PERR, X; types of the corpus are LOC, ORG, PER. Is --data the right corpus?"
+    for dataset, data in ((str(folder / "card.toml"), None), (str(folder / "card.toml"), folder)):
+        with pytest.raises(UserError, match=r"Did you mean 'PER'\?") as caught:
+            load_corpus(dataset, data)
+        assert str(caught.value).startswith(f"{folder}: {said}")
+    found = doctor.check(str(folder / "card.toml")).findings.groups()
+    assert [(f.kind, f.message.startswith(f"{folder}: {said}")) for f in found[0][2]] == [("no mentions", True)]
+    with pytest.raises(UserError, match=r"train has no mention of corporation, .*Is --data the right corpus"):
+        load_corpus("wnut17", folder)
+
+
+def test_renames_that_match_nothing_are_remarked(folder: Path) -> None:
+    (folder / "card.toml").write_text('[reader_options]\nrename = { PERS = "x", ORG = "LOC" }\n')
+    said = "'rename' names types that never occur: PERS. Did you mean 'PER'?"
+    assert load_corpus(str(folder / "card.toml")).remarks == (said,)
+    assert load_corpus(str(folder / "card.toml")).remarks == (said,)  # from the cache
+    assert said in doctor.check(str(folder / "card.toml")).findings.remarks
 
 
 def test_tasks_by_hand(folder: Path) -> None:
@@ -240,11 +293,26 @@ def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
         load_corpus("fewnerd", tmp_path / "nowhere")
     with pytest.raises(UserError, match="the card cannot be read"):
         load_corpus("no.toml")
+    with pytest.raises(UserError, match=r"train.txt' is a file. Give its folder, or a card"):
+        load_corpus(str(folder / "train.txt"))
+    with pytest.raises(UserError, match=r"train.txt is a file. Give its folder\."):
+        load_corpus("wnut17", folder / "train.txt")
+    with pytest.raises(UserError, match=r"'no/where': no such folder or card\.$"):
+        load_corpus("no/where")
+    (tmp_path / "above" / "below").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no train file, only the folders below\..* subfolder = 'below'"):
+        load_corpus(str(tmp_path / "above"))
+    for i in range(11):
+        (tmp_path / "above" / f"{i:02}.txt").write_text("")
+    with pytest.raises(UserError, match=r"no train file among 00.txt, .*, 07.txt, and 3 more\."):
+        load_corpus(str(tmp_path / "above"))
+    with pytest.raises(UserError, match=r"0 files match documents = 'tsv/\*.tsv'.*folder that holds 'tsv'"):
+        load_corpus("litbank", tmp_path / "above")
     (folder / "card.toml").write_text('reader = "conl2012"')
-    with pytest.raises(UserError, match=r"unknown 'conl2012'.*Did you mean 'conll2012'"):
+    with pytest.raises(UserError, match=r"card.toml: key 'reader': .*found 'conl2012'. Did you mean 'conll2012'"):
         load_corpus(str(folder / "card.toml"))
     (folder / "card.toml").write_text('reader = "synthetic"\n[reader_options]\nseeds = 3')
-    with pytest.raises(UserError, match=r"card card: key 'reader_options': unknown 'seeds'.*Did you mean 'seed'"):
+    with pytest.raises(UserError, match=r"card.toml: unknown key 'reader_options.seeds'.*Did you mean 'seed'"):
         load_corpus(str(folder / "card.toml"))
     (folder / "dev.txt").write_text("\n\n")
     with pytest.raises(UserError, match=r"dev.txt: no sentences"):
@@ -305,7 +373,7 @@ def test_overview_counts(learned: tuple[Corpus, TaskSplit]) -> None:
     facts = overview(*learned)
     assert json.loads(json.dumps(facts)) == facts
     assert facts["parts"]["train"] == {
-        **{"sentences": 5, "words": 7, "mentions": 6, "without_mentions": 1, "longest": 2},
+        **{"sentences": 5, "words": 7, "mentions": 6, "nested": 0, "without_mentions": 1, "longest": 2},
     }
     assert facts["types"]["A"] == {"task": "a", "train": 3, "dev": 3, "test": 3}
     assert [(s["labelled"], s["hidden"]) for s in facts["steps"]] == [({"B": 2}, {"A": 1}), ({"A": 2}, {"B": 1})]

@@ -183,6 +183,9 @@ ERRORS: dict[str, Case] = {
     "JSON list for object": Case(first_json('["Anna", "met"]'), "object", "train.jsonl:1", "object"),
     "no tokens": Case(first_json('{"txt": "Anna", "entities": []}'), "words", "train.jsonl:1", "tokens"),
     "tokens as a number": Case(first_json('{"tokens": 3, "entities": []}'), "words", "train.jsonl:1", "tokens"),
+    "a text for words": Case(
+        first_json('{"tokens": "Anna met", "entities": []}'), "words", "train.jsonl:1", "'tokens' is a text"
+    ),
     "no words": Case(first_json('{"tokens": [], "entities": []}'), "words", "train.jsonl:1", ""),
     "blank word": Case(first_json(json_row(["Anna", " "])), "words", "train.jsonl:1", "blank"),
     "number for a word": Case(first_json('{"tokens": ["a", 1], "entities": []}'), "words", "train.jsonl:1", ""),
@@ -285,11 +288,11 @@ ERRORS: dict[str, Case] = {
     "order that is none": Case(
         card('orders = [[0, 2]]\n[tasks]\na = ["PER"]\nb = ["LOC"]\n'), "refused", "card.toml", "permutations"
     ),
-    "unknown reader": Case(card('reader = "conl2012"\n'), "refused", "card card: ", "Did you mean 'conll2012'?"),
+    "unknown reader": Case(card('reader = "conl2012"\n'), "refused", "card.toml", "Did you mean 'conll2012'?"),
     "unknown reader option": Case(
-        card('[reader_options]\nseparater = ","\n'), "refused", "card card: ", "Did you mean 'separator'?"
+        card('[reader_options]\nseparater = ","\n'), "refused", "card.toml", "Did you mean 'separator'?"
     ),
-    "unknown scheme": Case(card('[reader_options]\nscheme = "BOI"\n'), "refused", "card card: ", "Did you mean 'BIO'?"),
+    "unknown scheme": Case(card('[reader_options]\nscheme = "BOI"\n'), "refused", "card.toml", "Did you mean 'BIO'?"),
     "column that is not there": Case(card("[reader_options]\ntag_columns = [5]\n"), "columns", "train.txt:1", "5"),
     "file that is not there": Case(
         card('[reader_options]\nfiles = {train = "train.txt", dev = "dev.txt", test = "tset.txt"}\n'),
@@ -297,13 +300,44 @@ ERRORS: dict[str, Case] = {
         "",
         "tset.txt",
     ),
+    "glob that is none": Case(card('[reader_options]\ndocuments = "**x"\n'), "missing", "", "0 files match"),
+    "folder with a name too long": Case(
+        card(f'[reader_options]\npath = "{"x" * 300}"\n'), "refused", "", "is no folder"
+    ),
     "list of ids that is not there": Case(
         {**CONLL2012, "card.toml": 'reader = "conll2012"\n[reader_options]\nids = {train = "no.ids"}\n'},
         "refused",
-        "",
+        "card.toml",
         "no.ids",
     ),
     "counts as text": Case(card('[counts]\ntrain = {sentences = "12"}\n'), "refused", "card.toml", "counts.train"),
+    "TOML too deep": Case(card("counts = " + "[" * 5000), "refused", "card.toml", ""),
+    "TOML with an endless number": Case(card("schema = " + "9" * 5000), "refused", "card.toml", ""),
+    "path that is no text": Case(card("[reader_options]\npath = 3\n"), "refused", "card.toml", "path"),
+    "exclusions that are no texts": Case(
+        {**CONLL2012, "card.toml": 'reader = "conll2012"\n[reader_options]\nexclude = 3\n'},
+        "refused",
+        "card.toml",
+        "exclude",
+    ),
+    "id lists that are no texts": Case(
+        {**CONLL2012, "card.toml": 'reader = "conll2012"\n[reader_options]\nids = {train = 3}\n'},
+        "refused",
+        "card.toml",
+        "ids",
+    ),
+    "switch that is none": Case(
+        {**CONLL2012, "card.toml": 'reader = "conll2012"\n[reader_options]\nnormalise = "no"\n'},
+        "refused",
+        "card.toml",
+        "normalise",
+    ),
+    "knob that is no number": Case(
+        {"card.toml": 'reader = "synthetic"\n[reader_options]\nco_occurrence = "x"\n'},
+        "refused",
+        "card.toml",
+        "co_occurrence",
+    ),
 }
 
 LONG = " ".join(f"w{i}" for i in range(2100)).split()
@@ -414,6 +448,18 @@ WARNINGS: dict[str, Case] = {
     "no-break space": Case(first(rows("10\xa0000")), "blank in word", "train.txt:1", ""),
     "long word": Case(first(rows("a" * 101)), "long word", "train.txt:1", "101 characters"),
     "long address": Case(first(rows("a/" * 251)), "long word", "train.txt:1", "502 characters"),
+    "hashtags for comments": Case(
+        {**first("#one\tB-PER\nmet\tO\n\n"), "card.toml": '[reader_options]\ncomment = "#"\n'},
+        "comment",
+        "train.txt:1",
+        "'#one",
+    ),
+    "layers that are not read": Case(
+        {f"{part}.txt": columns(part).replace("\t", "\tB-LOC\t") for part in SIZES},
+        "other columns",
+        "train.txt:1",
+        "columns [1] look like tags, too",
+    ),
     "mention with a gap": Case(
         {**BRAT, "dev/a.ann": "T1\tPER 0 4;10 15\tAnna lives\n" + brat("dev")[1]}, "discontinuous", "dev/a.ann:1", ""
     ),
@@ -443,10 +489,6 @@ def diagnose(capsys: pytest.CaptureFixture[str], dataset: str, *options: str) ->
     return code, json.loads(capsys.readouterr().out)
 
 
-def place(folder: Path, where: str) -> str:
-    return where if where.startswith("card card") else str(folder / where)
-
-
 @pytest.mark.parametrize(
     "files",
     [COLUMNS, JSONL, PARQUET, BRAT, CONLL2012, CARD],
@@ -469,7 +511,7 @@ def test_an_error_is_told_by_the_doctor_and_refused_by_loading(
     dataset = build(tmp_path, case.files)
     code, found = diagnose(capsys, dataset)
     errors = [p for p in found["problems"] if p["level"] == "error"]
-    at = place(tmp_path, case.where)
+    at = str(tmp_path / case.where)
     there = [p for p in errors if at in p["message"] and case.words in p["message"]]
     assert code == 1
     assert there, errors
@@ -492,7 +534,7 @@ def test_a_warning_is_told_and_loads(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [p for p in found["problems"] if p["level"] == "error"] == []
     there = [p["message"] for p in found["problems"] if p["kind"] == case.kind]
     assert there, found["problems"]
-    at = place(tmp_path, case.where)
+    at = str(tmp_path / case.where)
     assert any(message.startswith(f"{at}: ") and case.words in message for message in there), there
     assert all(map(message_is_short, there))
     load_corpus(dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench.corpora import load
+from cl_ner_bench.corpora import doctor, load
 from cl_ner_bench.corpora.card import Card, Explained, Hub
 from cl_ner_bench.corpora.cards import list_cards, read_card
 from cl_ner_bench.corpora.counts import Counts, differences
@@ -405,6 +406,19 @@ def test_offline_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Then pass --data PATH." in found.stderr
 
 
+def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path) -> None:
+    """Nothing listens at the endpoint; the libraries read it when they are imported."""
+    code = "from cl_ner_bench.corpora.load import load_corpus; load_corpus('wnut17')"
+    silent = {"HF_ENDPOINT": "http://127.0.0.1:9", "CL_NER_BENCH_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | silent
+    )
+    said = found.stderr.split("UserError: ")[-1]
+    assert "did not give leondz/wnut_17 (revision refs/convert/parquet): no connection? HF_HUB_OFFLINE=1" in said
+    assert "Then pass --data PATH." in said
+    assert "Retrying" not in found.stderr
+
+
 def test_licensed_corpora_are_never_asked_for() -> None:
     for name in ("ontonotes", "i2b2-2014"):
         with pytest.raises(UserError, match="is not part of this package"):
@@ -481,15 +495,47 @@ def test_counts_of_a_unions_corpora_are_compared(united: Path) -> None:
     assert load_corpus(str(united)).remarks == ("news: train: 3 sentences, published are 9",)
 
 
+def test_the_doctor_on_a_union(united: Path) -> None:
+    (united.parent / "news" / "own.toml").write_text("[counts]\ntrain = { sentences = 9 }\n")
+    united.write_text('reader = "union"\n[reader_options.corpora]\nnews = { dataset = "news/own.toml" }\nweb = {}\n')
+    found = doctor.check(str(united))
+    assert found.source == f"news: {united.parent / 'news'}; web: {united.parent / 'web'}"
+    counts = [f.message for _, kind, kept, _ in found.findings.groups() if kind == "counts" for f in kept]
+    assert len(counts) == 1
+    assert counts[0].startswith(f"{united.parent / 'news'}: news: train: 3 sentences, published are 9.")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('{ rename = { persn = "x" } }', "corpora.web.rename': web has no type 'persn'. Did you mean 'person'?"),
+        ('{ types = ["persn"] }', "corpora.web.types': web has no type 'persn'. Did you mean 'person'?"),
+        ('{ types = ["Q"] }', "corpora.web.types': web has no type 'Q'. It has LOC, X, person."),
+        ('{ rename = { person = "PER" }, types = ["person"] }', "corpora.web.types': web has no type 'person'."),
+    ],
+)
+def test_types_that_a_unions_corpus_lacks(united: Path, entry: str, said: str) -> None:
+    united.write_text(f'reader = "union"\n[reader_options.corpora]\nweb = {entry}\n')
+    for _ in range(2):  # also from the cache
+        with pytest.raises(UserError) as caught:
+            load_corpus(str(united))
+        assert str(caught.value).startswith(f"{united}: key 'reader_options.{said}")
+    refused = [finding.message for _, _, kept, _ in doctor.check(str(united)).findings.groups() for finding in kept]
+    assert refused[0] == str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ("", "expected a table of corpora"),
-        ("corpora = 3", "expected a table of corpora"),
-        ("[reader_options.corpora]\nnews = 3", "corpora.news: expected a table"),
-        ("[reader_options.corpora]\nnews = { rename = 3 }", "corpora.news: expected a table"),
-        ("[reader_options.corpora]\nnews = { folder = 'x' }", "corpora.news: expected a table"),
-        ("[reader_options.corpora]\nnws = {}", "nws is no folder"),
+        ("corpora = 3", "corpora': expected a table, found 3"),
+        ("[reader_options.corpora]\nnews = 3", "corpora.news': expected a table"),
+        ("[reader_options.corpora]\nnews = { rename = 3 }", "corpora.news.rename': expected a table"),
+        ("[reader_options.corpora]\nnews = { rename = { PER = 3 } }", "corpora.news.rename.PER': expected a new type"),
+        ("[reader_options.corpora]\nnews = { types = [3] }", "corpora.news.types': expected a list of types"),
+        ("[reader_options.corpora]\nnews = { folder = 'x' }", "unknown key 'reader_options.corpora.news.folder'"),
+        ("[reader_options.corpora]\nnws = {}", "corpora.nws': "),
+        ("[reader_options.corpora]\na = { dataset = 'synthetc' }", "corpora.a': "),
         ("[reader_options.corpora]\na = { dataset = 'synthetc' }", "Did you mean 'synthetic'"),
         ("[reader_options.corpora]\na = { dataset = 'card.toml' }", "a union of unions"),
     ],
@@ -498,6 +544,7 @@ def test_unions_that_are_none(united: Path, options: str, said: str) -> None:
     united.write_text(f'reader = "union"\n[reader_options]\n{options}\n')
     with pytest.raises(UserError) as caught:
         load_corpus(str(united))
+    assert str(caught.value).startswith(f"{united}: ")
     assert said in str(caught.value)
 
 
@@ -527,10 +574,11 @@ all = ["PER", "LOC"]
     [
         ("hub = 3", "key 'hub': expected a table"),
         ("[hub]\nrevision = 'x'", "key 'hub.repo'"),
-        ("[hub]\nrepo = 'x'\nrevison = 'y'", "key 'hub.revison': expected one of repo, revision"),
+        ("[hub]\nrepo = 'x'\nrevison = 'y'", "unknown key 'hub.revison'; known are repo, revision"),
         ("[hub]\nrepo = 'x'\ntags = 'y'", "key 'hub.tags': expected a list"),
-        ("[counts]\ntrain = { sentence = 1 }", "key 'counts.train': expected whole numbers of sentences"),
-        ("[counts]\ntrain = { types = { A = 'x' } }", "key 'counts.train'"),
+        ("[counts]\ntrain = { sentence = 1 }", "unknown key 'counts.train.sentence'; known are sentences"),
+        ("[counts]\ntrain = { types = { A = 'x' } }", "key 'counts.train.types.A'"),
+        ("explained_counts = [3]", "key 'explained_counts'"),
         ("explained_counts = [{ part = 'train' }]", "key 'explained_counts'"),
         ("explained_counts = 1", "key 'explained_counts'"),
         ("[scenarios]\nx = 1", "key 'scenarios.x'"),
@@ -548,15 +596,29 @@ def test_reader_options_that_are_none(tmp_path: Path) -> None:
     for part in PARTS:
         (tmp_path / f"{part}.txt").write_text("a\tB-X\n")
     (tmp_path / "card.toml").write_text('[reader_options]\nseperator = ","\n')
-    with pytest.raises(UserError, match=r"unknown key 'seperator'.*Did you mean 'separator'"):
+    with pytest.raises(UserError, match=r"card.toml: unknown key 'reader_options.seperator'.*Did you mean 'separator'"):
         load_corpus(str(tmp_path / "card.toml"))
     (tmp_path / "card.toml").write_text('reader = "conll2012"\n[reader_options]\nexlude = ["pt/"]\n')
-    with pytest.raises(UserError, match=r"unknown 'exlude'.*Did you mean 'exclude'"):
+    with pytest.raises(UserError, match=r"card.toml: unknown key 'reader_options.exlude'.*Did you mean 'exclude'"):
         load_corpus(str(tmp_path / "card.toml"))
+
+
+def test_a_second_file_of_a_part_is_refused_although_the_corpus_is_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path / "cache"))
+    for part in PARTS:
+        (tmp_path / f"{part}.txt").write_text("a\tB-X\n")
+    load_corpus(str(tmp_path))
+    (tmp_path / "train2.txt").write_text("a\tB-X\n")
+    assert load_corpus(str(tmp_path)).name == tmp_path.name  # train.txt is the exact name
+    (tmp_path / "train.z").write_text("a\tB-X\n")
+    with pytest.raises(UserError, match=r"several files could be the train part: train.txt, train.z"):
+        load_corpus(str(tmp_path))
 
 
 def test_a_list_of_documents_that_is_not_there(tmp_path: Path) -> None:
     write_conll2012(Card("x", "X", {"A": ("A",)}), tmp_path)
     (tmp_path / "card.toml").write_text('reader = "conll2012"\n[reader_options]\nids = { train = "no.ids" }\n')
-    with pytest.raises(UserError, match=r"reader_options.ids.*no.ids cannot be read"):
+    with pytest.raises(UserError, match=r"card.toml: key 'reader_options.ids'.*no.ids cannot be read"):
         load_corpus(str(tmp_path / "card.toml"))

@@ -10,7 +10,7 @@ import pytest
 
 from cl_ner_bench.corpora.readers.folder import open_parts
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.report import Report, Unheard
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
 from tests.reading import Collected, assert_refused, mentions, read, write
@@ -66,7 +66,30 @@ def test_layers_are_united_and_comments_skipped(tmp_path: Path) -> None:
     path = write(tmp_path / "train.tsv", GERMEVAL)
     found = read(path, word_column=1, tag_columns=[2, 3], comment="#", scheme="BIO")
     assert found == [("Bonner|Uni|#", [(0, 1, "LOCderiv"), (1, 2, "LOC"), (1, 2, "ORG")]), ("#", [])]
-    assert_refused(path, 2, "4 columns where the first row has 3")
+    assert_refused(path, 1, 'Comment lines? Name them in a card: [reader_options] comment = "#"')
+    for text in ("# made up\nAnna\tB-A\nx\tO\n", "# made\nAnna B-A\n", "#made-up\n\nAnna\tB-A\n"):
+        assert_refused(write(tmp_path / "a.txt", text), 1, "the first row begins with '#'")
+    assert read(write(tmp_path / "a.txt", "#tag\tO\nAnna\tB-A\n")) == [("#tag|Anna", [(1, 2, "A")])]
+    assert_refused(write(tmp_path / "a.txt", "#tag\tO\nmet\n"), 2, "1 column where the first row has 2")
+    assert read(write(tmp_path / "a.txt", "#tag\tA\nAnna\tO\n")) == [("#tag|Anna", [(0, 1, "A")])]
+
+
+def test_skipped_lines_that_could_be_rows_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "# a remark\n#one\tO\nAnna\tB-A\n#inside\tO\n\n# x\n#two\tB-A\n")
+    report = Report()
+    assert read(path, report, comment="#") == [("Anna|#inside", [(0, 1, "A")])]
+    assert [remark.split(";")[0] for remark in report.remarks] == [
+        f"lines that look like rows but begin with the comment prefix: 2 (the first: {path}:2: '#one\\tO')"
+    ]
+    report = Unheard()
+    assert read(write(tmp_path / "a.txt", "# a\n# b\n"), report, comment="#") == []
+    assert report.remarks == []
+
+
+def test_the_phrases_of_conll_2003_are_no_other_layer(tmp_path: Path) -> None:
+    report = Report()
+    read(write(tmp_path / "a.txt", "Anna NNP B-NP B-PER\nsings VB B-VP O\n. . O O\n"), report)
+    assert report.remarks == []
 
 
 def test_identical_mentions_of_layers_and_renamed_types_are_one(tmp_path: Path) -> None:
@@ -223,20 +246,23 @@ def test_files_and_documents_can_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"seperator": ","}, r"unknown key 'seperator'.*Did you mean 'separator'"),
-        ({"scheme": "BOI"}, r"scheme: expected auto, IO, .*found 'BOI'. Did you mean 'BIO'"),
-        ({"format": "csv"}, "format: expected auto, columns"),
+        ({"seperator": ","}, r"unknown key 'reader_options.seperator'.*Did you mean 'separator'"),
+        ({"scheme": "BOI"}, r"scheme': expected one of auto, IO, .*found 'BOI'. Did you mean 'BIO'"),
+        ({"format": "csv"}, "format': expected one of auto, columns"),
         ({"parts_rule": "half"}, "every tenth"),
-        ({"separator": ""}, "separator: expected a text"),
-        ({"word_column": True}, "word_column: expected a whole number"),
-        ({"tag_columns": 1}, "tag_columns: expected a list"),
-        ({"tag_columns": []}, "tag_columns: expected a list"),
-        ({"tag_names": ["O", 1]}, "tag_names: expected a list of tags"),
-        ({"rename": ["A"]}, "rename: expected a table"),
-        ({"rename": {"A": 1}}, "rename: expected a table"),
-        ({"files": {"train": "a", "dev": "b"}}, "files: expected a table with a file name"),
-        ({"files": {"train": "a", "dev": "b", "test": ""}}, "files: expected"),
-        ({"documents": "/etc/*"}, "documents: expected a glob of files, relative"),
+        ({"separator": ""}, "separator': expected a text"),
+        ({"word_column": True}, "word_column': expected a whole number"),
+        ({"tag_columns": 1}, "tag_columns': expected a list"),
+        ({"tag_columns": []}, "tag_columns': expected a list"),
+        ({"tag_names": ["O", 1]}, "tag_names': expected a list of tags"),
+        ({"rename": ["A"]}, "rename': expected a table"),
+        ({"rename": {"A": 1}}, "rename': expected a table"),
+        ({"files": {"train": "a", "dev": "b"}}, "files': expected a table with a file name"),
+        ({"files": {"train": "a", "dev": "b", "test": ""}}, "files': expected"),
+        ({"documents": "/etc/*"}, "documents': expected a glob of files, relative"),
+        ({"subfolder": "/etc"}, "subfolder': expected a folder's name, relative"),
+        ({"path": 3}, "path': expected a path"),
+        ({"tag_columns": [10**5000]}, "tag_columns': expected a list"),
         ({"files": dict.fromkeys(PARTS, "a"), "documents": "*"}, "exclude each other"),
     ],
 )

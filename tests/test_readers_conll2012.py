@@ -83,8 +83,6 @@ def test_words_can_be_left_as_they_are_and_the_other_test_folder_be_taken(ontono
     assert parts["test"] == [("Not|official", [])]
     assert parts["train"] == [("Ann|left", [(0, 1, "PERSON")]), ("No|list", [])]
     assert report.remarks == ["4 of 7 files were read: without pt/"]
-    with pytest.raises(UserError, match="test_folder: expected one of test, conll-2012-test, found 'tset'"):
-        read(ontonotes, {}, [], test_folder="tset")
 
 
 def test_v4_layout_and_parts_of_a_document(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def content_key(source: Any, files: Iterable[tuple[str, Path]] = ()) -> str:
         try:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
+        except (OSError, ValueError):
             content = "cannot be read"  # the reader says so
         digest.update(json.dumps([name, content]).encode())
     return digest.hexdigest()

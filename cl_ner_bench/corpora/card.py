@@ -41,7 +41,8 @@ class Card:
     sentences are read; then each type is a task. ``counts`` are the published ones by part: ``sentences``,
     ``words``, ``mentions``, and mentions by type under ``types``; ``explained_counts`` are other counts that are
     known, and what they mean. ``scenarios`` maps a name to the table of a protocol. ``recipes`` maps a recipe's
-    name to hyper-parameters, where the tables ``span`` and ``token`` hold those of one architecture alone.
+    name to hyper-parameters, where the tables ``span`` and ``token`` hold those of one architecture alone. ``file`` is
+    where the card was read from.
     """
 
     name: str
@@ -60,8 +61,14 @@ class Card:
     joint_steps: str = "all"  # at which steps joint models are trained unless the user says: all, last
     scenarios: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: str = field(default="", compare=False)
 
     @property
     def types(self) -> tuple[str, ...]:
         """All types, in the base order of their tasks."""
         return tuple(t for types in self.tasks.values() for t in types)
+
+    @property
+    def where(self) -> str:
+        """How messages begin that are about what the card says."""
+        return self.file or f"card {self.name}"

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from functools import cache
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import HOME
 from cl_ner_bench.corpora.card import Card, Explained, Hub
+from cl_ner_bench.corpora.readers.lines import short
 from cl_ner_bench.corpora.sentence import PARTS
+from cl_ner_bench.corpora.shapes import (
+    COUNT,
+    NAME,
+    TABLE,
+    TEXT,
+    Each,
+    Shape,
+    Value,
+    check,
+    is_list_of,
+    is_number,
+    is_text,
+    is_whole,
+    one_of,
+)
 from cl_ner_bench.errors import UserError, did_you_mean
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
 ARCHITECTURES = ("span", "token")
-COUNTED = ("sentences", "words", "mentions")
-_Check = Callable[[bool, str, str], None]
 
 
 def read_card(path: Path) -> Card:
@@ -30,102 +45,109 @@ def read_card(path: Path) -> Card:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: the card cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the card is not TOML: {error}.") from None
-
-    def check(good: bool, key: str, expected: str) -> None:
-        if not good:
-            raise UserError(f"{path}: key '{key}': expected {expected}, found {table.get(key.split('.')[0])!r}.")
-
-    known = {f.name for f in fields(Card)} | {"schema"}
-    for key in table:
-        if key not in known:
-            raise UserError(f"{path}: unknown key '{key}'.{did_you_mean(key, sorted(known))}")
-    check(table.pop("schema", 1) == 1, "schema", "1")
+    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
+        raise UserError(f"{path}: the card is not TOML: {str(error)[:200]}.") from None
+    check(table, str(path), _CARD)
+    table.pop("schema", None)
     table.setdefault("name", path.stem)
     table.setdefault("title", table["name"])
-    for key in ("name", "title", "licence", "citation", "how_to_get", "reader"):
-        check(isinstance(table.get(key, ""), str), key, "a text")
-    for key in ("tasks", "hub", "reader_options", "counts", "scenarios", "recipes"):
-        check(isinstance(table.get(key, {}), dict), key, "a table")
-    number = table.get("undertrained_below", 0)
-    check(isinstance(number, int | float) and not isinstance(number, bool), "undertrained_below", "a number")
-    check(table.get("joint_steps", "all") in ("all", "last"), "joint_steps", '"all" or "last"')
-
-    tasks = {}
-    for name, types in table.get("tasks", {}).items():
-        good = isinstance(types, list) and types and all(isinstance(t, str) for t in types)
-        check(bool(good), f"tasks.{name}", 'a list of types like ["PERSON", "ORG"]')
-        tasks[name] = tuple(types)
-    all_types = [t for types in tasks.values() for t in types]
-    check(len(set(all_types)) == len(all_types), "tasks", "each type in one task only")
-    orders = table.get("orders", [])
-    numbers = list(range(len(tasks)))
-    good = isinstance(orders, list) and all(isinstance(o, list) and sorted(o) == numbers for o in orders)
-    check(good, "orders", f"permutations of the {len(tasks)} tasks, numbered from 0")
-    _check_counts(table, check)
-    for name, scenario in table.get("scenarios", {}).items():
-        check(isinstance(scenario, dict), f"scenarios.{name}", "a table that describes a protocol")
-    for name, recipe in table.get("recipes", {}).items():
-        check(isinstance(recipe, dict), f"recipes.{name}", "a table of hyper-parameters")
-    _check_hub(table.get("hub", {}), check)
-
-    options = dict(table.get("reader_options", {}))
-    if "path" in options:
-        options["path"] = str(path.parent / options["path"])
-    if "ids" in options:
-        check(isinstance(options["ids"], dict), "reader_options.ids", "a file of document ids by part")
-        options["ids"] = {part: str(path.parent / file) for part, file in options["ids"].items()}
-    if isinstance(options.get("corpora"), dict):
-        options["corpora"] = {name: _beside(path, entry) for name, entry in options["corpora"].items()}
+    tasks = {name: tuple(types) for name, types in table.get("tasks", {}).items()}
+    counted = Counter(type_ for types in tasks.values() for type_ in types)
+    for type_, times in counted.items():
+        if times > 1:
+            raise UserError(f"{path}: key 'tasks': expected each type in one task only, found {short(type_)} twice.")
+    orders = tuple(tuple(order) for order in table.get("orders", []))
+    for order in orders:
+        if sorted(order) != list(range(len(tasks))):
+            expected = f"permutations of the {len(tasks)} tasks, numbered from 0"
+            raise UserError(f"{path}: key 'orders': expected {expected}, found {short(order)}.")
     hub: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.get("hub", {}).items()}
+    if hub and "repo" not in hub:
+        raise UserError(f"{path}: key 'hub.repo': expected the name of a dataset on the hub, found none.")
     return Card(
         **{
             **table,
             "tasks": tasks,
-            "orders": tuple(tuple(o) for o in orders),
+            "orders": orders,
             "hub": Hub(**hub) if hub else None,
-            "reader_options": options,
+            "reader_options": _from(path.parent, table.get("reader_options", {})),
             "explained_counts": tuple(Explained(**row) for row in table.get("explained_counts", [])),
             "undertrained_below": float(table.get("undertrained_below", Card.undertrained_below)),
+            "file": str(path),
         }
     )
 
 
-def _beside(card: Path, entry: Any) -> Any:
-    """A corpus of a union, its dataset found from the card's folder where it is no name of a dataset."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), str):
-        return entry
-    found = card.parent / entry["dataset"]
-    return entry | {"dataset": str(found)} if found.exists() else entry
+def _whole(least: int) -> Value:
+    return Value(f"a whole number of at least {least}", lambda value: is_whole(value) and value >= least)
 
 
-def _check_counts(table: Mapping[str, Any], check: _Check) -> None:
-    for part, counts in table.get("counts", {}).items():
-        good = part in PARTS and isinstance(counts, dict) and isinstance(counts.get("types", {}), dict)
-        check(good, f"counts.{part}", "whole numbers by part (train, dev, test)")
-        numbers = {key: n for key, n in counts.items() if key != "types"}
-        good = set(numbers) <= set(COUNTED)
-        good = good and all(type(n) is int for n in [*numbers.values(), *counts.get("types", {}).values()])
-        check(good, f"counts.{part}", f"whole numbers of {', '.join(COUNTED)}, and of mentions by type under 'types'")
-    explained = table.get("explained_counts", [])
-    check(isinstance(explained, list), "explained_counts", "a list of tables")
+_AT_LEAST_0 = Value("a number of at least 0", lambda value: is_number(value) and value >= 0)
+_SHARE = Value("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+
+# The hyper-parameters of a recipe, within the bounds of the options of the same names.
+_RECIPE: Mapping[str, Shape] = {
+    **dict.fromkeys(("epochs", "batch_size"), _whole(1)),
+    **dict.fromkeys(("lr", "head_lr", "weight_decay"), _AT_LEAST_0),
+    "dropout": _SHARE,
+    "clip": Value("a number above 0", lambda value: is_number(value) and value > 0),
+    "warmup_updates": _whole(0),
+    "warmup_share": _SHARE,
+    "max_length": _whole(8),
+}
+
+
+def _is_explained(value: Any) -> bool:
     shapes = {"part": str, "key": str, "value": int, "means": str}
-    for row in explained:
-        good = isinstance(row, dict) and {k: type(v) for k, v in row.items()} == shapes and row["part"] in PARTS
-        check(good, "explained_counts", "tables with part, key, value (a number) and means")
+    return (
+        isinstance(value, Mapping)
+        and {key: type(v) for key, v in value.items()} == shapes
+        and value["part"] in PARTS
+        and is_whole(value["value"])
+    )
 
 
-def _check_hub(hub: Mapping[str, Any], check: _Check) -> None:
-    known = [f.name for f in fields(Hub)]
-    for key, value in hub.items():
-        check(key in known, f"hub.{key}", f"one of {', '.join(known)}")
-        if key == "tags":
-            good = isinstance(value, list) and all(isinstance(column, str) for column in value)
-            check(good, "hub.tags", "a list of columns")
-        else:
-            check(isinstance(value, str), f"hub.{key}", "a text")
-    check(not hub or bool(hub.get("repo")), "hub.repo", "the name of a dataset on the hub")
+_CARD: Mapping[str, Shape] = {
+    "schema": Value("1", lambda value: type(value) is int and value == 1),
+    **dict.fromkeys(("name", "title", "reader"), NAME),
+    **dict.fromkeys(("licence", "citation", "how_to_get"), TEXT),
+    "tasks": Each(Value('a list of types like ["PERSON", "ORG"]', partial(is_list_of, is_text, least=1))),
+    "orders": Value("a list of orders like [[0, 1], [1, 0]]", partial(is_list_of, partial(is_list_of, is_whole))),
+    "hub": {
+        **dict.fromkeys(("repo", "revision"), NAME),
+        **dict.fromkeys(("config", "folder"), TEXT),
+        "tags": Value("a list of columns", partial(is_list_of, is_text)),
+    },
+    "reader_options": TABLE,  # load.find_card checks them: a reader has its own
+    "counts": {part: {"sentences": COUNT, "words": COUNT, "mentions": COUNT, "types": Each(COUNT)} for part in PARTS},
+    "explained_counts": Value(
+        "a list of tables with part, key, value (a whole number) and means", partial(is_list_of, _is_explained)
+    ),
+    "undertrained_below": _AT_LEAST_0,
+    "joint_steps": one_of("all", "last"),
+    "scenarios": Each(Value("a table that describes a protocol", TABLE.fits)),
+    "recipes": Each({**_RECIPE, **dict.fromkeys(ARCHITECTURES, _RECIPE)}),
+}
+
+
+def _from(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Reader options whose files are found from a folder. What is no file stays, for the check of the options."""
+
+    def file(name: Any) -> Any:
+        return str(folder / name) if isinstance(name, str) else name
+
+    def member(entry: Any) -> Any:
+        dataset = file(entry["dataset"]) if isinstance(entry, dict) and "dataset" in entry else None
+        # Else it is the name of a dataset.
+        return entry | {"dataset": dataset} if isinstance(dataset, str) and os.path.exists(dataset) else entry
+
+    found = dict(options)
+    if "path" in options:
+        found["path"] = file(options["path"])
+    for key, beside in (("ids", file), ("corpora", member)):
+        if isinstance(options.get(key), dict):
+            found[key] = {name: beside(value) for name, value in options[key].items()}
+    return found
 
 
 @cache
@@ -174,7 +196,7 @@ def recipe(card: Card, name: str, architecture: str) -> dict[str, Any]:
     if name not in names:
         known = ", ".join(names)
         raise UserError(
-            f"--recipe: no recipe {name!r} for {card.name}; known are {known}.{did_you_mean(name, list(names))}"
+            f"--recipe: no recipe {short(name)} for {card.name}; known are {known}.{did_you_mean(name, list(names))}"
         )
     merged: dict[str, Any] = {}
     for source in (generic(), card):

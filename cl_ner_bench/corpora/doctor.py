@@ -14,17 +14,18 @@ import unicodedata
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.counts import Counts, differences
-from cl_ner_bench.corpora.load import find_card, rows_of
+from cl_ner_bench.corpora.load import Member, check_mentions, find_card, members_of, rows_of
 from cl_ner_bench.corpora.readers.lines import Row, short
 from cl_ner_bench.corpora.report import CONVENTIONS, Problem, Report
-from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.corpora.sentence import PARTS, Mention
 from cl_ner_bench.errors import UserError
 
 SHOWN = 5  # findings of one kind that are shown unless all are asked for
@@ -189,18 +190,30 @@ def check(dataset: str, data: Path | None = None, shown: int | None = SHOWN) -> 
             raise
         findings.refused(error)
         return Diagnosis(dataset, {}, findings)
+    return Diagnosis(_source(card, folder), _examine(card, folder, findings), findings)
+
+
+def _source(card: Card, folder: Path | None) -> str:
+    if card.reader == "union":
+        with suppress(UserError):  # a finding
+            members = members_of(card, folder)
+            return "; ".join(f"{domain}: {_source(m.card, m.folder)}" for domain, m in members.items())
     if folder is not None:
-        source = str(folder)
-    else:
-        source = f"the Hugging Face hub ({card.hub.repo})" if card.hub else "generated"
-    return Diagnosis(source, _examine(card, folder, findings), findings)
+        return str(folder)
+    return f"the Hugging Face hub ({card.hub.repo})" if card.hub else "generated"
 
 
 def _examine(card: Card, folder: Path | None, findings: Findings) -> dict[str, Tally]:
     where = folder or Path(card.name)
     tallies: dict[str, Tally] = {}
+    members: dict[str, _Domain] = {}
+    parts: Mapping[str, Iterator[Row]]
     try:
-        parts = rows_of(card, folder, findings)
+        if card.reader == "union":
+            members = {name: _Domain(m, findings) for name, m in members_of(card, folder).items()}
+            parts = {part: chain(*[domain.rows(part) for domain in members.values()]) for part in PARTS}
+        else:
+            parts = rows_of(card, folder, findings)
     except UserError as error:
         if folder is None and card.hub is not None:  # the hub, which gave nothing
             raise
@@ -220,17 +233,44 @@ def _examine(card: Card, folder: Path | None, findings: Findings) -> dict[str, T
         if not tally.sentences and not findings.n_errors:
             text, fix = f"no sentences in the {part} part", "A corpus needs train, dev and test"
             findings.problem("empty", where, 0, text, fix)
-    if not card.tasks and not findings.n_errors and not any(tally.types for tally in tallies.values()):
-        fix = "A corpus needs labelled names: check which column holds the tags"
-        findings.problem("no mentions", where, 0, "no mention of any type was found", fix)
+    if not findings.n_errors:
+        for name, domain in members.items():
+            domain.look(name, where, findings)
+    if not findings.n_errors:
+        check_mentions(card, tallies, where, findings)
     _look_at_type_names(card, where, tallies, findings)
     if not findings.n_errors:  # else parts, and what they lack, are not known
         _look_at_parts(tallies, findings)
         _look_at_types(card, where, tallies, findings)
         for difference in differences(card, tallies):
-            fix = "Compare the version of the corpus, or correct [counts] of the card"
-            findings.warn("counts", where, 0, difference, fix)
+            findings.warn("counts", where, 0, difference, _OTHER_COUNTS)
     return tallies
+
+
+_OTHER_COUNTS = "Compare the version of the corpus, or correct [counts] of the card"
+
+
+class _Domain:
+    """One corpus of a union, counted as it is before the union renames and chooses its types."""
+
+    def __init__(self, member: Member, findings: Findings) -> None:
+        self._member = member
+        self._parts = rows_of(member.card, member.folder, findings)
+        self._counts = {part: Tally() for part in PARTS}
+
+    def rows(self, part: str) -> Iterator[Row]:
+        """The rows of one part as the union has them."""
+        for row in self._parts[part]:
+            _count(row, self._counts[part])
+            yield row._replace(mentions=self._member.of_types(row.mentions))
+
+    def look(self, name: str, where: Path, findings: Findings) -> None:
+        try:
+            self._member.check_types(self._counts)
+        except UserError as error:
+            findings.refused(error)
+        for difference in differences(self._member.card, self._counts):
+            findings.warn("counts", self._member.folder or where, 0, f"{name}: {difference}", _OTHER_COUNTS)
 
 
 def _with_files(rows: Iterator[Row], findings: Findings) -> Iterator[Row]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from heapq import merge
@@ -22,6 +24,7 @@ from cl_ner_bench.errors import UserError
 _WORDS = ("tokens", "words")
 _SPLITS = {"train": ("train",), "dev": ("validation", "dev", "valid", "val"), "test": ("test",)}
 _BATCH = 1000  # rows
+_PATIENCE = 10  # seconds until the hub has answered
 
 
 def hub_rows(card: Card, reading: Reading, report: Report) -> dict[str, Iterator[Row]]:
@@ -49,9 +52,11 @@ def hub_rows(card: Card, reading: Reading, report: Report) -> dict[str, Iterator
 
 def _load(card: Card, hub: Hub) -> Any:
     files = {split: f"{hub.folder}/{split}/*.parquet" for split in ("train", "validation", "test")}
+    unreachable = False
     try:
         datasets = importlib.import_module("datasets")
-        with _downloads_in(cache_folder() / "hub"):
+        unreachable = not os.path.isdir(hub.repo) and _is_silent()
+        with _quiet(), _constants(cache_folder() / "hub", offline=unreachable):
             return datasets.load_dataset(
                 hub.repo,
                 name=hub.config or None,
@@ -61,21 +66,56 @@ def _load(card: Card, hub: Hub) -> Any:
             )
     except Exception as error:  # the libraries below raise of every kind: for a network, a server, a gate, a script
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        if unreachable:
+            reason = "no connection? HF_HUB_OFFLINE=1 takes what was downloaded before, without asking."
         raise UserError(
             f"{card.title}: the Hugging Face hub did not give {hub.repo} (revision {hub.revision}): {reason}\n"
             f"{card.how_to_get} Then pass --data PATH."
         ) from error
 
 
+def _is_silent() -> bool:
+    """Whether the hub, asked once, does not answer: the libraries ask for half a minute, and cannot be told not to."""
+    hub: Any = importlib.import_module("huggingface_hub")
+    if hub.constants.HF_HUB_OFFLINE:
+        return False  # nobody is asked
+    try:
+        hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception:  # of whichever library huggingface_hub sends it by
+        return True
+    return False
+
+
 @contextmanager
-def _downloads_in(folder: Path) -> Iterator[None]:
+def _constants(folder: Path, offline: bool) -> Iterator[None]:
     # load_dataset takes a folder for its tables, but leaves the downloads to huggingface_hub and its own folder.
-    constants: Any = importlib.import_module("huggingface_hub.constants")
-    before, constants.HF_HUB_CACHE = constants.HF_HUB_CACHE, str(folder)
+    hub: Any = importlib.import_module("huggingface_hub.constants")
+    tables: Any = importlib.import_module("datasets.config")
+    values: list[tuple[Any, str, Any]] = [(hub, "HF_HUB_CACHE", str(folder))]
+    if offline:
+        values += [(module, "HF_HUB_OFFLINE", True) for module in (hub, tables)]
+    before = [getattr(module, name) for module, name, _ in values]
+    for module, name, value in values:
+        setattr(module, name, value)
     try:
         yield
     finally:
-        constants.HF_HUB_CACHE = before
+        for (module, name, _), value in zip(values, before, strict=True):
+            setattr(module, name, value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the libraries would warn of is in the one message, if it matters."""
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _rows(table: Any, where: Path, hub: Hub, reading: Reading, report: Report) -> Iterator[Row]:

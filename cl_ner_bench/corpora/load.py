@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import gc
-import re
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
 from cl_ner_bench.corpora.counts import Counts, differences
-from cl_ner_bench.corpora.readers.conll2012 import open_conll2012
-from cl_ner_bench.corpora.readers.folder import open_parts
-from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers import conll2012
+from cl_ner_bench.corpora.readers.folder import open_parts, part_files
+from cl_ner_bench.corpora.readers.lines import Row, short, some
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
+from cl_ner_bench.corpora.shapes import PATH, TEXT, Each, Shape, Value, check, is_list_of, is_text, one_of
 from cl_ner_bench.errors import UserError, did_you_mean
 
-# Readers and the keys that a card may give them in ``reader_options``; ``auto`` takes those of ``Reading``.
-_OPTIONS: dict[str, list[str]] = {
-    "auto": [],
-    "conll2012": ["path", "ids", "exclude", "normalise", "test_folder"],
-    "synthetic": ["size", "types", "co_occurrence", "ambiguity", "unseen_rate", "seed"],
-    "union": ["path", "corpora"],
+_UNION: Mapping[str, Shape] = {
+    "path": PATH,
+    "corpora": Each(
+        {
+            "dataset": PATH,
+            "data": PATH,
+            "rename": Each(Value('a new type; "" drops the old one', TEXT.fits)),
+            "types": Value("a list of types", partial(is_list_of, is_text)),
+        }
+    ),
 }
 
 
-_PART = re.compile("train|dev|val|test")  # what the names of files and folders of a part have in common
+def _check_synthetic(options: Mapping[str, Any], where: str) -> None:
+    from cl_ner_bench.corpora.synthetic import check_options  # reading its grammar takes a while
+
+    check_options(options, where)
+
+
+# What checks the ``reader_options`` of a card, by reader; the second argument begins messages.
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any], str], object]] = {
+    "auto": Reading.of,
+    "conll2012": partial(check, shape=conll2012.OPTIONS, key="reader_options"),
+    "synthetic": _check_synthetic,
+    "union": partial(check, shape=_UNION, key="reader_options"),
+}
+
 _FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
 
 
@@ -82,14 +101,13 @@ def load_corpus(
     remarks: list[str] = []
     loaded = _load(card, folder, remarks)
     counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
-    present = sorted({type_ for part in counts.values() for type_ in part.types})
+    present = _present(counts)
     if tasks is not None:
         # Orders of the card number the card's tasks: they do not hold for others.
         card = replace(card, tasks=parse_tasks(tasks, card, present), orders=())
     elif not card.tasks:
         card = replace(card, tasks={t: (t,) for t in present})
-    if not card.types:
-        raise UserError(f"{folder or dataset}: no mention of any type was found; a corpus needs labelled names.")
+    check_mentions(card, counts, folder or Path(dataset), Report())
     missing = [t for t in card.types if t not in counts["train"].types]
     if missing:
         near = did_you_mean(missing[0], present)
@@ -109,7 +127,8 @@ def load_corpus(
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
     """The card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
 
-    Raises UserError for an unknown name and for text that is not there: where to get it, what to pass.
+    Raises UserError for an unknown name, a card's reader options that are none, and for text that is not there: where
+    to get it, what to pass.
     """
     path = Path(dataset)
     cards = list_cards()
@@ -117,14 +136,19 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
         card, folder = cards[dataset], data
     elif path.suffix == ".toml":
         card, folder = read_card(path), data
-    elif path.is_dir():
+    elif os.path.isdir(path):  # unlike Path's own, it takes a name too long for none
         card, folder = Card(path.resolve().name, path.resolve().name), data or path
+    elif os.path.isfile(path):
+        raise UserError(f"--dataset: {short(dataset)} is a file. Give its folder, or a card (.toml).")
+    elif os.sep in dataset:
+        raise UserError(f"--dataset: {short(dataset)}: no such folder or card.")
     else:
         raise UserError(
-            f"--dataset: {dataset!r} is no dataset, card or folder; known datasets are {', '.join(cards)}."
+            f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
             f"{did_you_mean(dataset, list(cards))}"
         )
-    _known(card, "reader", [card.reader], list(_OPTIONS))
+    check(card.reader, card.where, one_of(*_CHECKS), "reader")
+    _CHECKS[card.reader](card.reader_options, card.where)
     if card.reader == "synthetic":
         return card, None
     if folder is None and "path" in card.reader_options:
@@ -135,38 +159,72 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
         folder = path.parent
     if folder is None:
         raise UserError(f"{card.title} is not part of this package. {card.how_to_get} Then pass --data PATH.")
-    if not folder.is_dir():
-        raise UserError(f"--data: {folder} is no folder. {card.how_to_get} Then pass --data PATH.")
+    if not os.path.isdir(folder):
+        where = f"{card.where}: key 'reader_options.path'" if data is None else "--data"
+        if os.path.isfile(folder):
+            raise UserError(f"{where}: {folder} is a file. Give its folder.")
+        raise UserError(f"{where}: {folder} is no folder. {card.how_to_get} Then pass --data PATH.")
     return card, folder
 
 
 def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterator[Row]]:
     """The sentences of train, dev and test as their source holds them, streaming; ``folder`` as of ``find_card``.
 
-    What is wrong with the files goes to ``report``. Raises UserError for reader options that are none, and for a
-    hub that gives nothing.
+    What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, and for lists of
+    ids and corpora of a union that are not there.
     """
     options = card.reader_options
     if card.reader == "auto":
-        reading = _reading(card)
+        reading = Reading.of(options, card.where)
         if folder is not None:
-            return open_parts(folder, reading, report)
-        from cl_ner_bench.corpora.hub import hub_rows
+            parts = open_parts(folder, reading, report)
+        else:
+            from cl_ner_bench.corpora.hub import hub_rows
 
-        return hub_rows(card, reading, report)
-    _known(card, "reader_options", options, _OPTIONS[card.reader])
+            parts = hub_rows(card, reading, report)
+        parts[PARTS[-1]] = chain(parts[PARTS[-1]], _remark_on_renames(reading, report))
+        return parts
     if card.reader == "synthetic":
         from cl_ner_bench.corpora.synthetic import generate
 
-        parts, where = generate(**options), Path(card.name)
-        return {p: (Row(where, s.id + 1, s.words, s.mentions) for s in sentences) for p, sentences in parts.items()}
+        made, where = generate(**options), Path(card.name)
+        return {p: (Row(where, s.id + 1, s.words, s.mentions) for s in sentences) for p, sentences in made.items()}
     if card.reader == "union":
-        members = [(m, rows_of(m.card, m.folder, report)) for m in _members(card, folder).values()]
+        members = [(m, rows_of(m.card, m.folder, report)) for m in members_of(card, folder).values()]
         return {part: chain(*[m.rows(rows[part]) for m, rows in members]) for part in PARTS}
     assert folder is not None
     ids = {part: _ids(Path(path), card) for part, path in options.get("ids", {}).items()}
     rest = {key: options[key] for key in ("normalise", "test_folder") if key in options}
-    return open_conll2012(folder, ids, options.get("exclude", ()), report, **rest)
+    return conll2012.open_conll2012(folder, ids, options.get("exclude", ()), report, **rest)
+
+
+def _remark_on_renames(reading: Reading, report: Report) -> Iterator[Row]:
+    """No rows; a remark where ``rename`` named a type that none of those before had."""
+    absent = [type_ for type_ in reading.rename if type_ not in reading.seen]
+    if absent:
+        near = did_you_mean(absent[0], sorted(reading.seen))
+        report.remark(f"'rename' names types that never occur: {some(absent)}.{near}")
+    yield from ()
+
+
+def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report: Report) -> None:
+    """Problem ``no mentions``: train has no type of the card (where it names none: of any).
+
+    ``counts`` are those of each part; ``where`` begins the message.
+    """
+    present = _present(counts)
+    wanted = card.types or present
+    if not present:
+        fix = "A corpus needs labelled names: check which column holds the tags"
+        report.problem("no mentions", where, 0, "no mention of any type was found", fix)
+    elif not any(counts["train"].types[type_] for type_ in wanted):
+        text = f"train has no mention of {some(wanted)}; types of the corpus are {some(present)}"
+        fix = f"Is --data the right corpus?{did_you_mean(wanted[0], present)} Else correct the tasks"
+        report.problem("no mentions", where, 0, text, fix)
+
+
+def _present(counts: Mapping[str, Counts]) -> list[str]:
+    return sorted({type_ for part in counts.values() for type_ in part.types})
 
 
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -185,11 +243,11 @@ def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tu
         for word in filter(None, (w.strip() for w in group.split(","))):
             if word not in known and word not in card.tasks:
                 near = did_you_mean(word, [*known, *card.tasks])
-                raise UserError(f"--tasks: unknown type {word!r}; known are {', '.join(known)}.{near}")
+                raise UserError(f"--tasks: unknown type {short(word)}; known are {', '.join(known)}.{near}")
             types += [word] if word in known else card.tasks[word]
         for type_ in types:
             if type_ in seen:
-                raise UserError(f"--tasks: type {type_!r} is named twice; a type is learned in one task.")
+                raise UserError(f"--tasks: type {short(type_)} is named twice; a type is learned in one task.")
             seen.add(type_)
         if types:
             tasks[types[0] if len(types) == 1 else names.get(frozenset(types), "+".join(types))] = tuple(types)
@@ -238,32 +296,26 @@ def _parse(rows: Mapping[str, Iterable[Row]], source: str) -> dict[str, tuple[Se
 
 
 def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files that a corpus may be read from, by name; some more do no harm."""
+    """The files that a corpus is read from, by name. Raises UserError where a part has none, or several could be it."""
     for part, path in card.reader_options.get("ids", {}).items():
         yield f"ids of {part}", Path(path)
     if card.reader == "conll2012":
         paths: Iterable[Path] = folder.rglob("*gold_conll")
     else:
-        reading = _reading(card)
-        base = folder / reading.subfolder if (folder / reading.subfolder).is_dir() else folder
-        globs = [reading.documents] if reading.documents else reading.files.values()
-        if globs:
-            listed = [path for glob in globs for path in base.glob(glob)]
-            paths = chain(listed, (path.with_suffix(".ann") for path in listed))
-        else:
-            named = [path for path in base.iterdir() if _PART.search(path.name.lower())]
-            paths = chain(named, *(path.rglob("*") for path in named if path.is_dir()))
+        found = part_files(folder, Reading.of(card.reader_options, card.where), Report())
+        paths = chain.from_iterable((path, path.with_suffix(".ann")) for path in chain(*found.values()))
     for path in sorted({path for path in paths if path.is_file()}):
         yield path.relative_to(folder).as_posix(), path
 
 
-class _Member(NamedTuple):
-    """One corpus of a union."""
+class Member(NamedTuple):
+    """One corpus of a union. ``where`` begins messages that are about its entry."""
 
     card: Card
     folder: Path | None
     rename: Mapping[str, str]
-    types: frozenset[str]  # after renaming; empty = all
+    types: tuple[str, ...]  # after renaming; empty = all
+    where: str
 
     def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
         return (row._replace(mentions=self.of_types(row.mentions)) for row in rows)
@@ -275,31 +327,44 @@ class _Member(NamedTuple):
         wanted = {Mention(*m) for m in named if m[2] and (not self.types or m[2] in self.types)}
         return tuple(sorted(wanted))
 
+    def check_types(self, counts: Mapping[str, Counts]) -> None:
+        """Raises UserError where ``rename`` or ``types`` name what the member, as counted before, does not have."""
+        has = [type_ for type_ in _present(counts) if not self.card.types or type_ in self.card.types]
+        renamed = sorted({self.rename.get(type_, type_) for type_ in has} - {""})
+        for key, names, known in (("rename", self.rename, has), ("types", self.types, renamed)):
+            for name in names:
+                if name not in known:
+                    near = did_you_mean(name, known) or f" It has {some(known)}."
+                    raise UserError(f"{self.where}.{key}': {self.card.name} has no type {short(name)}.{near}")
 
-def _members(card: Card, folder: Path | None) -> dict[str, _Member]:
+
+def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
     """The corpora of a union by domain. Raises UserError for entries that are none."""
     corpora = card.reader_options.get("corpora", {})
-    where = f"card {card.name}: reader_options.corpora"
-    if not isinstance(corpora, dict) or not corpora:
-        raise UserError(f'{where}: expected a table of corpora, like news = {{ dataset = "conll2003", data = "..." }}.')
+    if not corpora:
+        example = 'news = { dataset = "conll2003", data = "..." }'
+        raise UserError(f"{card.where}: key 'reader_options.corpora': expected a table of corpora, like {example}.")
     members = {}
     for domain, entry in corpora.items():
-        shapes = {"dataset": str, "data": str, "rename": dict, "types": list}
-        if not isinstance(entry, dict) or any(type(entry[key]) is not shapes.get(key) for key in entry):
-            known = ", ".join(shapes)
-            raise UserError(f"{where}.{domain}: expected a table with (some of) {known}, found {entry!r}.")
-        below = str(entry.get("data", domain))
+        key = f"{card.where}: key 'reader_options.corpora.{short(domain)[1:-1]}"
+        where = f"{key}'"
+        below = entry.get("data", domain)
         data = folder / below if folder is not None else None
         if "dataset" in entry:
-            found = find_card(entry["dataset"], data if "data" in entry else None)
-        elif data is not None and not data.is_dir():
-            raise UserError(f"{where}.{domain}: {data} is no folder. {card.how_to_get} Then pass --data PATH.")
+            try:
+                found = find_card(entry["dataset"], data if "data" in entry else None)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+        elif data is not None and not os.path.isdir(data):
+            raise UserError(
+                f"{where}: {short(below)} is no folder in {folder}. {card.how_to_get} Then pass --data PATH."
+            )
         else:
             hub = card.hub and replace(card.hub, folder=below)
             found = Card(domain, f"{card.title}: {domain}", how_to_get=card.how_to_get, hub=hub), data
         if found[0].reader == "union":
-            raise UserError(f"{where}.{domain}: a union of unions is not supported. List their corpora here.")
-        members[domain] = _Member(*found, entry.get("rename", {}), frozenset(entry.get("types", ())))
+            raise UserError(f"{where}: a union of unions is not supported. List their corpora here.")
+        members[domain] = Member(*found, entry.get("rename", {}), tuple(entry.get("types", ())), key)
     return members
 
 
@@ -307,10 +372,12 @@ def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     parts: dict[str, list[Sentence]] = {part: [] for part in PARTS}
     domains: dict[str, dict[str, range]] = {}
     sources = []
-    for domain, member in _members(card, folder).items():
+    for domain, member in members_of(card, folder).items():
         own: list[str] = []
         loaded = _load(member.card, member.folder, own)
-        own += differences(member.card, {part: _count(sentences) for part, sentences in loaded.parts.items()})
+        counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
+        member.check_types(counts)
+        own += differences(member.card, counts)
         remarks += [f"{domain}: {remark}" for remark in own]
         sources.append(f"{domain}: {loaded.source}")
         domains[domain] = {}
@@ -324,20 +391,8 @@ def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
 def _ids(path: Path, card: Card) -> frozenset[str]:
     try:
         return frozenset(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"card {card.name}: key 'reader_options.ids': {path} cannot be read ({error}).") from None
-
-
-def _reading(card: Card) -> Reading:
-    options = {key: value for key, value in card.reader_options.items() if key != "path"}
-    return Reading.of(options, f"card {card.name}: key 'reader_options'")
-
-
-def _known(card: Card, key: str, found: Iterable[str], known: list[str]) -> None:
-    for word in found:
-        if word not in known:
-            near = did_you_mean(word, known)
-            raise UserError(f"card {card.name}: key '{key}': unknown {word!r}, known are {', '.join(known)}.{near}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{card.where}: key 'reader_options.ids': {path} cannot be read ({error}).") from None
 
 
 def _count(sentences: Collection[Sentence]) -> Counts:

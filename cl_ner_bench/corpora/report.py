@@ -31,6 +31,11 @@ CONVENTIONS = {
         "tags that are illegal in their scheme",
         "read as the CoNLL script does: a mention begins at B or S, where the type changes, and after O, E or S",
     ),
+    "comment": ("lines that look like rows but begin with the comment prefix", "skipped"),
+    "other columns": (
+        "files with more columns of tags than are read",
+        "read without them; a card may name all in 'tag_columns'",
+    ),
     "inside a word": (
         "mentions that begin or end inside a word or on a blank",
         "read as the whole words that they touch",

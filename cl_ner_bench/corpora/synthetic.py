@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cl_ner_bench.corpora.sentence import PARTS, Mention, Sentence
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.corpora.shapes import Shape, Value, check, is_list_of, is_number, is_table_of, is_whole
+from cl_ner_bench.errors import UserError
 
 VERSION = 1  # raised with every change that changes a word: numbers of different versions are not comparable
 TYPES = ("PERSON", "ORG", "GPE", "NORP", "DATE", "CARDINAL")
@@ -26,6 +27,35 @@ _EMPTY = 0.18  # share of sentences without entities
 _HELD_OUT = 0.4  # share of each list of names that training never sees
 
 T = TypeVar("T")
+
+
+def _share(top: float) -> Value:
+    return Value(f"a number from 0 to {top:g}", lambda value: is_number(value) and 0 <= value <= top)
+
+
+_OPTIONS: Mapping[str, Shape] = {
+    "size": Value(
+        f"a table with a number of sentences for each of {', '.join(PARTS)}",
+        lambda value: is_table_of(lambda n: is_whole(n) and n > 0, value) and {*value} == {*PARTS},
+    ),
+    "types": Value(
+        f"a list of some of {', '.join(TYPES)}",
+        lambda value: is_list_of(TYPES.__contains__, value, least=1) and len(value) == len({*value}),
+        TYPES,
+    ),
+    "co_occurrence": _share(1 - _EMPTY),
+    "ambiguity": _share(1),
+    "unseen_rate": _share(1),
+    "seed": Value("a whole number", is_whole),
+}
+
+
+def check_options(options: Mapping[str, Any], where: str) -> None:
+    """Raises UserError for options of ``generate`` that are none; ``where`` (a card's file) begins the message."""
+    check(options, where, _OPTIONS, "reader_options")
+    if len(options.get("types", TYPES)) == 1 and options.get("co_occurrence", 1) > 0:
+        expected = "0 for one type: it is the share of sentences with two"
+        raise UserError(f"{where}: key 'reader_options.co_occurrence': expected {expected}.")
 
 
 def generate(
@@ -41,23 +71,11 @@ def generate(
     ``size``: sentences per part. ``types``: those that are labelled. ``co_occurrence``: share of sentences with two or
     more types. ``ambiguity``: how often a name that the context makes clear is one that several types share.
     ``unseen_rate``: how often a name in dev and test is made of parts that training never sees.
-    Raises UserError for values out of range and for unknown types.
+    Raises UserError for what ``check_options`` refuses.
     """
     size = {"train": 1500, "dev": 300, "test": 600} if size is None else size
-    for type_ in types:
-        if type_ not in TYPES:
-            raise UserError(f"synthetic: unknown type {type_!r}.{did_you_mean(type_, list(TYPES))}")
-    for name, value, top in (
-        ("co_occurrence", co_occurrence, 1 - _EMPTY),
-        ("ambiguity", ambiguity, 1.0),
-        ("unseen_rate", unseen_rate, 1.0),
-    ):
-        if not 0 <= value <= top:
-            raise UserError(f"synthetic: {name} must lie between 0 and {top}, found {value}.")
-    if sorted(size) != sorted(PARTS) or any(type(n) is not int or n < 1 for n in size.values()):
-        raise UserError("synthetic: size must give a positive number for train, dev and test.")
-    if not types or (len(types) == 1 and co_occurrence > 0):
-        raise UserError("synthetic: co_occurrence needs two types at least; set it to 0 for one type.")
+    rates = {"co_occurrence": co_occurrence, "ambiguity": ambiguity, "unseen_rate": unseen_rate}
+    check_options({"size": size, "types": types, **rates, "seed": seed}, "synthetic")
     names = _Names(_rng(seed, "names"))
     parts = {}
     for part in PARTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from cl_ner_bench.corpora.report import Report, Unheard
 
 _Split = Callable[[str], list[str]]
 _BLANKS = re.compile("[ \t]+")
+# The phrases of CoNLL-2000: files of CoNLL-2003 hold them in a column of their own. "" is what is left of O.
+_CHUNKS = {"", "NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"}
 _LOOK = 1000  # rows that are looked at for columns that hold tags, too
 
 
@@ -34,11 +36,13 @@ def read_columns(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
     Columns are separated by ``reading.separator`` (" " stands for any run of blanks and tabs); where none is given
     by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
     an empty last one (after a trailing separator) aside. ``-DOCSTART-`` rows end a sentence and are skipped, and so
-    are lines that begin with ``reading.comment`` where no sentence has begun. Tags are in IO (with ``I-`` or, as the
+    are lines that begin with ``reading.comment`` where no sentence has begun (a word may begin so, too: see
+    ``comment``). Tags are in IO (with ``I-`` or, as the
     official Few-NERD files, without), IOB1, BIO or BIOES (also written BILOU or BMES). A sentence's mentions are
     those of all its tag columns together.
 
     A sentence with a malformed row is left out. Problems: ``columns``, ``words``, ``tags`` and those of ``lines``.
+    Conventions: ``comment`` (skipped lines that could be rows), ``other columns`` (tags that are not read).
     """
     if reading.tag_columns == Reading.tag_columns and reading.word_column == Reading.word_column:
         _remark_on_others(path, reading, report)
@@ -60,8 +64,20 @@ def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
         for i in rows:
             report.problem(kind, path, numbers[i], text, fix)
 
-    for numbers, texts in _sentences(path, reading.comment, report):
+    def tell_comments() -> None:
+        for number, text in skipped:
+            cells = split(text) if split else []
+            if len(cells) == width > 0 and _are_tags(cells[column] for column in tag_columns):
+                report.convention("comment", path, number, short(text))
+        skipped.clear()
+
+    skipped: list[tuple[int, str]] = []
+    for numbers, texts in _sentences(path, reading.comment, report, skipped):
         if split is None:
+            if not reading.comment and texts[0].startswith("#") and _is_comment(texts, reading):
+                text = f"the first row begins with '#': {short(texts[0])}"
+                wrong("columns", [0], text, 'Comment lines? Name them in a card: [reader_options] comment = "#"')
+                return
             split, width = _layout(texts[0], reading.separator)
             columns = [reading.word_column, *reading.tag_columns]
             absent = any(not -width <= column < width for column in columns)
@@ -75,6 +91,7 @@ def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
                 wrong("columns", [0], text, fix)
                 return
             word_column, *tag_columns = (column % width for column in columns)
+        tell_comments()
         rows = [*map(split, texts)]
         odd = [i for i, row in enumerate(rows) if len(row) != width]
         for i in odd:
@@ -93,17 +110,30 @@ def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
             wrong("columns", blank, "the tag is empty", "Tag words outside of all mentions by O")
         else:
             yield _Block(numbers, words, layers)
+    tell_comments()
 
 
-def _sentences(path: Path, comment: str, report: Report) -> Iterator[tuple[list[int], list[str]]]:
-    """The rows of each sentence, with their line numbers."""
+def _is_comment(texts: Sequence[str], reading: Reading) -> bool:
+    """Whether the first row of a file has one column alone, or no tag and differs in that from the second."""
+    first, *others = [_layout(text, reading.separator)[0](text) for text in texts[:2]]
+    if len(first) == 1:
+        return True
+    return not _are_tags(first[-1:]) and any(len(row) != len(first) or schemes.has_prefix(row[-1]) for row in others)
+
+
+def _sentences(
+    path: Path, comment: str, report: Report, skipped: list[tuple[int, str]]
+) -> Iterator[tuple[list[int], list[str]]]:
+    """The rows of each sentence, with their line numbers. Lines that are left out as comments go to ``skipped``."""
     numbers, texts = list[int](), list[str]()
     for number, text in chain(lines(path, report), [(0, "")]):
         if not text or text.isspace() or text.startswith("-DOCSTART-"):
             if texts:
                 yield numbers, texts
                 numbers, texts = [], []
-        elif not comment or texts or not text.startswith(comment):
+        elif comment and not texts and text.startswith(comment):
+            skipped.append((number, text))
+        else:
             numbers.append(number)
             texts.append(text)
 
@@ -134,7 +164,7 @@ def _layout(row: str, separator: str) -> tuple[_Split, int]:
 
 def _remark_on_others(path: Path, reading: Reading, report: Report) -> None:
     """Say so where columns that are not read look like tags, or those read as words like numbers."""
-    sentences = _sentences(path, reading.comment, Unheard())
+    sentences = _sentences(path, reading.comment, Unheard(), [])
     texts = [*islice((text for _, texts in sentences for text in texts), _LOOK)]
     if not texts:
         return
@@ -144,8 +174,12 @@ def _remark_on_others(path: Path, reading: Reading, report: Report) -> None:
         report.remark(f"{path}: column 0, read as words, holds numbers alone; a card may name another 'word_column'")
     others = [i for i, column in enumerate(columns[1:-1], 1) if _look_like_tags(column)]
     if others:
-        report.remark(f"{path}: columns {others} look like tags, too, and are not read; a card may name 'tag_columns'")
+        report.convention("other columns", path, 1, f"columns {others} look like tags, too")
 
 
 def _look_like_tags(cells: Collection[str]) -> bool:
-    return any(cell != "O" for cell in cells) and all(cell == "O" or schemes.has_prefix(cell) for cell in cells)
+    return any(cell != "O" for cell in cells) and _are_tags(cells) and not {cell[2:] for cell in cells} <= _CHUNKS
+
+
+def _are_tags(cells: Iterable[str]) -> bool:
+    return all(cell == "O" or schemes.has_prefix(cell) for cell in cells)

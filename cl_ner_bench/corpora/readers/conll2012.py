@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from cl_ner_bench.corpora.readers.lines import Row, head, lines, short
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS, Mention
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.corpora.shapes import PATH, Shape, Value, is_list_of, is_text, one_of
 
 _COMPONENTS = {
     "train": "train",
@@ -26,6 +27,15 @@ _COMPONENTS = {
     "conll-2012-test": "test",
 }
 _TEST_FOLDERS = ("test", "conll-2012-test")
+OPTIONS: Mapping[str, Shape] = {
+    "path": PATH,
+    "ids": dict.fromkeys(PARTS, PATH),
+    "exclude": Value('a list of how ids of documents begin, like ["pt/"]', partial(is_list_of, is_text)),
+    "normalise": Value("true or false", lambda value: isinstance(value, bool)),
+    "test_folder": one_of(*_TEST_FOLDERS),
+}
+"""What a card may say in ``reader_options``."""
+
 _BEGIN = re.compile(rb"#begin document \(?([^\s);]+)")
 _BLANKS = re.compile("[ \t]+")
 _NAME = re.compile(r"\(([^()*]+)")
@@ -49,10 +59,7 @@ def open_conll2012(
     others; documents whose id begins with one of ``exclude`` are left out everywhere. ``normalise`` gives words as
     they were written (``unescape``). Remarks say what was left out; a folder without such files, a part without
     documents and malformed lines are problems (kinds ``missing``, ``columns``, ``words``, ``brackets``).
-    Raises UserError for another ``test_folder``.
     """
-    if test_folder not in (None, *_TEST_FOLDERS):
-        raise UserError(f"test_folder: expected one of {', '.join(_TEST_FOLDERS)}, found {test_folder!r}.")
     documents: dict[str, dict[str, Path]] = {part: {} for part in PARTS}
     official: dict[str, Path] = {}
     n_files = 0

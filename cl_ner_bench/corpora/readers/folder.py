@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora.readers.columns import read_columns
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
-from cl_ner_bench.corpora.readers.lines import Row, head
+from cl_ner_bench.corpora.readers.lines import Row, head, short, some
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS
@@ -34,15 +35,18 @@ def open_parts(folder: Path, reading: Reading, report: Report) -> dict[str, Iter
     do all shards of a file (``train-00000-of-00002.parquet``).
     Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """
-    if reading.subfolder and (folder / reading.subfolder).is_dir():
+    return {part: _rows(paths, part, reading, report) for part, paths in part_files(folder, reading, report).items()}
+
+
+def part_files(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
+    """The files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``."""
+    if reading.subfolder and os.path.isdir(folder / reading.subfolder):
         folder = folder / reading.subfolder
     if reading.documents:
-        paths = _share_out(folder, reading, report)
-    elif reading.files:
-        paths = {part: _named(folder, pattern, report) for part, pattern in reading.files.items()}
-    else:
-        paths = _by_name(folder, report)
-    return {part: _rows(paths[part], part, reading, report) for part in PARTS}
+        return _share_out(folder, reading, report)
+    if reading.files:
+        return {part: _named(folder, reading.files[part], report) for part in PARTS}
+    return _by_name(folder, report)
 
 
 def read_rows(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
@@ -107,8 +111,12 @@ def _rows(paths: Sequence[Path], part: str, reading: Reading, report: Report) ->
 def _share_out(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
     paths = _glob(folder, reading.documents)
     if len(paths) < len(PARTS):
-        text = f"{len(paths)} files match documents = {reading.documents!r}, expected one for each part or more"
-        report.problem("missing", folder, 0, text, "Correct the glob; it is relative to the folder")
+        text = f"{len(paths)} files match documents = {short(reading.documents)}, expected one for each part or more"
+        above = Path(reading.documents).parts[0]
+        fix = "Correct the glob; it is relative to the folder"
+        if not os.path.isdir(folder / above) and above != reading.documents and "*" not in above:
+            fix = f"Point --data to the folder that holds {short(above)}, or correct the glob"
+        report.problem("missing", folder, 0, text, fix)
     parts: dict[str, list[Path]] = {part: [] for part in PARTS}
     for i, path in enumerate(paths):
         parts[{0: "dev", 1: "test"}.get(i % 10, "train")].append(path)
@@ -116,10 +124,10 @@ def _share_out(folder: Path, reading: Reading, report: Report) -> dict[str, list
 
 
 def _named(folder: Path, pattern: str, report: Report) -> list[Path]:
-    paths = [folder / pattern] if (folder / pattern).is_file() else _glob(folder, pattern)
+    paths = [folder / pattern] if os.path.isfile(folder / pattern) else _glob(folder, pattern)
     if not paths:
         fix = "Correct 'files'; they are relative to the folder"
-        report.problem("missing", folder, 0, f"no file {pattern!r}", fix)
+        report.problem("missing", folder, 0, f"no file {short(pattern)}", fix)
     return paths
 
 
@@ -133,13 +141,15 @@ def _by_name(folder: Path, report: Report) -> dict[str, list[Path]]:
         exact = [p for p in candidates if _SHARD.sub("", p.name).lower().split(".")[0] in _PART_NAMES[part]]
         candidates = exact or candidates
         if not candidates:
-            names = ", ".join(p.name for p in [*filter(_is_data, entries)][:8]) or "no files"
-            text = f"no {part} file among {names}"
+            files, folders = [p.name for p in filter(_is_data, entries)], [p.name for p in entries if p.is_dir()]
+            text = f"no {part} file among {some(files) or 'no files'}"
             fix = f"Expected one with {part!r} in its name, like {part}.txt, {part}.conll or {part}.jsonl"
+            if folders and not files:
+                text = f"no {part} file, only the folders {some(folders)}"
+                fix = f"Give one of them, or name it in a card: [reader_options] subfolder = {short(folders[0])}"
             report.problem("missing", folder, 0, text, fix)
         if len({_SHARD.sub("", p.name) for p in candidates}) > 1:
-            names = ", ".join(p.name for p in candidates)
-            text = f"several files could be the {part} part: {names}"
+            text = f"several files could be the {part} part: {some([p.name for p in candidates])}"
             report.problem("ambiguous", folder, 0, text, "Keep one in the folder, or name it in a card ('files')")
             candidates = candidates[:1]
         parts[part] = [file for p in candidates for file in (_inside(p, report) if p.is_dir() else [p])]
@@ -172,5 +182,5 @@ def _suffix(path: Path) -> str:
 def _glob(folder: Path, pattern: str) -> list[Path]:
     try:
         return [path for path in sorted(folder.glob(pattern)) if path.is_file()]
-    except ValueError:  # a pattern that is none, like a**b
+    except (OSError, ValueError, RecursionError):  # a pattern that is none, like a**b
         return []

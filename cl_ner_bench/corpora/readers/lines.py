@@ -6,7 +6,7 @@ import codecs
 import gzip
 import reprlib
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -106,8 +106,18 @@ def good_words(words: Collection[str], path: Path, line: int, report: Report) ->
 
 
 def short(value: Any) -> str:
-    """A value as a message quotes it: at most some 40 characters."""
-    return _SHORT.repr(value)
+    """A value as a message quotes it: some 40 characters of a text, 100 of anything else."""
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:
+        return "a number of more than 4,300 digits"  # Python refuses to write it
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def some(names: Sequence[str], limit: int = 8) -> str:
+    """The first ``limit`` names as a message lists them, and how many more there are."""
+    rest = [f"and {len(names) - limit} more"] if len(names) > limit else []
+    return ", ".join([*(short(name)[1:-1] for name in names[:limit]), *rest])
 
 
 def _plain(block: bytes) -> list[str] | None:

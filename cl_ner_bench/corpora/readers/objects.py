@@ -88,7 +88,8 @@ class _Reader:
         self._report.problem(kind, self._path, number, text, fix)
 
     def _words(self, number: int, item: Mapping[str, Any]) -> _Words | None:
-        tokens, text = _first(item, _WORDS)[1], item.get("text")
+        field, tokens = _first(item, _WORDS)
+        text = item.get("text")
         found = None
         if isinstance(tokens, list) and all(isinstance(word, str) for word in tokens):
             found = _Words(tokens)
@@ -97,12 +98,14 @@ class _Reader:
             positions = [position for border in borders for position in border]
             if all(type(i) is int for i in positions) and all(i <= k for i, k in pairwise([0, *positions, len(text)])):
                 found = _Words([text[start:end] for start, end in borders], text, borders)
-        elif isinstance(text, str) and tokens is text:
+        elif isinstance(tokens, str) and field == "text":
             borders = cutting.cut(tokens)
             found = _Words([tokens[start:end] for start, end in borders], tokens, borders)
         if found is None or not found.words:
-            fix = 'Write {"tokens": ["Anna", ...], ...} or {"text": "Anna ...", ...}'
-            self._problem("words", number, "expected 'tokens', a list of words, or 'text'", fix)
+            what, fix = "expected 'tokens', a list of words, or 'text'", 'Write {"tokens": ["Anna", ...], ...}'
+            if isinstance(tokens, str) and field != "text":
+                what = f"'{field}' is a text, expected a list of words"
+            self._problem("words", number, what, f'{fix} or {{"text": "Anna ...", ...}}')
             return None
         texts = found.words if found.borders is None else [*found.words, found.text]
         return found if good_words(texts, self._path, number, self._report) else None

@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.corpora.schemes import SCHEMES
 from cl_ner_bench.corpora.sentence import PARTS, Mention
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.corpora.shapes import (
+    PATH,
+    TEXT,
+    Shape,
+    Value,
+    check,
+    is_list_of,
+    is_path,
+    is_table_of,
+    is_text,
+    is_whole,
+    one_of,
+)
+from cl_ner_bench.errors import UserError
 
-_CHOICES = {
-    "format": ("auto", "columns", "jsonl", "parquet", "brat"),
-    "scheme": ("auto", *SCHEMES),
-    "parts_rule": ("every tenth",),
-}
-_EXPECTED = {
-    "separator": "a text, like a tab or a comma",
-    "comment": "a text, like #",
-    "type_until": 'a text, like "-"',
-    "subfolder": "a folder's name",
-    "documents": "a glob of files, relative to the folder, like *.tsv",
-    "word_column": "a whole number; columns count from 0, from the last backwards with -1, -2",
-    "tag_columns": "a list of whole numbers; columns count from 0, from the last backwards with -1, -2",
-    "tag_names": 'a list of tags like ["O", "B-PER", "I-PER"], at the index of their number',
-    "rename": 'a table like {"old type" = "new type"}; "" drops a type',
-    "files": f"a table with a file name or glob (relative to the folder) for each of {', '.join(PARTS)}",
+
+def _is_below(pattern: Any) -> bool:
+    return is_path(pattern) and pattern != "." and not Path(pattern).is_absolute()
+
+
+_COLUMN = "whole number{}; columns count from 0, from the last backwards with -1, -2"
+_SHAPES: Mapping[str, Shape] = {
+    "path": PATH,  # where the corpus lies, which is no concern of a reading
+    "format": one_of("auto", "columns", "jsonl", "parquet", "brat"),
+    "separator": Value("a text, like a tab or a comma", is_text),
+    "word_column": Value("a " + _COLUMN.format(""), is_whole),
+    "tag_columns": Value("a list of " + _COLUMN.format("s"), partial(is_list_of, is_whole, least=1)),
+    "scheme": one_of("auto", *SCHEMES),
+    "comment": Value("a text, like #", is_text),
+    "tag_names": Value(
+        'a list of tags like ["O", "B-PER", "I-PER"], at the index of their number',
+        partial(is_list_of, is_text, least=1),
+    ),
+    "rename": Value('a table like {"old type" = "new type"}; "" drops a type', partial(is_table_of, TEXT.fits)),
+    "type_until": Value('a text, like "-"', is_text),
+    "subfolder": Value("a folder's name, relative to the corpus", _is_below),
+    "files": Value(
+        f"a table with a file name or glob (relative to the folder) for each of {', '.join(PARTS)}",
+        lambda value: is_table_of(_is_below, value) and {*value} == {*PARTS},
+    ),
+    "documents": Value("a glob of files, relative to the folder, like *.tsv", _is_below),
+    "parts_rule": one_of("every tenth"),
 }
 
 
@@ -59,57 +84,30 @@ class Reading:
     files: Mapping[str, str] = field(default_factory=dict)
     documents: str = ""
     parts_rule: str = "every tenth"
+    seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @staticmethod
     def of(options: Mapping[str, Any], where: str) -> Reading:
-        """The reading that a card's options ask for. ``where`` (``card x: key 'reader_options'``) begins messages.
+        """The reading that a card's ``reader_options`` ask for. ``where`` (the card's file) begins messages.
 
         Raises UserError for unknown keys and for values that are none.
         """
-        known = [f.name for f in fields(Reading)]
-        for key, value in options.items():
-            if key not in known:
-                raise UserError(
-                    f"{where}: unknown key {key!r}; known are {', '.join(known)}.{did_you_mean(key, known)}"
-                )
-            if key in _CHOICES:
-                choices = list(_CHOICES[key])
-                if value not in choices:
-                    near = did_you_mean(str(value), choices)
-                    raise UserError(f"{where}: {key}: expected {', '.join(choices)}, found {value!r}.{near}")
-            elif not _fits(key, value):
-                raise UserError(f"{where}: {key}: expected {_EXPECTED[key]}, found {value!r}.")
+        check(options, where, _SHAPES, "reader_options")
         if "files" in options and "documents" in options:
-            raise UserError(f"{where}: 'files' and 'documents' exclude each other. Keep one.")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+            raise UserError(f"{where}: key 'reader_options': 'files' and 'documents' exclude each other. Keep one.")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k != "path"}
         return Reading(**values)
 
     def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
-        """The mentions under the types that are wanted, sorted, each once."""
+        """The mentions under the types that are wanted, sorted, each once. ``seen`` notes those before ``rename``."""
         if not mentions or not (self.rename or self.type_until):
             return mentions
         found = set()
         for start, end, type_ in mentions:
             if self.type_until:
                 type_ = type_.split(self.type_until, 1)[0]
+            self.seen.add(type_)
             type_ = self.rename.get(type_, type_)
             if type_:
                 found.add(Mention(start, end, type_))
         return tuple(sorted(found))
-
-
-def _fits(key: str, value: Any) -> bool:
-    if key == "word_column":
-        return type(value) is int
-    if key == "tag_columns":
-        return isinstance(value, list | tuple) and bool(value) and all(type(n) is int for n in value)
-    if key == "tag_names":
-        return isinstance(value, list | tuple) and bool(value) and all(isinstance(t, str) and t for t in value)
-    if key in ("rename", "files"):
-        texts = isinstance(value, Mapping) and all(isinstance(t, str) for t in value.values())
-        return texts and (key == "rename" or (set(value) == set(PARTS) and all(map(_is_below, value.values()))))
-    return isinstance(value, str) and value != "" and (key != "documents" or _is_below(value))
-
-
-def _is_below(pattern: str) -> bool:
-    return pattern not in ("", ".") and not Path(pattern).is_absolute()

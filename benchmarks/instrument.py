@@ -1,7 +1,7 @@
 """What each knob of the generated corpus does to forgetting: a controlled experiment, one knob at a time.
 
     python benchmarks/instrument.py                 train what is missing (9 settings, hours on two cores) and draw
-    python benchmarks/instrument.py --draw          draw from what is stored
+    python benchmarks/instrument.py --draw --results results/reference/instrument    draw from what is stored
     python benchmarks/instrument.py --seeds 0,1,2   more seeds
 
 Results go to ``results/instrument/SETTING`` (``--results``), the figure and its numbers beside this page's text
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +71,6 @@ epochs = 2
 
 def train(results: Path, seeds: str) -> None:
     """Train what is missing; each setting's card stands beside its results."""
-    os.chdir(results.parent)
     for name, values in settings():
         file = results / "cards" / f"{name}.toml"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +127,15 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def as_markdown(frame: pd.DataFrame) -> str:
+    """A row per knob, value and method, with each measure's values by seed."""
+    lines = ["| knob | value | method | " + " | ".join(SHOWN.values()) + " |", "|---|---|---|" + "---:|" * len(SHOWN)]
+    for (knob, value, method), own in frame.groupby(["knob", "value", "method"]):
+        cells = [" / ".join(f"{score:.1f}" for score in own.sort_values("seed")[measure]) for measure in SHOWN]
+        lines.append(f"| `{knob}` | {value:g} | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "instrument")
@@ -142,8 +149,7 @@ def main() -> None:
     with mpl.rc_context(RC):
         draw(frame).savefig(ROOT / "docs" / "instrument.png")
     frame.to_csv(ROOT / "docs" / "instrument.csv", index=False)
-    table = frame.groupby(["knob", "value", "method"], sort=False)[list(SHOWN)].agg(["mean", "min", "max", "size"])
-    print(table.round(1).to_string())
+    print(as_markdown(frame))
 
 
 if __name__ == "__main__":

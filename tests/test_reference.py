@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 from pathlib import Path
 
@@ -14,11 +15,23 @@ from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.analysis.report import report_files
 from cl_ner_bench.analysis.scorer import count
 
-FOLDERS = sorted(path.parent for path in (HOME / "results" / "reference").glob("*/experiment.toml"))
+REFERENCE = HOME / "results" / "reference"
+FOLDERS = sorted(path.parent for path in REFERENCE.rglob("experiment.toml"))
+WITH_TABLES = [folder for folder in FOLDERS if (folder / "tables").is_dir()]
 
 
 def test_there_are_reference_results() -> None:
-    assert FOLDERS
+    assert WITH_TABLES
+    assert len(FOLDERS) > len(WITH_TABLES)
+
+
+def test_the_instruments_numbers_follow_from_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    instrument = importlib.import_module("instrument")
+    stored = pd.read_csv(HOME / "docs" / "instrument.csv")
+    pd.testing.assert_frame_equal(instrument.measured(REFERENCE / "instrument"), stored, check_dtype=False)
+    page = (HOME / "docs" / "synthetic.md").read_text(encoding="utf-8")
+    assert instrument.as_markdown(stored) in page
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
@@ -35,7 +48,7 @@ def test_counts_follow_from_predictions(folder: Path) -> None:
             assert {t: list(c) for t, c in count(gold, pred, list(stored)).items()} == stored, step
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+@pytest.mark.parametrize("folder", WITH_TABLES, ids=lambda f: f.name)
 def test_tables_follow_from_counts(folder: Path) -> None:
     files = report_files(load_results(folder))
     for name in [n for n in files if n.endswith((".csv", ".md", ".tex"))]:

@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,19 @@ def step_record(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def save_model(out: Path, key: str, save: Callable[[Path], None]) -> None:
-    """Keep the model of step ``key``: ``save`` is given a folder that takes its place when complete."""
+    """Keep the model of step ``key``: ``save`` is given a folder that takes its place when complete.
+
+    One that is there already was computed from the same things, by this run or by one of another name: it stays.
+    """
     folder = model_folder(out, key)
+    if folder.is_dir():
+        return
     temporary = folder.with_name(f".{key}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir(parents=True)
     try:
         save(temporary)
-        shutil.rmtree(folder, ignore_errors=True)  # of a step that was saved but never committed
-        temporary.rename(folder)
+        with suppress(OSError):  # the other run was quicker
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

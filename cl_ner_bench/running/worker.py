@@ -153,11 +153,22 @@ class Steps:
         if self.card.start == "pretrained" or not missing:
             yield from missing
             return
-        kept = [k for k in range(1, missing[0]) if store.model_folder(self.out, self.keys[k]).is_dir()]
-        if kept:
-            self.trainer = self._new_trainer()
-            self.trainer.load(store.model_folder(self.out, self.keys[kept[-1]]))
-        yield from range(kept[-1] + 1 if kept else 1, missing[-1] + 1)
+        yield from range(self._resume_behind(missing[0]) + 1, missing[-1] + 1)
+
+    def _resume_behind(self, step: int) -> int:
+        """Take up the last model before ``step`` that is there; returns its step, 0 where there is none."""
+        folders = {k: store.model_folder(self.out, self.keys[k]) for k in range(step - 1, 0, -1)}
+        for k, folder in folders.items():
+            if not folder.is_dir():
+                continue
+            trainer = self._new_trainer()
+            try:
+                trainer.load(folder)
+            except FileNotFoundError:  # dropped just now by a run of another name that computes the same
+                continue
+            self.trainer = trainer
+            return k
+        return 0
 
     def _new_trainer(self, **recipe: Any) -> Any:
         from cl_ner_bench.learning.trainer import Trainer

@@ -101,7 +101,7 @@ def measure(stage: str, dataset: str) -> dict[str, float]:
         make_split(corpus, "fg8-pg2")
     if stage in ("tokenise", "all"):
         for part in corpus.parts:
-            encoder.tokenise([s.words for s in corpus.used(part)])
+            encoder.tokeniser.tokenise([s.words for s in corpus.used(part)])
     seconds, core = time.perf_counter() - start, time.process_time() - worked
     return {"seconds": seconds, "core": core, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 

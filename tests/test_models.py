@@ -153,8 +153,8 @@ def test_tag_decoding_reads_mentions_with_the_product_of_their_probabilities() -
 
 def test_a_word_is_read_at_its_own_first_sub_token(minilm: Encoder) -> None:
     words = ["Unbelievably", ",", "McMahon", "'s", "electroencephalograph", "broke", "."]
-    (tokens,) = minilm.tokenise([words])
-    pieces = [minilm.tokenizer.id_to_token(i) for i in tokens.windows[0]]
+    (tokens,) = minilm.tokeniser.tokenise([words])
+    pieces = [minilm.tokeniser.tokenizer.id_to_token(i) for i in tokens.windows[0]]
     assert pieces[0] == "[CLS]"
     assert pieces[-1] == "[SEP]"
     assert len(pieces) > len(words) + 5  # several words fall into pieces
@@ -164,15 +164,15 @@ def test_a_word_is_read_at_its_own_first_sub_token(minilm: Encoder) -> None:
 
 @pytest.mark.parametrize("n", [3, 300])
 def test_the_tokenizer_neither_pads_nor_cuts(minilm: Encoder, n: int) -> None:
-    (tokens,) = minilm.tokenise([["the"] * n])
+    (tokens,) = minilm.tokeniser.tokenise([["the"] * n])
     assert [len(window) for window in tokens.windows] == [n + 2]
     assert tokens.first == tuple(range(1, n + 1))
 
 
 def test_a_word_that_the_normaliser_swallows_is_an_unknown_word(minilm: Encoder) -> None:
-    (tokens,) = minilm.tokenise([["a", "\u200b", "b"]])
+    (tokens,) = minilm.tokeniser.tokenise([["a", "\u200b", "b"]])
     assert len(tokens.first) == 3
-    assert minilm.tokenizer.id_to_token(tokens.windows[0][tokens.first[1]]) == "[UNK]"
+    assert minilm.tokeniser.tokenizer.id_to_token(tokens.windows[0][tokens.first[1]]) == "[UNK]"
 
 
 def test_word_vectors_do_not_depend_on_batch_mates(minilm: Encoder) -> None:
@@ -182,7 +182,7 @@ def test_word_vectors_do_not_depend_on_batch_mates(minilm: Encoder) -> None:
         ["the"] * 70,
         ["yet", "another", "one", ",", "longer"],
     ]
-    tokens = minilm.tokenise(sentences)
+    tokens = minilm.tokeniser.tokenise(sentences)
     with torch.no_grad():
         together = minilm(tokens).split([len(s) for s in sentences])
         for alone, vectors in zip(tokens, together, strict=True):

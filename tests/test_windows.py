@@ -26,9 +26,10 @@ from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models import encoder as encoder_module
-from cl_ner_bench.models.encoder import Encoder, word_windows
+from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
+from cl_ner_bench.models.tokeniser import word_windows
 from cl_ner_bench.scenarios.task import StepData
 from tests.tiny import RECIPE, tiny_encoder
 
@@ -92,7 +93,7 @@ def step_of(*sentences: Sentence, types: tuple[str, ...] = ("PER",)) -> StepData
 
 def vectors(encoder: Encoder, *sentences: Sequence[str]) -> torch.Tensor:
     with torch.no_grad():
-        return encoder(encoder.tokenise(sentences))
+        return encoder(encoder.tokeniser.tokenise(sentences))
 
 
 # Windows
@@ -121,8 +122,8 @@ words = st.lists(
 @given(sentence=words, max_length=st.sampled_from([8, 16, 512]))
 def test_each_word_is_read_once_where_its_context_is_best(sentence: list[str], max_length: int, folder: str) -> None:
     encoder = tiny(folder, max_length)
-    (tokens,) = encoder.tokenise([sentence])
-    own = [encoder.tokenise([[word]])[0].windows[0][1:-1] for word in sentence]
+    (tokens,) = encoder.tokeniser.tokenise([sentence])
+    own = [encoder.tokeniser.tokenise([[word]])[0].windows[0][1:-1] for word in sentence]
     starts = list(itertools.accumulate(map(len, own), initial=0))
     windows = list(word_windows(starts, max_length - 2))
     assert len(tokens.windows) == len(windows)
@@ -148,12 +149,15 @@ def test_a_word_has_the_sub_tokens_that_it_has_in_the_whole_sentence(
 ) -> None:
     encoder = tiny(other_folders.get(family, folder), 512)
     sentence = ["anna", *SCRIPTS[script], "electroencephalographically", "."]
-    (tokens,) = encoder.tokenise([sentence])
-    whole = encoder.tokenizer.encode(sentence, is_pretokenized=True)
+    (tokens,) = encoder.tokeniser.tokenise([sentence])
+    whole = encoder.tokeniser.tokenizer.encode(sentence, is_pretokenized=True)
     if missing := set(range(len(sentence))).difference(whole.word_ids):
         # The normaliser left nothing of these.
-        known = [encoder.tokenizer.id_to_token(encoder._unknown) if n in missing else w for n, w in enumerate(sentence)]
-        whole = encoder.tokenizer.encode(known, is_pretokenized=True)
+        known = [
+            encoder.tokeniser.tokenizer.id_to_token(encoder.tokeniser._unknown) if n in missing else w
+            for n, w in enumerate(sentence)
+        ]
+        whole = encoder.tokeniser.tokenizer.encode(known, is_pretokenized=True)
     assert tokens.windows == (tuple(whole.ids),)
     assert tokens.first == tuple(map(whole.word_ids.index, range(len(sentence))))
     assert vectors(encoder, sentence).isfinite().all()
@@ -163,7 +167,7 @@ def test_a_stitched_vector_is_that_of_its_window_alone(folder: str) -> None:
     encoder = tiny(folder, 16)
     sentence = [f"{name}{n}" for n in range(20) for name in ("anna", "oslo", "x")]
     others = [["one"], ["a", "few", "words"] * 9]
-    (tokens,) = encoder.tokenise([sentence])
+    (tokens,) = encoder.tokeniser.tokenise([sentence])
     assert len(tokens.windows) == 10
     found = vectors(encoder, others[0], sentence, others[1])[1:61]
     places = [(w, n) for w, ids in enumerate(tokens.windows) for n in range(len(ids))]
@@ -177,20 +181,20 @@ def test_a_stitched_vector_is_that_of_its_window_alone(folder: str) -> None:
 def test_a_word_longer_than_a_window_loses_its_tail_only(folder: str) -> None:
     encoder = tiny(folder, 8)
     long = "electroencephalographically" * 3
-    (tokens,) = encoder.tokenise([["anna", long, long, "boris"]])
-    start = encoder.tokenizer.encode(long, add_special_tokens=False).ids[:6]
+    (tokens,) = encoder.tokeniser.tokenise([["anna", long, long, "boris"]])
+    start = encoder.tokeniser.tokenizer.encode(long, add_special_tokens=False).ids[:6]
     assert tokens.windows == (
-        (*encoder._opening, *encoder._pieces["anna"], *encoder._closing),
-        (*encoder._opening, *start, *encoder._closing),
-        (*encoder._opening, *start, *encoder._closing),
-        (*encoder._opening, *encoder._pieces["boris"], *encoder._closing),
+        (*encoder.tokeniser._opening, *encoder.tokeniser._pieces["anna"], *encoder.tokeniser._closing),
+        (*encoder.tokeniser._opening, *start, *encoder.tokeniser._closing),
+        (*encoder.tokeniser._opening, *start, *encoder.tokeniser._closing),
+        (*encoder.tokeniser._opening, *encoder.tokeniser._pieces["boris"], *encoder.tokeniser._closing),
     )
     assert vectors(encoder, ["anna", long, long, "boris"]).shape == (4, 32)
 
 
 def test_learning_piece_by_piece_gives_the_same_gradients(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(encoder_info(folder), 16).eval()
-    tokens = encoder.tokenise([["anna", "went", "to", "oslo"] * 30, ["boris"], ["in", "1990"] * 5])
+    tokens = encoder.tokeniser.tokenise([["anna", "went", "to", "oslo"] * 30, ["boris"], ["in", "1990"] * 5])
     gradients: list[dict[str, torch.Tensor]] = []
     pieces: list[list[int]] = []
     states = encoder._states
@@ -231,7 +235,7 @@ def test_a_word_of_any_characters_has_a_vector(folder: str, sentence: list[str])
 @pytest.mark.parametrize("word", ["\ud800", "a\udc00b", "\udfff\ud800"])
 def test_half_a_character_is_refused_by_name(word: str, folder: str) -> None:
     with pytest.raises(UserError, match="half a character") as refusal:
-        tiny(folder, 16).tokenise([["anna", word]])
+        tiny(folder, 16).tokeniser.tokenise([["anna", word]])
     assert ascii(word) in str(refusal.value)
     str(refusal.value).encode()  # can be printed
 
@@ -240,9 +244,9 @@ def test_a_word_without_sub_tokens_is_refused_where_nothing_is_unknown(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = Encoder(encoder_info(folder))
-    monkeypatch.setattr(encoder, "_unknown", None)
+    monkeypatch.setattr(encoder.tokeniser, "_unknown", None)
     with pytest.raises(UserError, match=r"the word '\\u200b' no sub-token"):
-        encoder.tokenise([["anna", "\u200b"]])
+        encoder.tokeniser.tokenise([["anna", "\u200b"]])
 
 
 # Learning

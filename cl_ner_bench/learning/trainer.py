@@ -157,7 +157,7 @@ class Trainer:
     def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:
         if self.learner.architecture == "span":
             check_span_words(sentences, part)
-        tokens = self.learner.encoder.tokenise([s.words for s in sentences])
+        tokens = self.learner.encoder.tokeniser.tokenise([s.words for s in sentences])
         return [Example(i, s, t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True))]
 
     def _head_stream(self, type: str) -> torch.Generator:

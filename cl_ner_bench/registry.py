@@ -34,6 +34,7 @@ _CHOICES = {
     "architecture": ARCHITECTURES,
     "data": ("task", "union"),
     "start": ("previous", "pretrained"),
+    "first_step": ("own", "base"),
     "group": ("reference", "memory-free", "exemplar"),
 }
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -45,6 +46,8 @@ class MethodCard:
 
     ``data`` is what a step is learned from: its own sentences (``task``) or those of all steps so far
     (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
+    ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
+    settings: a grid learns it once for all such methods of an architecture.
     ``settings`` are the method's own hyper-parameters with their defaults. ``module`` is None for a file
     outside any package.
     """
@@ -57,6 +60,7 @@ class MethodCard:
     label: str = ""
     data: str = "task"
     start: str = "previous"
+    first_step: str = "own"
     settings: Mapping[str, Any] = field(default_factory=dict)
     group: str = "memory-free"
     status: str = ""

@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "data": "task",
         "start": "previous",
+        "first_step": "base",
         "group": "memory-free",
         "settings": {"kd_weight": 1.0, "temperature": 1.0},
         "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021, "
@@ -24,6 +25,7 @@ CARD = {
         "architecture": "token",
         "data": "task",
         "start": "previous",
+        "first_step": "base",
         "group": "memory-free",
         "settings": {"kd_weight": 1.0, "temperature": 2.0},
         "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021",

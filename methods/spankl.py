@@ -7,6 +7,7 @@ CARD = {
         "architecture": "span",
         "data": "task",
         "start": "previous",
+        "first_step": "base",
         "group": "memory-free",
         "settings": {"kd_weight": 1.0},
         "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, "
@@ -26,6 +27,7 @@ CARD = {
         "architecture": "span",
         "data": "task",
         "start": "previous",
+        "first_step": "base",
         "group": "memory-free",
         "settings": {"kd_weight": 0.0},
         "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (ablation)",
@@ -40,7 +42,6 @@ CARD = {
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, SpanLearner
-from cl_ner_bench.models.losses import bernoulli_kl
 
 
 class SpanKL(SpanLearner):
@@ -58,7 +59,5 @@ class SpanKL(SpanLearner):
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         losses = {"bce": self.bce(batch, output, self.labelled)}
         if teacher is not None and self.unlabelled:
-            old = self.columns(self.unlabelled)
-            kl = bernoulli_kl(teacher.logits[:, old], output.logits[:, old])
-            losses["kd"] = self.settings["kd_weight"] * kl.mean(dim=1).sum() / len(batch.examples)
+            losses["kd"] = self.settings["kd_weight"] * self.kl(batch, output, teacher, self.unlabelled)
         return losses

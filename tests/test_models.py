@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertModel
+from transformers import AutoModel, BertConfig, BertModel, ElectraConfig, RobertaConfig
 
 from cl_ner_bench.learning.streams import generator
-from cl_ner_bench.models.decoding import decode_spans, decode_tags, viterbi, without_overlap
-from cl_ner_bench.models.encoder import Encoder, length_groups
+from cl_ner_bench.models.bert import Bert
+from cl_ner_bench.models.dropout import Dropout
+from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.encoder_info import encoder_info
-from cl_ner_bench.models.losses import bernoulli_kl, categorical_kl
+from cl_ner_bench.models.flat import length_groups
+from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl, categorical_kl
 from cl_ner_bench.models.span_head import SpanHead, span_count, span_index
 from cl_ner_bench.models.tag_head import TagHead
 from tests.tiny import tiny_encoder
@@ -35,7 +37,7 @@ def minilm() -> Encoder:
 
 @pytest.mark.parametrize(("teacher", "student", "expected"), [(2, 0, 0.327813), (-3, 0, 0.502282), (0, 2, 0.433781)])
 def test_bernoulli_kl_has_the_values_of_the_original_code(teacher: float, student: float, expected: float) -> None:
-    value = bernoulli_kl(torch.tensor([float(teacher)]), torch.tensor([float(student)]))
+    value = bernoulli_kl(torch.tensor([[float(teacher)]]), torch.tensor([[float(student)]]))
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -43,6 +45,24 @@ def test_distillation_is_zero_where_student_equals_teacher() -> None:
     logits = torch.randn(50, 7) * 20
     assert bernoulli_kl(logits, logits).abs().max() == 0
     assert categorical_kl(logits, logits).abs().max() < 1e-6
+
+
+def test_bernoulli_losses_and_their_gradients_are_those_of_the_formulas() -> None:
+    teacher, logits = torch.randn(40, 5) * 4, (torch.randn(40, 5) * 4).requires_grad_()
+    target = torch.zeros(40, 5)
+    rows, columns = torch.tensor([0, 7, 7, 39]), torch.tensor([4, 0, 1, 2])
+    target[rows, columns] = 1
+    p, q = teacher.double().sigmoid(), logits.double().sigmoid()
+    weight = torch.arange(1.0, 6.0)
+    for found, expected in (
+        (bernoulli_ce(logits, rows, columns), -(target * q.log() + (1 - target) * (1 - q).log()).sum(0)),
+        (bernoulli_kl(teacher, logits), (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(0)),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+        gradients = [
+            torch.autograd.grad((loss * weight).sum(), logits, retain_graph=True)[0] for loss in (found, expected)
+        ]
+        torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
 
 
 def test_categorical_kl_gives_new_tags_no_teacher_mass() -> None:
@@ -61,26 +81,37 @@ def test_categorical_kl_gives_new_tags_no_teacher_mass() -> None:
 # Heads
 
 
-def test_span_head_scores_every_pair_of_words_row_major() -> None:
-    head, lengths = SpanHead(16), [3, 1, 5]
+@pytest.mark.parametrize("width", [0, 1, 4, 12, 40, 200])
+@pytest.mark.parametrize("lengths", [[3, 1, 5], [1], [40, 2, 70, 33]])
+def test_span_head_scores_every_pair_of_words_row_major(lengths: list[int], width: int) -> None:
+    head = SpanHead(16, width)
     head.grow(["A", "B"], init)
     head.grow(["C"], init)
-    words = torch.randn(9, 16)
+    words = torch.randn(sum(lengths), 16, requires_grad=True)
     logits = head(words, lengths)
-    assert logits.shape == (6 + 1 + 15, 3)
-    projected = torch.cat([block(words) for block in head.blocks], 1).view(9, 3, 2, 50)
-    row = 0
-    for length, offset in zip(lengths, (0, 3, 4), strict=True):
-        for i in range(length):
-            for j in range(i, length):
-                expected = (projected[offset + i, :, 0] * projected[offset + j, :, 1]).sum(1) / math.sqrt(50)
-                torch.testing.assert_close(logits[row], expected)
-                row += 1
+    assert logits.T.is_contiguous()
+    projected = torch.cat([block(words) for block in head.blocks], 1).view(-1, 3, 2, 50)
+    expected = [
+        projected[offset + i, :, 0] * projected[offset + j, :, 1]
+        for length, offset in zip(lengths, itertools.accumulate(lengths, initial=0), strict=False)
+        for i in range(length)
+        for j in range(i, min(length, i + (width or length)))
+    ]
+    scores = torch.stack(expected).sum(2) / math.sqrt(50)
+    torch.testing.assert_close(logits, scores)
+    wanted = [words, *head.parameters()]
+    weight = torch.randn(scores.shape)
+    for found, reference in zip(
+        *(torch.autograd.grad((s * weight).sum(), wanted) for s in (logits, scores)), strict=True
+    ):
+        torch.testing.assert_close(found, reference, atol=1e-4, rtol=1e-4)
 
 
-def test_span_index_enumerates_the_spans() -> None:
-    for n in range(1, 9):
-        assert [span_index(i, j, n) for i in range(n) for j in range(i + 1, n + 1)] == list(range(span_count(n)))
+@pytest.mark.parametrize("width", [0, 1, 3, 8, 20])
+def test_span_index_enumerates_the_spans(width: int) -> None:
+    for n in range(1, 12):
+        pairs = [(i, j) for i in range(n) for j in range(i + 1, n + 1) if j - i <= (width or n)]
+        assert [span_index(i, j, n, width) for i, j in pairs] == list(range(span_count(n, width)))
 
 
 @pytest.mark.parametrize("kind", [SpanHead, TagHead])
@@ -106,55 +137,13 @@ def test_span_head_starts_kaiming_normal_with_zero_biases() -> None:
     assert block.bias.abs().max() == 0
 
 
-# Decoding
-
-
-def test_overlapping_spans_are_flattened_by_score_as_in_the_original() -> None:
-    starts, ends, scores = np.array([(0, 2, 0.9), (4, 4, 0.6), (2, 3, 0.95), (4, 5, 0.6)]).T
-    assert without_overlap(starts, ends, scores) == [2, 1]
-
-
-def test_span_decoding_takes_what_is_at_least_a_half() -> None:
-    logits = torch.full((span_count(3) + span_count(2), 2), -1.0)
-    logits[span_index(0, 2, 3), 1] = 0.0  # exactly a half
-    logits[span_index(1, 3, 3), 0] = 3.0
-    logits[span_count(3) + span_index(1, 2, 2), 0] = 2.0
-    assert [[p[:3] for p in s] for s in decode_spans(logits, [3, 2], "AB")] == [[(1, 3, "A")], [(1, 2, "A")]]
-    nested = decode_spans(logits, [3, 2], "AB", nested=True)
-    assert [p[:3] for p in nested[0]] == [(0, 2, "B"), (1, 3, "A")]
-
-
-def legal(path: tuple[int, ...]) -> bool:
-    return all(t == 0 or t % 2 or (n and path[n - 1] in (t - 1, t)) for n, t in enumerate(path))
-
-
-def test_viterbi_finds_the_best_legal_sequence() -> None:
-    random = np.random.default_rng(0)
-    differs_from_argmax = 0
-    for words, types in itertools.product((1, 2, 3, 4, 5), (1, 2)):
-        for _ in range(30):
-            scores = np.log(random.dirichlet(np.ones(1 + 2 * types), size=words))
-            paths = [p for p in itertools.product(range(1 + 2 * types), repeat=words) if legal(p)]
-            best = max(paths, key=lambda p: sum(scores[n, t] for n, t in enumerate(p)))
-            assert tuple(viterbi(scores)) == best
-            differs_from_argmax += tuple(scores.argmax(1)) != best
-    assert differs_from_argmax > 100
-
-
-def test_tag_decoding_reads_mentions_with_the_product_of_their_probabilities() -> None:
-    probability = torch.tensor([[0.1, 0.7, 0.2], [0.1, 0.1, 0.8], [0.2, 0.6, 0.2], [0.9, 0.05, 0.05]])
-    (found,) = decode_tags(probability.log(), [4], ["A"])
-    assert [p[:3] for p in found] == [(0, 2, "A"), (2, 3, "A")]
-    assert [p.score for p in found] == pytest.approx([0.56, 0.6])
-
-
 # Encoder
 
 
 def test_a_word_is_read_at_its_own_first_sub_token(minilm: Encoder) -> None:
     words = ["Unbelievably", ",", "McMahon", "'s", "electroencephalograph", "broke", "."]
     (tokens,) = minilm.tokeniser.tokenise([words])
-    pieces = [minilm.tokeniser.tokenizer.id_to_token(i) for i in tokens.windows[0]]
+    pieces = [minilm.tokeniser.tokenizer.id_to_token(i) for i in tokens.ids]
     assert pieces[0] == "[CLS]"
     assert pieces[-1] == "[SEP]"
     assert len(pieces) > len(words) + 5  # several words fall into pieces
@@ -165,14 +154,14 @@ def test_a_word_is_read_at_its_own_first_sub_token(minilm: Encoder) -> None:
 @pytest.mark.parametrize("n", [3, 300])
 def test_the_tokenizer_neither_pads_nor_cuts(minilm: Encoder, n: int) -> None:
     (tokens,) = minilm.tokeniser.tokenise([["the"] * n])
-    assert [len(window) for window in tokens.windows] == [n + 2]
-    assert tokens.first == tuple(range(1, n + 1))
+    assert tokens.windows == (n + 2,)
+    assert tokens.first.tolist() == list(range(1, n + 1))
 
 
 def test_a_word_that_the_normaliser_swallows_is_an_unknown_word(minilm: Encoder) -> None:
     (tokens,) = minilm.tokeniser.tokenise([["a", "\u200b", "b"]])
     assert len(tokens.first) == 3
-    assert minilm.tokeniser.tokenizer.id_to_token(tokens.windows[0][tokens.first[1]]) == "[UNK]"
+    assert minilm.tokeniser.tokenizer.id_to_token(tokens.ids[tokens.first[1]]) == "[UNK]"
 
 
 def test_word_vectors_do_not_depend_on_batch_mates(minilm: Encoder) -> None:
@@ -183,13 +172,60 @@ def test_word_vectors_do_not_depend_on_batch_mates(minilm: Encoder) -> None:
         ["yet", "another", "one", ",", "longer"],
     ]
     tokens = minilm.tokeniser.tokenise(sentences)
+    reference = AutoModel.from_pretrained(minilm.info.folder).eval()
     with torch.no_grad():
         together = minilm(tokens).split([len(s) for s in sentences])
         for alone, vectors in zip(tokens, together, strict=True):
             torch.testing.assert_close(minilm([alone]), vectors, atol=1e-5, rtol=1e-5)
-            ids = torch.tensor(alone.windows)
-            plain = minilm.backbone(ids).last_hidden_state[0, list(alone.first)]
+            ids = torch.tensor(alone.ids)[None]
+            plain = reference(ids).last_hidden_state[0, alone.first]
             torch.testing.assert_close(vectors, plain, atol=1e-5, rtol=1e-5)
+
+
+SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+ENCODERS = {
+    "bert": BertConfig(**SIZES, initializer_range=0.5),
+    "roberta": RobertaConfig(**SIZES, initializer_range=0.5, type_vocab_size=1),
+    "electra": ElectraConfig(**SIZES, initializer_range=0.5, embedding_size=16),
+}
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_without_padding_every_encoder_gives_what_it_gives_for_a_window_alone(family: str, tmp_path: Path) -> None:
+    """BERT and RoBERTa by our forward pass, any other by its own over groups of similar length."""
+    torch.manual_seed(0)
+    AutoModel.from_config(ENCODERS[family]).save_pretrained(tmp_path)
+    reference = AutoModel.from_pretrained(tmp_path).eval()
+    encoder = Encoder(encoder_info(str(tmp_path))).eval()
+    assert isinstance(encoder.backbone, Bert) == (family != "electra")
+    windows = [3, 9, 1, 9, 40, 2, 8]
+    ids = [torch.randint(2, 50, (n,)) for n in windows]
+    weight = torch.randn(sum(windows), 32)
+    found = encoder._states(encoder._look_up(torch.cat(ids).numpy()), windows)
+    expected = torch.cat([reference(i[None]).last_hidden_state[0] for i in ids])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    pairs = [(p.grad, reference.get_parameter(n).grad) for n, p in encoder.backbone.named_parameters()]
+    assert all((one is None) == (other is None) for one, other in pairs)
+    both = [(one, other) for one, other in pairs if one is not None and other is not None]
+    difference = torch.stack([(one - other).norm() for one, other in both]).norm()
+    assert difference < 1e-5 * torch.stack([other.norm() for _, other in both]).norm()
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    masks, n = Dropout(1), 1_000_000
+    for p, type in ((0.1, torch.float32), (0.5, torch.bfloat16), (0.013, torch.float32)):
+        found = masks(torch.ones(1000, 1000, dtype=type), p).float()
+        dropped = (found == 0).float()
+        assert abs(dropped.mean().item() - p) < 5 * math.sqrt(p * (1 - p) / n)
+        assert found.mean().item() == pytest.approx(
+            1, abs=5 * math.sqrt(p / (1 - p) / n) + (type is torch.bfloat16) * 2e-3
+        )
+        shares = dropped.mean(0), dropped.mean(1), dropped.view(-1, 4).mean(0)  # no column, row or lane of its own
+        assert all((s - p).abs().max() < 6 * math.sqrt(p * (1 - p) * len(s) / n) for s in shares)
+    assert torch.equal(Dropout(7)(torch.ones(99), 0.3), Dropout(7)(torch.ones(99), 0.3))
+    assert masks(values := torch.ones(3), 0.0) is values
 
 
 def test_length_groups_are_the_cheapest() -> None:

@@ -12,7 +12,7 @@ from cl_ner_bench.errors import UserError
 from tests.running_inputs import METHODS
 
 EVERY_KEY = [
-    *("class", "architecture", "data", "start", "settings", "group", "label"),
+    *("class", "architecture", "data", "start", "first_step", "settings", "group", "label"),
     *("status", "paper", "year", "summary", "stores", "deviations"),
 ]
 

@@ -85,29 +85,27 @@ def test_warm_up_is_a_tenth_of_the_updates_and_at_most_200(encoder: str) -> None
 
 
 def test_rates_peak_after_warm_up_and_end_at_zero(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    t, rates = trainer("spankl", encoder, epochs=10, lr=5e-5, head_lr=1e-3), []
+    t, rates = trainer("spankl", encoder, epochs=10), []
     update = t._update
 
-    def spy(batch: Batch, teacher: Any, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        rates.append([g["lr"] for g in optimizer.param_groups])
-        decay = [g["weight_decay"] for g in optimizer.param_groups]
-        assert decay == [0.01, 0.0, 0.01, 0.0]
-        return update(batch, teacher, optimizer)
+    def spy(batch: Batch, teacher: Any, optimizer: Any, rate: float) -> dict[str, float]:
+        rates.append(rate)
+        return update(batch, teacher, optimizer, rate)
 
     monkeypatch.setattr(t, "_update", spy)
     learn(t, "spankl", 2)
     one, two = rates[:20], rates[20:]
     assert one == two  # a fresh optimiser and schedule for every task
-    assert one[0] == [0, 0, 0, 0]
-    assert one[2] == pytest.approx([1e-3, 1e-3, 5e-5, 5e-5])
-    assert one[11] == pytest.approx([5e-4, 5e-4, 2.5e-5, 2.5e-5])  # half at the middle of the decay
-    assert one[-1][0] == pytest.approx(0.5e-3 * (1 + math.cos(math.pi * 17 / 18)))
+    assert one[:3] == [0, 0.5, 1]
+    assert one[11] == pytest.approx(0.5)  # half at the middle of the decay
+    assert one[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 17 / 18)))
 
 
 def test_decay_spares_biases_and_layer_norms(encoder: str) -> None:
     t = trainer("spankl", encoder)
     t._grow(split(CORPUS).step_data(CORPUS, 1))
     groups = t.learner.parameter_groups(5e-5, 1e-3, 0.01)
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(1e-3, 0.01), (1e-3, 0), (5e-5, 0.01), (5e-5, 0)]
     names = {id(p): n for n, p in t.learner.named_parameters()}
     free = {names[id(p)] for g in groups if g["weight_decay"] == 0 for p in g["params"]}
     assert all(n.endswith("bias") or "LayerNorm" in n for n in free)
@@ -232,13 +230,13 @@ def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
     learn(t, "spankl", 1)
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
-    teacher = t._teacher_outputs(t._examples(step.train, "train"))
+    teacher = t._teacher(t._examples(step.train, "train"))
     t._grow(step)
     batch = batch_of(t, step.train[:3])
     t.learner.eval()
     with torch.no_grad():
         output = t.learner(batch)
-        old = torch.cat([teacher[i] for i in range(3)]) + 0.5
+        old = teacher(batch).logits + 0.5
         losses = t.learner.losses(batch, output, Output(old))
     bce = kd = 0.0
     row = 0
@@ -248,7 +246,7 @@ def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
             for j in range(i, n):
                 z = output.logits[row, 1].item()
                 bce += math.log1p(math.exp(-z)) if (i, j + 1) in gold else math.log1p(math.exp(z))
-                kd += bernoulli_kl(old[row, :1], output.logits[row, :1]).item()
+                kd += bernoulli_kl(old[row : row + 1, :1], output.logits[row : row + 1, :1]).item()
                 row += 1
     assert losses["bce"].item() == pytest.approx(bce / 3, rel=1e-5)
     assert losses["kd"].item() == pytest.approx(kd / 3, rel=1e-5)
@@ -267,12 +265,12 @@ def test_distillation_starts_at_zero_because_the_student_is_its_teacher(encoder:
     learn(t, "spankl", 1)
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
-    teacher = t._teacher_outputs(t._examples(step.train, "train"))
+    teacher = t._teacher(t._examples(step.train, "train"))
     t._grow(step)
     batch = batch_of(t, step.train)
     t.learner.eval()
-    old = torch.cat([teacher[e.index] for e in batch.examples])
-    assert t.learner.losses(batch, t.learner(batch), Output(old))["kd"].item() == pytest.approx(0, abs=1e-6)
+    # Kept in half precision: 2**-11 of a logit.
+    assert t.learner.losses(batch, t.learner(batch), teacher(batch))["kd"].item() == pytest.approx(0, abs=1e-5)
 
 
 def test_extendner_learns_labels_on_new_words_and_the_teacher_on_all_others(encoder: str) -> None:
@@ -332,7 +330,7 @@ def test_finetuning_unlearns_old_columns_and_no_distillation_leaves_them_alone(e
 
 @pytest.mark.parametrize("method", ["seqstar", "frozen-span"])
 def test_frozen_methods_learn_nothing_but_the_new_columns(method: str, encoder: str) -> None:
-    t = trainer(method, encoder, {"warmup_epochs": 1}, epochs=3)
+    t, step = trainer(method, encoder, {"warmup_epochs": 1}, epochs=3), split(CORPUS).step_data(CORPUS, 1)
     at_freezing: dict[str, Tensor] = {}
     begin = t.learner.begin_epoch
 
@@ -344,7 +342,12 @@ def test_frozen_methods_learn_nothing_but_the_new_columns(method: str, encoder: 
     t.learner.begin_epoch = spy  # type: ignore[method-assign]
     learn(t, method, 1)
     before = weights(t)
-    assert same(at_freezing, t.learner.encoder.state_dict())
+    table = "backbone.embeddings.word_embeddings.weight"
+    learned = {n: v for n, v in t.learner.encoder.state_dict().items() if n != table}
+    narrow = at_freezing.pop(table)  # the words in use, and a row for the decay of all others
+    assert same(at_freezing, learned)
+    used = sorted({i for s in (*step.train, *step.dev) for i in t._examples([s], "train")[0].tokens.ids.tolist()})
+    assert torch.equal(narrow[:-1], before[f"encoder.{table}"][used])
     t.learn(split(CORPUS).step_data(CORPUS, 2))
     after = weights(t)
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -393,7 +396,7 @@ def test_the_method_of_the_documentation_runs(encoder: str, tmp_path: Path) -> N
 def test_golden_numbers_of_the_engine(encoder: str) -> None:
     """A change here is a change of results: raise ``learning.numerics.NUMERICS`` with it."""
     found = {m: learn(trainer(m, encoder), m, 2)[1]["losses"] for m in ("spankl", "extendner")}
-    assert found["spankl"]["bce"] == pytest.approx([4.4206, 1.4752], rel=1e-3)
-    assert found["spankl"]["kd"] == pytest.approx([0.81046, 0.37945], rel=1e-3)
-    assert found["extendner"]["ce"] == pytest.approx([1.49176, 0.96152], rel=1e-3)
-    assert found["extendner"]["kd"] == pytest.approx([0.46423, 0.44048], rel=1e-3)
+    assert found["spankl"]["bce"] == pytest.approx([3.48178, 0.93976], rel=1e-3)
+    assert found["spankl"]["kd"] == pytest.approx([0.41557, 0.41585], rel=1e-3)
+    assert found["extendner"]["ce"] == pytest.approx([1.53116, 0.83172], rel=1e-3)
+    assert found["extendner"]["kd"] == pytest.approx([0.50995, 0.45679], rel=1e-3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,12 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
@@ -27,9 +30,10 @@ from cl_ner_bench.learning.learner import Output
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models import encoder as encoder_module
 from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
-from cl_ner_bench.models.tokeniser import word_windows
+from cl_ner_bench.models.span_head import span_count
+from cl_ner_bench.models.tokeniser import Tokeniser, Tokens, word_windows
 from cl_ner_bench.scenarios.task import StepData
 from tests.tiny import RECIPE, tiny_encoder
 
@@ -76,6 +80,25 @@ def other_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return folders
 
 
+@pytest.fixture(scope="session")
+def tokenizers(
+    folder: str, other_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, EncoderInfo]:
+    """Encoders whose tokenizers are told in different ways."""
+    folders = {"words": folder, **other_folders}
+    for name in ("cased", "old"):
+        folders[name] = str(tiny_encoder(tmp_path_factory.mktemp(name)))
+    config = Path(folders["cased"], "tokenizer_config.json")
+    config.write_text(config.read_text().replace('"do_lower_case": true', '"do_lower_case": false'))
+    Path(folders["old"], "tokenizer.json").unlink()
+    vocabulary = {c: n for n, c in enumerate(["<s>", "<pad>", "</s>", "<unk>", *pre_tokenizers.ByteLevel.alphabet()])}
+    vocabulary |= {"an": len(vocabulary), "Ġan": len(vocabulary) + 1}
+    roberta = RobertaTokenizer(vocab=vocabulary, merges=[("a", "n"), ("Ġ", "an")])  # spaces only between words
+    folders["roberta"] = str(tiny_encoder(tmp_path_factory.mktemp("roberta")))
+    roberta.save_pretrained(folders["roberta"])
+    return {name: encoder_info(path) for name, path in folders.items()}
+
+
 @cache
 def tiny(folder: str, max_length: int) -> Encoder:
     return Encoder(encoder_info(folder), max_length).eval()
@@ -94,6 +117,12 @@ def step_of(*sentences: Sentence, types: tuple[str, ...] = ("PER",)) -> StepData
 def vectors(encoder: Encoder, *sentences: Sequence[str]) -> torch.Tensor:
     with torch.no_grad():
         return encoder(encoder.tokeniser.tokenise(sentences))
+
+
+def cut(tokens: Tokens) -> list[list[int]]:
+    """The sub-tokens of each window."""
+    ends = list(itertools.accumulate(tokens.windows))
+    return [ids.tolist() for ids in np.split(tokens.ids, ends[:-1])]
 
 
 # Windows
@@ -123,23 +152,23 @@ words = st.lists(
 def test_each_word_is_read_once_where_its_context_is_best(sentence: list[str], max_length: int, folder: str) -> None:
     encoder = tiny(folder, max_length)
     (tokens,) = encoder.tokeniser.tokenise([sentence])
-    own = [encoder.tokeniser.tokenise([[word]])[0].windows[0][1:-1] for word in sentence]
+    own = [encoder.tokeniser.tokenise([[word]])[0].ids[1:-1].tolist() for word in sentence]
     starts = list(itertools.accumulate(map(len, own), initial=0))
     windows = list(word_windows(starts, max_length - 2))
     assert len(tokens.windows) == len(windows)
-    assert tokens.size == sum(map(len, tokens.windows))
-    for ids, (begin, end) in zip(tokens.windows, windows, strict=True):
+    assert tokens.size == len(tokens.ids) == sum(tokens.windows)
+    for ids, (begin, end) in zip(cut(tokens), windows, strict=True):
         assert len(ids) <= max_length
-        assert ids == (101, *itertools.chain(*own[begin:end]), 102)
+        assert ids == [101, *itertools.chain(*own[begin:end]), 102]
     assert len(tokens.first) == len(sentence)
-    places = [(w, n) for w, ids in enumerate(tokens.windows) for n in range(len(ids))]
+    places = [(w, n) for w, length in enumerate(tokens.windows) for n in range(length)]
     for word, first in enumerate(tokens.first):
         window, n = places[first]
         begin, end = windows[window]
         assert begin <= word < end
         assert n - 1 == starts[word] - starts[begin]
         contexts = [min(starts[word] - starts[a], starts[b] - 1 - starts[word]) for a, b in windows if a <= word < b]
-        assert min(n - 1, len(tokens.windows[window]) - 2 - n) == max(contexts)
+        assert min(n - 1, tokens.windows[window] - 2 - n) == max(contexts)
 
 
 @pytest.mark.parametrize("family", ["words", "bytes", "unigram"])
@@ -158,23 +187,63 @@ def test_a_word_has_the_sub_tokens_that_it_has_in_the_whole_sentence(
             for n, w in enumerate(sentence)
         ]
         whole = encoder.tokeniser.tokenizer.encode(known, is_pretokenized=True)
-    assert tokens.windows == (tuple(whole.ids),)
-    assert tokens.first == tuple(map(whole.word_ids.index, range(len(sentence))))
+    assert cut(tokens) == [whole.ids]
+    assert tokens.first.tolist() == [whole.word_ids.index(n) for n in range(len(sentence))]
     assert vectors(encoder, sentence).isfinite().all()
 
 
+@pytest.mark.parametrize("family", ["words", "cased", "old", "bytes", "roberta", "unigram"])
+def test_sub_tokens_are_those_that_transformers_gives(family: str, tokenizers: dict[str, EncoderInfo]) -> None:
+    info = tokenizers[family]
+    reference = AutoTokenizer.from_pretrained(info.folder, add_prefix_space=True)
+    tokeniser = Tokeniser(info, 512)
+    for word in ["anna", "Anna", "ÉTÉ", "U.S.", "electroencephalographically", *itertools.chain(*SCRIPTS.values())]:
+        (tokens,) = tokeniser.tokenise([[word]])
+        expected = reference([word], is_split_into_words=True, padding=False, truncation=False)["input_ids"]
+        if len(expected) == 2:  # only specials: an unknown word
+            expected.insert(1, reference.unk_token_id)
+        assert tokens.ids.tolist() == expected
+
+
+def test_a_byte_level_word_begins_with_a_space_whatever_its_file_says(
+    tokenizers: dict[str, EncoderInfo], tmp_path: Path
+) -> None:
+    shutil.copytree(tokenizers["bytes"].folder, tmp_path / "encoder")
+    file = tmp_path / "encoder" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["pre_tokenizer"]["add_prefix_space"] = False
+    file.write_text(json.dumps(content))
+    found, expected = (
+        Tokeniser(info, 512).tokenise([["anna", "went"]])[0].ids.tolist()
+        for info in (encoder_info(str(tmp_path / "encoder")), tokenizers["bytes"])
+    )
+    assert found == expected
+    assert found[1:-1] == Tokenizer.from_file(str(file)).encode(" anna went", add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("family", ["words", "bytes", "unigram"])
+def test_sub_tokens_need_no_transformers(family: str, tokenizers: dict[str, EncoderInfo]) -> None:
+    code = (
+        "import sys\nfrom cl_ner_bench.models.encoder_info import encoder_info\n"
+        "from cl_ner_bench.models.tokeniser import Tokeniser\n"
+        f"Tokeniser(encoder_info({str(tokenizers[family].folder)!r}), 512).tokenise([['anna']])\n"
+        "sys.exit('transformers' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
 def test_a_stitched_vector_is_that_of_its_window_alone(folder: str) -> None:
-    encoder = tiny(folder, 16)
+    encoder, reference = tiny(folder, 16), AutoModel.from_pretrained(folder).eval()
     sentence = [f"{name}{n}" for n in range(20) for name in ("anna", "oslo", "x")]
     others = [["one"], ["a", "few", "words"] * 9]
     (tokens,) = encoder.tokeniser.tokenise([sentence])
     assert len(tokens.windows) == 10
     found = vectors(encoder, others[0], sentence, others[1])[1:61]
-    places = [(w, n) for w, ids in enumerate(tokens.windows) for n in range(len(ids))]
+    places = [(w, n) for w, length in enumerate(tokens.windows) for n in range(length)]
     for vector, first in zip(found, tokens.first, strict=True):
         window, n = places[first]
         with torch.no_grad():
-            alone = encoder.backbone(torch.tensor([tokens.windows[window]])).last_hidden_state[0, n]
+            alone = reference(torch.tensor([cut(tokens)[window]])).last_hidden_state[0, n]
         torch.testing.assert_close(vector, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -183,12 +252,8 @@ def test_a_word_longer_than_a_window_loses_its_tail_only(folder: str) -> None:
     long = "electroencephalographically" * 3
     (tokens,) = encoder.tokeniser.tokenise([["anna", long, long, "boris"]])
     start = encoder.tokeniser.tokenizer.encode(long, add_special_tokens=False).ids[:6]
-    assert tokens.windows == (
-        (*encoder.tokeniser._opening, *encoder.tokeniser._pieces["anna"], *encoder.tokeniser._closing),
-        (*encoder.tokeniser._opening, *start, *encoder.tokeniser._closing),
-        (*encoder.tokeniser._opening, *start, *encoder.tokeniser._closing),
-        (*encoder.tokeniser._opening, *encoder.tokeniser._pieces["boris"], *encoder.tokeniser._closing),
-    )
+    short = [encoder.tokeniser.tokenise([[word]])[0].ids[1:-1].tolist() for word in ("anna", "boris")]
+    assert cut(tokens) == [[101, *ids, 102] for ids in (short[0], start, start, short[1])]
     assert vectors(encoder, ["anna", long, long, "boris"]).shape == (4, 32)
 
 
@@ -199,9 +264,9 @@ def test_learning_piece_by_piece_gives_the_same_gradients(folder: str, monkeypat
     pieces: list[list[int]] = []
     states = encoder._states
 
-    def spy(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        pieces[-1].append(mask.numel())
-        return states(inputs, mask)
+    def spy(embedded: torch.Tensor, windows: list[int], seed: int | None = None) -> torch.Tensor:
+        pieces[-1].append(len(embedded))
+        return states(embedded, windows, seed)
 
     monkeypatch.setattr(encoder, "_states", spy)
     for at_once in (8192, 40):
@@ -218,7 +283,7 @@ def test_learning_piece_by_piece_gives_the_same_gradients(folder: str, monkeypat
 
 def test_a_limit_that_holds_no_word_is_refused(folder: str) -> None:
     with pytest.raises(UserError, match="--max-length 2"):
-        Encoder(encoder_info(folder), 2)
+        Tokeniser(encoder_info(folder), 2)
 
 
 # Scripts
@@ -284,7 +349,9 @@ def test_mentions_anywhere_in_1500_words_count_in_targets_loss_and_dev_score(
 
     def oracle(batch: Batch) -> Output:
         if method == "finetune-span":
-            return Output(60 * batch.span_targets(("A", "B")) - 30)
+            logits = torch.full((sum(map(span_count, batch.lengths)), 2), -30.0)
+            logits[batch.span_gold(("A", "B"))] = 30.0
+            return Output(logits)
         return Output(60 * torch.nn.functional.one_hot(batch.tag_targets(("A", "B")), 5).float())
 
     whole, less = Batch(tuple(examples)), without(mentions[-1:], examples)

@@ -23,6 +23,9 @@ RECIPE = {
     "warmup_updates": 200,
     "warmup_share": 0.1,
     "max_length": 512,
+    "max_span_width": 0,
+    "pool": 1,
+    "exact": False,
 }
 
 

@@ -3,40 +3,98 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+Integers = NDArray[np.int64]
 
-def count(
-    gold: Sequence[Iterable[tuple[Any, ...]]],
-    pred: Sequence[Iterable[tuple[Any, ...]]],
-    types: Iterable[str],
-) -> dict[str, list[int]]:
-    """``{type: [tp, fp, fn]}`` over sentences; ``gold[i]`` and ``pred[i]`` are mentions of the same sentence.
 
-    A mention is ``(start, end, type)``; further entries (a prediction's score) are ignored. A match has the
-    same start, end and type (exact match of SpanKL, arXiv 2302.12200, and of CoNLL-2003). Mentions may nest
-    or overlap. A sentence's mentions are a set: one that is listed twice counts once. Every type of
-    ``types`` gets an entry, in the given order.
+class Columns(NamedTuple):
+    """Mentions of many sentences as whole numbers >= 0, ``[mentions]`` each; a type is its place in a list of types."""
+
+    sentence: Integers
+    start: Integers
+    end: Integers
+    type: Integers
+
+
+class Matches:
+    """Gold and predicted mentions, compared once; ``count`` then counts those of any sentences and types.
+
+    A match has the same sentence, start, end and type (exact match of SpanKL, arXiv 2302.12200, and of CoNLL-2003).
+    Mentions may nest or overlap and stand in any order. They are a set: what is listed twice counts once.
+
+    Args:
+        types: what ``Columns.type`` counts.
+
+    Raises:
+        ValueError: a number is negative, a type is none of ``types``, or a mention does not fit an integer of 64 bits.
+    """
+
+    def __init__(self, gold: Columns, pred: Columns, types: Iterable[str]) -> None:
+        self.types = tuple(types)
+        highest = [max(int(column.max(initial=0)) for column in pair) for pair in zip(gold[:3], pred[:3], strict=True)]
+        sizes = (*(n + 1 for n in highest), max(1, len(self.types)), 2)
+        # A mention as one number whose last digit says whether it is predicted: sorted, equal ones are neighbours.
+        keys = np.concatenate([np.ravel_multi_index((*side, last), sizes) for last, side in enumerate((gold, pred))])
+        keys.sort(kind="stable")  # which takes hardly any time where mentions come in order
+        keys = keys[np.diff(keys, prepend=-1) > 0]
+        is_pred = keys % 2
+        matched = (keys[1:] == keys[:-1] + 1) & (is_pred[1:] == 1)
+        outcome = 2 - is_pred
+        outcome[:-1][matched] = 0
+        kept = np.append(True, ~matched)[: len(keys)]
+        self._outcome = outcome[kept]  # tp, fp, fn
+        self._sentence, _, _, self._type, _ = np.unravel_index(keys[kept], sizes)
+
+    def count(self, types: Iterable[str] | None = None, sentences: Iterable[int] | None = None) -> dict[str, list[int]]:
+        """``{type: [tp, fp, fn]}`` of ``types`` (else of all), in the given order, over ``sentences`` (else all)."""
+        cells = 3 * self._type + self._outcome
+        if sentences is not None:
+            cells = cells[np.isin(self._sentence, np.fromiter(sentences, np.int64))]
+        counts = np.bincount(cells, minlength=3 * len(self.types)).reshape(-1, 3).tolist()
+        by_type = dict(zip(self.types, counts, strict=True))
+        return by_type if types is None else {t: by_type[t] for t in types}
+
+
+def match(
+    gold: Sequence[Collection[tuple[Any, ...]]], pred: Sequence[Collection[tuple[Any, ...]]], types: Iterable[str]
+) -> Matches:
+    """The matches of lists; ``gold[i]`` and ``pred[i]`` are mentions of the same sentence.
+
+    A mention is ``(start, end, type)``, the numbers being whole; further entries (a prediction's score) are ignored.
 
     Raises ValueError where the two differ in length, or where a mention has a type outside of ``types``
     (leaving it out in silence would hide false positives).
     """
-    counts = {t: [0, 0, 0] for t in types}
+    types = tuple(dict.fromkeys(types))
+    if len(gold) != len(pred):
+        raise ValueError(f"gold has {len(gold)} sentences and pred {len(pred)}: they must be the same ones")
+    return Matches(_columns(gold, types), _columns(pred, types), types)
+
+
+def _columns(sentences: Sequence[Collection[tuple[Any, ...]]], types: Sequence[str]) -> Columns:
+    mentions = [*chain.from_iterable(sentences)]
+    starts, ends, names = (map(itemgetter(entry), mentions) for entry in range(3))
+    numbers = map({type_: k for k, type_ in enumerate(types)}.__getitem__, names)
+    sizes = np.fromiter(map(len, sentences), np.int64, len(sentences))
     try:
-        for golds, preds in zip(gold, pred, strict=True):
-            wanted = {(m[0], m[1], m[2]) for m in golds}
-            found = {(m[0], m[1], m[2]) for m in preds}
-            for mention in found:
-                counts[mention[2]][mention not in wanted] += 1
-            for mention in wanted - found:
-                counts[mention[2]][2] += 1
+        columns = [np.fromiter(column, np.int64, len(mentions)) for column in (starts, ends, numbers)]
     except KeyError as error:
-        raise ValueError(f"a mention has the type {error}, which is none of {list(counts)}") from None
-    return counts
+        raise ValueError(f"a mention has the type {error}, which is none of {[*types]}") from None
+    return Columns(np.repeat(np.arange(len(sentences)), sizes), *columns)
+
+
+def count(
+    gold: Sequence[Collection[tuple[Any, ...]]], pred: Sequence[Collection[tuple[Any, ...]]], types: Iterable[str]
+) -> dict[str, list[int]]:
+    """``{type: [tp, fp, fn]}`` over sentences, for every type of ``types`` in the given order (see ``match``)."""
+    return match(gold, pred, types).count()
 
 
 def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:

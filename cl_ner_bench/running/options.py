@@ -175,6 +175,20 @@ class Options:
     max_length: int | None = option(
         None, number(int, 8), TRAINING, "longest window in subtokens (default: the recipe's)", "N"
     )
+    max_span_width: int | None = option(
+        None,
+        number(int, 0),
+        TRAINING,
+        "span methods learn and find mentions of at most N words; changes training (default: the recipe's; 0: any)",
+        "N",
+    )
+    pool: int | None = option(
+        None,
+        number(int, 1),
+        TRAINING,
+        "sort the sentences of N batches by length before they are cut: faster, changes training (default: 1, off)",
+        "N",
+    )
     joint_steps: str | None = option(
         None,
         one_of("all", "last"),
@@ -197,6 +211,12 @@ class Options:
         "auto|cpu|cuda|cuda:1",
     )
     precision: str = option("auto", one_of("auto", "fp32", "bf16"), MACHINE, "auto: fp32 on CPU, bf16 on CUDA", "NAME")
+    exact: bool = option(
+        False,
+        flag,
+        MACHINE,
+        "teachers in float32, no span limit, no pools: with --precision fp32 the reference profile",
+    )
     threads: int = option(1, number(int, 1), MACHINE, "threads of a run; changes the last bits, so it is stored", "N")
     jobs: int | None = option(
         None, number(int, 1), MACHINE, "runs at a time (default: cores or devices, limited by memory)", "N"

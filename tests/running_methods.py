@@ -4,6 +4,8 @@
 CARD = {
     "good": {"class": "Good", "architecture": "token", "settings": {"weight": 1.0}},
     "slow": {"class": "Slow", "architecture": "token"},
+    "slow-base": {"class": "Slow", "architecture": "token", "first_step": "base"},
+    "broken-base": {"class": "Broken", "architecture": "token", "first_step": "base"},
     "raises": {"class": "Raises", "architecture": "token"},
     "nan": {"class": "NotANumber", "architecture": "token"},
     "exits": {"class": "Exits", "architecture": "token"},
@@ -30,6 +32,13 @@ class Slow(TagLearner):
 
     def after_backward(self) -> None:
         time.sleep(0.3)
+
+
+class Broken(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        with open(os.environ["BROKEN"], "a") as file:
+            print("once", file=file)
+        raise RuntimeError("never")
 
 
 class Raises(TagLearner):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan, merge
 from cl_ner_bench.running.store import write_json
@@ -80,3 +81,11 @@ def test_a_training_check_is_not_forgotten_when_steps_are_added(inputs: dict[str
     (run,) = merge([planned(inputs, tmp_path, joint_steps="all")], tmp_path)
     assert run.record["steps"] == [1, 2, 3]
     assert run.record["settings"]["training_check"]
+
+
+def test_the_reference_profile_takes_nothing_that_changes_training(inputs: dict[str, Any], tmp_path: Path) -> None:
+    plain, exact = (planned(inputs, tmp_path, exact=value).record for value in (False, True))
+    assert plain["config"] != exact["config"]
+    assert plain["setting"] != exact["setting"]
+    with pytest.raises(UserError, match="joint-token has pool 8, which changes training; pass --pool 1"):
+        planned(inputs, tmp_path, exact=True, pool=8)

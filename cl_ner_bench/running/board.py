@@ -46,16 +46,18 @@ class Board:
             done = run.done()
             for step in done:
                 if step not in self.done[run.id]:
+                    how = "shared" if str(step) in run.record["shared"] else "finished"
                     score = micro_f1(store.read_json(run.folder / f"step-{step}" / "counts.json"))
                     left = self.time_left()
                     yield (
-                        f"{name(run)}: step {step} of {run.record['n_steps']} finished, micro-F1 {score:.1f}"
+                        f"{name(run)}: step {step} of {run.record['n_steps']} {how}, micro-F1 {score:.1f}"
                         + (f", about {left} left" if left else "")
                     )
             self.done[run.id] = done
             record = store.read_json(run.folder / "run.json")
-            # A retried run still shows its old record until it starts.
-            if state is None and record != self.old[run.id] and record and record["status"] != "running":
+            # A retried run still shows its old record until it starts, one that others waited for goes on later.
+            over = record and record["status"] in ("done", "failed")
+            if state is None and record != self.old[run.id] and over:
                 self.ended[run.id] = record["status"]
                 why = f": {record['reason']}" if record["reason"] else ""
                 yield f"{name(run)}: {record['status']}{why} ({len(self.ended)} of {len(self.todo)} runs)"

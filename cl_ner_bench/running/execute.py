@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import machine, store
+from cl_ner_bench.running import machine, sharing, store
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.worker import INTERRUPTED, PROGRESS, RESUMES
 
@@ -36,6 +36,8 @@ class Unit:
     timeout: float | None
     stop: str
     driver: int
+    steps: tuple[int, ...]  # that the run shall have afterwards
+    held: tuple[int, ...]  # whose models the driver drops, not the run
 
 
 def run_unit(unit: Unit) -> str:
@@ -50,6 +52,7 @@ def run_unit(unit: Unit) -> str:
     store.write_json(folder / "run.json", record)
     command = [sys.executable, "-m", "cl_ner_bench.running.worker", str(folder), "--stop", str(stop)]
     command += ["--device", unit.device, "--keep-models", unit.keep_models]
+    command += ["--steps", *map(str, unit.steps), "--held", *map(str, unit.held)]
     environment = os.environ | machine.child_environment(record["settings"]["threads"])
     with (folder / "log.txt").open("wb") as log:
         child = subprocess.Popen(
@@ -125,7 +128,7 @@ def execute(
     keep_models: str,
     timeout: float | None,
 ) -> int:
-    """Learn all ``runs``, the longest first. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
+    """Learn all ``runs`` in waves, the longest first. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
 
     How each run ended stands in its ``run.json``. The first Ctrl-C lets children stop at their next update,
     the second kills them. Raises UserError if the scheduler's own processes die.
@@ -135,9 +138,10 @@ def execute(
 
     stop = out / f".stop-{os.getpid()}"
     devices = machine.devices(device)
-    longest_first = sorted(runs, key=lambda r: (-remaining(r), r.id))
-    units = [
-        Unit(
+    models = sharing.held(runs, out, keep_models)
+
+    def unit(i: int, run: Run, steps: Sequence[int]) -> Unit:
+        return Unit(
             str(run.folder),
             store.canonical(run.record),
             devices[i % len(devices)],
@@ -145,31 +149,43 @@ def execute(
             timeout,
             str(stop),
             os.getpid(),
+            tuple(steps),
+            tuple(k for k in run.record["steps"] if run.key(k) in models),
         )
-        for i, run in enumerate(longest_first)
-    ]
+
     for stale in out.glob(".stop-*"):
         if not _alive(int(stale.name.rpartition("-")[2])):
             stale.unlink(missing_ok=True)
     for run in runs:
         store.write_bytes(run.folder / "split.json", f"{store.ordered(run.split.to_json())}\n".encode())
-    jobs = max(1, min(jobs, len(units)))
-    options: dict[str, Any] = {"initializer": ignore_interrupts} if jobs > 1 else {}
+    ended: dict[str, str] = {}
     with _signals(stop, lambda: _kill_all(runs)) as received:
         try:
-            Parallel(n_jobs=jobs, backend=backend, batch_size=1, pre_dispatch="all", **options)(
-                delayed(run_unit)(unit) for unit in units
-            )
+            for wave in sharing.waves(runs, out):
+                if received:
+                    break
+                # A run that failed where others waited for it fails once; they learn the step themselves.
+                left = [(run, steps) for run, steps in wave if ended.get(run.id) not in ("done", "failed")]
+                left.sort(key=lambda item: (-remaining(*item), item[0].id))
+                at_once = max(1, min(jobs, len(left)))
+                options: dict[str, Any] = {"initializer": ignore_interrupts} if at_once > 1 else {}
+                statuses = Parallel(n_jobs=at_once, backend=backend, batch_size=1, pre_dispatch="all", **options)(
+                    delayed(run_unit)(unit(i, *item)) for i, item in enumerate(left)
+                )
+                ended |= {run.id: status for (run, _), status in zip(left, statuses, strict=True)}
         except TerminatedWorkerError as error:
             raise UserError(f"a process of the scheduler was killed; run the same command again ({error})") from None
         finally:
             stop.unlink(missing_ok=True)
-    return 128 + received[0] if received else 0
+    if received:
+        return 128 + received[0]
+    sharing.drop(models, runs, out, keep_models)
+    return 0
 
 
-def remaining(run: Run) -> int:
-    done = run.done()
-    return sum(run.cost(step) for step in run.record["steps"] if step not in done)
+def remaining(run: Run, steps: Sequence[int]) -> int:
+    missing = run.missing()
+    return sum(run.cost(step) for step in steps if step in missing)
 
 
 @contextlib.contextmanager

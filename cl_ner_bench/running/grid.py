@@ -18,6 +18,7 @@ from cl_ner_bench.running.execute import BACKENDS, execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
+from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_json
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
         )
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
-    runs = merge([r for plan in plans for r in plan.runs], out)
+    runs = share(merge([r for plan in plans for r in plan.runs], out), out)
     if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
     todo = [r for r in runs if _status(r) != "done" or not r.is_complete()]
@@ -112,9 +113,10 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         rmtree(folder)
     written = [write_experiment(out, [plan.options for plan in prepared.plans])]
     written += [write_mentions(out, plan.corpus, [r.split for r in plan.runs]) for plan in prepared.plans]
-    count = sum(len(r.record["steps"]) - len(r.done()) for r in prepared.todo)
+    left = [str(step) in run.record["shared"] for run in prepared.todo for step in run.missing()]
+    more = f" and {sum(left)} shared with them" if any(left) else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))
-    say(f"{len(prepared.runs)} runs, {count} steps to learn, {at_once} at a time, into {out}")
+    say(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
         with shown(prepared.runs, prepared.todo, quiet):

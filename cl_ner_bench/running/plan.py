@@ -19,6 +19,7 @@ from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
+from cl_ner_bench.running.keys import StepKeys, computed
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
 from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
@@ -26,6 +27,7 @@ from cl_ner_bench.scenarios.overview import flat_ceiling
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.task import TaskSplit
 
+EXACT = {"max_span_width": 0, "pool": 1}
 IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
 
 
@@ -42,10 +44,17 @@ class Run:
     def id(self) -> str:
         return str(self.record["run_id"])
 
+    def key(self, step: int) -> str:
+        return str(self.record["step_keys"][str(step)])
+
     def done(self) -> list[int]:
         """The steps that are finished, on disk."""
-        keys = self.record["step_keys"]
-        return [k for k in self.record["steps"] if step_record(self.folder / f"step-{k}", keys[str(k)])]
+        return [k for k in self.record["steps"] if step_record(self.folder / f"step-{k}", self.key(k))]
+
+    def missing(self) -> list[int]:
+        """The steps that are not finished."""
+        done = self.done()
+        return [k for k in self.record["steps"] if k not in done]
 
     def is_complete(self) -> bool:
         """Whether nothing is left to learn, the check of the training among it."""
@@ -53,10 +62,15 @@ class Run:
         return checked and self.done() == self.record["steps"]
 
     def cost(self, step: int) -> int:
+        """Sentences that pass the model for ``step``: 0 where another run learns it."""
+        return 0 if str(step) in self.record["shared"] else self.size(step)
+
+    def size(self, step: int) -> int:
         """Sentences that pass the model while ``step`` is learned (a step's time is about proportional to it)."""
-        tasks = self.split.tasks[:step] if self.record["data"] == "union" else self.split.tasks[step - 1 : step]
-        sentences = len({i for t in tasks for i in t.train}) + len({i for t in tasks for i in t.dev}) // 3
-        return int(sentences * self.record["settings"]["epochs"])
+        task = self.split.tasks[step - 1]
+        alone = (len(task.train), len(task.dev))
+        train, dev = self.split.union_sizes[step - 1] if self.record["data"] == "union" else alone
+        return int((train + dev // 3) * self.record["settings"]["epochs"])
 
 
 @dataclass(frozen=True)
@@ -88,10 +102,6 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     splits = make_splits(options, corpus)
     if options.split is not None:
         _check_manifest(layered, splits[0])
-    cut = splits[0].protocol.max_words
-    if any(v.card.architecture == "span" for v in chosen) and (cut is None or cut > SPAN_WORDS):
-        for part in PARTS:
-            check_span_words(corpus.used(part), part)
     encoder = encoder_info(options.encoder)
     device, precision = machine.resolve_device(options.device, options.precision)
     options = replace(
@@ -110,9 +120,16 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         precision=precision,
     )
     origins = dict(layered.origins)
+    values = {v.label: hyper_parameters(options, v, corpus, origins) for v in chosen}
+    cut = splits[0].protocol.max_words
+    every_span = [v for v in chosen if v.card.architecture == "span" and not values[v.label][0]["max_span_width"]]
+    if every_span and (cut is None or cut > SPAN_WORDS):
+        for part in PARTS:
+            check_span_words(corpus.used(part), part)
     ceilings = {split.hash: flat_ceiling(split.test_part(corpus, split.n_steps)) for split in splits}
+    keys = StepKeys()
     runs = [
-        _run(options, variant, split, seed, corpus, encoder, out, origins, ceilings[split.hash])
+        _run(options, variant, split, seed, corpus, encoder, out, *values[variant.label], ceilings[split.hash], keys)
         for variant in chosen
         for split in splits
         for seed in options.seeds
@@ -197,6 +214,10 @@ def hyper_parameters(
             known = [*method, *training]
             raise UserError(f"--set {variant.label}.{key}: {card.name} has no such setting.{did_you_mean(key, known)}")
         table[key] = _like(value, table[key], f"--set {variant.label}.{key}", OPTIONS.get(key))
+    for key, off in EXACT.items():
+        if options.exact and training[key] != off:
+            hint = f"pass --{key.replace('_', '-')} {off}, or leave --exact out"
+            raise UserError(f"--exact: {variant.label} has {key} {training[key]}, which changes training; {hint}")
     return training, method
 
 
@@ -228,11 +249,12 @@ def _run(
     corpus: Corpus,
     encoder: EncoderInfo,
     out: Path,
-    origins: dict[str, str],
+    training: dict[str, Any],
+    method: dict[str, Any],
     ceiling: float,
+    keys: StepKeys,
 ) -> Run:
     card = variant.card
-    training, method = hyper_parameters(options, variant, corpus, origins)
     last_only = card.is_bound and options.joint_steps == "last"
     steps = [split.n_steps] if last_only else list(range(1, split.n_steps + 1))
     settings = {
@@ -246,6 +268,7 @@ def _run(
         "nested": options.nested,
         "device": machine.kind(options.device),
         "precision": options.precision,
+        "exact": options.exact,
         "threads": options.threads,
     }
     fingerprints = {
@@ -256,18 +279,18 @@ def _run(
         "method": registry.code_fingerprint(card.file),
     }
     versions = machine.versions() | {"numerics": str(NUMERICS)}
-    computed = _computed(card, settings, fingerprints)
+    values = computed(card, settings, fingerprints)
     setting = {
         "scenario": split.scenario,
         "training": training,
         **{k: fingerprints[k] for k in ("data", "tasks", "encoder")},
-        **{k: settings[k] for k in ("split_seed", "precision", "nested")},
+        **{k: settings[k] for k in ("split_seed", "precision", "exact", "nested")},
     }
     # What orders are counted from belongs to the config: a replayed split, or tasks by hand in their order.
     given: Any = split.hash if options.split else options.tasks and list(corpus.card.tasks.items())
     if not options.split and (scenario := scenario_of(options, corpus)).own:
         given = [scenario.to_json(), given]
-    config = digest({"scenario": split.scenario, "split": given, **computed})[:8]
+    config = digest({"scenario": split.scenario, "split": given, **values})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
     run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
     record = {
@@ -304,6 +327,7 @@ def _run(
         "uncased": encoder.uncased,
         "undertrained_below": corpus.card.undertrained_below,
         "learned": [],
+        "shared": {},
         "fingerprints": fingerprints,
         "versions": versions,
         "machine": machine.facts(),
@@ -313,7 +337,7 @@ def _run(
             **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},
         },
     }
-    record["step_keys"] = dict(_step_keys(card, computed, split, seed, steps))
+    record["step_keys"] = keys(card, values, split, seed, steps)
     return Run(record, split, out / "runs" / run_id, card.start)
 
 
@@ -326,31 +350,6 @@ def _scenario_name(options: Options, split: TaskSplit) -> str:
 
 def _absolute(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() else name
-
-
-def _computed(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """What decides the numbers of a run beside its order and seed. Neither paths, log levels nor worker counts do."""
-    return {
-        "method": [card.name, card.class_name, card.architecture, card.data, card.start],
-        "settings": {k: v for k, v in settings.items() if k not in ("recipe", "joint_steps", "training_check")},
-        "fingerprints": {k: v for k, v in fingerprints.items() if k != "split"},
-        "numerics": NUMERICS,
-        "torch": machine.torch_minor(),
-    }
-
-
-def _step_keys(
-    card: MethodCard, computed: Mapping[str, Any], split: TaskSplit, seed: int, steps: Iterable[int]
-) -> Iterator[tuple[str, str]]:
-    """Each step's key: sha256 over its parent's (where it has one) and everything that it computes from."""
-    content = split.to_json()
-    parent = None
-    for step in steps:
-        here = {"step": step, "seed": seed, "parent": parent, "tasks": content["tasks"][:step], "test": content["test"]}
-        here |= {key: content[key] for key in ("protocol", "domains") if key in content}
-        key = digest({**computed, **here})
-        yield str(step), key
-        parent = key if card.start == "previous" else None
 
 
 def merge(runs: Iterable[Run], out: Path) -> list[Run]:

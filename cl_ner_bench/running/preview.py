@@ -10,6 +10,7 @@ from cl_ner_bench.running.board import duration
 from cl_ner_bench.running.grid import Prepared
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Run
+from cl_ner_bench.running.sharing import work
 
 # Sentences of about 20 words that one thread (or device) trains a second with an encoder 384 wide and 6 deep,
 # for an estimate before anything was measured; larger encoders cost by the square of their width.
@@ -23,6 +24,7 @@ def preview(prepared: Prepared) -> str:
     for plan in prepared.plans:
         lines += _values(plan)
     lines += [f"runs ({len(prepared.runs)}; {len(prepared.todo)} to do, {prepared.jobs} at a time)"]
+    lines += [f"  {_steps(prepared.runs)}"]
     lines += [f"  {run.id}: {_state(run)}" for run in prepared.runs]
     return "\n".join([*lines, "", *_estimate(prepared)])
 
@@ -59,12 +61,22 @@ def _line(plan: Plan, record: Mapping[str, Any], key: str) -> str:
     return f"  {key:<16}{settings[key]}  [{origin}]" if origin else ""
 
 
+def _steps(runs: Sequence[Run]) -> str:
+    """How many steps there are, and how many of them are learned."""
+    missing = [str(step) in run.record["shared"] for run in runs for step in run.missing()]
+    done = sum(len(run.record["steps"]) for run in runs) - len(missing)
+    counts = [(missing.count(False), "to learn"), (missing.count(True), "shared with them"), (done, "done")]
+    return f"{done + len(missing)} steps: {', '.join(f'{n} {what}' for n, what in counts if n)}"
+
+
 def _state(run: Run) -> str:
-    done, steps = run.done(), run.record["steps"]
-    if done == steps:
+    if not (missing := run.missing()):
         return "done"
-    todo = [k for k in steps if k not in done]
-    return f"{'step' if len(todo) == 1 else 'steps'} {_span(todo)} to learn" + (f", {_span(done)} done" if done else "")
+    shared = [k for k in missing if str(k) in run.record["shared"]]
+    counts = [([k for k in missing if k not in shared], "to learn"), (shared, "shared"), (run.done(), "done")]
+    return ", ".join(
+        f"{'step' if len(steps) == 1 else 'steps'} {_span(steps)} {what}" for steps, what in counts if steps
+    )
 
 
 def _span(steps: Sequence[int]) -> str:
@@ -76,12 +88,12 @@ def _estimate(prepared: Prepared) -> list[str]:
     if not prepared.todo:
         return ["nothing to learn; tables and report are remade"]
     rate, source = _rate(prepared)
-    seconds = [sum(r.cost(k) for k in r.record["steps"] if k not in r.done()) / rate for r in prepared.todo]
+    seconds = [sum(map(r.cost, r.missing())) / rate for r in prepared.todo]
     # Longest first over equal workers: no shorter than the longest run, nor than an even share.
     time = max(max(seconds), sum(seconds) / prepared.jobs)
-    kept = {"none": 0, "last": len(prepared.todo)}
-    models = kept.get(prepared.options.keep_models, sum(len(r.record["steps"]) for r in prepared.todo))
-    size = models * ENCODER_BYTES * _scale(prepared)
+    last = {r.key(r.record["steps"][-1]) for r in prepared.todo}
+    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}
+    size = kept[prepared.options.keep_models] * ENCODER_BYTES * _scale(prepared)
     return [
         f"estimate: about {duration(time)} ({source})",
         f"          {math.ceil(size / 1e6):,} MB of models (--keep-models {prepared.options.keep_models})",
@@ -90,7 +102,7 @@ def _estimate(prepared: Prepared) -> list[str]:
 
 def _rate(prepared: Prepared) -> tuple[float, str]:
     """Sentences a second, measured on this folder's finished steps where there are any."""
-    pairs = [(r.cost(row["step"]), row["seconds"]) for r in prepared.runs for row in _learned(r) if row["seconds"] > 0]
+    pairs = [(r.size(row["step"]), row["seconds"]) for r in prepared.runs for row in _learned(r) if row["seconds"] > 0]
     if pairs:
         return sum(cost for cost, _ in pairs) / sum(s for _, s in pairs), "from the finished steps in this folder"
     kind = prepared.options.device.partition(":")[0]

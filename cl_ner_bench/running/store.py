@@ -67,12 +67,18 @@ def gzipped(lines: Iterable[str]) -> bytes:
     return gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
 
 
-def commit_step(folder: Path, key: str, learned: Mapping[str, Any], blobs: Mapping[str, bytes]) -> None:
-    """Store a finished step: ``blobs`` (file name -> content), then the record that makes it count."""
+def commit_step(
+    folder: Path, key: str, learned: Mapping[str, Any], blobs: Mapping[str, bytes], shared_with: str | None = None
+) -> None:
+    """Store a finished step: ``blobs`` (file name -> content), then the record that makes it count.
+
+    ``shared_with`` names the run that learned it, where that is another.
+    """
     for name, data in blobs.items():
         write_bytes(folder / name, data)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
-    write_json(folder / COMMIT, {"schema": 1, "key": key, "sha256": sums, "learned": learned})
+    record = {"schema": 1, "key": key, "sha256": sums, "learned": learned}
+    write_json(folder / COMMIT, record | ({"shared_with": shared_with} if shared_with else {}))
 
 
 def step_record(folder: Path, key: str) -> dict[str, Any] | None:
@@ -81,6 +87,15 @@ def step_record(folder: Path, key: str) -> dict[str, Any] | None:
     if isinstance(record, dict) and record.get("key") == key and all((folder / n).is_file() for n in record["sha256"]):
         return record
     return None
+
+
+def read_blob(folder: Path, record: Mapping[str, Any], name: str) -> bytes | None:
+    """A file of a finished step, None where it is not what ``record`` holds the sha256 of."""
+    try:
+        data = (folder / name).read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == record["sha256"].get(name) else None
 
 
 def save_model(out: Path, key: str, save: Callable[[Path], None]) -> None:

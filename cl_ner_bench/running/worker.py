@@ -1,27 +1,36 @@
-"""The child process that learns the missing steps of one run: ``python -m cl_ner_bench.running.worker RUN_DIR ...``
+"""The child process that learns missing steps of one run: ``python -m cl_ner_bench.running.worker RUN_DIR ...``
 
 It is started by ``running.execute`` with its threads already fixed in the environment, follows the run's
-``run.json`` and ``split.json``, commits each finished step, and stops when the stop file appears or its parent is gone.
+``run.json`` and ``split.json``, takes the steps that another run has learned, learns the others, commits each, and
+stops when the stop file appears or its parent is gone.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import gzip
+import json
 import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import store
 from cl_ner_bench.scenarios.task import TaskSplit
 
+if TYPE_CHECKING:
+    from cl_ner_bench.learning.token_store import TokenStore
+
 PROGRESS = "progress.json"
+PREDICTIONS = "predictions.jsonl.gz"
 INTERRUPTED = 130
 RESUMES = "stopped; run the same command again to go on"
 
@@ -55,14 +64,19 @@ def main() -> int:
     parser.add_argument("--stop", type=Path, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--keep-models", required=True)
+    parser.add_argument("--steps", type=int, nargs="+", required=True)
+    parser.add_argument("--held", type=int, nargs="*", required=True)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     record = store.read_json(folder / "run.json")
     heartbeat = Heartbeat(folder, arguments.stop)
     started = time.perf_counter()
     try:
-        _learn_run(folder, record, heartbeat, arguments.device, arguments.keep_models)
-        outcome, code = {"status": "done", "reason": ""}, 0
+        heartbeat({"step": 0, "phase": "loading"}, now=True)
+        steps = Steps(folder, record, arguments.device, arguments.keep_models, arguments.held)
+        _learn_run(steps, arguments.steps, heartbeat)
+        whole = arguments.steps == record["steps"]  # else the rest of it is to come
+        outcome, code = {"status": "done", "reason": ""} if whole else {"status": "interrupted", "reason": RESUMES}, 0
     except Interrupted:
         outcome, code = {"status": "interrupted", "reason": RESUMES}, INTERRUPTED
     except Exception as error:
@@ -83,48 +97,48 @@ def _reason(error: Exception) -> str:
     return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
 
 
-def _learn_run(folder: Path, record: dict[str, Any], heartbeat: Heartbeat, device: str, keep: str) -> None:
-    heartbeat({"step": 0, "phase": "loading"}, now=True)
-    steps = Steps(folder, record, device, keep)
-    for step in steps.to_learn():
+def _learn_run(steps: Steps, wanted: list[int], heartbeat: Heartbeat) -> None:
+    record = steps.record
+    for step in wanted:
+        if steps.is_missing(step):
+            steps.take(step)
+    for step in steps.to_learn(wanted):
         heartbeat({"step": step, "step_started": time.time(), "epoch": 0, "phase": "learning"}, now=True)
         learned = steps.learn(step, heartbeat)
         heartbeat({"phase": "predicting"}, now=True)
-        if steps.is_missing(step):
-            steps.commit(step, learned)
-            record["learned"] = steps.learned()
-            store.write_json(folder / "run.json", record)
+        steps.finish(step, learned)
+        record["learned"] = steps.learned()
+        store.write_json(steps.folder / "run.json", record)
     record["learned"] = steps.learned()
+    if wanted != record["steps"]:
+        return
     if record["settings"]["training_check"]:
         record["step1_reference"] = steps.check_training(heartbeat)
     steps.clean_up()
 
 
 class Steps:
-    """The steps of one run: which are missing, how each is learned, and what of it is stored."""
+    """The steps of one run: which are missing, how each is learned, and what of it is stored.
 
-    def __init__(self, folder: Path, record: dict[str, Any], device: str, keep: str) -> None:
-        import torch
+    ``held`` are the steps whose models others go on from: they are saved, and dropped by nobody here.
+    """
 
+    def __init__(self, folder: Path, record: dict[str, Any], device: str, keep: str, held: Collection[int]) -> None:
         from cl_ner_bench import registry
         from cl_ner_bench.corpora.load import load_corpus
 
-        threads = record["settings"]["threads"]
-        torch.set_num_threads(threads)
-        if device != "cpu":  # CPU kernels repeat at an equal thread count
-            torch.use_deterministic_algorithms(True, warn_only=True)
-        self.folder, self.out, self.keep, self.device = folder, folder.parent.parent, keep, device
+        self.folder, self.out, self.keep, self.device, self.held = folder, folder.parent.parent, keep, device, held
         self.record = record
         self.keys = {int(step): key for step, key in record["step_keys"].items()}
         inputs, settings = record["inputs"], record["settings"]
         self.card = registry.resolve([inputs["method"]])[0].card
-        self.learner = registry.load_class(self.card)
         data = None if inputs["data"] is None else Path(inputs["data"])
         self.corpus = load_corpus(
             inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"]
         )
         self.split = TaskSplit.from_json(store.read_json(folder / "split.json"), self.corpus)
         self._check(record["fingerprints"])
+        gc.freeze()  # the corpus stays: the collector need not walk it again and again
         self.trainer: Any = None
 
     def _check(self, expected: dict[str, str]) -> None:
@@ -147,13 +161,31 @@ class Steps:
         found = (store.step_record(self._at(step), key) for step, key in sorted(self.keys.items()))
         return [record["learned"] for record in found if record]
 
-    def to_learn(self) -> Iterator[int]:
-        """The steps to learn now. A chain goes on behind the last step whose model is still there."""
-        missing = [step for step in self.record["steps"] if self.is_missing(step)]
-        if self.card.start == "pretrained" or not missing:
+    def take(self, step: int) -> None:
+        """Have a step that another run has finished: its predictions, scored as this run's order has it."""
+        owner = self.record["shared"].get(str(step))
+        if owner is None:
+            return
+        source = self.out / "runs" / owner / f"step-{step}"
+        known = store.step_record(source, self.keys[step])
+        predictions = store.read_blob(source, known, PREDICTIONS) if known else None
+        if known and predictions is not None:
+            found = [json.loads(row)["pred"] for row in gzip.decompress(predictions).splitlines()]
+            self._commit(step, known["learned"], predictions, self._gold(step), found, owner)
+
+    def to_learn(self, wanted: list[int]) -> Iterator[int]:
+        """The steps of ``wanted`` to learn now. A chain goes on behind the last step whose model is still there.
+
+        Where none is missing, others may wait for the model of the last, which is gone: it is learned again.
+        """
+        missing = [step for step in wanted if self.is_missing(step)]
+        if self.card.start == "pretrained":
             yield from missing
             return
-        yield from range(self._resume_behind(missing[0]) + 1, missing[-1] + 1)
+        if not missing and wanted != self.record["steps"]:
+            missing = [k for k in wanted[-1:] if not store.model_folder(self.out, self.keys[k]).is_dir()]
+        if missing:
+            yield from range(self._resume_behind(missing[0]) + 1, missing[-1] + 1)
 
     def _resume_behind(self, step: int) -> int:
         """Take up the last model before ``step`` that is there; returns its step, 0 where there is none."""
@@ -170,12 +202,27 @@ class Steps:
             return k
         return 0
 
+    @cached_property
+    def tokens(self) -> TokenStore:
+        """The corpus as sub-tokens, which all workers on it share."""
+        from cl_ner_bench.learning.token_store import token_store
+        from cl_ner_bench.models.encoder_info import encoder_info
+
+        words = (sentence.words for part in PARTS for sentence in self.corpus.used(part))
+        return token_store(words, encoder_info(self.record["inputs"]["encoder"]), self.record["settings"]["max_length"])
+
     def _new_trainer(self, **recipe: Any) -> Any:
+        import torch
+
+        from cl_ner_bench import registry
         from cl_ner_bench.learning.trainer import Trainer
 
         settings, inputs = self.record["settings"], self.record["inputs"]
+        torch.set_num_threads(settings["threads"])
+        if self.device != "cpu":  # CPU kernels repeat at an equal thread count
+            torch.use_deterministic_algorithms(True, warn_only=True)
         return Trainer(
-            self.learner,
+            registry.load_class(self.card),
             settings["method"],
             settings | recipe,
             inputs["encoder"],
@@ -183,12 +230,14 @@ class Steps:
             self.device,
             settings["precision"],
             settings["nested"],
+            self.tokens,
         )
 
     def learn(self, step: int, heartbeat: Heartbeat) -> dict[str, Any]:
         if self.trainer is None or self.card.start == "pretrained":
             self.trainer = self._new_trainer()
-        data = self.split.step_data(self.corpus, step, union=self.card.data == "union")
+        anew = self.card.start == "pretrained"
+        data = self.split.step_data(self.corpus, step, union=self.card.data == "union", anew=anew)
         learned: dict[str, Any] = self.trainer.learn(data, heartbeat)
         return {"step": step, **learned}
 
@@ -210,36 +259,52 @@ class Steps:
         store.write_json(file, result)
         return result
 
-    def commit(self, step: int, learned: dict[str, Any]) -> None:
-        """Predict the test set, score it, store both and then the step."""
-        gold = self.split.test_part(self.corpus, step)
-        pred = self.trainer.predict([s.only(()) for s in gold])
-        views = score(self.split, self.corpus, step, gold, pred)
-        rows = (
-            store.canonical({"id": s.id, "gold": s.mentions, "pred": sorted(p)})
-            for s, p in zip(gold, pred, strict=True)
-        )
-        counts = {"schema": 1, "step": step, "views": views}
-        blobs = {
-            "predictions.jsonl.gz": store.gzipped(rows),
-            "counts.json": f"{store.ordered(counts)}\n".encode(),
-        }
+    def finish(self, step: int, learned: dict[str, Any]) -> None:
+        """Store a step and its model; a step that was finished, and is learned again for what follows, stays."""
         self._keep_model(step)
-        store.commit_step(self._at(step), self.keys[step], learned, blobs)
-        if self.keep != "all" and step - 1 in self.keys:
-            store.drop_model(self.out, self.keys[step - 1])
+        if self.is_missing(step):
+            gold = self._gold(step)
+            pred = self.trainer.predict([s.only(()) for s in gold])
+            rows = (
+                store.canonical({"id": s.id, "gold": s.mentions, "pred": sorted(p)})
+                for s, p in zip(gold, pred, strict=True)
+            )
+            self._commit(step, learned, store.gzipped(rows), gold, pred)
+        if self.keep != "all":
+            self._drop({step - 1})
+
+    def _gold(self, step: int) -> list[Sentence]:
+        return self.split.test_part(self.corpus, step)
+
+    def _commit(
+        self,
+        step: int,
+        learned: dict[str, Any],
+        predictions: bytes,
+        gold: Sequence[Sentence],
+        pred: Sequence[Sequence[Any]],
+        shared_with: str | None = None,
+    ) -> None:
+        views = score(self.split, self.corpus, step, gold, pred)
+        counts = f"{store.ordered({'schema': 1, 'step': step, 'views': views})}\n".encode()
+        blobs = {PREDICTIONS: predictions, "counts.json": counts}
+        store.commit_step(self._at(step), self.keys[step], learned, blobs, shared_with)
 
     def _keep_model(self, step: int) -> None:
         """A chain needs its last model to go on after a stop; other models are kept if they were asked for."""
         last = step == self.record["steps"][-1]
-        if self.keep == "all" or (self.keep == "last" and last) or (self.card.start == "previous" and not last):
+        asked = self.keep == "all" or (self.keep == "last" and last) or step in self.held
+        if asked or (self.card.start == "previous" and not last):
             store.save_model(self.out, self.keys[step], self.trainer.save)
+
+    def _drop(self, steps: Iterable[int]) -> None:
+        for step in self.keys.keys() & set(steps) - set(self.held):
+            store.drop_model(self.out, self.keys[step])
 
     def clean_up(self) -> None:
         """With ``--keep-models none`` a finished chain leaves nothing."""
         if self.keep == "none":
-            for key in self.keys.values():
-                store.drop_model(self.out, key)
+            self._drop(self.keys)
 
 
 def score(
@@ -249,19 +314,18 @@ def score(
 
     ``gold`` is ``split.test_part`` of the step and ``pred`` what was predicted there.
     """
-    from cl_ner_bench.analysis.scorer import count
+    from cl_ner_bench.analysis.scorer import match
 
     at = {sentence.id: i for i, sentence in enumerate(gold)}
     ever = {s.id for s in split.test_part(corpus, split.n_steps) if s.mentions}
+    matches = match([s.mentions for s in gold], pred, split.types(step))
     views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}, "filter_last": {}}
     for test_set, types in split.taught(step).items():
         ids = split.test_sets[test_set]
         chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
         for view, those in chosen.items():
-            rows = [at[i] for i in those]
             # A domain is scored on the types taught there; the model may know others.
-            found = [[p for p in pred[i] if p[2] in types] for i in rows]
-            views[view][test_set] = count([gold[i].mentions for i in rows], found, types)
+            views[view][test_set] = matches.count(types, [at[i] for i in those])
     return views
 
 

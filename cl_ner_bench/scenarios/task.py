@@ -39,7 +39,8 @@ class Task:
 class StepData:
     """All that a method sees of step ``step``: sentences whose labels are already masked.
 
-    ``types`` are all types known after the step, in learning order; ``labelled`` those that the labels of
+    ``types`` are all types known after the step, in learning order (by name where several tasks are joined and learned
+    anew, whose order must not matter); ``labelled`` those that the labels of
     ``train`` cover (the task's own, or all of them for joint training), ``dev_labelled`` those that the labels of
     ``dev`` cover. ``selection`` says by which score on dev the best epoch is chosen: ``macro``- or ``micro``-F1 over
     ``dev_labelled``, or none (``last``).
@@ -85,6 +86,18 @@ class TaskSplit:
         """The steps in which each type is labelled, in learning order of the types."""
         return {t: [k for k, task in enumerate(self.tasks, 1) if t in task.types] for t in self.types(self.n_steps)}
 
+    @cached_property
+    def union_sizes(self) -> list[tuple[int, int]]:
+        """How many different train and dev sentences the tasks up to each step have."""
+        train: set[int] = set()
+        dev: set[int] = set()
+        sizes = []
+        for task in self.tasks:
+            train.update(task.train)
+            dev.update(task.dev)
+            sizes.append((len(train), len(dev)))
+        return sizes
+
     def taught(self, step: int) -> dict[str, tuple[str, ...]]:
         """What is scored after ``step``: the types of each test set.
 
@@ -101,30 +114,46 @@ class TaskSplit:
         """The ids of the test sentences by test set."""
         return self.domains or {TEST: self.test}
 
-    def step_data(self, corpus: Corpus, step: int, union: bool = False) -> StepData:
+    def given(self, step: int, union: bool = False, anew: bool = False) -> dict[str, Any]:
+        """What :meth:`step_data` gives, with ids for sentences: equal for steps that learn from the same."""
+        tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
+        several = len(tasks) > 1
+
+        def ids(part: str) -> tuple[int, ...]:
+            found = [i for task in tasks for i in getattr(task, part)]
+            return tuple(sorted(set(found)) if several else found)
+
+        types, labelled = self.types(step), _types(tasks)
+        if anew and several:
+            types, labelled = tuple(sorted(types)), tuple(sorted(labelled))
+        return {
+            "step": step,
+            "types": types,
+            "labelled": labelled,
+            "train": ids("train"),
+            "dev": ids("dev"),
+            "dev_labelled": types if self.protocol.dev_labels == "seen" else labelled,
+            "selection": self.protocol.selection,
+        }
+
+    def step_data(self, corpus: Corpus, step: int, union: bool = False, anew: bool = False) -> StepData:
         """What a method is given in ``step``.
 
         The step's own sentences labelled with its own types only; with ``union`` each sentence of tasks
         1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
-        the protocol says so.
+        the protocol says so. ``anew``: nothing is left of earlier steps, so what is joined must not show their order;
+        types stand by name.
         """
-        tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
-        labelled = _types(tasks)
-        dev_labelled = self.types(step) if self.protocol.dev_labels == "seen" else labelled
-
-        def part(name: str, types: tuple[str, ...]) -> tuple[Sentence, ...]:
-            ids = [i for task in tasks for i in getattr(task, name)]
-            chosen = sorted(set(ids)) if union else ids
-            return tuple(self.sentence(corpus, name, i).only(types) for i in chosen)
-
-        train, dev = part("train", labelled), part("dev", dev_labelled)
-        return StepData(step, self.types(step), labelled, train, dev, dev_labelled, self.protocol.selection)
+        given = self.given(step, union, anew)
+        for part, labels in (("train", "labelled"), ("dev", "dev_labelled")):
+            given[part] = tuple(self.sentence(corpus, part, i).only(given[labels]) for i in given[part])
+        return StepData(**given)
 
     def test_part(self, corpus: Corpus, step: int) -> list[Sentence]:
-        """The whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set."""
+        """The whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set's name."""
         return [
             self.sentence(corpus, "test", i).only(types)
-            for name, types in self.taught(step).items()
+            for name, types in sorted(self.taught(step).items())
             for i in self.test_sets[name]
         ]
 

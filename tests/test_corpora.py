@@ -87,13 +87,13 @@ def test_recipes_override_key_by_key() -> None:
     paper = recipe(cards["ontonotes"], "paper", "span")
     assert paper == {
         **{"epochs": 10, "batch_size": 32, "lr": 5e-5, "head_lr": 1e-3, "weight_decay": 0.01, "dropout": 0.1},
-        **{"clip": 1.0, "warmup_updates": 200, "warmup_share": 0.1, "max_length": 512},
+        **{"clip": 1.0, "warmup_updates": 200, "warmup_share": 0.1, "max_length": 512, "max_span_width": 0, "pool": 1},
     }
     assert recipe(cards["fewnerd"], "paper", "token") == paper | {"epochs": 5, "batch_size": 24, "clip": 5.0}
     own = Card("x", "X", recipes={"paper": {"lr": 1.0, "clip": 2.0, "span": {"clip": 3.0}}, "mine": {"epochs": 1}})
     assert recipe(own, "paper", "span") == paper | {"lr": 1.0, "clip": 3.0}
     assert recipe(own, "paper", "token") == paper | {"lr": 1.0, "clip": 2.0}
-    assert recipe(own, "mine", "token") == {"epochs": 1}
+    assert recipe(own, "mine", "token") == {"epochs": 1, "max_span_width": 0, "pool": 1}
     assert set(recipe_names(own)) == {*generic().recipes, "mine"}
     assert not {"span", "token"} & set(recipe(own, "minilm", "span"))
     with pytest.raises(UserError, match=r"no recipe 'papr' for x.*Did you mean 'paper'"):

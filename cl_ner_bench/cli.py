@@ -6,8 +6,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,10 +24,19 @@ examples:
 
 Run the same command again to resume: finished steps are never trained again.
 """
+PERF_EXAMPLES = """\
+examples:
+  bench perf                                  the default grid of `bench run`
+  bench perf --methods spankl --dataset fewnerd --data PATH --orders all --seeds 0,1,2
+  bench perf --precision bf16 --json
+
+The options are those of `bench run`: what you would run is what is measured. Nothing is written.
+"""
 EXAMPLES = """\
 examples:
   bench run                              the default comparison: generated corpus, offline encoder
   bench run --methods spankl,extendner --dataset fewnerd --data PATH
+  bench perf --dataset fewnerd --data PATH    how fast that would be here, in about a minute
   bench report results/synthetic-split   tables, figures and report again, without training
   bench list methods
   bench data show synthetic
@@ -89,6 +98,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     parsers = {
         "run": _add_run(commands),
+        "perf": _add_perf(commands),
         "report": _add_report(commands),
         "list": _add_list(commands),
         "data": _add_data(commands),
@@ -106,9 +116,47 @@ def _add_run(commands: Any) -> Parser:
         description="Train and compare methods.",
         epilog=RUN_EXAMPLES,
     )
-    titles = dict.fromkeys(option.metadata["group"] for option in OPTIONS.values())
+    _add_options(parser, OPTIONS)
+    show = parser.add_argument_group("output")
+    show.add_argument("--dry-run", action="store_true", help="print the resolved plan and train nothing")
+    show.add_argument("-v", "--verbose", action="store_true", help="say what is resolved before it starts")
+    show.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table and errors")
+    parser.set_defaults(function=_run, command="run")
+    return parser
+
+
+def _add_perf(commands: Any) -> Parser:
+    from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS
+
+    parser: Parser = commands.add_parser(
+        "perf",
+        help="how fast a grid would be on this machine",
+        usage="bench perf [options]",
+        description="Measure a grid on a sample: rates, share of the machine's limit, where the time goes, hours.",
+        epilog=PERF_EXAMPLES,
+    )
+    # Where results go, and what becomes of runs that fail, has no part in it.
+    names = [name for name in OPTIONS if name == "jobs" or name not in NOT_OF_THE_GRID]
+    _add_options(parser, {name: OPTIONS[name] for name in names})
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(function=_perf, command="perf", options=names)
+    return parser
+
+
+def _perf(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running.grid import warn
+    from cl_ner_bench.running.perf import as_text, perf
+
+    report = perf({name: getattr(parsed, name) for name in parsed.options}, parsed.config, warn)
+    print(json.dumps(report, indent=1, ensure_ascii=False) if parsed.json else as_text(report))
+    return 0
+
+
+def _add_options(parser: Parser, options: Mapping[str, Field[Any]]) -> None:
+    """The options of a grid, by group, and the file that may hold them."""
+    titles = dict.fromkeys(option.metadata["group"] for option in options.values())
     groups = {title: parser.add_argument_group(title) for title in titles}
-    for name, option in OPTIONS.items():
+    for name, option in options.items():
         group, flag = groups[option.metadata["group"]], f"--{name.replace('_', '-')}"
         text = option.metadata["help"].replace("%", "%%")  # argparse formats with %
         if isinstance(option.default, bool):
@@ -117,14 +165,8 @@ def _add_run(commands: Any) -> Parser:
             action = "append" if name == "set" else "store"
             text += _default(option.default)
             group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
-    files = groups["files"]
+    files = groups.get("files", parser)
     files.add_argument("--config", metavar="FILE.toml", help="the same keys in a file; flags stand above it")
-    show = parser.add_argument_group("output")
-    show.add_argument("--dry-run", action="store_true", help="print the resolved plan and train nothing")
-    show.add_argument("-v", "--verbose", action="store_true", help="say what is resolved before it starts")
-    show.add_argument("-q", "--quiet", action="store_true", help="no progress, only the table and errors")
-    parser.set_defaults(function=_run, command="run")
-    return parser
 
 
 def _default(value: Any) -> str:

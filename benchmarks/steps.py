@@ -1,0 +1,227 @@
+"""Training steps and evaluation of the suite and, by turns and from the same weights, of what it is compared with."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import seconds
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.cards import recipe
+from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.learning.learner import Batch, Learner, Output, StepData
+from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.scenarios.make import make_split
+from tests.plain import PROJECTION, Plain, Training, predict, read
+
+ENCODER = "minilm"
+FOLDER = encoder_info(ENCODER).folder
+FEW = 8  # sentences of the steps before the one that is measured: their scores do not matter here
+EXACT: Mapping[str, Any] = {"max_span_width": 0, "exact": True}
+LIMITED: Mapping[str, Any] = {"max_span_width": 12, "exact": False}
+
+Update = Callable[[Sequence[Sentence]], object]
+Compared = Callable[[Learner, Plain | None, int], Update]
+"""From the learner as it begins the step (to be copied), its teacher, and the number of updates: one update."""
+
+
+def coarse_steps(corpus: Corpus, n: int, last: int) -> list[StepData]:
+    """Steps 1 to ``last`` of the base order, the last one with ``n`` train sentences; dev selects nothing."""
+    split = make_split(corpus)
+    steps = [split.step_data(corpus, k) for k in range(1, last + 1)]
+    return [replace(s, train=s.train[: n if s.step == last else FEW], dev=(), selection="last") for s in steps]
+
+
+def few_nerd(data: Path, card: str = "fewnerd-coarse") -> Corpus:
+    return load_corpus(card, data)
+
+
+def paper_recipe(corpus: Corpus, architecture: str, **changes: Any) -> dict[str, Any]:
+    """The paper's recipe with batches of 32, for one epoch unless ``changes`` say more."""
+    return dict(recipe(corpus.card, "paper", architecture)) | {"batch_size": 32, "epochs": 1, "pool": 1} | changes
+
+
+@dataclass
+class Timed:
+    """CPU seconds of each update but the first: the suite's, and those of each thing that it is compared with.
+
+    ``once`` is what the suite spends once a step before its first update: tokens, the teacher's outputs, the optimiser.
+    """
+
+    suite: list[float]
+    others: dict[str, list[float]]
+    once: float
+
+    def whole(self, epochs: int) -> list[float]:
+        """The suite's updates with their share of what is spent once in a step of ``epochs`` epochs."""
+        share = self.once / (epochs * (len(self.suite) + 1))
+        return [spent + share for spent in self.suite]
+
+
+def updates(
+    method: str, steps: Sequence[StepData], settings: Mapping[str, Any], precision: str, others: Mapping[str, Compared]
+) -> Timed:
+    """Learn ``steps``; after each update of the last one, each of ``others`` has its turn on the same batch."""
+    card = registry.methods()[method]
+    base: Any = registry.load_class(card)
+    n_updates = -(-len(steps[-1].train) // settings["batch_size"])
+    teacher: Plain | None = None
+    batches: list[list[Sentence]] = []
+    turns: dict[str, Update] = {}
+    spent: dict[str, list[float]] = {name: [] for name in ("suite", *others)}
+    aside = began = 0.0  # seconds that are not the suite's, and when its turn began
+
+    class Recorded(base):
+        def begin_step(self, data: StepData) -> None:
+            nonlocal aside
+            super().begin_step(data)
+            if data is steps[-1]:
+                aside -= time.process_time()
+                for name, make in others.items():
+                    turns[name] = make(self, teacher, n_updates)
+                aside += time.process_time()
+
+        def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+            batches.append([example.sentence for example in batch.examples])
+            found: dict[str, Tensor] = super().losses(batch, output, teacher)
+            return found
+
+    trainer = Trainer(Recorded, card.settings, settings, ENCODER, seed=0, precision=precision)
+    for data in steps[:-1]:
+        trainer.learn(data)
+    if len(steps) > 1 and trainer.learner.needs_teacher:
+        teacher = Plain(trainer.learner, FOLDER)
+    batches.clear()
+
+    def progress(_: Mapping[str, Any]) -> None:
+        nonlocal began
+        spent["suite"].append(time.process_time() - began)
+        for name, update in turns.items():
+            spent[name].append(seconds(partial(update, batches[-1])))
+        began = time.process_time()
+
+    began = time.process_time()
+    trainer.learn(steps[-1], progress)
+    first, *suite = spent.pop("suite")
+    once = max(0.0, first - aside - sum(suite) / len(suite))
+    return Timed(suite, {name: times[1:] for name, times in spent.items()}, once)
+
+
+def plain_updates(settings: Mapping[str, Any], data: StepData) -> Compared:
+    """The plain path on the sentences of ``data``, whose tokens are made beforehand; all spans, whatever is set."""
+
+    def compared(learner: Learner, teacher: Plain | None, updates: int) -> Update:
+        model = Plain(learner, FOLDER, settings["dropout"])
+        training = Training(model, {**settings, "max_span_width": 0}, updates)
+        rows = {row.sentence.id: row for row in read(data.train, FOLDER)}
+        return lambda batch: training.update([rows[s.id] for s in batch], data.labelled, teacher)
+
+    return compared
+
+
+# The limit: what the matrix products alone take
+
+
+class Products:
+    """The matrix products of training steps, without padding: forward and both gradients.
+
+    FLOPs forward, for T sub-tokens of all windows (t in one), N words, S spans, K types, width h, feed-forward f:
+
+        linear layers   a layer: 2 T (4 h h + 2 h f); head: 2 N h (100 K), tags: 2 N h (1 + 2 K)
+        attention       a layer: 4 t t h, summed over windows
+        span scores     2 S 50 K
+
+    and twice as much again backward. Only the linear layers are timed, each by torch's matmul into memory that is
+    there; the time of the others follows from their FLOPs at the same rate.
+
+    Args:
+        data: the step whose batches will come.
+    """
+
+    def __init__(self, data: StepData, dtype: torch.dtype) -> None:
+        self.rows = {row.sentence.id: row for row in read(data.train, FOLDER)}
+        self.dtype, self.buffers = dtype, [torch.randn(0, dtype=dtype)] * 6
+        self.flops = self.beyond = 0  # of the linear layers, and of the others
+
+    def __call__(self, learner: Learner, teacher: Plain | None, updates: int) -> Update:
+        config = json.loads((FOLDER / "config.json").read_text())
+        layers, hidden, inner = (config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size"))
+        sizes = [(hidden, hidden)] * 4 + [(hidden, inner), (inner, hidden)]
+        columns = sum(p.numel() for p in learner.head.parameters() if p.ndim == 1)
+
+        def products(batch: Sequence[Sentence]) -> None:
+            windows = [len(window) for s in batch for window in self.rows[s.id].windows]
+            lengths = [len(s.words) for s in batch]
+            for n, n_in, n_out in [(sum(windows), *size) for size in sizes] * layers + [
+                (sum(lengths), hidden, columns)
+            ]:
+                self._product(n, n_in, n_out)
+                self.flops += 6 * n * n_in * n_out
+            self.beyond += 12 * layers * hidden * sum(t * t for t in windows)
+            if learner.architecture == "span":
+                self.beyond += 6 * PROJECTION * len(learner.head.types) * sum(n * (n + 1) // 2 for n in lengths)
+
+        return products
+
+    @property
+    def factor(self) -> float:
+        """All FLOPs over those of the products that were timed."""
+        return 1 + self.beyond / self.flops
+
+    def _product(self, n: int, n_in: int, n_out: int) -> None:
+        shapes = ((n, n_in), (n_out, n_in), (n, n_out), (n, n_out), (n, n_in), (n_out, n_in))
+        inputs, weight, outputs, gradient, to_inputs, to_weight = (self._buffer(k, *s) for k, s in enumerate(shapes))
+        torch.mm(inputs, weight.T, out=outputs)
+        torch.mm(gradient, weight, out=to_inputs)
+        torch.mm(gradient.T, inputs, out=to_weight)
+
+    def _buffer(self, k: int, rows: int, columns: int) -> Tensor:
+        if self.buffers[k].numel() < rows * columns:
+            self.buffers[k] = torch.randn(rows * columns, dtype=self.dtype)
+        return self.buffers[k][: rows * columns].view(rows, columns)
+
+
+# Evaluation
+
+
+def knowing(
+    corpus: Corpus, method: str, settings: Mapping[str, Any], precision: str, predicted: float = 3.0
+) -> Trainer:
+    """A trainer that knows all types of ``corpus`` after hardly any learning.
+
+    An untrained span head calls half of all spans a mention. Its biases are shifted until it predicts about
+    ``predicted`` mentions a sentence, as many as there are.
+    """
+    card = registry.methods()[method]
+    trainer = Trainer(registry.load_class(card), card.settings, settings, ENCODER, seed=0, precision=precision)
+    types, sample = corpus.card.types, corpus.used("train")[:FEW]
+    trainer.learn(StepData(1, types, types, sample, (), types, "last"))
+    low, high = 0.0, 10.0
+    for _ in range(12 if trainer.learner.architecture == "span" else 0):
+        shift_head(trainer.learner, (low + high) / 2)
+        many = sum(map(len, trainer.predict(sample))) > predicted * len(sample)
+        low, high = ((low + high) / 2, high) if many else (low, (low + high) / 2)
+    return trainer
+
+
+@torch.no_grad()
+def shift_head(learner: Learner, shift: float) -> None:
+    """Set the biases of starts to ``shift`` and those of ends to ``-shift``: lowers the score of every span."""
+    for bias in (p for p in learner.head.parameters() if p.ndim == 1):
+        bias.view(-1, 2, PROJECTION).copy_(torch.tensor([shift, -shift])[:, None])
+
+
+def plain_predict(trainer: Trainer, sentences: Sequence[Sentence]) -> Callable[[], object]:
+    """Evaluation by the plain path from the same weights; tokens are made beforehand."""
+    model, rows = Plain(trainer.learner, FOLDER), read(sentences, FOLDER)
+    return lambda: predict(model, rows)

@@ -219,7 +219,9 @@ def test_the_command_measures_every_method_of_the_grid_and_writes_nothing(
 
 
 def test_ctrl_c_ends_the_measuring_child_too(inputs: list[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in a shell's background ignore it
     process = start("perf", *inputs, "--methods", "finetune-token", "--bounds", "none", start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("measuring finetune-token")
     while not (children := psutil.Process(process.pid).children()):

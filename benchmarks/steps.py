@@ -169,7 +169,7 @@ class Products:
                 self.flops += 6 * n * n_in * n_out
             self.beyond += 12 * layers * hidden * sum(t * t for t in windows)
             if learner.architecture == "span":
-                self.beyond += 6 * PROJECTION * len(learner.head.types) * sum(n * (n + 1) // 2 for n in lengths)
+                self.beyond += 6 * PROJECTION * learner.n_columns * sum(learner.rows(lengths))
 
         return products
 

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        print("stopped", file=sys.stderr)  # `bench run` itself tells how to go on
         return 130
     except BrokenPipeError:  # `bench list | head`
         sys.stderr.close()

@@ -288,8 +288,20 @@ def flat_spans(probabilities: np.ndarray, types: Sequence[str]) -> Mentions:
 
 
 def best_tags(logits: np.ndarray, types: Sequence[str]) -> Mentions:
-    """Mentions of the best sequence of BIO tags in ``[words, tags]`` in which I-x follows B-x or I-x only (Viterbi)."""
-    scores = torch.from_numpy(logits).double().log_softmax(1).numpy()
+    """Mentions of the best path of ``[words, tags]``."""
+    path = best_path(torch.from_numpy(logits).double().log_softmax(1).numpy())
+    found = []
+    for start, tag in enumerate(path):
+        if tag % 2 == 1:
+            end = start + 1
+            while end < len(path) and path[end] == tag + 1:
+                end += 1
+            found.append((start, end, types[tag // 2]))
+    return found
+
+
+def best_path(scores: np.ndarray) -> list[int]:
+    """The best BIO tags for log-probabilities ``[words, tags]`` in which I-x follows B-x or I-x only (Viterbi)."""
     tags = range(scores.shape[1])
     legal = [[to % 2 == 1 or to == 0 or before in (to - 1, to) for before in tags] for to in tags]
     step = np.where(legal, 0.0, -np.inf)
@@ -301,15 +313,7 @@ def best_tags(logits: np.ndarray, types: Sequence[str]) -> Mentions:
     path = [int(best.argmax())]
     for pointer in reversed(back):
         path.append(int(pointer[path[-1]]))
-    path.reverse()
-    found = []
-    for start, tag in enumerate(path):
-        if tag % 2 == 1:
-            end = start + 1
-            while end < len(path) and path[end] == tag + 1:
-                end += 1
-            found.append((start, end, types[tag // 2]))
-    return found
+    return path[::-1]
 
 
 def score(rows: Sequence[Row], found: Sequence[Mentions], types: Sequence[str]) -> dict[str, list[int]]:

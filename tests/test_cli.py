@@ -23,7 +23,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, out, err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "datasets", "--json"]])
+QUICK = [["--help"], ["run", "--help"], ["perf", "--help"], ["list", "methods"], ["list", "datasets", "--json"]]
+
+
+@pytest.mark.parametrize("words", QUICK)
 def test_quick_commands_import_neither_torch_nor_pandas(words: list[str]) -> None:
     code = (
         "import sys; from cl_ner_bench.cli import main\n"
@@ -99,6 +102,7 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     "words",
     [
         *(["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"], ["data", "--help"]),
+        ["perf", "--help"],
         *(["data", "show", "--help"], ["data", "split", "--help"], ["data", "show", "synthetic"]),
         ["run", "--dry-run", "--orders", "all", "--max-sentences", "90"],
     ],

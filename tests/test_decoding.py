@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags, viterbi, without_overlap
 from cl_ner_bench.models.span_head import span_count, span_index
+from tests.plain import best_path, best_tags
 
 TYPES = ("PER", "LOC", "ORG", "DATE")  # not in alphabetical order: sorting by type goes by name
 
@@ -39,36 +41,15 @@ def plain_spans(
     return result
 
 
-def plain_viterbi(scores: np.ndarray) -> np.ndarray:
-    words, tags = scores.shape
-    inside = np.arange(2, tags, 2)
-    best = scores[0].copy()
-    best[inside] = -np.inf
-    back = np.zeros((words, tags), dtype=np.int64)
-    for n in range(1, words):
-        previous = np.full(tags, best.argmax())
-        previous[inside] = np.where(best[inside] > best[inside - 1], inside, inside - 1)
-        back[n] = previous
-        best = best[previous] + scores[n]
-    path = np.empty(words, dtype=np.int64)
-    path[-1] = best.argmax()
-    for n in range(words - 1, 0, -1):
-        path[n - 1] = back[n, path[n]]
-    return path
-
-
 def plain_tags(logits: Tensor, lengths: list[int], types: tuple[str, ...]) -> list[list[Prediction]]:
     result = []
-    for scores in torch.log_softmax(logits.double(), dim=1).split(lengths):
-        path = plain_viterbi(scores.numpy()).tolist() if len(scores) else []
+    for own in logits.split(lengths):
+        scores = own.double().log_softmax(1)
         found = []
-        for start, tag in enumerate(path):
-            if tag % 2 == 1:
-                end = start + 1
-                while end < len(path) and path[end] == tag + 1:
-                    end += 1
-                score = float(np.exp(sum(scores[n, path[n]].item() for n in range(start, end))))
-                found.append(Prediction(start, end, types[tag // 2], score))
+        for start, end, type in best_tags(own.numpy(), types) if len(own) else []:
+            tags = [1 + 2 * types.index(type)] + [2 + 2 * types.index(type)] * (end - start - 1)
+            score = math.exp(sum(scores[start + n, tag].item() for n, tag in enumerate(tags)))
+            found.append(Prediction(start, end, type, score))
         result.append(found)
     return result
 
@@ -176,7 +157,7 @@ def test_tags_are_those_of_the_plain_way(ties: bool) -> None:
         some_words = [n for n in lengths if n]
         if some_words:
             own = np.split(scores, np.cumsum(some_words)[:-1])
-            assert viterbi(scores, np.array(some_words)).tolist() == np.concatenate([*map(plain_viterbi, own)]).tolist()
+            assert viterbi(scores, np.array(some_words)).tolist() == [tag for one in own for tag in best_path(one)]
         found_some += sum(map(len, found))
     assert found_some > 300
 

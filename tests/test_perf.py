@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +25,7 @@ from cl_ner_bench.running.grid import prepare
 from tests.running_inputs import METHODS, start, write_inputs
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -280,18 +271,3 @@ def test_a_busy_machine_and_an_unknown_limit_are_told() -> None:
     assert "About 1 h 01 min, 1 at a time" in text
     rates["own_share"] = 1.0
     assert "BUSY" not in perf.as_text(report)
-
-
-def test_help_imports_neither_torch_nor_pandas() -> None:
-    code = (
-        "import sys; from cl_ner_bench.cli import main\n"
-        "try: main(['perf', '--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'pandas', 'numpy', 'transformers', 'rich'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert max(map(len, done.stdout.splitlines())) <= 100
-    assert "--methods" in done.stdout
-    assert "--out" not in done.stdout

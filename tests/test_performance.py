@@ -6,12 +6,10 @@ The figures themselves are measured by `benchmarks/speed.py`; this only catches 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks.measure import by_turns
 from benchmarks.steps import EXACT, plain_predict, plain_updates, shift_head, updates
@@ -24,13 +22,7 @@ from tests.tiny import RECIPE
 TEXT = "the committee of Oslo met again in 1990 to discuss unemployment statistics with Anna and two other guests"
 SETTINGS: dict[str, Any] = RECIPE | {"batch_size": 8, "epochs": 1}
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def sentences(n: int) -> tuple[Sentence, ...]:

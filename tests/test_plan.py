@@ -73,6 +73,11 @@ def test_only_flat_predictions_have_a_ceiling(inputs: dict[str, Any], tmp_path: 
     assert planned(span, tmp_path).record["recall_ceiling"] == 1
     assert planned(span, tmp_path, nested=True).record["recall_ceiling"] is None
     assert planned(inputs, tmp_path, nested=True).record["recall_ceiling"] == 1
+    generated = inputs | {"dataset": "synthetic", "max_span_width": 1}  # has mentions of several words
+    limited = planned(generated | {"methods": "spankl"}, tmp_path).record["recall_ceiling"]
+    assert 0 < limited < 1
+    assert planned(generated | {"methods": "spankl"}, tmp_path, nested=True).record["recall_ceiling"] == limited
+    assert planned(generated, tmp_path).record["recall_ceiling"] == 1  # tag methods have no limit
 
 
 def test_a_training_check_is_not_forgotten_when_steps_are_added(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios.assign import blurred, by_filter, few, greedy
 from cl_ner_bench.scenarios.make import increments, make_split
-from cl_ner_bench.scenarios.overview import as_text, flat_ceiling, overview
+from cl_ner_bench.scenarios.overview import as_text, overview, recall_ceiling
 from cl_ner_bench.scenarios.protocol import (
     ASSIGN,
     DEV,
@@ -384,8 +384,12 @@ def test_what_flat_predictions_can_find_at_most() -> None:
         0, tuple("abcdef"), (Mention(0, 6, "A"), Mention(0, 2, "B"), Mention(1, 3, "A"), Mention(3, 4, "A"))
     )
     flat = Sentence(1, ("x",), (Mention(0, 1, "A"),))
-    assert flat_ceiling([nested, flat]) == pytest.approx(3 / 5)
-    assert flat_ceiling([flat]) == flat_ceiling([]) == 1
+    assert recall_ceiling([nested, flat]) == pytest.approx(3 / 5)
+    assert recall_ceiling([flat]) == recall_ceiling([]) == 1
+    assert recall_ceiling([nested, flat], width=2) == pytest.approx(3 / 5)
+    assert recall_ceiling([nested, flat], width=1) == pytest.approx(2 / 5)
+    assert recall_ceiling([nested, flat], nested=True) == 1
+    assert recall_ceiling([nested, flat], nested=True, width=2) == pytest.approx(4 / 5)
 
 
 def test_greedy_looks_for_the_rarest_type_first_whatever_its_task() -> None:

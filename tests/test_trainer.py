@@ -199,6 +199,17 @@ def test_without_selection_the_last_epoch_is_kept_and_dev_is_never_read(encoder:
     assert same(weights(t), weights(other))
 
 
+@pytest.mark.parametrize("method", ["spankl", "extendner", "seqstar"])
+def test_a_step_without_sentences_changes_nothing(method: str, encoder: str) -> None:
+    t = trainer(method, encoder)
+    learn(t, method, 1)
+    before = weights(t)
+    step = replace(split(CORPUS).step_data(CORPUS, 2), train=(), dev=())
+    record = t.learn(step)
+    assert (record["updates"], record["dev_scores"]) == (0, [None] * RECIPE["epochs"])
+    assert all(torch.equal(value, weights(t)[name]) for name, value in before.items())
+
+
 def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
     with pytest.raises(FloatingPointError, match="step 1, update"):
         learn(trainer("finetune-token", encoder, head_lr=1e38, clip=1e38), "finetune-token", 1)

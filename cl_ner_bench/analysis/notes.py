@@ -71,9 +71,8 @@ def notes_of(c: Comparison) -> list[str]:
     if lost := max((run.get("lost_mentions") or 0 for run in c.runs), default=0):
         notes.append(f"the protocol's limit of words drops {lost:,} test mentions")
     if ceilings := _ceilings(c.runs):
-        notes.append(
-            f"gold mentions nest or overlap, flat predictions do not: recall is at most {_values(ceilings, ' %')}"
-        )
+        most = ", ".join(f"{label} {ceiling:.4g} %" for label, ceiling in ceilings.items())
+        notes.append(f"mentions that overlap others, or are wider than a limit, are lost: recall is at most {most}")
     if long := _long_warm_up(c.runs):
         notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
     if ratios := _ratios(c):

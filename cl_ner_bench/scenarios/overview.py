@@ -83,7 +83,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "fingerprint": corpus.fingerprint,
         "parts": {part: _counts(used[part]) for part in PARTS},
         "lost_mentions": split.lost_mentions(corpus),
-        "flat_recall": flat_ceiling(split.test_part(corpus, split.n_steps)),
+        "flat_recall": recall_ceiling(split.test_part(corpus, split.n_steps)),
         "domains": {
             domain: {part: len(sentences) for part, sentences in own[domain].items()} for domain in split.domains
         },
@@ -200,17 +200,19 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
             yield dict(zip(MENTION_COLUMNS, (*row, int(frequency > 0), hidden), strict=True))
 
 
-def flat_ceiling(sentences: Iterable[Sentence]) -> float:
-    """The recall (0..1) that predictions without overlap can reach at most; 1 where no mentions nest or overlap.
+def recall_ceiling(sentences: Iterable[Sentence], nested: bool = False, width: int = 0) -> float:
+    """The recall (0..1) that predictions of at most ``width`` words (0: of any width) can reach at most.
 
-    The largest set of mentions without overlap is found by their ends, the earliest first.
+    Unless ``nested`` they do not overlap: the largest set of mentions without overlap is found by their ends, the
+    earliest first.
     """
     total = found = 0
     for sentence in sentences:
         total += len(sentence.mentions)
         free = 0
         for mention in sorted(sentence.mentions, key=lambda m: m.end):
-            if mention.start >= free:
+            narrow = not width or mention.end - mention.start <= width
+            if narrow and (nested or mention.start >= free):
                 found, free = found + 1, mention.end
     return found / total if total else 1.0
 

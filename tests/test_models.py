@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModel, BertConfig, BertModel, DistilBertConfig, ElectraConfig, RobertaConfig
 
 from cl_ner_bench.learning.streams import generator
+from cl_ner_bench.models import span_head
 from cl_ner_bench.models.bert import Bert
 from cl_ner_bench.models.dropout import Dropout
 from cl_ner_bench.models.encoder import Encoder
@@ -105,6 +106,21 @@ def test_span_head_scores_every_pair_of_words_row_major(lengths: list[int], widt
         *(torch.autograd.grad((s * weight).sum(), wanted) for s in (logits, scores)), strict=True
     ):
         torch.testing.assert_close(found, reference, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [0, 4, 40])
+def test_spans_copied_in_runs_and_spans_picked_are_the_same_bits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, found = [40, 2, 70, 33], []
+    projections, weight = (
+        torch.randn(sum(lengths), 3, 2, 50),
+        torch.randn(3, sum(span_count(n, width) for n in lengths)),
+    )
+    for long in (0, 1 << 30):
+        monkeypatch.setattr(span_head, "_LONG", long)
+        parts = projections.clone().requires_grad_()
+        scores = span_head._Scores.apply(parts, lengths, width)
+        found.append((scores, *torch.autograd.grad((scores * weight).sum(), parts)))
+    assert all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize("width", [0, 1, 3, 8, 20])

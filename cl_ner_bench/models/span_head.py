@@ -21,6 +21,9 @@ PROJECTION = 50
 _TILE = 32
 """Start words whose spans are scored by one product of matrices."""
 
+_LONG = 8192
+"""Scores of one start word, over types, above which its spans are copied as a run; fewer are picked one by one."""
+
 # Spans of one sentence of n words: (i, j) for i <= j < n, both inclusive; with a width limit those of at most ``width``
 # words (0: no limit). They stand in row-major order, by start and then by end.
 
@@ -81,12 +84,16 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parts: Tensor, lengths: Sequence[int], width: int) -> Tensor:
         ctx.save_for_backward(parts)
-        ctx.tiles = list(_tiles(lengths, width))
+        ctx.tiles, ctx.width = list(_tiles(lengths, width)), width
         logits = parts.new_empty(parts.shape[1], sum(span_count(n, width) for n in lengths), dtype=torch.float32)
         for rows, columns, spans, picked in ctx.tiles:
             starts, ends = _sides(parts, rows, columns)
-            scores = torch.bmm(starts, ends.transpose(1, 2)).flatten(1)
-            torch.index_select(scores, 1, picked.to(scores.device), out=logits[:, spans])
+            scores = torch.bmm(starts, ends.transpose(1, 2))
+            if scores[:, 0].numel() > _LONG:
+                for row, among in _rows(*scores.shape[1:], width):
+                    logits[:, spans][:, among].copy_(scores[:, row, row:][:, : among.stop - among.start])
+            else:
+                torch.index_select(scores.flatten(1), 1, picked.to(scores.device), out=logits[:, spans])
         return logits.mul_(1 / math.sqrt(PROJECTION))
 
     @staticmethod
@@ -95,9 +102,13 @@ class _Scores(torch.autograd.Function):
         gradient, result = gradients[0], torch.zeros_like(parts)
         for rows, columns, spans, picked in ctx.tiles:
             starts, ends = _sides(parts, rows, columns)
-            scores = starts.new_zeros(starts.shape[0], starts.shape[1] * ends.shape[1])
-            scores.index_copy_(1, picked.to(scores.device), gradient[:, spans])
-            scores = scores.mul_(1 / math.sqrt(PROJECTION)).view(*starts.shape[:2], ends.shape[1])
+            scores = starts.new_zeros(*starts.shape[:2], ends.shape[1])
+            if scores[:, 0].numel() > _LONG:
+                for row, among in _rows(*scores.shape[1:], ctx.width):
+                    scores[:, row, row:][:, : among.stop - among.start].copy_(gradient[:, spans][:, among])
+            else:
+                scores.flatten(1).index_copy_(1, picked.to(scores.device), gradient[:, spans])
+            scores.mul_(1 / math.sqrt(PROJECTION))
             result[rows, :, 0] = torch.bmm(scores, ends).transpose(0, 1)
             result[columns, :, 1] += torch.bmm(scores.transpose(1, 2), starts).transpose(0, 1)
         return result, None, None
@@ -125,6 +136,15 @@ def _tiles(lengths: Sequence[int], width: int) -> Iterator[tuple[slice, slice, s
             )
             span += len(picked)
         word += length
+
+
+def _rows(height: int, reach: int, width: int) -> Iterator[tuple[int, slice]]:
+    """Each start word of a tile, and where its spans stand among the tile's."""
+    at = 0
+    for row in range(height):
+        n = min(reach - row, width or reach)
+        yield row, slice(at, at + n)
+        at += n
 
 
 @lru_cache(maxsize=4096)

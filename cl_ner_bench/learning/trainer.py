@@ -145,6 +145,9 @@ class Trainer:
             "dev_scores": dev_scores,
             "losses": dict(means),
             "seconds": time.perf_counter() - started,
+            "examples": len(examples),
+            "parameters": sum(p.numel() for p in learner.parameters()),
+            "model_bytes": sum(value.nbytes for value in learner.state_dict().values()),
             "teacher": teacher.how if teacher else "none",
             "remarks": remarks,
         }

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import shutil
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,15 @@ def child_environment(threads: int) -> dict[str, str]:
         | allocator
         | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
     )
+
+
+def peak_memory() -> int:
+    """The most bytes of main memory that this process has held so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def versions() -> dict[str, str]:

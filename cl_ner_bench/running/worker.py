@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import store
+from cl_ner_bench.running import machine, store
 from cl_ner_bench.scenarios.task import TaskSplit
 
 if TYPE_CHECKING:
@@ -157,9 +157,12 @@ class Steps:
         return self.folder / f"step-{step}"
 
     def learned(self) -> list[dict[str, Any]]:
-        """What was recorded of each finished step."""
+        """What was recorded of each finished step, and how many bytes the next one starts from."""
         found = (store.step_record(self._at(step), key) for step, key in sorted(self.keys.items()))
-        return [record["learned"] for record in found if record]
+        learned = [record["learned"] for record in found if record]
+        if self.card.start == "previous":
+            return [row | {"carried_bytes": row["model_bytes"]} if "model_bytes" in row else row for row in learned]
+        return [row | {"carried_bytes": 0} for row in learned]
 
     def take(self, step: int) -> None:
         """Have a step that another run has finished: its predictions, scored as this run's order has it."""
@@ -264,7 +267,10 @@ class Steps:
         self._keep_model(step)
         if self.is_missing(step):
             gold = self._gold(step)
+            started = time.perf_counter()
             pred = self.trainer.predict([s.only(()) for s in gold])
+            learned |= {"predict_seconds": time.perf_counter() - started, "predicted": len(gold)}
+            learned["peak_memory_bytes"] = machine.peak_memory()
             rows = (
                 store.canonical({"id": s.id, "gold": s.mentions, "pred": sorted(p)})
                 for s, p in zip(gold, pred, strict=True)

@@ -35,7 +35,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from benchmarks.corpora import invented
 from benchmarks.measure import as_a_worker

@@ -31,6 +31,11 @@ EMPTY_AT_ONE_STEP = [
     "forgetting",
     "bi",
     "bwt",
+    "bi_types",
+    "first_minus_last",
+    "first_minus_last_types",
+    "auc_micro_f1",
+    "auc_task_macro_f1",
     "forgetting_types",
     "bwt_types",
     "avg_micro_f1_after_first",
@@ -53,8 +58,10 @@ def test_spankl_log_gives_the_published_values(tmp_path: Path) -> None:
     assert final["forgetting"] == pytest.approx(-0.31, abs=0.01)
     assert final["bwt"] == pytest.approx(0.37, abs=0.01)
     assert final["learning"] == pytest.approx(np.mean([87.90, 93.33, 95.47, 85.02, 81.37, 93.01]), abs=0.01)
+    assert final["first_minus_last"] == pytest.approx(-0.37, abs=0.01)
+    assert final["avg_task_macro_f1"] == pytest.approx(np.mean([87.90, 90.25, 92.34, 90.21, 88.18, 89.66]), abs=0.01)
     # One type a task: tasks and types are the same thing.
-    for name in ("forgetting", "bwt", "learning"):
+    for name in ("forgetting", "bi", "bwt", "learning", "first_minus_last"):
         assert final[f"{name}_types"] == pytest.approx(final[name])
 
 
@@ -82,6 +89,47 @@ def test_identities(drawn: tuple[list[list[float]], list[int]]) -> None:
     single = [measures.forgetting(s[:, [u]], learned[[u]]) for u in early]
     assert bi == pytest.approx(-sum(max(0.0, f) for f in single) / n)
     assert final == pytest.approx(plasticity + bwt * (n - 1) / n)
+    assert measures.first_minus_last(s, learned) == -bwt
+    # Against itself nothing is lost; against a joint model what it is better by when each unit is learned.
+    assert measures.intransigence(s, s, learned) == 0
+    assert measures.intransigence(s, s + 3, learned) == pytest.approx(3)
+    assert measures.intransigence(s, np.full_like(s, 100), learned) == pytest.approx(100 - plasticity)
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=8))
+def test_the_area_counts_the_first_and_last_step_half(curve: list[float]) -> None:
+    values, n = np.array(curve), len(curve)
+    area = measures.area(values)
+    assert area == pytest.approx((n * values.mean() - (values[0] + values[-1]) / 2) / (n - 1), abs=1e-9)
+    assert values.min() - 1e-9 <= area <= values.max() + 1e-9
+    assert math.isnan(measures.area(np.array([*curve, math.nan])))
+
+
+def test_every_measure_of_a_small_run_by_hand(tmp_path: Path) -> None:
+    # Task one = types A and B, task two = type C; counts are tp, fp, fn.
+    tasks = [
+        {"name": "one", "types": ["A", "B"], "learned_at": 1},
+        {"name": "two", "types": ["C"], "learned_at": 2},
+    ]
+    counts = {1: {"A": [8, 2, 2], "B": [4, 0, 6]}, 2: {"A": [5, 0, 5], "B": [6, 4, 4], "C": [9, 1, 1]}}
+    joint = {1: {"A": [9, 1, 1], "B": [8, 2, 2]}, 2: {"A": [9, 1, 1], "B": [8, 2, 2], "C": [10, 0, 0]}}
+    write_run(tmp_path, "spankl", counts, tasks)
+    write_run(tmp_path, "joint-span", joint, tasks)
+    final = row(load_results(tmp_path))
+    one, a, b = 200 * 12 / (24 + 2 + 8), 80, 800 / 14  # after step 1
+    one_end, a_end, b_end = 200 * 11 / (22 + 4 + 9), 1000 / 15, 60  # after step 2; C and task two: 90
+    expected = {
+        "first_minus_last": one - one_end,
+        "first_minus_last_types": (a - a_end + b - b_end) / 2,
+        "bi": (one_end - one) / 2,
+        "bi_types": (a_end - a) / 3,
+        "avg_task_macro_f1": (one + (one_end + 90) / 2) / 2,
+        "auc_task_macro_f1": (one + (one_end + 90) / 2) / 2,
+        "auc_micro_f1": (one + 200 * 20 / (40 + 5 + 10)) / 2,
+        "intransigence": (200 * 17 / (34 + 3 + 3) - one + 100 - 90) / 2,
+        "intransigence_types": (90 - a + 80 - b + 100 - 90) / 3,
+    }
+    assert final[list(expected)].to_dict() == pytest.approx(expected)
 
 
 def test_one_step_leaves_what_needs_two_empty(tmp_path: Path) -> None:
@@ -127,7 +175,7 @@ def test_missing_joint_leaves_gaps_empty_and_warm_is_no_bound(tmp_path: Path) ->
     write_run(tmp_path, "joint-span", setting="other000")
     write_run(tmp_path, "joint-token")
     final = row(load_results(tmp_path))
-    assert final[list(measures.GAPS)].isna().all()
+    assert final[[*measures.GAPS, *measures.INTRANSIGENCE]].isna().all()
 
 
 def test_gaps_take_the_own_architecture_order_and_seed(tmp_path: Path) -> None:
@@ -155,7 +203,9 @@ def test_joint_at_the_last_step_only(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl", "joint-span"], n_steps=3, joint_last=True)
     results = load_results(tmp_path)
     joint = row(results, "joint-span")
-    assert joint[list(measures.OVER_STEPS)].isna().all()
+    stepwise = [*measures.OVER_STEPS, *measures.FURTHER_OVER_STEPS, *measures.INTRANSIGENCE]
+    assert joint[stepwise].isna().all()
+    assert row(results)[list(measures.INTRANSIGENCE)].isna().all()
     assert joint["gap"] == 0
     assert not math.isnan(row(results)["gap"])
     steps = results.scores.query("view == 'all'").set_index(["method", "step"])["gap_micro"]

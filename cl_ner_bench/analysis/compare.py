@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.measures import Floats
 
 GROUPS = {
     "memory-free": "Memory-free methods",
@@ -33,7 +36,7 @@ class Row:
         return frame[(frame["method"] == self.method) & (frame["config"] == self.config)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Rows over the same (order, seed) pairs, so that differences are the methods' and not the runs'.
 
@@ -75,8 +78,30 @@ class Comparison:
         """Whether a type belongs to one task in one order and to another in the next (orders of ``fgA-pgB``)."""
         return len({tuple(sorted(map(_content, run["tasks"]))) for run in self.runs}) > 1
 
+    def values(self, rows: Iterable[Row], frame: pd.DataFrame, name: str) -> Floats:
+        """``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.
 
-def comparisons(results: Results) -> list[Comparison]:
+        ``frame`` holds one row per run (of one view, and of one step where it has steps); nan where it has none.
+        """
+        by_run = dict(zip(frame["run_id"], frame[name], strict=True))
+        rows = list(rows)
+        table = [[by_run.get(ids[row], np.nan) for row in rows] for ids in self.matched_runs]
+        return np.array(table, dtype=np.float64).reshape(-1, len(rows))
+
+    @cached_property
+    def matched_runs(self) -> list[dict[Row, str]]:
+        """Per (order, seed) pair the run of each row, sorted by pair; empty where nothing matches."""
+        if not self.matched:
+            return []
+        rows = {(row.method, row.config): row for row in self.rows}
+        by_pair: dict[tuple[int, int, str], dict[Row, str]] = {}
+        for run in self.runs:
+            by_pair.setdefault(_pair(run), {})[rows[run["method"], run["config"]]] = run["run_id"]
+        return [by_pair[pair] for pair in sorted(by_pair)]
+
+
+@lru_cache(maxsize=4)
+def comparisons(results: Results) -> tuple[Comparison, ...]:
     """The finished runs, taken apart into what may stand in one table; sorted by dataset and scenario."""
     blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in results.finished:
@@ -93,7 +118,7 @@ def comparisons(results: Results) -> list[Comparison]:
             slug += "-b"
         slugs.add(slug)
         out.append(_compare(results, slug, blocks[key]))
-    return out
+    return tuple(out)
 
 
 def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Comparison:

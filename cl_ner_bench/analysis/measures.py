@@ -35,7 +35,21 @@ OVER_STEPS = (
     "learning_types",
 )
 GAPS = ("gap", "gap_micro", "gap_macro", "gap_best")
-MEASURES = (*STEP_SCORES, *OVER_STEPS, *GAPS)
+FURTHER_OVER_STEPS = (
+    "avg_task_macro_f1",
+    "auc_micro_f1",
+    "auc_task_macro_f1",
+    "bi_types",
+    "first_minus_last",
+    "first_minus_last_types",
+)
+INTRANSIGENCE = ("intransigence", "intransigence_types")
+MEASURES = (*STEP_SCORES, *OVER_STEPS, *GAPS, *FURTHER_OVER_STEPS, *INTRANSIGENCE)
+LOWER_IS_BETTER = {
+    *GAPS,
+    *INTRANSIGENCE,
+    *("forgetting", "forgetting_types", "first_minus_last", "first_minus_last_types"),
+}
 
 
 def mean(values: Floats) -> float:
@@ -69,10 +83,35 @@ def backward_transfer(s: Floats, learned: NDArray[np.int64]) -> float:
     return mean((s[-1] - _when_learned(s, learned))[early])
 
 
+def first_minus_last(s: Floats, learned: NDArray[np.int64]) -> float:
+    """Forgetting since learning: mean over units learned before T of s[learned] - s[T], which is -BWT.
+
+    The forgetting of Wolczyk et al. 2021 (arXiv 2105.10919), who average over all units. nan with one step.
+    """
+    return -backward_transfer(s, learned)
+
+
 def learning(s: Floats, learned: NDArray[np.int64]) -> float:
     """Plasticity: mean over units of s[learned], the score right after learning (learning accuracy of
     Riemer et al. 2019, arXiv 1810.11910)."""
     return mean(_when_learned(s, learned))
+
+
+def intransigence(s: Floats, joint: Floats, learned: NDArray[np.int64]) -> float:
+    """Mean over units of joint[learned] - s[learned]: what is lost when a unit is learned in sequence.
+
+    ``joint`` are the scores ``[T, U]`` of a model trained on all tasks so far together. Chaudhry et al. 2018
+    (arXiv 1801.10112, section 4); negative where learning in sequence was better.
+    """
+    return mean(_when_learned(joint, learned) - _when_learned(s, learned))
+
+
+def area(values: Floats) -> float:
+    """Area under the curve of ``values[T]`` over steps, by trapezoids, divided by its width T - 1.
+
+    The first and the last step count half as much as in the mean. nan with one step, or where a step is undefined.
+    """
+    return float(np.trapezoid(values)) / (len(values) - 1) if len(values) > 1 else math.nan
 
 
 def _max(s: Floats) -> Floats:
@@ -147,14 +186,14 @@ def step_scores(counts: NDArray[np.int64], layout: Layout) -> dict[str, Floats]:
 def over_steps(
     scores: Mapping[str, Floats], fixed: NDArray[np.int64], layout: Layout, complete: bool
 ) -> dict[str, float]:
-    """The measures of ``OVER_STEPS`` of one run and view.
+    """The measures of ``OVER_STEPS`` and ``FURTHER_OVER_STEPS`` of one run and view.
 
     ``scores`` are its ``step_scores``. ``fixed[T, units, 3]`` are counts on the same sentences at every
     step (view ``all``; for view ``filter`` the last step's set), so that a frozen model forgets nothing.
     Where steps are missing (``complete`` is false: joint training at the last step only) all are nan.
     """
     if not complete:
-        return dict.fromkeys(OVER_STEPS, math.nan)
+        return dict.fromkeys((*OVER_STEPS, *FURTHER_OVER_STEPS), math.nan)
     tasks, types = layout.task_scores(fixed), f1_scores(fixed)  # types: each on its test set
     micro, macro = scores["micro_f1"], scores["macro_f1"]
     return {
@@ -169,4 +208,24 @@ def over_steps(
         "forgetting_types": forgetting(types, layout.learned),
         "bwt_types": backward_transfer(types, layout.learned),
         "learning_types": learning(types, layout.learned),
+        "avg_task_macro_f1": mean(scores["task_macro_f1"]),
+        "auc_micro_f1": area(micro),
+        "auc_task_macro_f1": area(scores["task_macro_f1"]),
+        "bi_types": backward_interference(types),
+        "first_minus_last": first_minus_last(tasks, layout.task_learned),
+        "first_minus_last_types": first_minus_last(types, layout.learned),
+    }
+
+
+def against_joint(fixed: NDArray[np.int64], joint: NDArray[np.int64] | None, layout: Layout) -> dict[str, float]:
+    """The measures of ``INTRANSIGENCE``, from counts ``[T, units, 3]`` on the same sentences at every step.
+
+    ``joint`` are those of joint training of the same architecture on the same tasks; nan without them (None),
+    as where one of the two lacks steps.
+    """
+    if joint is None:
+        return dict.fromkeys(INTRANSIGENCE, math.nan)
+    return {
+        "intransigence": intransigence(layout.task_scores(fixed), layout.task_scores(joint), layout.task_learned),
+        "intransigence_types": intransigence(f1_scores(fixed), f1_scores(joint), layout.learned),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,8 @@ WARM_UP = 0.2  # share of a task's updates
 TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
 
 
-def undertrained(c: Comparison) -> list[str]:
+@lru_cache(maxsize=16)
+def undertrained(c: Comparison) -> tuple[str, ...]:
     """Why these runs were trained too little to be compared; empty where they were not.
 
     A run is undertrained where its step-1 micro-F1 (all test sentences) is below the card's bound, or below
@@ -45,10 +47,11 @@ def undertrained(c: Comparison) -> list[str]:
         reasons.append(f"final micro-F1 of joint training below {bound_text}: {_values(weak)}")
     if short:
         reasons.append(f"step 1 below 90 % of what twice the epochs reach: {_values(short, ' %')}")
-    return reasons
+    return tuple(reasons)
 
 
-def notes_of(c: Comparison) -> list[str]:
+@lru_cache(maxsize=16)
+def notes_of(c: Comparison) -> tuple[str, ...]:
     """The notes of a comparison, the gravest first."""
     notes = []
     if reasons := undertrained(c):
@@ -85,7 +88,7 @@ def notes_of(c: Comparison) -> list[str]:
     )
     if any(run["group"] == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
         notes.append("joint training at the last step only")
-    return notes
+    return tuple(notes)
 
 
 def undefined(c: Comparison, view: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,8 +11,11 @@ import pandas as pd
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row, comparisons
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import MEASURES
-from cl_ner_bench.analysis.notes import FEW, notes_of, undefined, undertrained
-from cl_ner_bench.analysis.render import to_text
+from cl_ner_bench.analysis.notes import FEW, notes_of, undefined
+from cl_ner_bench.analysis.render import DASH, to_text
+from cl_ner_bench.analysis.spread import spread
+from cl_ner_bench.analysis.statistics import HEADLINE, differences, standing, which_test
+from cl_ner_bench.analysis.verdict import limits, marks
 
 VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold a learned type"}
 MAIN = {
@@ -27,16 +30,20 @@ MAIN = {
     "gap": "Gap",
 }
 STEPS = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1 over types", "task_macro_f1": "Macro-F1 over tasks"}
-LOWER_IS_BETTER = {"forgetting", "gap"}
+COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting": "forgetting"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean and standard deviation (ddof 1; nan with one run) over runs, 0..100; nan is printed as a dash."""
+    """Mean and standard deviation (ddof 1; nan with one run) over runs, 0..100; nan is printed as a dash.
+
+    ``bold``: the best of its group. ``tied``: not significantly worse than that.
+    """
 
     mean: float
     std: float
     bold: bool = False
+    tied: bool = False
 
 
 Line = tuple[str | Cell, ...]
@@ -59,34 +66,38 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """All tables of a report: main, per step and per type, for both views of each comparison."""
-    build = (main_table, step_table, type_table)
-    return [make(c, view) for c in comparisons(results) for view in VIEW_TITLES for make in build]
+    """All tables of a report, for both views of each comparison: main, per step, per type; differences and spread
+    where there are any."""
+
+    def differing(c: Comparison, view: str) -> Table | None:
+        return difference_table(c, view, results)
+
+    build: tuple[Callable[[Comparison, str], Table | None], ...]
+    build = (main_table, step_table, type_table, differing, spread_table)
+    made = [make(c, view) for c in comparisons(results) for view in VIEW_TITLES for make in build]
+    return [table for table in made if table is not None]
 
 
 def main_table(c: Comparison, view: str) -> Table:
     """Final and average scores, forgetting, transfer, plasticity and the gap to the own joint training."""
     frame = c.measures[c.measures["view"] == view]
-    spread = _spread(c, frame, list(MEASURES))
+    cells = {name: _cells(c, frame, name, marked=name in MAIN) for name in MEASURES}
     sections: list[Section] = []
     for group, rows in c.groups:
-        best = {name: _best(c, group, [spread[row][name] for row in rows], name) for name in MAIN}
-        lines: list[Line] = [
-            (row.label, str(len(row.of(frame))), *(_bold(spread[row][m], best[m]) for m in MAIN)) for row in rows
-        ]
+        lines: list[Line] = [(row.label, str(len(row.of(frame))), *(cells[m][row] for m in MAIN)) for row in rows]
         sections.append((GROUPS.get(group, group), tuple(lines)))
     data = [
         {**_identity(row), "n": len(row.of(frame))}
-        | {f"{m}_{part}": getattr(spread[row][m], part) for m in MEASURES for part in ("mean", "std")}
+        | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
         for row in c.rows
     ]
     caption = (
         f"{c.title}: F1 after the last of {_steps(c)} and measures over steps, {VIEW_TITLES[view]}. "
-        "Forgetting: mean drop of a task's F1 from its best earlier step (lower is better); BWT: its change "
-        "since it was learned; learning: its F1 right after learning; gap: joint training of the same "
-        f"architecture minus the method, macro-F1 over tasks.{_std(c)}"
+        "Forgetting (Chaudhry et al. 2018): mean drop of a task's F1 from the best before the last step, lower is "
+        "better; BWT (Lopez-Paz and Ranzato 2017): its change since it was learned; learning: its F1 right after "
+        f"learning; gap: joint training of the same architecture minus the method, macro-F1 over tasks.{_std(c)}"
     )
-    return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data)
+    return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, marks(c, "column"))
 
 
 def step_table(c: Comparison, view: str) -> Table:
@@ -95,20 +106,18 @@ def step_table(c: Comparison, view: str) -> Table:
     steps = range(1, c.n_steps + 1)
     sections: list[Section] = []
     data: list[dict[str, object]] = []
-    spreads = {k: _spread(c, frame[frame["step"] == k], list(STEPS)) for k in steps}
+    cells = {(name, k): _cells(c, frame[frame["step"] == k], name) for name in STEPS for k in steps}
     for name, title in STEPS.items():
         for group, rows in c.groups:
-            best = {k: _best(c, group, [spreads[k][row][name] for row in rows], name) for k in steps}
-            lines: list[Line] = [(row.label, *(_bold(spreads[k][row][name], best[k]) for k in steps)) for row in rows]
+            lines: list[Line] = [(row.label, *(cells[name, k][row] for k in steps)) for row in rows]
             sections.append((f"{title}: {GROUPS.get(group, group)}", tuple(lines)))
     for row in c.rows:
         own = row.of(frame)
         for k in sorted(set(own["step"])):
-            cells = spreads[k][row]
-            values = {f"{m}_{part}": getattr(cells[m], part) for m in STEPS for part in ("mean", "std")}
+            values = {f"{m}_{part}": getattr(cells[m, k][row], part) for m in STEPS for part in ("mean", "std")}
             data.append({**_identity(row), "step": k, "n": int((own["step"] == k).sum()), **values})
     caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
-    return _table(c, view, "steps", caption, ("Method", *(f"S{k}" for k in steps)), sections, data)
+    return _table(c, view, "steps", caption, ("Method", *(f"S{k}" for k in steps)), sections, data, marks(c, "column"))
 
 
 def type_table(c: Comparison, view: str) -> Table:
@@ -126,16 +135,83 @@ def type_table(c: Comparison, view: str) -> Table:
             here = frame[(frame["type"] == type_) & (frame["task"].eq(task["name"]) | c.tasks_vary)]
             if here.empty:  # a type that comes back stands under its first task
                 continue
-            cells = [_cell(row.of(here)["f1"]) for row in c.rows]
-            lines.append((type_, *cells))
-            for row, cell in zip(c.rows, cells, strict=True):
+            cells = _cells(c, here, "f1")
+            lines.append((type_, *cells.values()))
+            for row, cell in cells.items():
                 own = row.of(here)
                 what = {**_identity(row), "task": task["name"], "type": type_, "n": len(own)}
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
             sections.append((task["name"] or "types", tuple(lines)))
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
-    return _table(c, view, "types", caption, ("Type", *(row.label for row in c.rows)), sections, data)
+    header = ("Type", *(row.label for row in c.rows))
+    return _table(c, view, "types", caption, header, sections, data, marks(c, "line"))
+
+
+def difference_table(c: Comparison, view: str, results: Results) -> Table | None:
+    """Each method against each other of its group: mean difference, interval and p; None where no two can be compared.
+
+    Printed for the macro-F1 over tasks; the frame holds the other measures of COMPARED too.
+    """
+    found = {measure: differences(c, view, measure, results) for measure in COMPARED}
+    if not found[HEADLINE]:
+        return None
+    sections: list[Section] = []
+    for group, _ in c.groups:
+        lines: list[Line] = [
+            (d.row.label, d.other.label, str(d.n), *(_plain(x) for x in (d.mean, d.low, d.high)), _p(d.p), _p(d.p_holm))
+            for d in found[HEADLINE]
+            if d.group == group
+        ]
+        if lines:
+            sections.append((GROUPS.get(group, group), tuple(lines)))
+    data: list[dict[str, object]] = [
+        {"measure": measure, "group": d.group, "method": d.row.method, "config": d.row.config, "label": d.row.label}
+        | {"other_method": d.other.method, "other_config": d.other.config, "other_label": d.other.label}
+        | {name: getattr(d, name) for name in ("n", "mean", "low", "high", "p", "p_holm")}
+        for measure, of in found.items()
+        for d in of
+    ]
+    n = len(c.pairs)
+    if n < FEW:
+        how = "95 % interval: bootstrap over test sentences alone, for these trained models only; no test"
+    else:
+        how = (
+            "95 % interval: bootstrap over orders, seeds within orders, and test sentences; "
+            f"p: {which_test(n)}, two-sided, and after Holm's correction over all rows"
+        )
+    caption = (
+        f"{c.title}: method minus other method of its group in {COMPARED[HEADLINE]} after the last of {_steps(c)}, "
+        f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {how}."
+    )
+    header = ("Method", "Other", "n", "Difference", "Low", "High", "p", "p (Holm)")
+    return _table(c, view, "differences", caption, header, sections, data, limits(c) if n >= FEW else ())
+
+
+def spread_table(c: Comparison, view: str) -> Table | None:
+    """How far runs lie apart, orders and seeds kept apart; None where no method has two runs."""
+    found = {s.row: s for s in spread(c, view, HEADLINE)}
+    if max(s.n for s in found.values()) < 2:
+        return None
+    sections: list[Section] = []
+    for group, rows in c.groups:
+        lines: list[Line] = []
+        for row in rows:
+            s = found[row]
+            parts = (s.order_std, s.seed_std, 100 * s.order_share, s.rank)
+            lines.append((row.label, str(s.n), str(s.n_orders), Cell(s.mean, s.std), *map(_plain, parts)))
+        sections.append((GROUPS.get(group, group), tuple(lines)))
+    names = ("n", "n_orders", "mean", "std", "order_std", "seed_std", "order_share", "rank")
+    data = [
+        {**_identity(row), "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()
+    ]
+    caption = (
+        f"{c.title}: {COMPARED[HEADLINE]} after the last of {_steps(c)}, {VIEW_TITLES[view]}. Standard deviation over "
+        "all runs, over the orders' means, and over seeds within an order; order's share: percent of the variance that "
+        "lies between orders (intraclass correlation); rank: within the group, mean over orders, descriptive."
+    )
+    header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Rank")
+    return _table(c, view, "spread", caption, header, sections, data)
 
 
 def terminal_table(results: Results) -> str:
@@ -166,8 +242,9 @@ def _table(
     header: tuple[str, ...],
     sections: Sequence[Section],
     data: list[dict[str, object]],
+    more: Sequence[str] = (),
 ) -> Table:
-    notes = (*notes_of(c), *undefined(c, view))
+    notes = (*notes_of(c), *more, *undefined(c, view))
     frame = pd.DataFrame(data)
     frame["notes"] = "; ".join(notes)
     return Table(f"{kind}-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
@@ -177,24 +254,23 @@ def _identity(row: Row) -> dict[str, object]:
     return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
 
 
-def _spread(c: Comparison, frame: pd.DataFrame, names: Sequence[str]) -> dict[Row, dict[str, Cell]]:
-    return {row: {name: _cell(row.of(frame)[name]) for name in names} for row in c.rows}
+def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[Row, Cell]:
+    """Mean and spread of each row's runs in ``frame``, which holds a row per run; the best of each group marked."""
+    best, tied = standing(c, frame, name) if marked else (set(), set())
+    found = frame.groupby(["method", "config"])[name].agg(["mean", "std"])
+    numbers = found.reindex(pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])).to_numpy(float)
+    return {
+        row: Cell(float(mean), float(std), bold=row in best, tied=row in tied)
+        for row, (mean, std) in zip(c.rows, numbers, strict=True)
+    }
 
 
-def _cell(values: pd.Series) -> Cell:
-    return Cell(float(values.mean()), float(values.std(ddof=1)))
+def _plain(value: float) -> Cell:
+    return Cell(value, math.nan)
 
 
-def _best(c: Comparison, group: str, cells: Sequence[Cell], name: str) -> float:
-    """The mean that is set bold, nan for none: only among several methods of a group, over enough runs."""
-    means = [round(cell.mean, 2) for cell in cells if not math.isnan(cell.mean)]
-    if group == "reference" or len(means) < 2 or not c.matched or len(c.pairs) < FEW or undertrained(c):
-        return math.nan
-    return min(means) if name in LOWER_IS_BETTER else max(means)
-
-
-def _bold(cell: Cell, best: float) -> Cell:
-    return Cell(cell.mean, cell.std, round(cell.mean, 2) == best)
+def _p(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:.2g}"
 
 
 def _steps(c: Comparison) -> str:

@@ -88,6 +88,10 @@ def main() -> int:
         "seconds": time.perf_counter() - started,
     }
     store.write_json(folder / "run.json", record)
+    if record["status"] == "done":
+        from cl_ner_bench.analysis.reduction import reduced_at
+
+        reduced_at(folder, record)  # here, in parallel, and not when the report is made
     heartbeat.file.unlink(missing_ok=True)
     return code
 

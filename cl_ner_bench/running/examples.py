@@ -1,0 +1,228 @@
+"""``bench report --examples``: test sentences with a mention that was found and then lost, from the corpus's own text.
+
+Results folders hold ids and no text; here the corpus is read again, and checked to be the one that was learned.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cl_ner_bench.analysis.compare import comparisons
+from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.reduction import RIGHT, Reduced, reduced
+from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.store import write_bytes
+
+FILE = "examples.md"
+PER_TYPE = 3
+FORBIDDEN = "may not be shared"  # as cards say it
+
+
+@dataclass(frozen=True)
+class Example:
+    """A gold mention that was right after step ``before`` and wrong after ``step``.
+
+    ``was`` and ``now`` are what was predicted over its words after the two; ``again``: the first later step after
+    which it was right once more, 0 for none.
+    """
+
+    sentence: int
+    mention: Mention
+    before: int
+    step: int
+    was: tuple[Mention, ...]
+    now: tuple[Mention, ...]
+    again: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The examples of one run by type, and how many mentions of each type it lost (found once, wrong at the end)."""
+
+    run: Mapping[str, Any]
+    examples: Mapping[str, tuple[Example, ...]]
+    numbers: Mapping[str, int]
+
+
+def write_examples(results: Results, out: Path, data: Path | None = None, per_type: int = PER_TYPE) -> tuple[Path, str]:
+    """Write ``examples.md`` below ``out``; returns its path and a summary in a few lines.
+
+    Of each method (references apart) the first finished run that has all its steps: lowest order, then seed. ``data``
+    is where the corpus lies, if not where it lay when it was learned. Raises UserError where the corpus is not there,
+    is another one, or nothing could be forgotten.
+    """
+    if per_type < 1:
+        raise UserError(f"--examples-per-type {per_type}: expected a number of at least 1")
+    found = [lost(results, run, per_type) for run in _first_runs(results)]
+    if not found:
+        raise UserError("--examples: no finished run has several steps, so nothing was forgotten")
+    corpora = _corpora([item.run for item in found], data)
+    parts = ["# Mentions that were found and then lost", *_licences(corpora.values())]
+    parts.append(
+        f"At most {per_type} of each type, from the first run of each method; those that stay lost come first. In "
+        "bold: the mention. After a step: what was predicted over its words."
+    )
+    lines = []
+    for item in found:
+        corpus = corpora[_text_of(item.run)]
+        parts += _page(item, corpus.parts["test"])
+        n = sum(map(len, item.examples.values()))
+        lines.append(f"{item.run['label']}: {sum(item.numbers.values()):,} mentions lost by the end, {n} examples")
+    path = out / FILE
+    write_bytes(path, ("\n\n".join(parts) + "\n").encode())
+    return path, "\n".join(["examples of forgetting:", *(f"  {line}" for line in lines), f"  {path}"])
+
+
+def lost(results: Results, run: Mapping[str, Any], per_type: int) -> Lost:
+    """At most ``per_type`` examples of each type, each of another sentence: those that stay lost first, then by step
+    and place in the corpus."""
+    r = reduced(results, run["run_id"])
+    right = r.outcomes == RIGHT
+    rows, columns = np.nonzero(right[:-1] & ~right[1:])
+    never = [not right[row + 1 :, m].any() for row, m in zip(rows, columns, strict=True)]
+    chosen: dict[int, list[tuple[int, int]]] = {type_: [] for type_ in range(len(r.types))}
+    for i in sorted(range(len(rows)), key=lambda i: (not never[i], rows[i], columns[i])):
+        row, m = int(rows[i]), int(columns[i])
+        of_type = chosen[int(r.mentions[m, 3])]
+        if len(of_type) < per_type and r.mentions[m, 0] not in [r.mentions[other, 0] for _, other in of_type]:
+            of_type.append((row, m))
+    steps = sorted({step for pairs in chosen.values() for row, _ in pairs for step in (row, row + 1)})
+    predicted = {row: _predictions(results.folders[run["run_id"]], r.steps[row]) for row in steps}
+    examples = {
+        r.types[type_]: tuple(_example(r, right, row, m, predicted) for row, m in pairs)
+        for type_, pairs in chosen.items()
+        if pairs
+    }
+    gone = r.mentions[right.any(axis=0) & ~right[-1], 3]
+    return Lost(run, examples, {t: int((gone == i).sum()) for i, t in enumerate(r.types)})
+
+
+def _example(r: Reduced, right: Any, row: int, m: int, predicted: Mapping[int, Mapping[int, list[Any]]]) -> Example:
+    sentence, start, end, type_ = r.mentions[m].tolist()
+    later = np.flatnonzero(right[row + 1 :, m])
+
+    def over(row: int) -> tuple[Mention, ...]:
+        found = (Mention(*mention[:3]) for mention in predicted[row].get(sentence, []))
+        return tuple(sorted(mention for mention in found if mention.start < end and start < mention.end))
+
+    again = r.steps[row + 1 + int(later[0])] if len(later) else 0
+    mention = Mention(start, end, r.types[type_])
+    return Example(sentence, mention, r.steps[row], r.steps[row + 1], over(row), over(row + 1), again)
+
+
+def _predictions(folder: Path, step: int) -> dict[int, list[Any]]:
+    """What was predicted per sentence; the reduction has read the same file and found it sound."""
+    lines = gzip.decompress((folder / f"step-{step}" / "predictions.jsonl.gz").read_bytes()).splitlines()
+    return {row["id"]: row["pred"] for row in map(json.loads, lines)}
+
+
+def _first_runs(results: Results) -> list[Mapping[str, Any]]:
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for c in comparisons(results):
+        for row in c.rows:
+            own = [run for run in c.runs if (run["method"], run["config"]) == (row.method, row.config)]
+            own = [run for run in own if 1 < len(run["steps"]) == run["n_steps"]]
+            if own and row.group != "reference":
+                found[c.slug, row] = min(own, key=lambda run: (run["order"], run["seed"], run["run_id"]))
+    return list(found.values())
+
+
+def _text_of(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a run's text depends on."""
+    inputs, settings = run.get("inputs", {}), run["settings"]
+    return (
+        *(inputs.get(key) for key in ("dataset", "data", "tasks")),
+        *(settings.get("max_sentences"), settings.get("split_seed", 1)),
+        run.get("fingerprints", {}).get("data"),
+    )
+
+
+def _corpora(runs: Sequence[Mapping[str, Any]], data: Path | None) -> dict[tuple[Any, ...], Corpus]:
+    keys = {_text_of(run): run for run in runs}
+    if data is not None and len({key[0] for key in keys}) > 1:
+        names = ", ".join(sorted({str(key[0]) for key in keys}))
+        raise UserError(f"--data {data}: the results are of several corpora ({names}): report their folders apart")
+    return {key: _corpus(key, run, data) for key, run in keys.items()}
+
+
+def _corpus(key: tuple[Any, ...], run: Mapping[str, Any], data: Path | None) -> Corpus:
+    dataset, place, tasks, max_sentences, split_seed, fingerprint = key
+    if dataset is None:
+        raise UserError(f"--examples: the record of run {run['run_id']} does not say which corpus it read")
+    if data is None and place is not None:
+        data = Path(place)
+        if not data.exists():
+            raise UserError(
+                f"--examples: the text of {run['dataset']} is not at {data}, where it was learned from: "
+                "say where it lies with --data PATH"
+            )
+    try:
+        corpus = load_corpus(dataset, data, tasks, max_sentences, split_seed)
+    except UserError as error:
+        raise UserError(f"--examples needs the text of {run['dataset']}: {error}") from error
+    if corpus.fingerprint != fingerprint:
+        raise UserError(
+            f"--examples: {corpus.source} is not the text that {run['run_id']} was learned from (fingerprint "
+            f"{corpus.fingerprint[:12]}, expected {str(fingerprint)[:12]}): pass the right copy with --data PATH"
+        )
+    return corpus
+
+
+def _licences(corpora: Iterable[Corpus]) -> list[str]:
+    out = []
+    for name, licence in sorted({(corpus.card.title, corpus.card.licence) for corpus in corpora}):
+        if FORBIDDEN in licence:
+            out.append(f"> **Do not share this file.** It quotes {_md(name)}. Licence: {_md(licence)}.")
+        elif licence:
+            out.append(f"> It quotes {_md(name)}. Licence: {_md(licence)}.")
+        else:
+            out.append(f"> **Do not share this file** before you know the licence of {_md(name)}, which it quotes.")
+    return out
+
+
+def _page(item: Lost, sentences: Sequence[Sentence]) -> list[str]:
+    run = item.run
+    names = {task["learned_at"]: task["name"] for task in run["tasks"]}
+    what = ", ".join(map(str, (run["dataset"], run["scenario"], run["encoder"])))
+    parts = [f"## {_md(run['label'])}", _md(f"{what}, order {run['order']}, seed {run['seed']} ({run['run_id']})")]
+    if not item.examples:
+        parts.append("No mention that was found was lost in a later step.")
+    for type_, examples in item.examples.items():
+        parts.append(f"### {_md(type_)}: {item.numbers[type_]:,} lost by the end")
+        for e in examples:
+            words = sentences[e.sentence].words
+            again = f"; right again after step {e.again}" if e.again else ""
+            lines = (
+                f"- Sentence {e.sentence}, lost in **step {e.step}** ({_md(names[e.step])}){again}  ",
+                f"  text: {_marked(words, e.mention)}  ",
+                f"  gold: {_named(words, [e.mention])}  ",
+                f"  after step {e.before}: {_named(words, e.was)}  ",
+                f"  after step {e.step}: {_named(words, e.now)}",
+            )
+            parts.append("\n".join(lines))
+    return parts
+
+
+def _marked(words: Sequence[str], mention: Mention) -> str:
+    text = [_md(" ".join(part)) for part in (words[: mention.start], words[slice(*mention[:2])], words[mention.end :])]
+    return " ".join(part for part in (text[0], f"**[{text[1]}]**", text[2]) if part)
+
+
+def _named(words: Sequence[str], mentions: Iterable[Mention]) -> str:
+    return "; ".join(f"“{_md(' '.join(words[m.start : m.end]))}” {_md(m.type)}" for m in mentions) or "nothing (O)"
+
+
+def _md(text: str) -> str:
+    """Text that Markdown shows as it is, in one line; words of a corpus may look like markup."""
+    return re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

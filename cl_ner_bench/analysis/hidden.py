@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cl_ner_bench.analysis.figures import MANY_TYPES, Picture
+from cl_ner_bench.analysis.heat import MANY_TYPES
+from cl_ner_bench.analysis.picture import Picture
 from cl_ner_bench.analysis.style import BLUE, GREY, ORANGE, PAGE, RC
 
 KINDS = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned later": "#BBBBBB"}

@@ -1,16 +1,27 @@
-"""How figures look: one colour and marker per method wherever it appears, and sizes of a printed column."""
+"""How figures look: one colour and marker per method wherever it appears, and the sizes of a column and a slide."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-COLUMN, PAGE = 3.35, 6.9  # widths in inches: one column, and both
+from cl_ner_bench.errors import UserError, did_you_mean
 
-# Okabe and Ito's palette, told apart with every common colour blindness; markers tell in grey.
+Look = tuple[str, str]  # colour and marker
+
+COLUMN, PAGE = 3.35, 6.9  # widths in inches: one column, and both
+FORMATS = ("pdf", "png", "svg")
+
+# Six of Okabe and Ito's colours and two dark ones: told apart with every common colour blindness (tests/test_figures.py
+# simulates them). In grey the markers tell.
 BLUE, SKY, GREEN, ORANGE, RED, PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
-GREY = "#4D4D4D"
-_KNOWN = {
+INDIGO, BROWN = "#332288", "#6B3E00"
+GREY = "#4D4D4D"  # of references alone
+COLOURS = (BLUE, RED, GREEN, PINK, INDIGO, ORANGE, BROWN, SKY)
+MARKERS = tuple("osD^vP*X<>pdh8H")
+_KNOWN: dict[str, Look] = {
     "spankl": (BLUE, "o"),
     "spankl-nokd": (SKY, "v"),
     "extendner": (RED, "s"),
@@ -18,33 +29,140 @@ _KNOWN = {
     "finetune-span": (PINK, "^"),
     "finetune-token": (PINK, "<"),
     "frozen-span": (GREEN, "P"),
-    "seqstar": (GREEN, "X"),
+    "seqstar": (INDIGO, "X"),
     "joint-span": (GREY, "*"),
     "joint-token": (GREY, "p"),
     "joint-span-warm": (GREY, "h"),
     "joint-token-warm": (GREY, "d"),
 }
-_OTHERS = [(colour, marker) for marker in ">8HdphD" for colour in (BLUE, RED, GREEN, ORANGE, PINK, SKY)]
+_OTHERS = [(c, m) for m in MARKERS for c in COLOURS if (c, m) not in _KNOWN.values()]
 
-RC: Any = {  # matplotlib types its keys one by one
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
-    "font.size": 7,
-    "axes.labelsize": 7,
-    "axes.titlesize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "pdf.fonttype": 42,  # text stays text
-    "savefig.dpi": 220,
+
+@dataclass(frozen=True)
+class Style:
+    """The page that figures are drawn for. Sizes are given for print and grow by ``scale``.
+
+    ``column`` and ``page`` are the widths of a narrow and of a wide figure in inches, ``height`` the most one may have;
+    with ``fixed`` every figure has just that width and height, as a slide does.
+    """
+
+    name: str
+    scale: float
+    column: float
+    page: float
+    height: float
+    fixed: bool
+    dpi: int
+
+    def pt(self, size: float) -> float:
+        """A print size (points or inches) in this style."""
+        return size * self.scale
+
+
+STYLES = {
+    "paper": Style("paper", 1.0, COLUMN, PAGE, 9.0, fixed=False, dpi=220),
+    "slides": Style("slides", 2.0, 40 / 3, 40 / 3, 7.5, fixed=True, dpi=144),  # 1920 x 1080 pixels
 }
 
 
-def look(method: str) -> tuple[str, str]:
-    """Colour and marker of a method, by its name alone: the same in every figure of every folder."""
-    return _KNOWN.get(method) or _OTHERS[zlib.crc32(method.encode()) % len(_OTHERS)]
+def style_of(name: str) -> Style:
+    """The style of that name; raises UserError for an unknown one."""
+    if name not in STYLES:
+        raise UserError(f"--style {name}: expected {' or '.join(STYLES)}.{did_you_mean(name, list(STYLES))}")
+    return STYLES[name]
+
+
+def formats_of(text: str) -> tuple[str, ...]:
+    """The file formats that ``--format pdf,png`` asks for, each once; raises UserError for an unknown one."""
+    names = tuple(dict.fromkeys(name for word in text.split(",") if (name := word.strip().lower())))
+    for name in names or ("",):
+        if name not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise UserError(f"--format {name or text!r}: expected some of {known}.{did_you_mean(name, list(FORMATS))}")
+    return names
+
+
+def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
+    """matplotlib's settings of a style, for ``matplotlib.rc_context``."""
+    page = style_of(style)
+    sizes = {
+        "font.size": 7,
+        "axes.labelsize": 7,
+        "axes.titlesize": 7.5,
+        "xtick.labelsize": 6.5,
+        "ytick.labelsize": 6.5,
+        "axes.linewidth": 0.6,
+        "axes.titlepad": 4,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 4,
+        "figure.constrained_layout.w_pad": 0.04,
+        "figure.constrained_layout.h_pad": 0.04,
+    }
+    return {
+        "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+        "text.parse_math": False,  # a method may be called $x_1$
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "pdf.fonttype": 42,  # text stays text
+        "svg.hashsalt": "cl_ner_bench",  # else ids are drawn by chance
+        "figure.dpi": page.dpi,
+        "savefig.dpi": "figure",
+        **{key: page.pt(size) for key, size in sizes.items()},
+    }
+
+
+RC: Any = rc("paper")
+
+
+def look(method: str) -> Look:
+    """Colour and marker of a method by its name alone; two methods that are not built in may meet: see ``looks``."""
+    return _KNOWN.get(method) or _OTHERS[_start(method)]
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """A look for each of the methods of a report: built-in ones have their own, the others that of ``look`` or, where
+    another has it already, the next free one. No two are equal, and up to 15 methods have 15 markers."""
+    names = sorted(set(methods))
+    found = {name: _KNOWN[name] for name in names if name in _KNOWN}
+    others = [name for name in names if name not in _KNOWN]
+    share = -(-len(others) // len(COLOURS))  # how many others may have the same colour
+    for name in others:
+        start = _start(name)
+        candidates = [*_OTHERS[start:], *_OTHERS[:start]]
+        found[name] = _first_free(candidates, list(found.values()), share)
+    return found
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance 0..1 of ``#RRGGBB`` (WCAG 2): what is left of a colour in grey."""
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def ink(colour: str) -> str:
+    """The colour for text: darkened until it stands out against white by 4.5 to 1, as WCAG asks of small text."""
+    share = 1.0
+    while 1.05 / (luminance(_darker(colour, share)) + 0.05) < 4.5:
+        share -= 0.02
+    return _darker(colour, share)
+
+
+def _darker(colour: str, share: float) -> str:
+    return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * share):02X}" for i in (1, 3, 5))
+
+
+def _first_free(candidates: Sequence[Look], taken: Sequence[Look], share: int) -> Look:
+    """The first look with an unused marker and a colour that few have, else with an unused marker, else unused."""
+    colours, markers = [colour for colour, _ in taken], {marker for _, marker in taken}
+    free = [look for look in candidates if look not in taken] or list(candidates)
+    own = [look for look in free if look[1] not in markers]
+    return next((look for look in own if colours.count(look[0]) < share), (own or free)[0])
+
+
+def _start(method: str) -> int:
+    return zlib.crc32(method.encode()) % len(_OTHERS)

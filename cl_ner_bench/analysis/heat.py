@@ -1,0 +1,128 @@
+"""Heat maps: the F1 of each task, or of each type, after each step."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
+
+from cl_ner_bench.analysis.compare import Comparison, Row
+from cl_ner_bench.analysis.measures import Floats
+from cl_ner_bench.analysis.notes import notes_of
+from cl_ner_bench.analysis.picture import Picture, Theme, canvas, paged, picture, short, titled
+from cl_ner_bench.analysis.style import Style
+from cl_ner_bench.analysis.tables import VIEW_TITLES, with_f1
+
+MANY_TYPES = 20  # more are shown by task
+CELL = 0.2, 0.135  # inches in print that a number needs
+SMALLEST = 5.5  # points in print of a number; where it does not fit the colour alone tells
+
+
+def heat_maps(c: Comparison, view: str, theme: Theme) -> list[Picture]:
+    """By task, and by type where that says more and there are at most ``MANY_TYPES``; a panel per method.
+
+    More methods than a page holds go on in further pictures (``tasks2``, ...).
+    """
+    types = {type_ for task in c.runs[0]["tasks"] for type_ in task["types"]}
+    alike = all(task["types"] == [task["name"]] for task in c.runs[0]["tasks"])
+    units = [] if alike else ["task"]
+    units += ["type"] if len(types) <= MANY_TYPES else []
+    return [drawn for unit in units or ["task"] for drawn in _heat_maps(c, view, unit, theme)]
+
+
+def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Picture]:
+    order = min(run["order"] for run in c.runs)
+    used = [run for run in c.runs if run["order"] == order]
+    counts = c.counts[(c.counts["view"] == view) & (c.counts["order"] == order)]
+    scores = with_f1(counts, unit)
+    tasks = sorted(used[0]["tasks"], key=lambda t: t["learned_at"])
+    names = list(dict.fromkeys(n for t in tasks for n in ([t["name"]] if unit == "task" else t["types"])))
+    grids = []
+    for row in c.rows:
+        means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)
+        grids.append((row, means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)))
+    n_columns, n_rows = _fit(theme.style, len(grids), names, c.n_steps)
+    of = f", order {order}" if c.n_orders > 1 else ""
+    caption = (
+        f"{c.title}: F1 of each {unit} (from above in learning order{of}) after each step, {VIEW_TITLES[view]}; mean "
+        f"over n = {len({run['seed'] for run in used})} run(s). Blank: not learned yet, not scored or undefined."
+    )
+    return [
+        _page(c, view, kind, caption, page, names, unit, order, n_columns, theme)
+        for kind, page in paged(f"{unit}s", grids, n_columns * n_rows)
+    ]
+
+
+def _page(
+    c: Comparison, view: str, kind: str, caption: str, grids: Sequence[tuple[Row, Floats]], names: Sequence[str],
+    unit: str, order: int, n_columns: int, theme: Theme,
+) -> Picture:  # fmt: skip
+    style = theme.style
+    n_columns = min(n_columns, len(grids))
+    n_rows = math.ceil(len(grids) / n_columns)
+    width = _names_width(names) + n_columns * _panel_width(c.n_steps)
+    readable = width <= style.page / style.scale + 1e-6
+    size = (min(style.page, max(style.column, width + 0.15)), n_rows * _panel_height(names) + 0.65)
+    figure, axes = canvas(titled(c), notes_of(c), style, (n_rows, n_columns), size, sharey=True)
+    colours = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
+    data: list[dict[str, Any]] = []
+    for ax, (row, grid) in zip(axes.flat, grids, strict=False):
+        ax.imshow(grid, vmin=0, vmax=100, cmap=colours, aspect="auto")
+        if readable:
+            _numbers(ax, grid, style)
+        for (y, x), value in np.ndenumerate(grid):
+            if not math.isnan(value):
+                what = {"method": row.method, "label": row.label, "order": order, "step": x + 1}
+                data.append(what | {unit: names[y], "f1_mean": value})
+        ax.set_title(textwrap.fill(short(row.label), int(_panel_width(c.n_steps) / 0.062)), loc="left")
+        ax.set_yticks(range(len(names)), [short(name) for name in names])
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=c.n_steps if readable else 8))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x + 1:.0f}")
+        ax.tick_params(length=0, labelsize=style.pt(6))
+        ax.spines[:].set_visible(False)
+    for i, ax in enumerate(axes.flat):
+        ax.set_axis_off() if i >= len(grids) else ax.label_outer()
+        if i < len(grids) <= i + n_columns:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel("step", labelpad=1)
+    if not readable:
+        figure.colorbar(ScalarMappable(Normalize(0, 100), colours), ax=axes, label="F1", fraction=0.03, pad=0.02)
+    return picture(c, kind, view, caption, figure, data)
+
+
+def _numbers(ax: Axes, grid: Floats, style: Style) -> None:
+    for (y, x), value in np.ndenumerate(grid):
+        if not math.isnan(value):
+            colour = "w" if value < 50 else "k"
+            text = ax.text(x, y, f"{value:.0f}", ha="center", va="center", size=style.pt(SMALLEST), color=colour)
+            text.set_in_layout(False)  # inside of its cell; the layout is quicker
+
+
+def _fit(style: Style, n: int, names: Sequence[str], n_steps: int) -> tuple[int, int]:
+    """How many panels fit side by side and below each other; at least one."""
+    width, height = style.page / style.scale, style.height / style.scale - 0.8
+    columns = max(1, int((width - _names_width(names)) / _panel_width(n_steps)))
+    rows = max(1, int(height / _panel_height(names)))
+    columns = min(columns, n)
+    needed = math.ceil(n / columns)
+    return math.ceil(n / needed), math.ceil(needed / math.ceil(needed / rows))  # rows and pages of about equal length
+
+
+def _names_width(names: Sequence[str]) -> float:
+    return 0.15 + 0.052 * max(len(short(name)) for name in names)
+
+
+def _panel_width(n_steps: int) -> float:
+    return max(1.15, CELL[0] * n_steps) + 0.12
+
+
+def _panel_height(names: Sequence[str]) -> float:
+    return 0.33 + CELL[1] * len(names)

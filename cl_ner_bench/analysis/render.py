@@ -1,43 +1,53 @@
-"""Tables as text: CSV, Markdown, LaTeX (booktabs) and plain text for a terminal."""
+"""Tables as text: CSV, Markdown and plain text for a terminal. As LaTeX: ``latex``."""
 
 from __future__ import annotations
 
 import math
 import re
 import textwrap
-import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from cl_ner_bench.errors import UserError
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.tables import Cell, Table
 
 DASH = "–"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    "±": r"$\pm$",
-    "–": "--",
-    "—": "---",
-    "\u200b": "{}",
-    # After a row's end these two would be read as its optional arguments.
-    "[": "{[}",
-    "*": "{*}",
-    **{c: f"\\{c}" for c in "_%&#${}"},
-}
-_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi"
-_CAPITAL = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-_GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψω", [*_SMALL.split(), "chi", "psi", "omega"], strict=True))
-_GREEK |= dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True))
-# What LaTeX prints without further packages or font encodings.
-_ACCENTS = {"\u0300", "\u0301", "\u0302", "\u0303", "\u0304", "\u0306", "\u0307", "\u0308"}
-_ACCENTS |= {"\u030a", "\u030b", "\u030c", "\u0327"}
-_LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£")
+TIED = "†"  # not significantly worse than the best of its group
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How tables are set in LaTeX and Markdown.
+
+    ``columns``: as wide as one or two columns of a two-column paper (``table``, ``table*``). ``form``: ``wide``, or
+    ``long`` with one number a row. ``captions`` replace those of the tables whose names begin with the key
+    (``main``, ``steps-all``, a whole name; the longest key wins). ``label_prefix`` stands before a table's name in
+    its ``\\label``.
+    """
+
+    columns: int = 2
+    form: str = "wide"
+    captions: Mapping[str, str] = field(default_factory=dict)
+    label_prefix: str = "tab:"
+
+    def caption(self, table: Table) -> str:
+        """The table's caption, or what the user put in its place."""
+        keys = [key for key in self.captions if _begins(table.name, key)]
+        return self.captions[max(keys, key=len)] if keys else table.caption
+
+    def check(self, tables: Iterable[Table]) -> None:
+        """Raises UserError for a caption that belongs to none of the tables."""
+        names = [table.name for table in tables]
+        for key in self.captions:
+            if not any(_begins(name, key) for name in names):
+                raise UserError(f"--caption {key}: no table's name begins so; there are {', '.join(names)}")
+
+
+def _begins(name: str, key: str) -> bool:
+    return name == key or name.startswith(f"{key}-")
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -50,14 +60,16 @@ def to_csv(table: Table) -> str:
     return table.frame.to_csv(index=False, lineterminator="\n")
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: Table, layout: Layout | None = None) -> str:
     """A GitHub table with its caption above and its notes below."""
+    layout = layout or Layout()
+    table = long_form(table) if layout.form == "long" else table
 
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
     width = len(table.header)
-    lines = [_md(table.caption), "", line([_md(h) for h in table.header])]
+    lines = [_md(layout.caption(table)), "", line([_md(h) for h in table.header])]
     lines.append(line(["---", *["---:"] * (width - 1)]))
     for title, rows in table.sections:
         lines.append(line([f"*{_md(title)}*", *[""] * (width - 1)]))
@@ -66,38 +78,14 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def to_latex(table: Table) -> str:
-    """A float over both columns; needs ``booktabs`` and nothing else."""
-    width = len(table.header)
-    head = " & ".join(_stacked(h) for h in table.header)
-    body = []
-    for title, rows in table.sections:
-        body.append(rf"\midrule \multicolumn{{{width}}}{{l}}{{\emph{{{latex(title)}}}}} \\")
-        for row in rows:
-            cells = (latex(cell) if isinstance(cell, str) else _latex_cell(cell) for cell in row)
-            body.append(" & ".join(cells) + r" \\")
-    notes = r" \par ".join(latex(note) + "." for note in table.notes)
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{table*}[t]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{2.8pt}",
-        rf"\caption{{{latex(table.caption)}}}",
-        rf"\label{{tab:{re.sub(r'[^a-zA-Z0-9-]', '-', table.name)}}}",
-        rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r}}}}",
-        rf"\toprule {head} \\",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *([rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}"] if notes else []),
-        r"\end{table*}",
+def long_form(table: Table) -> Table:
+    """The same cells, one a row: what stood in a row's first entry, the column's title, the value."""
+    first, *titles = table.header
+    sections = [
+        (title, tuple((row[0], name, cell) for row in rows for name, cell in zip(titles, row[1:], strict=True)))
+        for title, rows in table.sections
     ]
-    return "\n".join(lines) + "\n"
-
-
-def latex(text: str) -> str:
-    """``text`` so that LaTeX prints it. Letters beyond its fonts become their code point, as in [U+4E2D]."""
-    text = re.sub("-(?=-)", "-\u200b", unicodedata.normalize("NFC", text))  # two hyphens are no dash
-    return "".join(_latex_char(c) for c in text)
+    return replace(table, header=(first, "Column", "Value"), sections=tuple(sections))
 
 
 def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> str:
@@ -119,29 +107,10 @@ def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> s
     return "\n".join(out)
 
 
-def _latex_char(char: str) -> str:
-    if char in _LATEX:
-        return _LATEX[char]
-    base, *marks = list(unicodedata.normalize("NFD", char))
-    if char.isspace() or unicodedata.category(char) == "Cc":
-        return " "
-    if (base.isascii() and set(marks) <= _ACCENTS) or char in _LETTERS:
-        return char
-    if char in _GREEK:
-        return rf"\ensuremath{{\{_GREEK[char]}}}"
-    return f"{{[}}U+{ord(char):04X}]"
-
-
-def _stacked(text: str) -> str:
-    """A column's title with its words above each other, so that the column stays narrow."""
-    words = [latex(word) for word in text.split()]
-    return words[0] if len(words) == 1 else r"\shortstack[r]{" + r" \\ ".join(words) + "}"
-
-
 def plain(cell: Cell, digits: int = 2) -> str:
-    """Mean and, with several runs, ± standard deviation."""
+    """Mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
     spread = "" if math.isnan(cell.std) else f"±{number(cell.std, digits)}"
-    return number(cell.mean, digits) + spread
+    return number(cell.mean, digits) + spread + (TIED if cell.tied else "")
 
 
 def _md(text: str) -> str:
@@ -150,9 +119,3 @@ def _md(text: str) -> str:
 
 def _md_cell(cell: Cell) -> str:
     return f"**{plain(cell, 2)}**" if cell.bold else plain(cell, 2)
-
-
-def _latex_cell(cell: Cell) -> str:
-    mean = "--" if math.isnan(cell.mean) else number(cell.mean).replace("-", "$-$")
-    spread = "" if math.isnan(cell.std) else rf"{{\tiny$\pm${number(cell.std)}}}"
-    return (rf"\textbf{{{mean}}}" if cell.bold else mean) + spread

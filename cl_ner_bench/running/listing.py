@@ -1,4 +1,4 @@
-"""`bench list`: methods, datasets, scenarios and encoders, as rows; imports neither torch nor pandas."""
+"""`bench list`: methods, datasets, scenarios, encoders and presets, as rows; imports neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -53,17 +53,36 @@ def list_encoders() -> list[Row]:
     return [{"name": name, "summary": summary} for name, summary in rows]
 
 
+def list_presets() -> list[Row]:
+    from cl_ner_bench.analysis.literature import presets
+
+    return [
+        {
+            "name": name,
+            "dataset": setting.dataset,
+            "scenario": setting.scenario,
+            "encoder": setting.encoder,
+            "methods": list(setting.methods),
+            "orders": len(setting.orders),
+            "summary": f"{setting.cite}, {setting.evidence}{'; defective code' if setting.defects else ''}",
+        }
+        for name, setting in presets().items()
+    ]
+
+
 KINDS: dict[str, Callable[[], list[Row]]] = {
     "methods": list_methods,
     "datasets": list_datasets,
     "scenarios": list_scenarios,
     "encoders": list_encoders,
+    "presets": list_presets,
 }
 COLUMNS = {
     "methods": ("name", "architecture", "group", "year", "summary"),
     "datasets": ("name", "types", "orders", "source", "title"),
     "scenarios": ("name", "summary"),
     "encoders": ("name", "summary"),
+    "presets": ("name", "orders", "encoder", "summary"),
 }
 
 

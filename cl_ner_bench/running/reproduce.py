@@ -1,0 +1,106 @@
+"""`bench reproduce`: a published setting with its whole grid, and how far ours is from the published numbers."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cl_ner_bench.analysis.literature import Setting, presets
+from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, layer
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.agreement import Judgement
+
+# The preset's alone: with another one it would be another experiment, for which there is `bench run`.
+FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")
+# What may differ and still be the published experiment.
+FREE = (*NOT_OF_THE_GRID, "data", "seeds", "device", "threads")
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A preset's grid as options of `bench run`. ``changes`` from the preset make it a rehearsal; empty: none."""
+
+    setting: Setting
+    options: Mapping[str, Any]
+    changes: tuple[str, ...]
+
+
+def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
+    """The grid of a preset under the options that the user gave (None: not given).
+
+    Raises UserError for an unknown preset and for values that do not fit.
+    """
+    known = presets()
+    if name not in known:
+        raise UserError(f"no preset {name!r}.{did_you_mean(name, list(known))} `bench list presets` shows all")
+    setting = known[name]
+    preset = setting.preset
+    assert preset is not None, "presets() holds settings with a preset only"
+    grid: dict[str, Any] = {
+        "methods": setting.methods,
+        "bounds": "none",
+        "dataset": setting.dataset,
+        "scenario": setting.scenario,
+        "encoder": setting.encoder,
+        "recipe": preset.recipe,
+        "orders": setting.orders,
+        "seeds": preset.seeds,
+        "precision": "fp32",
+    }
+    own = {key: value for key, value in given.items() if value is not None}
+    wanted, meant = layer({**grid, **own})[0].options, layer(grid)[0].options
+    changes = tuple(
+        f"{key.replace('_', '-')} {_shown(getattr(wanted, key))}"
+        for key in OPTIONS
+        if key not in FREE and getattr(wanted, key) != getattr(meant, key)
+    )
+    out = own.get("out") or f"results/{name}{'-rehearsal' if changes else ''}"
+    return Reproduction(setting, {**grid, **own, "out": out}, changes)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
+    """What is said after the grid is done: the source and its defects, then either that this was a rehearsal, or
+    ours, theirs, the difference and the verdict."""
+    setting, preset = plan.setting, plan.setting.preset
+    assert preset is not None, "presets() holds settings with a preset only"
+    lines = _wrap(f"{setting.name}: {setting.source}; {setting.place}; {setting.evidence}", "  ")
+    lines += [line for note in setting.notes for line in _wrap(f"- {note}", "  ")]
+    if setting.defects:
+        lines += _wrap(f"! The published numbers are of defective implementations: {setting.defects}", "  ")
+    if plan.changes:
+        text = f"A REHEARSAL ({'; '.join(plan.changes)}): no difference to the published numbers is shown."
+        return "\n".join([*lines, "", *_wrap(text, "  ")])
+    lines += ["", *_table(judgements), ""]
+    lines += [line for j in judgements if j.why for line in _wrap(f"- {j.label}, {j.measure}: {j.why}", "  ")]
+    lines += _wrap(
+        "agrees: the 90 % interval of the difference lies within the margin (two one-sided tests at 5 %). Margins: "
+        f"{preset.why}.",
+        "  ",
+    )
+    lines += [line for deviation in preset.deviations for line in _wrap(f"known deviation: {deviation}", "  ")]
+    return "\n".join(lines)
+
+
+def _table(judgements: Sequence[Judgement]) -> list[str]:
+    rows = [["method", "measure", "ours", "n", "theirs", "difference", "90 % interval", "margin", "verdict"]]
+    for j in judgements:
+        interval = "-" if math.isnan(j.low) else f"{j.low:+.2f} to {j.high:+.2f}"
+        ours, gap = ("-", "-") if math.isnan(j.ours.mean) else (f"{j.ours.mean:.2f}", f"{j.difference:+.2f}")
+        numbers = [ours, str(j.n), f"{j.theirs.mean:.2f}", gap, interval, f"{j.margin:g}"]
+        rows.append([j.method, j.measure, *numbers, j.verdict])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent)

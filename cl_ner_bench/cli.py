@@ -32,6 +32,16 @@ examples:
 
 The options are those of `bench run`: what you would run is what is measured. Nothing is written.
 """
+REPRODUCE_EXAMPLES = """\
+examples:
+  bench reproduce                             which experiments there are
+  bench reproduce spankl-ontonotes-split --data PATH --seeds 0,1,2
+  bench reproduce spankl-fewnerd-split --data PATH --encoder minilm --max-sentences 600
+
+Only seeds, device, threads and files may differ from the preset. Any other change, of data, encoder
+or training (as in the last line), makes it a rehearsal, which shows no difference. Exit code 1: a
+difference beyond the margin was found.
+"""
 EXAMPLES = """\
 examples:
   bench run                              the default comparison: generated corpus, offline encoder
@@ -100,6 +110,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         "run": _add_run(commands),
         "perf": _add_perf(commands),
         "report": _add_report(commands),
+        "reproduce": _add_reproduce(commands),
         "list": _add_list(commands),
         "data": _add_data(commands),
     }
@@ -152,7 +163,7 @@ def _perf(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _add_options(parser: Parser, options: Mapping[str, Field[Any]]) -> None:
+def _add_options(parser: Parser, options: Mapping[str, Field[Any]], config: bool = True) -> None:
     """The options of a grid, by group, and the file that may hold them."""
     titles = dict.fromkeys(option.metadata["group"] for option in options.values())
     groups = {title: parser.add_argument_group(title) for title in titles}
@@ -165,8 +176,9 @@ def _add_options(parser: Parser, options: Mapping[str, Field[Any]]) -> None:
             action = "append" if name == "set" else "store"
             text += _default(option.default)
             group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
-    files = groups.get("files", parser)
-    files.add_argument("--config", metavar="FILE.toml", help="the same keys in a file; flags stand above it")
+    if config:
+        files = groups.get("files", parser)
+        files.add_argument("--config", metavar="FILE.toml", help="the same keys in a file; flags stand above it")
 
 
 def _default(value: Any) -> str:
@@ -211,20 +223,125 @@ def _add_report(commands: Any) -> Parser:
         "report",
         help="tables, figures and report.html from stored results",
         description="Tables, figures and report.html from what results folders store. Never trains.",
-        epilog="example:\n  bench report results/synthetic-split results/more --out both",
+        epilog="example:\n  bench report results/synthetic-split results/more --out both\n"
+        "  bench report results/synthetic-split --style slides --format png,svg",
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="RESULTS_DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the first folder)")
+    texts = parser.add_argument_group("examples of forgetting")
+    texts.add_argument(
+        "--examples", action="store_true", help="write examples.md: sentences that went from right to wrong"
+    )
+    texts.add_argument("--data", type=Path, metavar="PATH", help="where the corpus lies now (default: where it was)")
+    texts.add_argument(
+        "--examples-per-type", type=int, default=3, metavar="N", help="at most N examples of a type (default: 3)"
+    )
+    looks = parser.add_argument_group("figures")
+    looks.add_argument("--style", default="paper", metavar="paper|slides", help="for print or slides (default: paper)")
+    looks.add_argument(
+        "--format", default="pdf,png", metavar="LIST", help="file formats out of pdf, png, svg (default: pdf,png)"
+    )
+    tables = parser.add_argument_group("tables")
+    tables.add_argument(
+        "--columns",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        metavar="1|2",
+        help="LaTeX tables over one column or two (default: 2)",
+    )
+    tables.add_argument(
+        "--form",
+        choices=("wide", "long"),
+        default="wide",
+        metavar="wide|long",
+        help="long: a number a row (default: wide)",
+    )
+    tables.add_argument(
+        "--caption",
+        action="append",
+        default=[],
+        metavar="TABLE=TEXT",
+        help="instead of the caption of the tables whose names begin with TABLE (main, steps-all); may be repeated",
+    )
+    tables.add_argument(
+        "--label-prefix", default="tab:", metavar="TEXT", help="before names in \\label (default: tab:)"
+    )
     parser.set_defaults(function=_report, command="report")
     return parser
 
 
 def _report(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.analysis.style import formats_of, style_of
+
+    style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before anything is read
+
+    from cl_ner_bench.analysis.render import Layout
     from cl_ner_bench.analysis.report import write_report
 
-    written = write_report(parsed.folders, parsed.out or parsed.folders[0])
+    captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
+    layout = Layout(parsed.columns, parsed.form, captions, parsed.label_prefix)
+    out = parsed.out or parsed.folders[0]
+    if parsed.examples:  # first: a corpus that is not there is told before a long report
+        from cl_ner_bench.analysis.frames import load_results
+        from cl_ner_bench.running.examples import write_examples
+
+        print(write_examples(load_results(*parsed.folders), out, parsed.data, parsed.examples_per_type)[1], end="\n\n")
+    written = write_report(parsed.folders, out, style, formats, layout)
     _print_results(parsed.folders, written)
     return 0
+
+
+def _add_reproduce(commands: Any) -> Parser:
+    from cl_ner_bench.running.options import OPTIONS
+    from cl_ner_bench.running.reproduce import FIXED
+
+    parser: Parser = commands.add_parser(
+        "reproduce",
+        help="a published experiment with its grid, and its difference to the published numbers",
+        usage="bench reproduce [PRESET] [options]",
+        description="Run a published experiment with all its orders, and show how far the published numbers are.\n"
+        "Without PRESET: which there are.",
+        epilog=REPRODUCE_EXAMPLES,
+    )
+    parser.add_argument("preset", nargs="?", metavar="PRESET", help="as `bench list presets` names them")
+    names = [name for name in OPTIONS if name not in FIXED]
+    _add_options(parser, {name: OPTIONS[name] for name in names}, config=False)
+    show = parser.add_argument_group("output")
+    show.add_argument("--dry-run", action="store_true", help="print the resolved plan and train nothing")
+    show.add_argument("-q", "--quiet", action="store_true", help="no progress, only the tables and errors")
+    parser.set_defaults(function=_reproduce, command="reproduce", options=names)
+    return parser
+
+
+def _reproduce(parsed: argparse.Namespace) -> int:
+    if parsed.preset is None:
+        from cl_ner_bench.running.listing import list_presets, table
+
+        print(table("presets", list_presets()))
+        return 0
+    from cl_ner_bench.running.grid import carry_out, prepare, warn
+    from cl_ner_bench.running.reproduce import as_text, reproduction
+
+    plan = reproduction(parsed.preset, {name: getattr(parsed, name) for name in parsed.options})
+    prepared = prepare(plan.options)
+    if parsed.dry_run:
+        from cl_ner_bench.running.preview import preview
+
+        print(preview(prepared))
+        return 0
+    outcome = carry_out(prepared, parsed.quiet, (lambda _: None) if parsed.quiet else warn)
+    if outcome.code >= 128:
+        warn(f"stopped; run the same command again to go on ({outcome.out})")
+        return outcome.code
+    _print_results([outcome.out], outcome.written, parsed.quiet)
+
+    from cl_ner_bench.analysis.agreement import DISAGREES, judge
+    from cl_ner_bench.analysis.frames import load_results
+
+    judgements = [] if plan.changes else judge(plan.setting, load_results(outcome.out))
+    print(f"\n{as_text(plan, judgements)}")
+    return max(outcome.code, int(any(j.verdict == DISAGREES for j in judgements)))
 
 
 def _add_list(commands: Any) -> Parser:

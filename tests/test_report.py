@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import html
-import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cl_ner_bench.analysis.compare import comparisons
 from cl_ner_bench.analysis.frames import COUNTS, SCORES, SUMMARY, load_results
-from cl_ner_bench.analysis.report import answer, write_report
+from cl_ner_bench.analysis.report import write_report
 from cl_ner_bench.errors import UserError
-from tests.results_factory import triple, write_grid, write_run
+from tests.results_factory import write_grid, write_run
 
 EVIL = '<script>alert("x")</script>&amp;'
 
@@ -69,7 +65,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "link", "path"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -81,10 +77,13 @@ def test_the_page_is_whole_self_contained_and_escaped(written: Path) -> None:
     tags = Tags()
     tags.feed(page)
     assert tags.open == []
-    assert {tag for tag, _ in tags.seen}.isdisjoint({"script", "link", "iframe"})
+    assert {tag for tag, _ in tags.seen}.isdisjoint({"iframe", "object", "embed"})
+    assert [attrs.get("rel") for tag, attrs in tags.seen if tag == "link"] == ["icon"]
+    assert [attrs.get("src") for tag, attrs in tags.seen if tag == "script"] == [None, None]
     sources = [attrs["src"] or "" for tag, attrs in tags.seen if tag == "img"]
-    assert len(sources) == 6 + 4
+    assert len(sources) == len(list((written / "figures").glob("*.png")))
     assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not [name for _, attrs in tags.seen for name in attrs if name.startswith("on")]
     assert html.escape(EVIL, quote=False).replace('"', "&#34;") in page
     assert not re.search(r"https?://", page)
 
@@ -92,7 +91,7 @@ def test_the_page_is_whole_self_contained_and_escaped(written: Path) -> None:
 def test_the_page_says_notes_answer_provenance_and_failures(written: Path) -> None:
     page = html.unescape((written / "report.html").read_text())
     for text in (
-        "With n = 1 matched run(s) there is no claim",
+        "With n = 1 matched run there is no claim",
         "uncased encoder (minilm)",
         "one order",
         "prefers-color-scheme: dark",
@@ -104,45 +103,8 @@ def test_the_page_says_notes_answer_provenance_and_failures(written: Path) -> No
         assert text in page, text
 
 
-def test_answer_names_the_best_only_where_it_may(tmp_path: Path) -> None:
-    for seed in range(3):
-        write_run(tmp_path, "spankl", {1: {"A": triple(70)}}, seed=seed)
-        write_run(tmp_path, "extendner", {1: {"A": triple(60)}}, seed=seed)
-        write_run(tmp_path, "joint-span", {1: {"A": triple(75)}}, seed=seed)
-    (comparison,) = comparisons(load_results(tmp_path))
-    assert answer(comparison) == (
-        "Memory-free methods: SpanKL has the highest mean, 70.0 ± 0.0 macro-F1 over tasks, 5.0 below joint "
-        "training of its architecture. Means over 3 matched (order, seed) runs; differences are not tested here."
-    )
-    low = tmp_path / "low"
-    write_run(low, undertrained_below=85)
-    (comparison,) = comparisons(load_results(low))
-    assert answer(comparison).startswith("Undertrained: do not compare")
-
-
 def test_without_a_finished_run_the_error_says_what_to_do(tmp_path: Path) -> None:
     write_run(tmp_path, status="failed", reason="out of memory; log: x.txt")
     with pytest.raises(UserError, match=r"no finished run .*out of memory; log: x.txt.*resumes"):
         write_report([tmp_path], tmp_path)
     assert not (tmp_path / "report.html").exists()
-
-
-def test_the_page_opens_in_a_real_browser(written: Path, tmp_path: Path) -> None:
-    browser = shutil.which("chromium")
-    if not browser:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs chromium")
-        pytest.skip("no chromium")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *quiet]
-    command += [
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=400,900",
-        f"--screenshot={tmp_path / 'p.png'}",
-    ]
-    page = written / "report.html"
-    result = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "p.png").stat().st_size > 10_000
-    assert "CONSOLE" not in result.stderr  # no script error, nothing refused, EVIL ran nowhere
-    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page.read_text())  # opens from disk, without a network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis import measures
 from cl_ner_bench.analysis.measures import Floats, Layout
+from cl_ner_bench.analysis.records import RUN, read_json, read_runs
 from cl_ner_bench.errors import UserError
 
-SCHEMA = 1
 VIEWS = ("all", "filter")
 # Measures that compare steps need the same sentences at every step.
 FIXED = {"all": "all", "filter": "filter_last"}
 
-RUN = ["run_id", "method", "dataset", "scenario", "order", "seed", "encoder", "config"]
 COUNTS = [*RUN, "step", "view", "test_set", "task", "type", "learned_at", "tp", "fp", "fn"]
 STEP_GAPS = {"gap_micro": "micro_f1", "gap_macro": "macro_f1", "gap_task_macro": "task_macro_f1"}
 SCORES = [*RUN, "step", "n_steps", "view", *measures.STEP_SCORES, *STEP_GAPS]
@@ -33,14 +32,9 @@ SUMMARY = [
     *("label", "n_runs", "n_orders", "n_seeds"),
     *(f"{name}_{part}" for name in measures.MEASURES for part in ("mean", "std")),
 ]
-_NEEDED = [
-    *RUN,
-    *("registry_name", "label", "architecture", "group", "status", "n_steps", "steps", "tasks", "setting"),
-    "settings",
-]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one reading equals itself alone, so that what is derived from it can be cached
 class Results:
     """The runs of one or more results folders, and what they scored. All scores are 0..100.
 
@@ -88,31 +82,35 @@ class Results:
 def load_results(*dirs: str | PathLike[str]) -> Results:
     """All runs below the given results folders; the same run in two of them counts once.
 
-    Raises UserError, naming the file, for a folder that is no results folder, a torn or incomplete file,
-    and a file that a newer version of the suite wrote.
+    Raises UserError, naming the file, for a folder that is no results folder, a torn or incomplete file, a
+    file that a newer version of the suite wrote, and folders that do not fit together (``records``).
     """
-    runs, folders = _read_runs([Path(d) for d in dirs])
+    runs, folders = read_runs([Path(d) for d in dirs])
     done = [run for run in runs if run["status"] == "done"]
-    layouts = {run["run_id"]: Layout.of(run["tasks"]) for run in done}
-    count_rows: list[tuple[Any, ...]] = []
+    counts = _Counts()
+    layouts = _layouts(done, folders)
     step_scores: dict[tuple[str, str], dict[str, Floats]] = {}
+    fixed: dict[tuple[str, str], NDArray[np.int64]] = {}
     totals: dict[tuple[str, str], dict[str, float]] = {}
     for run in done:
         run_id, layout = run["run_id"], layouts[run["run_id"]]
-        rows, arrays = _read_counts(run, folders[run_id], layout)
-        count_rows += rows
-        complete = run["steps"] == list(range(1, run["n_steps"] + 1))
+        arrays = counts.read(run, folders[run_id], layout)
+        complete = _complete(run)
         for view in VIEWS:
+            fixed[run_id, view] = arrays[FIXED[view]]
             scores = measures.step_scores(arrays[view], layout)
             step_scores[run_id, view] = scores
             totals[run_id, view] = {name: float(values[-1]) for name, values in scores.items()}
-            totals[run_id, view] |= measures.over_steps(scores, arrays[FIXED[view]], layout, complete)
+            totals[run_id, view] |= measures.over_steps(scores, fixed[run_id, view], layout, complete)
     score_rows, measure_rows = [], []
+    joints = _joints(done)
     for run in done:
-        own, best = _bounds(run, done)
-        identity = [run[key] for key in RUN]
+        own, best = _bounds(run, joints.get(_data(run), []))
+        identity, layout = [run[key] for key in RUN], layouts[run["run_id"]]
         for view in VIEWS:
             scores, total = step_scores[run["run_id"], view], totals[run["run_id"], view]
+            joint = fixed[own["run_id"], view] if own and _complete(own) and _complete(run) else None
+            total |= measures.against_joint(fixed[run["run_id"], view], joint, layout)
             gaps = {
                 name: step_scores[own["run_id"], view][of] - scores[of] if own else scores[of] * np.nan
                 for name, of in STEP_GAPS.items()
@@ -130,7 +128,7 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
     per_run = pd.DataFrame(measure_rows, columns=[*RUN, "view", "label", *measures.MEASURES])
     return Results(
         runs=runs,
-        counts=pd.DataFrame(count_rows, columns=COUNTS),
+        counts=counts.frame(),
         scores=pd.DataFrame(score_rows, columns=SCORES),
         measures=per_run,
         summary=_summary(per_run),
@@ -138,25 +136,53 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
     )
 
 
-def _bounds(run: Mapping[str, Any], done: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """The joint run that is the reference of ``run``, and those of both architectures (or none).
+def _layouts(done: Iterable[Mapping[str, Any]], folders: Mapping[str, Path]) -> dict[str, Layout]:
+    """The layout of each run; runs with the same tasks share one."""
+    made: dict[str, Layout] = {}
+    layouts = {}
+    for run in done:
+        key = json.dumps(run["tasks"])
+        try:
+            layouts[run["run_id"]] = made[key] = made.get(key) or Layout.of(run["tasks"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            path = folders[run["run_id"]] / "run.json"
+            raise UserError(f"{path} has tasks unlike docs/results.md says ({error!r}): run again") from error
+    return layouts
 
-    Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters; there
-    the same split of the same data counts. The warm joint runs are other methods, not the reference.
+
+def _complete(run: Mapping[str, Any]) -> bool:
+    return bool(run["steps"] == list(range(1, run["n_steps"] + 1)))
+
+
+def _joints(done: Iterable[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """The joint runs by what they learned; the warm ones are other methods, not references for gaps."""
+    joints: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in done:
+        if run["registry_name"] in ("joint-span", "joint-token"):
+            joints.setdefault(_data(run), []).append(run)
+    return joints
+
+
+def _data(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a run and its reference share: the same split of the same data, order, seed and encoder."""
+    fingerprints = run.get("fingerprints", {})
+    shared = ("dataset", "scenario", "order", "seed", "encoder")
+    return (*(run[key] for key in shared), fingerprints.get("data"), fingerprints.get("split"))
+
+
+def _bounds(
+    run: Mapping[str, Any], joints: Sequence[dict[str, Any]]
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Of the ``joints`` on its data the reference of ``run``, and those of both architectures (or none).
+
+    Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters.
     """
-    joint = [b for b in done if b["registry_name"] in ("joint-span", "joint-token")]
-    joint = [b for b in joint if all(b[k] == run[k] for k in ("dataset", "scenario", "order", "seed", "encoder"))]
-    joint = [b for b in joint if _split(b) == _split(run)]
-    joint.sort(key=lambda b: (b["method"] != b["registry_name"], b["run_id"]))  # a plain one before a variant
+    joint = sorted(joints, key=lambda b: (b["method"] != b["registry_name"], b["run_id"]))  # a variant comes last
     own = [b for b in joint if b["architecture"] == run["architecture"] and b["setting"] == run["setting"]]
     other = [b for b in joint if b["architecture"] != run["architecture"]]
     # Several settings of the other architecture (joined folders): no telling which one is meant.
     single = len({b["setting"] for b in other}) == 1
     return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
-
-
-def _split(run: Mapping[str, Any]) -> list[Any]:
-    return [run.get("fingerprints", {}).get(key) for key in ("data", "split")]
 
 
 def _summary(per_run: pd.DataFrame) -> pd.DataFrame:
@@ -173,66 +199,73 @@ def _summary(per_run: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()[SUMMARY]
 
 
-def _read_runs(dirs: list[Path]) -> tuple[list[dict[str, Any]], dict[str, Path]]:
-    runs: dict[str, dict[str, Any]] = {}
-    folders: dict[str, Path] = {}
-    for folder in dirs:
-        if not (folder / "runs").is_dir():
-            raise UserError(f"{folder} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
-        for path in sorted(folder.glob("runs/*/run.json")):
-            run = _read_json(path)
-            missing = [key for key in _NEEDED if key not in run]
-            if missing:
-                raise UserError(f"{path} lacks {', '.join(map(repr, missing))}: remove the run's folder and run again")
-            if run["status"] == "done" and run["n_steps"] not in run["steps"]:
-                raise UserError(f"{path} says 'done' without its last step: remove the run's folder and run again")
-            seen = runs.get(run["run_id"])
-            if seen is None or (seen["status"] != "done" and run["status"] == "done"):
-                runs[run["run_id"]], folders[run["run_id"]] = run, path.parent
-    order = sorted(runs)
-    return [runs[run_id] for run_id in order], {run_id: folders[run_id] for run_id in order}
+class _Counts:
+    """The counts of runs, gathered for one frame. Names are put in at the end, column by column: a large grid has
+    half a million rows."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[Mapping[str, Any], Layout, int]] = []  # with its number of rows
+        self.steps: list[int] = []
+        self.views: list[str] = []
+        self.units: list[int] = []  # of the run's layout
+        self.triples: list[NDArray[np.int64]] = []
+
+    def read(self, run: Mapping[str, Any], folder: Path, layout: Layout) -> dict[str, NDArray[np.int64]]:
+        """Take in one run; returns per view its counts ``[T, units, 3]``."""
+        index = {unit: i for i, unit in enumerate(layout.units)}
+        shape = (run["n_steps"], len(index), 3)
+        arrays = {view: np.zeros(shape, dtype=np.int64) for view in sorted({*VIEWS, *FIXED.values()})}
+        before = len(self.steps)
+        for step in run["steps"]:
+            path = folder / f"step-{step}" / "counts.json"
+            try:
+                views = read_json(path)["views"]
+                for view, array in arrays.items():
+                    for test_set in sorted(views[view]):
+                        by_type = views[view][test_set]
+                        units = [index[test_set, type_] for type_ in by_type]
+                        triples = _triples(by_type.values())
+                        array[step - 1, units] = triples
+                        if view in VIEWS:
+                            self.steps += [step] * len(units)
+                            self.views += [view] * len(units)
+                            self.units += units
+                            self.triples.append(triples)
+            except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+                raise UserError(f"{path} is not as docs/results.md says ({error!r}): run again") from error
+        self.runs.append((run, layout, len(self.steps) - before))
+        return arrays
+
+    def frame(self) -> pd.DataFrame:
+        """All of it as a frame of the columns ``COUNTS``."""
+        units = np.array(self.units, dtype=np.int64)
+        sizes = [size for *_, size in self.runs]
+        parts = np.split(units, np.cumsum(sizes)[:-1]) if sizes else []
+        columns: dict[str, Any] = {key: _repeated([run[key] for run, *_ in self.runs], sizes) for key in RUN}
+        columns |= {"step": np.array(self.steps, dtype=np.int64), "view": self.views}
+
+        def named(of: Callable[[Layout], Any]) -> Any:
+            taken = [np.array(of(layout))[part] for (_, layout, _), part in zip(self.runs, parts, strict=True)]
+            return np.concatenate(taken) if taken else []
+
+        columns["test_set"] = named(lambda layout: np.array([test_set for test_set, _ in layout.units], dtype=object))
+        columns["task"] = named(lambda layout: np.array(layout.task_of, dtype=object))
+        columns["type"] = named(lambda layout: np.array([type_ for _, type_ in layout.units], dtype=object))
+        columns["learned_at"] = named(lambda layout: layout.learned)
+        triples = np.concatenate([np.empty((0, 3), dtype=np.int64), *self.triples])
+        columns |= dict(zip(("tp", "fp", "fn"), triples.T, strict=True))
+        return pd.DataFrame(columns, columns=COUNTS)
 
 
-def _read_counts(
-    run: Mapping[str, Any], folder: Path, layout: Layout
-) -> tuple[list[tuple[Any, ...]], dict[str, NDArray[np.int64]]]:
-    """The rows of the counts frame, and per view the counts ``[T, units, 3]``."""
-    index = {unit: i for i, unit in enumerate(layout.units)}
-    shape = (run["n_steps"], len(index), 3)
-    arrays = {view: np.zeros(shape, dtype=np.int64) for view in {*VIEWS, *FIXED.values()}}
-    rows: list[tuple[Any, ...]] = []
-    identity = [run[key] for key in RUN]
-    for step in run["steps"]:
-        path = folder / f"step-{step}" / "counts.json"
-        try:
-            for view, test_set, type_, triple in _triples(_read_json(path)["views"]):
-                i = index[test_set, type_]
-                arrays[view][step - 1, i] += triple
-                if view in VIEWS:
-                    learned = int(layout.learned[i])
-                    rows.append((*identity, step, view, test_set, layout.task_of[i], type_, learned, *triple))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is not as docs/results.md says ({error!r}): run again") from error
-    return rows, arrays
+def _repeated(values: list[Any], sizes: list[int]) -> Any:
+    """Each value as often as its run has rows; numbers stay numbers, names objects."""
+    numbers = all(isinstance(value, int) for value in values)
+    return np.repeat(np.array(values, dtype=np.int64 if numbers else object), sizes)
 
 
-def _triples(views: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[int]]]:
-    for view in sorted({*VIEWS, *FIXED.values()}):
-        for test_set in sorted(views[view]):
-            for type_, triple in views[view][test_set].items():
-                tp, fp, fn = triple
-                yield view, test_set, type_, [tp, fp, fn]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing though its run is recorded as done: run again") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
-    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
-        raise UserError(f"{path} has no 'schema': it was not written by this suite")
-    if data["schema"] > SCHEMA:
-        raise UserError(f"{path} has schema {data['schema']}, this version reads up to {SCHEMA}: update cl-ner-bench")
-    return data
+def _triples(values: Iterable[Any]) -> NDArray[np.int64]:
+    """``[types, 3]``: tp, fp, fn, whole numbers from 0 on."""
+    array = np.array(list(values) or np.empty((0, 3), dtype=np.int64))
+    if array.dtype.kind != "i" or array.shape[1:] != (3,) or (array < 0).any():
+        raise ValueError("expected [tp, fp, fn], numbers from 0 on, for each type")
+    return array

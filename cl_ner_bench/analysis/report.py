@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jinja2
+import pandas as pd
 
-from cl_ner_bench.analysis.compare import GROUPS, Comparison, comparisons
+from cl_ner_bench.analysis.compare import Comparison, comparisons
+from cl_ner_bench.analysis.cost import cost_figures, cost_tables
+from cl_ner_bench.analysis.error_figures import error_figures
+from cl_ner_bench.analysis.errors import error_tables
 from cl_ner_bench.analysis.figures import figures
 from cl_ner_bench.analysis.frames import Results, load_results
-from cl_ner_bench.analysis.notes import FEW, notes_of, undertrained
-from cl_ner_bench.analysis.render import number, plain, to_csv, to_latex, to_markdown
+from cl_ner_bench.analysis.latex import to_latex
+from cl_ner_bench.analysis.notes import notes_of
+from cl_ner_bench.analysis.page import Block, render_page
+from cl_ner_bench.analysis.picture import Theme
+from cl_ner_bench.analysis.published import published_tables
+from cl_ner_bench.analysis.render import Layout, to_csv, to_markdown
 from cl_ner_bench.analysis.tables import tables
+from cl_ner_bench.analysis.verdict import verdict
 from cl_ner_bench.errors import UserError
 
+_SECTION_OF = {"steps": "steps", "types": "types"}  # of tables by their kind
 
-def write_report(dirs: Sequence[Path], out: Path) -> list[Path]:
+
+def write_report(
+    dirs: Sequence[Path],
+    out: Path,
+    style: str = "paper",
+    formats: Sequence[str] = ("pdf", "png"),
+    layout: Layout | None = None,
+) -> list[Path]:
     """Write ``counts.csv``, ``scores.csv``, ``summary.csv``, ``tables/``, ``figures/`` and ``report.html``.
 
     Reads the results folders ``dirs`` and nothing else, writes below ``out`` (often one of them) and returns
@@ -36,86 +48,69 @@ def write_report(dirs: Sequence[Path], out: Path) -> list[Path]:
             f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
             "the same `bench run` command again resumes what is left"
         )
-    files = report_files(results)
+    files = report_files(results, style, formats, layout)
     for name, content in files.items():
         _write(out / name, content)
     return [out / name for name in files]
 
 
-def report_files(results: Results) -> dict[str, bytes]:
-    """The content of each file of a report by its relative path; ``report.html`` last."""
+def report_files(
+    results: Results,
+    style: str = "paper",
+    formats: Sequence[str] = ("pdf", "png"),
+    layout: Layout | None = None,
+) -> dict[str, bytes]:
+    """The content of each file of a report by its relative path; ``report.html`` last.
+
+    ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
+    tables. Raises UserError for a caption of ``layout`` that belongs to no table.
+    """
+    layout = layout or Layout()
     files: dict[str, bytes] = {}
     for name in ("counts", "scores", "summary"):
-        frame = getattr(results, name)
-        files[f"{name}.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
-    all_tables, all_figures = tables(results), figures(results)
-    for table in all_tables:
-        for suffix, convert in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
-            files[f"tables/{table.name}.{suffix}"] = convert(table).encode()
-    images = {}
-    for picture in all_figures:
-        for suffix in ("pdf", "png"):
-            files[f"figures/{picture.name}.{suffix}"] = picture.to_bytes(suffix)
-        files[f"figures/{picture.name}.csv"] = picture.frame.to_csv(index=False, lineterminator="\n").encode()
-        images[picture.name] = base64.b64encode(files[f"figures/{picture.name}.png"]).decode()
-    blocks = [
-        {
-            "c": c,
-            "answer": answer(c),
-            "notes": notes_of(c),
-            "tables": [t for t in all_tables if t.name.endswith(f"-{c.slug}")],
-            "figures": [f for f in all_figures if f.name.endswith(f"-{c.slug}")],
-            "tasks": _tasks(c),
-        }
-        for c in comparisons(results)
+        files[f"{name}.csv"] = _csv(getattr(results, name))
+    all_tables = [
+        *((_SECTION_OF.get(table.name.split("-")[0], "scores"), table) for table in tables(results)),
+        *(("errors", table) for table in error_tables(results)),
+        *(("cost", table) for table in cost_tables(results)),
+        *(("published", table) for table in published_tables(results)),
     ]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    page = template.render(results=results, blocks=blocks, images=images, plain=plain, json=_json)
-    files["report.html"] = page.encode()
+    layout.check(table for _, table in all_tables)
+    all_figures = [
+        *(("figures", picture) for picture in figures(results, style)),
+        *(("errors", picture) for picture in error_figures(results, style)),
+        *(("cost", picture) for picture in cost_figures(results, style)),
+    ]
+    for _, table in all_tables:
+        texts = {"csv": to_csv(table), "md": to_markdown(table, layout), "tex": to_latex(table, layout)}
+        files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
+    for _, picture in all_figures:
+        for suffix in formats:
+            files[f"figures/{picture.name}.{suffix}"] = picture.to_bytes(suffix)
+        files[f"figures/{picture.name}.csv"] = _csv(picture.frame)
+    compared = comparisons(results)
+    blocks = [
+        Block(
+            comparison=c,
+            answer=verdict(c, results),
+            notes=notes_of(c),
+            tables=[(section, t) for section, t in all_tables if _block_of(t.name, compared) is c],
+            pictures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],
+        )
+        for c in compared
+    ]
+    files["report.html"] = render_page(results, blocks, Theme.of(compared, style).looks, files).encode()
     return files
 
 
-def answer(c: Comparison) -> str:
-    """What these runs say, in a sentence or two, and no more than they can say."""
-    if undertrained(c):
-        return "Undertrained: do not compare these runs. Train longer or on more sentences first."
-    if not c.matched or len(c.pairs) < FEW:
-        n = f"n = {len(c.pairs)} matched run(s)" if c.matched else "no matched runs"
-        return f"With {n} there is no claim about differences between methods: the scores are shown, not ranked."
-    frame = c.measures[c.measures["view"] == "all"]
-    sentences = []
-    for group, rows in c.groups:
-        ranked = [(row.of(frame)["task_macro_f1"].mean(), row) for row in rows]
-        ranked = sorted((r for r in ranked if not math.isnan(r[0])), key=lambda r: -r[0])
-        if group != "reference" and ranked:
-            mean, row = ranked[0]
-            own = row.of(frame)
-            gap = own["gap"].mean()
-            behind = "" if math.isnan(gap) else f", {number(gap, 1)} below joint training of its architecture"
-            spread = number(own["task_macro_f1"].std(ddof=1), 1)
-            sentences.append(
-                f"{GROUPS.get(group, group)}: {row.label} has the highest mean, "
-                f"{number(mean, 1)} ± {spread} macro-F1 over tasks{behind}."
-            )
-    return " ".join(
-        [
-            *sentences,
-            f"Means over {len(c.pairs)} matched (order, seed) runs; differences are not tested here.",
-        ]
-    )
+def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:
+    """The comparison whose slug the name ends with; what is of several stands with the first."""
+    own = [c for c in compared if name.endswith(f"-{c.slug}")]
+    return max(own, key=lambda c: len(c.slug)) if own else compared[0]
 
 
-def _tasks(c: Comparison) -> list[tuple[int, list[dict[str, Any]]]]:
-    """The tasks in learning order, for each order."""
-    by_order = {run["order"]: sorted(run["tasks"], key=lambda t: t["learned_at"]) for run in c.runs}
-    return sorted(by_order.items())
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -90,7 +90,7 @@ class _Scores(torch.autograd.Function):
             starts, ends = _sides(parts, rows, columns)
             scores = torch.bmm(starts, ends.transpose(1, 2))
             if scores[:, 0].numel() > _LONG:
-                for row, among in _rows(*scores.shape[1:], width):
+                for row, among in _rows(scores.shape[1], scores.shape[2], width):
                     logits[:, spans][:, among].copy_(scores[:, row, row:][:, : among.stop - among.start])
             else:
                 torch.index_select(scores.flatten(1), 1, picked.to(scores.device), out=logits[:, spans])
@@ -104,7 +104,7 @@ class _Scores(torch.autograd.Function):
             starts, ends = _sides(parts, rows, columns)
             scores = starts.new_zeros(*starts.shape[:2], ends.shape[1])
             if scores[:, 0].numel() > _LONG:
-                for row, among in _rows(*scores.shape[1:], ctx.width):
+                for row, among in _rows(scores.shape[1], scores.shape[2], ctx.width):
                     scores[:, row, row:][:, : among.stop - among.start].copy_(gradient[:, spans][:, among])
             else:
                 scores.flatten(1).index_copy_(1, picked.to(scores.device), gradient[:, spans])

@@ -23,7 +23,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, out, err
 
 
-QUICK = [["--help"], ["run", "--help"], ["perf", "--help"], ["list", "methods"], ["list", "datasets", "--json"]]
+QUICK = [
+    *(["--help"], ["run", "--help"], ["perf", "--help"], ["report", "--help"], ["reproduce", "--help"], ["reproduce"]),
+    *(["list", "methods"], ["list", "datasets", "--json"], ["list", "presets"]),
+]
 
 
 @pytest.mark.parametrize("words", QUICK)
@@ -39,7 +42,7 @@ def test_quick_commands_import_neither_torch_nor_pandas(words: list[str]) -> Non
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", ["methods", "datasets", "scenarios", "encoders"])
+@pytest.mark.parametrize("kind", ["methods", "datasets", "scenarios", "encoders", "presets"])
 def test_lists_are_tables_and_json(capsys: pytest.CaptureFixture[str], kind: str) -> None:
     _, table, _ = run(capsys, "list", kind)
     code, text, _ = run(capsys, "list", kind, "--json")
@@ -102,7 +105,7 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     "words",
     [
         *(["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"], ["data", "--help"]),
-        ["perf", "--help"],
+        *(["perf", "--help"], ["reproduce", "--help"], ["list", "presets"]),
         *(["data", "show", "--help"], ["data", "split", "--help"], ["data", "show", "synthetic"]),
         ["run", "--dry-run", "--orders", "all", "--max-sentences", "90"],
     ],

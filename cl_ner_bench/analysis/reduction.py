@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ class _Step:
     pred: Integers
 
 
+@lru_cache(maxsize=1024)  # both errors and intervals ask for every run
 def reduced(results: Results, run_id: str) -> Reduced:
     """What is stored beside a finished run, after making it where it is missing or its predictions changed.
 
@@ -87,7 +89,8 @@ def reduced(results: Results, run_id: str) -> Reduced:
     """
     run = next((run for run in results.finished if run["run_id"] == run_id), None)
     if run is None:
-        raise UserError(f"no finished run {run_id!r} here; `bench status` lists what is done")
+        finished = ", ".join(run["run_id"] for run in results.finished)
+        raise UserError(f"no finished run {run_id!r} here; these are finished: {finished or 'none'}")
     return reduced_at(results.folders[run_id], run)
 
 

@@ -137,9 +137,10 @@ def type_table(c: Comparison, view: str) -> Table:
                 continue
             cells = _cells(c, here, "f1")
             lines.append((type_, *cells.values()))
+            sizes = here.groupby(["method", "config"]).size()
             for row, cell in cells.items():
-                own = row.of(here)
-                what = {**_identity(row), "task": task["name"], "type": type_, "n": len(own)}
+                n = int(sizes.get((row.method, row.config), 0))
+                what = {**_identity(row), "task": task["name"], "type": type_, "n": n}
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
             sections.append((task["name"] or "types", tuple(lines)))

@@ -37,6 +37,7 @@ SECTIONS = {
     "published": "Published numbers",
     "figures": "Figures",
 }
+_NUMBER = re.compile(r"[-−–\d.,±%()\s]*")
 MIME = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "pdf": "application/pdf"}
 MIME |= {"svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
 
@@ -82,7 +83,7 @@ def render_page(
         style=(HERE / "report.css").read_text(encoding="utf-8"),
         script=(HERE / "report.js").read_text(encoding="utf-8"),
         plain=plain,
-        is_number=re.compile(r"[-−–\d.,±%()\s]*").fullmatch,
+        is_number=_NUMBER.fullmatch,
         json=lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),
         folder=lambda run: f"runs/{results.folders[run['run_id']].name}",
         run_columns=RUN[1:],
@@ -129,12 +130,17 @@ def _table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict[str,
         "view": view,
         "caption": table.caption,
         "notes": table.notes,
-        "header": [head(text) for text in table.header],
+        "header": [head(text) | {"words": _is_of_words(table, i)} for i, text in enumerate(table.header)],
         "sections": sections,
         "n_rows": sum(len(lines) for _, lines in table.sections),
         "shown": sum(len(lines) for _, lines in table.sections) <= ROWS,
         "downloads": [_download(f"tables/{table.name}.{suffix}", files) for suffix in ("csv", "md", "tex")],
     }
+
+
+def _is_of_words(table: Table, column: int) -> bool:
+    cells = [line[column] for _, lines in table.sections for line in lines]
+    return any(isinstance(cell, str) and not _NUMBER.fullmatch(cell) for cell in cells)
 
 
 def _first(cell: str | Cell, rows: Mapping[str, int]) -> dict[str, Any]:

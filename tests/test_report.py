@@ -33,7 +33,8 @@ def test_all_files_are_there(written: Path) -> None:
     slug = "toy-split-minilm"
     assert {"counts.csv", "scores.csv", "summary.csv", "report.html"} <= names
     tables = {f"tables/{kind}-{view}-{slug}" for kind in ("main", "steps", "types") for view in ("all", "filter")}
-    figures = {f"figures/{kind}-{view}-{slug}" for kind in ("steps", "types", "plane") for view in ("all", "filter")}
+    figures = {f"figures/{kind}-{view}-{slug}" for kind in ("steps", "plane") for view in ("all", "filter")}
+    figures.add(f"figures/types-all-{slug}")
     assert {f"{name}.{suffix}" for name in tables for suffix in ("csv", "md", "tex")} <= names
     assert {f"{name}.{suffix}" for name in figures for suffix in ("pdf", "png", "csv")} <= names
     assert not [name for name in names if Path(name).name.startswith(".")]  # no temporary files

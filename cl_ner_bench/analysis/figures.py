@@ -20,6 +20,7 @@ __all__ = ["Picture", "figures"]
 def figures(results: Results, style: str = "paper") -> list[Picture]:
     """The figures of each comparison and view, then those over all comparisons (their slug is ``overall``).
 
+    Those of many panels, which take longest, are drawn for the view ``all`` only; the page draws them for both.
     What cannot be shown is left out: the plane with one step, a panel per order with one order. ``style``: ``paper`` or
     ``slides``; raises UserError for another.
     """
@@ -30,7 +31,8 @@ def figures(results: Results, style: str = "paper") -> list[Picture]:
         for c in compared:
             for view in VIEW_TITLES:
                 drawn += [step_curves(c, view, theme, measure) for measure in KINDS]
-                drawn += [*order_curves(c, view, theme), *heat_maps(c, view, theme), plane(c, view, theme)]
+                drawn.append(plane(c, view, theme))
+            drawn += [*order_curves(c, "all", theme), *heat_maps(c, "all", theme)]
         for view in VIEW_TITLES:
             drawn += [*dataset_curves(compared, view, theme), *rank_diagrams(results, compared, view, theme)]
     return [picture for picture in drawn if picture is not None]

@@ -25,6 +25,7 @@ CORPUS = cache.Parsed(
         "test": (Sentence(0, ("a b", "\ttab"), (Mention(0, 2, "odd type"),)),),
     },
     ("said once",),
+    (0, 7),
 )
 
 
@@ -115,7 +116,7 @@ QUIRKS = {
     '{"text": "Änne sang 日本!", "entities": [[0, 4, "PER"], {"start": 10, "end": 12, "label": "LOC"}]}\n',
     "d.conll": "Bonn\tS-LOC\nNew\tB-LOC\nYork\tE-LOC\n\nx\tO\n",
 }
-READ = (1, "6f81ca36a59f396e")
+READ = (2, "6f81ca36a59f396e")
 
 
 def test_the_version_is_raised_when_readers_read_otherwise(tmp_path: Path) -> None:

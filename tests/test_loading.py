@@ -200,6 +200,11 @@ def test_litbank_counts(real_data: Path) -> None:
         for k, m in enumerate(by_size):
             inside += any(o.start <= m.start and m.end <= o.end for o in by_size[k + 1 :])
     assert inside == 2143
+    # Ten of the hundred documents are test documents, and each begins a sentence; the cache remembers.
+    assert len(corpus.documents) == 10
+    assert (corpus.documents[0], [*corpus.documents]) == (0, sorted(set(corpus.documents)))
+    assert corpus.documents[-1] < len(corpus.parts["test"])
+    assert load_corpus("litbank", real_data / "litbank").documents == corpus.documents
 
 
 def test_wnut17_counts(real_data: Path) -> None:
@@ -207,6 +212,7 @@ def test_wnut17_counts(real_data: Path) -> None:
     assert {part: n for part, (n, _) in sizes(corpus).items()} == {"train": 3394, "dev": 1009, "test": 1287}
     assert sum(n for _, n in sizes(corpus).values()) == 3890
     assert not any("published" in remark for remark in corpus.remarks)
+    assert corpus.documents == ()  # a file is a part, not a document
 
 
 # Published counts
@@ -486,7 +492,7 @@ def test_a_union_with_cards_keeps_their_types(tmp_path: Path, united: Path) -> N
     )
     corpus = load_corpus(str(united))
     assert corpus.card.types == ("ORG", "PER")
-    assert len(corpus.domains["made"]["train"]) == 1500
+    assert len(corpus.domains["made"]["train"]) == 1050
 
 
 def test_counts_of_a_unions_corpora_are_compared(united: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import shutil
 from pathlib import Path
@@ -190,6 +191,25 @@ def test_sentences_of_a_cluster_are_drawn_together() -> None:
     assert together.std() == pytest.approx(alone.std() * math.sqrt(2), rel=0.1)
 
 
+def test_documents_are_drawn_where_the_runs_know_them(tmp_path: Path) -> None:
+    low = {}
+    for name, documents in (("sentences", []), ("alone", [*range(3219)]), ("two", [0, 1600])):
+        for method in ("spankl", "extendner"):
+            (source,) = REFERENCE.glob(f"{method}-*")
+            home = tmp_path / name / "runs" / source.name
+            shutil.copytree(source, home)
+            record = json.loads((home / "run.json").read_text())
+            (home / "run.json").write_text(json.dumps(record | {"documents": documents}))
+        c, results = only(tmp_path / name)
+        (d,) = differences(c, "all", "micro_f1", results)
+        low[name] = d.low
+        table = difference_table(c, "all", results)
+        assert table is not None
+        assert f"over test {'documents' if documents else 'sentences'} alone" in table.caption
+    assert low["alone"] == low["sentences"], "each sentence is a document"
+    assert low["two"] != low["sentences"]
+
+
 def test_one_run_has_an_interval_over_sentences_alone(tmp_path: Path) -> None:
     for name in ("spankl", "extendner"):
         (source,) = REFERENCE.glob(f"{name}-*")
@@ -205,7 +225,7 @@ def test_one_run_has_an_interval_over_sentences_alone(tmp_path: Path) -> None:
     assert math.isnan(forgetting.low)
     table = difference_table(c, "all", results)
     assert table is not None
-    assert "these trained models only" in table.caption
+    assert "over test sentences alone, for these trained models only" in table.caption
     # The reduction that intervals are drawn from holds the counts that the scores came from.
     final = reduced(results, c.runs[0]["run_id"])
     tp, fp, fn = final.final[:, 2:].sum(axis=0)

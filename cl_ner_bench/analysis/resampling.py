@@ -44,16 +44,16 @@ def run_weights(orders: Integers, rng: np.random.Generator, replicates: int = RE
 
 
 def sentence_shifts(
-    influence: Floats, rng: np.random.Generator, clusters: Integers | None = None, replicates: int = REPLICATES
+    influence: Floats, rng: np.random.Generator, documents: Integers | None = None, replicates: int = REPLICATES
 ) -> Floats:
     """``[replicates, methods]``: by how much each score moves where the test sentences are drawn anew.
 
-    ``influence[sentences, methods]`` as ``influence_of`` gives it. ``clusters[sentences]`` (0, 1, ...) are what is
-    drawn together, such as the documents; without it each sentence is drawn by itself.
+    ``influence[sentences, methods]`` as ``influence_of`` gives it. ``documents[sentences]`` (0, 1, ...): the sentences
+    of a document are drawn together; without it each is drawn by itself.
     """
-    if clusters is not None:
-        pooled = np.zeros((int(clusters.max()) + 1, influence.shape[1]))
-        np.add.at(pooled, clusters, influence)
+    if documents is not None:
+        pooled = np.zeros((int(documents.max()) + 1, influence.shape[1]))
+        np.add.at(pooled, documents, influence)
         influence = pooled
     size = len(influence)
 
@@ -97,21 +97,35 @@ def _sums(place: Integers, values: NDArray[Any], size: int) -> Floats:
 @lru_cache(maxsize=4)
 def shifts(c: Comparison, results: Results, view: str) -> Mapping[tuple[str, Row], Floats]:
     """Per measure of BY_SENTENCE (those that ``influences`` has) and row of ``c``: by how much its mean score moves in
-    each replicate of the test sentences, ``[replicates]``. The same sentences are drawn for all."""
-    found = {
-        (measure, row): psi
-        for (of, measure), rows in influences(c, results).items()
-        if of == view
-        for row, psi in rows.items()
-    }
-    moves = sentence_shifts(np.column_stack(list(found.values())), np.random.default_rng(0))
+    each replicate of the test sentences, ``[replicates]``. The same sentences, or documents where the corpus has them,
+    are drawn for all."""
+    of_view, sentences = influences(c, results)
+    found = {(measure, row): psi for (of, measure), rows in of_view.items() if of == view for row, psi in rows.items()}
+    psi = np.column_stack(list(found.values()))
+    moves = sentence_shifts(psi, np.random.default_rng(0), documents_of(c, sentences[view]))
     return dict(zip(found, moves.T, strict=True))
 
 
+def drawn_together(c: Comparison) -> str:
+    """What a replicate draws of the test part: ``documents`` where the runs know at least two, else ``sentences``."""
+    return "documents" if len(c.runs[0].get("documents") or ()) > 1 else "sentences"
+
+
+def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
+    """``[sentences]``: the document (0, 1, ...) of each sentence id; None where sentences are drawn."""
+    if drawn_together(c) == "sentences":
+        return None
+    at = np.searchsorted(np.array(c.runs[0]["documents"]), sentences, side="right")
+    return np.unique(at, return_inverse=True)[1].astype(np.int64)
+
+
 @lru_cache(maxsize=2)
-def influences(c: Comparison, results: Results) -> Mapping[tuple[str, str], Mapping[Row, Floats]]:
+def influences(
+    c: Comparison, results: Results
+) -> tuple[Mapping[tuple[str, str], Mapping[Row, Floats]], Mapping[str, Integers]]:
     """Per view and measure of BY_SENTENCE, and per row of ``c``, the influence of each test sentence on the row's mean
-    score. Runs on several test sets have no ``task_macro_f1`` here: a type's task depends on the set.
+    score; and per view the ids of these sentences. Runs on several test sets have no ``task_macro_f1`` here: a type's
+    task depends on the set.
 
     Raises UserError for predictions that cannot be read, and for runs whose test sentences differ.
     """
@@ -133,7 +147,7 @@ def influences(c: Comparison, results: Results) -> Mapping[tuple[str, str], Mapp
                 share = influence_of(counts, units, ids) / sizes[row]
                 of_row = found.setdefault((view, measure), {})
                 of_row[row] = of_row[row] + share if row in of_row else share
-    return found
+    return found, sentences
 
 
 def _units(run: Mapping[str, Any], final: Reduced) -> dict[str, Integers]:

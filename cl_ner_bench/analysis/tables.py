@@ -13,6 +13,7 @@ from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import MEASURES
 from cl_ner_bench.analysis.notes import FEW, notes_of, undefined
 from cl_ner_bench.analysis.render import DASH, to_text
+from cl_ner_bench.analysis.resampling import drawn_together
 from cl_ner_bench.analysis.spread import spread
 from cl_ner_bench.analysis.statistics import HEADLINE, differences, standing, which_test
 from cl_ner_bench.analysis.verdict import limits, marks
@@ -175,10 +176,10 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
     ]
     n = len(c.pairs)
     if n < FEW:
-        how = "95 % interval: bootstrap over test sentences alone, for these trained models only; no test"
+        how = f"95 % interval: bootstrap over test {drawn_together(c)} alone, for these trained models only; no test"
     else:
         how = (
-            "95 % interval: bootstrap over orders, seeds within orders, and test sentences; "
+            f"95 % interval: bootstrap over orders, seeds within orders, and test {drawn_together(c)}; "
             f"p: {which_test(n)}, two-sided, and after Holm's correction over all rows"
         )
     caption = (

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 
-VERSION = 1
+VERSION = 2
 """Raise it when a reader changes what it reads: corpora that an older one parsed are then parsed again."""
 
 _SCHEMA = 1
@@ -29,10 +29,12 @@ _NUMBER = "I"
 
 
 class Parsed(NamedTuple):
-    """What a reader made of a corpus: the sentences of each part with all their mentions, and its remarks."""
+    """What a reader made of a corpus: the sentences of each part with all their mentions, its remarks, and the ids of
+    the test sentences that begin a document (empty where that is not known)."""
 
     parts: Mapping[str, tuple[Sentence, ...]]
     remarks: tuple[str, ...] = ()
+    documents: tuple[int, ...] = ()
 
 
 def cache_folder() -> Path:
@@ -122,7 +124,8 @@ def _encode(parsed: Parsed) -> bytes:
         columns = [[len(s.words) for s in sentences], words, [len(s.mentions) for s in sentences], mentions]
         sizes[part] = [len(column) for column in columns]
         blocks += [array(_NUMBER, column).tobytes() for column in columns]
-    head = {"remarks": parsed.remarks, "vocabulary": [*vocabulary], "types": [*types], "sizes": sizes}
+    head: dict[str, Any] = {"vocabulary": [*vocabulary], "types": [*types], "sizes": sizes}
+    head |= {"remarks": parsed.remarks, "documents": parsed.documents}
     return b"\n".join([json.dumps(head, ensure_ascii=False).encode(), b"".join(blocks)])
 
 
@@ -143,4 +146,4 @@ def _decode(body: bytes) -> Parsed:
         found = map(Mention, mentions[::3], mentions[1::3], map(types.__getitem__, mentions[2::3]))
         sentences = [tuple(islice(texts, n)) for n in lengths]
         parts[part] = tuple(map(Sentence, count(), sentences, [tuple(islice(found, n)) if n else () for n in counts]))
-    return Parsed(parts, tuple(head["remarks"]))
+    return Parsed(parts, tuple(head["remarks"]), tuple(head["documents"]))

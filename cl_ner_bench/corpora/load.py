@@ -58,11 +58,13 @@ _FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
 
 
 class _Loaded(NamedTuple):
-    """Sentences by part, with all their mentions; where they came from; the ids of each domain of a union."""
+    """Sentences by part, with all their mentions; where they came from; the ids of each domain of a union; the test
+    sentences that begin a document."""
 
     parts: Mapping[str, tuple[Sentence, ...]]
     source: str
     domains: Mapping[str, Mapping[str, range]] = {}
+    documents: tuple[int, ...] = ()
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def load_corpus(
     sample = None
     if max_sentences is not None and max_sentences < len(kept["train"]):
         sample = _sample({part: len(sentences) for part, sentences in kept.items()}, max_sentences, split_seed)
-    return Corpus(card, kept, loaded.source, tuple(remarks), sample, loaded.domains)
+    return Corpus(card, kept, loaded.source, tuple(remarks), sample, loaded.domains, loaded.documents)
 
 
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
@@ -259,7 +261,7 @@ def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tu
 def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     """The whole corpus; a parsed one comes from the cache where its source is unchanged."""
     if card.reader == "synthetic":
-        return _Loaded(_parse(rows_of(card, None, Report()), card.title), "generated")
+        return _Loaded(_parse(rows_of(card, None, Report()), card.title)[0], "generated")
     if card.reader == "union":
         return _union(card, folder, remarks)
     if folder is None:
@@ -275,24 +277,37 @@ def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
         source = f"the local cache of {source}"
     if parsed is None:
         report = Report()
-        parts = _parse(rows_of(card, folder, report), source)
-        parsed = cache.Parsed(parts, tuple(remark.replace(f"{source}/", _FOLDER) for remark in report.remarks))
+        parts, begins = _parse(rows_of(card, folder, report), source)
+        known = card.reader == "conll2012" or "documents" in card.reader_options  # a file is a document
+        said = tuple(remark.replace(f"{source}/", _FOLDER) for remark in report.remarks)
+        parsed = cache.Parsed(parts, said, begins["test"] if known else ())
         cache.write(key, parsed, remarks)
     remarks += [remark.replace(_FOLDER, f"{source}/") for remark in parsed.remarks]
     if folder is None:
         remarks.append(f"the corpus comes from {source}")
-    return _Loaded(parsed.parts, source)
+    return _Loaded(parsed.parts, source, documents=parsed.documents)
 
 
-def _parse(rows: Mapping[str, Iterable[Row]], source: str) -> dict[str, tuple[Sentence, ...]]:
-    parts = {
-        part: tuple([Sentence(i, row.words, row.mentions) for i, row in enumerate(found)])
-        for part, found in rows.items()
-    }
+def _parse(
+    rows: Mapping[str, Iterable[Row]], source: str
+) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, tuple[int, ...]]]:
+    """The sentences of each part, and the ids of those with which a file begins."""
+    parts: dict[str, tuple[Sentence, ...]] = {}
+    begins: dict[str, tuple[int, ...]] = {}
+    for part, found in rows.items():
+        made: list[Sentence] = []
+        firsts: list[int] = []
+        file = None
+        for i, row in enumerate(found):
+            if row.path is not file and row.path != file:
+                file = row.path
+                firsts.append(i)
+            made.append(Sentence(i, row.words, row.mentions))
+        parts[part], begins[part] = tuple(made), tuple(firsts)
     for part, sentences in parts.items():
         if not sentences:
             raise UserError(f"{source}: no sentences in the {part} part; a corpus needs train, dev and test.")
-    return parts
+    return parts, begins
 
 
 def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
@@ -371,6 +386,7 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
 def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     parts: dict[str, list[Sentence]] = {part: [] for part in PARTS}
     domains: dict[str, dict[str, range]] = {}
+    documents: list[tuple[int, ...]] = []
     sources = []
     for domain, member in members_of(card, folder).items():
         own: list[str] = []
@@ -381,11 +397,13 @@ def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
         remarks += [f"{domain}: {remark}" for remark in own]
         sources.append(f"{domain}: {loaded.source}")
         domains[domain] = {}
+        documents.append(tuple(len(parts["test"]) + i for i in loaded.documents))
         for part, sentences in loaded.parts.items():
             start = len(parts[part])
             parts[part] += [Sentence(start + s.id, s.words, member.of_types(s.mentions)) for s in sentences]
             domains[domain][part] = range(start, len(parts[part]))
-    return _Loaded({part: tuple(sentences) for part, sentences in parts.items()}, "; ".join(sources), domains)
+    whole = {part: tuple(sentences) for part, sentences in parts.items()}
+    return _Loaded(whole, "; ".join(sources), domains, tuple(chain(*documents)) if all(documents) else ())
 
 
 def _ids(path: Path, card: Card) -> frozenset[str]:

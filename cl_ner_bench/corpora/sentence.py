@@ -49,6 +49,7 @@ class Corpus:
     ``parts`` hold every sentence at the index of its id; ``sample`` lists the ids in use per part where only
     some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
     (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
+    ``documents`` are the ids of the test sentences that begin a document; empty where the source does not tell.
     """
 
     card: Card
@@ -57,6 +58,7 @@ class Corpus:
     remarks: tuple[str, ...] = ()
     sample: Mapping[str, tuple[int, ...]] | None = None
     domains: Mapping[str, Mapping[str, range]] = field(default_factory=dict)
+    documents: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

@@ -325,6 +325,7 @@ def _run(
             for k, t in enumerate(split.tasks, 1)
         ],
         "order_of": split.order_of,
+        "documents": list(corpus.documents),
         "lost_mentions": split.lost_mentions(corpus),
         "protocol": split.protocol.to_json(),
         "setting": digest(setting)[:8],

@@ -240,7 +240,7 @@ def test_a_sample_is_split_by_its_own_ids() -> None:
     assert corpus.sample is not None
     split = make_split(corpus, "split", 0, 3)
     assert sorted(i for t in split.tasks for i in t.train) == list(corpus.sample["train"])
-    assert len(split.test) == 40
+    assert len(split.test) == 43
     step = split.step_data(corpus, 1)
     assert all(s.words == whole.parts["train"][s.id].words for s in step.train)
     with pytest.raises(UserError, match="other data"):

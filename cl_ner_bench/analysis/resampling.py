@@ -68,11 +68,12 @@ def interval(draws: Floats, units: int | None) -> tuple[float, float]:
     """The 95 % percentile interval of a bootstrap over ``units`` orders (or seeds of one order); None: very many.
 
     A bootstrap over few units is too narrow: the percentiles lie further out, by the t distribution and
-    sqrt(n / (n - 1)) (expanded percentile interval of Hesterberg 2015, arXiv 1411.5279).
+    sqrt(n / (n - 1)) (expanded percentile interval of Hesterberg 2015, arXiv 1411.5279). Rounded to a millionth, so
+    that the last bits of matrix products, which depend on the number of threads, do not show.
     """
     far = stats.norm.ppf(0.975) if units is None else math.sqrt(units / (units - 1)) * stats.t.ppf(0.975, units - 1)
     low, high = np.percentile(draws, [100 * stats.norm.cdf(-far), 100 * stats.norm.cdf(far)])
-    return float(low), float(high)
+    return round(float(low), 6), round(float(high), 6)
 
 
 def influence_of(rows: Integers, units: Integers, sentences: Integers) -> Floats:

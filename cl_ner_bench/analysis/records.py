@@ -1,9 +1,14 @@
-"""The run records (``run.json``) of one or several results folders, joined; what does not fit is refused by name."""
+"""The run records (``run.json``) of one or several results folders, joined; what does not fit is refused by name.
+
+And how a file beside them is written.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,3 +155,17 @@ def _diff(key: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tupl
             yield from _diff(name, x, y)
     elif x != y:
         yield key, str(x)[:60], str(y)[:60]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a reader never meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -10,8 +10,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import TEST, Layout
+from cl_ner_bench.analysis.records import write_whole
 from cl_ner_bench.errors import UserError
 
 SCHEMA = 1
@@ -112,7 +111,7 @@ def reduced_at(folder: Path, run: Mapping[str, Any]) -> Reduced:
             f"{folder}: a predictions.jsonl.gz is not as docs/results.md says ({error}): run again"
         ) from error
     with suppress(OSError):  # a folder of another's, or a read-only copy
-        _write_whole(folder / FILE, _dump(found, source.hexdigest()))
+        write_whole(folder / FILE, _dump(found, source.hexdigest()))
     return found
 
 
@@ -344,16 +343,3 @@ def _is_sound(r: Reduced, run: Mapping[str, Any]) -> bool:
         return False
     limits = {types: (r.mentions[:, 3], r.final[:, 1]), types + 1: (r.confusion[:, 1], r.confusion[:, 2])}
     return all(((place >= 0) & (place < end)).all() for end, places in limits.items() for place in places)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all: a reader never meets half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from cl_ner_bench.analysis.notes import notes_of
 from cl_ner_bench.analysis.page import Block, render_page
 from cl_ner_bench.analysis.picture import Theme
 from cl_ner_bench.analysis.published import published_tables
+from cl_ner_bench.analysis.records import write_whole
 from cl_ner_bench.analysis.render import Layout, to_csv, to_markdown
 from cl_ner_bench.analysis.tables import tables
 from cl_ner_bench.analysis.verdict import verdict
@@ -50,7 +49,7 @@ def write_report(
         )
     files = report_files(results, style, formats, layout)
     for name, content in files.items():
-        _write(out / name, content)
+        write_whole(out / name, content)
     return [out / name for name in files]
 
 
@@ -111,17 +110,3 @@ def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:
 
 def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -89,17 +89,23 @@ def _measure(run: Run, device: str) -> Report:
         "steps": sorted({1, late}),
         "started": time.time(),
     }
-    child = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "cl_ner_bench.running.probe"],
-        input=store.canonical(request),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=os.environ | machine.child_environment(record["settings"]["threads"]),
-    )
+    ) as child:
+        try:
+            printed, said = child.communicate(store.canonical(request))
+        finally:  # after Ctrl-C, `subprocess` itself would leave before the child is gone
+            child.kill()
+            child.wait()
     if child.returncode:
-        said = child.stderr.strip().splitlines()[-1:]
-        raise UserError(": ".join([f"{record['method']} cannot be measured, exit code {child.returncode}", *said]))
-    found: Report = json.loads(child.stdout)
+        last = said.strip().splitlines()[-1:]
+        raise UserError(": ".join([f"{record['method']} cannot be measured, exit code {child.returncode}", *last]))
+    found: Report = json.loads(printed)
     if "error" in found:
         raise UserError(found["error"])
     return found

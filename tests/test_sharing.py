@@ -25,7 +25,8 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
 from cl_ner_bench.running.preview import preview
-from cl_ner_bench.running.sharing import drop, held, share, waves, work
+from cl_ner_bench.running.schedule import Schedule
+from cl_ner_bench.running.sharing import Model, Step, drop, held, items, share, work
 from cl_ner_bench.scenarios.make import make_split
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from tests.running_inputs import METHODS, bench, start, stored, write_inputs
@@ -250,26 +251,42 @@ def keep(out: Path, run: Run, *steps: int) -> None:
         store.model_folder(out, run.key(step)).mkdir(parents=True)
 
 
-def shown(found: Any) -> list[dict[str, list[int]]]:
-    return [{f"{r.record['method']} {r.record['order']}": list(steps) for r, steps in wave} for wave in found]
+def awaited(runs: Sequence[Run], out: Path) -> dict[str, dict[Any, str]]:
+    """What each run waits for, and from whom, by method and order."""
+    names = {run.id: f"{run.record['method']} {run.record['order']}" for run in runs}
+    found: dict[str, dict[Any, str]] = {}
+    for item in items(runs, out):
+        found[names[item.id]] = {
+            what.step if isinstance(what, Step) else what: names[maker] for what, maker in item.awaits.items()
+        }
+    return found
 
 
-def test_what_others_wait_for_is_learned_first(folder: Path, tmp_path: Path) -> None:
+def test_a_run_waits_for_what_others_learn_for_it(folder: Path, tmp_path: Path) -> None:
     runs = planned(folder, tmp_path, "joint-span,spankl,seqstar", orders="0,1")
-    first, last = shown(waves(runs, tmp_path))
-    assert first == {"joint-span 0": [1, 6], "joint-span 1": [1]}
-    every = list(range(1, 7))
-    assert last == {f"{m} {o}": every for m in ("joint-span", "spankl", "seqstar") for o in (0, 1)}
-    assert shown(waves(planned(folder, tmp_path, "spankl,seqstar"), tmp_path)) == [
-        {"spankl 0": every, "seqstar 0": every}
-    ]
+    assert awaited(runs, tmp_path) == {
+        "joint-span 0": {},
+        "joint-span 1": {6: "joint-span 0"},
+        "spankl 0": {1: "joint-span 0"},
+        "spankl 1": {1: "joint-span 1"},
+        "seqstar 0": {},
+        "seqstar 1": {},
+    }
+    schedule = Schedule(items(runs, tmp_path))
+    assert schedule.next() == runs[0].id, "the longest way leads over the joint run for which three others wait"
+    assert set(schedule.awaited_from(runs[0].id)) == {Step(runs[0].id, 1), Step(runs[0].id, 6)}
+    finish(runs[0], *range(1, 7))
+    assert not any(awaited(runs[1:3], tmp_path).values()), "what is finished is not waited for"
 
 
 def test_a_chain_that_others_wait_for_waits_for_its_own_first_step(folder: Path, tmp_path: Path) -> None:
     runs = planned(folder, tmp_path, "finetune-span,a=spankl,b=spankl")
     assert [len(run.record["shared"]) for run in runs] == [0, 1, 6]
-    every = list(range(1, 7))
-    assert shown(waves(runs, tmp_path))[:2] == [{"finetune-span 0": [1]}, {"a 0": every}]
+    assert awaited(runs, tmp_path) == {
+        "finetune-span 0": {},
+        "a 0": {1: "finetune-span 0"},
+        "b 0": {1: "finetune-span 0", **dict.fromkeys(range(2, 7), "a 0")},
+    }
 
 
 def test_the_one_that_has_finished_a_step_is_its_learner(folder: Path, tmp_path: Path) -> None:
@@ -288,10 +305,13 @@ def test_the_one_that_has_finished_a_step_is_its_learner(folder: Path, tmp_path:
 def test_a_model_that_is_gone_is_learned_again_once(folder: Path, tmp_path: Path) -> None:
     finish(planned(folder, tmp_path, "finetune-span")[0], *range(1, 7))
     runs = planned(folder, tmp_path, "spankl,spankl-nokd,joint-span")
-    assert shown(waves(runs, tmp_path))[:-1] == [{"spankl 0": [1]}]
-    assert len(waves(runs[:1], tmp_path)) == 1, "one that goes on alone needs no wave of its own"
+    assert awaited(runs, tmp_path) == {
+        "spankl 0": {},
+        "spankl-nokd 0": {Model(runs[0].key(1)): "spankl 0"},
+        "joint-span 0": {},
+    }
     keep(tmp_path, runs[0], 1)
-    assert len(waves(runs, tmp_path)) == 1
+    assert not any(awaited(runs, tmp_path).values())
 
 
 def test_models_wait_for_all_that_go_on_from_them(folder: Path, tmp_path: Path) -> None:
@@ -334,7 +354,8 @@ def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options
     given = {name[2:].replace("-", "_"): value for name, value in zip(inputs[::2], inputs[1::2], strict=True)}
     todo = prepare(given | options | {"out": str(out)}).todo
     found = {run.record["method"]: [k for k in run.missing() if str(k) not in run.record["shared"]] for run in todo}
-    assert execute(todo, out, jobs=1, backend="loky", device="cpu", keep_models=keep_models, timeout=None) == 0
+    how = {"jobs": 1, "backend": "loky", "devices": ["cpu"], "timeout": None}
+    assert execute(todo, out, **how, keep_models=keep_models, checkpoint_seconds=60) == 0
     return found
 
 
@@ -439,7 +460,8 @@ def test_a_stop_while_others_wait_is_gone_on_from(inputs: list[str], tmp_path: P
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert {record["method"]: record["status"] for record in by_run(out).values()} == {"slow": "interrupted"}
+    statuses = {record["method"]: record["status"] for record in by_run(out).values()}
+    assert statuses == {"slow": "interrupted", "twin": "waiting", "extendner": "waiting"}
     before = finished(out)
     assert len(before) < 3
     left = [k for k in (1, 2, 3) if k > len(before)]

@@ -27,7 +27,7 @@ class Board:
         self.runs, self.todo = runs, todo
         self.costs = {r.id: {k: r.cost(k) for k in r.record["steps"]} for r in todo}
         self.done: dict[str, list[int]] = {r.id: r.done() for r in todo}
-        self.old = {r.id: store.read_json(r.folder / "run.json") for r in todo}
+        self.old = {r.id: store.read_record(r.folder / "run.json") for r in todo}
         self.before = self._finished_cost()
         self.total = sum(sum(c.values()) for c in self.costs.values())
         self.started = time.monotonic()
@@ -54,10 +54,10 @@ class Board:
                         + (f", about {left} left" if left else "")
                     )
             self.done[run.id] = done
-            record = store.read_json(run.folder / "run.json")
+            record = store.read_record(run.folder / "run.json")
             # A retried run still shows its old record until it starts, one that others waited for goes on later.
-            over = record and record["status"] in ("done", "failed")
-            if state is None and record != self.old[run.id] and over:
+            over = record is not None and record["status"] in ("done", "failed")
+            if state is None and record is not None and over and record != self.old[run.id]:
                 self.ended[run.id] = record["status"]
                 why = f": {record['reason']}" if record["reason"] else ""
                 yield f"{name(run)}: {record['status']}{why} ({len(self.ended)} of {len(self.todo)} runs)"

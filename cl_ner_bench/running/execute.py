@@ -1,121 +1,30 @@
-"""Runs of a grid as child processes. joblib decides when each starts; a crash ends one run and never the grid."""
+"""The runs of a grid, learned one beside the other: started in the schedule's order, and none lost with its worker."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import machine, sharing, store
+from cl_ner_bench.files import alive, host, sweep
+from cl_ner_bench.running import leases, sharing, store
+from cl_ner_bench.running.backends import Pool, pool
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.worker import INTERRUPTED, PROGRESS, RESUMES
+from cl_ner_bench.running.schedule import Schedule
+from cl_ner_bench.running.unit import Unit
+from cl_ner_bench.running.worker import RESUMES
 
-BACKENDS = ("loky",)
-GRACE = 4.0  # seconds that a child has to stop by itself
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One run as plain values: what travels to the process that starts and watches it."""
-
-    folder: str
-    record: str  # JSON of the run's record
-    device: str
-    keep_models: str
-    timeout: float | None
-    stop: str
-    driver: int
-    steps: tuple[int, ...]  # that the run shall have afterwards
-    held: tuple[int, ...]  # whose models the driver drops, not the run
-
-
-def run_unit(unit: Unit) -> str:
-    """Learn one run in a child process; returns the status that its record ends with."""
-    if threading.current_thread() is threading.main_thread() and os.getpid() != unit.driver:
-        ignore_interrupts()
-    folder, stop = Path(unit.folder), Path(unit.stop)
-    if stop.exists():
-        return "interrupted"
-    record = json.loads(unit.record)
-    record["times"] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    store.write_json(folder / "run.json", record)
-    command = [sys.executable, "-m", "cl_ner_bench.running.worker", str(folder), "--stop", str(stop)]
-    command += ["--device", unit.device, "--keep-models", unit.keep_models]
-    command += ["--steps", *map(str, unit.steps), "--held", *map(str, unit.held)]
-    environment = os.environ | machine.child_environment(record["settings"]["threads"])
-    with (folder / "log.txt").open("wb") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-        try:
-            killed = _watch(child, unit)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-    (folder / PROGRESS).unlink(missing_ok=True)
-    record = store.read_json(folder / "run.json")
-    if record["status"] == "running":  # the child could not say how it ended
-        interrupted = killed == "" or child.returncode == INTERRUPTED
-        why = RESUMES if interrupted else f"{killed or _death(child)} (log: {folder / 'log.txt'})"
-        record |= {"status": "interrupted" if interrupted else "failed", "reason": why}
-        store.write_json(folder / "run.json", record)
-    return str(record["status"])
-
-
-def _watch(child: subprocess.Popen[bytes], unit: Unit) -> str | None:
-    """Wait for a child. None where it ended by itself; else why it was killed, '' for a stop that it did not heed."""
-    step, since, stopping = -1, time.monotonic(), None
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(0.2)
-            return None
-        now = time.monotonic()
-        if not _alive(unit.driver):
-            Path(unit.stop).touch()
-        if Path(unit.stop).exists():
-            stopping = stopping or now
-            if now - stopping > GRACE:
-                child.kill()
-                child.wait()
-                return ""
-        if unit.timeout is not None:
-            at = (store.read_json(Path(unit.folder) / PROGRESS) or {}).get("step", step)
-            step, since = at, since if at == step else now
-            if now - since > unit.timeout:
-                child.kill()
-                child.wait()
-                return f"step {max(step, 1)} took longer than --timeout {unit.timeout:g} s"
-
-
-def _alive(pid: int) -> bool:
-    import psutil
-
-    return bool(psutil.pid_exists(pid))
-
-
-def _death(child: subprocess.Popen[bytes]) -> str:
-    code = child.returncode
-    if code >= 0:
-        return f"the process ended with exit code {code} and left no word"
-    name = signal.Signals(-code).name
-    return f"the process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-
-
-def ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal's group; only the driver shall answer it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+LOST_WORKERS = 3  # that a run may lose before it counts as failed
+TICK = 0.5  # seconds between two looks at what others wait for
+BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for again
 
 
 def execute(
@@ -124,68 +33,134 @@ def execute(
     *,
     jobs: int,
     backend: str,
-    device: str,
+    devices: Sequence[str],
     keep_models: str,
+    checkpoint_seconds: float,
     timeout: float | None,
 ) -> int:
-    """Learn all ``runs`` in waves, the longest first. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
+    """Learn all ``runs``. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
 
-    How each run ended stands in its ``run.json``. The first Ctrl-C lets children stop at their next update,
-    the second kills them. Raises UserError if the scheduler's own processes die.
+    ``devices`` has a place for each run at a time. How each run ended stands in its ``run.json``. The first Ctrl-C lets
+    children stop at their next update, the second kills them.
     """
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    stop = out / f".stop-{os.getpid()}"
-    devices = machine.devices(device)
+    name = f"driver-{host()}-{os.getpid()}"
+    stop = out / f".stop-{host()}-{os.getpid()}"
+    sweep(out)
+    _remove_old_stops(out)
     models = sharing.held(runs, out, keep_models)
+    with (
+        leases.wait(out, name),
+        _signals(stop, lambda: _kill_all(runs, out)) as received,
+        pool(backend, jobs) as places,
+    ):
+        for run in runs:
+            _announce(run, out)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def unit(i: int, run: Run, steps: Sequence[int]) -> Unit:
-        return Unit(
-            str(run.folder),
-            store.canonical(run.record),
-            devices[i % len(devices)],
-            keep_models,
-            timeout,
-            str(stop),
-            os.getpid(),
-            tuple(steps),
-            tuple(k for k in run.record["steps"] if run.key(k) in models),
-        )
+        def unit(run: Run, device: str, awaited: Sequence[Hashable]) -> Unit:
+            return Unit(
+                folder=str(run.folder),
+                record=store.canonical(run.record),
+                device=device,
+                keep_models=keep_models,
+                checkpoint_seconds=checkpoint_seconds,
+                timeout=timeout,
+                stop=str(stop),
+                driver=name,
+                since=since,
+                first=tuple(what.step for what in awaited if isinstance(what, sharing.Step)),
+                held=tuple(k for k in run.record["steps"] if run.key(k) in models),
+            )
 
-    for stale in out.glob(".stop-*"):
-        if not _alive(int(stale.name.rpartition("-")[2])):
-            stale.unlink(missing_ok=True)
-    for run in runs:
-        store.write_bytes(run.folder / "split.json", f"{store.ordered(run.split.to_json())}\n".encode())
-    ended: dict[str, str] = {}
-    with _signals(stop, lambda: _kill_all(runs)) as received:
         try:
-            for wave in sharing.waves(runs, out):
-                if received:
-                    break
-                # A run that failed where others waited for it fails once; they learn the step themselves.
-                left = [(run, steps) for run, steps in wave if ended.get(run.id) not in ("done", "failed")]
-                left.sort(key=lambda item: (-remaining(*item), item[0].id))
-                at_once = max(1, min(jobs, len(left)))
-                options: dict[str, Any] = {"initializer": ignore_interrupts} if at_once > 1 else {}
-                statuses = Parallel(n_jobs=at_once, backend=backend, batch_size=1, pre_dispatch="all", **options)(
-                    delayed(run_unit)(unit(i, *item)) for i, item in enumerate(left)
-                )
-                ended |= {run.id: status for (run, _), status in zip(left, statuses, strict=True)}
-        except TerminatedWorkerError as error:
-            raise UserError(f"a process of the scheduler was killed; run the same command again ({error})") from None
+            _learn(runs, out, unit, places, list(devices), received)
         finally:
             stop.unlink(missing_ok=True)
+    leases.tidy(out)
     if received:
         return 128 + received[0]
     sharing.drop(models, runs, out, keep_models)
     return 0
 
 
-def remaining(run: Run, steps: Sequence[int]) -> int:
-    missing = run.missing()
-    return sum(run.cost(step) for step in steps if step in missing)
+def _learn(
+    runs: Sequence[Run],
+    out: Path,
+    unit: Callable[[Run, str, Sequence[Hashable]], Unit],
+    places: Pool,
+    devices: list[str],
+    received: Sequence[int],
+) -> None:
+    """Start what may be started, look who has ended and what of it others wait for, until all is done or stopped."""
+    by_id = {run.id: run for run in runs}
+    schedule = Schedule(sharing.items(runs, out))
+    running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
+    busy: dict[str, float] = {}  # run that another process learns -> when to ask again
+    lost: Counter[str] = Counter()
+    while True:
+        while not received and devices and len(running) < places.size():
+            id = schedule.next(idle=not running and not busy)
+            if id is None:
+                break
+            device = devices.pop(0)
+            running[places.submit(unit(by_id[id], device, schedule.awaited_from(id)))] = id, device
+        if not running and (received or not (busy or schedule)):
+            return
+        if running:
+            wait(running, timeout=TICK, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(TICK)
+        for id in [*busy, *(id for id, _ in running.values())]:
+            for what in schedule.awaited_from(id):
+                if _is_there(what, by_id, out):
+                    schedule.provide(what)
+        for id in [id for id, when in busy.items() if time.monotonic() > when]:
+            del busy[id]
+            schedule.put_back(id)
+        for future in [future for future in running if future.done()]:
+            id, device = running.pop(future)
+            devices.append(device)
+            if future.exception() is not None:
+                lost[id] += 1
+                if lost[id] < LOST_WORKERS:
+                    schedule.put_back(id)
+                    continue
+                _give_up(by_id[id], out, f"its worker was lost {LOST_WORKERS} times ({future.exception()!r})")
+            elif future.result() == "busy":
+                busy[id] = time.monotonic() + BUSY_AGAIN
+                continue
+            schedule.end(id)
+
+
+def _is_there(what: Hashable, by_id: Mapping[str, Run], out: Path) -> bool:
+    if isinstance(what, sharing.Step):
+        run = by_id[what.run_id]
+        return store.step_record(run.folder / f"step-{what.step}", run.key(what.step)) is not None
+    assert isinstance(what, sharing.Model)
+    return store.model_folder(out, what.key).is_dir()
+
+
+def _announce(run: Run, out: Path) -> None:
+    """Tell others of a run that is going to be learned, unless another process is at it."""
+    split = run.folder / "split.json"
+    content = f"{store.ordered(run.split.to_json())}\n".encode()
+    if not split.exists() or split.read_bytes() != content:
+        store.write_bytes(split, content)
+    if (lease := leases.acquire(out, run.id)) is not None:
+        with lease:
+            store.write_record(run.folder / "run.json", run.record | {"status": "waiting"})
+
+
+def _give_up(run: Run, out: Path, why: str) -> None:
+    if (lease := leases.acquire(out, run.id)) is not None:
+        with lease:
+            store.write_record(run.folder / "run.json", run.record | {"status": "failed", "reason": why})
+
+
+def _remove_old_stops(out: Path) -> None:
+    for stale in out.glob(f".stop-{host()}-*"):
+        if not alive(int(stale.name.rpartition("-")[2])):
+            stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -212,14 +187,15 @@ def _signals(stop: Path, kill: Callable[[], None]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _kill_all(runs: Sequence[Run]) -> None:
+def _kill_all(runs: Sequence[Run], out: Path) -> None:
     import psutil
 
-    for process in psutil.Process().children(recursive=True):
+    processes = psutil.Process().children(recursive=True)
+    for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(processes, timeout=1)
     for run in runs:
-        record = store.read_json(run.folder / "run.json")
-        if record and record["status"] == "running":
-            record |= {"status": "interrupted", "reason": RESUMES}
-            store.write_json(run.folder / "run.json", record)
+        record = store.read_record(run.folder / "run.json")
+        if record and record["status"] == "running" and leases.holder(out, run.id) is None:
+            store.write_record(run.folder / "run.json", record | {"status": "interrupted", "reason": RESUMES})

@@ -7,19 +7,19 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import leases, machine
+from cl_ner_bench.running.backends import BACKENDS
 from cl_ner_bench.running.board import shown
-from cl_ner_bench.running.execute import BACKENDS, execute
+from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
 from cl_ner_bench.running.sharing import share
-from cl_ner_bench.running.store import read_json
+from cl_ner_bench.running.store import read_record, remove_folder
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.frames import Results
@@ -29,12 +29,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A command's grids, planned: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet."""
+    """A command's grids, planned: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
+
+    ``damaged`` are folders of finished steps that are not what was stored, each with the file that is not.
+    """
 
     out: Path
     plans: list[Plan]
     runs: list[Run]
     todo: list[Run]
+    damaged: dict[Path, str]
     jobs: int
 
     @property
@@ -81,10 +85,12 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     runs = share(merge([r for plan in plans for r in plan.runs], out), out)
     if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
-    todo = [r for r in runs if _status(r) != "done" or not r.is_complete()]
+    damaged = {r.folder / f"step-{step}": wrong for r in runs for step, wrong in r.damaged().items()}
+    spoilt = {folder.parent for folder in damaged}
+    todo = [r for r in runs if _status(r) != "done" or not r.is_complete() or r.folder in spoilt]
     options = plans[0].options
-    jobs = first.jobs or machine.default_jobs(options.device, options.threads)
-    return Prepared(out, plans, runs, todo, jobs)
+    jobs = first.jobs or machine.default_jobs(options.device, options.threads, options.gpus_per_run)
+    return Prepared(out, plans, runs, todo, damaged, jobs)
 
 
 def _folder(layers: list[Layered]) -> Path:
@@ -110,9 +116,13 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
             say(f"{plan.corpus.name}: {remark}")
     _make(out)
     for folder in obsolete(prepared.runs, out):
-        rmtree(folder)
-    written = [write_experiment(out, [plan.options for plan in prepared.plans])]
-    written += [write_mentions(out, plan.corpus, [r.split for r in plan.runs]) for plan in prepared.plans]
+        remove_folder(folder)
+    for folder, wrong in prepared.damaged.items():
+        say(f"{folder / wrong} is not what was stored: the step is learned again")
+        remove_folder(folder)
+    with leases.wait(out, "grids"):  # others may add to the same files
+        written = [write_experiment(out, [plan.options for plan in prepared.plans])]
+        written += [write_mentions(out, plan.corpus, [r.split for r in plan.runs]) for plan in prepared.plans]
     left = [str(step) in run.record["shared"] for run in prepared.todo for step in run.missing()]
     more = f" and {sum(left)} shared with them" if any(left) else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))
@@ -125,14 +135,15 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
                 out,
                 jobs=prepared.jobs,
                 backend=options.backend,
-                device=options.device,
+                devices=machine.places(options.device, options.gpus_per_run, prepared.jobs),
                 keep_models=options.keep_models,
+                checkpoint_seconds=options.checkpoint_seconds,
                 timeout=options.timeout,
             )
     if code:
         return Outcome(code, out, written)
     failed = any(_status(run) != "done" for run in prepared.runs)
-    if any((read_json(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")):
+    if any((read_record(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")):
         from cl_ner_bench.analysis.report import write_report
 
         written += write_report([out], out)
@@ -140,7 +151,7 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
 
 
 def _status(run: Run) -> str:
-    return str((read_json(run.folder / "run.json") or {}).get("status"))
+    return str((read_record(run.folder / "run.json") or {}).get("status"))
 
 
 def _make(out: Path) -> None:

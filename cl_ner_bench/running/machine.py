@@ -44,16 +44,23 @@ def _cuda_devices() -> int:
 
 
 def devices(device: str) -> list[str]:
-    """The devices that runs are dealt to in turn."""
+    """The devices that runs may use."""
     return [f"cuda:{i}" for i in range(_cuda_devices())] if device == "cuda" else [device]
 
 
-def default_jobs(device: str, threads: int) -> int:
-    """As many runs at a time as there are devices (CUDA) or cores (CPU), and memory for."""
+def places(device: str, gpus_per_run: float, jobs: int) -> list[str]:
+    """A device for each of ``jobs`` runs at a time. On CUDA no device is given to more runs than its shares allow."""
+    if kind(device) != "cuda":
+        return [device] * jobs
+    return (devices(device) * int(1 / gpus_per_run))[:jobs]
+
+
+def default_jobs(device: str, threads: int, gpus_per_run: float = 1.0) -> int:
+    """As many runs at a time as there are shares of devices (CUDA) or cores (CPU), and memory for."""
     import psutil
 
     if kind(device) == "cuda":
-        return len(devices(device))
+        return len(devices(device)) * int(1 / gpus_per_run)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores // threads, int(psutil.virtual_memory().available / MEMORY_PER_RUN)))
 

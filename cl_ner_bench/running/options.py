@@ -57,6 +57,13 @@ def number(kind: type, least: float) -> Callable[[Any], Any]:
     return parse
 
 
+def share(value: Any) -> float:
+    found: float = number(float, 0)(value)
+    if not 0 < found <= 1:
+        raise ValueError("expected a number above 0 and of at most 1")
+    return found
+
+
 def numbers(value: Any) -> tuple[int, ...]:
     values = value.split(",") if isinstance(value, str) else value if isinstance(value, Iterable) else [value]
     found = tuple(dict.fromkeys(number(int, 0)(v) for v in values))
@@ -221,6 +228,9 @@ class Options:
     jobs: int | None = option(
         None, number(int, 1), MACHINE, "runs at a time (default: cores or devices, limited by memory)", "N"
     )
+    gpus_per_run: float = option(
+        1.0, share, MACHINE, "the share of a GPU that a run is given: 0.5 puts two runs on each", "X"
+    )
     backend: str = option("loky", text, MACHINE, "what schedules the runs: joblib's loky", "NAME")
     timeout: float | None = option(
         None, number(float, 1), MACHINE, "seconds a step may take; a run that needs more fails", "SECONDS"
@@ -232,6 +242,13 @@ class Options:
         "results folder; a further command adds runs (default: results/DATASET-SCENARIO)",
         "DIR",
     )
+    checkpoint_seconds: float = option(
+        60.0,
+        number(float, 0),
+        FILES,
+        "a step writes a checkpoint at the end of an epoch, at most this often; a stopped step goes on from it",
+        "SECONDS",
+    )
     keep_models: str = option(
         "last", one_of("last", "all", "none"), FILES, "which models stay under store/", "last|all|none"
     )
@@ -239,7 +256,7 @@ class Options:
 
 OPTIONS = {f.name: f for f in fields(Options)}
 # What a grid in experiment.toml does not hold: it changes no result, or belongs to the folder.
-NOT_OF_THE_GRID = ("out", "jobs", "backend", "timeout", "keep_models")
+NOT_OF_THE_GRID = ("out", "jobs", "gpus_per_run", "backend", "timeout", "checkpoint_seconds", "keep_models")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.keys import StepKeys, computed
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
-from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, digest, read_json, step_record
+from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, damage, digest, read_record, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
 from cl_ner_bench.scenarios.overview import recall_ceiling
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
@@ -51,6 +51,11 @@ class Run:
     def done(self) -> list[int]:
         """The steps that are finished, on disk."""
         return [k for k in self.record["steps"] if step_record(self.folder / f"step-{k}", self.key(k))]
+
+    def damaged(self) -> dict[int, str]:
+        """Finished steps that are not what was stored, each with the file that is not."""
+        found = ((k, step_record(self.folder / f"step-{k}", self.key(k))) for k in self.record["steps"])
+        return {k: wrong for k, record in found if record and (wrong := damage(self.folder / f"step-{k}", record))}
 
     def missing(self) -> list[int]:
         """The steps that are not finished."""
@@ -367,7 +372,7 @@ def merge(runs: Iterable[Run], out: Path) -> list[Run]:
     A run that the folder holds keeps the steps it has (a joint run may gain or keep steps).
     Raises UserError where one (method, dataset, scenario, order, seed, encoder) would have two settings.
     """
-    stored = [r for f in sorted(out.glob("runs/*/run.json")) if isinstance(r := read_json(f), dict)]
+    stored = [r for f in sorted(out.glob("runs/*/run.json")) if (r := read_record(f))]
     merged: dict[tuple[Any, ...], Run] = {}
     for run in runs:
         identity = tuple(run.record[key] for key in IDENTITY)
@@ -398,7 +403,7 @@ def obsolete(runs: Iterable[Run], out: Path) -> list[Path]:
     wanted = {tuple(run.record[key] for key in IDENTITY): run.id for run in runs}
     found = []
     for file in sorted(out.glob("runs/*/run.json")):
-        record = read_json(file) or {}
+        record = read_record(file) or {}
         ours = wanted.get(tuple(record.get(key) for key in IDENTITY))
         if ours not in (None, record.get("run_id")) and not _has_steps(file.parent):
             found.append(file.parent)

@@ -110,9 +110,9 @@ def _rate(prepared: Prepared) -> tuple[float, str]:
 
 
 def _learned(run: Run) -> list[dict[str, Any]]:
-    from cl_ner_bench.running.store import read_json
+    from cl_ner_bench.running.store import read_record
 
-    return (read_json(run.folder / "run.json") or {}).get("learned", [])
+    return (read_record(run.folder / "run.json") or {}).get("learned", [])
 
 
 def _scale(prepared: Prepared) -> float:

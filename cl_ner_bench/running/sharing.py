@@ -1,22 +1,35 @@
 """Steps that several runs of a results folder have in common: who learns each, in which order, which models wait.
 
 Runs share the steps that have one key (``running.keys``): one of them learns it, the others take its predictions, and
-chains go on from its model. There is no scheduler of dependencies: what others wait for is learned in an earlier wave.
+chains go on from its model. What a run waits for is told to the scheduler (``running.schedule``).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.store import drop_model, model_folder, read_json, step_record
+from cl_ner_bench.running.schedule import Item
+from cl_ner_bench.running.store import drop_model, model_folder, read_record, step_record
 
-Wave = list[tuple[Run, list[int]]]
-"""Runs that may be learned at the same time, each with the steps that it shall have afterwards."""
+
+@dataclass(frozen=True)
+class Step:
+    """A step that a run learns and others take."""
+
+    run_id: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model of a step, known by the step's key."""
+
+    key: str
 
 
 @dataclass(frozen=True)
@@ -63,40 +76,28 @@ def share(runs: Sequence[Run], out: Path) -> list[Run]:
     return [replace(run, record=run.record | {"shared": shared(run)}) for run in runs]
 
 
-def waves(todo: Sequence[Run], out: Path) -> list[Wave]:
-    """What to learn one after the other: first the steps that other runs wait for, at last all of every run."""
+def items(todo: Sequence[Run], out: Path) -> list[Item]:
+    """The runs for the scheduler: what each costs and waits for.
+
+    A run waits for the steps that others learn for it (:class:`Step`). A step may be finished and its model gone:
+    then one run learns it again for all that go on from it (:class:`Model`).
+    """
     missing = {run.id: run.missing() for run in todo}
-    awaited: dict[str, set[int]] = {run.id: set() for run in todo}
-    learner = {(run.id, k): run.record["shared"].get(str(k), run.id) for run in todo for k in run.record["steps"]}
+    awaits: dict[str, dict[Hashable, str]] = {run.id: {} for run in todo}
+    again: dict[str, str] = {}  # key of a step whose model is gone: the run that learns it again
     for run in todo:
         for step in missing[run.id]:
-            if (other := learner[run.id, step]) != run.id and step in missing.get(other, ()):
-                awaited[other].add(step)
-    # A step may be finished and its model gone: one run learns it again for all that go on from it.
-    lost: dict[str, list[tuple[Run, int]]] = defaultdict(list)
-    for run in todo:
-        step, key = _base(run)
-        if step and step not in awaited.get(learner[run.id, step], ()) and not model_folder(out, key).is_dir():
-            lost[key].append((run, step))
-    for (run, step), *more in lost.values():
-        if more:
-            awaited[run.id].add(step)
-
-    def wanted(run: Run) -> list[int]:
-        last = max(awaited[run.id]) if run.start == "previous" else 0
-        return [k for k in run.record["steps"] if k <= last or k in awaited[run.id]]
-
-    found: list[Wave] = []
-    while waiting := [(run, wanted(run)) for run in todo if awaited[run.id]]:
-        free = [
-            (run, steps)
-            for run, steps in waiting
-            if not any(learner[run.id, k] != run.id and k in awaited.get(learner[run.id, k], ()) for k in steps)
-        ]
-        found.append(free or waiting)  # two that waited for each other would each learn it
-        for run, _ in found[-1]:
-            awaited[run.id] = set()
-    return [*found, [(run, run.record["steps"]) for run in todo]]
+            other = run.record["shared"].get(str(step), run.id)
+            if other != run.id and step in missing.get(other, ()):
+                awaits[run.id][Step(other, step)] = other
+        base, key = _base(run)
+        learner = run.record["shared"].get(str(base), run.id)
+        if base and base not in missing.get(learner, ()) and not model_folder(out, key).is_dir():
+            maker = again.setdefault(key, run.id)
+            if maker != run.id:
+                awaits[run.id][Model(key)] = maker
+    costs = {run.id: sum(run.cost(step) for step in missing[run.id]) for run in todo}
+    return [Item(run.id, costs[run.id], awaits[run.id]) for run in todo]
 
 
 def held(todo: Sequence[Run], out: Path, keep_models: str) -> set[str]:
@@ -133,5 +134,5 @@ def _base(run: Run) -> tuple[int, str]:
 def _others(runs: Iterable[Run], out: Path) -> list[dict[str, Any]]:
     """The records of the runs in ``out`` that are not among ``runs``."""
     ids = {run.id for run in runs}
-    records = [read_json(file) for file in sorted(out.glob("runs/*/run.json"))]
-    return [r for r in records if isinstance(r, dict) and r.get("run_id") not in ids and r.get("step_keys")]
+    records = [read_record(file) for file in sorted(out.glob("runs/*/run.json"))]
+    return [r for r in records if r and r.get("run_id") not in ids and r.get("step_keys")]

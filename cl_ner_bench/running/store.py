@@ -1,6 +1,7 @@
 """Files of a results folder: written whole or not at all, and checked when they count as finished.
 
-A step is committed by ``step.json``, created after the files whose sha256 it holds.
+A finished step is a folder that appears with all its files at once. Its ``step.json`` holds the sha256 of the others
+and is sealed itself. Of several that finish one step, the first wins.
 """
 
 from __future__ import annotations
@@ -8,21 +9,30 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.files import (
+    SEAL,
+    canonical,
+    create_folder,
+    digest,
+    is_changed,
+    remove_folder,
+    sealed,
+    sync_folder,
+    temporary,
+    write_bytes,
+)
+
+__all__ = ["canonical", "digest", "write_bytes"]
+
 COMMIT = "step.json"
+SUMS = "model-sums.json"
 TRAINING_CHECK = "training-check.json"
-
-
-def canonical(value: Any) -> str:
-    """JSON text that equal values share."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def ordered(value: Any) -> str:
@@ -30,36 +40,33 @@ def ordered(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def digest(value: Any) -> str:
-    """sha256 (hex) of a value's canonical JSON."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write ``path`` so that a reader, or a crash, sees the old content or the new and never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _pretty(value: Any) -> bytes:
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
-    write_bytes(path, (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode(), durable)
+    write_bytes(path, _pretty(value), durable)
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, sealed."""
+    write_json(path, sealed(record))
 
 
 def read_json(path: Path) -> Any:
     """The value of a JSON file, None where there is none or it cannot be read."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A sealed record without its seal, None where there is none or it is not what was written."""
+    record = read_json(path)
+    if not isinstance(record, dict) or is_changed(record):
+        return None
+    return {key: value for key, value in record.items() if key != SEAL}
 
 
 def gzipped(lines: Iterable[str]) -> bytes:
@@ -69,24 +76,35 @@ def gzipped(lines: Iterable[str]) -> bytes:
 
 def commit_step(
     folder: Path, key: str, learned: Mapping[str, Any], blobs: Mapping[str, bytes], shared_with: str | None = None
-) -> None:
-    """Store a finished step: ``blobs`` (file name -> content), then the record that makes it count.
+) -> bool:
+    """Store a finished step with ``blobs`` (file name -> content). False where it was there already.
 
     ``shared_with`` names the run that learned it, where that is another.
     """
-    for name, data in blobs.items():
-        write_bytes(folder / name, data)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
     record = {"schema": 1, "key": key, "sha256": sums, "learned": learned}
-    write_json(folder / COMMIT, record | ({"shared_with": shared_with} if shared_with else {}))
+    record |= {"shared_with": shared_with} if shared_with else {}
+    content = {**blobs, COMMIT: _pretty(sealed(record))}
+    while not create_folder(folder, content):
+        known = step_record(folder, key)
+        if known and not damage(folder, known):
+            return False
+        remove_folder(folder)  # of other settings, or damaged
+    return True
 
 
 def step_record(folder: Path, key: str) -> dict[str, Any] | None:
     """What was recorded of a finished step, None where it is not finished under this key."""
-    record = read_json(folder / COMMIT)
-    if isinstance(record, dict) and record.get("key") == key and all((folder / n).is_file() for n in record["sha256"]):
-        return record
-    return None
+    record = read_record(folder / COMMIT)
+    if record is None or record.get("key") != key:
+        return None
+    sums = record.get("sha256")
+    return record if isinstance(sums, dict) and all((folder / name).is_file() for name in sums) else None
+
+
+def damage(folder: Path, record: Mapping[str, Any]) -> str:
+    """The file of a finished step that is not what ``record`` holds the sha256 of; '' where all are."""
+    return next((name for name in record["sha256"] if read_blob(folder, record, name) is None), "")
 
 
 def read_blob(folder: Path, record: Mapping[str, Any], name: str) -> bytes | None:
@@ -106,14 +124,36 @@ def save_model(out: Path, key: str, save: Callable[[Path], None]) -> None:
     folder = model_folder(out, key)
     if folder.is_dir():
         return
-    temporary = folder.with_name(f".{key}.{uuid.uuid4().hex}.tmp")
-    temporary.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = temporary(folder)
+    made.mkdir()
     try:
-        save(temporary)
+        save(made)
+        sums = {path.name: _sha256(path) for path in sorted(made.iterdir())}
+        write_record(made / SUMS, {"schema": 1, "key": key, "sha256": sums})
         with suppress(OSError):  # the other run was quicker
-            temporary.rename(folder)
+            made.rename(folder)
+        sync_folder(folder.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def has_model(out: Path, key: str) -> bool:
+    """Whether the model of a step is there as it was saved; one that is not is removed."""
+    folder = model_folder(out, key)
+    if not folder.is_dir():
+        return False
+    record = read_record(folder / SUMS)
+    sums = record["sha256"] if record and record.get("key") == key else {}
+    if sums and all((folder / name).is_file() and _sha256(folder / name) == told for name, told in sums.items()):
+        return True
+    remove_folder(folder)
+    return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_folder(out: Path, key: str) -> Path:
@@ -121,4 +161,4 @@ def model_folder(out: Path, key: str) -> Path:
 
 
 def drop_model(out: Path, key: str) -> None:
-    shutil.rmtree(model_folder(out, key), ignore_errors=True)
+    remove_folder(model_folder(out, key))

@@ -1,13 +1,12 @@
-"""The child process that learns missing steps of one run: ``python -m cl_ner_bench.running.worker RUN_DIR ...``
+"""The child process that learns the missing steps of one run: ``python -m cl_ner_bench.running.worker`` < request
 
-It is started by ``running.execute`` with its threads already fixed in the environment, follows the run's
-``run.json`` and ``split.json``, takes the steps that another run has learned, learns the others, commits each, and
-stops when the stop file appears or its parent is gone.
+It is started by ``running.unit`` with its threads already fixed in the environment and told on its standard input what
+to do. It holds the run's lease, takes the steps that another run has learned, learns the others, commits each, and
+stops when the stop file appears, its parent is gone, or the lease was lost.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import gzip
 import json
@@ -15,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import machine, store
+from cl_ner_bench.files import host
+from cl_ner_bench.running import leases, machine, store
 from cl_ner_bench.scenarios.task import TaskSplit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PROGRESS = "progress.json"
 PREDICTIONS = "predictions.jsonl.gz"
-INTERRUPTED = 130
+INTERRUPTED, BUSY = 130, 75  # exit codes
 RESUMES = "stopped; run the same command again to go on"
 
 
@@ -42,9 +42,9 @@ class Interrupted(Exception):  # noqa: N818  a stop is no error
 class Heartbeat:
     """Tells others how far this run is, at most twice a second, and hears whether it shall stop."""
 
-    def __init__(self, folder: Path, stop: Path) -> None:
-        self.file, self.stop, self.parent = folder / PROGRESS, stop, os.getppid()
-        self.state: dict[str, Any] = {"schema": 1, "pid": os.getpid()}
+    def __init__(self, folder: Path, stop: Path, lease: leases.Lease) -> None:
+        self.file, self.stop, self.lease, self.parent = folder / PROGRESS, stop, lease, os.getppid()
+        self.state: dict[str, Any] = {"schema": 1, "host": host(), "pid": os.getpid()}
         self.next = 0.0
 
     def __call__(self, state: dict[str, Any], now: bool = False) -> None:
@@ -53,47 +53,50 @@ class Heartbeat:
         if not now and time.monotonic() < self.next:
             return
         self.next = time.monotonic() + 0.5
+        self.check()
         store.write_json(self.file, self.state | {"time": time.time()}, durable=False)
-        if self.stop.exists() or os.getppid() != self.parent:
+
+    def check(self) -> None:
+        """Raises Interrupted where the run shall stop."""
+        if self.stop.exists() or os.getppid() != self.parent or self.lease.lost:
             raise Interrupted
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--stop", type=Path, required=True)
-    parser.add_argument("--device", required=True)
-    parser.add_argument("--keep-models", required=True)
-    parser.add_argument("--steps", type=int, nargs="+", required=True)
-    parser.add_argument("--held", type=int, nargs="*", required=True)
-    arguments = parser.parse_args()
-    folder: Path = arguments.folder
-    record = store.read_json(folder / "run.json")
-    heartbeat = Heartbeat(folder, arguments.stop)
-    started = time.perf_counter()
-    try:
-        heartbeat({"step": 0, "phase": "loading"}, now=True)
-        steps = Steps(folder, record, arguments.device, arguments.keep_models, arguments.held)
-        _learn_run(steps, arguments.steps, heartbeat)
-        whole = arguments.steps == record["steps"]  # else the rest of it is to come
-        outcome, code = {"status": "done", "reason": ""} if whole else {"status": "interrupted", "reason": RESUMES}, 0
-    except Interrupted:
-        outcome, code = {"status": "interrupted", "reason": RESUMES}, INTERRUPTED
-    except Exception as error:
-        traceback.print_exc()
-        outcome, code = {"status": "failed", "reason": f"{_reason(error)} (log: {folder / 'log.txt'})"}, 1
-    record |= outcome
-    record["times"] |= {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": time.perf_counter() - started,
-    }
-    store.write_json(folder / "run.json", record)
-    if record["status"] == "done":
-        from cl_ner_bench.analysis.reduction import reduced_at
+    request = json.load(sys.stdin)
+    folder, record = Path(request["folder"]), request["record"]
+    lease = leases.acquire(folder.parent.parent, folder.name)
+    if lease is None:
+        return BUSY
+    with lease:
+        os.ftruncate(sys.stdout.fileno(), 0)  # the log of an earlier attempt
+        heartbeat = Heartbeat(folder, Path(request["stop"]), lease)
+        started = time.perf_counter()
+        record["times"] = {"started": now()}
+        try:
+            store.write_record(folder / "run.json", record)
+            heartbeat({"step": 0, "phase": "loading"}, now=True)
+            _learn_run(Steps(folder, record, request), request["first"], heartbeat)
+            outcome, code = {"status": "done", "reason": ""}, 0
+        except Interrupted:
+            outcome, code = {"status": "interrupted", "reason": RESUMES}, INTERRUPTED
+        except Exception as error:
+            traceback.print_exc()
+            outcome, code = {"status": "failed", "reason": f"{_reason(error)} (log: {folder / 'log.txt'})"}, 1
+        record |= outcome
+        record["times"] |= {"finished": now(), "seconds": time.perf_counter() - started}
+        if not lease.lost:
+            store.write_record(folder / "run.json", record)
+            heartbeat.file.unlink(missing_ok=True)
+        if record["status"] == "done":
+            from cl_ner_bench.analysis.reduction import reduced_at
 
-        reduced_at(folder, record)  # here, in parallel, and not when the report is made
-    heartbeat.file.unlink(missing_ok=True)
+            reduced_at(folder, record)  # here, in parallel, and not when the report is made
     return code
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _reason(error: Exception) -> str:
@@ -101,21 +104,19 @@ def _reason(error: Exception) -> str:
     return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
 
 
-def _learn_run(steps: Steps, wanted: list[int], heartbeat: Heartbeat) -> None:
+def _learn_run(steps: Steps, first: Collection[int], heartbeat: Heartbeat) -> None:
     record = steps.record
-    for step in wanted:
+    for step in record["steps"]:
         if steps.is_missing(step):
             steps.take(step)
-    for step in steps.to_learn(wanted):
+    for step in steps.to_learn(first):
         heartbeat({"step": step, "step_started": time.time(), "epoch": 0, "phase": "learning"}, now=True)
         learned = steps.learn(step, heartbeat)
         heartbeat({"phase": "predicting"}, now=True)
         steps.finish(step, learned)
         record["learned"] = steps.learned()
-        store.write_json(steps.folder / "run.json", record)
+        store.write_record(steps.folder / "run.json", record)
     record["learned"] = steps.learned()
-    if wanted != record["steps"]:
-        return
     if record["settings"]["training_check"]:
         record["step1_reference"] = steps.check_training(heartbeat)
     steps.clean_up()
@@ -124,15 +125,17 @@ def _learn_run(steps: Steps, wanted: list[int], heartbeat: Heartbeat) -> None:
 class Steps:
     """The steps of one run: which are missing, how each is learned, and what of it is stored.
 
-    ``held`` are the steps whose models others go on from: they are saved, and dropped by nobody here.
+    ``request`` says how: ``device``, ``keep_models``, ``checkpoint_seconds``, and ``held``, the steps whose models
+    others go on from: they are saved, and dropped by nobody here.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any], device: str, keep: str, held: Collection[int]) -> None:
+    def __init__(self, folder: Path, record: dict[str, Any], request: Mapping[str, Any]) -> None:
         from cl_ner_bench import registry
         from cl_ner_bench.corpora.load import load_corpus
 
-        self.folder, self.out, self.keep, self.device, self.held = folder, folder.parent.parent, keep, device, held
-        self.record = record
+        self.folder, self.out, self.record = folder, folder.parent.parent, record
+        self.keep, self.device, self.held = request["keep_models"], request["device"], request["held"]
+        self.checkpoint_seconds = request["checkpoint_seconds"]
         self.keys = {int(step): key for step, key in record["step_keys"].items()}
         inputs, settings = record["inputs"], record["settings"]
         self.card = registry.resolve([inputs["method"]])[0].card
@@ -180,29 +183,25 @@ class Steps:
             found = [json.loads(row)["pred"] for row in gzip.decompress(predictions).splitlines()]
             self._commit(step, known["learned"], predictions, self._gold(step), found, owner)
 
-    def to_learn(self, wanted: list[int]) -> Iterator[int]:
-        """The steps of ``wanted`` to learn now. A chain goes on behind the last step whose model is still there.
+    def to_learn(self, first: Collection[int]) -> Iterator[int]:
+        """The missing steps: a chain in their order, behind the last step whose model is still there.
 
-        Where none is missing, others may wait for the model of the last, which is gone: it is learned again.
+        Models that start anew are learned in any order: those of ``first``, for which others wait, before the rest.
         """
-        missing = [step for step in wanted if self.is_missing(step)]
+        missing = [step for step in self.record["steps"] if self.is_missing(step)]
         if self.card.start == "pretrained":
-            yield from missing
-            return
-        if not missing and wanted != self.record["steps"]:
-            missing = [k for k in wanted[-1:] if not store.model_folder(self.out, self.keys[k]).is_dir()]
-        if missing:
+            yield from sorted(missing, key=lambda step: (step not in first, step))
+        elif missing:
             yield from range(self._resume_behind(missing[0]) + 1, missing[-1] + 1)
 
     def _resume_behind(self, step: int) -> int:
         """Take up the last model before ``step`` that is there; returns its step, 0 where there is none."""
-        folders = {k: store.model_folder(self.out, self.keys[k]) for k in range(step - 1, 0, -1)}
-        for k, folder in folders.items():
-            if not folder.is_dir():
+        for k in range(step - 1, 0, -1):
+            if not store.has_model(self.out, self.keys[k]):
                 continue
             trainer = self._new_trainer()
             try:
-                trainer.load(folder)
+                trainer.load(store.model_folder(self.out, self.keys[k]))
             except FileNotFoundError:  # dropped just now by a run of another name that computes the same
                 continue
             self.trainer = trainer
@@ -253,7 +252,7 @@ class Steps:
         from cl_ner_bench.analysis.scorer import f1
 
         file = self.folder / store.TRAINING_CHECK
-        if (known := store.read_json(file)) is not None:
+        if (known := store.read_record(file)) is not None:
             return known
         heartbeat({"step": 1, "step_started": time.time(), "epoch": 0, "phase": "checking"}, now=True)
         trainer = self._new_trainer(epochs=2 * self.record["settings"]["epochs"])
@@ -263,7 +262,7 @@ class Steps:
         triples = [triple for types in counts.values() for triple in types.values()]
         micro = f1(*(sum(triple[i] for triple in triples) for i in range(3)))
         result = {"schema": 1, "micro_f1": micro, "epochs": learned["epochs"], "updates": learned["updates"]}
-        store.write_json(file, result)
+        store.write_record(file, result)
         return result
 
     def finish(self, step: int, learned: dict[str, Any]) -> None:

@@ -49,6 +49,11 @@ class EncoderInfo:
         steps = normalizer.get("normalizers", [normalizer])
         return any(step.get("lowercase") or step.get("type") == "Lowercase" for step in steps)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Size of its weights as they are stored; a model in fp32 that was stored in less takes more."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) over weights, configuration and tokenizer.

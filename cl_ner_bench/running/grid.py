@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.files import temporary
 from cl_ner_bench.running import leases, machine
 from cl_ner_bench.running.backends import BACKENDS
 from cl_ner_bench.running.board import shown
@@ -115,6 +118,7 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         for remark in plan.corpus.remarks:
             say(f"{plan.corpus.name}: {remark}")
     _make(out)
+    _check_space(prepared)
     for folder in obsolete(prepared.runs, out):
         remove_folder(folder)
     for folder, wrong in prepared.damaged.items():
@@ -155,10 +159,30 @@ def _status(run: Run) -> str:
 
 
 def _make(out: Path) -> None:
+    """Make the results folder and see that it can be written, before anything is learned."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {out}: cannot be made a folder ({error.strerror}); pass another --out") from None
+    probe = temporary(out / "probe")
+    try:
+        probe.write_bytes(b"?")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); pass another --out") from None
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _check_space(prepared: Prepared) -> None:
+    from cl_ner_bench.running.preview import disk_bytes
+
+    need, free = disk_bytes(prepared), disk_usage(prepared.out).free
+    if need > free:
+        raise UserError(
+            f"--out {prepared.out}: about {need / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free; "
+            "pass another --out, or --keep-models none"
+        )
 
 
 def warn(text: str) -> None:

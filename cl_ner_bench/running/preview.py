@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.running.board import duration
 from cl_ner_bench.running.grid import Prepared
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
@@ -15,7 +16,10 @@ from cl_ner_bench.running.sharing import work
 # Sentences of about 20 words that one thread (or device) trains a second with an encoder 384 wide and 6 deep,
 # for an estimate before anything was measured; larger encoders cost by the square of their width.
 RATE = {"cpu": 25.0, "cuda": 1500.0}
-ENCODER_BYTES = 90e6
+IN_USE = (
+    5  # of these a run has at a time: the model before, the new one, and a checkpoint with best weights and moments
+)
+PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
 
 def preview(prepared: Prepared) -> str:
@@ -91,13 +95,22 @@ def _estimate(prepared: Prepared) -> list[str]:
     seconds = [sum(map(r.cost, r.missing())) / rate for r in prepared.todo]
     # Longest first over equal workers: no shorter than the longest run, nor than an even share.
     time = max(max(seconds), sum(seconds) / prepared.jobs)
-    last = {r.key(r.record["steps"][-1]) for r in prepared.todo}
-    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}
-    size = kept[prepared.options.keep_models] * ENCODER_BYTES * _scale(prepared)
     return [
         f"estimate: about {duration(time)} ({source})",
-        f"          {math.ceil(size / 1e6):,} MB of models (--keep-models {prepared.options.keep_models})",
+        f"          {math.ceil(disk_bytes(prepared) / 1e6):,} MB (--keep-models {prepared.options.keep_models})",
     ]
+
+
+def disk_bytes(prepared: Prepared) -> float:
+    """What a grid will have written at most: models that are kept, models and checkpoints in use, predictions."""
+    if not prepared.todo:
+        return 0.0
+    last = {r.key(r.record["steps"][-1]) for r in prepared.todo}
+    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
+    in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
+    sentences = sum(len(r.split.test) * len(r.missing()) for r in prepared.todo)
+    model = encoder_info(prepared.options.encoder).weight_bytes
+    return (kept + in_use) * model + sentences * PREDICTION_BYTES
 
 
 def _rate(prepared: Prepared) -> tuple[float, str]:
@@ -116,6 +129,4 @@ def _learned(run: Run) -> list[dict[str, Any]]:
 
 
 def _scale(prepared: Prepared) -> float:
-    from cl_ner_bench.models.encoder_info import encoder_info
-
     return (encoder_info(prepared.options.encoder).hidden_size / 384) ** 2

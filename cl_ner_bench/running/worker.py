@@ -28,6 +28,7 @@ from cl_ner_bench.scenarios.task import TaskSplit
 
 if TYPE_CHECKING:
     from cl_ner_bench.learning.token_store import TokenStore
+    from cl_ner_bench.running.checkpoint import CheckpointFile
 
 PROGRESS = "progress.json"
 PREDICTIONS = "predictions.jsonl.gz"
@@ -244,8 +245,13 @@ class Steps:
             self.trainer = self._new_trainer()
         anew = self.card.start == "pretrained"
         data = self.split.step_data(self.corpus, step, union=self.card.data == "union", anew=anew)
-        learned: dict[str, Any] = self.trainer.learn(data, heartbeat)
+        learned: dict[str, Any] = self.trainer.learn(data, heartbeat, self._checkpoint(step))
         return {"step": step, **learned}
+
+    def _checkpoint(self, step: int) -> CheckpointFile:
+        from cl_ner_bench.running.checkpoint import CheckpointFile
+
+        return CheckpointFile(self.out / "store" / f"{self.keys[step]}.checkpoint", self.checkpoint_seconds)
 
     def check_training(self, heartbeat: Heartbeat) -> dict[str, Any]:
         """Step 1 learned for twice the epochs, and its micro-F1 (view ``all``): is the recipe long enough?"""
@@ -279,6 +285,7 @@ class Steps:
                 for s, p in zip(gold, pred, strict=True)
             )
             self._commit(step, learned, store.gzipped(rows), gold, pred)
+        self._checkpoint(step).drop()
         if self.keep != "all":
             self._drop({step - 1})
 
@@ -311,7 +318,9 @@ class Steps:
             store.drop_model(self.out, self.keys[step])
 
     def clean_up(self) -> None:
-        """With ``--keep-models none`` a finished chain leaves nothing."""
+        """A finished run leaves no checkpoints, and with ``--keep-models none`` no models."""
+        for step in self.keys:
+            self._checkpoint(step).drop()
         if self.keep == "none":
             self._drop(self.keys)
 

@@ -32,10 +32,10 @@ def start(*words: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, **(pipes | options))
 
 
-def bench(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def bench(*words: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run `bench` to its end."""
     process = start(*words, **options)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 

@@ -8,14 +8,20 @@ CARD = {
     "broken-base": {"class": "Broken", "architecture": "token", "first_step": "base"},
     "raises": {"class": "Raises", "architecture": "token"},
     "nan": {"class": "NotANumber", "architecture": "token"},
+    "counted": {"class": "Counted", "architecture": "token", "settings": {"weight": 1.0}},
+    "hungry": {"class": "Hungry", "architecture": "token"},
+    "aborts": {"class": "Aborts", "architecture": "token"},
+    "killed": {"class": "Killed", "architecture": "token"},
     "exits": {"class": "Exits", "architecture": "token"},
     "hangs": {"class": "Hangs", "architecture": "token"},
 }
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from cl_ner_bench.learning.batches import Batch
@@ -50,6 +56,27 @@ class Raises(TagLearner):
 class NotANumber(TagLearner):
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         return {"ce": output.logits.sum() * float("nan")}
+
+
+class Counted(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        with open(os.environ["LEARNED"], "a") as file:
+            print(data.step, data.types, file=file)
+
+
+class Hungry(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        np.ones(1 << 50)
+
+
+class Aborts(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        os.abort()
+
+
+class Killed(TagLearner):
+    def begin_step(self, data: StepData) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does when memory is short
 
 
 class Exits(TagLearner):

@@ -110,21 +110,27 @@ def test_a_further_command_adds_runs_and_a_conflict_exits_2(grid: tuple[list[str
         assert len({row["split"] for row in csv.DictReader(lines)}) == 1
 
 
+FAILURES = {
+    "raises": "RuntimeError: out of luck",
+    "nan": "FloatingPointError: loss is nan in step 1",
+    "hungry": "MemoryError: Unable to allocate",
+    "exits": "exit code 7",
+    "aborts": "ended by SIGABRT",
+    "killed": "ended by SIGKILL (out of memory?)",
+    "hangs": "step 1 took longer than --timeout 30 s",
+}
+
+
 def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    methods = ",".join(f"{METHODS}:{name}" for name in ("raises", "nan", "exits", "hangs", "good"))
+    methods = ",".join(f"{METHODS}:{name}" for name in (*FAILURES, "good"))
     words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--out", str(out)]
     done = bench(*words, "--timeout", "30")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     runs = records(out)
     assert {m: r["status"] for m, r in runs.items() if r["status"] != "failed"} == {"good": "done"}
-    for method, reason in {
-        "raises": "RuntimeError: out of luck",
-        "nan": "FloatingPointError: loss is nan in step 1",
-        "exits": "exit code 7",
-        "hangs": "step 1 took longer than --timeout 30 s",
-    }.items():
+    for method, reason in FAILURES.items():
         assert reason in runs[method]["reason"]
         log = out / "runs" / runs[method]["run_id"] / "log.txt"
         assert str(log) in runs[method]["reason"]

@@ -120,12 +120,14 @@ def _learn(
         for future in [future for future in running if future.done()]:
             id, device = running.pop(future)
             devices.append(device)
-            if future.exception() is not None:
+            if isinstance(error := future.exception(), OSError):
+                raise error  # the folder cannot be written: no other run can go on either
+            if error is not None:
                 lost[id] += 1
                 if lost[id] < LOST_WORKERS:
                     schedule.put_back(id)
                     continue
-                _give_up(by_id[id], out, f"its worker was lost {LOST_WORKERS} times ({future.exception()!r})")
+                _give_up(by_id[id], out, f"its worker was lost {LOST_WORKERS} times ({error!r})")
             elif future.result() == "busy":
                 busy[id] = time.monotonic() + BUSY_AGAIN
                 continue

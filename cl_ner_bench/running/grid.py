@@ -110,7 +110,20 @@ def _folder(layers: list[Layered]) -> Path:
 
 
 def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
-    """Learn what is missing, then write mentions, tables and report. ``say`` is told what matters beforehand."""
+    """Learn what is missing, then write mentions, tables and report. ``say`` is told what matters beforehand.
+
+    Raises UserError where the results folder can no longer be written.
+    """
+    try:
+        return _carry_out(prepared, quiet, say)
+    except OSError as error:
+        raise UserError(
+            f"--out {prepared.out}: cannot be written ({error.strerror or error}); nothing that was finished is lost, "
+            "and the same command goes on from there"
+        ) from None
+
+
+def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     out, options = prepared.out, prepared.options
     for plan in prepared.plans:
         if plan.added:

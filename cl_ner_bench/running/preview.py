@@ -16,9 +16,7 @@ from cl_ner_bench.running.sharing import work
 # Sentences of about 20 words that one thread (or device) trains a second with an encoder 384 wide and 6 deep,
 # for an estimate before anything was measured; larger encoders cost by the square of their width.
 RATE = {"cpu": 25.0, "cuda": 1500.0}
-IN_USE = (
-    5  # of these a run has at a time: the model before, the new one, and a checkpoint with best weights and moments
-)
+IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
 PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from cl_ner_bench.running.unit import Unit, learn
 
 BACKENDS = ("loky",)
+IDLE = 5.0  # seconds until a process without work ends, be it because the driver was killed
 
 
 class Pool(Protocol):
@@ -44,7 +45,7 @@ class Loky:
 
         def send() -> Future[str]:
             if self._executor is None:
-                self._executor = ProcessPoolExecutor(self._jobs, initializer=ignore_interrupts)
+                self._executor = ProcessPoolExecutor(self._jobs, timeout=IDLE, initializer=ignore_interrupts)
             future: Future[str] = self._executor.submit(learn, unit)
             return future
 

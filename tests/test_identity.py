@@ -251,10 +251,8 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
         parent = None
         for step in record["steps"]:
             data = run.split.step_data(made.corpus, step, card.data == "union", card.start == "pretrained")
-            test = (
-                sorted(run.split.taught(step)[name] for name in run.split.test_sets),
-                run.split.test_part(made.corpus, step),
-            )
+            scored = {name: sorted(types) for name, types in run.split.taught(step).items()}
+            test = (scored, run.split.test_part(made.corpus, step))
             base = step == 1 and card.first_step == "base"
             method = card.architecture if base else (card.name, card.settings)
             told = json.dumps([seen, repr(data), repr(test), repr(method), parent], sort_keys=True)

@@ -1,4 +1,4 @@
-"""A process does not grow with the runs that it has done, nor a cost faster than the corpus: benchmarks/memory, small."""
+"""A process does not grow with its runs, nor a cost faster than the corpus: benchmarks/memory, small."""
 
 from __future__ import annotations
 

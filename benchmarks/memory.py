@@ -1,8 +1,8 @@
 """Does a process grow with the runs that it has done, or a cost faster than the corpus? python -m benchmarks.memory
 
-First, in a process with a worker's allocator settings, 20 runs of three steps are learned and predicted on a tiny corpus
-and encoder, three methods by turns; printed is the resident memory after the last run against that after
-the third, when each method was there once.
+First, in a process with a worker's allocator settings, 20 runs of three steps are learned and predicted on a tiny
+corpus and encoder, three methods by turns; printed is the resident memory after the last run against that after the
+third, when each method was there once.
 
 Then corpora of invented words, of 10,000 and of ten times as many sentences, are split (all tasks, with what each step
 is given) and scored (made-up predictions, three views). Printed are the ratios of CPU time, larger to smaller: the

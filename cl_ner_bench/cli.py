@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -70,6 +71,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign shall not end a grid in a traceback
     try:
         return _run_command(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as error:

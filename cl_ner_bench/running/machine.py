@@ -7,6 +7,8 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -87,7 +89,9 @@ def peak_memory() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
+    """What is installed, by package: read once, as every run of a grid records it."""
     found = {"python": platform.python_version()}
     for package in ("cl-ner-bench", "numpy", "safetensors", "tokenizers", "torch", "transformers"):
         try:
@@ -102,7 +106,8 @@ def torch_minor() -> str:
     return ".".join(versions()["torch"].split("+")[0].split(".")[:2])
 
 
-def facts() -> dict[str, Any]:
+@cache
+def facts() -> Mapping[str, Any]:
     import psutil
 
     memory = round(psutil.virtual_memory().total / GB, 1)

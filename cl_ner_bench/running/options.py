@@ -29,6 +29,10 @@ def option(default: Any, parse: Callable[[Any], Any], group: str, help: str, met
 def text(value: Any) -> str:
     if not isinstance(value, str | Path):
         raise ValueError("expected a text")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:  # a name that the locale cannot read: no file could hold it
+        raise ValueError("expected a text of this locale; set PYTHONUTF8=1, or use a name in UTF-8") from None
     return str(value)
 
 

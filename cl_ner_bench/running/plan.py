@@ -291,7 +291,7 @@ def _run(
         "encoder": encoder.fingerprint,
         "method": registry.code_fingerprint(card.file),
     }
-    versions = machine.versions() | {"numerics": str(NUMERICS)}
+    versions = {**machine.versions(), "numerics": str(NUMERICS)}
     values = computed(card, settings, fingerprints)
     setting = {
         "scenario": split.scenario,
@@ -344,7 +344,7 @@ def _run(
         "shared": {},
         "fingerprints": fingerprints,
         "versions": versions,
-        "machine": machine.facts(),
+        "machine": dict(machine.facts()),
         "times": {},
         "inputs": {
             "method": variant.spec,

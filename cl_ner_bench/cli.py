@@ -94,6 +94,7 @@ def _run_command(words: list[str]) -> int:
     if command is None:
         parser.print_help()
         return 0
+    parsed.words = ["bench", *words]
     code: int = parsed.function(parsed)
     return code
 
@@ -191,7 +192,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.grid import carry_out, prepare, warn
     from cl_ner_bench.running.options import OPTIONS
 
-    prepared = prepare({name: getattr(parsed, name) for name in OPTIONS}, parsed.config)
+    prepared = prepare({name: getattr(parsed, name) for name in OPTIONS}, parsed.config, parsed.words)
     if parsed.dry_run or parsed.verbose:
         from cl_ner_bench.running.preview import preview
 
@@ -324,7 +325,7 @@ def _reproduce(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.reproduce import as_text, reproduction
 
     plan = reproduction(parsed.preset, {name: getattr(parsed, name) for name in parsed.options})
-    prepared = prepare(plan.options)
+    prepared = prepare(plan.options, command=parsed.words)
     if parsed.dry_run:
         from cl_ner_bench.running.preview import preview
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from cl_ner_bench.running.execute import BACKENDS, execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
+from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_json
 
@@ -67,8 +69,13 @@ def run(**options: Any) -> Results:
     return load_results(outcome.out)
 
 
-def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepared:
-    """Resolve flags and config into runs. Raises UserError for everything that can be known beforehand."""
+def prepare(
+    given: Mapping[str, Any], config: str | Path | None = None, command: Sequence[str] | None = None
+) -> Prepared:
+    """Resolve flags and config into runs. Raises UserError for everything that can be known beforehand.
+
+    ``command`` is what the runs' records give as the command; without one, the options that were given.
+    """
     layers = layer(given, config)
     first = layers[0].options
     if first.backend not in BACKENDS:
@@ -78,13 +85,22 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
         )
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
-    runs = share(merge([r for plan in plans for r in plan.runs], out), out)
+    about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
+    planned = share(merge([r for plan in plans for r in plan.runs], out), out)
+    runs = [replace(run, record=run.record | about) for run in planned]
     if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
     todo = [r for r in runs if _status(r) != "done" or not r.is_complete()]
     options = plans[0].options
     jobs = first.jobs or machine.default_jobs(options.device, options.threads)
     return Prepared(out, plans, runs, todo, jobs)
+
+
+def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
+    """Options as they were given from Python, as JSON holds them."""
+    chosen = {key: value for key, value in {**given, "config": config}.items() if value is not None}
+    plain: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
+    return plain
 
 
 def _folder(layers: list[Layered]) -> Path:

@@ -47,6 +47,7 @@ examples:
   bench run                              the default comparison: generated corpus, offline encoder
   bench run --methods spankl,extendner --dataset fewnerd --data PATH
   bench perf --dataset fewnerd --data PATH    how fast that would be here, in about a minute
+  bench status results/synthetic-split   how far that is, from any machine that sees the folder
   bench report results/synthetic-split   tables, figures and report again, without training
   bench list methods
   bench data show synthetic
@@ -110,6 +111,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     parsers = {
         "run": _add_run(commands),
         "perf": _add_perf(commands),
+        "status": _add_status(commands),
         "report": _add_report(commands),
         "reproduce": _add_reproduce(commands),
         "list": _add_list(commands),
@@ -217,6 +219,34 @@ def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = F
         many = ("tables", "figures")  # these folders hold a file for each view and corpus
         lines = dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written)
         print("\n".join(lines), file=sys.stderr)
+
+
+def _add_status(commands: Any) -> Parser:
+    parser: Parser = commands.add_parser(
+        "status",
+        help="how far a grid is that runs elsewhere",
+        description="What of a grid is done, runs (and where), failed, waits; and how long it takes still.\n"
+        "Works while any other process or machine learns it.",
+        epilog="examples:\n  bench status results/synthetic-split --watch\n"
+        "  bench status results/synthetic-split --json",
+    )
+    parser.add_argument("folder", type=Path, metavar="RESULTS_DIR")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help="go on until nothing runs: live on a terminal, else lines")
+    how.add_argument("--json", action="store_true", help="as JSON, with every run")
+    parser.set_defaults(function=_status, command="status")
+    return parser
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running.status import Reader, watch
+
+    if parsed.watch:
+        watch(parsed.folder)
+        return 0
+    status = Reader(parsed.folder).read()
+    print(json.dumps(status.to_json(), indent=1, ensure_ascii=False) if parsed.json else "\n".join(status.lines()))
+    return 0
 
 
 def _add_report(commands: Any) -> Parser:

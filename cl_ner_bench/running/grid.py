@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import machine, trackers
 from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import BACKENDS, execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
@@ -83,6 +83,8 @@ def prepare(
         raise UserError(
             f"--backend {first.backend}: this version knows {', '.join(known)}.{did_you_mean(first.backend, known)}"
         )
+    if first.tracker:
+        trackers.check(first.tracker)
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
     about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
@@ -135,7 +137,7 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     say(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
-        with shown(prepared.runs, prepared.todo, quiet):
+        with trackers.tracked(options.tracker, out, warn) as tell, shown(prepared.runs, prepared.todo, quiet, tell):
             code = execute(
                 prepared.todo,
                 out,

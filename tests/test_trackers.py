@@ -86,7 +86,7 @@ def news(grid: tuple[list[str], Path]) -> list[News]:
 def test_event_files_hold_the_scores_of_every_step(grid: tuple[list[str], Path]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    words, out = grid
+    _, out = grid
     record = records(out)["good"]
     events = EventAccumulator(str(out / "trackers" / "tensorboard" / record["run_id"]))
     events.Reload()

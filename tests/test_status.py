@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cl_ner_bench import cli
 from cl_ner_bench.errors import UserError
@@ -70,6 +72,15 @@ def test_every_state_is_told(grid: Path, capsys: pytest.CaptureFixture[str]) -> 
         "interrupted",
         "  finetune-span order 0 seed 0: stopped; run the same command again to go on",
     ]
+
+
+def test_the_live_board_shows_what_runs_and_where(grid: Path) -> None:
+    text = io.StringIO()
+    Console(file=text, width=120).print(Reader(grid).read())
+    rows = [line.split() for line in text.getvalue().splitlines()]
+    assert ["run", "where", "step", "epoch", "loss", "phase"] in rows
+    assert ["extendner", "order", "0", "seed", "0", "far:77", "2/3", "1/2", "0.25", "learning"] in rows
+    assert not any(row[0] == "seqstar" for row in rows if row), "what is lost does not run"
 
 
 def test_json_tells_all_of_every_run(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:

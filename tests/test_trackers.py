@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from cl_ner_bench import cli
 from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import trackers
-from cl_ner_bench.running.board import News
+from cl_ner_bench.running.board import Board, News
 from cl_ner_bench.running.options import TRACKERS
 from cl_ner_bench.running.plan import Run
+from cl_ner_bench.running.store import write_json
 from cl_ner_bench.running.trackers import KINDS, Tracking
 from tests.running_inputs import METHODS, bench, records, stored, write_inputs
 
@@ -104,6 +107,18 @@ def test_event_files_hold_the_scores_of_every_step(grid: tuple[list[str], Path])
     assert "tracker" not in (out / "experiment.toml").read_text(), "it is no part of the grid"
 
 
+def test_steps_from_before_a_stop_are_news_to_trackers_and_not_to_the_user(news: list[News], tmp_path: Path) -> None:
+    run = replace(news[0].run, folder=shutil.copytree(news[0].run.folder, tmp_path / "run"))
+    board = Board([run], [run])
+    assert list(board.poll()) == []
+    write_json(run.folder / "progress.json", {"step": 3, "phase": "predicting"})
+    assert [(item.step, item.line, item.ended) for item in board.poll()] == [
+        (None, "", False),
+        *((step, "", False) for step in (1, 2, 3)),
+    ]
+    assert list(board.poll()) == []
+
+
 def test_a_tracker_is_told_of_runs_in_one_thread(news: list[News]) -> None:
     recorder, said = Recorder(), []
     tracking = Tracking(lambda: recorder, "--tracker x", said.append)
@@ -179,7 +194,7 @@ def test_a_package_that_is_missing_is_told_beforehand(
     assert "expected one of mlflow, wandb" in capsys.readouterr().err
 
 
-def test_every_option_has_a_tracker() -> None:
+def test_every_choice_of_the_option_is_a_tracker() -> None:
     assert tuple(KINDS) == TRACKERS
 
 

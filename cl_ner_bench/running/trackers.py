@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import queue
 import threading
@@ -104,8 +105,8 @@ class Tracking:
         while news := self._news.get():
             self._try(self._pass_on, tracker, news)
         for news in list(self._open.values()):
-            record = read_json(news.run.folder / "run.json") or news.record
-            self._try(tracker.end, record, str(record["status"]))
+            now = read_json(news.run.folder / "run.json") or news.record
+            self._try(tracker.end, news.record, str(now["status"]))
 
     def _pass_on(self, tracker: Tracker, news: News) -> None:
         run, record = news.run, news.record
@@ -192,8 +193,10 @@ class MLflow:
     """A run of MLflow for each run, at ``MLFLOW_TRACKING_URI``, else in a database below the results folder."""
 
     def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         from mlflow.tracking import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it tells of every table that it makes
         folder.mkdir(parents=True, exist_ok=True)
         local = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
@@ -227,6 +230,7 @@ class WeightsAndBiases:
     """A run of Weights & Biases for each run; offline, below the results folder, unless ``WANDB_MODE`` says else."""
 
     def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,7 @@ examples:
   bench run                              the default comparison: generated corpus, offline encoder
   bench run --methods spankl,extendner --dataset fewnerd --data PATH
   bench perf --dataset fewnerd --data PATH    how fast that would be here, in about a minute
+  bench status results/synthetic-split   how far that is, from any machine that sees the folder
   bench report results/synthetic-split   tables, figures and report again, without training
   bench list methods
   bench data show synthetic
@@ -98,6 +99,7 @@ def _run_command(words: list[str]) -> int:
     if command is None:
         parser.print_help()
         return 0
+    parsed.words = ["bench", *words]
     code: int = parsed.function(parsed)
     return code
 
@@ -113,6 +115,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     parsers = {
         "run": _add_run(commands),
         "perf": _add_perf(commands),
+        "status": _add_status(commands),
         "report": _add_report(commands),
         "reproduce": _add_reproduce(commands),
         "list": _add_list(commands),
@@ -195,7 +198,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.grid import carry_out, prepare, warn
     from cl_ner_bench.running.options import OPTIONS
 
-    prepared = prepare({name: getattr(parsed, name) for name in OPTIONS}, parsed.config)
+    prepared = prepare({name: getattr(parsed, name) for name in OPTIONS}, parsed.config, parsed.words)
     if parsed.dry_run or parsed.verbose:
         from cl_ner_bench.running.preview import preview
 
@@ -220,6 +223,34 @@ def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = F
         many = ("tables", "figures")  # these folders hold a file for each view and corpus
         lines = dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written)
         print("\n".join(lines), file=sys.stderr)
+
+
+def _add_status(commands: Any) -> Parser:
+    parser: Parser = commands.add_parser(
+        "status",
+        help="how far a grid is that runs elsewhere",
+        description="What of a grid is done, runs (and where), failed, waits; and how long it takes still.\n"
+        "Works while any other process or machine learns it.",
+        epilog="examples:\n  bench status results/synthetic-split --watch\n"
+        "  bench status results/synthetic-split --json",
+    )
+    parser.add_argument("folder", type=Path, metavar="RESULTS_DIR")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help="go on until nothing runs: live on a terminal, else lines")
+    how.add_argument("--json", action="store_true", help="as JSON, with every run")
+    parser.set_defaults(function=_status, command="status")
+    return parser
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running.status import Reader, watch
+
+    if parsed.watch:
+        watch(parsed.folder)
+        return 0
+    status = Reader(parsed.folder).read()
+    print(json.dumps(status.to_json(), indent=1, ensure_ascii=False) if parsed.json else "\n".join(status.lines()))
+    return 0
 
 
 def _add_report(commands: Any) -> Parser:
@@ -328,7 +359,7 @@ def _reproduce(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.reproduce import as_text, reproduction
 
     plan = reproduction(parsed.preset, {name: getattr(parsed, name) for name in parsed.options})
-    prepared = prepare(plan.options)
+    prepared = prepare(plan.options, command=parsed.words)
     if parsed.dry_run:
         from cl_ner_bench.running.preview import preview
 

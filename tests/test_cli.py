@@ -25,7 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 QUICK = [
     *(["--help"], ["run", "--help"], ["perf", "--help"], ["report", "--help"], ["reproduce", "--help"], ["reproduce"]),
-    *(["list", "methods"], ["list", "datasets", "--json"], ["list", "presets"]),
+    *(["list", "methods"], ["list", "datasets", "--json"], ["list", "presets"], ["status", "--help"]),
 ]
 
 
@@ -105,7 +105,7 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     "words",
     [
         *(["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"], ["data", "--help"]),
-        *(["perf", "--help"], ["reproduce", "--help"], ["list", "presets"]),
+        *(["perf", "--help"], ["status", "--help"], ["reproduce", "--help"], ["list", "presets"]),
         *(["data", "show", "--help"], ["data", "split", "--help"], ["data", "show", "synthetic"]),
         ["run", "--dry-run", "--orders", "all", "--max-sentences", "90"],
     ],

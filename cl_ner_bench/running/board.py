@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,10 +16,25 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_ner_bench.running import store
-from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.worker import PROGRESS
 
+if TYPE_CHECKING:
+    from cl_ner_bench.running.plan import Run
+
 SHOWN = 12  # running runs that fit a terminal
+State = Mapping[str, Any]  # what a heartbeat file holds
+Record = Mapping[str, Any]  # what a run.json holds
+
+
+@dataclass(frozen=True)
+class News:
+    """What a run has done: begun, finished ``step``, or ended with the status of ``record``, its run.json now."""
+
+    run: Run
+    record: Record
+    line: str = ""  # for a user, '' where there is nothing to say
+    step: int | None = None
+    ended: bool = False
 
 
 class Board:
@@ -32,10 +49,11 @@ class Board:
         self.total = sum(sum(c.values()) for c in self.costs.values())
         self.started = time.monotonic()
         self.states: dict[str, dict[str, Any]] = {}
+        self.begun: set[str] = set()
         self.ended: dict[str, str] = {}
 
-    def poll(self) -> Iterator[str]:
-        """Read the files again; yields a line for each step and each run that has ended since."""
+    def poll(self) -> Iterator[News]:
+        """Read the files again; yields what each run has begun, finished and ended since."""
         for run in self.todo:
             if run.id in self.ended:
                 continue
@@ -44,23 +62,22 @@ class Board:
             if state:
                 self.states[run.id] = state
             done = run.done()
-            for step in done:
-                if step not in self.done[run.id]:
-                    how = "shared" if str(step) in run.record["shared"] else "finished"
-                    score = micro_f1(store.read_json(run.folder / f"step-{step}" / "counts.json"))
-                    left = self.time_left()
-                    yield (
-                        f"{name(run)}: step {step} of {run.record['n_steps']} {how}, micro-F1 {score:.1f}"
-                        + (f", about {left} left" if left else "")
-                    )
+            new = [step for step in done if step not in self.done[run.id]]
             self.done[run.id] = done
-            record = store.read_record(run.folder / "run.json")
+            record = store.read_record(run.folder / "run.json") or run.record
+            told = new
+            if run.id not in self.begun and (state or new):
+                self.begun.add(run.id)
+                yield News(run, record)
+                told = done  # with what was finished before this command, of which a user has heard
+            for step in told:
+                line = step_line(record, run.folder, step, self.time_left()) if step in new else ""
+                yield News(run, record, line, step)
             # A retried run still shows its old record until it starts, one that others waited for goes on later.
-            over = record is not None and record["status"] in ("done", "failed")
-            if state is None and record is not None and over and record != self.old[run.id]:
+            if state is None and record != self.old[run.id] and record["status"] in ("done", "failed"):
                 self.ended[run.id] = record["status"]
-                why = f": {record['reason']}" if record["reason"] else ""
-                yield f"{name(run)}: {record['status']}{why} ({len(self.ended)} of {len(self.todo)} runs)"
+                line = f"{end_line(record)} ({len(self.ended)} of {len(self.todo)} runs)"
+                yield News(run, record, line, ended=True)
 
     def _finished_cost(self) -> float:
         return sum(self.costs[r.id][k] for r in self.todo for k in self.done[r.id])
@@ -78,26 +95,49 @@ class Board:
         return duration((self.total - finished) * elapsed / gained)
 
     def __rich__(self) -> Group:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in ("run", "step", "epoch", "loss", "phase"):
-            table.add_column(column, no_wrap=True)
-        for run in self.todo:
-            state = self.states.get(run.id)
-            if state and table.row_count < SHOWN:
-                epoch = f"{state['epoch']}/{state['epochs']}" if state.get("epochs") else ""
-                step = f"{state['step']}/{run.record['n_steps']}" if state["step"] else ""
-                loss = f"{state['loss']:.3g}" if "loss" in state else ""
-                table.add_row(name(run), step, epoch, loss, state["phase"])
         left = self.time_left()
         finished = len(self.runs) - len(self.todo) + sum(s == "done" for s in self.ended.values())
         failed = sum(s == "failed" for s in self.ended.values())
         head = f"{finished} of {len(self.runs)} runs done" + (f", {failed} failed" if failed else "")
         head += f", {duration(time.monotonic() - self.started)}" + (f", about {left} left" if left else "")
-        return Group(Text(head, style="bold"), *([table] if table.row_count else []))
+        running = [(run.record, self.states[run.id]) for run in self.todo if run.id in self.states]
+        return headed(head, progress_table(running))
 
 
-def name(run: Run) -> str:
-    return f"{run.record['method']} order {run.record['order']} seed {run.record['seed']}"
+def headed(head: str, table: Table) -> Group:
+    """One line over a table, where it has rows."""
+    return Group(Text(head, style="bold"), *([table] if table.row_count else []))
+
+
+def progress_table(running: Iterable[tuple[Record, State]], where: bool = False) -> Table:
+    """How far runs are that are being learned; ``where`` names their machine and process."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("run", *(["where"] if where else []), "step", "epoch", "loss", "phase"):
+        table.add_column(column, no_wrap=True)
+    for record, state in running:
+        if table.row_count < SHOWN:
+            epoch = f"{state['epoch']}/{state['epochs']}" if state.get("epochs") else ""
+            step = f"{state['step']}/{record['n_steps']}" if state["step"] else ""
+            loss = f"{state['loss']:.3g}" if "loss" in state else ""
+            place = [f"{state.get('host', '')}:{state['pid']}"] if where else []
+            table.add_row(*map(Text, (name(record), *place, step, epoch, loss, state["phase"])))
+    return table
+
+
+def name(record: Record) -> str:
+    return f"{record['method']} order {record['order']} seed {record['seed']}"
+
+
+def step_line(record: Record, folder: Path, step: int, left: str) -> str:
+    """That a step of the run in ``folder`` is finished, how well, and how much time is ``left`` ('': unknown)."""
+    how = "shared" if str(step) in record["shared"] else "finished"
+    score = micro_f1(store.read_json(folder / f"step-{step}" / "counts.json"))
+    text = f"{name(record)}: step {step} of {record['n_steps']} {how}, micro-F1 {score:.1f}"
+    return text + (f", about {left} left" if left else "")
+
+
+def end_line(record: Record) -> str:
+    return f"{name(record)}: {record['status']}" + (f": {record['reason']}" if record["reason"] else "")
 
 
 def micro_f1(counts: Mapping[str, Any]) -> float:
@@ -114,23 +154,32 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown(runs: Sequence[Run], todo: Sequence[Run], quiet: bool = False) -> Iterator[None]:
-    """Show progress on stderr while the block runs."""
-    if quiet or not todo:
+def shown(
+    runs: Sequence[Run], todo: Sequence[Run], quiet: bool = False, tell: Callable[[News], None] | None = None
+) -> Iterator[None]:
+    """Show progress on stderr while the block runs, and ``tell`` of all news."""
+    if not todo or (quiet and tell is None):
         yield
         return
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, quiet=quiet)
     board, ended = Board(runs, todo), threading.Event()
 
     def follow() -> None:
         over = False
         while not over:
             over = ended.wait(0.5)
-            for line in board.poll():
-                console.print(Text(line), soft_wrap=True)
+            for news in board.poll():
+                if news.line:
+                    console.print(Text(news.line), soft_wrap=True)
+                if tell is not None:
+                    tell(news)
 
     thread = threading.Thread(target=follow, daemon=True)
-    live = Live(board, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+    live = (
+        Live(board, console=console, refresh_per_second=2, transient=True)
+        if console.is_terminal and not quiet
+        else None
+    )
     if live:
         live.start()
     thread.start()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.files import temporary
-from cl_ner_bench.running import leases, machine
+from cl_ner_bench.running import leases, machine, trackers
 from cl_ner_bench.running.backends import BACKENDS
 from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
+from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_record, remove_folder
 
@@ -74,8 +76,13 @@ def run(**options: Any) -> Results:
     return load_results(outcome.out)
 
 
-def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepared:
-    """Resolve flags and config into runs. Raises UserError for everything that can be known beforehand."""
+def prepare(
+    given: Mapping[str, Any], config: str | Path | None = None, command: Sequence[str] | None = None
+) -> Prepared:
+    """Resolve flags and config into runs. Raises UserError for everything that can be known beforehand.
+
+    ``command`` is what the runs' records give as the command; without one, the options that were given.
+    """
     layers = layer(given, config)
     first = layers[0].options
     if first.backend not in BACKENDS:
@@ -83,9 +90,13 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
         raise UserError(
             f"--backend {first.backend}: this version knows {', '.join(known)}.{did_you_mean(first.backend, known)}"
         )
+    if first.tracker:
+        trackers.check(first.tracker)
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
-    runs = share(merge([r for plan in plans for r in plan.runs], out), out)
+    about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
+    planned = share(merge([r for plan in plans for r in plan.runs], out), out)
+    runs = [replace(run, record=run.record | about) for run in planned]
     if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
     damaged = {r.folder / f"step-{step}": wrong for r in runs for step, wrong in r.damaged().items()}
@@ -94,6 +105,13 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     options = plans[0].options
     jobs = first.jobs or machine.default_jobs(options.device, options.threads, options.gpus_per_run)
     return Prepared(out, plans, runs, todo, damaged, jobs)
+
+
+def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
+    """Options as they were given from Python, as JSON holds them."""
+    chosen = {key: value for key, value in {**given, "config": config}.items() if value is not None}
+    plain: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
+    return plain
 
 
 def _folder(layers: list[Layered]) -> Path:
@@ -146,7 +164,7 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     say(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
-        with shown(prepared.runs, prepared.todo, quiet):
+        with trackers.tracked(options.tracker, out, warn) as tell, shown(prepared.runs, prepared.todo, quiet, tell):
             code = execute(
                 prepared.todo,
                 out,

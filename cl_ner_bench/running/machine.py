@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,11 @@ from cl_ner_bench.errors import UserError
 
 GB = 1 << 30
 MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs
+# What reads data, computes numbers or shapes the outputs.
+PACKAGES = (
+    *("cl-ner-bench", "datasets", "joblib", "matplotlib", "numpy", "pandas", "pyarrow", "safetensors"),
+    *("scikit-posthocs", "scipy", "seaborn", "tokenizers", "torch", "transformers"),
+)
 
 
 def resolve_device(wanted: str, precision: str) -> tuple[str, str]:
@@ -89,25 +95,33 @@ def peak_memory() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
-@cache
-def versions() -> Mapping[str, str]:
-    """What is installed, by package: read once, as every run of a grid records it."""
-    found = {"python": platform.python_version()}
-    for package in ("cl-ner-bench", "numpy", "safetensors", "tokenizers", "torch", "transformers"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+def spent(cpu_before: float = 0.0) -> dict[str, float | int]:
+    """What this process has used: processor seconds (of all its threads) since ``time.process_time()`` was
+    ``cpu_before``, and the most bytes of main memory that it has held so far."""
+    return {"cpu_seconds": time.process_time() - cpu_before, "peak_memory_bytes": peak_memory()}
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of ``PACKAGES``."""
+    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+
+
+@cache  # a plan asks for every run
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def torch_minor() -> str:
     """``2.8`` of ``2.8.0+cpu``: what results may depend on."""
-    return ".".join(versions()["torch"].split("+")[0].split(".")[:2])
+    return ".".join(_version("torch").split("+")[0].split(".")[:2])
 
 
 @cache
 def facts() -> Mapping[str, Any]:
+    """The hardware of this machine: what kind it is, not which one."""
     import psutil
 
     memory = round(psutil.virtual_memory().total / GB, 1)
@@ -119,6 +133,7 @@ def facts() -> Mapping[str, Any]:
     }
 
 
+@cache
 def _processor() -> str:
     """The processor's model; Linux tells it in /proc/cpuinfo only."""
     with contextlib.suppress(OSError):

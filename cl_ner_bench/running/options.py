@@ -124,6 +124,7 @@ def _value(written: str) -> Any:
         return written
 
 
+TRACKERS = ("mlflow", "wandb", "tensorboard", "trackio")
 WHAT, DATA, TRAINING, MACHINE, FILES = "what to compare", "data and tasks", "training", "machine", "files"
 
 
@@ -256,11 +257,18 @@ class Options:
     keep_models: str = option(
         "last", one_of("last", "all", "none"), FILES, "which models stay under store/", "last|all|none"
     )
+    tracker: str | None = option(
+        None,
+        one_of(*TRACKERS),
+        FILES,
+        "also tell an experiment tracker of every finished step (docs/running.md)",
+        "|".join(TRACKERS),
+    )
 
 
 OPTIONS = {f.name: f for f in fields(Options)}
 # What a grid in experiment.toml does not hold: it changes no result, or belongs to the folder.
-NOT_OF_THE_GRID = ("out", "jobs", "gpus_per_run", "backend", "timeout", "checkpoint_seconds", "keep_models")
+NOT_OF_THE_GRID = ("out", "jobs", "gpus_per_run", "backend", "timeout", "checkpoint_seconds", "keep_models", "tracker")
 
 
 @dataclass(frozen=True)

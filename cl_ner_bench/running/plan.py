@@ -73,10 +73,7 @@ class Run:
 
     def size(self, step: int) -> int:
         """Sentences that pass the model while ``step`` is learned (a step's time is about proportional to it)."""
-        task = self.split.tasks[step - 1]
-        alone = (len(task.train), len(task.dev))
-        train, dev = self.split.union_sizes[step - 1] if self.record["data"] == "union" else alone
-        return int((train + dev // 3) * self.record["settings"]["epochs"])
+        return int(self.record["sizes"][step - 1])
 
 
 @dataclass(frozen=True)
@@ -329,6 +326,7 @@ def _run(
             {"name": t.name, "types": list(t.types), "learned_at": k} | ({"domain": t.domain} if t.domain else {})
             for k, t in enumerate(split.tasks, 1)
         ],
+        "sizes": _sizes(split, card.data == "union", training["epochs"]),
         "order_of": split.order_of,
         "documents": list(corpus.documents),
         "lost_mentions": split.lost_mentions(corpus),
@@ -353,6 +351,12 @@ def _run(
     }
     record["step_keys"] = keys(card, values, split, seed, steps)
     return Run(record, split, out / "runs" / run_id, card.start)
+
+
+def _sizes(split: TaskSplit, union: bool, epochs: int) -> list[int]:
+    """Sentences that pass the model while each step is learned: training passes cost about three times a dev pass."""
+    alone = [(len(task.train), len(task.dev)) for task in split.tasks]
+    return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if union else alone)]
 
 
 def _scenario_name(options: Options, split: TaskSplit) -> str:

@@ -85,7 +85,7 @@ def main() -> int:
             traceback.print_exc()
             outcome, code = {"status": "failed", "reason": f"{_reason(error)} (log: {folder / 'log.txt'})"}, 1
         record |= outcome
-        record["times"] |= {"finished": now(), "seconds": time.perf_counter() - started}
+        record["times"] |= {"finished": now(), "seconds": time.perf_counter() - started, **machine.spent()}
         if not lease.lost:
             store.write_record(folder / "run.json", record)
             heartbeat.file.unlink(missing_ok=True)
@@ -148,6 +148,7 @@ class Steps:
         self._check(record["fingerprints"])
         gc.freeze()  # the corpus stays: the collector need not walk it again and again
         self.trainer: Any = None
+        self.cpu_before = 0.0  # processor seconds of this process when the step began
 
     def _check(self, expected: dict[str, str]) -> None:
         from cl_ner_bench import registry
@@ -241,6 +242,7 @@ class Steps:
         )
 
     def learn(self, step: int, heartbeat: Heartbeat) -> dict[str, Any]:
+        self.cpu_before = time.process_time()
         if self.trainer is None or self.card.start == "pretrained":
             self.trainer = self._new_trainer()
         anew = self.card.start == "pretrained"
@@ -279,7 +281,7 @@ class Steps:
             started = time.perf_counter()
             pred = self.trainer.predict([s.only(()) for s in gold])
             learned |= {"predict_seconds": time.perf_counter() - started, "predicted": len(gold)}
-            learned["peak_memory_bytes"] = machine.peak_memory()
+            learned |= machine.spent(self.cpu_before)
             rows = (
                 store.canonical({"id": s.id, "gold": s.mentions, "pred": sorted(p)})
                 for s, p in zip(gold, pred, strict=True)

@@ -1,0 +1,299 @@
+"""`bench status`: how far a grid is that this, another process or another machine learns. Reads its files only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running import leases
+from cl_ner_bench.running.board import duration, end_line, headed, name, progress_table, step_line
+from cl_ner_bench.running.store import read_json, read_record, step_record
+from cl_ner_bench.running.worker import PROGRESS
+
+SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
+STATES = ("done", "running", "lost", "failed", "interrupted", "waiting", "unreadable")
+OVER = ("done", "failed")
+EVERY = 2.0  # seconds between two looks
+SHOWN = 12  # runs of a state that a snapshot lists
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run as its files tell it.
+
+    ``status`` is one of ``STATES``: ``lost`` where the record says running and the heartbeat has been silent for
+    longer than ``SILENT``. ``silent`` is the heartbeat's age in seconds, ``progress`` what it says.
+    """
+
+    record: Mapping[str, Any]
+    folder: Path
+    status: str
+    done: tuple[int, ...]
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    silent: float = 0.0
+
+    @property
+    def missing(self) -> list[int]:
+        return [k for k in self.record["steps"] if k not in self.done]
+
+    def to_learn(self) -> list[int]:
+        """The missing steps that no other run learns."""
+        return [k for k in self.missing if str(k) not in self.record["shared"]]
+
+    def reason(self) -> str:
+        if self.status == "lost":
+            return f"no sign of life for {self.silent:.0f} s; the same command takes it up"
+        return str(self.record["reason"])
+
+    def seconds_left(self, rate: float) -> float:
+        """At ``rate`` sentences a second, the update of a step that is being learned included."""
+        sentences = sum(self.record["sizes"][k - 1] for k in self.to_learn())
+        at = self.progress
+        if at.get("updates") and at["phase"] == "learning" and at["step"] in self.to_learn():
+            sentences -= self.record["sizes"][at["step"] - 1] * at["update"] / at["updates"]
+        return float(sentences / rate)
+
+    def to_json(self) -> dict[str, Any]:
+        keys = ("run_id", "method", "dataset", "scenario", "order", "seed", "encoder")
+        log = self.folder / "log.txt"
+        at = {"pid", "host", "step", "epoch", "epochs", "update", "updates", "loss", "phase"} & self.progress.keys()
+        return {
+            **{key: self.record[key] for key in keys},
+            "status": self.status,
+            "reason": self.reason(),
+            "log": str(log) if log.exists() else None,
+            "since": self.record["times"].get("started"),
+            "silent_seconds": self.silent if self.progress else None,
+            "steps": self.record["steps"],
+            "steps_done": list(self.done),
+            "steps_to_learn": self.to_learn(),
+            **{key: self.progress[key] for key in sorted(at)},
+        }
+
+
+@dataclass(frozen=True)
+class Status:
+    """All runs of a results folder at one moment; ``unreadable`` are records that tell nothing."""
+
+    folder: Path
+    runs: Sequence[RunStatus]
+    unreadable: Sequence[Path]
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many runs there are of each of ``STATES``, where there are any."""
+        found = Counter(run.status for run in self.runs) + Counter({"unreadable": len(self.unreadable)})
+        return {status: found[status] for status in STATES if found[status]}
+
+    def of(self, *statuses: str) -> list[RunStatus]:
+        return [run for run in self.runs if run.status in statuses]
+
+    @cached_property
+    def computing_left(self) -> float | None:
+        """Seconds that one worker would need for all that is left, failed runs aside. None before any step is
+        measured, or where the records are too old to tell."""
+        return self._sum(self.of("running", "lost", "interrupted", "waiting"))
+
+    @cached_property
+    def time_left(self) -> float | None:
+        """Seconds until what runs and what waits is learned, by as many workers as there are now; None without one."""
+        going = self.of("running", "waiting")
+        workers = len(self.of("running"))
+        if not workers or (total := self._sum(going)) is None:
+            return None
+        longest = max(run.seconds_left(self._rates(run)) for run in going)
+        return max(longest, total / workers)  # a run is learned by one worker at a time
+
+    def _sum(self, runs: Sequence[RunStatus]) -> float | None:
+        left = [run for run in runs if run.to_learn()]
+        if not left:
+            return 0.0
+        if not self._measured or not all("sizes" in run.record for run in left):
+            return None
+        return sum(run.seconds_left(self._rates(run)) for run in left)
+
+    @cached_property
+    def _measured(self) -> dict[str, float]:
+        """Sentences a second of finished steps: by method, by architecture, and (``''``) of all."""
+        totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for run in self.runs:
+            for row in run.record["learned"] if "sizes" in run.record else ():
+                for key in (f"method {run.record['method']}", run.record["architecture"], ""):
+                    totals[key][0] += run.record["sizes"][row["step"] - 1]
+                    totals[key][1] += row["seconds"] + row.get("predict_seconds", 0)
+        return {key: sentences / seconds for key, (sentences, seconds) in totals.items() if seconds > 0}
+
+    def _rates(self, run: RunStatus) -> float:
+        keys = (f"method {run.record['method']}", run.record["architecture"], "")
+        return next(self._measured[key] for key in keys if key in self._measured)
+
+    def head(self) -> str:
+        every = sum(len(run.record["steps"]) for run in self.runs)
+        done = sum(len(run.done) for run in self.runs)
+        states = ", ".join(f"{n} {status}" for status, n in self.counts.items()) or "no runs"
+        text = f"{self.folder}: {states}; {done} of {every} steps done"
+        if to_learn := sum(len(run.to_learn()) for run in self.of("running", "lost", "interrupted", "waiting")):
+            text += f", {to_learn} left to learn"
+        if self.time_left is not None:
+            return f"{text}, about {duration(self.time_left)} left"
+        return text + (f", about {duration(self.computing_left)} of one worker" if self.computing_left else "")
+
+    def lines(self) -> Iterator[str]:
+        """The snapshot as text."""
+        yield self.head()
+        for status in ("running", "lost", "failed", "interrupted"):
+            found = self.of(status)
+            if found:
+                yield status
+            for run in found[:SHOWN]:
+                yield f"  {name(run.record)}: {_position(run) if status == 'running' else run.reason()}"
+            if len(found) > SHOWN:
+                yield f"  and {len(found) - SHOWN} more (--json lists all)"
+        for file in self.unreadable:
+            yield f"{file}: cannot be read; remove the run's folder, the same command learns it again"
+
+    def news_since(self, before: Status) -> Iterator[str]:
+        """A line for each step that was finished and each run that changed its state since."""
+        old = {run.folder: run for run in before.runs}
+        left = "" if self.time_left is None else duration(self.time_left)
+        for run in self.runs:
+            known = old.get(run.folder)
+            for step in run.done:
+                if known is None or step not in known.done:
+                    yield step_line(run.record, run.folder, step, left)
+            if known is None or run.status != known.status:
+                yield end_line({**run.record, "status": run.status, "reason": run.reason()})
+
+    def __rich__(self) -> Group:
+        rows = [(run.record, run.progress) for run in self.of("running") if run.progress]
+        return headed(self.head(), progress_table(rows, where=True))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "folder": str(self.folder),
+            "counts": self.counts,
+            "steps": sum(len(run.record["steps"]) for run in self.runs),
+            "steps_done": sum(len(run.done) for run in self.runs),
+            "steps_to_learn": sum(len(run.to_learn()) for run in self.runs),
+            "time_left_seconds": self.time_left,
+            "computing_left_seconds": self.computing_left,
+            "runs": [run.to_json() for run in self.runs],
+            "unreadable": list(map(str, self.unreadable)),
+        }
+
+
+def _position(run: RunStatus) -> str:
+    at, since = run.progress, run.record["times"].get("started", "")
+    if not at:
+        return f"starts, since {since}"
+    parts = [f"step {at['step']} of {run.record['n_steps']}"] if at["step"] else []
+    if at.get("epochs"):
+        parts += [f"epoch {at['epoch']} of {at['epochs']}", f"update {at['update']} of {at['updates']}"]
+        parts += [f"loss {at['loss']:.3g}"] if "loss" in at else []
+    where = f"{at['host']}, " if "host" in at else ""
+    return f"{', '.join([*parts, at['phase']])} ({where}process {at['pid']}, since {since})"
+
+
+class Reader:
+    """Reads a results folder again and again. A record that was not replaced since is not read anew: grids have
+    thousands of runs, most of them finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[Path, tuple[tuple[int, ...], Any]] = {}
+
+    def read(self) -> Status:
+        """The runs as they are now. Raises UserError where there is no results folder."""
+        if not (self.folder / "runs").is_dir():
+            raise UserError(
+                f"{self.folder} is no results folder (it holds no 'runs'): give what `bench run --out` writes"
+            )
+        runs, unreadable = [], []
+        for file in sorted(self.folder.glob("runs/*/run.json")):
+            record = self._record(file)
+            if record is None:
+                unreadable.append(file)
+            else:
+                runs.append(_status(record, file.parent))
+        return Status(self.folder, runs, unreadable)
+
+    def _record(self, file: Path) -> Any:
+        try:
+            now = file.stat()
+        except OSError:  # superseded just now by a run with other settings
+            return None
+        sign = (now.st_mtime_ns, now.st_size, now.st_ino)
+        if self._known.get(file, ((), None))[0] != sign:
+            record = read_record(file)
+            needed = ("run_id", "status", "steps", "n_steps", "learned", "times", "architecture")
+            whole = record is not None and all(key in record for key in needed)
+            filled = {"shared": {}, "step_keys": {}, "reason": "", **record} if record and whole else None
+            self._known[file] = sign, filled
+        return self._known[file][1]
+
+
+def _status(record: Mapping[str, Any], folder: Path) -> RunStatus:
+    status, steps = str(record["status"]), record["steps"]
+    if status == "done":
+        return RunStatus(record, folder, status, tuple(steps))
+    keys = record["step_keys"]
+    done = tuple(k for k in steps if str(k) in keys and step_record(folder / f"step-{k}", keys[str(k)]))
+    if status != "running":
+        return RunStatus(record, folder, status, done)
+    progress = read_json(folder / PROGRESS) or {}
+    # Before its first heartbeat a run has shown itself by its record.
+    seen = progress.get("time") or (folder / "run.json").stat().st_mtime
+    silent = max(0.0, time.time() - seen)
+    # While a long test set is predicted there is no heartbeat, but the lease is held.
+    lost = silent > SILENT and leases.holder(folder.parent.parent, folder.name) is None
+    return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)
+
+
+def watch(folder: Path) -> None:
+    """Show how the grid in ``folder`` gets on until nothing of it runs: a live board on a terminal, else lines."""
+    reader = Reader(folder)
+    status = reader.read()
+    console = Console(highlight=False)
+    live = Live(status, console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+    if live is None:
+        _say(status.lines())
+    else:
+        live.start(refresh=True)
+    try:
+        quiet_since = time.monotonic()
+        while _goes_on(status, quiet_since):
+            time.sleep(EVERY)
+            before, status = status, reader.read()
+            if status.of("running"):
+                quiet_since = time.monotonic()
+            if live:
+                live.update(status, refresh=True)
+            else:
+                _say(status.news_since(before))
+    finally:
+        if live:
+            live.stop()
+    _say(status.lines() if live else [status.head()])
+
+
+def _goes_on(status: Status, quiet_since: float) -> bool:
+    """Runs that wait are started soon after another has ended, or their driver is gone."""
+    waiting = bool(status.of("waiting")) and time.monotonic() - quiet_since < SILENT
+    return bool(status.of("running")) or waiting
+
+
+def _say(lines: Iterator[str] | Sequence[str]) -> None:
+    for line in lines:
+        print(line)
+    sys.stdout.flush()

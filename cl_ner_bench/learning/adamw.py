@@ -5,7 +5,7 @@ To make a ``torch.optim.Optimizer`` imports torch's compiler: more than a second
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 _DEFAULTS: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+_STATE = ("first", "second", "updates")
+_State = dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]]  # as _STATE names them: both moments, number of updates
 
 
 class AdamW:
@@ -34,13 +36,41 @@ class AdamW:
         for group in self._groups:
             group.step(factor)
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Moments and number of updates of the parameters that had any, by group, place in it, and which it is.
+
+        They are those in use: the next ``step`` changes them. What is assigned here is copied, into an optimiser of
+        equal groups.
+        """
+        return {
+            f"{g}.{i}.{name}": value
+            for g, i, p, state in self._places()
+            if p in state
+            for name, value in zip(_STATE, state[p], strict=True)
+        }
+
+    @state.setter
+    def state(self, given: Mapping[str, Tensor]) -> None:
+        for g, i, p, state in self._places():
+            if f"{g}.{i}.updates" in given:
+                first, second, updates = (given[f"{g}.{i}.{name}"] for name in _STATE)
+                # Moments are laid out as the parameter is: the fused update takes it for granted.
+                moments = torch.empty_like(p).copy_(first), torch.empty_like(p).copy_(second)
+                state[p] = (*moments, updates.to(p.device, copy=True))
+
+    def _places(self) -> Iterator[tuple[int, int, nn.Parameter, _State]]:
+        for g, group in enumerate(self._groups):
+            for i, p in enumerate(group.params):
+                yield g, i, p, group.state
+
 
 class _Group:
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], eps: float, weight_decay: float
     ) -> None:
         self.params, self.lr, self.betas, self.eps, self.weight_decay = list(params), lr, betas, eps, weight_decay
-        self.state: dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]] = {}  # both moments, number of updates
+        self.state: _State = {}
 
     @torch.no_grad()
     def step(self, factor: float) -> None:

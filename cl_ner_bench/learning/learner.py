@@ -9,7 +9,7 @@ gives them the labels of all types.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,11 @@ class Learner(nn.Module):
 
     Columns of the head stand in learning order. In a continual step the labels cover the new types, and old ones only
     where they come back; the other old types are there, but unlabelled.
+
+    A step may be stopped behind any epoch and go on in another process. What hooks change must therefore be parameters
+    (and which of them learn), buffers, or, where its size changes, a tensor that ``get_extra_state`` gives and
+    ``set_extra_state`` takes; nothing else is kept, nor is it between steps. A step ends with those of its selected epoch.
+    Random numbers are drawn from torch's global streams, which are seeded behind ``begin_step``.
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
@@ -143,6 +148,16 @@ class Learner(nn.Module):
         """Stop learning the encoder; from now on it runs without dropout and without gradients."""
         self.encoder.requires_grad_(False)
         self.encoder.eval()
+
+    @property
+    def frozen_parameters(self) -> list[str]:
+        """Names of the parameters that do not learn; those that are assigned stop, and all others learn."""
+        return [name for name, p in self.named_parameters() if not p.requires_grad]
+
+    @frozen_parameters.setter
+    def frozen_parameters(self, names: Collection[str]) -> None:
+        for name, p in self.named_parameters():
+            p.requires_grad_(name not in names)
 
     @property
     def encoder_frozen(self) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
+from cl_ner_bench.learning.checkpoint import Checkpoint, resumed, state
 from cl_ner_bench.learning.learner import Learner, Output
 from cl_ner_bench.learning.streams import generator, stream
 from cl_ner_bench.learning.teacher import Teacher
@@ -72,10 +73,18 @@ class Trainer:
         self.learner = learner.to(self.device)
         self.learner.autocast = torch.bfloat16 if precision == "bf16" else None
 
-    def learn(self, data: StepData, progress: Progress = lambda _: None) -> dict[str, Any]:
+    def learn(
+        self, data: StepData, progress: Progress = lambda _: None, checkpoint: Checkpoint | None = None
+    ) -> dict[str, Any]:
         """Learn one step; afterwards the learner holds the weights of the epoch that ``data.selection`` chose.
 
         ``progress`` is called after each update and may raise to stop. Returns a JSON-able record of what was done.
+
+        ``checkpoint`` is given the state at the end of an epoch whenever it is due. Where it has one, the step goes on
+        behind that epoch, in a trainer that holds the previous step's model, and gives the weights and the record
+        (``seconds`` aside, which add up) that it would have given without a stop, to the bit. Only what training
+        changes is kept: grown columns, the teacher, frozen word vectors and batches are made again, for they follow
+        from the previous step's weights, from frozen weights, or from streams that are named by what they are for.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -103,10 +112,9 @@ class Trainer:
         torch.manual_seed(masks)  # dropout of encoders that bring their own forward pass
         if data.selection != "last" and not any(s.mentions for s in data.dev):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
-        selected, best, best_weights, dev_scores = 0, -math.inf, {}, []
-        means: dict[str, list[float]] = defaultdict(list)
-        done = 0
-        for epoch in range(1, epochs + 1):
+        course = resumed(checkpoint, learner, optimizer)
+        started -= course.seconds
+        for epoch in range(course.epoch + 1, epochs + 1):
             learner.train()
             learner.begin_epoch(epoch)
             if learner.encoder_frozen:
@@ -117,22 +125,20 @@ class Trainer:
                 shuffled(examples, size, generator(self.seed, "shuffle", data.labelled, epoch, *again), recipe["pool"])
             )
             for batch in batches:
-                losses = self._update(batch, teacher, optimizer, cosine(done, warmup, updates))
+                losses = self._update(batch, teacher, optimizer, cosine(course.updates, warmup, updates))
                 for name, value in losses.items():
                     sums[name] += value
-                done += 1
-                total = sum(losses.values())
+                course.updates += 1
+                done, total = course.updates, sum(losses.values())
                 if not math.isfinite(total):
                     raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
                 progress({"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total})
-            for name, value in sums.items():
-                means[name].append(value / len(batches))
             score = self._dev_score(dev, data.dev_labelled, data.selection)
-            dev_scores.append(score)
-            if score is None or score > best:
-                selected, best = epoch, -math.inf if score is None else score
-                best_weights = {name: value.detach().clone() for name, value in learner.state_dict().items()}
-        learner.load_state_dict(best_weights)
+            course.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
+            if checkpoint and checkpoint.due():
+                course.seconds = time.perf_counter() - started
+                checkpoint.save(*state(course, learner, optimizer))
+        learner.load_state_dict(course.best_weights)
         learner.encoder.widen()
         learner.end_step(data)
         return {
@@ -141,9 +147,9 @@ class Trainer:
             "warmup_updates": warmup,
             "epochs": epochs,
             "selection": data.selection,
-            "selected_epoch": selected,
-            "dev_scores": dev_scores,
-            "losses": dict(means),
+            "selected_epoch": course.selected,
+            "dev_scores": course.dev_scores,
+            "losses": course.losses,
             "seconds": time.perf_counter() - started,
             "examples": len(examples),
             "parameters": sum(p.numel() for p in learner.parameters()),
@@ -164,14 +170,17 @@ class Trainer:
         """Write the learner after a step: ``model.safetensors`` and ``model.json``."""
         weights = {name: value.contiguous() for name, value in self.learner.state_dict().items()}
         safetensors.torch.save_file(weights, folder / "model.safetensors")
-        (folder / "model.json").write_text(json.dumps({"schema": 1, "types": self.learner.head.grown}))
+        facts = {"schema": 1, "types": self.learner.head.grown, "frozen": self.learner.frozen_parameters}
+        (folder / "model.json").write_text(json.dumps(facts))
 
     def load(self, folder: Path) -> None:
         """Take up a learner that ``save`` wrote."""
-        for types in json.loads((folder / "model.json").read_text())["types"]:
+        facts = json.loads((folder / "model.json").read_text())
+        for types in facts["types"]:
             if types:
                 self.learner.head.grow(types, self._head_stream)
         self.learner.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+        self.learner.frozen_parameters = facts.get("frozen", ())  # older models do not say
         self.learner.to(self.device)
 
     def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:

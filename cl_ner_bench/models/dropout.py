@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,18 @@ class Dropout:
     def seed(self, seed: int) -> None:
         """Start the stream named by ``seed``. On devices other than the CPU, torch's global stream is used."""
         self._bits = np.random.SFC64(seed)
+
+    @property
+    def state(self) -> list[int]:
+        """Where the stream stands; assign it to go on from there."""
+        words: list[int] = self._bits.state["state"]["state"].tolist()
+        return words
+
+    @state.setter
+    def state(self, words: list[int]) -> None:
+        # Only whole draws of 64 bits are taken: nothing of a draw is left over.
+        state: Any = {"state": np.array(words, dtype=np.uint64)}
+        self._bits.state = {"bit_generator": "SFC64", "state": state, "has_uint32": 0, "uinteger": 0}
 
     def draw_seed(self) -> int:
         """A seed for a source of its own: what is computed twice (checkpointing) can draw the same twice."""

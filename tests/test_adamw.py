@@ -44,6 +44,32 @@ def test_updates_are_those_of_torch() -> None:
             assert torch.equal(a, b)
 
 
+def test_an_optimiser_goes_on_with_the_state_of_another() -> None:
+    def model() -> nn.Sequential:
+        layers = nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 5), nn.Linear(5, 3))
+        layers[0].weight = nn.Parameter(layers[0].weight.detach().T.contiguous().T)  # not laid out row by row
+        return layers
+
+    def update(model: nn.Module, optimizer: AdamW, n: int) -> None:
+        model.zero_grad()
+        inputs = torch.randn(4, 7, generator=torch.Generator().manual_seed(n))
+        (model(inputs) if n > 2 else model[:2](inputs)).square().sum().backward()
+        optimizer.step(1 / (1 + n))
+
+    whole, other = model(), model()
+    first, second = AdamW(groups(whole)), AdamW(groups(other))
+    for n in range(5):
+        if n == 2:  # the last layer has had no gradient yet
+            other.load_state_dict(whole.state_dict())
+            second.state = {name: value.contiguous().clone() for name, value in first.state.items()}
+            assert len(second.state) == 3 * 4
+        update(whole, first, n)
+        if n >= 2:
+            update(other, second, n)
+    for a, b in zip(whole.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("group", [{"lr": 1.0}, {"params": []}, {"params": [], "lr": 1.0, "learning_rate": 2.0}])
 def test_a_group_that_says_something_else_is_refused(group: dict[str, Any]) -> None:
     with pytest.raises(TypeError):

@@ -15,7 +15,9 @@ from torch import Tensor
 from cl_ner_bench import registry
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
+from cl_ner_bench.learning.token_store import token_store
 from cl_ner_bench.learning.trainer import Progress, Trainer
+from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.running import checkpoint
 from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
@@ -60,13 +62,16 @@ class Restless(TagLearner):
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         ce = super().losses(batch, output, teacher)["ce"]
         self.mean.lerp_(ce.detach(), 0.1)
+        self.history *= 0.9
         self.history = torch.cat([self.history, self.mean[None]])
         return {"ce": ce * (1 + self.mean), "noise": (output.logits * torch.randn(output.logits.shape)).mean()}
 
 
 def maker(learner: type[Learner], settings: Mapping[str, Any], encoder: str, precision: str = "fp32") -> Make:
     recipe = RECIPE | {"epochs": EPOCHS, "lr": 3e-3}
-    return lambda: Trainer(learner, settings, recipe, encoder, seed=0, precision=precision)
+    words = (sentence.words for part in CORPUS.parts.values() for sentence in part)
+    tokens = token_store(words, encoder_info(encoder), RECIPE["max_length"])
+    return lambda: Trainer(learner, settings, recipe, encoder, seed=0, precision=precision, tokens=tokens)
 
 
 def method_maker(method: str, encoder: str, precision: str = "fp32") -> Make:

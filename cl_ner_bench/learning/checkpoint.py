@@ -24,7 +24,7 @@ class Checkpoint(Protocol):
         """Whether it is time to keep the state, asked at the end of each epoch."""
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Keep a state in place of the last. The tensors are those in use, on any device; ``facts`` are JSON-able."""
+        """Keep a state in place of the last. Both are those in use; tensors lie on any device, facts are JSON-able."""
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The state that was kept last, None where there is none (that can be read)."""
@@ -85,7 +85,8 @@ def resumed(checkpoint: Checkpoint | None, learner: Learner, optimizer: AdamW) -
     if (device := _device(learner)).type == "cuda":
         torch.cuda.set_rng_state(parts["random"]["cuda"], device)
     course = Course(**{name: facts[name] for name in vars(Course()) if name in facts})
-    course.best_weights = parts["best"] or parts["weights"]
+    # Copies: a method may go on with the tensor that it was given as its extra state.
+    course.best_weights = parts["best"] or {name: value.clone() for name, value in parts["weights"].items()}
     return course
 
 

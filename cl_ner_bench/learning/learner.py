@@ -48,8 +48,8 @@ class Learner(nn.Module):
 
     A step may be stopped behind any epoch and go on in another process. What hooks change must therefore be parameters
     (and which of them learn), buffers, or, where its size changes, a tensor that ``get_extra_state`` gives and
-    ``set_extra_state`` takes; nothing else is kept, nor is it between steps. A step ends with those of its selected epoch.
-    Random numbers are drawn from torch's global streams, which are seeded behind ``begin_step``.
+    ``set_extra_state`` takes; nothing else is kept, within a step or behind it. It ends with those of the epoch
+    that was selected. Random numbers are drawn from torch's global streams, which are seeded behind ``begin_step``.
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.

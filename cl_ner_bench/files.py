@@ -120,14 +120,15 @@ def sync_folder(path: Path) -> None:
 def sweep(folder: Path) -> list[Path]:
     """Remove what processes that are gone left unfinished in ``folder`` and below; returns what that was."""
     gone = []
-    for path in sorted(folder.rglob(".*.tmp")):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and _abandoned(match["host"], int(match["pid"]), path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-            gone.append(path)
+    for place, folders, names in os.walk(folder):  # what others take away meanwhile is passed over
+        for name in sorted([*folders, *names]):
+            match, path = _TEMPORARY.fullmatch(name), Path(place, name)
+            if match and _abandoned(match["host"], int(match["pid"]), path):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+                gone.append(path)
     return gone
 
 

@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_written_is_only_read(tmp_path: Path, monkeypatc
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reduction, "write_whole", refuse)
+    monkeypatch.setattr(reduction, "write_bytes", refuse)
     assert reduced(load_results(tmp_path), "r").n_sentences == 2
     assert not (home / FILE).exists()
 

@@ -52,8 +52,8 @@ examples:
   bench list methods
   bench data show synthetic
 
-`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault was found, 2 wrong use or
-bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run the same command again to go on).
+`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault
+was found, 2 wrong use or bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run it again to go on).
 """
 
 
@@ -300,7 +300,7 @@ def _report(parsed: argparse.Namespace) -> int:
 def _add_verify(commands: Any) -> Parser:
     parser: Parser = commands.add_parser(
         "verify",
-        help="is every file what was written, and does every number follow from stored predictions?",
+        help="is every file what was written, does every number follow?",
         description="Check all seals and checksums of a results folder, and derive all counts and scores from the\n"
         "stored predictions again. Exit 1 where a fault was found; each is told with its repair.",
         epilog="example:\n  bench verify results/synthetic-split --json",

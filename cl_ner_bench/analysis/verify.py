@@ -71,9 +71,9 @@ class Verification:
 
 
 def verify(home: Path, say: Say = lambda _: None) -> Verification:
-    """Check all of a results folder. Nothing is written but a ``reduced.json.gz`` that is not there, as any report does.
+    """Check all of a results folder; ``say`` is told how far it is.
 
-    ``say`` is told how far it is.
+    Nothing is written but a ``reduced.json.gz`` that is not there, as by every report.
 
     Raises UserError for a folder that is no results folder.
     """

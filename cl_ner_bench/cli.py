@@ -50,11 +50,12 @@ examples:
   bench perf --dataset fewnerd --data PATH    how fast that would be here, in about a minute
   bench status results/synthetic-split   how far that is, from any machine that sees the folder
   bench report results/synthetic-split   tables, figures and report again, without training
+  bench verify results/synthetic-split   is every file what was written, and does every number follow?
   bench list methods
   bench data show synthetic
 
-`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed, 2 wrong use or
-bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run the same command again to go on).
+`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault
+was found, 2 wrong use or bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run it again to go on).
 """
 
 
@@ -117,6 +118,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         "perf": _add_perf(commands),
         "status": _add_status(commands),
         "report": _add_report(commands),
+        "verify": _add_verify(commands),
         "reproduce": _add_reproduce(commands),
         "list": _add_list(commands),
         "data": _add_data(commands),
@@ -218,7 +220,10 @@ def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = F
     from cl_ner_bench.analysis.frames import load_results
     from cl_ner_bench.analysis.tables import terminal_table
 
-    print(terminal_table(load_results(*folders)))
+    results = load_results(*folders)
+    print(terminal_table(results))
+    for damaged in results.damaged:
+        print(f"left out: {damaged}", file=sys.stderr)
     if not quiet:
         many = ("tables", "figures")  # these folders hold a file for each view and corpus
         lines = dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written)
@@ -325,6 +330,33 @@ def _report(parsed: argparse.Namespace) -> int:
     written = write_report(parsed.folders, out, style, formats, layout)
     _print_results(parsed.folders, written)
     return 0
+
+
+def _add_verify(commands: Any) -> Parser:
+    parser: Parser = commands.add_parser(
+        "verify",
+        help="is every file what was written, does every number follow?",
+        description="Check all seals and checksums of a results folder, and derive all counts and scores from the\n"
+        "stored predictions again. Exit 1 where a fault was found; each is told with its repair.",
+        epilog="example:\n  bench verify results/synthetic-split --json",
+    )
+    parser.add_argument("folder", type=Path, metavar="RESULTS_DIR")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(function=_verify, command="verify")
+    return parser
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.analysis.verify import verify
+
+    def say(text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    found = verify(parsed.folder, say)
+    say("")
+    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if parsed.json else found.as_text())
+    return 1 if found.faults else 0
 
 
 def _add_reproduce(commands: Any) -> Parser:

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 SEAL = "seal"
+SCHEMA = 1  # of records; those of every earlier schema are read, too
 FORGOTTEN = 24 * 3600
 """Seconds after which what another machine left unfinished is taken for abandoned."""
 
+_DIGITS = 64  # of a sha256
 _TEMPORARY = re.compile(r"\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]{32}\.tmp")
 
 
@@ -171,5 +173,16 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_changed(record: Mapping[str, Any]) -> bool:
-    """Whether a sealed record was changed since; what no seal was put on is not known to be."""
-    return SEAL in record and record[SEAL] != digest({key: value for key, value in record.items() if key != SEAL})
+    """Whether a sealed record was changed since; what no seal was put on is not known to be.
+
+    What its whitespace looks like, and in which order its keys stand, is no part of a record.
+    """
+    if SEAL in record:
+        return bool(record[SEAL] != _digest_without(record, SEAL))
+    # One flipped bit in the word "seal" must not make a sealed record one that never was.
+    names = [key for key, value in record.items() if isinstance(value, str) and len(value) == _DIGITS]
+    return any(record[name] == _digest_without(record, name) for name in names)
+
+
+def _digest_without(record: Mapping[str, Any], name: str) -> str:
+    return digest({key: value for key, value in record.items() if key != name})

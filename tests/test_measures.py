@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -355,21 +356,26 @@ def test_no_finished_run_gives_empty_frames(tmp_path: Path) -> None:
         ("step-1/counts.json", None, "counts.json is missing"),
     ],
 )
-def test_bad_files_are_named(tmp_path: Path, file: str, text: str | None, message: str) -> None:
+def test_bad_files_are_named_and_cost_their_run_alone(
+    tmp_path: Path, file: str, text: str | None, message: str
+) -> None:
+    write_run(tmp_path, "extendner")
     path = write_run(tmp_path) / file
     if text is None:
         path.unlink()
     else:
         path.write_text(text)
-    with pytest.raises(UserError, match=message) as error:
-        load_results(tmp_path)
-    assert str(path) in str(error.value)
+    results = load_results(tmp_path)
+    (damaged,) = results.damaged
+    assert (damaged.path, damaged.run) == (path, "spankl-toy-0-0-" + path.relative_to(tmp_path).parts[1][-8:])
+    assert re.search(message, str(damaged))
+    assert [run["method"] for run in results.runs] == ["extendner"]
+    assert set(results.counts["method"]) == set(results.summary["method"]) == {"extendner"}
 
 
-def test_done_without_the_last_step_is_refused(tmp_path: Path) -> None:
+def test_done_without_the_last_step_is_damaged(tmp_path: Path) -> None:
     write_run(tmp_path, n_steps=2)
-    with pytest.raises(UserError, match="'done' without its last step"):
-        load_results(tmp_path)
+    assert "'done' without its last step" in str(load_results(tmp_path).damaged[0])
 
 
 def test_a_folder_that_is_no_results_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -110,19 +111,20 @@ def test_a_finished_run_stands_for_an_unfinished_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", ["1", ["1"], [0, 1], ["../x"], [2], None])
-def test_steps_that_are_no_steps_are_refused(tmp_path: Path, steps: Any) -> None:
+def test_steps_that_are_no_steps_are_damage(tmp_path: Path, steps: Any) -> None:
     write_run(tmp_path, steps=steps)  # a path would be made of them
-    with pytest.raises(UserError, match=r"run\.json (has steps|says 'done' without)"):
-        load_results(tmp_path)
+    (damaged,) = load_results(tmp_path).damaged
+    assert re.search(r"run\.json (has steps|says 'done' without)", str(damaged))
 
 
 @pytest.mark.parametrize("triples", [[1, 2], [1, 2, 3.5], [1, 2, -3], "abc", None, [1, 2, 2**70]])
-def test_counts_that_are_no_counts_are_refused(tmp_path: Path, triples: Any) -> None:
+def test_counts_that_are_no_counts_are_damage(tmp_path: Path, triples: Any) -> None:
     file = write_run(tmp_path) / "step-1" / "counts.json"
     views = {view: {"test": {"PER": triples}} for view in ("all", "filter", "filter_last")}
     file.write_text(json.dumps({"schema": 1, "views": views}))
-    with pytest.raises(UserError, match=r"is not as docs/results\.md says"):
-        load_results(tmp_path)
+    (damaged,) = load_results(tmp_path).damaged
+    assert damaged.path == file
+    assert "is not as docs/results.md says" in str(damaged)
 
 
 def test_the_command_line_says_it_in_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.analysis.reduction import FILE, KINDS, Reduced, reduce_run, reduced
 from cl_ner_bench.analysis.scorer import count
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.files import sealed
 from tests.results_factory import write_grid, write_run
 
 Mention = tuple[int, int, str]
@@ -186,7 +187,7 @@ def test_what_is_stored_is_what_was_found_and_has_the_same_bytes(tmp_path: Path)
     (home / FILE).unlink()
     reduced(load_results(tmp_path), "r")
     assert (home / FILE).read_bytes() == stored
-    assert json.loads(gzip.decompress(stored))["schema"] == 1
+    assert json.loads(gzip.decompress(stored))["schema"] == 2
     assert first.outcomes.tolist() == [[0, -1], [0, 0]]
     assert sorted(path.name for path in home.iterdir()) == [FILE, "run.json", "step-1", "step-2"]
 
@@ -212,7 +213,7 @@ def test_a_stored_file_of_another_shape_is_made_anew(tmp_path: Path, key: str, v
     home = the_run(tmp_path)
     before = reduced(load_results(tmp_path), "r")
     content = json.loads(gzip.decompress((home / FILE).read_bytes()))
-    (home / FILE).write_bytes(gzip.compress(json.dumps(content | {key: value}).encode()))
+    (home / FILE).write_bytes(gzip.compress(json.dumps(sealed(content | {key: value})).encode()))
     assert equal(reduced(load_results(tmp_path), "r"), before)
 
 
@@ -222,7 +223,7 @@ def test_a_folder_that_cannot_be_written_is_only_read(tmp_path: Path, monkeypatc
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reduction, "write_whole", refuse)
+    monkeypatch.setattr(reduction, "write_bytes", refuse)
     assert reduced(load_results(tmp_path), "r").n_sentences == 2
     assert not (home / FILE).exists()
 

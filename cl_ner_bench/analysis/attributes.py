@@ -60,7 +60,9 @@ class Binned:
         cannot be read or has other columns.
         """
         homes = dict.fromkeys(results.folders[run["run_id"]].parent.parent for run in c.runs)
-        found = [_read(home / FILE) for home in homes if (home / FILE).is_file()]
+        damaged = {fault.path for fault in results.damaged}
+        files = (home / FILE for home in homes)
+        found = [_read(file) for file in files if file.is_file() and file not in damaged]
         splits = {_split(run) for run in c.runs}
         frame = pd.concat(found or [pd.DataFrame(columns=["split", *_KEY, *_NUMBERS])], ignore_index=True)
         frame = frame[frame["split"].isin(splits)].drop_duplicates(["split", *_KEY])

@@ -57,6 +57,7 @@ class Comparison:
     measures: pd.DataFrame
     scores: pd.DataFrame
     counts: pd.DataFrame
+    damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
 
     @property
     def title(self) -> str:
@@ -142,7 +143,14 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
         measures=_only(results.measures, ids),
         scores=_only(results.scores, ids),
         counts=_only(results.counts, ids),
+        damaged=_damaged(results),
     )
+
+
+def _damaged(results: Results) -> tuple[str, ...]:
+    """The runs that are left out because a file of theirs is damaged."""
+    read = {folder.name for folder in results.folders.values()}
+    return tuple(sorted({fault.run for fault in results.damaged} - read - {""}))
 
 
 def _tasks(run: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis import measures
 from cl_ner_bench.analysis.measures import Floats, Layout
-from cl_ner_bench.analysis.records import RUN, read_json, read_runs
+from cl_ner_bench.analysis.records import RUN, Damaged, DamagedError, learn_again, read_json, read_runs
 from cl_ner_bench.errors import UserError
 
 VIEWS = ("all", "filter")
@@ -42,7 +42,8 @@ class Results:
     The frames hold finished runs only: ``counts`` a row per run, step, view, test set and type; ``scores``
     a row per run, step and view; ``measures`` a row per run and view with every measure; ``summary`` a row
     per method, dataset, scenario, view, encoder and config with mean and std (ddof 1) over its runs.
-    Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``.
+    Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``. ``damaged`` are files that are not what was written; runs that hold
+    such a file are left out of all else.
     """
 
     runs: list[dict[str, Any]]
@@ -51,6 +52,7 @@ class Results:
     measures: pd.DataFrame
     summary: pd.DataFrame
     folders: Mapping[str, Path] = field(repr=False)  # run_id -> its folder
+    damaged: tuple[Damaged, ...] = ()
 
     @property
     def finished(self) -> list[dict[str, Any]]:
@@ -82,19 +84,27 @@ class Results:
 def load_results(*dirs: str | PathLike[str]) -> Results:
     """All runs below the given results folders; the same run in two of them counts once.
 
-    Raises UserError, naming the file, for a folder that is no results folder, a torn or incomplete file, a
-    file that a newer version of the suite wrote, and folders that do not fit together (``records``).
+    A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``). Raises
+    UserError for a folder that is no results folder, and for folders that do not fit together (``records``).
     """
-    runs, folders = read_runs([Path(d) for d in dirs])
+    runs, folders, damaged = read_runs([Path(d) for d in dirs])
+    counts, layouts = _Counts(), _Layouts()
+    views_of: dict[str, dict[str, NDArray[np.int64]]] = {}
+    for run in [run for run in runs if run["status"] == "done"]:
+        run_id = run["run_id"]
+        try:
+            views_of[run_id] = counts.read(run, folders[run_id], layouts.of(run, folders[run_id]))
+        except DamagedError as error:
+            damaged.append(error.damaged)
+            del folders[run_id]
+    runs = [run for run in runs if run["run_id"] in folders]
     done = [run for run in runs if run["status"] == "done"]
-    counts = _Counts()
-    layouts = _layouts(done, folders)
     step_scores: dict[tuple[str, str], dict[str, Floats]] = {}
     fixed: dict[tuple[str, str], NDArray[np.int64]] = {}
     totals: dict[tuple[str, str], dict[str, float]] = {}
     for run in done:
-        run_id, layout = run["run_id"], layouts[run["run_id"]]
-        arrays = counts.read(run, folders[run_id], layout)
+        run_id, layout = run["run_id"], layouts.of(run, folders[run["run_id"]])
+        arrays = views_of[run_id]
         complete = _complete(run)
         for view in VIEWS:
             fixed[run_id, view] = arrays[FIXED[view]]
@@ -106,7 +116,7 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
     joints = _joints(done)
     for run in done:
         own, best = _bounds(run, joints.get(_data(run), []))
-        identity, layout = [run[key] for key in RUN], layouts[run["run_id"]]
+        identity, layout = [run[key] for key in RUN], layouts.of(run, folders[run["run_id"]])
         for view in VIEWS:
             scores, total = step_scores[run["run_id"], view], totals[run["run_id"], view]
             joint = fixed[own["run_id"], view] if own and _complete(own) and _complete(run) else None
@@ -133,21 +143,24 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
         measures=per_run,
         summary=_summary(per_run),
         folders=folders,
+        damaged=tuple(damaged),
     )
 
 
-def _layouts(done: Iterable[Mapping[str, Any]], folders: Mapping[str, Path]) -> dict[str, Layout]:
+class _Layouts:
     """The layout of each run; runs with the same tasks share one."""
-    made: dict[str, Layout] = {}
-    layouts = {}
-    for run in done:
+
+    def __init__(self) -> None:
+        self.made: dict[str, Layout] = {}
+
+    def of(self, run: Mapping[str, Any], folder: Path) -> Layout:
         key = json.dumps(run["tasks"])
         try:
-            layouts[run["run_id"]] = made[key] = made.get(key) or Layout.of(run["tasks"])
+            self.made[key] = self.made.get(key) or Layout.of(run["tasks"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            path = folders[run["run_id"]] / "run.json"
-            raise UserError(f"{path} has tasks unlike docs/results.md says ({error!r}): run again") from error
-    return layouts
+            path = folder / "run.json"
+            raise DamagedError(path, f"has tasks unlike docs/results.md says ({error!r})", learn_again(path)) from error
+        return self.made[key]
 
 
 def _complete(run: Mapping[str, Any]) -> bool:
@@ -215,7 +228,7 @@ class _Counts:
         index = {unit: i for i, unit in enumerate(layout.units)}
         shape = (run["n_steps"], len(index), 3)
         arrays = {view: np.zeros(shape, dtype=np.int64) for view in sorted({*VIEWS, *FIXED.values()})}
-        before = len(self.steps)
+        rows: list[tuple[int, str, list[int], NDArray[np.int64]]] = []  # taken in when all of the run was read
         for step in run["steps"]:
             path = folder / f"step-{step}" / "counts.json"
             try:
@@ -224,16 +237,17 @@ class _Counts:
                     for test_set in sorted(views[view]):
                         by_type = views[view][test_set]
                         units = [index[test_set, type_] for type_ in by_type]
-                        triples = _triples(by_type.values())
-                        array[step - 1, units] = triples
+                        array[step - 1, units] = triples = _triples(by_type.values())
                         if view in VIEWS:
-                            self.steps += [step] * len(units)
-                            self.views += [view] * len(units)
-                            self.units += units
-                            self.triples.append(triples)
+                            rows.append((step, view, units, triples))
             except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-                raise UserError(f"{path} is not as docs/results.md says ({error!r}): run again") from error
-        self.runs.append((run, layout, len(self.steps) - before))
+                raise DamagedError(path, f"is not as docs/results.md says ({error!r})", learn_again(path)) from error
+        for step, view, units, triples in rows:
+            self.steps += [step] * len(units)
+            self.views += [view] * len(units)
+            self.units += units
+            self.triples.append(triples)
+        self.runs.append((run, layout, sum(len(units) for _, _, units, _ in rows)))
         return arrays
 
     def frame(self) -> pd.DataFrame:

@@ -62,6 +62,8 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         notes.append(f"n = {len(c.pairs)}: no claim about differences")
     if c.left_out:
         notes.append(f"{c.left_out} finished run(s) left out: not every method finished their order and seed")
+    if c.damaged:
+        notes.append(f"damaged and left out, `bench verify` says why: {_join(c.damaged)}")
     if c.n_orders == 1:
         notes.append("one order")
     if sample := _unique(run["settings"].get("max_sentences") for run in c.runs):

@@ -1,81 +1,218 @@
 """The run records (``run.json``) of one or several results folders, joined; what does not fit is refused by name.
 
-And how a file beside them is written.
+A damaged file costs its run, not the others: it is found, named, and told with what repairs it (:class:`Damaged`).
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
-import os
-import tempfile
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.files import SCHEMA, SEAL, is_changed
 
-SCHEMA = 1  # files of every earlier schema are read, too
 RUN = ["run_id", "method", "dataset", "scenario", "order", "seed", "encoder", "config"]
 IDENTITY = [key for key in RUN if key not in ("run_id", "config")]  # has one setting
-_NEEDED = [
-    *RUN,
-    *("registry_name", "label", "architecture", "group", "status", "n_steps", "steps", "tasks", "setting"),
-    "settings",
-]
+COUNTS_FILE, PREDICTIONS_FILE = STEP_FILES = ("counts.json", "predictions.jsonl.gz")
+SUMS_FILE = "sums.json"  # of what `bench run` writes at the top of a results folder
+_NEEDED: dict[str, type] = {
+    **dict.fromkeys(RUN, str),
+    **dict.fromkeys(("registry_name", "label", "architecture", "group", "status", "setting"), str),
+    **dict.fromkeys(("order", "seed", "n_steps"), int),
+    **dict.fromkeys(("steps", "tasks"), list),
+    "settings": dict,
+}
 _SHOWN = 6  # differences that a message lists
 
 
-def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Path]]:
-    """Every run's record, sorted by ``run_id``, and each run's folder.
+@dataclass(frozen=True)
+class Damaged:
+    """A file of a results folder that is not what was written: what is ``wrong`` with it, and what repairs it."""
+
+    path: Path
+    wrong: str
+    repair: str
+    of_run: bool = True  # else of the folder as a whole
+
+    @property
+    def run(self) -> str:
+        """The name of the run's folder, '' where the file is of no run."""
+        return next((up.name for up in self.path.parents if up.parent.name == "runs"), "") if self.of_run else ""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.wrong}: {self.repair}"
+
+
+class DamagedError(UserError):
+    """Raised for the first damaged file of a run."""
+
+    def __init__(self, path: Path, wrong: str, repair: str) -> None:
+        self.damaged = Damaged(path, wrong, repair)
+        super().__init__(str(self.damaged))
+
+
+def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Path], list[Damaged]]:
+    """Every run's record, sorted by ``run_id``, each run's folder, and the damaged files, whose runs are left out.
 
     A run that lies in several of the folders counts once; a finished one stands for an unfinished one. Raises
-    UserError that names the files for a folder that is no results folder, for a torn, incomplete or newer
-    file, and where the folders do not fit together (``_refuse_misfits``).
+    UserError that names the files for a folder that is no results folder, and where the folders do not fit together
+    (``_refuse_misfits``).
     """
     runs: dict[str, dict[str, Any]] = {}
     folders: dict[str, Path] = {}
+    damaged: list[Damaged] = []
     for home in dirs:
-        if not (home / "runs").is_dir():
-            raise UserError(f"{home} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
-        for path in sorted(home.glob("runs/*/run.json")):
-            run = _read_run(path)
+        damaged += check_top(home)
+        for folder in run_folders(home):
+            try:
+                run = read_run(folder)
+            except DamagedError as error:
+                damaged.append(error.damaged)
+                continue
+            steps = run["steps"] if run["status"] == "done" else []
+            if found := [fault for step in steps for fault in check_step(folder, run, step)]:
+                damaged += found
+                continue
             seen = runs.get(run["run_id"])
             if seen is not None and seen["status"] == run["status"] == "done":
-                _refuse_other_content(run, folders[run["run_id"]], path.parent)
+                _refuse_other_content(run, folders[run["run_id"]], folder)
             elif seen is None or run["status"] == "done":
-                runs[run["run_id"]], folders[run["run_id"]] = run, path.parent
+                runs[run["run_id"]], folders[run["run_id"]] = run, folder
     order = sorted(runs)
     _refuse_misfits([(folders[run_id], runs[run_id]) for run_id in order if runs[run_id]["status"] == "done"])
-    return [runs[run_id] for run_id in order], {run_id: folders[run_id] for run_id in order}
+    return [runs[run_id] for run_id in order], {run_id: folders[run_id] for run_id in order}, damaged
+
+
+def run_folders(home: Path) -> list[Path]:
+    """The folders of runs that were begun. Raises UserError for a folder that is no results folder."""
+    if not (home / "runs").is_dir():
+        raise UserError(f"{home} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
+    found = (file for name in ("run.json", "step-*") for file in home.glob(f"runs/*/{name}"))
+    return sorted({file.parent for file in found})
+
+
+def learn_again(path: Path) -> str:
+    """What repairs a file below ``runs`` or ``store``: the folder's grids again, which learn what is not there."""
+    home = next(parent.parent for parent in path.parents if parent.name in ("runs", "store"))
+    if not (home / "experiment.toml").is_file() or any(_wrong_at_top(home)):
+        return "the same `bench run` command again repairs it"
+    return f"`{shlex.join(['bench', 'run', '--config', f'{home}/experiment.toml', '--out', f'{home}'])}` repairs it"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A stored JSON file of a known schema; else UserError."""
+    """A stored JSON file of a known schema that is what was written; else DamagedError."""
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing though its run is recorded as done: run again") from error
+        raise DamagedError(path, "is missing", learn_again(path)) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
-    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
-        raise UserError(f"{path} has no 'schema': it was not written by this suite")
+        raise DamagedError(path, f"cannot be read ({error})", learn_again(path)) from error
+    if not isinstance(data, dict) or type(data.get("schema")) is not int:
+        raise DamagedError(path, "has no 'schema': it was not written by this suite", learn_again(path))
     if data["schema"] > SCHEMA:
-        raise UserError(f"{path} has schema {data['schema']}, this version reads up to {SCHEMA}: update cl-ner-bench")
+        wrong = f"has schema {data['schema']}, this version reads up to {SCHEMA}"
+        raise DamagedError(path, wrong, f"update cl-ner-bench; if no later version wrote it, {learn_again(path)}")
+    if is_changed(data):
+        raise DamagedError(path, "was changed after it was written (its seal is broken)", learn_again(path))
     return data
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> dict[str, Any]:
+    """The record of the run in ``folder``; DamagedError where it is not what a run's record is."""
+    path = folder / "run.json"
     run = read_json(path)
-    missing = [key for key in _NEEDED if key not in run]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(map(repr, missing))}: remove the run's folder and run again")
+    repair = learn_again(path) if SEAL in run else "remove the run's folder and run again"
+    if missing := [key for key in _NEEDED if key not in run]:
+        raise DamagedError(path, f"lacks {', '.join(map(repr, missing))}", repair)
+    for key, kind in _NEEDED.items():
+        if type(run[key]) is not kind:
+            raise DamagedError(path, f"has {key} {run[key]!r}, expected a value of type {kind.__name__}", repair)
     steps = run["steps"]
-    if not isinstance(steps, list) or not all(type(k) is int and 1 <= k <= run["n_steps"] for k in steps):
-        raise UserError(f"{path} has steps {steps!r}, not numbers of 1 to {run['n_steps']}: run again")
+    if not all(type(k) is int and 1 <= k <= run["n_steps"] for k in steps):
+        raise DamagedError(path, f"has steps {steps!r}, not numbers of 1 to {run['n_steps']}", repair)
     if run["status"] == "done" and run["n_steps"] not in steps:
-        raise UserError(f"{path} says 'done' without its last step: remove the run's folder and run again")
+        raise DamagedError(path, "says 'done' without its last step", repair)
+    if SEAL not in run and any(_is_sealed(file) for file in folder.glob("step-*/step.json")):
+        raise DamagedError(path, "carries no seal though its steps do", learn_again(path))
     return run
+
+
+def _is_sealed(path: Path) -> bool:
+    with suppress(OSError, ValueError, RecursionError):
+        record = json.loads(path.read_bytes())
+        return isinstance(record, dict) and SEAL in record
+    return False
+
+
+def check_step(folder: Path, run: Mapping[str, Any], step: int) -> list[Damaged]:
+    """The files of a finished step that are not what was stored. Of runs that carry no seal ``step.json`` may be gone:
+    they come from before there was one."""
+    place = folder / f"step-{step}"
+    if SEAL not in run and not (place / "step.json").is_file():
+        return []
+    try:
+        record = read_json(place / "step.json")
+    except DamagedError as error:
+        return [error.damaged]
+    sums, key = record.get("sha256"), run.get("step_keys", {}).get(str(step))
+    if not isinstance(sums, dict) or record.get("key") != key:
+        return [Damaged(place / "step.json", "is not of this run's settings", learn_again(place))]
+    return [fault for name in STEP_FILES for fault in check_sum(place / name, (sums.get(name),))]
+
+
+def check_sum(path: Path, told: Sequence[Any]) -> list[Damaged]:
+    """The file as damaged where its sha256 is none of those that were ``told``."""
+    wrong = wrong_sum(path, told)
+    return [Damaged(path, wrong, learn_again(path))] if wrong else []
+
+
+def wrong_sum(path: Path, told: Sequence[Any]) -> str:
+    """What is wrong with a file whose sha256 is to be one of ``told``, '' where nothing is."""
+    try:
+        with path.open("rb") as file:
+            known = hashlib.file_digest(file, "sha256").hexdigest() in told
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if known else "is not what was stored (another sha256)"
+
+
+def check_top(home: Path) -> list[Damaged]:
+    """The files at the top of a results folder (grids, mentions, scenarios) that are not what was stored.
+
+    A folder without sealed runs comes from before there were sums of them.
+    """
+    repair = "the same `bench run` command again writes it anew"
+    return [Damaged(path, wrong, repair, of_run=False) for path, wrong in _wrong_at_top(home)]
+
+
+def _wrong_at_top(home: Path) -> Iterator[tuple[Path, str]]:
+    file = home / SUMS_FILE
+    if not file.is_file():
+        if any(map(_is_sealed, home.glob("runs/*/run.json"))):
+            yield file, "is missing"
+        return
+    try:
+        sums = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        yield file, f"cannot be read ({error})"
+        return
+    if not isinstance(sums, dict) or SEAL not in sums or is_changed(sums):
+        yield file, "was changed after it was written (its seal is broken)"
+        return
+    for name, told in sums["sha256"].items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            continue  # of somebody else: nothing outside of the folder is looked at
+        if wrong := wrong_sum(home / name, told):
+            yield home / name, wrong
 
 
 def _refuse_other_content(run: Mapping[str, Any], first: Path, second: Path) -> None:
@@ -155,17 +292,3 @@ def _diff(key: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tupl
             yield from _diff(name, x, y)
     elif x != y:
         yield key, str(x)[:60], str(y)[:60]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a reader never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -10,6 +10,7 @@ import base64
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import TEST, Layout
-from cl_ner_bench.analysis.records import write_whole
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.files import SEAL, is_changed, sealed, write_bytes
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "reduced.json.gz"
 LIMIT = 2**31  # of sentence ids and places, which are stored as 32-bit integers
 Integers = NDArray[np.int64]
@@ -105,14 +106,22 @@ def reduced_at(folder: Path, run: Mapping[str, Any]) -> Reduced:
     if stored is not None and _is_sound(stored, run):
         return stored
     try:
-        found = reduce_run(run, domains, lambda step: _parse(contents[step], files[step]))
+        found = reduce_run(run, domains, lambda step: parse(contents[step], files[step]))
     except ValueError as error:  # numbers that nothing holds
         raise UserError(
             f"{folder}: a predictions.jsonl.gz is not as docs/results.md says ({error}): run again"
         ) from error
     with suppress(OSError):  # a folder of another's, or a read-only copy
-        write_whole(folder / FILE, _dump(found, source.hexdigest()))
+        write_bytes(folder / FILE, _dump(found, source.hexdigest()), durable=False)
     return found
+
+
+def is_as_stored(folder: Path, run: Mapping[str, Any], rows: Mapping[int, list[Any]]) -> bool:
+    """Whether what is stored beside the finished run in ``folder`` is what ``rows`` (by step) give."""
+    stored = _load(folder / FILE)
+    if stored is None or not _is_sound(stored, run):
+        return False
+    return _dump(stored, "") == _dump(reduce_run(run, _domains(run, folder), rows.__getitem__), "")
 
 
 def reduce_run(
@@ -288,10 +297,11 @@ def _read(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror}): run again, finished steps are kept") from error
 
 
-def _parse(content: bytes, path: Path) -> list[Any]:
+def parse(content: bytes, path: Path) -> list[Any]:
+    """The rows of a ``predictions.jsonl.gz``. Raises UserError where it is none."""
     try:
         rows: list[Any] = json.loads(b"[" + b",".join(gzip.decompress(content).splitlines()) + b"]")
-    except (EOFError, OSError, ValueError) as error:
+    except (EOFError, OSError, ValueError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
     return rows
 
@@ -305,7 +315,7 @@ def _dump(r: Reduced, source: str) -> bytes:
     content = {"schema": SCHEMA, "source": source, "types": r.types, "steps": r.steps}
     content |= {name: _pack(getattr(r, name)) for name in _ARRAYS}
     content["outcomes"] = [letters[row + 1].tobytes().decode() for row in r.outcomes]
-    return gzip.compress(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(), 6, mtime=0)
+    return gzip.compress(json.dumps(sealed(content), separators=(",", ":"), ensure_ascii=False).encode(), 6, mtime=0)
 
 
 def _pack(array: Integers) -> dict[str, Any]:
@@ -317,18 +327,20 @@ def _unpack(stored: Mapping[str, Any]) -> Integers:
     return np.frombuffer(base64.b64decode(stored["int32"]), dtype="<i4").reshape(stored["shape"]).astype(np.int64)
 
 
-def _load(path: Path, source: str) -> Reduced | None:
-    """What is stored, None where nothing is, or what came from other predictions or another version."""
+def _load(path: Path, source: str | None = None) -> Reduced | None:
+    """What is stored, None where nothing is, or what came from other predictions or another version, or was changed."""
     try:
         content = json.loads(gzip.decompress(path.read_bytes()))
-        if content["schema"] != SCHEMA or content["source"] != source:
+        if content["schema"] != SCHEMA or (source is not None and content["source"] != source):
+            return None
+        if SEAL not in content or is_changed(content):
             return None
         place = np.zeros(256, dtype=np.int8)
         place[list(_LETTERS)] = np.arange(len(_LETTERS)) - 1
         rows = [place[np.frombuffer(row.encode(), dtype=np.uint8)] for row in content["outcomes"]]
         arrays = {name: _unpack(content[name]) for name in _ARRAYS}
         return Reduced(types=tuple(content["types"]), steps=tuple(content["steps"]), outcomes=np.array(rows), **arrays)
-    except (EOFError, OSError, ValueError, KeyError, TypeError):
+    except (EOFError, OSError, ValueError, KeyError, TypeError, zlib.error):  # gzip lets zlib's own error pass
         return None
 
 

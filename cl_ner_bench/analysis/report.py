@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +20,14 @@ from cl_ner_bench.analysis.notes import notes_of
 from cl_ner_bench.analysis.page import Block, render_page
 from cl_ner_bench.analysis.picture import Theme
 from cl_ner_bench.analysis.published import published_tables
-from cl_ner_bench.analysis.records import write_whole
 from cl_ner_bench.analysis.render import Layout, to_csv, to_markdown
-from cl_ner_bench.analysis.tables import tables
+from cl_ner_bench.analysis.tables import Table, tables
 from cl_ner_bench.analysis.verdict import verdict
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.files import sealed, write_bytes
 
+SUMS_FILE = "report-sums.json"  # of what a report wrote
+_FRAMES = ("counts", "scores", "summary")
 _SECTION_OF = {"steps": "steps", "types": "types"}  # of tables by their kind
 
 
@@ -42,14 +46,19 @@ def write_report(
     """
     results = load_results(*dirs)
     if not results.finished:
-        states = "; ".join(f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs)
+        states = "; ".join(map(str, results.damaged)) or "; ".join(
+            f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs
+        )
         raise UserError(
             f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
             "the same `bench run` command again resumes what is left"
         )
     files = report_files(results, style, formats, layout)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    record = {"schema": 1, "runs": [run["run_id"] for run in results.finished], "sha256": sums}
+    files[SUMS_FILE] = (json.dumps(sealed(record), indent=1, ensure_ascii=False) + "\n").encode()
     for name, content in files.items():
-        write_whole(out / name, content)
+        write_bytes(out / name, content, durable=False)
     return [out / name for name in files]
 
 
@@ -65,15 +74,8 @@ def report_files(
     tables. Raises UserError for a caption of ``layout`` that belongs to no table.
     """
     layout = layout or Layout()
-    files: dict[str, bytes] = {}
-    for name in ("counts", "scores", "summary"):
-        files[f"{name}.csv"] = _csv(getattr(results, name))
-    all_tables = [
-        *((_SECTION_OF.get(table.name.split("-")[0], "scores"), table) for table in tables(results)),
-        *(("errors", table) for table in error_tables(results)),
-        *(("cost", table) for table in cost_tables(results)),
-        *(("published", table) for table in published_tables(results)),
-    ]
+    files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
+    all_tables = _tables(results)
     layout.check(table for _, table in all_tables)
     all_figures = [
         *(("figures", picture) for picture in figures(results, style)),
@@ -100,6 +102,22 @@ def report_files(
     ]
     files["report.html"] = render_page(results, blocks, Theme.of(compared, style).looks, files).encode()
     return files
+
+
+def numbers(results: Results) -> dict[str, bytes]:
+    """The CSV files of a report's frames and tables: what does not depend on how it is laid out."""
+    files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
+    return files | {f"tables/{table.name}.csv": to_csv(table).encode() for _, table in _tables(results)}
+
+
+def _tables(results: Results) -> list[tuple[str, Table]]:
+    """All tables, each with its section of the page."""
+    return [
+        *((_SECTION_OF.get(table.name.split("-")[0], "scores"), table) for table in tables(results)),
+        *(("errors", table) for table in error_tables(results)),
+        *(("cost", table) for table in cost_tables(results)),
+        *(("published", table) for table in published_tables(results)),
+    ]
 
 
 def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:

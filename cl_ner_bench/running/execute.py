@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.files import alive, host, sweep
+from cl_ner_bench.files import alive, host
 from cl_ner_bench.running import leases, sharing, store
 from cl_ner_bench.running.backends import Pool, pool
+from cl_ner_bench.running.folder import write_split
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.running.unit import Unit
@@ -45,7 +46,6 @@ def execute(
     """
     name = f"driver-{host()}-{os.getpid()}"
     stop = out / f".stop-{host()}-{os.getpid()}"
-    sweep(out)
     _remove_old_stops(out)
     models = sharing.held(runs, out, keep_models)
     with (
@@ -144,10 +144,7 @@ def _is_there(what: Hashable, by_id: Mapping[str, Run], out: Path) -> bool:
 
 def _announce(run: Run, out: Path) -> None:
     """Tell others of a run that is going to be learned, unless another process is at it."""
-    split = run.folder / "split.json"
-    content = f"{store.ordered(run.split.to_json())}\n".encode()
-    if not split.exists() or split.read_bytes() != content:
-        store.write_bytes(split, content)
+    write_split(run)
     if (lease := leases.acquire(out, run.id)) is not None:
         with lease:
             store.write_record(run.folder / "run.json", run.record | {"status": "waiting"})

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import tomllib
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from cl_ner_bench.analysis.records import SUMS_FILE, wrong_sum
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
-from cl_ner_bench.running.store import write_bytes
+from cl_ner_bench.running.plan import Run
+from cl_ner_bench.running.store import ordered, read_record, write_bytes, write_record
 from cl_ner_bench.scenarios.task import TaskSplit
 
 MENTIONS = (
@@ -25,31 +29,71 @@ MENTIONS = (
 )
 
 
-def write_experiment(out: Path, grids: Sequence[Options]) -> Path:
-    """Add resolved grids to ``experiment.toml``; `bench run --config` of it repeats them all."""
-    file = out / "experiment.toml"
+_Tested = tuple[Corpus, Iterable[TaskSplit]]
+
+
+def write_top(
+    out: Path, grids: Sequence[Options], corpora: Iterable[_Tested], say: Callable[[str], None]
+) -> list[Path]:
+    """Add resolved grids to ``experiment.toml`` and their test mentions to ``mentions.csv.gz``; returns both.
+
+    ``sums.json`` holds the sha256 of these and of the scenarios' files. What is not what was stored is made anew, of
+    what this command asks for; a damaged ``experiment.toml`` is moved aside, as it may tell of other grids.
+    """
+    told = (read_record(out / SUMS_FILE) or {}).get("sha256", {})
+    contents = _scenarios(out, told, grids)
+    contents["experiment.toml"] = _experiment(out / "experiment.toml", told.get("experiment.toml"), grids, say)
+    contents["mentions.csv.gz"] = _mentions(out / "mentions.csv.gz", told.get("mentions.csv.gz"), corpora, say)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    changed = {n: c for n, c in contents.items() if not (out / n).is_file() or (out / n).read_bytes() != c}
+    if changed:  # a process that is killed in between leaves files that are known, the old ones or the new
+        coming = {name: [*told.get(name, ()), sums[name]] for name in contents}
+        write_record(out / SUMS_FILE, {"schema": 1, "sha256": told | coming})
+        for name, content in changed.items():
+            write_bytes(out / name, content)
+    record = {"schema": 1, "sha256": told | {name: [value] for name, value in sums.items()}}
+    if read_record(out / SUMS_FILE) != record:
+        write_record(out / SUMS_FILE, record)
+    return [out / "experiment.toml", out / "mentions.csv.gz"]
+
+
+def write_split(run: Run) -> None:
+    """The split that a run follows, where it is not there as it is."""
+    file, content = run.folder / "split.json", f"{ordered(run.split.to_json())}\n".encode()
+    if not file.exists() or file.read_bytes() != content:
+        write_bytes(file, content)
+
+
+def _experiment(file: Path, told: Sequence[str] | None, grids: Sequence[Options], say: Callable[[str], None]) -> bytes:
     known: list[dict[str, Any]] = []
     if file.exists():
         try:
+            if told and wrong_sum(file, told):
+                raise ValueError("it is not what was stored")
             known = tomllib.loads(file.read_text(encoding="utf-8")).get("grid", [])
         except (OSError, ValueError) as error:
-            raise UserError(f"{file}: cannot be read ({error}); move it away") from None
+            aside = file.with_name("experiment.damaged.toml")
+            file.replace(aside)
+            say(f"{file}: {error}; moved to {aside.name} and made anew: grids of other commands need them again")
     for grid in grids:
         table = _table(grid)
-        if grid.scenario.endswith(".toml"):
-            table["scenario"] = _keep_scenario(out, Path(grid.scenario))
         if table not in known:
             known.append(table)
-    write_bytes(file, tomli_w.dumps({"schema": 1, "grid": known}).encode())
-    return file
+    return tomli_w.dumps({"schema": 1, "grid": known}).encode()
 
 
-def _keep_scenario(out: Path, file: Path) -> str:
-    """Copy a scenario's file into the folder, so that the grid can be repeated without it; where it is from there."""
-    kept = Path("scenarios") / file.name
-    if not (out / kept).exists() or not (out / kept).samefile(file):
-        write_bytes(out / kept, file.read_bytes())
-    return kept.as_posix()
+def _scenarios(out: Path, told: Mapping[str, Sequence[str]], grids: Sequence[Options]) -> dict[str, bytes]:
+    """Copies of the scenarios' files, so that the grids can be repeated without them."""
+    files = [Path(grid.scenario) for grid in grids if grid.scenario.endswith(".toml")]
+    for file in files:
+        kept = out / _kept(file)
+        if kept.exists() and kept.samefile(file) and _kept(file) in told and wrong_sum(kept, told[_kept(file)]):
+            raise UserError(f"{kept} is not what was stored: give the scenario's own file (--scenario FILE.toml)")
+    return {_kept(file): file.read_bytes() for file in files}
+
+
+def _kept(scenario: Path) -> str:
+    return f"scenarios/{scenario.name}"
 
 
 def _table(options: Options) -> dict[str, Any]:
@@ -58,34 +102,40 @@ def _table(options: Options) -> dict[str, Any]:
         value = getattr(options, field.name)
         if value is not None and value != {} and field.name not in NOT_OF_THE_GRID:
             table[field.name] = list(value) if isinstance(value, tuple) else value
+    if options.scenario.endswith(".toml"):
+        table["scenario"] = _kept(Path(options.scenario))
     return table
 
 
-def write_mentions(out: Path, corpus: Corpus, splits: Iterable[TaskSplit]) -> Path:
-    """Add the test mentions under each split that ``mentions.csv.gz`` does not hold yet."""
+def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested], say: Callable[[str], None]) -> bytes:
+    """The test mentions under each split, those that are stored and those of ``corpora``."""
     from cl_ner_bench.scenarios.overview import mention_rows
 
-    file = out / "mentions.csv.gz"
-    rows = _read_mentions(file) if file.exists() else []
+    rows: list[list[str]] = []
+    if file.exists():
+        try:
+            if told and wrong_sum(file, told):
+                raise ValueError("it is not what was stored")
+            rows = _read_mentions(file)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            say(f"{file}: {error}; made anew: the mentions of other commands need them again")
     known = {row[1] for row in rows}
-    for split in {s.hash: s for s in splits}.values():
-        if split.hash not in known:
-            rows += [[str(row[c]) for c in MENTIONS] for row in mention_rows(corpus, split)]
+    for corpus, splits in corpora:
+        for split in splits:
+            if split.hash not in known:
+                known.add(split.hash)
+                rows += [[str(row[c]) for c in MENTIONS] for row in mention_rows(corpus, split)]
     rows.sort(key=lambda row: (*row[:2], *(int(n) for n in row[2:5]), row[5]))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([MENTIONS, *rows])
-    data = gzip.compress(text.getvalue().encode(), mtime=0)
-    if not file.exists() or file.read_bytes() != data:
-        write_bytes(file, data)
-    return file
+    return gzip.compress(text.getvalue().encode(), mtime=0)
 
 
 def _read_mentions(file: Path) -> list[list[str]]:
-    try:
-        with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
-            header, *rows = csv.reader(lines)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); remove it, it is written anew") from None
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
+        header, *rows = csv.reader(lines)
     if tuple(header) != MENTIONS:
-        raise UserError(f"{file}: its columns are not {', '.join(MENTIONS)}; remove it, it is written anew")
+        raise ValueError(f"its columns are not {', '.join(MENTIONS)}")
+    if any(len(row) != len(MENTIONS) or not all(n.isdigit() for n in row[2:5]) for row in rows):
+        raise ValueError("it has rows that are no mentions")
     return rows

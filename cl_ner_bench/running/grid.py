@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.files import temporary
+from cl_ner_bench.files import sweep, temporary
 from cl_ner_bench.running import leases, machine, trackers
 from cl_ner_bench.running.backends import BACKENDS
 from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import execute
-from cl_ner_bench.running.folder import write_experiment, write_mentions
+from cl_ner_bench.running.folder import write_split, write_top
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
 from cl_ner_bench.running.provenance import code
@@ -149,6 +149,7 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         for remark in plan.corpus.remarks:
             say(f"{plan.corpus.name}: {remark}")
     _make(out)
+    sweep(out)
     _check_space(prepared)
     for folder in obsolete(prepared.runs, out):
         remove_folder(folder)
@@ -156,8 +157,12 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         say(f"{folder / wrong} is not what was stored: the step is learned again")
         remove_folder(folder)
     with leases.wait(out, "grids"):  # others may add to the same files
-        written = [write_experiment(out, [plan.options for plan in prepared.plans])]
-        written += [write_mentions(out, plan.corpus, [r.split for r in plan.runs]) for plan in prepared.plans]
+        corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in prepared.plans]
+        written = write_top(out, [plan.options for plan in prepared.plans], corpora, say)
+    for run in prepared.runs:
+        if (run.folder / "run.json").exists() and _status(run) == "None":
+            say(f"{run.folder / 'run.json'} is not what was stored: the run is taken up again")
+        write_split(run)
     left = [str(step) in run.record["shared"] for run in prepared.todo for step in run.missing()]
     more = f" and {sum(left)} shared with them" if any(left) else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))

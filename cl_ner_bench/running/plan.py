@@ -64,7 +64,7 @@ class Run:
 
     def is_complete(self) -> bool:
         """Whether nothing is left to learn, the check of the training among it."""
-        checked = not self.record["settings"]["training_check"] or (self.folder / TRAINING_CHECK).exists()
+        checked = not self.record["settings"]["training_check"] or read_record(self.folder / TRAINING_CHECK) is not None
         return checked and self.done() == self.record["steps"]
 
     def cost(self, step: int) -> int:

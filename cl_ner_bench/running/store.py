@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import (
+    SCHEMA,
     SEAL,
     canonical,
     create_folder,
@@ -62,10 +64,16 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A sealed record without its seal, None where there is none or it is not what was written."""
+    """A sealed record without its seal, None where there is none or it is not what was written.
+
+    Raises UserError for what a later version wrote: it is nobody's to replace.
+    """
     record = read_json(path)
     if not isinstance(record, dict) or is_changed(record):
         return None
+    if type(record.get("schema")) is int and record["schema"] > SCHEMA:
+        known = f"has schema {record['schema']}, this version reads up to {SCHEMA}"
+        raise UserError(f"{path} {known}: update cl-ner-bench, or pass another --out")
     return {key: value for key, value in record.items() if key != SEAL}
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
-from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.running import leases, machine
-from cl_ner_bench.running.backends import BACKENDS
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running import backends, leases, machine
 from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
@@ -75,11 +75,7 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     """Resolve flags and config into runs. Raises UserError for everything that can be known beforehand."""
     layers = layer(given, config)
     first = layers[0].options
-    if first.backend not in BACKENDS:
-        known = list(BACKENDS)
-        raise UserError(
-            f"--backend {first.backend}: this version knows {', '.join(known)}.{did_you_mean(first.backend, known)}"
-        )
+    backends.check(first)
     out = _folder(layers)
     plans = [make_plan(one, out) for one in layers]
     runs = share(merge([r for plan in plans for r in plan.runs], out), out)
@@ -89,8 +85,11 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
     spoilt = {folder.parent for folder in damaged}
     todo = [r for r in runs if _status(r) != "done" or not r.is_complete() or r.folder in spoilt]
     options = plans[0].options
-    jobs = first.jobs or machine.default_jobs(options.device, options.threads, options.gpus_per_run)
-    return Prepared(out, plans, runs, todo, damaged, jobs)
+    if first.elsewhere:
+        most = max(1, len(todo))  # in fact as many as there are workers
+    else:
+        most = machine.default_jobs(options.device, options.threads, options.gpus_per_run)
+    return Prepared(out, plans, runs, todo, damaged, first.jobs or most)
 
 
 def _folder(layers: list[Layered]) -> Path:
@@ -129,13 +128,14 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     say(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
-        with shown(prepared.runs, prepared.todo, quiet):
+        with (
+            closing(backends.pool(options, prepared.jobs, out)) as places,
+            shown(prepared.runs, prepared.todo, quiet),
+        ):
             code = execute(
                 prepared.todo,
                 out,
-                jobs=prepared.jobs,
-                backend=options.backend,
-                devices=machine.places(options.device, options.gpus_per_run, prepared.jobs),
+                places,
                 keep_models=options.keep_models,
                 checkpoint_seconds=options.checkpoint_seconds,
                 timeout=options.timeout,

@@ -17,14 +17,14 @@ GB = 1 << 30
 MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs
 
 
-def resolve_device(wanted: str, precision: str) -> tuple[str, str]:
+def resolve_device(wanted: str, precision: str, elsewhere: bool = False) -> tuple[str, str]:
     """The device (``cpu``, ``cuda``, ``cuda:1``) and precision that ``auto`` stands for here.
 
-    Raises UserError if CUDA is asked for where there is none.
+    Raises UserError if CUDA is asked for where there is none. What runs ``elsewhere`` is believed.
     """
     count = _cuda_devices() if wanted != "cpu" else 0
     index = int(wanted.partition(":")[2] or 0)
-    if wanted.startswith("cuda") and index >= count:
+    if wanted.startswith("cuda") and index >= count and not elsewhere:
         raise UserError(f"--device {wanted}: torch sees {count} CUDA devices here; use --device cpu or auto")
     device = ("cuda" if count else "cpu") if wanted == "auto" else wanted
     return device, ("bf16" if device != "cpu" else "fp32") if precision == "auto" else precision

@@ -182,7 +182,7 @@ def _add_options(parser: Parser, options: Mapping[str, Field[Any]], config: bool
         if isinstance(option.default, bool):
             group.add_argument(flag, action="store_true", default=None, help=text)
         else:
-            action = "append" if name == "set" else "store"
+            action = "append" if option.default_factory is dict else "store"
             text += _default(option.default)
             group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
     if config:

@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.learning.learner import Learner, SpanLearner, StepData, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.running import store
+from cl_ner_bench.running.backends import Loky
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
@@ -354,8 +356,8 @@ def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options
     given = {name[2:].replace("-", "_"): value for name, value in zip(inputs[::2], inputs[1::2], strict=True)}
     todo = prepare(given | options | {"out": str(out)}).todo
     found = {run.record["method"]: [k for k in run.missing() if str(k) not in run.record["shared"]] for run in todo}
-    how = {"jobs": 1, "backend": "loky", "devices": ["cpu"], "timeout": None}
-    assert execute(todo, out, **how, keep_models=keep_models, checkpoint_seconds=60) == 0
+    with closing(Loky(["cpu"])) as places:
+        assert execute(todo, out, places, keep_models=keep_models, checkpoint_seconds=60, timeout=None) == 0
     return found
 
 

@@ -5,47 +5,60 @@ All of them do the same: they call ``running.unit.learn`` somewhere that sees th
 
 from __future__ import annotations
 
+import math
+import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
+from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.files import host
+from cl_ner_bench.running import leases, machine
+from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.unit import Unit, learn
 
-BACKENDS = ("loky",)
 IDLE = 5.0  # seconds until a process without work ends, be it because the driver was killed
+CONNECT = 20  # seconds that a scheduler has to answer
+POLL = 1.0  # seconds between two looks at Slurm's jobs
+JOB_MINUTES = 24 * 60  # time limit of a Slurm job; --slurm time=MINUTES is another
 
 
 class Pool(Protocol):
     """Where units are learned."""
 
-    def size(self) -> int:
-        """How many units it can learn at a time, now."""
+    def place(self, taken: Sequence[str]) -> str | None:
+        """The device for one more unit beside those that are under way on ``taken``; None where there is no room."""
 
     def submit(self, unit: Unit) -> Future[str]:
         """Have ``unit`` learned. A future that fails says that its worker was lost, not that the run failed."""
 
     def close(self) -> None:
-        """Give up the workers; nothing is under way."""
+        """Give up the workers, and whatever is still under way."""
 
 
 class Loky:
     """Processes of this machine, by joblib. If one is lost, all are replaced."""
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+    def __init__(self, places: Sequence[str]) -> None:
+        self._places = places
         self._executor: Any = None
 
-    def size(self) -> int:
-        return self._jobs
+    def place(self, taken: Sequence[str]) -> str | None:
+        return _least_used(self._places, taken)
 
     def submit(self, unit: Unit) -> Future[str]:
         from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
         def send() -> Future[str]:
             if self._executor is None:
-                self._executor = ProcessPoolExecutor(self._jobs, timeout=IDLE, initializer=ignore_interrupts)
+                self._executor = ProcessPoolExecutor(len(self._places), timeout=IDLE, initializer=ignore_interrupts)
             future: Future[str] = self._executor.submit(learn, unit)
             return future
 
@@ -61,19 +74,212 @@ class Loky:
             self._executor = None
 
 
+class Dask:
+    """Workers of the Dask cluster at ``--scheduler``, as many as there are now; else processes of this machine."""
+
+    def __init__(self, options: Options, jobs: int, out: Path) -> None:
+        from distributed import Client
+
+        self._address, self._most = options.scheduler, jobs
+        self._places = None if options.scheduler else _places(options, jobs)
+        cuda = machine.kind(options.device) == "cuda"
+        self._device = "cuda:0" if cuda else "cpu"  # of those that a worker sees
+        here: dict[str, Any] = {
+            "n_workers": jobs,
+            "threads_per_worker": 1,
+            "host": "127.0.0.1",
+            "dashboard_address": None,
+            "memory_limit": 0,  # it would count the worker, whose child holds the memory
+        }
+        try:
+            self._client = Client(options.scheduler, timeout=CONNECT, **({} if options.scheduler else here))
+        except (OSError, ValueError) as error:
+            raise _no_answer("dask", options.scheduler, error) from None
+        shares = {"GPU": options.gpus_per_run} if cuda and options.scheduler else None
+        self._executor = self._client.get_executor(pure=False, resources=shares)
+
+    def place(self, taken: Sequence[str]) -> str | None:
+        if self._places is not None:
+            return _least_used(self._places, taken)
+        try:
+            threads = sum(self._client.nthreads().values())
+        except OSError as error:
+            raise _no_answer("dask", self._address, error) from None
+        return self._device if len(taken) < min(self._most, threads) else None
+
+    def submit(self, unit: Unit) -> Future[str]:
+        future: Future[str] = self._executor.submit(learn, unit)
+        return future
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False)
+        self._client.close()
+
+
+class Ray:
+    """Workers of the Ray cluster at ``--scheduler``, as many as it has room for now; else processes of this machine."""
+
+    def __init__(self, options: Options, jobs: int, out: Path) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray tells its makers of each use
+        import ray
+
+        self._ray, self._most = ray, jobs
+        cuda = machine.kind(options.device) == "cuda"
+        self._device = "cuda:0" if cuda else "cpu"  # ray shows a task its own devices only
+        self._needs = {"CPU": float(options.threads)} | ({"GPU": options.gpus_per_run} if cuda else {})
+        here: dict[str, Any] = {"num_cpus": jobs * options.threads, "include_dashboard": False}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        try:
+            ray.init(options.scheduler or "local", **quiet, **({} if options.scheduler else here))
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise _no_answer("ray", options.scheduler, error) from None
+        # A lost run is put back by the driver, as everywhere; ray does not repeat it behind its back.
+        needs = {"num_cpus": options.threads, "num_gpus": self._needs.get("GPU", 0)}
+        self._learn = ray.remote(learn).options(max_retries=0, **needs)
+
+    def place(self, taken: Sequence[str]) -> str | None:
+        has = self._ray.cluster_resources()
+        room = min(int(has.get(what, 0) / need) for what, need in self._needs.items())
+        return self._device if len(taken) < min(self._most, room) else None
+
+    def submit(self, unit: Unit) -> Future[str]:
+        future: Future[str] = self._learn.remote(unit).future()
+        return future
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+
+class Slurm:
+    """Jobs of Slurm, by submitit: what is ready together goes as one array. ``--scheduler local`` starts them here."""
+
+    def __init__(self, options: Options, jobs: int, out: Path) -> None:
+        import submitit
+
+        self._folder = out.absolute() / "slurm" / f"{host()}-{os.getpid()}"  # logs, and what is sent
+        self._most = jobs
+        cuda = machine.kind(options.device) == "cuda"
+        self._device = "cuda:0" if cuda else "cpu"  # Slurm shows a job its own devices only
+        needs = {"timeout_min": JOB_MINUTES, "cpus_per_task": options.threads}
+        needs |= {"gpus_per_node": math.ceil(options.gpus_per_run)} if cuda else {}
+        given = {f"slurm_{key}": value for key, value in options.slurm.items()}
+        try:
+            self._executor = submitit.AutoExecutor(self._folder, options.scheduler or "slurm")
+            self._executor.update_parameters(name="bench", **needs, **given)
+        except RuntimeError as error:
+            raise UserError(f"--backend slurm: {error}") from None
+        except (NameError, ValueError, AssertionError) as error:
+            raise UserError(f"--slurm: {error}") from None
+        self._ready: list[tuple[Unit, Future[str]]] = []
+        self._sent: dict[Future[str], Any] = {}
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def place(self, taken: Sequence[str]) -> str | None:
+        return self._device if len(taken) < self._most else None
+
+    def submit(self, unit: Unit) -> Future[str]:
+        future: Future[str] = Future()
+        with self._lock:
+            self._ready.append((unit, future))
+        return future
+
+    def _follow(self) -> None:
+        """Send what is ready, and tell how jobs ended."""
+        while not self._closed.wait(POLL):
+            with self._lock:
+                ready, self._ready = self._ready, []
+            try:
+                jobs = self._executor.map_array(Job(), [unit for unit, _ in ready]) if ready else []
+            except Exception as error:  # whatever sbatch did not like
+                for _, future in ready:
+                    future.set_exception(error)
+                continue
+            self._sent |= {future: job for (_, future), job in zip(ready, jobs, strict=True)}
+            for future in [future for future, job in self._sent.items() if job.done()]:
+                job = self._sent.pop(future)
+                if (lost := job.exception()) is None:
+                    future.set_result(job.result())
+                else:
+                    future.set_exception(lost)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        for job in self._sent.values():
+            job.cancel(check=False)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if not any(self._folder.parent.iterdir()):
+            self._folder.parent.rmdir()
+
+
+class Job:
+    """What a Slurm job does. After a requeue it does it again: finished steps and checkpoints are there."""
+
+    def __call__(self, unit: Unit) -> str:
+        # A node that died holds its lease a while longer; a job that gave up at once would only be sent again.
+        end = time.monotonic() + leases.ABANDONED + leases.HEARTBEAT
+        while (status := learn(unit)) == "busy" and time.monotonic() < end:
+            time.sleep(POLL)
+        return status
+
+    def checkpoint(self, unit: Unit) -> Any:
+        """What submitit queues again when the job is preempted or out of time."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, unit)
+
+
 def ignore_interrupts() -> None:
     """Ctrl-C reaches every process of a terminal's group; only the driver shall answer it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-@contextmanager
-def pool(backend: str, jobs: int) -> Iterator[Pool]:
-    """The pool of ``--backend``, closed at the end."""
-    places = _POOLS[backend](jobs)
-    try:
-        yield places
-    finally:
-        places.close()
+def _places(options: Options, jobs: int) -> list[str]:
+    return machine.places(options.device, options.gpus_per_run, jobs)
 
 
-_POOLS: dict[str, Callable[[int], Pool]] = {"loky": Loky}
+def _least_used(places: Sequence[str], taken: Sequence[str]) -> str | None:
+    free = Counter(places) - Counter(taken)
+    return max(free, key=lambda device: free[device], default=None)
+
+
+def _no_answer(backend: str, address: str | None, error: Exception) -> UserError:
+    where = f"--scheduler {address}" if address else f"--backend {backend}"
+    return UserError(f"{where}: no {backend} scheduler answers ({error}); start one, or correct the address")
+
+
+_PACKAGES = {"loky": "joblib", "dask": "distributed", "ray": "ray", "slurm": "submitit"}
+_POOLS: dict[str, Callable[[Options, int, Path], Pool]] = {
+    "loky": lambda options, jobs, out: Loky(_places(options, jobs)),
+    "dask": Dask,
+    "ray": Ray,
+    "slurm": Slurm,
+}
+
+
+def check(options: Options) -> None:
+    """Raises UserError where ``--backend``, ``--scheduler`` and ``--slurm`` do not fit, or a package is missing."""
+    backend, known = options.backend, list(_POOLS)
+    if backend not in known:
+        raise UserError(f"--backend {backend}: expected one of {', '.join(known)}.{did_you_mean(backend, known)}")
+    if find_spec(_PACKAGES[backend]) is None:
+        raise UserError(
+            f"--backend {backend}: the package {_PACKAGES[backend]} is not installed; "
+            f"pip install 'cl-ner-bench[{backend}]'"
+        )
+    if options.scheduler and backend == "loky":
+        raise UserError(f"--scheduler {options.scheduler}: loky has none; pass --backend dask or ray with it")
+    if backend == "slurm" and options.scheduler not in (None, "local"):
+        raise UserError(f"--scheduler {options.scheduler}: expected local, or none, with --backend slurm")
+    if options.slurm and backend != "slurm":
+        raise UserError(f"--slurm {next(iter(options.slurm))}: pass --backend slurm with it")
+
+
+def pool(options: Options, jobs: int, out: Path) -> Pool:
+    """The pool of ``--backend`` for at most ``jobs`` units at a time.
+
+    Raises UserError where no scheduler answers, or it does not know what is asked of it.
+    """
+    return _POOLS[options.backend](options, jobs, out)

@@ -3,63 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.files import alive, host
 from cl_ner_bench.running import leases, sharing, store
-from cl_ner_bench.running.backends import Pool, pool
+from cl_ner_bench.running.backends import Pool
 from cl_ner_bench.running.folder import write_split
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.running.unit import Unit
 from cl_ner_bench.running.worker import RESUMES
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # what a results folder may become meanwhile
 LOST_WORKERS = 3  # that a run may lose before it counts as failed
 TICK = 0.5  # seconds between two looks at what others wait for
+STOPS = 15.0  # seconds after a stop in which a run ends wherever its worker can be reached
 BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for again
 
 
 def execute(
     runs: Sequence[Run],
     out: Path,
+    places: Pool,
     *,
-    jobs: int,
-    backend: str,
-    devices: Sequence[str],
     keep_models: str,
     checkpoint_seconds: float,
     timeout: float | None,
 ) -> int:
-    """Learn all ``runs``. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
+    """Learn all ``runs`` in ``places``. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
 
-    ``devices`` has a place for each run at a time. How each run ended stands in its ``run.json``. The first Ctrl-C lets
-    children stop at their next update, the second kills them.
+    How each run ended stands in its ``run.json``. The first Ctrl-C lets children stop at their next update, the second
+    kills them.
     """
     name = f"driver-{host()}-{os.getpid()}"
-    stop = out / f".stop-{host()}-{os.getpid()}"
+    stop = out.absolute() / f".stop-{host()}-{os.getpid()}"
     _remove_old_stops(out)
     models = sharing.held(runs, out, keep_models)
-    with (
-        leases.wait(out, name),
-        _signals(stop, lambda: _kill_all(runs, out)) as received,
-        pool(backend, jobs) as places,
-    ):
+    with leases.wait(out, name), _signals(stop, lambda: _kill_all(runs, out)) as received:
         for run in runs:
             _announce(run, out)
         since = datetime.now(UTC).isoformat(timespec="seconds")
 
         def unit(run: Run, device: str, awaited: Sequence[Hashable]) -> Unit:
             return Unit(
-                folder=str(run.folder),
+                folder=str(run.folder.absolute()),  # workers elsewhere stand in another folder
                 record=store.canonical(run.record),
                 device=device,
                 keep_models=keep_models,
@@ -73,7 +70,7 @@ def execute(
             )
 
         try:
-            _learn(runs, out, unit, places, list(devices), received)
+            _learn(runs, out, unit, places, received)
         finally:
             stop.unlink(missing_ok=True)
     leases.tidy(out)
@@ -88,7 +85,6 @@ def _learn(
     out: Path,
     unit: Callable[[Run, str, Sequence[Hashable]], Unit],
     places: Pool,
-    devices: list[str],
     received: Sequence[int],
 ) -> None:
     """Start what may be started, look who has ended and what of it others wait for, until all is done or stopped."""
@@ -97,15 +93,19 @@ def _learn(
     running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
     busy: dict[str, float] = {}  # run that another process learns -> when to ask again
     lost: Counter[str] = Counter()
+    stopped = 0.0
     while True:
-        while not received and devices and len(running) < places.size():
+        while not received and schedule and (device := places.place([device for _, device in running.values()])):
             id = schedule.next(idle=not running and not busy)
             if id is None:
                 break
-            device = devices.pop(0)
             running[places.submit(unit(by_id[id], device, schedule.awaited_from(id)))] = id, device
         if not running and (received or not (busy or schedule)):
             return
+        if received:
+            stopped = stopped or time.monotonic()
+            if time.monotonic() - stopped > STOPS:  # what is left was not started, or is out of reach
+                return
         if running:
             wait(running, timeout=TICK, return_when=FIRST_COMPLETED)
         else:
@@ -118,10 +118,10 @@ def _learn(
             del busy[id]
             schedule.put_back(id)
         for future in [future for future in running if future.done()]:
-            id, device = running.pop(future)
-            devices.append(device)
-            if isinstance(error := future.exception(), OSError):
-                raise error  # the folder cannot be written: no other run can go on either
+            id, _ = running.pop(future)
+            error = CancelledError() if future.cancelled() else future.exception()
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                raise error  # no other run can go on either
             if error is not None:
                 lost[id] += 1
                 if lost[id] < LOST_WORKERS:

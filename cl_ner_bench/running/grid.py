@@ -6,17 +6,16 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import sweep, temporary
-from cl_ner_bench.running import leases, machine, trackers
-from cl_ner_bench.running.backends import BACKENDS
+from cl_ner_bench.running import backends, leases, machine, trackers
 from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_split, write_top
@@ -85,11 +84,7 @@ def prepare(
     """
     layers = layer(given, config)
     first = layers[0].options
-    if first.backend not in BACKENDS:
-        known = list(BACKENDS)
-        raise UserError(
-            f"--backend {first.backend}: this version knows {', '.join(known)}.{did_you_mean(first.backend, known)}"
-        )
+    backends.check(first)
     if first.tracker:
         trackers.check(first.tracker)
     out = _folder(layers)
@@ -103,8 +98,11 @@ def prepare(
     spoilt = {folder.parent for folder in damaged}
     todo = [r for r in runs if _status(r) != "done" or not r.is_complete() or r.folder in spoilt]
     options = plans[0].options
-    jobs = first.jobs or machine.default_jobs(options.device, options.threads, options.gpus_per_run)
-    return Prepared(out, plans, runs, todo, damaged, jobs)
+    if first.elsewhere:
+        most = max(1, len(todo))  # in fact as many as there are workers
+    else:
+        most = machine.default_jobs(options.device, options.threads, options.gpus_per_run)
+    return Prepared(out, plans, runs, todo, damaged, first.jobs or most)
 
 
 def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
@@ -169,13 +167,15 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     say(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
-        with trackers.tracked(options.tracker, out, warn) as tell, shown(prepared.runs, prepared.todo, quiet, tell):
+        with (
+            closing(backends.pool(options, prepared.jobs, out)) as places,
+            trackers.tracked(options.tracker, out, warn) as tell,
+            shown(prepared.runs, prepared.todo, quiet, tell),
+        ):
             code = execute(
                 prepared.todo,
                 out,
-                jobs=prepared.jobs,
-                backend=options.backend,
-                devices=machine.places(options.device, options.gpus_per_run, prepared.jobs),
+                places,
                 keep_models=options.keep_models,
                 checkpoint_seconds=options.checkpoint_seconds,
                 timeout=options.timeout,

@@ -25,14 +25,14 @@ PACKAGES = (
 )
 
 
-def resolve_device(wanted: str, precision: str) -> tuple[str, str]:
+def resolve_device(wanted: str, precision: str, elsewhere: bool = False) -> tuple[str, str]:
     """The device (``cpu``, ``cuda``, ``cuda:1``) and precision that ``auto`` stands for here.
 
-    Raises UserError if CUDA is asked for where there is none.
+    Raises UserError if CUDA is asked for where there is none. What runs ``elsewhere`` is believed.
     """
     count = _cuda_devices() if wanted != "cpu" else 0
     index = int(wanted.partition(":")[2] or 0)
-    if wanted.startswith("cuda") and index >= count:
+    if wanted.startswith("cuda") and index >= count and not elsewhere:
         raise UserError(f"--device {wanted}: torch sees {count} CUDA devices here; use --device cpu or auto")
     device = ("cuda" if count else "cpu") if wanted == "auto" else wanted
     return device, ("bf16" if device != "cpu" else "fp32") if precision == "auto" else precision

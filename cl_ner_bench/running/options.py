@@ -117,6 +117,16 @@ def settings(value: Any) -> Settings:
     return found
 
 
+def pairs(value: Any) -> dict[str, Any]:
+    """``KEY=VALUE`` texts (values as in TOML, else plain text), or a table."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    split = [item.partition("=") for item in ([value] if isinstance(value, str) else value)]
+    if not all(key.strip() and equals for key, equals, _ in split):
+        raise ValueError("expected KEY=VALUE")
+    return {key.strip(): _value(written.strip()) for key, _, written in split}
+
+
 def _value(written: str) -> Any:
     try:
         return tomllib.loads(f"v = {written}")["v"]
@@ -236,7 +246,15 @@ class Options:
     gpus_per_run: float = option(
         1.0, share, MACHINE, "the share of a GPU that a run is given: 0.5 puts two runs on each", "X"
     )
-    backend: str = option("loky", text, MACHINE, "what schedules the runs: joblib's loky", "NAME")
+    backend: str = option(
+        "loky", text, MACHINE, "what schedules the runs: processes here (loky), or a cluster", "loky|dask|ray|slurm"
+    )
+    scheduler: str | None = option(
+        None, text, MACHINE, "a dask or ray cluster that runs already (default: one is started here)", "ADDRESS"
+    )
+    slurm: dict[str, Any] = option(
+        {}, pairs, MACHINE, "what sbatch is told, as partition=gpu or time=1440 (minutes); may be repeated", "KEY=VALUE"
+    )
     timeout: float | None = option(
         None, number(float, 1), MACHINE, "seconds a step may take; a run that needs more fails", "SECONDS"
     )
@@ -265,10 +283,18 @@ class Options:
         "|".join(TRACKERS),
     )
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other machines learn the runs: how many they are, and their devices, is not known here."""
+        return self.scheduler is None if self.backend == "slurm" else self.scheduler is not None
+
 
 OPTIONS = {f.name: f for f in fields(Options)}
 # What a grid in experiment.toml does not hold: it changes no result, or belongs to the folder.
-NOT_OF_THE_GRID = ("out", "jobs", "gpus_per_run", "backend", "timeout", "checkpoint_seconds", "keep_models", "tracker")
+NOT_OF_THE_GRID = (
+    *("out", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
+    *("timeout", "checkpoint_seconds", "keep_models", "tracker"),
+)
 
 
 @dataclass(frozen=True)

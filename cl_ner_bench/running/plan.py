@@ -106,7 +106,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     if options.split is not None:
         _check_manifest(layered, splits[0])
     encoder = encoder_info(options.encoder)
-    device, precision = machine.resolve_device(options.device, options.precision)
+    device, precision = machine.resolve_device(options.device, options.precision, options.elsewhere)
     options = replace(
         options,
         methods=tuple(v.spec for v in chosen),

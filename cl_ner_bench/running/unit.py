@@ -64,10 +64,11 @@ def learn(unit: Unit) -> str:
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write(store.canonical(request).encode())
             killed = _watch(child, unit)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+        except BaseException:  # a scheduler ends this process: the next one shall find the run free
+            child.kill()
+            child.wait()
+            _settle(folder, "", True, child)
+            raise
     if child.returncode == BUSY:
         return "busy"
     return _settle(folder, killed or "", killed is not None, child)

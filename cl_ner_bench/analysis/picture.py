@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from fontTools import subset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -43,9 +45,23 @@ class Picture:
         """The file's content for ``pdf``, ``png`` or ``svg``; the same figure gives the same bytes."""
         buffer = io.BytesIO()
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": "cl_ner_bench"}}
-        with mpl.rc_context(RC):
+        with mpl.rc_context(RC), _lean_fonts():
             self.figure.savefig(buffer, format=suffix, metadata=metadata[suffix])
         return buffer.getvalue()
+
+
+@contextmanager
+def _lean_fonts() -> Iterator[None]:
+    """Fonts go into a PDF without the tables that place letters: there, every letter has its place already.
+
+    To reduce them to the letters in use takes half of the time of a report.
+    """
+    before = subset.Options._drop_tables_default
+    subset.Options._drop_tables_default = [*before, "GDEF", "GPOS", "GSUB"]
+    try:
+        yield
+    finally:
+        subset.Options._drop_tables_default = before
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_a_further_command_adds_runs_and_a_conflict_exits_2(grid: tuple[list[str
     assert "settings.method.weight: 1.0 there, 2.0 now" in done.stderr
     assert f"--out {out}-2" in done.stderr
     assert stored(out) == before
-    done = bench(*words, "--joint-steps", "all", "--seeds", "0,1", "--keep-models", "none")
+    done = bench(*words, "--joint-steps", "all", "--seeds", "0,1", "--keep-models", "none", "--no-report")
     assert done.returncode == 0, done.stderr
     assert "4 runs, 8 steps to learn" in done.stderr, "the joint run of seed 0 gains its two earlier steps"
     assert records(out)["joint-token"]["steps"] == [1, 2, 3]
@@ -124,7 +124,7 @@ FAILURES = {
 def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     methods = ",".join(f"{METHODS}:{name}" for name in (*FAILURES, "good"))
-    words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--out", str(out)]
+    words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--no-report", "--out", str(out)]
     done = bench(*words, "--timeout", "30")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
@@ -138,7 +138,7 @@ def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Pat
     assert "second line" in (out / "runs" / runs["raises"]["run_id"] / "log.txt").read_text()
     assert len(list(out.glob("runs/raises-*/step-1/step.json"))) == 1, "what was finished before is kept"
     assert not list(out.glob("runs/nan-*/step-*"))
-    words = ["run", *inputs, "--methods", f"{METHODS}:nan", "--bounds", "none", "--out", str(out)]
+    words = ["run", *inputs, "--methods", f"{METHODS}:nan", "--bounds", "none", "--no-report", "--out", str(out)]
     done = bench(*words, "--epochs", "1")
     assert done.returncode == 1, done.stderr
     assert len(list(out.glob("runs/nan-*"))) == 1, "a run without a finished step gives way to other settings"
@@ -159,7 +159,7 @@ def test_a_stop_leaves_resumable_runs(
 ) -> None:
     kinds = {"a": "slow", "b": "slow", "c": "good"}  # three names of one computation
     methods = ",".join(f"{label}={METHODS}:{kinds[label]}" for label in labels)
-    words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--jobs", "2"]
+    words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--jobs", "2", "--no-report"]
     out = tmp_path / "out"
     process = start(*words, "--out", str(out), start_new_session=True)
     wait_for(lambda: list(out.glob("runs/*/step-1/step.json")))

@@ -382,7 +382,9 @@ def finished(out: Path) -> dict[Path, int]:
 @pytest.fixture(scope="module")
 def grid(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("grid") / "out"
-    done = bench("run", *inputs, "--methods", "joint-token,extendner", "--orders", "0,1", "--out", str(out))
+    done = bench(
+        "run", *inputs, "--methods", "joint-token,extendner", "--orders", "0,1", "--no-report", "--out", str(out)
+    )
     assert done.returncode == 0, done.stderr
     return out, done.stderr
 

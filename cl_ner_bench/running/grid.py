@@ -183,7 +183,9 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     if code:
         return Outcome(code, out, written)
     failed = any(_status(run) != "done" for run in prepared.runs)
-    if any((read_record(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")):
+    if not options.no_report and any(
+        (read_record(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")
+    ):
         from cl_ner_bench.analysis.report import write_report
 
         written += write_report([out], out)

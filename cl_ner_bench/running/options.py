@@ -275,6 +275,12 @@ class Options:
     keep_models: str = option(
         "last", one_of("last", "all", "none"), FILES, "which models stay under store/", "last|all|none"
     )
+    no_report: bool = option(
+        False,
+        flag,
+        FILES,
+        "leave CSV files, tables, figures and the page to `bench report`, which makes them of all runs",
+    )
     tracker: str | None = option(
         None,
         one_of(*TRACKERS),
@@ -293,7 +299,7 @@ OPTIONS = {f.name: f for f in fields(Options)}
 # What a grid in experiment.toml does not hold: it changes no result, or belongs to the folder.
 NOT_OF_THE_GRID = (
     *("out", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
-    *("timeout", "checkpoint_seconds", "keep_models", "tracker"),
+    *("timeout", "checkpoint_seconds", "keep_models", "no_report", "tracker"),
 )
 
 

@@ -223,8 +223,9 @@ def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
             (alone / name).read_bytes() == (out / name).read_bytes() for name in TABLES if (out / name).exists()
         )
         strays = [str(p) for p in out.rglob(".*")] + [str(p) for p in itertools.chain(out.glob("leases"))]
-        print(f"{done} of {len(mine) // 6} runs done; byte-identical to one process: {same} of {len(mine)} predictions")
-        print(f"and counts, {tables} of {len(TABLES)} tables; left over: {', '.join(strays) or 'nothing'}")
+        equal = f"{same} of {len(mine)} predictions and counts, {tables} of {len(TABLES)} tables"
+        print(f"{done} of {len(mine) // 6} runs done; byte-identical to one process: {equal}")
+        print(f"left over: {', '.join(strays) or 'nothing'}")
         return driver.returncode == 0 and helped and same == len(mine) == len(theirs) and tables == len(TABLES)
 
 

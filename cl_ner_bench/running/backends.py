@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -129,8 +130,11 @@ class Ray:
         here: dict[str, Any] = {"num_cpus": jobs * options.threads, "include_dashboard": False}
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         try:
+            if options.scheduler:  # ray itself would try for minutes
+                name, _, port = options.scheduler.rpartition("://")[2].rpartition(":")
+                socket.create_connection((name, int(port)), CONNECT).close()
             ray.init(options.scheduler or "local", **quiet, **({} if options.scheduler else here))
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise _no_answer("ray", options.scheduler, error) from None
         # A lost run is put back by the driver, as everywhere; ray does not repeat it behind its back.
         needs = {"num_cpus": options.threads, "num_gpus": self._needs.get("GPU", 0)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -121,6 +122,8 @@ class Ray:
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray tells its makers of each use
+        if options.scheduler is None and "RAY_AUTH_MODE" not in os.environ:  # else ray writes a token into the home
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         import ray
 
         self._ray, self._most = ray, jobs

@@ -19,6 +19,7 @@ import argparse
 import itertools
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -38,13 +39,15 @@ GIVE_UP = 400  # seconds
 TABLES = ("counts.csv", "scores.csv", "summary.csv")
 BRIDGE, NETWORK = "clbench", "10.231.77"
 # A host that is cut off is given up after seconds, not minutes.
-IMPATIENT = {
+ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s",
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",  # a head asks for one; this cluster has its own
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }
 
 
@@ -74,7 +77,9 @@ class Cluster:
 
     def _start(self, name: str, command: Sequence[str]) -> None:
         log = self.cleanup.enter_context((self.logs / f"{name}.txt").open("w"))
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=os.environ | IMPATIENT)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, env=os.environ | ENVIRONMENT
+        )
         self.workers[name] = psutil.Process(process.pid)
         self.cleanup.callback(kill, self.workers[name])
 
@@ -157,7 +162,8 @@ def learning(out: Path) -> dict[str, int]:
 
 def bench(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("w") as file:
-        return subprocess.Popen([*module("cl_ner_bench"), "run", *words], stdout=file, stderr=file)
+        command = [*module("cl_ner_bench"), "run", *words]
+        return subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | ENVIRONMENT)
 
 
 @contextmanager
@@ -223,8 +229,9 @@ def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
             (alone / name).read_bytes() == (out / name).read_bytes() for name in TABLES if (out / name).exists()
         )
         strays = [str(p) for p in out.rglob(".*")] + [str(p) for p in itertools.chain(out.glob("leases"))]
-        print(f"{done} of {len(mine) // 6} runs done; byte-identical to one process: {same} of {len(mine)} predictions")
-        print(f"and counts, {tables} of {len(TABLES)} tables; left over: {', '.join(strays) or 'nothing'}")
+        equal = f"{same} of {len(mine)} predictions and counts, {tables} of {len(TABLES)} tables"
+        print(f"{done} of {len(mine) // 6} runs done; byte-identical to one process: {equal}")
+        print(f"left over: {', '.join(strays) or 'nothing'}")
         return driver.returncode == 0 and helped and same == len(mine) == len(theirs) and tables == len(TABLES)
 
 

@@ -162,6 +162,17 @@ def test_without_slurm_it_is_said(tmp_path: Path) -> None:
         backends.pool(options, 1, tmp_path)
 
 
+@pytest.mark.parametrize("words", ["dask tcp://127.0.0.1:1", "ray 127.0.0.1:1"])
+def test_a_scheduler_that_is_not_there_is_said(
+    words: str, inputs: list[str], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    backend, address = words.split()
+    more = ["--backend", backend, "--scheduler", address, "--out", str(tmp_path / "out")]
+    said = end(start("cl_ner_bench", "run", *inputs, "--methods", "extendner", *more), tmp_path, 2)
+    assert f"error: --scheduler {address}: no {backend} scheduler answers" in said
+    assert "Traceback" not in said
+
+
 def test_runs_share_devices_evenly() -> None:
     pool = backends.Loky(["cuda:0", "cuda:1"] * 2)
     taken: list[str] = []

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -121,6 +123,8 @@ class Ray:
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray tells its makers of each use
+        if options.scheduler is None and "RAY_AUTH_MODE" not in os.environ:  # else ray writes a token into the home
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         import ray
 
         self._ray, self._most = ray, jobs
@@ -130,8 +134,11 @@ class Ray:
         here: dict[str, Any] = {"num_cpus": jobs * options.threads, "include_dashboard": False}
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         try:
+            if options.scheduler:  # ray itself would try for minutes
+                name, _, port = options.scheduler.rpartition("://")[2].rpartition(":")
+                socket.create_connection((name, int(port)), CONNECT).close()
             ray.init(options.scheduler or "local", **quiet, **({} if options.scheduler else here))
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise _no_answer("ray", options.scheduler, error) from None
         # A lost run is put back by the driver, as everywhere; ray does not repeat it behind its back.
         needs = {"num_cpus": options.threads, "num_gpus": self._needs.get("GPU", 0)}

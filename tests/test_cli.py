@@ -104,7 +104,14 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
 @pytest.mark.parametrize(
     "words",
     [
-        *(["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"], ["data", "--help"]),
+        *(
+            ["--help"],
+            ["run", "--help"],
+            ["report", "--help"],
+            ["verify", "--help"],
+            ["list", "--help"],
+            ["data", "--help"],
+        ),
         *(["perf", "--help"], ["reproduce", "--help"], ["list", "presets"]),
         *(["data", "show", "--help"], ["data", "split", "--help"], ["data", "show", "synthetic"]),
         ["run", "--dry-run", "--orders", "all", "--max-sentences", "90"],

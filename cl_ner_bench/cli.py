@@ -50,12 +50,12 @@ examples:
   bench perf --dataset fewnerd --data PATH    how fast that would be here, in about a minute
   bench status results/synthetic-split   how far that is, from any machine that sees the folder
   bench report results/synthetic-split   tables, figures and report again, without training
-  bench verify results/synthetic-split   is every file what was written, and does every number follow?
+  bench verify results/synthetic-split   are all files whole, does every number follow?
   bench list methods
   bench data show synthetic
 
-`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault
-was found, 2 wrong use or bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run it again to go on).
+`bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault was
+found, 2 wrong use or bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run it again to go on).
 """
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cl_ner_bench.analysis.verify import verify
 from tests.running_inputs import bench, records, stored, write_inputs
 
 SCENARIO = """
@@ -45,6 +46,7 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
     }
     split = json.loads((out / "runs" / run["run_id"] / "split.json").read_text())
     assert split["labelled_at"]["PER"] == [1, 3]
+    assert verify(out).faults == []
 
     file.unlink()  # the folder keeps a copy
     again = bench("run", "--config", str(out / "experiment.toml"), "--out", str(out))
@@ -85,6 +87,7 @@ def test_domains_are_learned_and_scored_one_after_another(inputs: list[str], tmp
         *(("2", "web", "web", type_, "2") for type_ in ("DATE", "LOC", "PER")),
     }
     assert (out / "report.html").is_file()
+    assert verify(out).faults == []
 
 
 def test_what_a_grid_refuses(inputs: list[str], tmp_path: Path) -> None:

@@ -106,21 +106,28 @@ def learn_again(path: Path) -> str:
     return f"`{shlex.join(['bench', 'run', '--config', f'{home}/experiment.toml', '--out', f'{home}'])}` repairs it"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A stored JSON file of a known schema that is what was written; else DamagedError."""
+def read_json(path: Path, repair: str = "") -> dict[str, Any]:
+    """A stored JSON file of a known schema that is what was written; else DamagedError.
+
+    ``repair`` is what repairs it, where that is not ``learn_again``.
+    """
+
+    def damaged(wrong: str, first: str = "") -> DamagedError:
+        return DamagedError(path, wrong, first + (repair or learn_again(path)))
+
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise DamagedError(path, "is missing", learn_again(path)) from error
+        raise damaged("is missing") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedError(path, f"cannot be read ({error})", learn_again(path)) from error
+        raise damaged(f"cannot be read ({error})") from error
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
-        raise DamagedError(path, "has no 'schema': it was not written by this suite", learn_again(path))
+        raise damaged("has no 'schema': it was not written by this suite")
     if data["schema"] > SCHEMA:
         wrong = f"has schema {data['schema']}, this version reads up to {SCHEMA}"
-        raise DamagedError(path, wrong, f"update cl-ner-bench; if no later version wrote it, {learn_again(path)}")
+        raise damaged(wrong, "update cl-ner-bench; if no later version wrote it, ")
     if is_changed(data):
-        raise DamagedError(path, "was changed after it was written (its seal is broken)", learn_again(path))
+        raise damaged("was changed after it was written (its seal is broken)")
     return data
 
 

@@ -261,9 +261,9 @@ def _check_model(folder: Path) -> Iterator[Damaged]:
     """The files of a stored model. `bench run` removes a damaged one where it would go on from it."""
     again = f"remove the folder {folder}: the model alone is lost, and `bench run` with another --out learns it again"
     try:
-        record = read_json(folder / MODEL_SUMS)
+        record = read_json(folder / MODEL_SUMS, again)
     except DamagedError as error:
-        yield Damaged(folder / MODEL_SUMS, error.damaged.wrong, again, of_run=False)
+        yield error.damaged
         return
     if SEAL not in record or record.get("key") != folder.name:
         yield Damaged(folder / MODEL_SUMS, "is not of this model", again, of_run=False)
@@ -282,7 +282,7 @@ def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
     reported: set[str] | None = None
     if file.exists():
         try:
-            record = read_json(file)
+            record = read_json(file, repair)
             if SEAL not in record:
                 raise DamagedError(file, "carries no seal", repair)
             sums, reported = record["sha256"], set(record["runs"])
@@ -293,7 +293,7 @@ def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
     for name, told in sums.items():
         if not Path(name).is_absolute() and ".." not in Path(name).parts and (said := wrong_sum(home / name, (told,))):
             wrong[home / name] = said
-    derived = _derived(home, reported) if afresh else {}
+    derived = _derived(home, reported) if afresh and not wrong else {}
     derived = {name: content for name, content in derived.items() if (home / name).exists()}
     for name, content in derived.items():
         if home / name not in wrong and (home / name).read_bytes() != content:

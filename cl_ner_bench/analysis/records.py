@@ -5,25 +5,101 @@ And how a file beside them is written.
 
 from __future__ import annotations
 
-import gzip
 import json
+import math
 import os
+import re
+import reprlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import refuse_links_out, unpacked
 
 SCHEMA = 1  # files of every earlier schema are read, too
 RUN = ["run_id", "method", "dataset", "scenario", "order", "seed", "encoder", "config"]
 IDENTITY = [key for key in RUN if key not in ("run_id", "config")]  # has one setting
-_NEEDED = [
-    *RUN,
-    *("registry_name", "label", "architecture", "group", "status", "n_steps", "steps", "tasks", "setting"),
-    "settings",
-]
 _SHOWN = 6  # differences that a message lists
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(of, value))
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a text names one thing in a folder and no way out of it."""
+    return isinstance(value, str) and re.fullmatch(r"(?!\.\.?$)[^/\\\0]{1,255}", value) is not None
+
+
+def _is_task(value: Any) -> bool:
+    shapes = {"name": _is_text, "types": _is_list(_is_text), "learned_at": _is_whole}
+    return (
+        isinstance(value, dict)
+        and all(key in value and fits(value[key]) for key, fits in shapes.items())
+        and isinstance(value.get("domain", ""), str)
+    )
+
+
+_WHOLE = ("step", "updates", "warmup_updates", "epochs", "selected_epoch", "examples", "parameters", "carried_bytes")
+_LEARNED: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((*_WHOLE, "predicted", "peak_memory_bytes"), _is_whole),
+    **dict.fromkeys(("seconds", "predict_seconds"), _is_number),
+    "dev_scores": _is_list(lambda value: value is None or _is_number(value)),
+    "losses": lambda value: _is_table(value) and all(map(_is_list(_is_number), value.values())),
+    "remarks": _is_list(_is_text),
+}
+_CHECK: Mapping[str, Callable[[Any], bool]] = {"micro_f1": _is_number, "epochs": _is_whole, "updates": _is_whole}
+
+
+def _is_like(shapes: Mapping[str, Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda value: _is_table(value) and all(fits(value[key]) for key, fits in shapes.items() if key in value)
+
+
+_TEXTS = ("method", "registry_name", "label", "dataset", "scenario", "encoder", "config", "architecture", "group")
+_NEEDED: Mapping[str, Callable[[Any], bool]] = {
+    "run_id": _is_name,
+    **dict.fromkeys((*_TEXTS, "status", "setting"), _is_text),
+    **dict.fromkeys(("order", "seed", "n_steps"), _is_whole),
+    "steps": _is_list(_is_whole),
+    "tasks": _is_list(_is_task),
+    "settings": _is_table,
+}
+_OTHER: Mapping[str, Callable[[Any], bool]] = {  # where they are there
+    **dict.fromkeys(("reason", "data", "order_of"), _is_text),
+    **dict.fromkeys(("protocol", "by_hand", "inputs", "versions", "machine", "times"), _is_table),
+    "fingerprints": lambda value: _is_table(value) and all(map(_is_text, value.values())),
+    "documents": _is_list(_is_whole),
+    "lost_mentions": _is_whole,
+    "recall_ceiling": lambda value: value is None or _is_number(value),
+    "uncased": lambda value: isinstance(value, bool),
+    "undertrained_below": _is_number,
+    "learned": _is_list(_is_like(_LEARNED)),
+    "shared": lambda value: _is_table(value) and all(map(_is_name, value.values())),
+    "step1_reference": _is_like(_CHECK),
+    "step_keys": lambda value: (
+        _is_table(value)
+        and all(map(str.isdecimal, value))
+        and all(re.fullmatch("[0-9a-f]+", str(k)) for k in value.values())
+    ),
+}
 
 
 def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Path]]:
@@ -38,6 +114,7 @@ def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Pat
     for home in dirs:
         if not (home / "runs").is_dir():
             raise UserError(f"{home} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
+        refuse_links_out(home)
         for path in sorted(home.glob("runs/*/run.json")):
             run = _read_run(path)
             seen = runs.get(run["run_id"])
@@ -53,7 +130,8 @@ def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Pat
 def read_json(path: Path) -> dict[str, Any]:
     """A stored JSON file of a known schema; else UserError."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes().decode())
+        json.dumps(data, ensure_ascii=False).encode()  # refuses half a surrogate pair, which no output can hold
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing though its run is recorded as done: run again") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -67,15 +145,31 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read_run(path: Path) -> dict[str, Any]:
     run = read_json(path)
+    check_run(run, path)
+    return run
+
+
+def check_run(run: Mapping[str, Any], path: Path) -> None:
+    """Raises UserError, naming the file (``path``) and the key, where a run's record is not as docs/results.md says.
+
+    A folder may be another's: what names files (ids, keys of steps) names none elsewhere, and all numbers are finite.
+    """
     missing = [key for key in _NEEDED if key not in run]
     if missing:
         raise UserError(f"{path} lacks {', '.join(map(repr, missing))}: remove the run's folder and run again")
-    steps = run["steps"]
-    if not isinstance(steps, list) or not all(type(k) is int and 1 <= k <= run["n_steps"] for k in steps):
-        raise UserError(f"{path} has steps {steps!r}, not numbers of 1 to {run['n_steps']}: run again")
-    if run["status"] == "done" and run["n_steps"] not in steps:
+    for key, fits in {**_NEEDED, **_OTHER}.items():
+        if key in run and not fits(run[key]):
+            found = reprlib.repr(run[key])
+            raise UserError(f"{path}: {key!r} is not as docs/results.md says ({found}): remove the run's folder")
+    if run["run_id"] != path.parent.name:
+        raise UserError(f"{path} is of the run {run['run_id']!a}: give its folder that name again, or remove it")
+    steps, last = run["steps"], run["n_steps"]
+    if not all(1 <= k <= last for k in steps):
+        raise UserError(f"{path} has steps {steps!r}, not numbers of 1 to {last}: run again")
+    if run["status"] == "done" and last not in steps:
         raise UserError(f"{path} says 'done' without its last step: remove the run's folder and run again")
-    return run
+    if [task["learned_at"] for task in run["tasks"]] != [*range(1, len(run["tasks"]) + 1)] or len(run["tasks"]) != last:
+        raise UserError(f"{path} has tasks that are not learned in steps 1 to {last}: remove the run's folder")
 
 
 def _refuse_other_content(run: Mapping[str, Any], first: Path, second: Path) -> None:
@@ -96,8 +190,8 @@ def _same(a: Path, b: Path) -> bool:
     if x == y:
         return True
     try:
-        return a.suffix == ".gz" and gzip.decompress(x) == gzip.decompress(y)
-    except (OSError, EOFError):
+        return a.suffix == ".gz" and unpacked(x) == unpacked(y)
+    except ValueError:
         return False
 
 

@@ -25,6 +25,7 @@ from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import TEST, Layout
 from cl_ner_bench.analysis.records import write_whole
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import unpacked
 
 SCHEMA = 1
 FILE = "reduced.json.gz"
@@ -277,7 +278,7 @@ def _domains(run: Mapping[str, Any], folder: Path) -> dict[str, list[int]]:
     try:
         domains = json.loads(path.read_bytes())["domains"]
         return {name: list(map(int, domains[name])) for name in sorted(names)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} does not say which test sentences are whose ({error!r}): run again") from error
 
 
@@ -290,8 +291,8 @@ def _read(path: Path) -> bytes:
 
 def _parse(content: bytes, path: Path) -> list[Any]:
     try:
-        rows: list[Any] = json.loads(b"[" + b",".join(gzip.decompress(content).splitlines()) + b"]")
-    except (EOFError, OSError, ValueError) as error:
+        rows: list[Any] = json.loads(b"[" + b",".join(unpacked(content).splitlines()) + b"]")
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
     return rows
 
@@ -320,7 +321,7 @@ def _unpack(stored: Mapping[str, Any]) -> Integers:
 def _load(path: Path, source: str) -> Reduced | None:
     """What is stored, None where nothing is, or what came from other predictions or another version."""
     try:
-        content = json.loads(gzip.decompress(path.read_bytes()))
+        content = json.loads(unpacked(path.read_bytes()))
         if content["schema"] != SCHEMA or content["source"] != source:
             return None
         place = np.zeros(256, dtype=np.int8)
@@ -328,7 +329,7 @@ def _load(path: Path, source: str) -> Reduced | None:
         rows = [place[np.frombuffer(row.encode(), dtype=np.uint8)] for row in content["outcomes"]]
         arrays = {name: _unpack(content[name]) for name in _ARRAYS}
         return Reduced(types=tuple(content["types"]), steps=tuple(content["steps"]), outcomes=np.array(rows), **arrays)
-    except (EOFError, OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache, partial
@@ -30,6 +29,7 @@ from cl_ner_bench.corpora.shapes import (
     one_of,
 )
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.foreign import read_toml
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
 ARCHITECTURES = ("span", "token")
@@ -41,12 +41,7 @@ def read_card(path: Path) -> Card:
     Raises UserError that names the file and the key for broken TOML, unknown keys, wrong types, and orders that
     are no permutations of the tasks.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: the card cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
-        raise UserError(f"{path}: the card is not TOML: {str(error)[:200]}.") from None
+    table = read_toml(path, f"{path}: the card")
     check(table, str(path), _CARD)
     table.pop("schema", None)
     table.setdefault("name", path.stem)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +14,7 @@ import tomli_w
 
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import read_toml, unpacked
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.store import write_bytes
 from cl_ner_bench.scenarios.task import TaskSplit
@@ -30,10 +30,9 @@ def write_experiment(out: Path, grids: Sequence[Options]) -> Path:
     file = out / "experiment.toml"
     known: list[dict[str, Any]] = []
     if file.exists():
-        try:
-            known = tomllib.loads(file.read_text(encoding="utf-8")).get("grid", [])
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file}: cannot be read ({error}); move it away") from None
+        known = read_toml(file, f"{file}:").get("grid", [])
+        if not isinstance(known, list):
+            raise UserError(f"{file}: expected [[grid]] tables; move it away")
     for grid in grids:
         table = _table(grid)
         if grid.scenario.endswith(".toml"):
@@ -82,10 +81,14 @@ def write_mentions(out: Path, corpus: Corpus, splits: Iterable[TaskSplit]) -> Pa
 
 def _read_mentions(file: Path) -> list[list[str]]:
     try:
-        with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
-            header, *rows = csv.reader(lines)
-    except (OSError, EOFError, ValueError) as error:
+        header, *rows = csv.reader(io.StringIO(unpacked(file.read_bytes()).decode(), newline=""))
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{file}: cannot be read ({error}); remove it, it is written anew") from None
-    if tuple(header) != MENTIONS:
-        raise UserError(f"{file}: its columns are not {', '.join(MENTIONS)}; remove it, it is written anew")
+    numbers = [n for row in rows for n in row[2:5]]
+    if tuple(header) != MENTIONS or any(len(row) != len(MENTIONS) for row in rows) or not all(map(_is_whole, numbers)):
+        raise UserError(f"{file}: its rows are not {', '.join(MENTIONS)}; remove it, it is written anew")
     return rows
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cl_ner_bench import __version__
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, printable
+from cl_ner_bench.foreign import import_environment
 
 RUN_EXAMPLES = """\
 examples:
@@ -70,10 +72,12 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    if arguments is None:
+        os.environ.update(import_environment())
     try:
         return _run_command(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # `bench run` itself tells how to go on
@@ -211,7 +215,7 @@ def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = F
     from cl_ner_bench.analysis.frames import load_results
     from cl_ner_bench.analysis.tables import terminal_table
 
-    print(terminal_table(load_results(*folders)))
+    print(printable(terminal_table(load_results(*folders))))
     if not quiet:
         many = ("tables", "figures")  # these folders hold a file for each view and corpus
         lines = dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written)

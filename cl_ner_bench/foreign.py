@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 import zlib
 from pathlib import Path
@@ -63,6 +64,14 @@ def unpacked(packed: bytes) -> bytes:
     if not unpacker.eof:
         raise ValueError(f"unpacks to more than {limit:,} bytes" if len(content) == limit else "a gzip file cut short")
     return content
+
+
+def import_environment() -> dict[str, str]:
+    """Environment of a child process that imports nothing from the current folder unless we do.
+
+    ``python -m``, as which workers start, looks there before all others, and it may be a folder of another's.
+    """
+    return {} if {"", os.getcwd()} & {*sys.path} else {"PYTHONSAFEPATH": "1"}
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def _is_list(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(of, value))
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     """Whether a text names one thing in a folder and no way out of it."""
     return isinstance(value, str) and re.fullmatch(r"(?!\.\.?$)[^/\\\0]{1,255}", value) is not None
 
@@ -75,7 +75,7 @@ def _is_like(shapes: Mapping[str, Callable[[Any], bool]]) -> Callable[[Any], boo
 
 _TEXTS = ("method", "registry_name", "label", "dataset", "scenario", "encoder", "config", "architecture", "group")
 _NEEDED: Mapping[str, Callable[[Any], bool]] = {
-    "run_id": _is_name,
+    "run_id": is_name,
     **dict.fromkeys((*_TEXTS, "status", "setting"), _is_text),
     **dict.fromkeys(("order", "seed", "n_steps"), _is_whole),
     "steps": _is_list(_is_whole),
@@ -92,7 +92,7 @@ _OTHER: Mapping[str, Callable[[Any], bool]] = {  # where they are there
     "uncased": lambda value: isinstance(value, bool),
     "undertrained_below": _is_number,
     "learned": _is_list(_is_like(_LEARNED)),
-    "shared": lambda value: _is_table(value) and all(map(_is_name, value.values())),
+    "shared": lambda value: _is_table(value) and all(map(is_name, value.values())),
     "step1_reference": _is_like(_CHECK),
     "step_keys": lambda value: (
         _is_table(value)
@@ -160,7 +160,9 @@ def check_run(run: Mapping[str, Any], path: Path) -> None:
     for key, fits in {**_NEEDED, **_OTHER}.items():
         if key in run and not fits(run[key]):
             found = reprlib.repr(run[key])
-            raise UserError(f"{path}: {key!r} is not as docs/results.md says ({found}): remove the run's folder")
+            raise UserError(
+                f"{path} has {key} {found}, unlike docs/results.md says: remove the run's folder and run again"
+            )
     if run["run_id"] != path.parent.name:
         raise UserError(f"{path} is of the run {run['run_id']!a}: give its folder that name again, or remove it")
     steps, last = run["steps"], run["n_steps"]

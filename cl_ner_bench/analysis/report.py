@@ -23,6 +23,7 @@ from cl_ner_bench.analysis.render import Layout, to_csv, to_markdown
 from cl_ner_bench.analysis.tables import tables
 from cl_ner_bench.analysis.verdict import verdict
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import refuse_links_out
 
 _SECTION_OF = {"steps": "steps", "types": "types"}  # of tables by their kind
 
@@ -47,6 +48,8 @@ def write_report(
             f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
             "the same `bench run` command again resumes what is left"
         )
+    if out.is_dir():
+        refuse_links_out(out)
     files = report_files(results, style, formats, layout)
     for name, content in files.items():
         write_whole(out / name, content)

@@ -158,7 +158,7 @@ def _corpora(runs: Sequence[Mapping[str, Any]], data: Path | None) -> dict[tuple
 
 def _corpus(key: tuple[Any, ...], run: Mapping[str, Any], data: Path | None) -> Corpus:
     dataset, place, tasks, max_sentences, split_seed, fingerprint = key
-    if dataset is None:
+    if not isinstance(dataset, str) or not isinstance(place, str | None) or not isinstance(tasks, str | None):
         raise UserError(f"--examples: the record of run {run['run_id']} does not say which corpus it read")
     if data is None and place is not None:
         data = Path(place)

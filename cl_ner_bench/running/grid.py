@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,17 @@ from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import BACKENDS, execute
 from cl_ner_bench.running.folder import write_experiment, write_mentions
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
+from cl_ner_bench.running.plan import (
+    Plan,
+    Run,
+    check_folder,
+    check_shared,
+    file_word,
+    make_plan,
+    manifest,
+    merge,
+    obsolete,
+)
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_json
 
@@ -77,10 +86,12 @@ def prepare(given: Mapping[str, Any], config: str | Path | None = None) -> Prepa
             f"--backend {first.backend}: this version knows {', '.join(known)}.{did_you_mean(first.backend, known)}"
         )
     out = _folder(layers)
+    check_folder(out)
     plans = [make_plan(one, out) for one in layers]
     runs = share(merge([r for plan in plans for r in plan.runs], out), out)
     if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
+    check_shared(runs)
     todo = [r for r in runs if _status(r) != "done" or not r.is_complete()]
     options = plans[0].options
     jobs = first.jobs or machine.default_jobs(options.device, options.threads)
@@ -97,7 +108,7 @@ def _folder(layers: list[Layered]) -> Path:
         content = manifest(options.split)  # checked when the grid is planned
         scenario = str(content.get("scenario")) if isinstance(content, dict) else "split"
     names = (card.name, Path(scenario).stem if scenario.endswith(".toml") else scenario)
-    return Path("results") / "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
+    return Path("results") / "-".join(map(file_word, names))
 
 
 def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import registry
+from cl_ner_bench.analysis.records import check_run, is_name
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.foreign import refuse_links_out
 from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
@@ -29,6 +31,7 @@ from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.task import TaskSplit
 
 EXACT = {"max_span_width": 0, "pool": 1}
+_LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
 IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
 
 
@@ -187,7 +190,7 @@ def manifest(file: str) -> Any:
         return json.loads(Path(file).read_bytes())
     except OSError as error:
         raise UserError(f"--split {file}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--split {file}: not JSON: {error}") from None
 
 
@@ -300,7 +303,7 @@ def _run(
         given = [scenario.to_json(), given]
     config = digest({"scenario": split.scenario, "split": given, **values})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
-    run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
+    run_id = "-".join(map(file_word, names))
     record = {
         "schema": 1,
         "run_id": run_id,
@@ -350,6 +353,11 @@ def _run(
     return Run(record, split, out / "runs" / run_id, card.start)
 
 
+def file_word(name: str) -> str:
+    """A name as a part of a file's: other characters become ``_``, and what would make it too long is left out."""
+    return re.sub(r"[^\w.+-]+", "_", name).encode()[:_LONGEST].decode(errors="ignore")
+
+
 def _scenario_name(options: Options, split: TaskSplit) -> str:
     """What names the scenario again, from any folder."""
     if options.split is not None:
@@ -359,6 +367,31 @@ def _scenario_name(options: Options, split: TaskSplit) -> str:
 
 def _absolute(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def check_folder(out: Path) -> None:
+    """Raises UserError where something in a results folder leads out of it: a link, or a name in a run's record.
+
+    A record that cannot be read is passed over: its run is learned again.
+    """
+    if out.is_dir():
+        refuse_links_out(out)
+    for file in out.glob("runs/*/run.json"):
+        try:
+            record = read_json(file)
+        except RecursionError:
+            raise UserError(f"{file} is brackets in brackets: remove the run's folder") from None
+        if isinstance(record, dict):
+            check_run(record, file)
+
+
+def check_shared(runs: Iterable[Run]) -> None:
+    """Raises UserError where a finished step says that it was learned by what is no run of the folder."""
+    for run in runs:
+        for step, owner in run.record["shared"].items():
+            if not is_name(owner):
+                where = run.folder / f"step-{step}" / COMMIT
+                raise UserError(f"{where}: 'shared_with' names no run ({owner!a}): remove the step's folder")
 
 
 def merge(runs: Iterable[Run], out: Path) -> list[Run]:

@@ -16,7 +16,7 @@ UNPACKED_TIMES = 100  # of a gzip file's own size; predictions and corpora unpac
 UNPACKED_BYTES = 16 << 20  # that any gzip file may unpack to
 TOML_BYTES = 1 << 20
 # tomllib takes time that grows with the square of a dotted key: 16 s for 20,000 dots.
-_LONG_KEY = re.compile(r"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
 
 
 def refuse_links_out(folder: Path) -> None:

@@ -98,6 +98,10 @@ def _run_command(words: list[str]) -> int:
     if command is None:
         parser.print_help()
         return 0
+    from cl_ner_bench.corpora.cache import cache_folder
+
+    # matplotlib's list of fonts: what is not a result is written to the cache and nowhere else.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     code: int = parsed.function(parsed)
     return code
 

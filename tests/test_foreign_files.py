@@ -419,7 +419,7 @@ def test_nothing_is_written_but_results_and_cache(tmp_path: Path, inputs: list[s
     environment |= {f"XDG_{name.upper()}_HOME": str(places[name]) for name in ("config", "data", "state")}
     environment |= {"XDG_CACHE_HOME": str(places["home"])}
     out = str(places["out"])
-    for words in (["run", *inputs, "--methods", "finetune-span", "--jobs", "2", "--out", out], ["report", out]):
+    for words in (["run", *inputs, "--methods", "finetune-span", "--bounds", "none", "--out", out], ["report", out]):
         command = [sys.executable, "-m", "cl_ner_bench", *words]
         done = subprocess.run(command, env=environment, cwd=places["cwd"], capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr
@@ -433,7 +433,20 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, inputs: 
     for name in ("torch", "numpy", "json", "psutil", "joblib", "tokenizers", "sitecustomize"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})")
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
-    command = [sys.executable, "-P", "-m", "cl_ner_bench", "run", *inputs, "--methods", "finetune-span", "--out", "out"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "cl_ner_bench",
+        "run",
+        *inputs,
+        "--methods",
+        "finetune-span",
+        "--out",
+        "out",
+        "--jobs",
+        "2",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

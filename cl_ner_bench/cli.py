@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cl_ner_bench import __version__
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, printable
+from cl_ner_bench.foreign import import_environment
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.frames import Results
 
 RUN_EXAMPLES = """\
 examples:
@@ -76,10 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign shall not end a grid in a traceback
+    if arguments is None:
+        os.environ.update(import_environment())
     try:
         return _run_command(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # `bench run` itself tells how to go on
@@ -101,6 +108,10 @@ def _run_command(words: list[str]) -> int:
         parser.print_help()
         return 0
     parsed.words = ["bench", *words]
+    from cl_ner_bench.corpora.cache import cache_folder
+
+    # matplotlib's list of fonts: what is not a result is written to the cache and nowhere else.
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     code: int = parsed.function(parsed)
     return code
 
@@ -212,18 +223,19 @@ def _run(parsed: argparse.Namespace) -> int:
     if outcome.code >= 128:
         warn(f"stopped; run the same command again to go on ({outcome.out})")
         return outcome.code
-    _print_results([outcome.out], outcome.written, parsed.quiet)
+
+    from cl_ner_bench.analysis.frames import load_results
+
+    _print_results(load_results(outcome.out), outcome.written, parsed.quiet)
     return outcome.code
 
 
-def _print_results(folders: list[Path], written: Iterable[Path], quiet: bool = False) -> None:
-    from cl_ner_bench.analysis.frames import load_results
+def _print_results(results: Results, written: Iterable[Path], quiet: bool = False) -> None:
     from cl_ner_bench.analysis.tables import terminal_table
 
-    results = load_results(*folders)
-    print(terminal_table(results))
+    print(printable(terminal_table(results)))
     for damaged in results.damaged:
-        print(f"left out: {damaged}", file=sys.stderr)
+        print(printable(f"left out: {damaged}"), file=sys.stderr)
     if not quiet:
         many = ("tables", "figures")  # these folders hold a file for each view and corpus
         lines = dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written)
@@ -317,18 +329,18 @@ def _report(parsed: argparse.Namespace) -> int:
     style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before anything is read
 
     from cl_ner_bench.analysis.render import Layout
-    from cl_ner_bench.analysis.report import write_report
+    from cl_ner_bench.analysis.report import finished_results, write_files
 
     captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
     layout = Layout(parsed.columns, parsed.form, captions, parsed.label_prefix)
     out = parsed.out or parsed.folders[0]
+    results = finished_results(parsed.folders)
     if parsed.examples:  # first: a corpus that is not there is told before a long report
-        from cl_ner_bench.analysis.frames import load_results
         from cl_ner_bench.running.examples import write_examples
 
-        print(write_examples(load_results(*parsed.folders), out, parsed.data, parsed.examples_per_type)[1], end="\n\n")
-    written = write_report(parsed.folders, out, style, formats, layout)
-    _print_results(parsed.folders, written)
+        print(write_examples(results, out, parsed.data, parsed.examples_per_type)[1], end="\n\n")
+    written = write_files(results, out, style, formats, layout)
+    _print_results(results, written)
     return 0
 
 
@@ -355,7 +367,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
     found = verify(parsed.folder, say)
     say("")
-    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if parsed.json else found.as_text())
+    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if parsed.json else printable(found.as_text()))
     return 1 if found.faults else 0
 
 
@@ -401,12 +413,13 @@ def _reproduce(parsed: argparse.Namespace) -> int:
     if outcome.code >= 128:
         warn(f"stopped; run the same command again to go on ({outcome.out})")
         return outcome.code
-    _print_results([outcome.out], outcome.written, parsed.quiet)
 
     from cl_ner_bench.analysis.agreement import DISAGREES, judge
     from cl_ner_bench.analysis.frames import load_results
 
-    judgements = [] if plan.changes else judge(plan.setting, load_results(outcome.out))
+    results = load_results(outcome.out)
+    _print_results(results, outcome.written, parsed.quiet)
+    judgements = [] if plan.changes else judge(plan.setting, results)
     print(f"\n{as_text(plan, judgements)}")
     return max(outcome.code, int(any(j.verdict == DISAGREES for j in judgements)))
 

@@ -10,6 +10,11 @@ class UserError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """``text`` for a terminal: names may come from others, and what would command it is shown as an escape."""
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def did_you_mean(word: str, known: list[str]) -> str:
     """' Did you mean X?' for the nearest known word, else ''."""
     import difflib

@@ -156,6 +156,14 @@ def alive(pid: int) -> bool:
 # Records
 
 
+def from_json(data: bytes) -> Any:
+    """The value of a JSON file. Raises ValueError for what is none, or holds half a surrogate pair, which no output
+    can hold; RecursionError for brackets in brackets."""
+    value = json.loads(data.decode())
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 def canonical(value: Any) -> str:
     """JSON text that equal values share."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cl_ner_bench.analysis.compare import Comparison
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.reduction import Integers, Reduced
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import unpacked
 
 FILE = "mentions.csv.gz"
 _KEY = ["id", "start", "end", "type"]
@@ -122,12 +124,11 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         # A type may be called NA.
         return pd.read_csv(
-            path,
+            BytesIO(unpacked(path.read_bytes())),
             usecols=["split", *_KEY, *_NUMBERS],
             dtype={"split": str, "type": str, "id": np.int64, "start": np.int64, "end": np.int64, **_NUMBERS},
             keep_default_na=False,
             na_values={"hidden_rate": [""]},
-            compression="gzip",
         )
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path} cannot be read ({error}): remove it, `bench run` writes it again") from error

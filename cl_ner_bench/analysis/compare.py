@@ -14,6 +14,7 @@ import pandas as pd
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import Floats
 
+_LONGEST = 160  # bytes of a slug: file names end at 255
 GROUPS = {
     "memory-free": "Memory-free methods",
     "exemplar": "Methods with stored examples",
@@ -188,4 +189,5 @@ def _only(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 def _slug(*parts: str) -> str:
     """Words for a file name; of a path (a dataset or encoder by folder) the last part."""
     names = [re.sub(r"[^\w.-]+", "-", part.rstrip("/\\").replace("\\", "/").split("/")[-1]) for part in parts]
-    return "-".join(name.strip("-.") or "x" for name in names).lower()
+    words = "-".join(name.strip("-.") or "x" for name in names).lower().encode()
+    return words[:_LONGEST].decode(errors="ignore")  # a name may be as long as it likes, that of a file may not

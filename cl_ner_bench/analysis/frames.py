@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from cl_ner_bench.analysis import measures
 from cl_ner_bench.analysis.measures import Floats, Layout
 from cl_ner_bench.analysis.records import RUN, Damaged, DamagedError, learn_again, read_json, read_runs
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import unpacked
 
 VIEWS = ("all", "filter")
 # Measures that compare steps need the same sentences at every step.
@@ -32,6 +32,9 @@ SUMMARY = [
     *("label", "n_runs", "n_orders", "n_seeds"),
     *(f"{name}_{part}" for name in measures.MEASURES for part in ("mean", "std")),
 ]
+
+
+LARGEST = 1 << 40  # of a count, so that sums of them fit 64 bits
 
 
 @dataclass(frozen=True, eq=False)  # one reading equals itself alone, so that what is derived from it can be cached
@@ -71,12 +74,11 @@ class Results:
             raise UserError(f"{path} does not exist: run {run_id} stored no step {step}")
         rows: list[tuple[Any, ...]] = []
         try:
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    row = json.loads(line)
-                    rows += [(row["id"], "gold", *mention, np.nan) for mention in row["gold"]]
-                    rows += [(row["id"], "pred", *mention) for mention in row["pred"]]
-        except (EOFError, OSError, ValueError, KeyError) as error:
+            for line in unpacked(path.read_bytes()).splitlines():
+                row = json.loads(line)
+                rows += [(row["id"], "gold", *mention, np.nan) for mention in row["gold"]]
+                rows += [(row["id"], "pred", *mention) for mention in row["pred"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
         return pd.DataFrame(rows, columns=["id", "source", "start", "end", "type", "score"])
 
@@ -87,7 +89,18 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
     A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``). Raises
     UserError for a folder that is no results folder, and for folders that do not fit together (``records``).
     """
-    runs, folders, damaged = read_runs([Path(d) for d in dirs])
+    return _results(*read_runs([Path(d) for d in dirs]))
+
+
+def leave_out(results: Results, damaged: Iterable[Damaged]) -> Results:
+    """``results`` as if the runs of these files were not there."""
+    damaged = [*damaged]
+    gone = {fault.run for fault in damaged}
+    folders = {run_id: folder for run_id, folder in results.folders.items() if folder.name not in gone}
+    return _results([run for run in results.runs if run["run_id"] in folders], folders, [*results.damaged, *damaged])
+
+
+def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list[Damaged]) -> Results:
     counts, layouts = _Counts(), _Layouts()
     views_of: dict[str, dict[str, NDArray[np.int64]]] = {}
     for run in [run for run in runs if run["status"] == "done"]:
@@ -280,6 +293,6 @@ def _repeated(values: list[Any], sizes: list[int]) -> Any:
 def _triples(values: Iterable[Any]) -> NDArray[np.int64]:
     """``[types, 3]``: tp, fp, fn, whole numbers from 0 on."""
     array = np.array(list(values) or np.empty((0, 3), dtype=np.int64))
-    if array.dtype.kind != "i" or array.shape[1:] != (3,) or (array < 0).any():
+    if array.dtype.kind != "i" or array.shape[1:] != (3,) or (array < 0).any() or (array >= LARGEST).any():
         raise ValueError("expected [tp, fp, fn], numbers from 0 on, for each type")
     return array

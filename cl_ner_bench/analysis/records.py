@@ -5,30 +5,25 @@ A damaged file costs its run, not the others: it is found, named, and told with 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
+import math
+import re
+import reprlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.files import SCHEMA, SEAL, is_changed
+from cl_ner_bench.files import SCHEMA, SEAL, from_json, is_changed
+from cl_ner_bench.foreign import is_name, is_sha256, is_sums, is_way, links_out, unpacked
 
 RUN = ["run_id", "method", "dataset", "scenario", "order", "seed", "encoder", "config"]
 IDENTITY = [key for key in RUN if key not in ("run_id", "config")]  # has one setting
 COUNTS_FILE, PREDICTIONS_FILE = STEP_FILES = ("counts.json", "predictions.jsonl.gz")
 SUMS_FILE = "sums.json"  # of what `bench run` writes at the top of a results folder
-_NEEDED: dict[str, type] = {
-    **dict.fromkeys(RUN, str),
-    **dict.fromkeys(("registry_name", "label", "architecture", "group", "status", "setting"), str),
-    **dict.fromkeys(("order", "seed", "n_steps"), int),
-    **dict.fromkeys(("steps", "tasks"), list),
-    "settings": dict,
-}
 _SHOWN = 6  # differences that a message lists
 
 
@@ -44,7 +39,8 @@ class Damaged:
     @property
     def run(self) -> str:
         """The name of the run's folder, '' where the file is of no run."""
-        return next((up.name for up in self.path.parents if up.parent.name == "runs"), "") if self.of_run else ""
+        places = (self.path, *self.path.parents) if self.of_run else ()
+        return next((place.name for place in places if place.parent.name == "runs"), "")
 
     def __str__(self) -> str:
         return f"{self.path} {self.wrong}: {self.repair}"
@@ -58,6 +54,79 @@ class DamagedError(UserError):
         super().__init__(str(self.damaged))
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(of, value))
+
+
+def _is_task(value: Any) -> bool:
+    shapes = {"name": _is_text, "types": _is_list(_is_text), "learned_at": _is_whole}
+    return (
+        isinstance(value, dict)
+        and all(key in value and fits(value[key]) for key, fits in shapes.items())
+        and isinstance(value.get("domain", ""), str)
+    )
+
+
+_WHOLE = ("step", "updates", "warmup_updates", "epochs", "selected_epoch", "examples", "parameters", "carried_bytes")
+_LEARNED: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((*_WHOLE, "predicted", "peak_memory_bytes"), _is_whole),
+    **dict.fromkeys(("seconds", "predict_seconds"), _is_number),
+    "dev_scores": _is_list(lambda value: value is None or _is_number(value)),
+    "losses": lambda value: _is_table(value) and all(map(_is_list(_is_number), value.values())),
+    "remarks": _is_list(_is_text),
+}
+_CHECK: Mapping[str, Callable[[Any], bool]] = {"micro_f1": _is_number, "epochs": _is_whole, "updates": _is_whole}
+
+
+def _is_like(shapes: Mapping[str, Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda value: _is_table(value) and all(fits(value[key]) for key, fits in shapes.items() if key in value)
+
+
+_TEXTS = ("method", "registry_name", "label", "dataset", "scenario", "encoder", "config", "architecture", "group")
+_NEEDED: Mapping[str, Callable[[Any], bool]] = {
+    "run_id": is_name,
+    **dict.fromkeys((*_TEXTS, "status", "setting"), _is_text),
+    **dict.fromkeys(("order", "seed", "n_steps"), _is_whole),
+    "steps": _is_list(_is_whole),
+    "tasks": _is_list(_is_task),
+    "settings": _is_table,
+}
+_OTHER: Mapping[str, Callable[[Any], bool]] = {  # where they are there
+    **dict.fromkeys(("reason", "data", "order_of"), _is_text),
+    **dict.fromkeys(("protocol", "by_hand", "inputs", "versions", "machine", "times"), _is_table),
+    "fingerprints": lambda value: _is_table(value) and all(map(_is_text, value.values())),
+    "documents": _is_list(_is_whole),
+    "lost_mentions": _is_whole,
+    "recall_ceiling": lambda value: value is None or _is_number(value),
+    "uncased": lambda value: isinstance(value, bool),
+    "undertrained_below": _is_number,
+    "learned": _is_list(_is_like(_LEARNED)),
+    "shared": lambda value: _is_table(value) and all(map(is_name, value.values())),
+    "step1_reference": _is_like(_CHECK),
+    "step_keys": lambda value: (
+        _is_table(value)
+        and all(map(str.isdecimal, value))
+        and all(isinstance(k, str) and re.fullmatch("[0-9a-f]+", k) for k in value.values())
+    ),
+}
+
+
 def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Path], list[Damaged]]:
     """Every run's record, sorted by ``run_id``, each run's folder, and the damaged files, whose runs are left out.
 
@@ -69,8 +138,9 @@ def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Pat
     folders: dict[str, Path] = {}
     damaged: list[Damaged] = []
     for home in dirs:
-        damaged += check_top(home)
-        for folder in run_folders(home):
+        folders_here, found_here = run_folders(home)
+        damaged += [*check_top(home), *found_here]
+        for folder in folders_here:
             try:
                 run = read_run(folder)
             except DamagedError as error:
@@ -90,12 +160,20 @@ def read_runs(dirs: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, Pat
     return [runs[run_id] for run_id in order], {run_id: folders[run_id] for run_id in order}, damaged
 
 
-def run_folders(home: Path) -> list[Path]:
-    """The folders of runs that were begun. Raises UserError for a folder that is no results folder."""
+def run_folders(home: Path) -> tuple[list[Path], list[Damaged]]:
+    """The folders of runs that were begun, and the links that lead out of one, whose runs are not among them.
+
+    Raises UserError for a folder that is no results folder, and for a link out of it that is no run's.
+    """
     if not (home / "runs").is_dir():
         raise UserError(f"{home} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
-    found = (file for name in ("run.json", "step-*") for file in home.glob(f"runs/*/{name}"))
-    return sorted({file.parent for file in found})
+    damaged = []
+    for path, wrong, remedy in links_out(home):
+        if home / "runs" not in path.parents:
+            raise UserError(f"{path} {wrong}: {remedy}")
+        damaged.append(Damaged(path, wrong, remedy))
+    found = (file.parent for name in ("run.json", "step-*") for file in home.glob(f"runs/*/{name}"))
+    return sorted({*found} - {home / "runs" / fault.run for fault in damaged}), damaged
 
 
 def learn_again(path: Path) -> str:
@@ -116,7 +194,7 @@ def read_json(path: Path, repair: str = "") -> dict[str, Any]:
         return DamagedError(path, wrong, first + (repair or learn_again(path)))
 
     try:
-        data = json.loads(path.read_bytes())
+        data = from_json(path.read_bytes())
     except FileNotFoundError as error:
         raise damaged("is missing") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -135,25 +213,43 @@ def read_run(folder: Path) -> dict[str, Any]:
     """The record of the run in ``folder``; DamagedError where it is not what a run's record is."""
     path = folder / "run.json"
     run = read_json(path)
-    repair = learn_again(path) if SEAL in run else "remove the run's folder and run again"
-    if missing := [key for key in _NEEDED if key not in run]:
-        raise DamagedError(path, f"lacks {', '.join(map(repr, missing))}", repair)
-    for key, kind in _NEEDED.items():
-        if type(run[key]) is not kind:
-            raise DamagedError(path, f"has {key} {run[key]!r}, expected a value of type {kind.__name__}", repair)
-    steps = run["steps"]
-    if not all(type(k) is int and 1 <= k <= run["n_steps"] for k in steps):
-        raise DamagedError(path, f"has steps {steps!r}, not numbers of 1 to {run['n_steps']}", repair)
-    if run["status"] == "done" and run["n_steps"] not in steps:
-        raise DamagedError(path, "says 'done' without its last step", repair)
+    check_run(run, path)
     if SEAL not in run and any(_is_sealed(file) for file in folder.glob("step-*/step.json")):
         raise DamagedError(path, "carries no seal though its steps do", learn_again(path))
     return run
 
 
+def check_run(run: Mapping[str, Any], path: Path) -> None:
+    """Raises DamagedError, naming the file (``path``) and the key, where a run's record is not as docs/results.md says.
+
+    A folder may be another's: what names files (ids, keys of steps) names none elsewhere, and all numbers are finite.
+    """
+
+    def refuse(wrong: str) -> NoReturn:
+        raise DamagedError(path, wrong, f"remove the run's folder, then {learn_again(path)}")
+
+    if missing := [key for key in _NEEDED if key not in run]:
+        refuse(f"lacks {', '.join(map(repr, missing))}")
+    for key, fits in {**_NEEDED, **_OTHER}.items():
+        if key in run and not fits(run[key]):
+            refuse(f"has {key} {reprlib.repr(run[key])}, unlike docs/results.md says")
+    if run["run_id"] != path.parent.name:
+        wrong = f"is of the run {run['run_id']!a}"
+        raise DamagedError(path, wrong, "give its folder that name again, or remove the folder")
+    steps, last = run["steps"], run["n_steps"]
+    if not steps or not all(1 <= k <= last for k in steps):
+        refuse(f"has steps {reprlib.repr(steps)}, not numbers of 1 to {last}")
+    if run["status"] == "done" and last not in steps:
+        refuse("says 'done' without its last step")
+    if not {*map(str, steps)} <= {*run.get("step_keys", map(str, steps))}:
+        refuse("has steps without a key")
+    if [task["learned_at"] for task in run["tasks"]] != [*range(1, len(run["tasks"]) + 1)] or len(run["tasks"]) != last:
+        refuse(f"has tasks that are not learned in steps 1 to {last}")
+
+
 def _is_sealed(path: Path) -> bool:
     with suppress(OSError, ValueError, RecursionError):
-        record = json.loads(path.read_bytes())
+        record = from_json(path.read_bytes())
         return isinstance(record, dict) and SEAL in record
     return False
 
@@ -169,7 +265,7 @@ def check_step(folder: Path, run: Mapping[str, Any], step: int) -> list[Damaged]
     except DamagedError as error:
         return [error.damaged]
     sums, key = record.get("sha256"), run.get("step_keys", {}).get(str(step))
-    if not isinstance(sums, dict) or record.get("key") != key:
+    if not is_sums(sums) or record.get("key") != key:
         return [Damaged(place / "step.json", "is not of this run's settings", learn_again(place))]
     return [fault for name in STEP_FILES for fault in check_sum(place / name, (sums.get(name),))]
 
@@ -208,18 +304,27 @@ def _wrong_at_top(home: Path) -> Iterator[tuple[Path, str]]:
             yield file, "is missing"
         return
     try:
-        sums = json.loads(file.read_bytes())
+        sums = from_json(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         yield file, f"cannot be read ({error})"
         return
     if not isinstance(sums, dict) or SEAL not in sums or is_changed(sums):
         yield file, "was changed after it was written (its seal is broken)"
         return
-    for name, told in sums["sha256"].items():
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            continue  # of somebody else: nothing outside of the folder is looked at
-        if wrong := wrong_sum(home / name, told):
+    told = sums_at_top(sums)
+    if told is None:
+        yield file, "is not as docs/results.md says"
+        return
+    for name, known in told.items():
+        if wrong := wrong_sum(home / name, known):
             yield home / name, wrong
+
+
+def sums_at_top(record: Any) -> dict[str, list[str]] | None:
+    """What ``sums.json`` tells: the sha256 that each file may have. None where it is no such record."""
+    told = record.get("sha256") if isinstance(record, dict) else None
+    fits = isinstance(told, dict) and all(map(is_way, told)) and all(map(_is_list(is_sha256), told.values()))
+    return told if fits else None
 
 
 def _refuse_other_content(run: Mapping[str, Any], first: Path, second: Path) -> None:
@@ -240,8 +345,8 @@ def _same(a: Path, b: Path) -> bool:
     if x == y:
         return True
     try:
-        return a.suffix == ".gz" and gzip.decompress(x) == gzip.decompress(y)
-    except (OSError, EOFError):
+        return a.suffix == ".gz" and unpacked(x) == unpacked(y)
+    except ValueError:
         return False
 
 

@@ -10,7 +10,6 @@ import base64
 import gzip
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.frames import Results, leave_out
 from cl_ner_bench.analysis.measures import TEST, Layout
+from cl_ner_bench.analysis.records import DamagedError, learn_again
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import SEAL, is_changed, sealed, write_bytes
+from cl_ner_bench.foreign import unpacked
 
 SCHEMA = 2
 FILE = "reduced.json.gz"
@@ -84,14 +85,25 @@ class _Step:
 def reduced(results: Results, run_id: str) -> Reduced:
     """What is stored beside a finished run, after making it where it is missing or its predictions changed.
 
-    Where the folder cannot be written it is made and not stored. Raises UserError for an unknown run, and, naming the
-    file, for predictions that are missing, cannot be read or do not fit the run's record.
+    Where the folder cannot be written it is made and not stored. Raises UserError for an unknown run, and
+    DamagedError for predictions that are missing, cannot be read or do not fit the run's record.
     """
     run = next((run for run in results.finished if run["run_id"] == run_id), None)
     if run is None:
         finished = ", ".join(run["run_id"] for run in results.finished)
         raise UserError(f"no finished run {run_id!r} here; these are finished: {finished or 'none'}")
     return reduced_at(results.folders[run_id], run)
+
+
+def readable(results: Results) -> Results:
+    """``results`` without the runs whose predictions cannot be read, which are among the ``damaged``."""
+    found = []
+    for run in results.finished:
+        try:
+            reduced(results, run["run_id"])
+        except DamagedError as error:
+            found.append(error.damaged)
+    return leave_out(results, found) if found else results
 
 
 def reduced_at(folder: Path, run: Mapping[str, Any]) -> Reduced:
@@ -107,10 +119,11 @@ def reduced_at(folder: Path, run: Mapping[str, Any]) -> Reduced:
         return stored
     try:
         found = reduce_run(run, domains, lambda step: parse(contents[step], files[step]))
-    except ValueError as error:  # numbers that nothing holds
-        raise UserError(
-            f"{folder}: a predictions.jsonl.gz is not as docs/results.md says ({error}): run again"
-        ) from error
+    except DamagedError:
+        raise
+    except (UserError, ValueError) as error:  # also numbers that nothing holds
+        wrong = f"holds a predictions.jsonl.gz unlike docs/results.md says ({error})"
+        raise DamagedError(folder, wrong, learn_again(folder / FILE)) from error
     with suppress(OSError):  # a folder of another's, or a read-only copy
         write_bytes(folder / FILE, _dump(found, source.hexdigest()), durable=False)
     return found
@@ -154,7 +167,7 @@ def reduce_run(
         pred = found.pred[learned_at(found.pred) <= step]  # a domain is scored on the types taught there
         place = _places(found.gold, mentions)
         if (place < 0).any():
-            raise UserError(f"run {run['run_id']}: step {step} has gold mentions that the last step lacks: run again")
+            raise UserError(f"run {run['run_id']}: step {step} has gold mentions that the last step lacks")
         new = learned_at(found.gold) == step
         outcome, as_type, false = _compare(found.gold, pred, new, learned_at(pred) == step, len(types))
         outcomes[row, place] = outcome
@@ -272,9 +285,7 @@ def _columns(rows: list[Any], types: Sequence[str], where: str) -> _Step:
         ids = np.array([row["id"] for row in rows], dtype=np.int64)
         return _Step(np.unique(ids), mentions("gold"), mentions("pred"))
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"{where}: predictions.jsonl.gz is not as docs/results.md says ({error!r}): run again"
-        ) from error
+        raise UserError(f"{where}: {error!r}") from error
 
 
 def _domains(run: Mapping[str, Any], folder: Path) -> dict[str, list[int]]:
@@ -286,23 +297,24 @@ def _domains(run: Mapping[str, Any], folder: Path) -> dict[str, list[int]]:
     try:
         domains = json.loads(path.read_bytes())["domains"]
         return {name: list(map(int, domains[name])) for name in sorted(names)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not say which test sentences are whose ({error!r}): run again") from error
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        wrong = f"does not say which test sentences are whose ({error!r})"
+        raise DamagedError(path, wrong, learn_again(path)) from error
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): run again, finished steps are kept") from error
+        raise DamagedError(path, f"cannot be read ({error.strerror})", learn_again(path)) from error
 
 
 def parse(content: bytes, path: Path) -> list[Any]:
-    """The rows of a ``predictions.jsonl.gz``. Raises UserError where it is none."""
+    """The rows of a ``predictions.jsonl.gz``. Raises DamagedError where it is none."""
     try:
-        rows: list[Any] = json.loads(b"[" + b",".join(gzip.decompress(content).splitlines()) + b"]")
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
+        rows: list[Any] = json.loads(b"[" + b",".join(unpacked(content).splitlines()) + b"]")
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, f"cannot be read ({error})", learn_again(path)) from error
     return rows
 
 
@@ -330,7 +342,7 @@ def _unpack(stored: Mapping[str, Any]) -> Integers:
 def _load(path: Path, source: str | None = None) -> Reduced | None:
     """What is stored, None where nothing is, or what came from other predictions or another version, or was changed."""
     try:
-        content = json.loads(gzip.decompress(path.read_bytes()))
+        content = json.loads(unpacked(path.read_bytes()))
         if content["schema"] != SCHEMA or (source is not None and content["source"] != source):
             return None
         if SEAL not in content or is_changed(content):
@@ -340,7 +352,7 @@ def _load(path: Path, source: str | None = None) -> Reduced | None:
         rows = [place[np.frombuffer(row.encode(), dtype=np.uint8)] for row in content["outcomes"]]
         arrays = {name: _unpack(content[name]) for name in _ARRAYS}
         return Reduced(types=tuple(content["types"]), steps=tuple(content["steps"]), outcomes=np.array(rows), **arrays)
-    except (EOFError, OSError, ValueError, KeyError, TypeError, zlib.error):  # gzip lets zlib's own error pass
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -20,11 +20,13 @@ from cl_ner_bench.analysis.notes import notes_of
 from cl_ner_bench.analysis.page import Block, render_page
 from cl_ner_bench.analysis.picture import Theme
 from cl_ner_bench.analysis.published import published_tables
+from cl_ner_bench.analysis.reduction import readable
 from cl_ner_bench.analysis.render import Layout, to_csv, to_markdown
 from cl_ner_bench.analysis.tables import Table, tables
 from cl_ner_bench.analysis.verdict import verdict
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import sealed, write_bytes
+from cl_ner_bench.foreign import links_out
 
 SUMS_FILE = "report-sums.json"  # of what a report wrote
 _FRAMES = ("counts", "scores", "summary")
@@ -42,9 +44,17 @@ def write_report(
 
     Reads the results folders ``dirs`` and nothing else, writes below ``out`` (often one of them) and returns
     the written paths. Each file appears whole or not at all; the same runs give the same bytes. Raises
-    UserError where no run is finished, and what ``load_results`` raises.
+    UserError where ``out`` holds links out of it, and what ``finished_results`` raises.
     """
-    results = load_results(*dirs)
+    return write_files(finished_results(dirs), out, style, formats, layout)
+
+
+def finished_results(dirs: Sequence[Path]) -> Results:
+    """What a report tells of: results without the runs that hold a damaged file, also of predictions.
+
+    Raises UserError where no run is finished, and what ``load_results`` raises.
+    """
+    results = readable(load_results(*dirs))
     if not results.finished:
         states = "; ".join(map(str, results.damaged)) or "; ".join(
             f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs
@@ -53,6 +63,16 @@ def write_report(
             f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
             "the same `bench run` command again resumes what is left"
         )
+    return results
+
+
+def write_files(
+    results: Results, out: Path, style: str, formats: Sequence[str], layout: Layout | None = None
+) -> list[Path]:
+    """As ``write_report``, of ``finished_results``."""
+    for path, wrong, remedy in links_out(out):
+        if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
+            raise UserError(f"{path} {wrong}: {remedy}")
     files = report_files(results, style, formats, layout)
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     record = {"schema": 1, "runs": [run["run_id"] for run in results.finished], "sha256": sums}

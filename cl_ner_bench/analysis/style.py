@@ -104,6 +104,7 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
     }
     return {
         "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+        "text.usetex": False,  # whatever a matplotlibrc in the current folder says: names are no TeX
         "text.parse_math": False,  # a method may be called $x_1$
         "axes.spines.top": False,
         "axes.spines.right": False,

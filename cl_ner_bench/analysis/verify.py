@@ -35,6 +35,7 @@ from cl_ner_bench.analysis.records import (
 from cl_ner_bench.analysis.scorer import match
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import SEAL
+from cl_ner_bench.foreign import is_sums, is_way
 
 MODEL_SUMS = "model-sums.json"
 Say = Callable[[str], None]
@@ -75,14 +76,14 @@ def verify(home: Path, say: Say = lambda _: None) -> Verification:
 
     Nothing is written but a ``reduced.json.gz`` that is not there, as by every report.
 
-    Raises UserError for a folder that is no results folder.
+    Raises UserError for a folder that is no results folder, and for links out of it that are of no run.
     """
     faults: list[Damaged] = []
     checked = Counter(dict.fromkeys(("runs", "steps", "models", "derived files"), 0))
     unsealed = 0
     runs = []
-    folders = run_folders(home)
-    faults += check_top(home)
+    folders, linked = run_folders(home)
+    faults += [*check_top(home), *linked]
     for folder in folders:
         try:
             runs.append((folder, read_run(folder)))
@@ -265,11 +266,11 @@ def _check_model(folder: Path) -> Iterator[Damaged]:
     except DamagedError as error:
         yield error.damaged
         return
-    if SEAL not in record or record.get("key") != folder.name:
+    if SEAL not in record or record.get("key") != folder.name or not is_sums(record.get("sha256")):
         yield Damaged(folder / MODEL_SUMS, "is not of this model", again, of_run=False)
         return
     for name, told in record["sha256"].items():
-        if Path(name).name == name and (wrong := wrong_sum(folder / name, (told,))):
+        if wrong := wrong_sum(folder / name, (told,)):
             yield Damaged(folder / name, wrong, again, of_run=False)
 
 
@@ -285,13 +286,16 @@ def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
             record = read_json(file, repair)
             if SEAL not in record:
                 raise DamagedError(file, "carries no seal", repair)
-            sums, reported = record["sha256"], set(record["runs"])
+            told, runs = record.get("sha256"), record.get("runs")
+            if not is_sums(told, named=is_way) or not isinstance(runs, list):
+                raise DamagedError(file, "is not as docs/results.md says", repair)
+            sums, reported = told, {*map(str, runs)}
         except DamagedError as error:
             wrong[file] = error.damaged.wrong
     elif (home / SUMS_FILE).exists() and (home / "report.html").exists():
         wrong[file] = "is missing"
     for name, told in sums.items():
-        if not Path(name).is_absolute() and ".." not in Path(name).parts and (said := wrong_sum(home / name, (told,))):
+        if said := wrong_sum(home / name, (told,)):
             wrong[home / name] = said
     derived = _derived(home, reported) if afresh and not wrong else {}
     derived = {name: content for name, content in derived.items() if (home / name).exists()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache, partial
@@ -23,13 +22,16 @@ from cl_ner_bench.corpora.shapes import (
     Shape,
     Value,
     check,
+    is_below,
     is_list_of,
     is_number,
+    is_path,
     is_text,
     is_whole,
     one_of,
 )
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.foreign import leads_out, read_toml
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
 ARCHITECTURES = ("span", "token")
@@ -41,12 +43,7 @@ def read_card(path: Path) -> Card:
     Raises UserError that names the file and the key for broken TOML, unknown keys, wrong types, and orders that
     are no permutations of the tasks.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: the card cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
-        raise UserError(f"{path}: the card is not TOML: {str(error)[:200]}.") from None
+    table = read_toml(path, f"{path}: the card")
     check(table, str(path), _CARD)
     table.pop("schema", None)
     table.setdefault("name", path.stem)
@@ -70,7 +67,7 @@ def read_card(path: Path) -> Card:
             "tasks": tasks,
             "orders": orders,
             "hub": Hub(**hub) if hub else None,
-            "reader_options": _from(path.parent, table.get("reader_options", {})),
+            "reader_options": _from(path, table.get("reader_options", {})),
             "explained_counts": tuple(Explained(**row) for row in table.get("explained_counts", [])),
             "undertrained_below": float(table.get("undertrained_below", Card.undertrained_below)),
             "file": str(path),
@@ -132,11 +129,22 @@ _CARD: Mapping[str, Shape] = {
 }
 
 
-def _from(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Reader options whose files are found from a folder. What is no file stays, for the check of the options."""
+def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Reader options whose files are found from the card's folder. What is no file stays, for the check of the options.
+
+    Raises UserError for what leads out of that folder: a card may be another's.
+    """
 
     def file(name: Any) -> Any:
-        return str(folder / name) if isinstance(name, str) else name
+        if not is_path(name):
+            return name
+        path = card.parent / name
+        if not is_below(name) or leads_out(path, card.parent):
+            raise UserError(
+                f"{card}: key 'reader_options': {short(name)} leads out of the card's folder, which a card must not. "
+                "Where the text lies elsewhere, say it with --data PATH."
+            )
+        return str(path)
 
     def member(entry: Any) -> Any:
         dataset = file(entry["dataset"]) if isinstance(entry, dict) and "dataset" in entry else None

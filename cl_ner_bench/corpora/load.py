@@ -24,7 +24,19 @@ from cl_ner_bench.corpora.readers.lines import Row, short, some
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
-from cl_ner_bench.corpora.shapes import PATH, TEXT, Each, Shape, Value, check, is_list_of, is_text, one_of
+from cl_ner_bench.corpora.shapes import (
+    BELOW,
+    PATH,
+    TEXT,
+    Each,
+    Shape,
+    Value,
+    check,
+    is_below,
+    is_list_of,
+    is_text,
+    one_of,
+)
 from cl_ner_bench.errors import UserError, did_you_mean
 
 _UNION: Mapping[str, Shape] = {
@@ -32,7 +44,7 @@ _UNION: Mapping[str, Shape] = {
     "corpora": Each(
         {
             "dataset": PATH,
-            "data": PATH,
+            "data": BELOW,
             "rename": Each(Value('a new type; "" drops the old one', TEXT.fits)),
             "types": Value("a list of types", partial(is_list_of, is_text)),
         }
@@ -364,6 +376,8 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
         key = f"{card.where}: key 'reader_options.corpora.{short(domain)[1:-1]}"
         where = f"{key}'"
         below = entry.get("data", domain)
+        if not is_below(below):
+            raise UserError(f"{where}: expected {BELOW.expected}, found {short(below)}.")
         data = folder / below if folder is not None else None
         if "dataset" in entry:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -66,6 +67,16 @@ def is_path(value: Any) -> bool:
     return is_text(value) and len(value) < 1000
 
 
+def is_below(value: Any) -> bool:
+    """Whether a card's path names something in its own folder: a card may be another's."""
+    return (
+        is_path(value)
+        and "\0" not in value
+        and not {"..", ""} & {*re.split(r"[/\\]", value.rstrip("/\\"))}
+        and ":" not in value[1:2]
+    )
+
+
 def is_whole(value: Any) -> bool:
     # Those of TOML have 64 bits; longer ones can be read, but Python refuses to print those of 4,300 digits.
     return type(value) is int and abs(value) < 1 << 63
@@ -86,6 +97,7 @@ def is_table_of(fits: Callable[[Any], bool], value: Any) -> bool:
 TEXT = Value("a text", lambda value: isinstance(value, str))
 NAME = Value("a text that is not empty", is_text)
 PATH = Value("a path of less than 1,000 characters", is_path)
+BELOW = Value("a path of less than 1,000 characters inside the folder, without '..'", is_below)
 TABLE = Value("a table", lambda value: isinstance(value, Mapping))
 COUNT = Value("a whole number of at least 0", lambda value: is_whole(value) and value >= 0)
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.bert import Bert, read_bert
 from cl_ner_bench.models.dropout import Dropout
 from cl_ner_bench.models.encoder_info import EncoderInfo
@@ -122,7 +123,17 @@ def _any_other(info: EncoderInfo) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    backbone: Any = AutoModel.from_pretrained(info.folder, use_safetensors=True, dtype=torch.float32)
+    # False, and not left out: then a model that brings code of its own would ask at the terminal whether to run it.
+    try:
+        backbone: Any = AutoModel.from_pretrained(
+            info.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise UserError(
+            f"--encoder {info.name}: transformers makes no model of {info.folder} ({reason}). "
+            "Code that a model brings is never run: use one of a family that transformers knows."
+        ) from error
     if hasattr(backbone, "pooler"):
         backbone.pooler = None  # never used here
     return backbone

@@ -19,6 +19,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 _WIDTHS = ("hidden_size", "dim", "d_model")
 """What families call the width of a word vector."""
 
+_DEPTHS = ("num_hidden_layers", "n_layers", "num_layers")
+
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
@@ -97,8 +99,15 @@ def encoder_info(name: str) -> EncoderInfo:
             f"--encoder {name}: {folder} holds no *.safetensors weights. Pickled weights are not loaded; "
             "convert them with model.save_pretrained(folder, safe_serialization=True)."
         )
+    for file in folder.glob("*.safetensors"):
+        _check_weights(file, name)
     config = _json(folder / "config.json", name)
     width = next((config[key] for key in _WIDTHS if key in config), None)
+    layers = next((config[key] for key in _DEPTHS if key in config), 1)
+    if any(type(n) is not int or not 0 < n < 1 << 16 for n in (width or 1, layers)):
+        raise UserError(
+            f"--encoder {name}: {folder / 'config.json'} says {width!r} wide, {layers!r} layers: no encoder."
+        )
     if width is None:
         raise UserError(
             f"--encoder {name}: {folder / 'config.json'} says no width ({', '.join(_WIDTHS)}). "
@@ -140,9 +149,22 @@ def _feed(digest: hashlib._Hash, files: Iterable[Path]) -> None:
                 digest.update(chunk)
 
 
+def _check_weights(file: Path, name: str) -> None:
+    """Raises UserError where a file's header, which says what stands where in it, is not true of it."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy"):  # reads the header alone
+            pass
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"--encoder {name}: {file} is no sound safetensors file ({error}). Get it again.") from None
+
+
 def _json(path: Path, name: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"--encoder {name}: {path} cannot be read as JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise UserError(f"--encoder {name}: {path} holds no JSON object.")
     return content

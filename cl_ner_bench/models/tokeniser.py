@@ -142,7 +142,9 @@ def read_tokenizer(info: EncoderInfo) -> tuple[Tokenizer, int | None]:
     if not content:
         from transformers import AutoTokenizer
 
-        content = json.loads(AutoTokenizer.from_pretrained(info.folder).backend_tokenizer.to_str())
+        content = json.loads(
+            AutoTokenizer.from_pretrained(info.folder, trust_remote_code=False).backend_tokenizer.to_str()
+        )
     content["padding"] = content["truncation"] = None  # MiniLM's are to 128; both belong to us
     splitter, normalizer = content["pre_tokenizer"] or {}, content["normalizer"] or {}
     first, *_ = splitter.get("pretokenizers", [splitter])

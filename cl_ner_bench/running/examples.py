@@ -5,7 +5,6 @@ Results folders hold ids and no text; here the corpus is read again, and checked
 
 from __future__ import annotations
 
-import gzip
 import html
 import json
 import re
@@ -22,6 +21,7 @@ from cl_ner_bench.analysis.reduction import RIGHT, Reduced, reduced
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import unpacked
 from cl_ner_bench.running.store import write_bytes
 
 FILE = "examples.md"
@@ -123,7 +123,7 @@ def _example(r: Reduced, right: Any, row: int, m: int, predicted: Mapping[int, M
 
 def _predictions(folder: Path, step: int) -> dict[int, list[Any]]:
     """What was predicted per sentence; the reduction has read the same file and found it sound."""
-    lines = gzip.decompress((folder / f"step-{step}" / "predictions.jsonl.gz").read_bytes()).splitlines()
+    lines = unpacked((folder / f"step-{step}" / "predictions.jsonl.gz").read_bytes()).splitlines()
     return {row["id"]: row["pred"] for row in map(json.loads, lines)}
 
 
@@ -158,7 +158,7 @@ def _corpora(runs: Sequence[Mapping[str, Any]], data: Path | None) -> dict[tuple
 
 def _corpus(key: tuple[Any, ...], run: Mapping[str, Any], data: Path | None) -> Corpus:
     dataset, place, tasks, max_sentences, split_seed, fingerprint = key
-    if dataset is None:
+    if not isinstance(dataset, str) or not isinstance(place, str | None) or not isinstance(tasks, str | None):
         raise UserError(f"--examples: the record of run {run['run_id']} does not say which corpus it read")
     if data is None and place is not None:
         data = Path(place)

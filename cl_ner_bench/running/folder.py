@@ -6,8 +6,6 @@ import csv
 import gzip
 import hashlib
 import io
-import tomllib
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import Any
 
 import tomli_w
 
-from cl_ner_bench.analysis.records import SUMS_FILE, wrong_sum
+from cl_ner_bench.analysis.records import SUMS_FILE, sums_at_top, wrong_sum
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import read_toml, unpacked
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.store import ordered, read_record, write_bytes, write_record
@@ -40,7 +39,7 @@ def write_top(
     ``sums.json`` holds the sha256 of these and of the scenarios' files. What is not what was stored is made anew, of
     what this command asks for; a damaged ``experiment.toml`` is moved aside, as it may tell of other grids.
     """
-    told = (read_record(out / SUMS_FILE) or {}).get("sha256", {})
+    told = sums_at_top(read_record(out / SUMS_FILE)) or {}
     contents = _scenarios(out, told, grids)
     contents["experiment.toml"] = _experiment(out / "experiment.toml", told.get("experiment.toml"), grids, say)
     contents["mentions.csv.gz"] = _mentions(out / "mentions.csv.gz", told.get("mentions.csv.gz"), corpora, say)
@@ -70,9 +69,11 @@ def _experiment(file: Path, told: Sequence[str] | None, grids: Sequence[Options]
         try:
             if told and wrong_sum(file, told):
                 raise ValueError("it is not what was stored")
-            known = tomllib.loads(file.read_text(encoding="utf-8")).get("grid", [])
-        except (OSError, ValueError) as error:
-            aside = file.with_name("experiment.damaged.toml")
+            known = read_toml(file, "it").get("grid", [])
+            if not isinstance(known, list) or not all(isinstance(table, dict) for table in known):
+                raise ValueError("its grids are no [[grid]] tables")
+        except (UserError, ValueError) as error:
+            known, aside = [], file.with_name("experiment.damaged.toml")
             file.replace(aside)
             say(f"{file}: {error}; moved to {aside.name} and made anew: grids of other commands need them again")
     for grid in grids:
@@ -117,7 +118,7 @@ def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested]
             if told and wrong_sum(file, told):
                 raise ValueError("it is not what was stored")
             rows = _read_mentions(file)
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except (OSError, ValueError, csv.Error) as error:
             say(f"{file}: {error}; made anew: the mentions of other commands need them again")
     known = {row[1] for row in rows}
     for corpus, splits in corpora:
@@ -132,10 +133,13 @@ def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested]
 
 
 def _read_mentions(file: Path) -> list[list[str]]:
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
-        header, *rows = csv.reader(lines)
+    header, *rows = csv.reader(io.StringIO(unpacked(file.read_bytes()).decode(), newline=""))
     if tuple(header) != MENTIONS:
         raise ValueError(f"its columns are not {', '.join(MENTIONS)}")
-    if any(len(row) != len(MENTIONS) or not all(n.isdigit() for n in row[2:5]) for row in rows):
+    if any(len(row) != len(MENTIONS) or not all(map(_is_whole, row[2:5])) for row in rows):
         raise ValueError("it has rows that are no mentions")
     return rows
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -20,7 +19,7 @@ from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_split, write_top
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Plan, Run, make_plan, manifest, merge, obsolete
+from cl_ner_bench.running.plan import Plan, Run, check_folder, file_word, make_plan, manifest, merge, obsolete
 from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_record, remove_folder
@@ -88,6 +87,7 @@ def prepare(
     if first.tracker:
         trackers.check(first.tracker)
     out = _folder(layers)
+    check_folder(out)
     plans = [make_plan(one, out) for one in layers]
     about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
     planned = share(merge([r for plan in plans for r in plan.runs], out), out)
@@ -122,7 +122,7 @@ def _folder(layers: list[Layered]) -> Path:
         content = manifest(options.split)  # checked when the grid is planned
         scenario = str(content.get("scenario")) if isinstance(content, dict) else "split"
     names = (card.name, Path(scenario).stem if scenario.endswith(".toml") else scenario)
-    return Path("results") / "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
+    return Path("results") / "-".join(map(file_word, names))
 
 
 def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:

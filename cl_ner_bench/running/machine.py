@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import import_environment
 
 GB = 1 << 30
 MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs
@@ -82,6 +83,7 @@ def child_environment(threads: int) -> dict[str, str]:
     return (
         fixed
         | allocator
+        | import_environment()
         | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.foreign import read_toml
 
 DEFAULT, FLAG, CONFIG = "default", "flag", "config file"
 Settings = dict[str, dict[str, Any]]  # method -> key -> value
@@ -130,7 +131,7 @@ def pairs(value: Any) -> dict[str, Any]:
 def _value(written: str) -> Any:
     try:
         return tomllib.loads(f"v = {written}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return written
 
 
@@ -351,12 +352,7 @@ def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str,
 def read_config(config: str | Path) -> list[dict[str, Any]]:
     """The grids of a TOML file: its keys, or each of its ``[[grid]]`` tables. Paths are relative to it."""
     file = Path(config)
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {file}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
-        raise UserError(f"--config {file}: not TOML: {error}") from None
+    table = read_toml(file, f"--config {file}:")
     if table.pop("schema", 1) != 1:
         raise UserError(f"--config {file}: written by a newer version (schema 1 is known here)")
     grids = table.pop("grid", None)

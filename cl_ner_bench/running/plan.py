@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import registry
+from cl_ner_bench.analysis.records import check_run
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.foreign import refuse_links_out
 from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
@@ -29,6 +31,7 @@ from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.task import TaskSplit
 
 EXACT = {"max_span_width": 0, "pool": 1}
+_LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
 IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
 
 
@@ -189,7 +192,7 @@ def manifest(file: str) -> Any:
         return json.loads(Path(file).read_bytes())
     except OSError as error:
         raise UserError(f"--split {file}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"--split {file}: not JSON: {error}") from None
 
 
@@ -302,7 +305,7 @@ def _run(
         given = [scenario.to_json(), given]
     config = digest({"scenario": split.scenario, "split": given, **values})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
-    run_id = "-".join(re.sub(r"[^\w.+-]+", "_", name) for name in names)
+    run_id = "-".join(map(file_word, names))
     record = {
         "schema": 1,
         "run_id": run_id,
@@ -359,6 +362,11 @@ def _sizes(split: TaskSplit, union: bool, epochs: int) -> list[int]:
     return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if union else alone)]
 
 
+def file_word(name: str) -> str:
+    """A name as a part of a file's: other characters become ``_``, and what would make it too long is left out."""
+    return re.sub(r"[^\w.+-]+", "_", name).encode()[:_LONGEST].decode(errors="ignore")
+
+
 def _scenario_name(options: Options, split: TaskSplit) -> str:
     """What names the scenario again, from any folder."""
     if options.split is not None:
@@ -368,6 +376,17 @@ def _scenario_name(options: Options, split: TaskSplit) -> str:
 
 def _absolute(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def check_folder(out: Path) -> None:
+    """Raises UserError where something in a results folder leads out of it: a link, or a name in a run's record.
+
+    A record that is not what was stored is passed over: its run is learned again.
+    """
+    refuse_links_out(out)
+    for file in sorted(out.glob("runs/*/run.json")):
+        if (record := read_record(file)) is not None:
+            check_run(record, file)
 
 
 def merge(runs: Iterable[Run], out: Path) -> list[Run]:
@@ -395,7 +414,7 @@ def merge(runs: Iterable[Run], out: Path) -> list[Run]:
 
 
 def _with_steps(run: Run, other: Mapping[str, Any]) -> Run:
-    keys = {**other["step_keys"], **run.record["step_keys"]}
+    keys = {**other.get("step_keys", {}), **run.record["step_keys"]}
     steps = sorted(int(k) for k in keys)
     check = run.record["settings"]["training_check"] or other["settings"].get("training_check", False)
     settings = run.record["settings"] | {"training_check": check}  # what was checked once stays told

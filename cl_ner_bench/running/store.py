@@ -22,6 +22,7 @@ from cl_ner_bench.files import (
     canonical,
     create_folder,
     digest,
+    from_json,
     is_changed,
     remove_folder,
     sealed,
@@ -29,6 +30,7 @@ from cl_ner_bench.files import (
     temporary,
     write_bytes,
 )
+from cl_ner_bench.foreign import is_name, is_sums
 
 __all__ = ["canonical", "digest", "write_bytes"]
 
@@ -58,7 +60,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file, None where there is none or it cannot be read."""
     try:
-        return json.loads(path.read_bytes())
+        return from_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -102,12 +104,15 @@ def commit_step(
 
 
 def step_record(folder: Path, key: str) -> dict[str, Any] | None:
-    """What was recorded of a finished step, None where it is not finished under this key."""
+    """What was recorded of a finished step, None where it is not finished under this key.
+
+    A record that names no files of the folder, or no run that learned the step, is none: it may be another's.
+    """
     record = read_record(folder / COMMIT)
-    if record is None or record.get("key") != key:
+    if record is None or record.get("key") != key or not is_name(record.get("shared_with", "itself")):
         return None
     sums = record.get("sha256")
-    return record if isinstance(sums, dict) and all((folder / name).is_file() for name in sums) else None
+    return record if is_sums(sums) and all((folder / name).is_file() for name in sums) else None
 
 
 def damage(folder: Path, record: Mapping[str, Any]) -> str:
@@ -152,11 +157,15 @@ def has_model(out: Path, key: str) -> bool:
     if not folder.is_dir():
         return False
     record = read_record(folder / SUMS)
-    sums = record["sha256"] if record and record.get("key") == key else {}
-    if sums and all((folder / name).is_file() and _sha256(folder / name) == told for name, told in sums.items()):
+    sums = record.get("sha256") if record and record.get("key") == key else None
+    if is_sums(sums) and sums and all(_is_told(folder / name, told) for name, told in sums.items()):
         return True
     remove_folder(folder)
     return False
+
+
+def _is_told(path: Path, told: str) -> bool:
+    return path.is_file() and _sha256(path) == told
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,6 @@ stops when the stop file appears, its parent is gone, or the lease was lost.
 from __future__ import annotations
 
 import gc
-import gzip
 import json
 import os
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import host
+from cl_ner_bench.foreign import unpacked
 from cl_ner_bench.running import leases, machine, store
 from cl_ner_bench.scenarios.task import TaskSplit
 
@@ -182,7 +182,7 @@ class Steps:
         known = store.step_record(source, self.keys[step])
         predictions = store.read_blob(source, known, PREDICTIONS) if known else None
         if known and predictions is not None:
-            found = [json.loads(row)["pred"] for row in gzip.decompress(predictions).splitlines()]
+            found = [json.loads(row)["pred"] for row in unpacked(predictions).splitlines()]
             self._commit(step, known["learned"], predictions, self._gold(step), found, owner)
 
     def to_learn(self, first: Collection[int]) -> Iterator[int]:

@@ -8,7 +8,6 @@ mean scenarios; docs/protocols.md sets them side by side.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.foreign import read_toml
 
 ASSIGN = ("random", "filter", "greedy")
 DEV = ("same", "whole", "mentions")
@@ -144,12 +144,7 @@ def find_scenario(name: str, card: Card) -> Scenario:
 
 def read_scenario(file: Path, card: Card) -> Scenario:
     """The scenario in a TOML file. Raises UserError that names the file and the key."""
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--scenario {file}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # also endless numbers, and brackets in brackets
-        raise UserError(f"--scenario {file}: not TOML: {error}.") from None
+    table = read_toml(file, f"--scenario {file}:")
     scenario = parse_scenario(table, file.stem, card, f"--scenario {file}")
     if scenario.name in BUILT_IN or scenario.name in card.scenarios or INCREMENTS.fullmatch(scenario.name):
         raise UserError(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from cl_ner_bench.corpora.readers.lines import has_half_pair
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios.protocol import Protocol, parse_protocol
@@ -252,7 +253,13 @@ class TaskSplit:
         test = ids(data["test"], "test", "test")
         in_domains = sorted(i for values in domains.values() for i in values)
         check(not domains or in_domains == sorted(test), "the domains do not share out the test sentences.")
-        check(bool(data["scenario"]) and data["order"] >= 0, "expected a scenario's name and an order of at least 0.")
+        check(
+            not any(map(has_half_pair, (data["scenario"], *(t.name for t in tasks)))), "a name holds half a character."
+        )
+        check(
+            bool(data["scenario"]) and 0 <= data["order"] < 1 << 53,
+            "expected a scenario's name and an order of at least 0.",
+        )
         order_of = data.get("order_of", "tasks")
         check(order_of in ("tasks", "types"), "'order_of' is tasks or types.")
         names = (data["dataset"], data["data"], data["scenario"], data["order"])

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from cl_ner_bench.corpora.readers.folder import is_inside
 from cl_ner_bench.corpora.readers.lines import Row, head, lines, short
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS, Mention
@@ -66,6 +67,8 @@ def open_conll2012(
     for path in sorted(folder.rglob("*gold_conll")):
         steps = path.relative_to(folder).parts[:-1]
         if not path.name.endswith((".gold_conll", ".v4_gold_conll")) or {"chinese", "arabic"} & set(steps):
+            continue
+        if not is_inside(path, folder, report):
             continue
         n_files += 1
         name = _document_id(path)

@@ -13,6 +13,7 @@ from cl_ner_bench.corpora.readers.lines import Row, head, short, some
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS
+from cl_ner_bench.foreign import leads_out
 
 _PART_NAMES = {
     "train": ("train", "training"),
@@ -39,7 +40,22 @@ def open_parts(folder: Path, reading: Reading, report: Report) -> dict[str, Iter
 
 
 def part_files(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
-    """The files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``."""
+    """The files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``, ``outside`` (a link
+    that leads out of the folder)."""
+    parts = _part_files(folder, reading, report)
+    return {part: [path for path in paths if is_inside(path, folder, report)] for part, paths in parts.items()}
+
+
+def is_inside(path: Path, folder: Path, report: Report) -> bool:
+    """Whether a file of a corpus, and the brat marks beside it, lie in the corpus' folder. Problem: ``outside``."""
+    outside = [file for file in (path, path.with_suffix(".ann")) if leads_out(file, folder)]
+    for file in outside:
+        fix = "Put a copy in its place, or point --data to the real folder"
+        report.problem("outside", file, 0, f"a link to {os.path.realpath(file)}, out of the corpus' folder", fix)
+    return not outside
+
+
+def _part_files(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
     if reading.subfolder and os.path.isdir(folder / reading.subfolder):
         folder = folder / reading.subfolder
     if reading.documents:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.foreign import most
 
 _CHUNK = 1 << 18  # bytes
 _BOM = b"\xef\xbb\xbf"
@@ -179,13 +180,28 @@ def _tell_unreadable(path: Path, number: int, error: Exception, report: Report) 
         report.problem("unreadable", path, number, f"broken gzip file ({error})", fix)
 
 
+class _Unpacking(gzip.GzipFile):
+    """A gzip file that is broken where it has no end: see ``foreign.most``."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._left = most(path.stat().st_size)
+
+    def readinto(self, buffer: Any) -> int:
+        size = super().readinto(buffer)
+        self._left -= size
+        if self._left < 0:
+            raise gzip.BadGzipFile("it unpacks to far more than text does")
+        return size
+
+
 def _open(path: Path) -> BinaryIO:
     """A file, unpacked, behind its byte-order mark."""
     file = path.open("rb")
     try:
         if file.peek(2)[:2] == b"\x1f\x8b" or path.suffix == ".gz":
             file.close()
-            file = BufferedReader(gzip.GzipFile(path))
+            file = BufferedReader(_Unpacking(path))
         if file.peek(len(_BOM)).startswith(_BOM):
             file.read(len(_BOM))
     except BaseException:

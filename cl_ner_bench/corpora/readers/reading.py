@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.corpora.schemes import SCHEMES
@@ -16,8 +15,8 @@ from cl_ner_bench.corpora.shapes import (
     Shape,
     Value,
     check,
+    is_below,
     is_list_of,
-    is_path,
     is_table_of,
     is_text,
     is_whole,
@@ -26,8 +25,8 @@ from cl_ner_bench.corpora.shapes import (
 from cl_ner_bench.errors import UserError
 
 
-def _is_below(pattern: Any) -> bool:
-    return is_path(pattern) and pattern != "." and not Path(pattern).is_absolute()
+def _is_inside(pattern: Any) -> bool:
+    return is_below(pattern) and pattern != "."
 
 
 _COLUMN = "whole number{}; columns count from 0, from the last backwards with -1, -2"
@@ -45,12 +44,12 @@ _SHAPES: Mapping[str, Shape] = {
     ),
     "rename": Value('a table like {"old type" = "new type"}; "" drops a type', partial(is_table_of, TEXT.fits)),
     "type_until": Value('a text, like "-"', is_text),
-    "subfolder": Value("a folder's name, relative to the corpus", _is_below),
+    "subfolder": Value("a folder's name, relative to the corpus", _is_inside),
     "files": Value(
         f"a table with a file name or glob (relative to the folder) for each of {', '.join(PARTS)}",
-        lambda value: is_table_of(_is_below, value) and {*value} == {*PARTS},
+        lambda value: is_table_of(_is_inside, value) and {*value} == {*PARTS},
     ),
-    "documents": Value("a glob of files, relative to the folder, like *.tsv", _is_below),
+    "documents": Value("a glob of files, relative to the folder, like *.tsv", _is_inside),
     "parts_rule": one_of("every tenth"),
 }
 

@@ -1,0 +1,120 @@
+"""Files that others wrote: what every reader of them asks first. What is refused, and why: docs/security.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import tomllib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from cl_ner_bench.errors import UserError
+
+UNPACKED_TIMES = 100  # of a gzip file's own size; predictions and corpora unpack to some ten times
+UNPACKED_BYTES = 16 << 20  # that any gzip file may unpack to
+TOML_BYTES = 1 << 20
+# tomllib takes time that grows with the square of a dotted key: 16 s for 20,000 dots.
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
+
+
+def links_out(folder: Path) -> Iterator[tuple[Path, str, str]]:
+    """What below ``folder`` is a link that leads out of it, or neither file nor folder: what is wrong, and the remedy.
+
+    Nothing else below it names a place elsewhere, whether it is read or written. ``folder`` may be a link itself.
+    """
+    home = os.path.realpath(folder)
+    for at, folders, files in os.walk(folder):
+        for name in sorted((*folders, *files)):
+            path = Path(at, name)
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # a process that works here took it away
+                continue
+            if stat.S_ISLNK(mode):
+                target = os.path.realpath(path)
+                if not _is_below(target, home):
+                    yield path, f"is a link to {target}, out of {folder}", "put a copy in its place, or remove it"
+            elif not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                yield path, "is neither a file nor a folder", "remove it"
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Raises UserError for the first of ``links_out``."""
+    for path, wrong, remedy in links_out(folder):
+        raise UserError(f"{path} {wrong}: {remedy}")
+
+
+def is_name(value: Any) -> bool:
+    """Whether a text names one thing in a folder and no way out of it."""
+    return isinstance(value, str) and re.fullmatch(r"(?!\.\.?$)[^/\\\0]{1,255}", value) is not None
+
+
+def is_way(value: Any) -> bool:
+    """Whether a text is the path of something below a folder, its parts joined by ``/``."""
+    return isinstance(value, str) and all(map(is_name, value.split("/")))
+
+
+def is_sums(value: Any, named: Callable[[Any], bool] = is_name) -> TypeGuard[dict[str, str]]:
+    """Whether it is a table of sha256 (hex) by the names of files; ``named`` says what a name may be."""
+    return isinstance(value, dict) and all(map(named, value)) and all(map(is_sha256, value.values()))
+
+
+def is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether ``path`` lies elsewhere than below ``folder`` once its links are followed."""
+    return not _is_below(os.path.realpath(path), os.path.realpath(folder))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
+
+
+def most(packed: int) -> int:
+    """The bytes that ``packed`` bytes of gzip may unpack to."""
+    return max(UNPACKED_BYTES, UNPACKED_TIMES * packed)
+
+
+def unpacked(packed: bytes) -> bytes:
+    """The content of a gzip file. Raises ValueError where it is damaged, cut short or much larger than its kind."""
+    limit = most(len(packed))
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        content = unpacker.decompress(packed, limit)
+    except zlib.error as error:
+        raise ValueError(f"no sound gzip file: {error}") from None
+    if not unpacker.eof:
+        raise ValueError(f"unpacks to more than {limit:,} bytes" if len(content) == limit else "a gzip file cut short")
+    return content
+
+
+def import_environment() -> dict[str, str]:
+    """Environment of a child process that imports nothing from the current folder unless we do.
+
+    ``python -m``, as which workers start, looks there before all others, and it may be a folder of another's.
+    """
+    return {} if {"", os.getcwd()} & {*sys.path} else {"PYTHONSAFEPATH": "1"}
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """What a TOML file holds. Raises UserError, which ``what`` begins, for one that cannot be read, is no TOML or is
+    made to take endless time."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(TOML_BYTES + 1)
+        if len(content) > TOML_BYTES:
+            raise ValueError(f"it has more than {TOML_BYTES:,} bytes")
+        text = content.decode()
+        if _LONG_KEY.search(text):
+            raise ValueError("a key of more than 50 parts")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{what} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # also endless numbers, brackets in brackets, a NUL in the path
+        raise UserError(f"{what} is not TOML: {str(error)[:200]}") from None

@@ -9,6 +9,7 @@ from typing import Any
 from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.running.board import duration
 from cl_ner_bench.running.grid import Prepared
+from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Run
 from cl_ner_bench.running.sharing import work
@@ -93,10 +94,21 @@ def _estimate(prepared: Prepared) -> list[str]:
     seconds = [sum(map(r.cost, r.missing())) / rate for r in prepared.todo]
     # Longest first over equal workers: no shorter than the longest run, nor than an even share.
     time = max(max(seconds), sum(seconds) / prepared.jobs)
+    disk, kept = math.ceil(disk_bytes(prepared) / 1e6), prepared.options.keep_models
+    memory, measured = _memory(prepared)
     return [
         f"estimate: about {duration(time)} ({source})",
-        f"          {math.ceil(disk_bytes(prepared) / 1e6):,} MB (--keep-models {prepared.options.keep_models})",
+        f"          {disk:,} MB of disk (--keep-models {kept})",
+        f"          {memory / 1e9:.1f} GB of memory ({measured})",
     ]
+
+
+def _memory(prepared: Prepared) -> tuple[float, str]:
+    """Of all runs at a time, by the most that a step in this folder has held where there is one."""
+    at_once = min(prepared.jobs, len(prepared.todo))
+    peaks = [row["peak_memory_bytes"] for r in prepared.runs for row in _learned(r) if "peak_memory_bytes" in row]
+    known = "from the finished steps in this folder" if peaks else "rough: nothing is measured yet in this folder"
+    return at_once * max(peaks, default=MEMORY_PER_RUN), known
 
 
 def disk_bytes(prepared: Prepared) -> float:

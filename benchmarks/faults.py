@@ -179,7 +179,7 @@ print("writing", flush=True)
 for i in range(10**9):
     name = f"{seed}-{i}"
     store.write_record(folder / "run.json", {"schema": 1, "name": name, "filler": [name] * 20_000})
-    counts, predictions = json.dumps([name] * 50_000).encode(), random.Random(name).randbytes(500_000)
+    counts, predictions = json.dumps({"filler": [name] * 50_000}).encode(), random.Random(name).randbytes(500_000)
     blobs = {"counts.json": counts, "predictions.jsonl.gz": predictions}
     store.commit_step(folder / f"step-{name}", name, {}, blobs)
 """

@@ -80,8 +80,9 @@ def write_run(
         "times": {"started": "2024-01-01T00:00:00Z"},
     }
     run |= changes
-    run.setdefault("run_id", "-".join(str(run[k]) for k in ("method", "dataset", "order", "seed", "config")))
-    home = folder / "runs" / str(run["run_id"]).replace("/", "_")
+    names = (str(run[key]) for key in ("method", "dataset", "order", "seed", "config"))
+    run.setdefault("run_id", "-".join(map(file_word, names)))
+    home = folder / "runs" / str(run["run_id"])
     home.mkdir(parents=True)
     (home / "run.json").write_text(json.dumps(run, ensure_ascii=False), encoding="utf-8")
     if run["status"] != "done":

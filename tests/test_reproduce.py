@@ -92,7 +92,7 @@ def test_exit_code_tells_whether_a_difference_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shift: float, code: int
 ) -> None:
     folder = as_published(tmp_path, shift)
-    monkeypatch.setattr(grid, "prepare", lambda options: options)
+    monkeypatch.setattr(grid, "prepare", lambda options, **given: options)
     monkeypatch.setattr(grid, "carry_out", lambda *_: grid.Outcome(0, folder, []))
     assert cli.main(["reproduce", NAME, "--data", "x"]) == code
     assert ("disagrees" in capsys.readouterr().out) == bool(code)

@@ -71,10 +71,10 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
 
 def test_domains_are_learned_and_scored_one_after_another(inputs: list[str], tmp_path: Path) -> None:
     corpus = Path(inputs[1])
-    card = tmp_path / "two.toml"
+    card = corpus.parent / "two.toml"
     card.write_text(
         'reader = "union"\n[reader_options.corpora]\n'
-        f'news = {{ dataset = "{corpus}", types = ["PER", "LOC"] }}\nweb = {{ dataset = "{corpus}" }}\n'
+        f'news = {{ dataset = "{corpus.name}", types = ["PER", "LOC"] }}\nweb = {{ dataset = "{corpus.name}" }}\n'
     )
     out = tmp_path / "out"
     words = [*inputs[2:], "--dataset", str(card), "--scenario", "domains", "--methods", "spankl", "--out", str(out)]

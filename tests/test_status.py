@@ -21,7 +21,7 @@ from tests.results_factory import write_run
 from tests.running_inputs import METHODS, bench, start, write_inputs
 
 COUNTS = {k: {t: [8, 2, 2] for t in ("PER", "LOC", "DATE")[:k]} for k in (1, 2, 3)}
-KEYS = {str(k): f"key{k}" for k in (1, 2, 3)}
+KEYS = {str(k): f"aa{k}" for k in (1, 2, 3)}
 
 
 def add_run(out: Path, method: str, state: str, done: int = 0, **more: Any) -> Path:
@@ -148,7 +148,7 @@ def test_a_reader_sees_what_changes_and_says_it_once(tmp_path: Path) -> None:
     record = json.loads((folder / "run.json").read_bytes())
     views = {view: {"test": COUNTS[2]} for view in ("all", "filter", "filter_last")}
     counts = json.dumps({"schema": 1, "step": 2, "views": views}).encode()
-    commit_step(folder / "step-2", "key2", {"step": 2}, {"counts.json": counts})
+    commit_step(folder / "step-2", "aa2", {"step": 2}, {"counts.json": counts})
     write_json(folder / "run.json", record | {"status": "failed", "reason": "no luck"})
     after = reader.read()
     assert list(after.news_since(before)) == [

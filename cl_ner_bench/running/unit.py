@@ -62,7 +62,7 @@ def learn(unit: Unit) -> str:
         assert child.stdin is not None
         try:
             with contextlib.suppress(BrokenPipeError), child.stdin:
-                child.stdin.write(store.canonical(request).encode())
+                child.stdin.write(json.dumps(request).encode())  # ASCII: names that no encoding holds, too
             killed = _watch(child, unit)
         except BaseException:  # a scheduler ends this process: the next one shall find the run free
             child.kill()

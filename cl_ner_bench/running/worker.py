@@ -64,7 +64,7 @@ class Heartbeat:
 
 
 def main() -> int:
-    request = json.load(sys.stdin)
+    request = json.load(sys.stdin.buffer)
     folder, record = Path(request["folder"]), request["record"]
     lease = leases.acquire(folder.parent.parent, folder.name)
     if lease is None:

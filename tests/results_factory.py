@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from cl_ner_bench.running.plan import file_word
+
 Triple = Sequence[int]
 # label, architecture, group of the methods that tests use
 METHODS = {

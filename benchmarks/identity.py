@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.running.store import write_record
 from tests.running_inputs import bench, write_inputs
 
 METHODS = ("spankl", "finetune-span", "extendner", "finetune-token", "joint-token")
@@ -39,7 +40,7 @@ WRITTEN = (
     *("*.csv", "mentions.csv.gz", "tables/*", "figures/*", "store/*/model.*"),
     *("runs/*/split.json", "runs/*/reduced.json.gz", "runs/*/step-*/predictions.jsonl.gz", "runs/*/step-*/counts.json"),
 )
-MEASURED = ("seconds", "predict_seconds", "peak_memory_bytes")
+MEASURED = ("seconds", "cpu_seconds", "predict_seconds", "peak_memory_bytes")
 SAME = ("run_id", "status", "steps", "tasks", "setting", "settings", "by_hand", "fingerprints", "versions", "step_keys")
 
 
@@ -151,7 +152,7 @@ def take_over_times(first: Path, other: Path) -> list[str]:
         a, b = json.loads(file.read_bytes()), json.loads(theirs.read_bytes())
         if [a[key] for key in SAME] != [b[key] for key in SAME] or unmeasured(a) != unmeasured(b):
             differing.append(file.parent.name)
-        theirs.write_text(json.dumps(b | {key: a[key] for key in ("learned", "times", "machine")}), encoding="utf-8")
+        write_record(theirs, b | {key: a[key] for key in ("learned", "times", "machine", "command")})
     return differing
 
 

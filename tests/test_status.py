@@ -16,7 +16,7 @@ from cl_ner_bench import cli
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import status
 from cl_ner_bench.running.status import Reader
-from cl_ner_bench.running.store import commit_step, write_json
+from cl_ner_bench.running.store import commit_step, write_json, write_record
 from tests.results_factory import write_run
 from tests.running_inputs import METHODS, bench, start, write_inputs
 
@@ -36,6 +36,7 @@ def add_run(out: Path, method: str, state: str, done: int = 0, **more: Any) -> P
             views = {view: {"test": COUNTS[k]} for view in ("all", "filter", "filter_last")}
             counts = json.dumps({"schema": 1, "step": k, "views": views}).encode()
             commit_step(folder / f"step-{k}", KEYS[str(k)], learned[k - 1], {"counts.json": counts})
+        write_record(folder / "run.json", json.loads((folder / "run.json").read_bytes()))
     return folder
 
 
@@ -149,7 +150,7 @@ def test_a_reader_sees_what_changes_and_says_it_once(tmp_path: Path) -> None:
     views = {view: {"test": COUNTS[2]} for view in ("all", "filter", "filter_last")}
     counts = json.dumps({"schema": 1, "step": 2, "views": views}).encode()
     commit_step(folder / "step-2", "aa2", {"step": 2}, {"counts.json": counts})
-    write_json(folder / "run.json", record | {"status": "failed", "reason": "no luck"})
+    write_record(folder / "run.json", record | {"status": "failed", "reason": "no luck"})
     after = reader.read()
     assert list(after.news_since(before)) == [
         "extendner order 0 seed 0: waiting",

@@ -9,6 +9,7 @@ CARD = {
     "raises": {"class": "Raises", "architecture": "token"},
     "nan": {"class": "NotANumber", "architecture": "token"},
     "counted": {"class": "Counted", "architecture": "token", "settings": {"weight": 1.0}},
+    "holds": {"class": "Holds", "architecture": "token"},
     "hungry": {"class": "Hungry", "architecture": "token"},
     "aborts": {"class": "Aborts", "architecture": "token"},
     "killed": {"class": "Killed", "architecture": "token"},
@@ -62,6 +63,20 @@ class Counted(TagLearner):
     def begin_step(self, data: StepData) -> None:
         with open(os.environ["LEARNED"], "a") as file:
             print(data.step, data.types, file=file)
+
+
+class Holds(TagLearner):
+    """Predicts the test part only while a file is not there."""
+
+    learned = False
+
+    def end_step(self, data: StepData) -> None:
+        self.learned = True
+
+    def decode(self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool) -> list:
+        while self.learned and os.path.exists(os.environ["HOLD"]):
+            time.sleep(0.05)
+        return super().decode(logits, lengths, types, nested)
 
 
 class Hungry(TagLearner):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cl_ner_bench.analysis.scorer import count
+from cl_ner_bench.running import store
 from tests.running_inputs import METHODS, bench, records, start, stored, write_inputs
 
 RESUMES = "run the same command again"
@@ -203,6 +204,28 @@ def test_a_second_interrupt_ends_at_once(inputs: list[str], tmp_path: Path) -> N
     assert process.wait(10) == 130
     assert time.monotonic() - begun < 2
     assert records(out)["hangs"]["status"] == "interrupted"
+
+
+def test_one_who_lost_the_run_while_predicting_does_not_speak_for_it(
+    inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, out = tmp_path / "hold", tmp_path / "out"
+    hold.touch()
+    monkeypatch.setenv("HOLD", str(hold))
+    words = ["run", *inputs, "--methods", f"{METHODS}:holds", "--bounds", "none", "--no-report", "--out", str(out)]
+    process = start(*words)
+    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if store.read_json(f)["phase"] == "predicting"])
+    (lease,) = out.glob("leases/holds-*.1")
+    lease.with_suffix(".2").write_text('{"schema": 1, "token": "another", "host": "elsewhere", "pid": 1}')
+    (record,) = out.glob("runs/*/run.json")
+    done = store.read_record(record)
+    assert done is not None
+    store.write_record(record, done | {"status": "done", "reason": "by another"})
+    written = record.read_bytes()
+    hold.unlink()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert record.read_bytes() == written
 
 
 def test_children_stop_when_the_driver_is_killed(inputs: list[str], tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def _learn_run(steps: Steps, first: Collection[int], heartbeat: Heartbeat) -> No
         learned = steps.learn(step, heartbeat)
         heartbeat({"phase": "predicting"}, now=True)
         steps.finish(step, learned)
+        heartbeat.check()  # who was paused while predicting must not speak for the one who took the run over
         record["learned"] = steps.learned()
         store.write_record(steps.folder / "run.json", record)
     record["learned"] = steps.learned()

@@ -10,8 +10,9 @@ import pytest
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import layer
-from cl_ner_bench.running.plan import Run, make_plan, merge
+from cl_ner_bench.running.plan import Run, make_plan
 from cl_ner_bench.running.store import write_json
+from cl_ner_bench.running.union import merge
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,11 @@ from cl_ner_bench.running.board import shown
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_split, write_top
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Plan, Run, check_folder, file_word, make_plan, manifest, merge, obsolete
+from cl_ner_bench.running.plan import Plan, Run, file_word, make_plan, manifest
 from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_record, remove_folder
+from cl_ner_bench.running.union import check_folder, merge, obsolete
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.frames import Results

@@ -20,8 +20,9 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import machine, store
 from cl_ner_bench.running.board import duration
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.plan import Run, free_folder
+from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.sharing import work
+from cl_ner_bench.running.union import free_folder
 
 KIND = ("method", "dataset", "scenario", "encoder")
 """What makes a run fast or slow: one of each is measured, whatever its order and seed."""

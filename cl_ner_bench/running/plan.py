@@ -1,22 +1,20 @@
-"""From a grid to its runs: every value resolved, every step's key known, what is done already, what contradicts."""
+"""From a grid to its runs: every value resolved, every step's key known."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import registry
-from cl_ner_bench.analysis.records import check_run
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.foreign import refuse_links_out
 from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
 from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
@@ -24,7 +22,7 @@ from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.keys import StepKeys, computed
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
-from cl_ner_bench.running.store import COMMIT, TRAINING_CHECK, damage, digest, read_record, step_record
+from cl_ner_bench.running.store import TRAINING_CHECK, damage, digest, read_record, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
 from cl_ner_bench.scenarios.overview import recall_ceiling
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
@@ -32,7 +30,6 @@ from cl_ner_bench.scenarios.task import TaskSplit
 
 EXACT = {"max_span_width": 0, "pool": 1}
 _LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
-IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
 
 
 @dataclass(frozen=True)
@@ -376,102 +373,3 @@ def _scenario_name(options: Options, split: TaskSplit) -> str:
 
 def _absolute(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() else name
-
-
-def check_folder(out: Path) -> None:
-    """Raises UserError where something in a results folder leads out of it: a link, or a name in a run's record.
-
-    A record that is not what was stored is passed over: its run is learned again.
-    """
-    refuse_links_out(out)
-    for file in sorted(out.glob("runs/*/run.json")):
-        if (record := read_record(file)) is not None:
-            check_run(record, file)
-
-
-def merge(runs: Iterable[Run], out: Path) -> list[Run]:
-    """The runs of several grids in one folder, each once.
-
-    A run that the folder holds keeps the steps it has (a joint run may gain or keep steps).
-    Raises UserError where one (method, dataset, scenario, order, seed, encoder) would have two settings.
-    """
-    stored = [r for f in sorted(out.glob("runs/*/run.json")) if (r := read_record(f))]
-    merged: dict[tuple[Any, ...], Run] = {}
-    for run in runs:
-        identity = tuple(run.record[key] for key in IDENTITY)
-        twin = merged.get(identity)
-        if twin and twin.id != run.id:
-            difference = _difference(twin.record, run.record)
-            raise UserError(f"two grids give {run.record['method']} two settings:\n{difference}")
-        if twin:
-            run = _with_steps(run, twin.record)
-        for record in stored:
-            if tuple(record.get(key) for key in IDENTITY) == identity:
-                _check_conflict(record, run, out)
-                run = _with_steps(run, record) if record["run_id"] == run.id else run
-        merged[identity] = run
-    return list(merged.values())
-
-
-def _with_steps(run: Run, other: Mapping[str, Any]) -> Run:
-    keys = {**other.get("step_keys", {}), **run.record["step_keys"]}
-    steps = sorted(int(k) for k in keys)
-    check = run.record["settings"]["training_check"] or other["settings"].get("training_check", False)
-    settings = run.record["settings"] | {"training_check": check}  # what was checked once stays told
-    return replace(run, record=run.record | {"steps": steps, "step_keys": keys, "settings": settings})
-
-
-def obsolete(runs: Iterable[Run], out: Path) -> list[Path]:
-    """Folders of runs that finished no step and were superseded by a run of the same name with other settings."""
-    wanted = {tuple(run.record[key] for key in IDENTITY): run.id for run in runs}
-    found = []
-    for file in sorted(out.glob("runs/*/run.json")):
-        record = read_record(file) or {}
-        ours = wanted.get(tuple(record.get(key) for key in IDENTITY))
-        if ours not in (None, record.get("run_id")) and not _has_steps(file.parent):
-            found.append(file.parent)
-    return found
-
-
-def _has_steps(folder: Path) -> bool:
-    return any(folder.glob(f"step-*/{COMMIT}"))
-
-
-def _check_conflict(record: Mapping[str, Any], run: Run, out: Path) -> None:
-    folder = out / "runs" / record["run_id"]
-    old, new = record.get("step_keys", {}), run.record["step_keys"]
-    same = record["run_id"] == run.id and all(old[k] == new[k] for k in old.keys() & new.keys())
-    if not same and _has_steps(folder):
-        name = ", ".join(f"{key} {run.record[key]}" for key in IDENTITY)
-        raise UserError(
-            f"--out {out} already holds this run with other settings ({name}):\n"
-            f"{_difference(record, run.record)}\n"
-            f"A results folder has one setting for each; pass --out {free_folder(out)}"
-        )
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    parts = ("settings", "fingerprints", "versions")
-    a, b = ({k: v for part in parts for k, v in _flat(side.get(part, {}), part)} for side in (old, new))
-    lines = [
-        f"  {key}: {a.get(key)} there, {b.get(key)} now"
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key)
-    ]
-    return "\n".join(lines) or "  (the same settings under another version of the suite)"
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}")
-    else:
-        yield prefix, value
-
-
-def free_folder(out: Path) -> Path:
-    """The first of ``out-2``, ``out-3``, ... that does not exist."""
-    n = 2
-    while (free := out.with_name(f"{out.name}-{n}")).exists():
-        n += 1
-    return free

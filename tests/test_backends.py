@@ -73,6 +73,8 @@ def wait_for(what: Callable[[], int | None], process: subprocess.Popen[str]) -> 
     return found
 
 
+RUN = ("run", "--no-report", "--checkpoint-seconds", "0")
+KEPT = {"runs", "store", "experiment.toml", "mentions.csv.gz", "sums.json"}
 GRID = ("--methods", "extendner,joint-token", "--orders", "0,1")
 
 
@@ -80,7 +82,7 @@ GRID = ("--methods", "extendner,joint-token", "--orders", "0,1")
 def alone(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The grid as loky learns it with one job."""
     out = tmp_path_factory.mktemp("alone") / "out"
-    words = [sys.executable, "-m", "tests.running_grid", *inputs, *GRID, "--jobs", "1", "--out", str(out)]
+    words = [sys.executable, "-m", "cl_ner_bench", *RUN, *inputs, *GRID, "--jobs", "1", "--out", str(out)]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
     return out
 
@@ -90,14 +92,14 @@ def test_every_backend_gives_the_same_bits(
     words: str, alone: Path, inputs: list[str], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     out = tmp_path / "out"
-    process = start("tests.running_grid", *inputs, *GRID, "--jobs", "2", "--out", str(out), "--backend", *words.split())
+    process = start("cl_ner_bench", *RUN, *inputs, *GRID, "--jobs", "2", "--out", str(out), "--backend", *words.split())
     end(process, tmp_path)
     assert len(stored(alone)) == 24
     assert stored(out) == stored(alone)
     one, other = load_results(alone), load_results(out)
     for name in ("counts", "scores", "summary"):
         assert getattr(one, name).to_csv() == getattr(other, name).to_csv()
-    assert {path.name for path in out.iterdir()} == {"runs", "store"}, "no lease, log or stop is left"
+    assert {path.name for path in out.iterdir()} == KEPT, "no lease, log or stop is left"
 
 
 def test_a_cluster_that_loses_a_worker_and_gains_one_loses_no_run(
@@ -114,7 +116,7 @@ def test_a_preempted_job_goes_on(
 ) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     words = [*inputs, "--methods", f"{METHODS}:slow"]
-    driver = start("tests.running_grid", *words, "--out", str(out), "--backend", "slurm", "--scheduler", "local")
+    driver = start("cl_ner_bench", *RUN, *words, "--out", str(out), "--backend", "slurm", "--scheduler", "local")
     child = wait_for(lambda: learner(out, 2), driver)
     first = (out / "runs" / records(out)["slow"]["run_id"] / "step-1" / "step.json").stat()
     job = psutil.Process(child).parent()
@@ -125,7 +127,7 @@ def test_a_preempted_job_goes_on(
     end(driver, tmp_path)
     assert records(out)["slow"]["status"] == "done"
     assert (out / "runs" / records(out)["slow"]["run_id"] / "step-1" / "step.json").stat() == first
-    end(start("tests.running_grid", *words, "--out", str(whole)), tmp_path)
+    end(start("cl_ner_bench", *RUN, *words, "--out", str(whole)), tmp_path)
     assert stored(out) == stored(whole)
 
 
@@ -135,14 +137,14 @@ def test_ctrl_c_in_a_terminal_stops_what_can_go_on(
 ) -> None:
     out = tmp_path / "out"
     driver = start(
-        "tests.running_grid", *inputs, "--methods", f"{METHODS}:slow", "--out", str(out), "--backend", backend
+        "cl_ner_bench", *RUN, *inputs, "--methods", f"{METHODS}:slow", "--out", str(out), "--backend", backend
     )
     child = wait_for(lambda: learner(out, 1), driver)
     os.killpg(driver.pid, signal.SIGINT)
     end(driver, tmp_path, 130)
     assert not psutil.pid_exists(child)
     assert records(out)["slow"]["status"] == "interrupted"
-    assert {path.name for path in out.iterdir()} <= {"runs", "store"}
+    assert {path.name for path in out.iterdir()} <= KEPT
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,10 +174,13 @@ def test_the_joint_run_of_an_architecture_holds_the_longer_training_for_all_its_
 
 
 def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
-    learned = [{"step": 2, "updates": 300, "warmup_updates": 30, "remarks": ["5 training sentences lost mentions"]}]
+    step = {"updates": 300, "warmup_updates": 30}
+    remarks = {1: ["no dev"], 2: ["5 training sentences lost mentions"], 3: ["no dev"]}
+    learned = [{"step": k, **step, "remarks": those} for k, those in remarks.items()]
     for method in ("spankl", "extendner"):
         write_run(tmp_path, method, learned=learned)
-    assert [n for n in notes_of(only(tmp_path)) if "lost" in n] == ["step 2: 5 training sentences lost mentions"]
+    said = [n for n in notes_of(only(tmp_path)) if n.startswith("step")]
+    assert said == ["steps 1, 3: no dev", "step 2: 5 training sentences lost mentions"]
 
 
 @pytest.mark.parametrize(

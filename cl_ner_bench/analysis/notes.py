@@ -82,12 +82,12 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
     if ratios := _ratios(c):
         notes.append(f"step-1 micro-F1 relative to the same architecture trained longer: {ratios}")
-    notes += dict.fromkeys(
-        f"step {step['step']}: {remark}"
-        for run in c.runs
-        for step in run["learned"]
-        for remark in step.get("remarks", ())
-    )
+    steps: dict[str, set[int]] = {}
+    for run in c.runs:
+        for step in run["learned"]:
+            for remark in step.get("remarks", ()):
+                steps.setdefault(remark, set()).add(step["step"])
+    notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
     if any(run["group"] == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
         notes.append("joint training at the last step only")
     return tuple(notes)

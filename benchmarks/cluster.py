@@ -35,6 +35,8 @@ import psutil
 
 from tests.running_inputs import METHODS, stored, write_inputs
 
+START = 120  # seconds that a worker has to join
+READY = {"dask": "Registered to", "ray": "Ray runtime started"}  # what its log says then
 GIVE_UP = 400  # seconds
 TABLES = ("counts.csv", "scores.csv", "summary.csv")
 BRIDGE, NETWORK = "clbench", "10.231.77"
@@ -104,6 +106,11 @@ class Cluster:
             command = self._ray(ip, ["--address", self.address, "--num-cpus", "1"])
         alone = ["ip", "netns", "exec", f"{BRIDGE}-{name}", "unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"']
         self._start(name, [*alone, name, *command] if self.hosts else command)
+        end = time.monotonic() + START
+        while READY[self.backend] not in (self.logs / f"{name}.txt").read_text(errors="replace"):
+            if not self.workers[name].is_running() or time.monotonic() > end:
+                raise SystemExit(f"{name} did not start: {self.logs / f'{name}.txt'}")
+            time.sleep(0.2)
         return name
 
     def _host(self, number: int) -> str:
@@ -184,7 +191,6 @@ def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
     with ExitStack() as cleanup:
         cluster = Cluster(backend, hosts, folder, cleanup)
         first, second, _ = (cluster.add(n) for n in (1, 2, 3))
-        time.sleep(10)  # Ray's command takes the size of the cluster for its own; Dask waits for workers
         more = ["--backend", backend, "--scheduler", cluster.address, "--out", str(out)]
         driver = bench([*words, *more], folder / "cluster.txt")
         cleanup.callback(driver.kill)
@@ -207,6 +213,10 @@ def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
                 time.sleep(0.1)
 
         until(lambda owners: {first, second} <= {*owners.values()})
+        if driver.poll() is not None:
+            raise SystemExit(
+                f"the grid was over before {first} and {second} were in mid-step: {folder / 'cluster.txt'}"
+            )
         if hosts:
             kill(cluster.workers[first])
             say(f"all processes of {first} were killed")

@@ -101,30 +101,38 @@ def _ended_since(folder: Path, since: str) -> str | None:
 
 def _watch(child: subprocess.Popen[bytes], unit: Unit) -> str | None:
     """Wait for a child. None where it ended by itself; else why it was killed, '' for a stop that it did not heed."""
+    stop, orphaned = Path(unit.stop), False
     step, since, stopping, looked = -1, time.monotonic(), None, 0.0
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(0.2)
-            return None
-        now = time.monotonic()
-        if now - looked > LOOK:
-            looked = now
-            if _driver_is_gone(unit):
-                Path(unit.stop).touch()
-        if Path(unit.stop).exists():
-            stopping = stopping or now
-            if now - stopping > GRACE:
-                child.kill()
-                child.wait()
-                return ""
-        if unit.timeout is not None:
-            state = store.read_json(Path(unit.folder) / PROGRESS) or {}
-            at = state.get("step", step) if state.get("pid") == child.pid else step
-            step, since = at, since if at == step else now
-            if now - since > unit.timeout:
-                child.kill()
-                child.wait()
-                return f"step {max(step, 1)} took longer than --timeout {unit.timeout:g} s"
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.2)
+                return None
+            now = time.monotonic()
+            if now - looked > LOOK:
+                looked = now
+                orphaned = orphaned or _driver_is_gone(unit)
+            if orphaned:
+                stop.touch()
+            if stop.exists():
+                stopping = stopping or now
+                if now - stopping > GRACE:
+                    return _kill(child, "")
+            if unit.timeout is not None:
+                state = store.read_json(Path(unit.folder) / PROGRESS) or {}
+                at = state.get("step", step) if state.get("pid") == child.pid else step
+                step, since = at, since if at == step else now
+                if now - since > unit.timeout:
+                    return _kill(child, f"step {max(step, 1)} took longer than --timeout {unit.timeout:g} s")
+    finally:
+        if orphaned:  # the next driver may have tidied up already
+            stop.unlink(missing_ok=True)
+
+
+def _kill(child: subprocess.Popen[bytes], why: str) -> str:
+    child.kill()
+    child.wait()
+    return why
 
 
 def _driver_is_gone(unit: Unit) -> bool:

@@ -29,6 +29,7 @@ import psutil
 
 from cl_ner_bench.files import is_changed, sweep
 from cl_ner_bench.running import leases, store
+from tests.object_store import BUCKET, s3_server
 from tests.running_inputs import METHODS, bench, start, write_inputs
 
 WORKER = "cl_ner_bench.running.worker"
@@ -278,6 +279,63 @@ def paused(folder: Path) -> str:
     return f"a paused owner's run was taken over and had its next step after {taken:.0f} s; waking up harmed nothing"
 
 
+# An object store
+
+
+def objects(folder: Path, machines: int = 3, seeds: int = 4, silent: float = 20) -> str:
+    """Machines without a shared folder meet in an S3 server: one dies for good, the server is silent for a while, and
+    a machine that comes last finds everything."""
+    words = ["run", *write_inputs(folder / "inputs"), "--methods", f"{METHODS}:slow", "--bounds", "none"]
+    words += ["--orders", "0,1", "--seeds", ",".join(map(str, range(seeds))), "--jobs", "1"]
+    grid = Grid.learned([*words, "--checkpoint-seconds", "0"], folder / "expected")
+    with s3_server() as (environment, server):
+
+        def join(name: str) -> subprocess.Popen[str]:
+            more = ["--store", f"s3://{BUCKET}/grid", "--out", str(folder / name)]
+            return start(*grid.words, *more, extra=environment, start_new_session=True)
+
+        drivers = [join(f"machine-{n}") for n in range(machines)]
+        dies, *others = drivers
+        until(lambda: len(finished(folder / "machine-0")) >= 2 and any(folder.glob("machine-0/store/*.checkpoint")))
+        for process in [*descendants(dies), psutil.Process(dies.pid)]:
+            process.kill()
+        dies.communicate()
+        before = published(environment)
+        server.suspend()
+        time.sleep(silent)
+        server.resume()
+        for driver in others:
+            said = driver.communicate(timeout=1200)[1]
+            require(driver.returncode == 0, said)
+        after = published(environment)
+        lost = {way for way, told in before.items() if after.get(way) != told}
+        require(not lost, f"finished steps were replaced: {lost}")
+        late = join("late")
+        said = late.communicate(timeout=300)[1]
+        require(late.returncode == 0 and " 0 steps to learn" in said, said)
+    for name in (*(f"machine-{n}" for n in range(1, machines)), "late"):
+        grid.check(folder / name)
+    return (
+        f"{machines} machines, one killed for good, {silent:g} s without an answer: each of {len(after)} steps "
+        f"published once, all folders byte-identical to one process, nothing left to do for a machine that comes late"
+    )
+
+
+def published(environment: dict[str, str]) -> dict[str, str]:
+    """The finished steps of a store, and what their records hold."""
+    code = """
+import fsspec, hashlib, json, sys
+fs = fsspec.filesystem("s3")
+steps = [way for way in fs.find(sys.argv[1]) if way.endswith("/step.json")]
+print(json.dumps({way: hashlib.sha256(fs.cat_file(way)).hexdigest() for way in steps}))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code, BUCKET], env=os.environ | environment, check=True, capture_output=True
+    )
+    steps: dict[str, str] = json.loads(found.stdout)
+    return steps
+
+
 # Disks
 
 
@@ -344,6 +402,7 @@ FAULTS: dict[str, Callable[..., str]] = {
     "writer-kills": writer_kills,
     "crowd": crowd,
     "paused": paused,
+    "objects": objects,
     "full-disk": full_disk,
 }
 

@@ -249,9 +249,13 @@ def _add_status(commands: Any) -> Parser:
         description="What of a grid is done, runs (and where), failed, waits; and how long it takes still.\n"
         "Works while any other process or machine learns it.",
         epilog="examples:\n  bench status results/synthetic-split --watch\n"
-        "  bench status results/synthetic-split --json",
+        "  bench status results/synthetic-split --json\n"
+        "  bench status results/synthetic-split --store s3://bucket/grid",
     )
     parser.add_argument("folder", type=Path, metavar="RESULTS_DIR")
+    parser.add_argument(
+        "--store", metavar="URL", help="bring RESULTS_DIR up to date first: the object store of the grid"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--watch", action="store_true", help="go on until nothing runs: live on a terminal, else lines")
     how.add_argument("--json", action="store_true", help="as JSON, with every run")
@@ -263,9 +267,9 @@ def _status(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.status import Reader, watch
 
     if parsed.watch:
-        watch(parsed.folder)
+        watch(parsed.folder, parsed.store)
         return 0
-    status = Reader(parsed.folder).read()
+    status = Reader(parsed.folder, parsed.store).read()
     print(json.dumps(status.to_json(), indent=1, ensure_ascii=False) if parsed.json else "\n".join(status.lines()))
     return 0
 

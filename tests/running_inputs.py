@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ def write_inputs(folder: Path) -> list[str]:
     return [*options, "--epochs", "2", "--batch-size", "4"]
 
 
-def start(*words: str, **options: Any) -> subprocess.Popen[str]:
+def start(*words: str, extra: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Begin `bench`, with ``extra`` in its environment."""
     command = [sys.executable, "-m", "cl_ner_bench", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | (extra or {})
     return subprocess.Popen(command, env=environment, **(pipes | options))
 
 

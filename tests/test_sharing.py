@@ -22,6 +22,7 @@ from cl_ner_bench.learning.learner import Learner, SpanLearner, StepData, TagLea
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.running import store
 from cl_ner_bench.running.backends import Loky
+from cl_ner_bench.running.depot import Depot
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
@@ -257,7 +258,7 @@ def awaited(runs: Sequence[Run], out: Path) -> dict[str, dict[Any, str]]:
     """What each run waits for, and from whom, by method and order."""
     names = {run.id: f"{run.record['method']} {run.record['order']}" for run in runs}
     found: dict[str, dict[Any, str]] = {}
-    for item in items(runs, out):
+    for item in items(runs, Depot(out)):
         found[names[item.id]] = {
             what.step if isinstance(what, Step) else what: names[maker] for what, maker in item.awaits.items()
         }
@@ -274,7 +275,7 @@ def test_a_run_waits_for_what_others_learn_for_it(folder: Path, tmp_path: Path) 
         "seqstar 0": {},
         "seqstar 1": {},
     }
-    schedule = Schedule(items(runs, tmp_path))
+    schedule = Schedule(items(runs, Depot(tmp_path)))
     assert schedule.next() == runs[0].id, "the longest way leads over the joint run for which three others wait"
     assert set(schedule.awaited_from(runs[0].id)) == {Step(runs[0].id, 1), Step(runs[0].id, 6)}
     finish(runs[0], *range(1, 7))
@@ -330,7 +331,7 @@ def test_models_wait_for_all_that_go_on_from_them(folder: Path, tmp_path: Path) 
     finish(kl, 1, shared_with=fine.id)
 
     def left(models: set[str], keep_models: str, todo: Sequence[Run] = tuple(runs)) -> set[str]:
-        drop(models, todo, tmp_path, keep_models)
+        drop(models, todo, Depot(tmp_path), keep_models)
         return {key for key in models if store.model_folder(tmp_path, key).is_dir()}
 
     both = {first, last}
@@ -357,7 +358,7 @@ def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options
     todo = prepare(given | options | {"out": str(out)}).todo
     found = {run.record["method"]: [k for k in run.missing() if str(k) not in run.record["shared"]] for run in todo}
     with closing(Loky(["cpu"])) as places:
-        assert execute(todo, out, places, keep_models=keep_models, checkpoint_seconds=60, timeout=None) == 0
+        assert execute(todo, Depot(out), places, keep_models=keep_models, checkpoint_seconds=60, timeout=None) == 0
     return found
 
 

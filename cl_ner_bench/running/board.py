@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_ner_bench.running import store
-from cl_ner_bench.running.worker import PROGRESS
+from cl_ner_bench.running.store import PROGRESS
 
 if TYPE_CHECKING:
     from cl_ner_bench.running.plan import Run

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cl_ner_bench.learning.checkpoint import SCHEMA
 from cl_ner_bench.running import store
+from cl_ner_bench.running.depot import Depot, told_later
 
 
 class CheckpointFile:
@@ -24,10 +25,12 @@ class CheckpointFile:
 
     Args:
         every: seconds from the start, and from the end of each save, until a state is due.
+        shared: where others may find it.
     """
 
-    def __init__(self, path: Path, every: float = 60.0) -> None:
-        self.path, self.every, self._last = path, every, time.monotonic()
+    def __init__(self, path: Path, every: float = 60.0, shared: Depot | None = None) -> None:
+        self.path, self.every, self.shared = path, every, shared or Depot(path.parent)
+        self._last = time.monotonic()
 
     def due(self) -> bool:
         """Whether ``every`` seconds have passed."""
@@ -42,6 +45,8 @@ class CheckpointFile:
         whole = {name: value.contiguous() for name, value in tensors.items()}
         content = safetensors.torch.save(whole, {"schema": str(SCHEMA), "facts": json.dumps(facts)})
         store.write_bytes(self.path, hashlib.sha256(content).digest() + content)
+        with told_later():
+            self.shared.put(self.path)
         self._last = time.monotonic()
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -49,6 +54,7 @@ class CheckpointFile:
 
         A file that is damaged, or of another version of the suite, counts as none and is removed.
         """
+        self.shared.get(self.path)
         try:
             with self.path.open("rb") as file:
                 expected, content = file.read(32), file.read()
@@ -63,7 +69,7 @@ class CheckpointFile:
 
     def drop(self) -> None:
         """Remove the file: the step is finished, or shall begin anew."""
-        self.path.unlink(missing_ok=True)
+        self.shared.remove(self.path)
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from cl_ner_bench.files import alive, host
 from cl_ner_bench.running import leases, sharing, store
 from cl_ner_bench.running.backends import Pool
+from cl_ner_bench.running.depot import Depot, Look
 from cl_ner_bench.running.folder import write_split
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.schedule import Schedule
@@ -26,6 +27,7 @@ from cl_ner_bench.running.worker import RESUMES
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # what a results folder may become meanwhile
 LOST_WORKERS = 3  # that a run may lose before it counts as failed
+ANNOUNCED = 8  # runs at a time: a store far away takes its time
 TICK = 0.5  # seconds between two looks at what others wait for
 STOPS = 15.0  # seconds after a stop in which a run ends wherever its worker can be reached
 BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for again
@@ -33,7 +35,7 @@ BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for
 
 def execute(
     runs: Sequence[Run],
-    out: Path,
+    shared: Depot,
     places: Pool,
     *,
     keep_models: str,
@@ -45,19 +47,20 @@ def execute(
     How each run ended stands in its ``run.json``. The first Ctrl-C lets children stop at their next update, the second
     kills them.
     """
-    name = f"driver-{host()}-{os.getpid()}"
+    out, name = shared.out, f"driver-{host()}-{os.getpid()}"
     stop = out.absolute() / f".stop-{host()}-{os.getpid()}"
     _remove_old_stops(out)
     models = sharing.held(runs, out, keep_models)
-    with leases.wait(out, name), _signals(stop, lambda: _kill_all(runs, out)) as received:
-        for run in runs:
-            _announce(run, out)
+    with leases.wait(shared.leases, name), _signals(stop, lambda: _kill_all(runs, shared)) as received:
+        with ThreadPoolExecutor(ANNOUNCED) as pool:
+            list(pool.map(lambda run: _announce(run, shared), runs))
         since = datetime.now(UTC).isoformat(timespec="seconds")
 
         def unit(run: Run, device: str, awaited: Sequence[Hashable]) -> Unit:
             return Unit(
                 folder=str(run.folder.absolute()),  # workers elsewhere stand in another folder
                 record=store.canonical(run.record),
+                store=shared.url,
                 device=device,
                 keep_models=keep_models,
                 checkpoint_seconds=checkpoint_seconds,
@@ -70,29 +73,30 @@ def execute(
             )
 
         try:
-            _learn(runs, out, unit, places, received)
+            _learn(runs, shared, unit, places, received)
         finally:
             stop.unlink(missing_ok=True)
-    leases.tidy(out)
+    leases.Folder(out).tidy()
     if received:
         return 128 + received[0]
-    sharing.drop(models, runs, out, keep_models)
+    sharing.drop(models, runs, shared, keep_models)
     return 0
 
 
 def _learn(
     runs: Sequence[Run],
-    out: Path,
+    shared: Depot,
     unit: Callable[[Run, str, Sequence[Hashable]], Unit],
     places: Pool,
     received: Sequence[int],
 ) -> None:
     """Start what may be started, look who has ended and what of it others wait for, until all is done or stopped."""
     by_id = {run.id: run for run in runs}
-    schedule = Schedule(sharing.items(runs, out))
+    schedule = Schedule(sharing.items(runs, shared))
     running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
     busy: dict[str, float] = {}  # run that another process learns -> when to ask again
     lost: Counter[str] = Counter()
+    look = Look(shared)
     stopped = 0.0
     while True:
         while not received and schedule and (device := places.place([device for _, device in running.values()])):
@@ -110,9 +114,10 @@ def _learn(
             wait(running, timeout=TICK, return_when=FIRST_COMPLETED)
         else:
             time.sleep(TICK)
+        look(leave=[id for id, _ in running.values()])
         for id in [*busy, *(id for id, _ in running.values())]:
             for what in schedule.awaited_from(id):
-                if _is_there(what, by_id, out):
+                if _is_there(what, by_id, shared):
                     schedule.provide(what)
         for id in [id for id, when in busy.items() if time.monotonic() > when]:
             del busy[id]
@@ -127,33 +132,37 @@ def _learn(
                 if lost[id] < LOST_WORKERS:
                     schedule.put_back(id)
                     continue
-                _give_up(by_id[id], out, f"its worker was lost {LOST_WORKERS} times ({error!r})")
+                _give_up(by_id[id], shared, f"its worker was lost {LOST_WORKERS} times ({error!r})")
             elif future.result() == "busy":
                 busy[id] = time.monotonic() + BUSY_AGAIN
                 continue
             schedule.end(id)
 
 
-def _is_there(what: Hashable, by_id: Mapping[str, Run], out: Path) -> bool:
+def _is_there(what: Hashable, by_id: Mapping[str, Run], shared: Depot) -> bool:
     if isinstance(what, sharing.Step):
         run = by_id[what.run_id]
         return store.step_record(run.folder / f"step-{what.step}", run.key(what.step)) is not None
     assert isinstance(what, sharing.Model)
-    return store.model_folder(out, what.key).is_dir()
+    return shared.holds(store.model_folder(shared.out, what.key))
 
 
-def _announce(run: Run, out: Path) -> None:
+def _announce(run: Run, shared: Depot) -> None:
     """Tell others of a run that is going to be learned, unless another process is at it."""
     write_split(run)
-    if (lease := leases.acquire(out, run.id)) is not None:
-        with lease:
-            store.write_record(run.folder / "run.json", run.record | {"status": "waiting"})
+    shared.put(run.folder / "split.json")
+    _tell(run, shared, {"status": "waiting"})
 
 
-def _give_up(run: Run, out: Path, why: str) -> None:
-    if (lease := leases.acquire(out, run.id)) is not None:
+def _give_up(run: Run, shared: Depot, why: str) -> None:
+    _tell(run, shared, {"status": "failed", "reason": why})
+
+
+def _tell(run: Run, shared: Depot, state: Mapping[str, str]) -> None:
+    if (lease := leases.acquire(shared.leases, run.id)) is not None:
         with lease:
-            store.write_record(run.folder / "run.json", run.record | {"status": "failed", "reason": why})
+            store.write_record(run.folder / "run.json", {**run.record, **state})
+            shared.put(run.folder / "run.json")
 
 
 def _remove_old_stops(out: Path) -> None:
@@ -186,7 +195,7 @@ def _signals(stop: Path, kill: Callable[[], None]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _kill_all(runs: Sequence[Run], out: Path) -> None:
+def _kill_all(runs: Sequence[Run], shared: Depot) -> None:
     import psutil
 
     processes = psutil.Process().children(recursive=True)
@@ -196,5 +205,5 @@ def _kill_all(runs: Sequence[Run], out: Path) -> None:
     psutil.wait_procs(processes, timeout=1)
     for run in runs:
         record = store.read_record(run.folder / "run.json")
-        if record and record["status"] == "running" and leases.holder(out, run.id) is None:
+        if record and record["status"] == "running" and leases.holder(shared.leases, run.id) is None:
             store.write_record(run.folder / "run.json", record | {"status": "interrupted", "reason": RESUMES})

@@ -16,6 +16,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import sweep, temporary
 from cl_ner_bench.running import backends, leases, machine, trackers
 from cl_ner_bench.running.board import shown
+from cl_ner_bench.running.depot import depot
 from cl_ner_bench.running.execute import execute
 from cl_ner_bench.running.folder import write_split, write_top
 from cl_ner_bench.running.options import Layered, layer
@@ -88,6 +89,7 @@ def prepare(
     if first.tracker:
         trackers.check(first.tracker)
     out = _folder(layers)
+    depot(out, first.store).pull()
     check_folder(out)
     plans = [make_plan(one, out) for one in layers]
     about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
@@ -133,6 +135,8 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     """
     try:
         return _carry_out(prepared, quiet, say)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(
             f"--out {prepared.out}: cannot be written ({error.strerror or error}); nothing that was finished is lost, "
@@ -147,21 +151,24 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
             say(f"--bounds auto adds {', '.join(plan.added)}: gaps are measured to joint training (--bounds none: off)")
         for remark in plan.corpus.remarks:
             say(f"{plan.corpus.name}: {remark}")
+    shared = depot(out, options.store)
     _make(out)
     sweep(out)
     _check_space(prepared)
+    shared.check()
     for folder in obsolete(prepared.runs, out):
-        remove_folder(folder)
+        shared.drop(folder)
     for folder, wrong in prepared.damaged.items():
         say(f"{folder / wrong} is not what was stored: the step is learned again")
         remove_folder(folder)
-    with leases.wait(out, "grids"):  # others may add to the same files
+    with leases.wait(leases.Folder(out), "grids"):  # others may add to the same files
         corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in prepared.plans]
         written = write_top(out, [plan.options for plan in prepared.plans], corpora, say)
     for run in prepared.runs:
         if (run.folder / "run.json").exists() and _status(run) == "None":
             say(f"{run.folder / 'run.json'} is not what was stored: the run is taken up again")
         write_split(run)
+    shared.push()
     left = [str(step) in run.record["shared"] for run in prepared.todo for step in run.missing()]
     more = f" and {sum(left)} shared with them" if any(left) else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))
@@ -175,12 +182,13 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         ):
             code = execute(
                 prepared.todo,
-                out,
+                shared,
                 places,
                 keep_models=options.keep_models,
                 checkpoint_seconds=options.checkpoint_seconds,
                 timeout=options.timeout,
             )
+        shared.pull()
     if code:
         return Outcome(code, out, written)
     failed = any(_status(run) != "done" for run in prepared.runs)

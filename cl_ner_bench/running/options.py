@@ -266,6 +266,13 @@ class Options:
         "results folder; a further command adds runs (default: results/DATASET-SCENARIO)",
         "DIR",
     )
+    store: str | None = option(
+        None,
+        text,
+        FILES,
+        "an object store that the results folder is a copy of, where machines without a shared folder meet",
+        "URL",
+    )
     checkpoint_seconds: float = option(
         60.0,
         number(float, 0),
@@ -299,7 +306,7 @@ class Options:
 OPTIONS = {f.name: f for f in fields(Options)}
 # What a grid in experiment.toml does not hold: it changes no result, or belongs to the folder.
 NOT_OF_THE_GRID = (
-    *("out", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
+    *("out", "store", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
     *("timeout", "checkpoint_seconds", "keep_models", "no_report", "tracker"),
 )
 

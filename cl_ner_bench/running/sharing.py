@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.running.depot import Depot
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.schedule import Item
-from cl_ner_bench.running.store import drop_model, model_folder, read_record, step_record
+from cl_ner_bench.running.store import model_folder, read_record, step_record
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def share(runs: Sequence[Run], out: Path) -> list[Run]:
     return [replace(run, record=run.record | {"shared": shared(run)}) for run in runs]
 
 
-def items(todo: Sequence[Run], out: Path) -> list[Item]:
+def items(todo: Sequence[Run], shared: Depot) -> list[Item]:
     """The runs for the scheduler: what each costs and waits for.
 
     A run waits for the steps that others learn for it (:class:`Step`). A step may be finished and its model gone:
@@ -92,7 +93,7 @@ def items(todo: Sequence[Run], out: Path) -> list[Item]:
                 awaits[run.id][Step(other, step)] = other
         base, key = _base(run)
         learner = run.record["shared"].get(str(base), run.id)
-        if base and base not in missing.get(learner, ()) and not model_folder(out, key).is_dir():
+        if base and base not in missing.get(learner, ()) and not shared.holds(model_folder(shared.out, key)):
             maker = again.setdefault(key, run.id)
             if maker != run.id:
                 awaits[run.id][Model(key)] = maker
@@ -109,13 +110,13 @@ def held(todo: Sequence[Run], out: Path, keep_models: str) -> set[str]:
     return several & (gone_on_from | _kept(todo, others, keep_models))
 
 
-def drop(models: Iterable[str], todo: Sequence[Run], out: Path, keep_models: str) -> None:
+def drop(models: Iterable[str], todo: Sequence[Run], shared: Depot, keep_models: str) -> None:
     """Drop those of the held ``models`` that ``keep_models`` does not keep and no unfinished run goes on from."""
     if keep_models == "all":
         return
-    wanted = _kept(todo, _others(todo, out), keep_models) | {_base(run)[1] for run in todo}
+    wanted = _kept(todo, _others(todo, shared.out), keep_models) | {_base(run)[1] for run in todo}
     for key in set(models) - wanted:
-        drop_model(out, key)
+        shared.drop(model_folder(shared.out, key))
 
 
 def _kept(todo: Iterable[Run], others: Iterable[dict[str, Any]], keep_models: str) -> set[str]:

@@ -17,8 +17,8 @@ from rich.live import Live
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import leases
 from cl_ner_bench.running.board import duration, end_line, headed, name, progress_table, step_line
-from cl_ner_bench.running.store import read_json, read_record, step_record
-from cl_ner_bench.running.worker import PROGRESS
+from cl_ner_bench.running.depot import Depot, Look, depot
+from cl_ner_bench.running.store import PROGRESS, read_json, read_record, step_record
 
 SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
 STATES = ("done", "running", "lost", "failed", "interrupted", "waiting", "unreadable")
@@ -207,14 +207,21 @@ def _position(run: RunStatus) -> str:
 
 class Reader:
     """Reads a results folder again and again. A record that was not replaced since is not read anew: grids have
-    thousands of runs, most of them finished."""
+    thousands of runs, most of them finished.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        store: the URL of the object store that the folder is a copy of: it is brought up to date before each look.
+    """
+
+    def __init__(self, folder: Path, store: str | None = None) -> None:
+        self.folder, self._shared = folder, depot(folder, store)
+        self._shared.pull()
+        self._look = Look(self._shared)
         self._known: dict[Path, tuple[tuple[int, ...], Any]] = {}
 
     def read(self) -> Status:
         """The runs as they are now. Raises UserError where there is no results folder."""
+        self._look()
         if not (self.folder / "runs").is_dir():
             raise UserError(
                 f"{self.folder} is no results folder (it holds no 'runs'): give what `bench run --out` writes"
@@ -225,7 +232,7 @@ class Reader:
             if record is None:
                 unreadable.append(file)
             else:
-                runs.append(_status(record, file.parent))
+                runs.append(_status(record, file.parent, self._shared))
         return Status(self.folder, runs, unreadable)
 
     def _record(self, file: Path) -> Any:
@@ -243,7 +250,7 @@ class Reader:
         return self._known[file][1]
 
 
-def _status(record: Mapping[str, Any], folder: Path) -> RunStatus:
+def _status(record: Mapping[str, Any], folder: Path, shared: Depot) -> RunStatus:
     status, steps = str(record["status"]), record["steps"]
     if status == "done":
         return RunStatus(record, folder, status, tuple(steps))
@@ -256,13 +263,13 @@ def _status(record: Mapping[str, Any], folder: Path) -> RunStatus:
     seen = progress.get("time") or (folder / "run.json").stat().st_mtime
     silent = max(0.0, time.time() - seen)
     # While a long test set is predicted there is no heartbeat, but the lease is held.
-    lost = silent > SILENT and leases.holder(folder.parent.parent, folder.name) is None
+    lost = silent > SILENT and leases.holder(shared.leases, folder.name) is None
     return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)
 
 
-def watch(folder: Path) -> None:
+def watch(folder: Path, store: str | None = None) -> None:
     """Show how the grid in ``folder`` gets on until nothing of it runs: a live board on a terminal, else lines."""
-    reader = Reader(folder)
+    reader = Reader(folder, store)
     status = reader.read()
     console = Console(highlight=False)
     live = Live(status, console=console, auto_refresh=False, transient=True) if console.is_terminal else None

@@ -37,6 +37,7 @@ __all__ = ["canonical", "digest", "write_bytes"]
 COMMIT = "step.json"
 SUMS = "model-sums.json"
 TRAINING_CHECK = "training-check.json"
+PROGRESS = "progress.json"
 
 
 def ordered(value: Any) -> str:
@@ -156,12 +157,16 @@ def has_model(out: Path, key: str) -> bool:
     folder = model_folder(out, key)
     if not folder.is_dir():
         return False
-    record = read_record(folder / SUMS)
-    sums = record.get("sha256") if record and record.get("key") == key else None
-    if is_sums(sums) and sums and all(_is_told(folder / name, told) for name, told in sums.items()):
+    if (read_record(folder / SUMS) or {}).get("key") == key and is_whole(folder, SUMS):
         return True
     remove_folder(folder)
     return False
+
+
+def is_whole(folder: Path, name: str) -> bool:
+    """Whether the record ``name`` in ``folder`` is as written, and the files are that it holds the sha256 of."""
+    sums = (read_record(folder / name) or {}).get("sha256")
+    return is_sums(sums) and bool(sums) and all(_is_told(folder / file, told) for file, told in sums.items())
 
 
 def _is_told(path: Path, told: str) -> bool:
@@ -175,7 +180,3 @@ def _sha256(path: Path) -> str:
 
 def model_folder(out: Path, key: str) -> Path:
     return out / "store" / key
-
-
-def drop_model(out: Path, key: str) -> None:
-    remove_folder(model_folder(out, key))

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_ner_bench.running import leases, machine, store
-from cl_ner_bench.running.worker import BUSY, INTERRUPTED, PROGRESS, RESUMES
+from cl_ner_bench.running.depot import Depot, depot
+from cl_ner_bench.running.store import PROGRESS
+from cl_ner_bench.running.worker import BUSY, INTERRUPTED, RESUMES
 
 GRACE = 4.0  # seconds that a child has to stop by itself
 LOOK = 2.0  # seconds between two looks whether the driver lives
@@ -25,6 +27,7 @@ class Unit:
 
     folder: str
     record: str  # JSON of the run's record
+    store: str | None  # URL of the object store that the results folder is a copy of
     device: str
     keep_models: str
     checkpoint_seconds: float
@@ -39,15 +42,17 @@ class Unit:
 def learn(unit: Unit) -> str:
     """Learn one run; returns its status: done, failed, interrupted, or busy where another process is at it."""
     folder, stop = Path(unit.folder), Path(unit.stop)
-    if stop.exists() or _driver_is_gone(unit):
+    shared = depot(folder.parent.parent, unit.store)
+    if stop.exists() or _is_gone(unit.driver, shared):
         return "interrupted"
-    if leases.holder(folder.parent.parent, folder.name):
+    if leases.holder(shared.leases, folder.name):
         return "busy"
+    shared.get(folder / "run.json")
     if (ended := _ended_since(folder, unit.since)) is not None:
         return ended
     record = json.loads(unit.record)
-    request = {key: getattr(unit, key) for key in ("device", "keep_models", "checkpoint_seconds", "first", "held")}
-    request |= {"folder": unit.folder, "stop": unit.stop, "record": record}
+    told = ("folder", "store", "stop", "device", "keep_models", "checkpoint_seconds", "first", "held")
+    request = {key: getattr(unit, key) for key in told} | {"record": record}
     environment = os.environ | machine.child_environment(record["settings"]["threads"])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("ab") as log:
@@ -63,18 +68,18 @@ def learn(unit: Unit) -> str:
         try:
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write(json.dumps(request).encode())  # ASCII: names that no encoding holds, too
-            killed = _watch(child, unit)
+            killed = _watch(child, unit, shared)
         except BaseException:  # a scheduler ends this process: the next one shall find the run free
             child.kill()
             child.wait()
-            _settle(folder, "", True, child)
+            _settle(folder, shared, "", True, child)
             raise
     if child.returncode == BUSY:
         return "busy"
-    return _settle(folder, killed or "", killed is not None, child)
+    return _settle(folder, shared, killed or "", killed is not None, child)
 
 
-def _settle(folder: Path, why: str, killed: bool, child: subprocess.Popen[bytes]) -> str:
+def _settle(folder: Path, shared: Depot, why: str, killed: bool, child: subprocess.Popen[bytes]) -> str:
     """The status that a run ended with; a child that could not say how it ended is spoken for."""
     record = store.read_record(folder / "run.json")
     if record is None or record["status"] not in ("running", "waiting"):
@@ -82,12 +87,13 @@ def _settle(folder: Path, why: str, killed: bool, child: subprocess.Popen[bytes]
     interrupted = (killed and not why) or child.returncode == INTERRUPTED
     reason = RESUMES if interrupted else f"{why or _death(child)} (log: {folder / 'log.txt'})"
     status = "interrupted" if interrupted else "failed"
-    lease = leases.acquire(folder.parent.parent, folder.name)
+    lease = leases.acquire(shared.leases, folder.name)
     if lease is None:
         return "busy"
     with lease:
-        (folder / PROGRESS).unlink(missing_ok=True)
+        shared.remove(folder / PROGRESS)
         store.write_record(folder / "run.json", record | {"status": status, "reason": reason})
+        shared.put(folder / "run.json")
     return status
 
 
@@ -99,7 +105,7 @@ def _ended_since(folder: Path, since: str) -> str | None:
     return None
 
 
-def _watch(child: subprocess.Popen[bytes], unit: Unit) -> str | None:
+def _watch(child: subprocess.Popen[bytes], unit: Unit, shared: Depot) -> str | None:
     """Wait for a child. None where it ended by itself; else why it was killed, '' for a stop that it did not heed."""
     stop, orphaned = Path(unit.stop), False
     step, since, stopping, looked = -1, time.monotonic(), None, 0.0
@@ -109,9 +115,10 @@ def _watch(child: subprocess.Popen[bytes], unit: Unit) -> str | None:
                 child.wait(0.2)
                 return None
             now = time.monotonic()
-            if now - looked > LOOK:
+            if now - looked > max(LOOK, shared.leases.lag):
                 looked = now
-                orphaned = orphaned or _driver_is_gone(unit)
+                with contextlib.suppress(OSError):  # out of reach: nobody can tell
+                    orphaned = orphaned or _is_gone(unit.driver, shared)
             if orphaned:
                 stop.touch()
             if stop.exists():
@@ -135,8 +142,8 @@ def _kill(child: subprocess.Popen[bytes], why: str) -> str:
     return why
 
 
-def _driver_is_gone(unit: Unit) -> bool:
-    return leases.holder(Path(unit.folder).parent.parent, unit.driver) is None
+def _is_gone(driver: str, shared: Depot) -> bool:
+    return leases.holder(shared.leases, driver) is None
 
 
 def _death(child: subprocess.Popen[bytes]) -> str:

@@ -24,13 +24,13 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import host
 from cl_ner_bench.foreign import unpacked
 from cl_ner_bench.running import leases, machine, store
+from cl_ner_bench.running.depot import Depot, depot, told_later
 from cl_ner_bench.scenarios.task import TaskSplit
 
 if TYPE_CHECKING:
     from cl_ner_bench.learning.token_store import TokenStore
     from cl_ner_bench.running.checkpoint import CheckpointFile
 
-PROGRESS = "progress.json"
 PREDICTIONS = "predictions.jsonl.gz"
 INTERRUPTED, BUSY = 130, 75  # exit codes
 RESUMES = "stopped; run the same command again to go on"
@@ -44,7 +44,7 @@ class Heartbeat:
     """Tells others how far this run is, at most twice a second, and hears whether it shall stop."""
 
     def __init__(self, folder: Path, stop: Path, lease: leases.Lease) -> None:
-        self.file, self.stop, self.lease, self.parent = folder / PROGRESS, stop, lease, os.getppid()
+        self.file, self.stop, self.lease, self.parent = folder / store.PROGRESS, stop, lease, os.getppid()
         self.state: dict[str, Any] = {"schema": 1, "host": host(), "pid": os.getpid()}
         self.next = 0.0
 
@@ -66,18 +66,20 @@ class Heartbeat:
 def main() -> int:
     request = json.load(sys.stdin.buffer)
     folder, record = Path(request["folder"]), request["record"]
-    lease = leases.acquire(folder.parent.parent, folder.name)
+    shared = depot(folder.parent.parent, request["store"])
+    lease = leases.acquire(shared.leases, folder.name)
     if lease is None:
         return BUSY
     with lease:
         os.ftruncate(sys.stdout.fileno(), 0)  # the log of an earlier attempt
         heartbeat = Heartbeat(folder, Path(request["stop"]), lease)
+        lease.beat = lambda: shared.put(heartbeat.file)
         started = time.perf_counter()
         record["times"] = {"started": now()}
         try:
-            store.write_record(folder / "run.json", record)
+            _tell(folder, record, shared)
             heartbeat({"step": 0, "phase": "loading"}, now=True)
-            _learn_run(Steps(folder, record, request), request["first"], heartbeat)
+            _learn_run(Steps(folder, record, request, shared), request["first"], heartbeat)
             outcome, code = {"status": "done", "reason": ""}, 0
         except Interrupted:
             outcome, code = {"status": "interrupted", "reason": RESUMES}, INTERRUPTED
@@ -87,13 +89,20 @@ def main() -> int:
         record |= outcome
         record["times"] |= {"finished": now(), "seconds": time.perf_counter() - started, **machine.spent()}
         if not lease.lost:
-            store.write_record(folder / "run.json", record)
-            heartbeat.file.unlink(missing_ok=True)
+            _tell(folder, record, shared)
+            with told_later():
+                shared.remove(heartbeat.file)
         if record["status"] == "done":
             from cl_ner_bench.analysis.reduction import reduced_at
 
             reduced_at(folder, record)  # here, in parallel, and not when the report is made
     return code
+
+
+def _tell(folder: Path, record: Mapping[str, Any], shared: Depot) -> None:
+    store.write_record(folder / "run.json", record)
+    with told_later():
+        shared.put(folder / "run.json")
 
 
 def now() -> str:
@@ -117,7 +126,7 @@ def _learn_run(steps: Steps, first: Collection[int], heartbeat: Heartbeat) -> No
         steps.finish(step, learned)
         heartbeat.check()  # who was paused while predicting must not speak for the one who took the run over
         record["learned"] = steps.learned()
-        store.write_record(steps.folder / "run.json", record)
+        _tell(steps.folder, record, steps.shared)
     record["learned"] = steps.learned()
     if record["settings"]["training_check"]:
         record["step1_reference"] = steps.check_training(heartbeat)
@@ -128,14 +137,14 @@ class Steps:
     """The steps of one run: which are missing, how each is learned, and what of it is stored.
 
     ``request`` says how: ``device``, ``keep_models``, ``checkpoint_seconds``, and ``held``, the steps whose models
-    others go on from: they are saved, and dropped by nobody here.
+    others go on from: they are saved, and dropped by nobody here. ``shared`` is where others find what is finished.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any], request: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, record: dict[str, Any], request: Mapping[str, Any], shared: Depot) -> None:
         from cl_ner_bench import registry
         from cl_ner_bench.corpora.load import load_corpus
 
-        self.folder, self.out, self.record = folder, folder.parent.parent, record
+        self.folder, self.out, self.record, self.shared = folder, folder.parent.parent, record, shared
         self.keep, self.device, self.held = request["keep_models"], request["device"], request["held"]
         self.checkpoint_seconds = request["checkpoint_seconds"]
         self.keys = {int(step): key for step, key in record["step_keys"].items()}
@@ -145,6 +154,7 @@ class Steps:
         self.corpus = load_corpus(
             inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"]
         )
+        shared.get(folder / "split.json")
         self.split = TaskSplit.from_json(store.read_json(folder / "split.json"), self.corpus)
         self._check(record["fingerprints"])
         gc.freeze()  # the corpus stays: the collector need not walk it again and again
@@ -175,11 +185,13 @@ class Steps:
         return [row | {"carried_bytes": 0} for row in learned]
 
     def take(self, step: int) -> None:
-        """Have a step that another run has finished: its predictions, scored as this run's order has it."""
+        """Have a step that was finished elsewhere, or that another run has learned: its predictions, scored anew."""
+        self.shared.fetch(self._at(step))
         owner = self.record["shared"].get(str(step))
-        if owner is None:
+        if owner is None or not self.is_missing(step):
             return
         source = self.out / "runs" / owner / f"step-{step}"
+        self.shared.fetch(source)
         known = store.step_record(source, self.keys[step])
         predictions = store.read_blob(source, known, PREDICTIONS) if known else None
         if known and predictions is not None:
@@ -200,6 +212,7 @@ class Steps:
     def _resume_behind(self, step: int) -> int:
         """Take up the last model before ``step`` that is there; returns its step, 0 where there is none."""
         for k in range(step - 1, 0, -1):
+            self.shared.fetch(store.model_folder(self.out, self.keys[k]))
             if not store.has_model(self.out, self.keys[k]):
                 continue
             trainer = self._new_trainer()
@@ -254,13 +267,15 @@ class Steps:
     def _checkpoint(self, step: int) -> CheckpointFile:
         from cl_ner_bench.running.checkpoint import CheckpointFile
 
-        return CheckpointFile(self.out / "store" / f"{self.keys[step]}.checkpoint", self.checkpoint_seconds)
+        file = self.out / "store" / f"{self.keys[step]}.checkpoint"
+        return CheckpointFile(file, self.checkpoint_seconds, self.shared)
 
     def check_training(self, heartbeat: Heartbeat) -> dict[str, Any]:
         """Step 1 learned for twice the epochs, and its micro-F1 (view ``all``): is the recipe long enough?"""
         from cl_ner_bench.analysis.scorer import f1
 
         file = self.folder / store.TRAINING_CHECK
+        self.shared.get(file)
         if (known := store.read_record(file)) is not None:
             return known
         heartbeat({"step": 1, "step_started": time.time(), "epoch": 0, "phase": "checking"}, now=True)
@@ -272,6 +287,7 @@ class Steps:
         micro = f1(*(sum(triple[i] for triple in triples) for i in range(3)))
         result = {"schema": 1, "micro_f1": micro, "epochs": learned["epochs"], "updates": learned["updates"]}
         store.write_record(file, result)
+        self.shared.put(file)
         return result
 
     def finish(self, step: int, learned: dict[str, Any]) -> None:
@@ -308,6 +324,7 @@ class Steps:
         counts = f"{store.ordered({'schema': 1, 'step': step, 'views': views})}\n".encode()
         blobs = {PREDICTIONS: predictions, "counts.json": counts}
         store.commit_step(self._at(step), self.keys[step], learned, blobs, shared_with)
+        self.shared.publish(self._at(step))
 
     def _keep_model(self, step: int) -> None:
         """A chain needs its last model to go on after a stop; other models are kept if they were asked for."""
@@ -315,10 +332,11 @@ class Steps:
         asked = self.keep == "all" or (self.keep == "last" and last) or step in self.held
         if asked or (self.card.start == "previous" and not last):
             store.save_model(self.out, self.keys[step], self.trainer.save)
+            self.shared.publish(store.model_folder(self.out, self.keys[step]))
 
     def _drop(self, steps: Iterable[int]) -> None:
         for step in self.keys.keys() & set(steps) - set(self.held):
-            store.drop_model(self.out, self.keys[step])
+            self.shared.drop(store.model_folder(self.out, self.keys[step]))
 
     def clean_up(self) -> None:
         """A finished run leaves no checkpoints, and with ``--keep-models none`` no models."""

@@ -94,7 +94,7 @@ class StopsAfterSaving(CheckpointFile):
 
 def stop_at(update: int) -> Progress:
     def progress(state: dict[str, Any]) -> None:
-        if state["update"] == update:
+        if state.get("update") == update:
             raise Stopped
 
     return progress

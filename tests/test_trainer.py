@@ -121,6 +121,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(encoder: st
     assert not same(weights(one), weights(two))
 
 
+def test_a_prediction_hears_a_stop(encoder: str) -> None:
+    def stop(_: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    sentences, learned = CORPUS.used("test"), trainer("extendner", encoder)
+    learn(learned, "extendner", 1)
+    heard: list[dict[str, Any]] = []
+    assert learned.predict(sentences, heard.append) == learned.predict(sentences)
+    assert heard, "as often as there are batches"
+    with pytest.raises(KeyboardInterrupt):
+        learned.predict(sentences, stop)
+
+
 @pytest.mark.parametrize("method", ["spankl", "extendner", "seqstar", "joint-span-warm"])
 def test_a_saved_chain_goes_on_to_the_bit(method: str, encoder: str, tmp_path: Path) -> None:
     whole, first, second = (trainer(method, encoder) for _ in range(3))
@@ -180,7 +193,9 @@ def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeyp
     for rule, scores in rules.items():
         t, given = trainer("joint-token", encoder, epochs=4), iter(scores)
 
-        def score(dev: Any, types: tuple[str, ...], selection: str, rule: str = rule, given: Any = given) -> float:
+        def score(
+            dev: Any, types: tuple[str, ...], selection: str, progress: Any, rule: str = rule, given: Any = given
+        ) -> float:
             assert (types, selection) == (("PER",), rule)  # what dev's labels cover, not what train's do
             return next(given)
 

@@ -78,7 +78,8 @@ class Trainer:
     ) -> dict[str, Any]:
         """Learn one step; afterwards the learner holds the weights of the epoch that ``data.selection`` chose.
 
-        ``progress`` is called after each update and may raise to stop. Returns a JSON-able record of what was done.
+        ``progress`` is called after each update, and each batch of dev, and may raise to stop. Returns a JSON-able
+        record of what was done.
 
         ``checkpoint`` is given the state at the end of an epoch whenever it is due. Where it has one, the step goes on
         behind that epoch, in a trainer that holds the previous step's model, and gives the weights and the record
@@ -133,7 +134,7 @@ class Trainer:
                 if not math.isfinite(total):
                     raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
                 progress({"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total})
-            score = self._dev_score(dev, data.dev_labelled, data.selection)
+            score = self._dev_score(dev, data.dev_labelled, data.selection, progress)
             course.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
                 course.seconds = time.perf_counter() - started
@@ -158,13 +159,13 @@ class Trainer:
             "remarks": remarks,
         }
 
-    def predict(self, sentences: Sequence[Sentence]) -> list[list[Prediction]]:
-        """Predicted mentions of each sentence.
+    def predict(self, sentences: Sequence[Sentence], progress: Progress = lambda _: None) -> list[list[Prediction]]:
+        """Predicted mentions of each sentence. ``progress`` is called after each batch and may raise to stop.
 
         Raises:
             UserError: a sentence is too long for the method, or a word cannot be read.
         """
-        return self._predict(self._examples(sentences, "to predict"), self.learner.head.types)
+        return self._predict(self._examples(sentences, "to predict"), self.learner.head.types, progress)
 
     def save(self, folder: Path) -> None:
         """Write the learner after a step: ``model.safetensors`` and ``model.json``."""
@@ -225,11 +226,12 @@ class Trainer:
             kept.update(zip([e.index for e in batch.examples], words.split(batch.lengths), strict=True))
         return [replace(e, vectors=kept[e.index].clone()) for e in examples]
 
-    def _predict(self, examples: Sequence[Example], types: Sequence[str]) -> list[list[Prediction]]:
+    def _predict(self, examples: Sequence[Example], types: Sequence[str], progress: Progress) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
         for batch, output in self._evaluate(examples):
             decoded = self.learner.decode(output.logits, batch.lengths, types, self.nested)
             found.update(zip([e.index for e in batch.examples], decoded, strict=True))
+            progress({})
         return [found[e.index] for e in examples]
 
     def _evaluate(self, examples: Sequence[Example]) -> Iterator[tuple[Batch, Output]]:
@@ -239,7 +241,9 @@ class Trainer:
                 output = self.learner(batch)
             yield batch, output
 
-    def _dev_score(self, dev: Sequence[Example], types: Sequence[str], selection: str) -> float | None:
+    def _dev_score(
+        self, dev: Sequence[Example], types: Sequence[str], selection: str, progress: Progress = lambda _: None
+    ) -> float | None:
         """``macro``- or ``micro``-F1 (0..100) over ``types``, None where dev holds no mention of them.
 
         Only types in gold or predictions count. SpanKL (arXiv 2302.12200): old types play no role in choosing the
@@ -248,7 +252,7 @@ class Trainer:
         gold = {(e.index, *m) for e in dev for m in e.sentence.mentions if m.type in types}
         if not gold:
             return None
-        found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev, types), strict=True) for p in ps}
+        found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev, types, progress), strict=True) for p in ps}
         right, total = (Counter(m[3] for m in side) for side in (gold & found, (*gold, *found)))
         if selection == "micro":
             return 200 * sum(right[t] for t in types) / sum(total[t] for t in types)

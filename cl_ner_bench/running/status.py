@@ -262,7 +262,7 @@ def _status(record: Mapping[str, Any], folder: Path, shared: Depot) -> RunStatus
     # Before its first heartbeat a run has shown itself by its record.
     seen = progress.get("time") or (folder / "run.json").stat().st_mtime
     silent = max(0.0, time.time() - seen)
-    # While a long test set is predicted there is no heartbeat, but the lease is held.
+    # While a teacher looks at much data there is no heartbeat, but the lease is held.
     lost = silent > SILENT and leases.holder(shared.leases, folder.name) is None
     return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)
 

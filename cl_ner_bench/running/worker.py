@@ -123,8 +123,8 @@ def _learn_run(steps: Steps, first: Collection[int], heartbeat: Heartbeat) -> No
         heartbeat({"step": step, "step_started": time.time(), "epoch": 0, "phase": "learning"}, now=True)
         learned = steps.learn(step, heartbeat)
         heartbeat({"phase": "predicting"}, now=True)
-        steps.finish(step, learned)
-        heartbeat.check()  # who was paused while predicting must not speak for the one who took the run over
+        steps.finish(step, learned, heartbeat)
+        heartbeat.check()  # who was paused meanwhile must not speak for the one who took the run over
         record["learned"] = steps.learned()
         _tell(steps.folder, record, steps.shared)
     record["learned"] = steps.learned()
@@ -282,7 +282,7 @@ class Steps:
         trainer = self._new_trainer(epochs=2 * self.record["settings"]["epochs"])
         learned = trainer.learn(self.split.step_data(self.corpus, 1), heartbeat)
         gold = self.split.test_part(self.corpus, 1)
-        counts = score(self.split, self.corpus, 1, gold, trainer.predict([s.only(()) for s in gold]))["all"]
+        counts = score(self.split, self.corpus, 1, gold, trainer.predict([s.only(()) for s in gold], heartbeat))["all"]
         triples = [triple for types in counts.values() for triple in types.values()]
         micro = f1(*(sum(triple[i] for triple in triples) for i in range(3)))
         result = {"schema": 1, "micro_f1": micro, "epochs": learned["epochs"], "updates": learned["updates"]}
@@ -290,13 +290,13 @@ class Steps:
         self.shared.put(file)
         return result
 
-    def finish(self, step: int, learned: dict[str, Any]) -> None:
+    def finish(self, step: int, learned: dict[str, Any], heartbeat: Heartbeat) -> None:
         """Store a step and its model; a step that was finished, and is learned again for what follows, stays."""
         self._keep_model(step)
         if self.is_missing(step):
             gold = self._gold(step)
             started = time.perf_counter()
-            pred = self.trainer.predict([s.only(()) for s in gold])
+            pred = self.trainer.predict([s.only(()) for s in gold], heartbeat)
             learned |= {"predict_seconds": time.perf_counter() - started, "predicted": len(gold)}
             learned |= machine.spent(self.cpu_before)
             rows = (

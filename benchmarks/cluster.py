@@ -4,13 +4,16 @@ A grid whose steps take seconds is learned by one process of this machine, and a
 workers. Of these one is killed (SIGKILL) in mid-step, and a fourth joins afterwards. With ``--hosts`` each worker is a
 host of its own: it has a network namespace, behind a link, and a host name, so that nobody can look after its
 processes; the kill takes all processes of the first host, and in the same moment the link of the second is set down.
-Its child learns on behind the cut, for it still sees the folder: that must do no harm.
+Its child learns on behind the cut, for it still sees the folder: that must do no harm. With ``--objects`` no worker
+sees the results folder of the command: each has an empty one of its own, under the same name, and all meet in an S3
+server.
 
 Printed is what happened, in seconds since the cluster's command began: which worker learned which run, when each
 lost its run and who took it over. At the end predictions, counts and tables are compared byte by byte: exit code 1
 where a byte differs or a run is not done.
 
-Options: --backend dask|ray, --hosts (Linux, root and iproute2 needed), --epochs 4 (about 2 s each in a step).
+Options: --backend dask|ray, --hosts (Linux, root and iproute2 needed), --objects (Linux, root), --epochs 4 (about 2 s
+each in a step).
 """
 
 from __future__ import annotations
@@ -27,12 +30,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from tests.object_store import BUCKET, s3_server
 from tests.running_inputs import METHODS, stored, write_inputs
 
 START = 120  # seconds that a worker has to join
@@ -54,10 +58,13 @@ ENVIRONMENT = {
 
 
 class Cluster:
-    """A scheduler and workers, each a process (and with ``hosts`` a host) of its own."""
+    """A scheduler and workers, each a process (and with ``hosts`` a host) of its own.
 
-    def __init__(self, backend: str, hosts: bool, logs: Path, cleanup: ExitStack) -> None:
-        self.backend, self.hosts, self.logs, self.cleanup = backend, hosts, logs, cleanup
+    In the place of the folder ``hidden`` each worker sees one of its own.
+    """
+
+    def __init__(self, backend: str, hosts: bool, hidden: Path | None, logs: Path, cleanup: ExitStack) -> None:
+        self.backend, self.hosts, self.hidden, self.logs, self.cleanup = backend, hosts, hidden, logs, cleanup
         self.ip, self.port = f"{NETWORK}.1" if hosts else "127.0.0.1", free_port()
         self.address = f"{'tcp://' if backend == 'dask' else ''}{self.ip}:{self.port}"
         self.workers: dict[str, psutil.Process] = {}
@@ -104,8 +111,13 @@ class Cluster:
             command = [*module("distributed.cli.dask_worker"), self.address, *flags]
         else:
             command = self._ray(ip, ["--address", self.address, "--num-cpus", "1"])
-        alone = ["ip", "netns", "exec", f"{BRIDGE}-{name}", "unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"']
-        self._start(name, [*alone, name, *command] if self.hosts else command)
+        if self.hidden:
+            script = 'hostname "$0" && mount -t tmpfs tmpfs "$1" && shift && exec "$@"'
+            command = ["unshare", "--uts", "--mount", "sh", "-c", script, name, str(self.hidden), *command]
+        elif self.hosts:
+            space = ["ip", "netns", "exec", f"{BRIDGE}-{name}"]
+            command = [*space, "unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', name, *command]
+        self._start(name, command)
         end = time.monotonic() + START
         while READY[self.backend] not in (self.logs / f"{name}.txt").read_text(errors="replace"):
             if not self.workers[name].is_running() or time.monotonic() > end:
@@ -124,6 +136,12 @@ class Cluster:
         ip("-n", space, "link", "set", "eth0", "up")
         ip("-n", space, "link", "set", "lo", "up")
         return address
+
+    def folders(self, out: Path) -> list[Path]:
+        """The results folder as the workers see it."""
+        if not self.hidden:
+            return [out]
+        return [Path(f"/proc/{worker.pid}/root{out}") for worker in self.workers.values()]
 
     def owner(self, pid: int) -> str:
         """The worker that a process belongs to, '' where there is none."""
@@ -156,10 +174,10 @@ def kill(process: psutil.Process) -> None:
         process.wait(10)
 
 
-def learning(out: Path) -> dict[str, int]:
+def learning(folders: Iterable[Path]) -> dict[str, int]:
     """The runs that are in the middle of a step, each with the process that learns it."""
     found = {}
-    for file in out.glob("runs/*/progress.json"):
+    for file in itertools.chain.from_iterable(out.glob("runs/*/progress.json") for out in folders):
         with suppress(OSError, ValueError):
             state = json.loads(file.read_bytes())
             if state.get("phase") == "learning" and state.get("update", 0) > 0:
@@ -181,7 +199,7 @@ def temporary(given: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
+def survive(backend: str, hosts: bool, objects: bool, epochs: int, folder: Path) -> bool:
     """Run both grids and do the damage; returns whether nothing was lost. Logs stay in ``folder``."""
     words = [*write_inputs(folder), "--methods", f"{METHODS}:slow,{METHODS}:slow-base", "--orders", "0,1"]
     words += ["--bounds", "none", "--epochs", str(epochs), "--checkpoint-seconds", "0"]
@@ -189,9 +207,13 @@ def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
     if bench([*words, "--jobs", "1", "--out", str(alone)], folder / "alone.txt").wait():
         raise SystemExit(f"the grid in one process failed: {folder / 'alone.txt'}")
     with ExitStack() as cleanup:
-        cluster = Cluster(backend, hosts, folder, cleanup)
+        out.mkdir()
+        if objects:
+            ENVIRONMENT.update(cleanup.enter_context(s3_server())[0])
+        cluster = Cluster(backend, hosts, out if objects else None, folder, cleanup)
         first, second, _ = (cluster.add(n) for n in (1, 2, 3))
         more = ["--backend", backend, "--scheduler", cluster.address, "--out", str(out)]
+        more += ["--store", f"s3://{BUCKET}/grid"] if objects else []
         driver = bench([*words, *more], folder / "cluster.txt")
         cleanup.callback(driver.kill)
         began = time.monotonic()
@@ -203,7 +225,7 @@ def survive(backend: str, hosts: bool, epochs: int, folder: Path) -> bool:
         def until(is_so: Callable[[dict[str, str]], bool]) -> None:
             """Tell who takes up which run until ``is_so`` of the owners of the runs in mid-step, or all is over."""
             while driver.poll() is None and time.monotonic() < began + GIVE_UP:
-                owners = {run: cluster.owner(pid) for run, pid in learning(out).items()}
+                owners = {run: cluster.owner(pid) for run, pid in learning(cluster.folders(out)).items()}
                 for run, owner in owners.items():
                     if owner and seen.get(run) != owner:
                         say(f"{owner} learns {run}" + (f", which {seen[run]} had" if run in seen else ""))
@@ -249,8 +271,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("dask", "ray"), default="dask")
     parser.add_argument("--hosts", action="store_true")
+    parser.add_argument("--objects", action="store_true")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--folder", type=Path, help="where inputs, logs and results stay (default: removed)")
     options = parser.parse_args()
     with temporary(options.folder) as where:
-        sys.exit(not survive(options.backend, options.hosts, options.epochs, where))
+        sys.exit(not survive(options.backend, options.hosts, options.objects, options.epochs, where))

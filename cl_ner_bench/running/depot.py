@@ -45,7 +45,8 @@ class Depot:
         """Raises UserError where what is published could be lost."""
 
     def pull(self, leave: Collection[str] = ()) -> None:
-        """Have all steps and records that others published, but for the records of the runs ``leave``."""
+        """Have all steps and records that others published; of the runs ``leave``, which this command has learned just
+        now, no records but how far they are elsewhere."""
 
     def push(self) -> None:
         """Publish what the folder has and others do not."""

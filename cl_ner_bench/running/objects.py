@@ -179,15 +179,21 @@ class Objects(Depot):
             if (match := _STEP.fullmatch(way)) and not (self.out / way).exists():
                 self.fetch(self.out / match[1])
         files = [way for name in FILES for way in sorted(found) if way.count("/") == 2 and way.endswith(f"/{name}")]
-        new = [way for way in files if way.split("/")[1] not in leave and self._known.get(way) != found[way]]
+        new = [way for way in files if self._known.get(way) != found[way] and not self._is_left(self.out / way, leave)]
         contents = self._remote.read_all(new)
         for way in new:
             if way in contents:
                 write_bytes(self.out / way, contents[way])
                 self._known[way] = found[way]
         for progress in self.out.glob(f"runs/*/{PROGRESS}"):
-            if progress.parent.name not in leave and self._way(progress) not in found:
+            if self._way(progress) not in found and not self._is_left(progress, leave):
                 progress.unlink(missing_ok=True)
+
+    def _is_left(self, file: Path, leave: Collection[str]) -> bool:
+        """Whether a file of a run is not had: this command learns the run, here, or elsewhere and that is not over."""
+        if file.parent.name not in leave:
+            return False
+        return file.name != PROGRESS or (read_json(file) or {}).get("host") == host()
 
     def push(self) -> None:
         there = self._remote.list("runs").keys() | self._remote.list("store").keys()

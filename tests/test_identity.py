@@ -151,6 +151,7 @@ def meanings(home: Path) -> dict[str, list[list[Any]]]:
         "checkpoint_seconds": [[60.0, 0]],
         "no_report": [[False, True]],
         "tracker": [[None, "tensorboard"]],
+        "store": [[None, "memory://grid"]],
         "out": [[None, "somewhere/else"]],
         "keep_models": [["last", "all", "none"]],
     }

@@ -89,8 +89,10 @@ def prepare(
     if first.tracker:
         trackers.check(first.tracker)
     out = _folder(layers)
-    depot(out, first.store).pull()
-    check_folder(out)
+    check_folder(out)  # so that nothing is written through a link
+    if first.store:
+        depot(out, first.store).pull()
+        check_folder(out)
     plans = [make_plan(one, out) for one in layers]
     about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
     planned = share(merge([r for plan in plans for r in plan.runs], out), out)

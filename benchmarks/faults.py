@@ -48,10 +48,17 @@ def snapshot(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
+def written(out: Path) -> Iterator[Path]:
+    """The JSON files of runs and steps, but for a folder that is taken away while it is listed."""
+    for folder in (*out.glob("runs/*"), *out.glob("runs/*/step-*")):
+        with suppress(FileNotFoundError):
+            yield from list(folder.glob("*.json"))
+
+
 def torn(out: Path) -> list[str]:
     """Files under their final name that are not whole, or not what was written."""
     wrong = []
-    for path in [*out.glob("runs/*/*.json"), *out.glob("runs/*/step-*/*.json")]:
+    for path in written(out):
         with suppress(FileNotFoundError):  # taken away while looking
             try:
                 record = json.loads(path.read_bytes())

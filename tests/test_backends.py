@@ -175,6 +175,23 @@ def test_a_scheduler_that_is_not_there_is_said(
     assert "Traceback" not in said
 
 
+def test_a_cluster_without_workers_is_told_and_so_is_the_end_of_its_scheduler(
+    inputs: list[str], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    file = tmp_path / "scheduler.json"
+    command = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show", "--scheduler-file", str(file)]
+    scheduler = start("distributed.cli.dask_scheduler", *command)
+    wait_for(lambda: 1 if file.exists() else None, scheduler)
+    address = json.loads(file.read_bytes())["address"]
+    more = ["--backend", "dask", "--scheduler", address, "--out", str(tmp_path / "out")]
+    driver = start("cl_ner_bench", "run", *inputs, "--methods", "extendner", *more)
+    wait_for(lambda: 1 if "no worker has room for a run" in (tmp_path / "log.txt").read_text() else None, driver)
+    scheduler.kill()
+    said = end(driver, tmp_path, 2)
+    assert f"error: --scheduler {address}: no dask scheduler answers" in said
+    assert "Traceback" not in said
+
+
 def test_runs_share_devices_evenly() -> None:
     pool = backends.Loky(["cuda:0", "cuda:1"] * 2)
     taken: list[str] = []

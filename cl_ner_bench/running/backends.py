@@ -5,6 +5,7 @@ All of them do the same: they call ``running.unit.learn`` somewhere that sees th
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import secrets
@@ -82,6 +83,7 @@ class Dask:
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         from distributed import Client
 
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a scheduler that dies is told in one message
         self._address, self._most = options.scheduler, jobs
         self._places = None if options.scheduler else _places(options, jobs)
         cuda = machine.kind(options.device) == "cuda"

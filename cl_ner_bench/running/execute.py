@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -28,6 +30,7 @@ from cl_ner_bench.running.worker import RESUMES
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # what a results folder may become meanwhile
 LOST_WORKERS = 3  # that a run may lose before it counts as failed
 ANNOUNCED = 8  # runs at a time: a store far away takes its time
+NO_ROOM = 10.0  # seconds without any worker after which a user is told
 TICK = 0.5  # seconds between two looks at what others wait for
 STOPS = 15.0  # seconds after a stop in which a run ends wherever its worker can be reached
 BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for again
@@ -73,7 +76,7 @@ def execute(
             )
 
         try:
-            _learn(runs, shared, unit, places, received)
+            _Course(runs, shared, unit, places).follow(received)
         finally:
             stop.unlink(missing_ok=True)
     leases.Folder(out).tidy()
@@ -83,60 +86,81 @@ def execute(
     return 0
 
 
-def _learn(
-    runs: Sequence[Run],
-    shared: Depot,
-    unit: Callable[[Run, str, Sequence[Hashable]], Unit],
-    places: Pool,
-    received: Sequence[int],
-) -> None:
-    """Start what may be started, look who has ended and what of it others wait for, until all is done or stopped."""
-    by_id = {run.id: run for run in runs}
-    schedule = Schedule(sharing.items(runs, shared))
-    running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
-    busy: dict[str, float] = {}  # run that another process learns -> when to ask again
-    lost: Counter[str] = Counter()
-    look = Look(shared)
-    stopped = 0.0
-    while True:
-        while not received and schedule and (device := places.place([device for _, device in running.values()])):
-            id = schedule.next(idle=not running and not busy)
+class _Course:
+    """The runs of a grid on their way: which wait, which are learned in ``places``, which others are at."""
+
+    def __init__(
+        self, runs: Sequence[Run], shared: Depot, unit: Callable[[Run, str, Sequence[Hashable]], Unit], places: Pool
+    ) -> None:
+        self._by_id = {run.id: run for run in runs}
+        self._shared, self._unit, self._places = shared, unit, places
+        self._schedule = Schedule(sharing.items(runs, shared))
+        self._running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
+        self._busy: dict[str, float] = {}  # run that another process learns -> when to ask again
+        self._lost: Counter[str] = Counter()
+        self._look, self._room = Look(shared), time.monotonic()
+
+    def follow(self, received: Sequence[int]) -> None:
+        """Start what may be started, look who has ended and what of it others wait for, until all is done, or stopped
+        by a signal ``received``."""
+        stopped = 0.0
+        while True:
+            if not received:
+                self._start()
+            if not self._running and (received or not (self._busy or self._schedule)):
+                return
+            if received:
+                stopped = stopped or time.monotonic()
+                if time.monotonic() - stopped > STOPS:  # what is left was not started, or is out of reach
+                    return
+            if self._running:
+                wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
+            else:
+                time.sleep(TICK)
+            self._see()
+            for future in [future for future in self._running if future.done()]:
+                self._settle(future)
+
+    def _start(self) -> None:
+        while self._schedule and (device := self._places.place([device for _, device in self._running.values()])):
+            id = self._schedule.next(idle=not self._running and not self._busy)
             if id is None:
                 break
-            running[places.submit(unit(by_id[id], device, schedule.awaited_from(id)))] = id, device
-        if not running and (received or not (busy or schedule)):
-            return
-        if received:
-            stopped = stopped or time.monotonic()
-            if time.monotonic() - stopped > STOPS:  # what is left was not started, or is out of reach
+            unit = self._unit(self._by_id[id], device, self._schedule.awaited_from(id))
+            self._running[self._places.submit(unit)] = id, device
+        if self._running or self._busy:
+            self._room = time.monotonic()
+        elif time.monotonic() - self._room > NO_ROOM:
+            print("no worker has room for a run: start one, and the runs begin", file=sys.stderr)
+            self._room = math.inf  # said once
+
+    def _see(self) -> None:
+        """Tell the schedule what is there of what others wait for, and which runs to ask for again."""
+        self._look(leave=[id for id, _ in self._running.values()])
+        for id in [*self._busy, *(id for id, _ in self._running.values())]:
+            for what in self._schedule.awaited_from(id):
+                if _is_there(what, self._by_id, self._shared):
+                    self._schedule.provide(what)
+        for id in [id for id, when in self._busy.items() if time.monotonic() > when]:
+            del self._busy[id]
+            self._schedule.put_back(id)
+
+    def _settle(self, future: Future[str]) -> None:
+        """A run has ended, was not to be had, or lost its worker."""
+        id, _ = self._running.pop(future)
+        error = CancelledError() if future.cancelled() else future.exception()
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise error  # no other run can go on either
+        if error is not None:
+            self._lost[id] += 1
+            if self._lost[id] < LOST_WORKERS:
+                self._schedule.put_back(id)
                 return
-        if running:
-            wait(running, timeout=TICK, return_when=FIRST_COMPLETED)
-        else:
-            time.sleep(TICK)
-        look(leave=[id for id, _ in running.values()])
-        for id in [*busy, *(id for id, _ in running.values())]:
-            for what in schedule.awaited_from(id):
-                if _is_there(what, by_id, shared):
-                    schedule.provide(what)
-        for id in [id for id, when in busy.items() if time.monotonic() > when]:
-            del busy[id]
-            schedule.put_back(id)
-        for future in [future for future in running if future.done()]:
-            id, _ = running.pop(future)
-            error = CancelledError() if future.cancelled() else future.exception()
-            if isinstance(error, OSError) and error.errno in UNWRITABLE:
-                raise error  # no other run can go on either
-            if error is not None:
-                lost[id] += 1
-                if lost[id] < LOST_WORKERS:
-                    schedule.put_back(id)
-                    continue
-                _give_up(by_id[id], shared, f"its worker was lost {LOST_WORKERS} times ({error!r})")
-            elif future.result() == "busy":
-                busy[id] = time.monotonic() + BUSY_AGAIN
-                continue
-            schedule.end(id)
+            _give_up(self._by_id[id], self._shared, f"its worker was lost {LOST_WORKERS} times ({error!r})")
+        elif future.result() == "busy":
+            self._busy[id] = time.monotonic() + BUSY_AGAIN
+            return
+        self._schedule.end(id)
 
 
 def _is_there(what: Hashable, by_id: Mapping[str, Run], shared: Depot) -> bool:

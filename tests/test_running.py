@@ -196,7 +196,7 @@ def signal_group(process: subprocess.Popen[str], number: int) -> None:
 def test_a_second_interrupt_ends_at_once(inputs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start("run", *inputs, "--methods", f"{METHODS}:hangs", "--bounds", "none", "--out", str(out))
-    wait_for(lambda: list(out.glob("runs/*/progress.json")))
+    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if (store.read_json(f) or {})["step"] == 1])
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis import measures
+from cl_ner_bench.analysis.joining import read_runs
 from cl_ner_bench.analysis.measures import Floats, Layout
-from cl_ner_bench.analysis.records import RUN, Damaged, DamagedError, learn_again, read_json, read_runs
+from cl_ner_bench.analysis.records import RUN, Damaged, DamagedError, learn_again, read_json
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.foreign import unpacked
 

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from cl_ner_bench import cli
-from cl_ner_bench.corpora import doctor
+from cl_ner_bench.corpora.doctor import parts as doctor_parts
+from cl_ner_bench.corpora.doctor import rows as doctor_rows
+from cl_ner_bench.corpora.doctor.findings import WARNINGS as KINDS
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.models.limits import SPAN_WORDS
 
@@ -545,7 +547,7 @@ def message_is_short(message: str) -> bool:
 
 
 def test_every_kind_of_warning_has_a_case() -> None:
-    assert {case.kind for case in WARNINGS.values()} == set(doctor.WARNINGS)
+    assert {case.kind for case in WARNINGS.values()} == set(KINDS)
 
 
 def test_findings_are_grouped_counted_and_always_in_the_same_order(
@@ -613,18 +615,25 @@ def test_words_of_other_scripts_are_no_problem(tmp_path: Path, capsys: pytest.Ca
 def test_slips_in_type_names(total: dict[str, int], declared: tuple[str, ...], slips: list[tuple[str, str]]) -> None:
     from collections import Counter
 
-    assert list(doctor._slips(Counter(total), frozenset(declared))) == slips
+    assert list(doctor_parts._slips(Counter(total), frozenset(declared))) == slips
 
 
 def test_the_limit_is_that_of_span_methods() -> None:
-    assert doctor.LONG_SENTENCE == SPAN_WORDS
+    assert doctor_rows.LONG_SENTENCE == SPAN_WORDS
 
 
 def test_the_page_names_every_kind_and_number() -> None:
     page = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text()
-    kinds = [*doctor.WARNINGS, *(case.kind for case in ERRORS.values())]
+    kinds = [*KINDS, *(case.kind for case in ERRORS.values())]
     assert [kind for kind in kinds if f"`{kind}`" not in page] == []
-    numbers = (doctor.RARE, doctor.SHORT, doctor.LONG_SENTENCE, doctor.NO_BREAKS, doctor.LONG_WORD, doctor.LONG_WHOLE)
+    numbers = (
+        doctor_parts.RARE,
+        doctor_rows.SHORT,
+        doctor_rows.LONG_SENTENCE,
+        doctor_rows.NO_BREAKS,
+        doctor_rows.LONG_WORD,
+        doctor_rows.LONG_WHOLE,
+    )
     assert [n for n in numbers if f"{n:,}" not in page] == []
 
 

@@ -1,0 +1,138 @@
+"""What is counted in the parts of a corpus, and what looks wrong in them and in the names of types."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.counts import Counts
+from cl_ner_bench.corpora.doctor.findings import Findings
+from cl_ner_bench.corpora.readers.lines import Row, short
+
+RARE = 10  # test mentions of a type: with fewer, a single one moves its recall by more than 10 points
+MANY_TYPES = 50  # more than that, with less than three mentions each on average, are no types
+FEW_WORDS = 100  # of a smaller part nothing is said of how many words are in a mention
+RARE_NAME = 50  # a type 50 times rarer than one that differs by one letter is taken for a slip
+
+
+@dataclass
+class Tally(Counts):
+    """What was counted in one part."""
+
+    path: Path | None = None  # of its first sentence
+    in_mentions: int = 0  # words
+    nested: int = 0  # mentions inside another one
+    longest: int = 0  # words
+    first: dict[str, tuple[Path, int]] = field(default_factory=dict)  # where each type occurs first
+
+
+def count(row: Row, tally: Tally) -> None:
+    tally.path = tally.path or row.path
+    tally.sentences += 1
+    tally.words += len(row.words)
+    tally.longest = max(tally.longest, len(row.words))
+    for _, _, type_ in row.mentions:
+        tally.types[type_] += 1
+        if type_ not in tally.first:
+            tally.first[type_] = row.path, row.line
+    reached = 0  # the end of the mention that reaches farthest so far
+    for start, end, _ in sorted(row.mentions, key=lambda m: (m.start, -m.end)):
+        tally.nested += end <= reached
+        tally.in_mentions += max(0, end - max(start, reached))
+        reached = max(reached, end)
+
+
+# What a tag looks like where a type should stand: B_PER, I:PER; other ways to write "no name".
+_TAG_LIKE = re.compile(r"[BIESLUM][-_: ].+|[0oO_-]|none|null|nil|nan", re.IGNORECASE)
+
+
+def look_at_parts(tallies: Mapping[str, Tally], findings: Findings) -> None:
+    n_train = tallies["train"].sentences
+    for part, tally in tallies.items():
+        assert tally.path is not None  # a part without sentences is an error
+        if not tally.types:
+            fix = "Check that its tags are there, and are the ones that are read"
+            findings.warn("no mentions", tally.path, 0, f"no mention in the {part} part", fix)
+        elif tally.words >= FEW_WORDS and tally.in_mentions > 0.95 * tally.words:
+            text = f"{tally.in_mentions:,} of {tally.words:,} words of the {part} part are in a mention"
+            fix = "Check that the tag column holds entities, not parts of speech"
+            findings.warn("all words", tally.path, 0, text, fix)
+        if tally.sentences > n_train:
+            text = f"the {part} part has {tally.sentences:,} sentences, train only {n_train:,}"
+            findings.warn("part sizes", tally.path, 0, text, "Check that the files bear the right names")
+
+
+def look_at_type_names(card: Card, where: Path, tallies: Mapping[str, Tally], findings: Findings) -> None:
+    total, first = _united(tallies)
+    if _too_many(total):
+        text = f"{len(total):,} types for {total.total():,} mentions"
+        findings.warn("many types", where, 0, text, "Check that the tag column is the right one, and stands last")
+        return
+    for slip, meant in _slips(total, frozenset(card.types)):
+        text = f"type {short(slip)} (mentions: {total[slip]:,})"
+        if meant:
+            text += f" is nearly {short(meant)} ({total[meant]:,})"
+            findings.warn("type name", *first[slip], text, f"Write {short(meant)}, or rename it in the card")
+        else:
+            findings.warn("type name", *first[slip], f"{text} looks like a tag", "Write O, or B-TYPE and I-TYPE")
+
+
+def look_at_types(card: Card, where: Path, tallies: Mapping[str, Tally], findings: Findings) -> None:
+    total, first = _united(tallies)
+    if _too_many(total):
+        return
+    for type_ in card.types or sorted(total):
+        counts = ", ".join(f"{part} {tally.types[type_]:,}" for part, tally in tallies.items())
+        absent = [part for part, tally in tallies.items() if not tally.types[type_]]
+        if absent:
+            text = f"type {short(type_)} never occurs in {' and '.join(absent)} (mentions: {counts})"
+            fix = "Divide the sentences anew, or leave the type out of the tasks"
+            findings.warn("absent type", *first.get(type_, (where, 0)), text, fix)
+        elif tallies["test"].types[type_] < RARE:
+            text = f"type {short(type_)} has few test mentions ({counts}): one moves its recall by over 10 points"
+            fix = "Add some, or do not compare methods on this type alone"
+            findings.warn("rare type", *tallies["test"].first[type_], text, fix)
+
+
+def _united(tallies: Mapping[str, Tally]) -> tuple[Counter[str], dict[str, tuple[Path, int]]]:
+    """Mentions by type in all parts, and where each type occurs first."""
+    total: Counter[str] = Counter()
+    first: dict[str, tuple[Path, int]] = {}
+    for tally in tallies.values():
+        total.update(tally.types)
+        first = tally.first | first
+    return total, first
+
+
+def _too_many(total: Counter[str]) -> bool:
+    return len(total) > MANY_TYPES and total.total() < 3 * len(total)
+
+
+def _slips(total: Counter[str], declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Type names that look like a slip, each with what it should be ("" where it looks like a tag)."""
+    for type_ in sorted(total):
+        if type_ not in declared and _TAG_LIKE.fullmatch(type_):
+            yield type_, ""
+    # Case, hyphens and underscores are passed over.
+    plain = {type_: re.sub(r"[\W_]", "", type_).casefold() or type_ for type_ in {*total, *declared}}
+    for pair in combinations(sorted(plain), 2):
+        slip, meant = sorted(pair, key=lambda t: (t in declared, total[t]))
+        if slip in declared or not total[slip]:
+            continue
+        rare = RARE_NAME * total[slip] <= total[meant] or not total[meant]
+        if plain[slip] == plain[meant] or (rare and _differ_by_one(slip, meant)):
+            yield slip, meant
+
+
+def _differ_by_one(a: str, b: str) -> bool:
+    """Whether one letter that is added, left out or replaced, or two that are exchanged, make ``b`` of ``a``."""
+    if min(len(a), len(b)) < 3:
+        return False
+    head = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[head:], b[head:]
+    return a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -119,6 +120,19 @@ def test_steps_from_before_a_stop_are_news_to_trackers_and_not_to_the_user(news:
     assert list(board.poll()) == []
 
 
+def test_the_files_of_a_run_are_read_where_one_was_replaced(news: list[News], tmp_path: Path) -> None:
+    run = replace(news[0].run, folder=shutil.copytree(news[0].run.folder, tmp_path / "run"))
+    board = Board([run], [run])
+    os.utime(run.folder, (1000, 1000))
+    assert list(board.poll()) == []
+    (run.folder / "run.json").rename(run.folder / "aside")
+    os.utime(run.folder, (1000, 1000))
+    assert list(board.poll()) == []
+    assert board._changed[run.id] == 1000
+    write_json(run.folder / "progress.json", {"step": 3, "phase": "predicting"})
+    assert len(list(board.poll())) == 4
+
+
 def test_a_tracker_is_told_of_runs_in_one_thread(news: list[News]) -> None:
     recorder, said = Recorder(), []
     tracking = Tracking(lambda: recorder, "--tracker x", said.append)
@@ -183,7 +197,8 @@ def test_a_package_that_cannot_be_imported_fails_no_run(
 def test_a_package_that_is_missing_is_told_beforehand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    find, packages = trackers.importlib.util.find_spec, {kind.package for kind in KINDS.values()}
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None if name in packages else find(name))
     for name in TRACKERS:
         with pytest.raises(UserError, match=f"pip install {KINDS[name].package}"):
             trackers.check(name)

@@ -21,6 +21,7 @@ from cl_ner_bench.running.store import PROGRESS
 if TYPE_CHECKING:
     from cl_ner_bench.running.plan import Run
 
+SETTLED = 2.0  # seconds after a change in which another one may bear the same time
 SHOWN = 12  # running runs that fit a terminal
 State = Mapping[str, Any]  # what a heartbeat file holds
 Record = Mapping[str, Any]  # what a run.json holds
@@ -51,11 +52,12 @@ class Board:
         self.states: dict[str, dict[str, Any]] = {}
         self.begun: set[str] = set()
         self.ended: dict[str, str] = {}
+        self._changed: dict[str, float] = {}  # when the folders of runs were changed that were read since
 
     def poll(self) -> Iterator[News]:
         """Read the files again; yields what each run has begun, finished and ended since."""
         for run in self.todo:
-            if run.id in self.ended:
+            if run.id in self.ended or not self._may_be_new(run):
                 continue
             state = store.read_json(run.folder / PROGRESS)
             self.states.pop(run.id, None)
@@ -78,6 +80,19 @@ class Board:
                 self.ended[run.id] = record["status"]
                 line = f"{end_line(record)} ({len(self.ended)} of {len(self.todo)} runs)"
                 yield News(run, record, line, ended=True)
+
+    def _may_be_new(self, run: Run) -> bool:
+        """Whether files of a run were replaced, or may have been, since they were read: a grid has thousands of runs,
+        most of them waiting."""
+        try:
+            changed = run.folder.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        if self._changed.get(run.id) == changed:
+            return False
+        if time.time() - changed > SETTLED:
+            self._changed[run.id] = changed
+        return True
 
     def _finished_cost(self) -> float:
         return sum(self.costs[r.id][k] for r in self.todo for k in self.done[r.id])

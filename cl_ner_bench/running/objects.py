@@ -49,22 +49,22 @@ class Remote:
             raise UserError(f"--store {url}: {error}; expected a URL as s3://bucket/name") from None
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def _reached(self, expected: type[OSError] | None = None) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, FileExistsError):
-            raise
         except Exception as error:
+            if expected and isinstance(error, expected):
+                raise
             raise StoreError(f"--store {self.url}: {error or type(error).__name__}") from None
 
     def create(self, way: str, content: bytes) -> bool:
         """Write an object if it is not there; of several that try at once, one is told True."""
-        with self._reached():
-            try:
+        try:
+            with self._reached(FileExistsError):
                 self._fs.pipe_file(f"{self.root}/{way}", content, mode="create")
-            except FileExistsError:
-                return False
             return True
+        except FileExistsError:
+            return False
 
     def write(self, way: str, content: bytes) -> None:
         with self._reached():
@@ -75,12 +75,12 @@ class Remote:
             self._fs.put_file(str(file), f"{self.root}/{way}")
 
     def download(self, way: str, file: Path) -> bool:
-        with self._reached():
-            try:
+        try:
+            with self._reached(FileNotFoundError):
                 self._fs.get_file(f"{self.root}/{way}", str(file))
-            except FileNotFoundError:
-                return False
             return True
+        except FileNotFoundError:
+            return False
 
     def read(self, way: str) -> bytes | None:
         return self.read_all([way]).get(way)
@@ -103,17 +103,17 @@ class Remote:
         return {self._way(path): about for path, about in found.items()}
 
     def remove(self, way: str) -> None:
-        with self._reached(), suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._reached(FileNotFoundError):
             self._fs.rm_file(f"{self.root}/{way}")
 
     def written(self, way: str) -> float | None:
         """When an object was written, by the store's clock, in seconds; None where it is gone."""
-        with self._reached():
-            try:
+        try:
+            with self._reached(FileNotFoundError):
                 self._fs.invalidate_cache()
                 return float(self._fs.modified(f"{self.root}/{way}").timestamp())
-            except FileNotFoundError:
-                return None
+        except FileNotFoundError:
+            return None
 
     def _way(self, path: str) -> str:
         return path[len(self.root) :].strip("/")
@@ -200,7 +200,7 @@ class Objects(Depot):
         for record in [*self.out.glob(f"runs/*/step-*/{COMMIT}"), *self.out.glob(f"store/*/{SUMS}")]:
             if self._way(record) not in there and is_whole(record.parent, record.name):
                 self.publish(record.parent)
-        for file in [path for name in FILES for path in self.out.glob(f"runs/*/{name}")]:
+        for file in [path for name in FILES if name != PROGRESS for path in self.out.glob(f"runs/*/{name}")]:
             if self._way(file) not in there:
                 self.put(file)
 
@@ -270,7 +270,7 @@ class Objects(Depot):
             self._remote.remove(way)
 
     def put(self, file: Path) -> None:
-        with suppress(FileNotFoundError):
+        if file.exists():
             self._remote.upload(file, self._way(file))
 
     def get(self, file: Path) -> None:

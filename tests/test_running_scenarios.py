@@ -49,7 +49,7 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
     assert verify(out).faults == []
 
     file.unlink()  # the folder keeps a copy
-    again = bench("run", "--config", str(out / "experiment.toml"), "--out", str(out))
+    again = bench("run", "--config", str(out / "experiment.toml"), "--no-report", "--out", str(out))
     assert again.returncode == 0, again.stderr
     assert "0 steps to learn" in again.stderr
     assert len(records(out)) == 1
@@ -57,10 +57,11 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
     manifest = tmp_path / "split.json"
     made = bench("data", "split", inputs[1], "--scenario", str(file), "--out", str(manifest))
     assert made.returncode == 0, made.stderr
-    replayed = bench("run", *inputs, "--methods", "extendner", "--split", str(manifest), "--out", str(tmp_path / "two"))
+    two = ["--no-report", "--out", str(tmp_path / "two")]
+    replayed = bench("run", *inputs, "--methods", "extendner", "--split", str(manifest), *two)
     assert replayed.returncode == 0, replayed.stderr
     assert [*stored(out).values()] == [*stored(tmp_path / "two").values()]
-    repeat = bench("run", "--config", str(tmp_path / "two" / "experiment.toml"), "--out", str(tmp_path / "two"))
+    repeat = bench("run", "--config", str(tmp_path / "two" / "experiment.toml"), *two)
     assert "0 steps to learn" in repeat.stderr
 
     file.write_text(SCENARIO.replace("share = 2", "share = 3"))

@@ -262,6 +262,7 @@ def test_a_store_that_writes_over_what_is_there_is_refused(tmp_path: Path) -> No
     ("url", "said"),
     [
         ("gs://bucket/grid", "the package gcsfs is not installed; pip install gcsfs"),
+        ("sftp://me:secret@host/grid", "error: --store: holds a password"),
         ("s4://bucket/grid", "Protocol not known: s4; expected a URL as s3://bucket/name"),
     ],
 )

@@ -37,6 +37,10 @@ class Remote:
         from fsspec.core import url_to_fs
 
         self.url = url
+        if re.match(r"[^/]+://[^/@]*:[^/@]*@", url):
+            raise UserError(
+                "--store: holds a password, which would be stored with the command; say it by the environment"
+            )
         try:
             self._fs, self.root = url_to_fs(url, use_listings_cache=False)
         except ImportError:

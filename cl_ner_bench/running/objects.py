@@ -14,6 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cl_ner_bench.running.store import COMMIT, PROGRESS, SUMS, TRAINING_CHECK, i
 
 FILES = ("split.json", TRAINING_CHECK, PROGRESS, "run.json")  # of a run; what says that it is done comes last
 PATIENCE, AGAIN = 300.0, 5.0  # seconds for which, and between which, a finished step is offered to a silent store
+AT_ONCE = 8  # steps: a store far away takes its time for each
 _STEP = re.compile(r"(runs/[^/]+/step-\d+)/" + re.escape(COMMIT))
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 
@@ -179,9 +181,9 @@ class Objects(Depot):
 
     def pull(self, leave: Collection[str] = ()) -> None:
         found = {way: repr(about) for way, about in self._remote.list("runs").items() if is_way(way)}
-        for way in found:
-            if (match := _STEP.fullmatch(way)) and not (self.out / way).exists():
-                self.fetch(self.out / match[1])
+        steps = [self.out / match[1] for way in found if (match := _STEP.fullmatch(way))]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self.fetch, steps))
         files = [way for name in FILES for way in sorted(found) if way.count("/") == 2 and way.endswith(f"/{name}")]
         new = [way for way in files if self._known.get(way) != found[way] and not self._is_left(self.out / way, leave)]
         contents = self._remote.read_all(new)
@@ -201,9 +203,10 @@ class Objects(Depot):
 
     def push(self) -> None:
         there = self._remote.list("runs").keys() | self._remote.list("store").keys()
-        for record in [*self.out.glob(f"runs/*/step-*/{COMMIT}"), *self.out.glob(f"store/*/{SUMS}")]:
-            if self._way(record) not in there and is_whole(record.parent, record.name):
-                self.publish(record.parent)
+        records = [*self.out.glob(f"runs/*/step-*/{COMMIT}"), *self.out.glob(f"store/*/{SUMS}")]
+        new = [record for record in records if self._way(record) not in there]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self.publish, [r.parent for r in new if is_whole(r.parent, r.name)]))
         for file in [path for name in FILES if name != PROGRESS for path in self.out.glob(f"runs/*/{name}")]:
             if self._way(file) not in there:
                 self.put(file)

@@ -209,7 +209,7 @@ def survive(backend: str, hosts: bool, objects: bool, epochs: int, folder: Path)
     with ExitStack() as cleanup:
         out.mkdir()
         if objects:
-            ENVIRONMENT.update(cleanup.enter_context(s3_server())[0])
+            ENVIRONMENT.update(cleanup.enter_context(s3_server()).environment)
         cluster = Cluster(backend, hosts, out if objects else None, folder, cleanup)
         first, second, _ = (cluster.add(n) for n in (1, 2, 3))
         more = ["--backend", backend, "--scheduler", cluster.address, "--out", str(out)]

@@ -27,13 +27,14 @@ from pathlib import Path
 
 import psutil
 
+from cl_ner_bench import load_results
 from cl_ner_bench.files import is_changed, sweep
 from cl_ner_bench.running import leases, store
 from tests.object_store import BUCKET, s3_server
 from tests.running_inputs import METHODS, bench, start, write_inputs
 
 WORKER = "cl_ner_bench.running.worker"
-LEAN = ("--bounds", "none", "--no-report")  # tables follow from counts: they are compared where a report may be hit
+LEAN = ("--bounds", "none", "--no-report")  # tables are compared as they would be written (`snapshot`)
 COMPARED = ("runs/*/step-*/*.gz", "runs/*/step-*/counts.json", "*.csv", "*.csv.gz", "tables/*", "figures/*.csv")
 
 
@@ -46,7 +47,9 @@ def require(holds: object, what: str) -> None:
 def snapshot(out: Path) -> dict[str, bytes]:
     """Everything of a results folder that must be the same, by its path; what steps cost is not."""
     files = (path for pattern in COMPARED for path in out.glob(pattern) if not path.name.startswith("cost-"))
-    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+    found = {str(path.relative_to(out)): path.read_bytes() for path in files}
+    results = load_results(out)
+    return found | {name: getattr(results, name).to_csv().encode() for name in ("counts", "scores", "summary")}
 
 
 def written(out: Path) -> Iterator[Path]:
@@ -290,13 +293,14 @@ def paused(folder: Path) -> str:
 # An object store
 
 
-def objects(folder: Path, machines: int = 3, seeds: int = 4, silent: float = 20) -> str:
-    """Machines without a shared folder meet in an S3 server: one dies for good, the server is silent for a while, and
-    a machine that comes last finds everything."""
+def objects(folder: Path, machines: int = 3, seeds: int = 4, silent: float = 20, refused: float = 40) -> str:
+    """Machines without a shared folder meet in an S3 server: one dies for good, the server is silent for a while and
+    refuses connections for another, and a machine that comes last finds everything."""
     words = ["run", *write_inputs(folder / "inputs"), "--methods", f"{METHODS}:slow", *LEAN]
     words += ["--orders", "0,1", "--seeds", ",".join(map(str, range(seeds))), "--jobs", "1"]
     grid = Grid.learned([*words, "--checkpoint-seconds", "0"], folder / "expected")
-    with s3_server() as (environment, server):
+    with s3_server() as server:
+        environment = server.environment
 
         def join(name: str) -> subprocess.Popen[str]:
             more = ["--store", f"s3://{BUCKET}/grid", "--out", str(folder / name)]
@@ -309,9 +313,13 @@ def objects(folder: Path, machines: int = 3, seeds: int = 4, silent: float = 20)
             process.kill()
         dies.communicate()
         before = published(environment)
-        server.suspend()
+        server.process.suspend()
         time.sleep(silent)
-        server.resume()
+        server.process.resume()
+        until(lambda: len(published(environment)) > len(before))
+        server.shut()
+        time.sleep(refused)
+        server.open()
         for driver in others:
             said = driver.communicate(timeout=1200)[1]
             require(driver.returncode == 0, said)
@@ -324,7 +332,8 @@ def objects(folder: Path, machines: int = 3, seeds: int = 4, silent: float = 20)
     for name in (*(f"machine-{n}" for n in range(1, machines)), "late"):
         grid.check(folder / name)
     return (
-        f"{machines} machines, one killed for good, {silent:g} s without an answer: each of {len(after)} steps "
+        f"{machines} machines, one killed for good, {silent:g} s without an answer, {refused:g} s refused: "
+        f"each of {len(after)} steps "
         f"published once, all folders byte-identical to one process, nothing left to do for a machine that comes late"
     )
 

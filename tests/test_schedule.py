@@ -94,5 +94,5 @@ def test_the_cost_of_a_run_does_not_grow_with_their_number() -> None:
             schedule.end(id)
         return (time.process_time() - begin) / n
 
-    # What grows with their number would cost 50 times as much; 50,000 runs alone fit into no fast cache.
-    assert min(seconds(50_000) for _ in range(3)) < 15 * min(seconds(1_000) for _ in range(5))
+    # Both in a round, as a busy machine slows down both; what grows with their number would be 50 times in each.
+    assert min(seconds(50_000) / seconds(1_000) for _ in range(5)) < 4

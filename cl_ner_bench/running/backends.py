@@ -1,6 +1,7 @@
 """What schedules runs on which machines: joblib's loky here, Dask, Ray or Slurm anywhere.
 
-All of them do the same: they call ``running.unit.learn`` somewhere that sees the results folder.
+All of them do the same: they call ``running.unit.learn`` somewhere that sees the results folder, or the object
+store that it is a copy of.
 """
 
 from __future__ import annotations

@@ -77,10 +77,12 @@ class Depot:
 
 
 class Look:
-    """Has what others published, as often as it costs little of the time, and says once when a store falls silent."""
+    """Has what others published since the last ``pull``, as often as it costs little of the time, and says once when a
+    store falls silent."""
 
     def __init__(self, shared: Depot) -> None:
-        self._shared, self._next, self._silent = shared, 0.0, False
+        self._shared, self._silent = shared, False
+        self._next = time.monotonic() + shared.leases.lag
 
     def __call__(self, leave: Collection[str] = ()) -> None:
         begin = time.monotonic()

@@ -20,7 +20,7 @@ from typing import Any
 from cl_ner_bench.files import alive, host
 from cl_ner_bench.running import leases, sharing, store
 from cl_ner_bench.running.backends import Pool
-from cl_ner_bench.running.depot import Depot, Look
+from cl_ner_bench.running.depot import Depot, Look, StoreError, told_later
 from cl_ner_bench.running.folder import write_split
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.schedule import Schedule
@@ -105,8 +105,7 @@ class _Course:
         by a signal ``received``."""
         stopped = 0.0
         while True:
-            if not received:
-                self._start()
+            self._start(received)
             if not self._running and (received or not (self._busy or self._schedule)):
                 return
             if received:
@@ -121,8 +120,8 @@ class _Course:
             for future in [future for future in self._running if future.done()]:
                 self._settle(future)
 
-    def _start(self) -> None:
-        while self._schedule and (device := self._places.place([device for _, device in self._running.values()])):
+    def _start(self, received: Sequence[int]) -> None:
+        while not received and self._schedule and (device := self._device()):
             id = self._schedule.next(idle=not self._running and not self._busy)
             if id is None:
                 break
@@ -134,32 +133,36 @@ class _Course:
             print("no worker has room for a run: start one, and the runs begin", file=sys.stderr)
             self._room = math.inf  # said once
 
+    def _device(self) -> str | None:
+        return self._places.place([device for _, device in self._running.values()])
+
     def _see(self) -> None:
         """Tell the schedule what is there of what others wait for, and which runs to ask for again."""
         self._look(leave=[id for id, _ in self._running.values()])
         for id in [*self._busy, *(id for id, _ in self._running.values())]:
             for what in self._schedule.awaited_from(id):
-                if _is_there(what, self._by_id, self._shared):
-                    self._schedule.provide(what)
+                with contextlib.suppress(StoreError):  # of which `Look` tells
+                    if _is_there(what, self._by_id, self._shared):
+                        self._schedule.provide(what)
         for id in [id for id, when in self._busy.items() if time.monotonic() > when]:
             del self._busy[id]
             self._schedule.put_back(id)
 
     def _settle(self, future: Future[str]) -> None:
-        """A run has ended, was not to be had, or lost its worker."""
+        """A run has ended, was not to be had (nor may be, while a store is silent), or lost its worker."""
         id, _ = self._running.pop(future)
         error = CancelledError() if future.cancelled() else future.exception()
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise error  # no other run can go on either
+        if isinstance(error, StoreError) or (error is None and future.result() == "busy"):
+            self._busy[id] = time.monotonic() + BUSY_AGAIN
+            return
         if error is not None:
             self._lost[id] += 1
             if self._lost[id] < LOST_WORKERS:
                 self._schedule.put_back(id)
                 return
             _give_up(self._by_id[id], self._shared, f"its worker was lost {LOST_WORKERS} times ({error!r})")
-        elif future.result() == "busy":
-            self._busy[id] = time.monotonic() + BUSY_AGAIN
-            return
         self._schedule.end(id)
 
 
@@ -179,7 +182,8 @@ def _announce(run: Run, shared: Depot) -> None:
 
 
 def _give_up(run: Run, shared: Depot, why: str) -> None:
-    _tell(run, shared, {"status": "failed", "reason": why})
+    with told_later():
+        _tell(run, shared, {"status": "failed", "reason": why})
 
 
 def _tell(run: Run, shared: Depot, state: Mapping[str, str]) -> None:

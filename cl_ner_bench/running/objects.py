@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +26,7 @@ from cl_ner_bench.running.depot import Depot, StoreError
 from cl_ner_bench.running.store import COMMIT, PROGRESS, SUMS, TRAINING_CHECK, is_whole, read_json, read_record
 
 FILES = ("split.json", TRAINING_CHECK, PROGRESS, "run.json")  # of a run; what says that it is done comes last
-PATIENCE, AGAIN = 300.0, 5.0  # seconds for which, and between which, a finished step is offered to a silent store
+PATIENCE, AGAIN = 300.0, 5.0  # seconds for which, and between which, a run tries a store that does not answer
 AT_ONCE = 8  # steps: a store far away takes its time for each
 _STEP = re.compile(r"(runs/[^/]+/step-\d+)/" + re.escape(COMMIT))
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
@@ -183,7 +183,7 @@ class Objects(Depot):
         found = {way: repr(about) for way, about in self._remote.list("runs").items() if is_way(way)}
         steps = [self.out / match[1] for way in found if (match := _STEP.fullmatch(way))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self.fetch, steps))
+            list(pool.map(self._fetch, steps))
         files = [way for name in FILES for way in sorted(found) if way.count("/") == 2 and way.endswith(f"/{name}")]
         new = [way for way in files if self._known.get(way) != found[way] and not self._is_left(self.out / way, leave)]
         contents = self._remote.read_all(new)
@@ -206,20 +206,13 @@ class Objects(Depot):
         records = [*self.out.glob(f"runs/*/step-*/{COMMIT}"), *self.out.glob(f"store/*/{SUMS}")]
         new = [record for record in records if self._way(record) not in there]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self.publish, [r.parent for r in new if is_whole(r.parent, r.name)]))
+            list(pool.map(self._publish, [r.parent for r in new if is_whole(r.parent, r.name)]))
         for file in [path for name in FILES if name != PROGRESS for path in self.out.glob(f"runs/*/{name}")]:
             if self._way(file) not in there:
                 self.put(file)
 
     def publish(self, folder: Path) -> None:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._publish(folder)
-            except StoreError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(AGAIN)
+        _patiently(self._publish, folder)
 
     def _publish(self, folder: Path) -> None:
         record = folder / _record_name(folder)
@@ -233,6 +226,9 @@ class Objects(Depot):
             self._remote.remove(f"{at}/{record.name}")  # of other settings, or damaged
 
     def fetch(self, folder: Path) -> None:
+        _patiently(self._fetch, folder)
+
+    def _fetch(self, folder: Path) -> None:
         if not folder.is_dir():
             self._have(folder)
 
@@ -281,6 +277,9 @@ class Objects(Depot):
             self._remote.upload(file, self._way(file))
 
     def get(self, file: Path) -> None:
+        _patiently(self._get, file)
+
+    def _get(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         made = temporary(file)
         try:
@@ -295,6 +294,18 @@ class Objects(Depot):
 
     def _way(self, path: Path) -> str:
         return path.absolute().relative_to(self.out.absolute()).as_posix()
+
+
+def _patiently(call: Callable[[Path], None], path: Path) -> None:
+    """What a run cannot go on without is tried again for a while where the store does not answer."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call(path)
+        except StoreError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(AGAIN)
 
 
 def _record_name(folder: Path) -> str:

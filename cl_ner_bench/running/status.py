@@ -15,6 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.foreign import refuse_links_out
 from cl_ner_bench.running import leases
 from cl_ner_bench.running.board import duration, end_line, headed, name, progress_table, step_line
 from cl_ner_bench.running.depot import Depot, Look, depot
@@ -215,7 +216,9 @@ class Reader:
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
         self.folder, self._shared = folder, depot(folder, store)
-        self._shared.pull()
+        if store:
+            refuse_links_out(folder)  # so that nothing is written through one
+            self._shared.pull()
         self._look = Look(self._shared)
         self._known: dict[Path, tuple[tuple[int, ...], Any]] = {}
 

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import host
 from cl_ner_bench.foreign import unpacked
 from cl_ner_bench.running import leases, machine, store
-from cl_ner_bench.running.depot import Depot, depot, told_later
+from cl_ner_bench.running.depot import Depot, StoreError, depot, told_later
 from cl_ner_bench.scenarios.task import TaskSplit
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Heartbeat:
         self.file, self.stop, self.lease, self.parent = folder / store.PROGRESS, stop, lease, os.getppid()
         self.state: dict[str, Any] = {"schema": 1, "host": host(), "pid": os.getpid()}
         self.next = 0.0
+        self.telling = threading.Lock()
 
     def __call__(self, state: dict[str, Any], now: bool = False) -> None:
         """Take up news of the state. Raises Interrupted where the run shall stop."""
@@ -62,18 +64,31 @@ class Heartbeat:
         if self.stop.exists() or os.getppid() != self.parent or self.lease.lost:
             raise Interrupted
 
+    def tell(self, shared: Depot) -> None:
+        """Have others see the state, too."""
+        with self.telling:
+            shared.put(self.file)
+
+    def end(self, shared: Depot) -> None:
+        """Take the state away, for good."""
+        with self.telling, told_later():
+            shared.remove(self.file)
+
 
 def main() -> int:
     request = json.load(sys.stdin.buffer)
     folder, record = Path(request["folder"]), request["record"]
     shared = depot(folder.parent.parent, request["store"])
-    lease = leases.acquire(shared.leases, folder.name)
+    try:
+        lease = leases.acquire(shared.leases, folder.name)
+    except StoreError:  # nobody can tell who is at it
+        return BUSY
     if lease is None:
         return BUSY
     with lease:
         os.ftruncate(sys.stdout.fileno(), 0)  # the log of an earlier attempt
         heartbeat = Heartbeat(folder, Path(request["stop"]), lease)
-        lease.beat = lambda: shared.put(heartbeat.file)
+        lease.beat = lambda: heartbeat.tell(shared)
         started = time.perf_counter()
         record["times"] = {"started": now()}
         try:
@@ -90,8 +105,7 @@ def main() -> int:
         record["times"] |= {"finished": now(), "seconds": time.perf_counter() - started, **machine.spent()}
         if not lease.lost:
             _tell(folder, record, shared)
-            with told_later():
-                shared.remove(heartbeat.file)
+            heartbeat.end(shared)
         if record["status"] == "done":
             from cl_ner_bench.analysis.reduction import reduced_at
 

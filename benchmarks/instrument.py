@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,10 @@ size = {{ train = {500 * len(tasks)}, dev = 150, test = 600 }}
 
 [recipes.minilm]
 epochs = 2
+batch_size = 5
+
+[recipes.minilm.span]
+epochs = 3
 """
 
 
@@ -76,7 +81,9 @@ def train(results: Path, seeds: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(card(name, values), encoding="utf-8")
         methods = ",".join(METHODS)
-        run(dataset=file, methods=methods, bounds="none", seeds=seeds, keep_models="none", out=results / name)
+        # Paths as a reader of the stored records may have them: relative, and none of this machine's.
+        dataset, out = os.path.relpath(file), os.path.relpath(results / name)
+        run(dataset=dataset, methods=methods, bounds="none", seeds=seeds, keep_models="none", out=out)
 
 
 def measured(results: Path) -> pd.DataFrame:

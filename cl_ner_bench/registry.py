@@ -127,7 +127,14 @@ def _card(file: Path, line: int, module: str | None, name: Any, row: Any) -> Met
     if not isinstance(row.get("settings", {}), dict):
         raise UserError(f"{where}: settings must be a dict of hyper-parameters and their defaults")
     values = {"label": name} | {key: value for key, value in row.items() if key != "class"}
-    return MethodCard(name=name, class_name=str(row["class"]), file=file, module=module, **values)
+    card = MethodCard(name=name, class_name=str(row["class"]), file=file, module=module, **values)
+    if card.data == "union" and card.group == "memory-free":
+        raise UserError(
+            f"{where}: group is memory-free{'' if 'group' in row else ' by default'}, but with data 'union' a step is "
+            'learned from the data of all steps so far; write "group": "reference", or "data": "task" for a '
+            "method that sees the data of its own step alone"
+        )
+    return card
 
 
 def _is_card(node: ast.stmt) -> bool:

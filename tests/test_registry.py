@@ -81,6 +81,14 @@ def test_wrong_names_are_explained(names: list[str], said: str) -> None:
         ("CARD = {'m': {'class': 'M', 'architecture': 'spam'}}", "architecture must be one of span, token"),
         ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'setings': {}}}", "Did you mean 'settings'"),
         ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': 3}}", "settings must be a dict"),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'data': 'union'}}",
+            'group is memory-free by default.*write "group": "reference"',
+        ),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'data': 'union', 'group': 'memory-free'}}",
+            r"CARD\['m'\]: group is memory-free, but with data 'union'",
+        ),
         ("CARD = {'../m': {'class': 'M', 'architecture': 'span'}}", "expected a name"),
         ("CARD = {", "not Python"),
     ],

@@ -73,6 +73,17 @@ def test_rows_are_grouped_and_references_apart(tmp_path: Path) -> None:
     assert titles == ["Memory-free", "Methods", "References"]
 
 
+def test_a_stored_run_that_learned_from_all_data_so_far_is_never_memory_free(tmp_path: Path) -> None:
+    c = runs(tmp_path, {"spankl": 70, "extendner": 60})
+    c = runs(tmp_path, {"all-data": 95}, data="union", group="memory-free")
+    assert [(group, [row.label for row in rows]) for group, rows in c.groups] == [
+        ("memory-free", ["SpanKL", "ExtendNER"]),
+        ("reference", ["all-data"]),
+    ]
+    assert not cells(main_table(c, "all"))["all-data"]["Micro"].bold
+    assert "so a reference and not memory-free: all-data" in " ".join(notes_of(c))
+
+
 def test_bold_is_the_best_of_a_group_with_three_runs(tmp_path: Path) -> None:
     c = runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90, "joint-token": 80})
     table = cells(main_table(c, "all"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.compare import Comparison
+from cl_ner_bench.analysis.compare import Comparison, group_of
 
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 WARM_UP = 0.2  # share of a task's updates
@@ -88,7 +88,11 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
             for remark in step.get("remarks", ()):
                 steps.setdefault(remark, set()).add(step["step"])
     notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
-    if any(run["group"] == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
+    if cumulative := _unique(run["label"] for run in c.runs if run["group"] != group_of(run)):
+        notes.append(
+            f"learned from the data of all steps so far, so a reference and not memory-free: {_join(cumulative)}"
+        )
+    if any(group_of(run) == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
         notes.append("joint training at the last step only")
     return tuple(notes)
 

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cl_ner_bench import HOME
 from cl_ner_bench.analysis import reduction
 from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.analysis.reduction import FILE, KINDS, Reduced, reduce_run, reduced
 from cl_ner_bench.analysis.scorer import count
+from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import sealed
 from tests.results_factory import write_grid, write_run
@@ -187,7 +189,6 @@ def test_what_is_stored_is_what_was_found_and_has_the_same_bytes(tmp_path: Path)
     (home / FILE).unlink()
     reduced(load_results(tmp_path), "r")
     assert (home / FILE).read_bytes() == stored
-    assert json.loads(gzip.decompress(stored))["schema"] == 2
     assert first.outcomes.tolist() == [[0, -1], [0, 0]]
     assert sorted(path.name for path in home.iterdir()) == [FILE, "run.json", "step-1", "step-2"]
 
@@ -200,6 +201,29 @@ def test_it_is_made_anew_where_the_predictions_changed_or_the_file_is_torn(tmp_p
     rows = '{"id":0,"gold":[[0,2,"A"]],"pred":[]}\n{"id":1,"gold":[[0,2,"B"]],"pred":[]}\n'
     (home / "step-2" / "predictions.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
     assert reduced(load_results(tmp_path), "r").outcomes.tolist() == [[0, -1], [1, 1]]
+
+
+def test_schema_1_had_no_seal_and_is_read(tmp_path: Path) -> None:
+    home = the_run(tmp_path)
+    before = reduced(load_results(tmp_path), "r")
+    content = json.loads(gzip.decompress((home / FILE).read_bytes()))
+    assert content.pop("schema") == reduction.SCHEMA == 2
+    assert content.pop("seal")
+    first = gzip.compress(json.dumps({"schema": 1, **content}).encode())
+    (home / FILE).write_bytes(first)
+    assert equal(reduced(load_results(tmp_path), "r"), before)
+    assert (home / FILE).read_bytes() == first, "read, not made anew"
+    assert not [fault for fault in verify(tmp_path).faults if fault.path.name == FILE]
+    unsealed = gzip.compress(json.dumps({"schema": 2, **content}).encode())
+    (home / FILE).write_bytes(unsealed)
+    reduced(load_results(tmp_path), "r")
+    assert (home / FILE).read_bytes() != unsealed, "made anew"
+
+
+def test_the_documents_tell_the_schema() -> None:
+    docs = HOME / "docs"
+    assert f"| `schema`, `source` | {reduction.SCHEMA} " in (docs / "errors.md").read_text()
+    assert f"1, but {reduction.SCHEMA} in [`{FILE}`]" in (docs / "results.md").read_text()
 
 
 NOTHING = {"shape": [0], "int32": ""}

@@ -28,7 +28,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.files import SEAL, is_changed, sealed, write_bytes
 from cl_ner_bench.foreign import unpacked
 
-SCHEMA = 2
+SCHEMA = 2  # 1 is the same without a seal
 FILE = "reduced.json.gz"
 LIMIT = 2**31  # of sentence ids and places, which are stored as 32-bit integers
 Integers = NDArray[np.int64]
@@ -343,9 +343,9 @@ def _load(path: Path, source: str | None = None) -> Reduced | None:
     """What is stored, None where nothing is, or what came from other predictions or another version, or was changed."""
     try:
         content = json.loads(unpacked(path.read_bytes()))
-        if content["schema"] != SCHEMA or (source is not None and content["source"] != source):
+        if content["schema"] not in (1, SCHEMA) or (source is not None and content["source"] != source):
             return None
-        if SEAL not in content or is_changed(content):
+        if is_changed(content) or (content["schema"] > 1 and SEAL not in content):
             return None
         place = np.zeros(256, dtype=np.int8)
         place[list(_LETTERS)] = np.arange(len(_LETTERS)) - 1

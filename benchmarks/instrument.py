@@ -66,11 +66,10 @@ size = {{ train = {500 * len(tasks)}, dev = 150, test = 600 }}
 {rows}
 
 [recipes.minilm]
-epochs = 2
-batch_size = 5
+epochs = 4
 
 [recipes.minilm.span]
-epochs = 3
+epochs = 8
 """
 
 
@@ -83,7 +82,8 @@ def train(results: Path, seeds: str) -> None:
         methods = ",".join(METHODS)
         # Paths as a reader of the stored records may have them: relative, and none of this machine's.
         dataset, out = os.path.relpath(file), os.path.relpath(results / name)
-        run(dataset=dataset, methods=methods, bounds="none", seeds=seeds, keep_models="none", out=out)
+        grid = {"methods": methods, "bounds": "none", "seeds": seeds, "precision": "bf16"}
+        run(dataset=dataset, **grid, keep_models="none", out=out)
 
 
 def measured(results: Path) -> pd.DataFrame:

@@ -109,6 +109,21 @@ def test_numbers_beside_a_figure_are_the_scores(grid: Path, pictures: dict[str, 
     assert point["learning_mean"]["seqstar"] == own["learning"]
 
 
+def test_no_line_reaches_a_step_that_was_not_measured(grid: Path, pictures: dict[str, Picture]) -> None:
+    measured = load_results(grid).scores.query("view == 'all'").groupby("method")["step"].min()
+    assert set(measured) == {1, 4}
+    for kind in ("steps", "steps_macro", "steps_micro"):
+        drawn_from = [
+            (line.get_linestyle(), float(np.min(line.get_xdata())))
+            for ax in pictures[f"{kind}-all"].figure.axes
+            for line in ax.get_lines()
+        ]
+        dashed = [x for style, x in drawn_from if style == "--"]
+        assert len(dashed) == 4  # a point and its stub for each of the two joint methods
+        assert min(dashed) > 3.5
+        assert [x for style, x in drawn_from if style == "-"] == [1.0] * 6
+
+
 @pytest.mark.usefixtures("paper")
 @pytest.mark.parametrize("kind", ["steps", "types"])
 def test_same_runs_give_the_same_bytes_in_every_format(tmp_path: Path, kind: str) -> None:

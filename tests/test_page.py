@@ -195,14 +195,19 @@ def test_type_curves_and_heat_map(page: str, results: Results, tmp_path: Path) -
     found = browse(page, tmp_path, """
       await wait();
       const [type, order, method] = all(".for-types select");
+      const widths = () => all("svg > .series .line", ofType).map((line) => line.getBBox().width);
+      const lines = widths(); await choose(type, "3"); const point = widths();
       await choose(type, "1"); await choose(order, "2"); await choose(method, "1"); await hover(ofType, .99);
-      return {name: type.selectedOptions[0].textContent, tip: tip(ofType), said: one(".for-types .soft").textContent,
+      return {point, lines, name: type.selectedOptions[0].textContent, tip: tip(ofType),
+        said: one(".for-types .soft").textContent,
         heat: all(".heat tbody tr").map((row) => [...row.cells].map((cell) => cell.textContent))};
     """)  # fmt: skip
     counts = results.counts.query("method == 'spankl' and view == 'all' and step == 4 and order == 2")
     own = counts[counts["type"] == found["name"]]
     f1 = (200 * own["tp"] / (2 * own["tp"] + own["fp"] + own["fn"])).mean()
     assert found["tip"]["SpanKL"] == f"{f1:.1f}"
+    assert len(found["point"]) == len(found["lines"]) == 6
+    assert max(found["point"]) < 20 < min(found["lines"])  # learned last: one point, and no line to earlier steps
     run = next(r for r in results.finished if r["order"] == 2)
     learned = next(t["learned_at"] for t in run["tasks"] if t["name"] == found["name"])
     assert found["said"].startswith(f"{found['name']} is learned at step {learned} of order 2")

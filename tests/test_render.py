@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import os
+import re
 import shutil
 import subprocess
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cl_ner_bench import HOME
+from cl_ner_bench.analysis import latex as latex_module
 from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.analysis.latex import latex, to_latex
 from cl_ner_bench.analysis.published import published_tables
@@ -20,6 +25,8 @@ from cl_ner_bench.analysis.tables import Cell, Table, tables
 from cl_ner_bench.errors import UserError
 from tests.results_factory import triple, write_grid, write_run
 
+UNPRINTED = {"\u2028", "\u2029"}  # what the page's script must not hold
+LOOKALIKES = str.maketrans({"›": ">", "°": "◦", "Δ": "∆", "≠": "="})  # in the PDF; its ≠ is = struck through
 ODD = r"50%_of $A & #1 ~^\{x} * [y] <z> | -- ` \input{/etc/passwd} <script>x</script> Zoë Łódź β 中"
 DOCUMENT = r"""\documentclass[twocolumn]{article}
 \usepackage[textwidth=455pt,textheight=690pt,columnsep=17pt]{geometry}
@@ -109,6 +116,43 @@ def test_latex_escapes() -> None:
     assert latex("λ") == r"\ensuremath{\lambda}"
     assert latex("Zoë Łódź") == "Zoë Łódź"
     assert latex("中\n") == "{[}U+4E2D] "
+    assert latex("≤ 1 × 10² → ε") == (
+        r"\ensuremath{\leq} 1 \ensuremath{\times} 10\ensuremath{^2} \ensuremath{\rightarrow} \ensuremath{\varepsilon}"
+    )
+    assert latex("""the recipe 'minilm' isn't "faithful" ("old")""") == (
+        "the recipe `minilm' isn't ``faithful'' (``old'')"
+    )
+
+
+def our_texts() -> list[str]:
+    """Return all strings of the code that may reach a table: notes, captions, remarks, labels, published numbers.
+
+    Documentation strings and the tables of ``latex`` itself are not among them.
+    """
+    package = HOME / "cl_ner_bench"
+    files = [path for part in ("analysis", "learning", "running") for path in (package / part).rglob("*.py")]
+    files = [path for path in [*files, *(HOME / "methods").glob("*.py")] if path.name != "latex.py"]
+    texts = [path.read_text(encoding="utf-8") for path in (package / "analysis").rglob("*.toml")]
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        expressions = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in expressions)
+        texts += [node.value for node in constants if isinstance(node.value, str)]
+    return texts
+
+
+def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(tmp_path: Path) -> None:
+    needs_latex()
+    printed = sorted({c for text in our_texts() for c in text if not c.isascii()} - UNPRINTED)
+    assert {"≤", "±", "†", "–"} <= set(printed)
+    notes = tuple(f"x{c}y" for c in [*printed, *latex_module._MATHS])
+    assert not [note for note in notes if "U+" in latex(note)]
+    _, text = compiled(tmp_path, [small(notes=notes)], Layout())
+
+    def plain(words: str) -> str:
+        return re.sub(r"[\s\u0338]", "", unicodedata.normalize("NFKC", words).translate(LOOKALIKES))
+
+    assert not [note for note in notes if plain(note) not in plain(text)]
 
 
 def compiled(folder: Path, made: list[Table], layout: Layout) -> tuple[str, str]:

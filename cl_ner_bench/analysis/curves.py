@@ -33,7 +33,7 @@ from cl_ner_bench.analysis.style import Style
 from cl_ner_bench.analysis.tables import STEPS, VIEW_TITLES
 
 KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
-_BOUNDS = "Dashed: joint training of the same architecture, a level line where it was run at the last step only"
+_BOUNDS = "Dashed: joint training of the same architecture, a point at the last step where it was run there only"
 Ends = list[tuple[float, Row]]
 
 
@@ -126,7 +126,8 @@ def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme
 def _curves(
     ax: Axes, rows: Iterable[Row], frame: pd.DataFrame, measure: str, n_steps: int, theme: Theme
 ) -> tuple[Ends, list[dict[str, Any]]]:
-    """Draws a line for each row that has scores; where they end, and the numbers in them."""
+    """Draw a line for each row that has scores, over the steps at which it was scored; return the lines' ends and the
+    numbers in them."""
     ends: Ends = []
     data = []
     for row in rows:
@@ -135,10 +136,11 @@ def _curves(
             continue
         line = theme.line(row)
         steps, mean = stats.index.to_numpy(), stats["mean"].to_numpy()
-        if len(steps) < n_steps:  # joint training at the last step only: its level, as a line to read against
-            ax.axhline(mean[-1], **{key: value for key, value in line.items() if key.startswith(("c", "line"))})
         order = 3 if row.group == "reference" else 4
         ax.plot(steps, mean, **line, markevery=_every(len(steps)), clip_on=False, zorder=order)
+        if len(steps) == 1 < n_steps:  # a point has no line to know it by
+            stub = min(0.5, 0.08 * (n_steps - 1))
+            ax.plot([steps[0] - stub, steps[0]], [mean[0], mean[0]], **line | {"marker": ""}, zorder=order)
         if (stats["size"] > 1).any():
             spread = stats["std"].fillna(0).to_numpy()
             ax.fill_between(steps, mean - spread, mean + spread, color=line["color"], alpha=0.15, linewidth=0)

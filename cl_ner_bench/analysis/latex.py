@@ -35,6 +35,11 @@ _LATEX = {
     "±": r"$\pm$",
     "–": "--",
     "—": "---",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
     TIED: r"$^\dagger$",
     "\u200b": "{}",
     # After a row's end these two would be read as its optional arguments.
@@ -42,14 +47,18 @@ _LATEX = {
     "*": "{*}",
     **{c: f"\\{c}" for c in "_%&#${}"},
 }
-_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi"
-_CAPITAL = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-_GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψω", [*_SMALL.split(), "chi", "psi", "omega"], strict=True))
-_GREEK |= dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True))
+# Signs and Greek letters that LaTeX has in its mathematics alone.
+_SIGNS = r"- \times \cdot \leq \geq \neq \approx \rightarrow \leftarrow \infty ^\circ ^2 ^3 \mu >"
+_SMALL = r"\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho \varsigma"
+_SMALL += r" \sigma \tau \upsilon \varphi \chi \psi \omega"
+_CAPITAL = r"\Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Omega"
+_MATHS = dict(zip("−×·≤≥≠≈→←∞°²³µ›", _SIGNS.split(), strict=True))
+_MATHS |= zip("αβγδεζηθικλμνξπρςστυφχψω", _SMALL.split(), strict=True)
+_MATHS |= zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True)
 # What LaTeX prints without further packages or font encodings.
 _ACCENTS = {"\u0300", "\u0301", "\u0302", "\u0303", "\u0304", "\u0306", "\u0307", "\u0308"}
 _ACCENTS |= {"\u030a", "\u030b", "\u030c", "\u0327"}
-_LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£")
+_LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£¡¿")
 
 
 def to_latex(table: Table, layout: Layout | None = None) -> str:
@@ -96,6 +105,8 @@ def to_latex(table: Table, layout: Layout | None = None) -> str:
 def latex(text: str) -> str:
     """``text`` so that LaTeX prints it. Letters beyond its fonts become their code point, as in [U+4E2D]."""
     text = re.sub("-(?=-)", "-\u200b", unicodedata.normalize("NFC", text))  # two hyphens are no dash
+    text = re.sub(r"(?<![^\s(\[])'(?=\S)", "‘", text)  # LaTeX prints straight quotes as closing ones
+    text = re.sub(r'(?<![^\s(\[])"(?=\S)', "“", text).replace('"', "”")
     return "".join(_latex_char(c) for c in text)
 
 
@@ -107,8 +118,8 @@ def _latex_char(char: str) -> str:
         return " "
     if (base.isascii() and set(marks) <= _ACCENTS) or char in _LETTERS:
         return char
-    if char in _GREEK:
-        return rf"\ensuremath{{\{_GREEK[char]}}}"
+    if char in _MATHS:
+        return rf"\ensuremath{{{_MATHS[char]}}}"
     return f"{{[}}U+{ord(char):04X}]"
 
 

@@ -211,8 +211,8 @@ class Chart {
       const path = (of) => "M" + of.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
       const group = this.group(i), here = known(at);
       if (banded && here.length > 1) group.append(draw("path", {class: "band", d: path([...here.map(([x, , low]) => [x, low]), ...here.map(([x, , , high]) => [x, high]).reverse()]) + "Z"}));
-      // One point alone (joint training at the last step only) is drawn as a level to read against.
-      const line = here.length > 1 ? path(here) : `M${room.left} ${here[0][1]}H${width - room.right}`;
+      // One point alone (joint training at the last step only) gets a stub of its line.
+      const line = here.length > 1 ? path(here) : `M${here[0][0] - 16} ${here[0][1]}h16`;
       group.append(draw("path", {class: "line", d: line}), ...here.map(([x, y]) => this.mark(i, x, y)));
       const label = labels.find((entry) => entry.i === i);
       if (label) group.append(draw("path", {class: "leader", d: `M${here.at(-1)[0] + 6} ${here.at(-1)[1]}L${width - room.right + 12} ${label.y}`}),

@@ -78,8 +78,8 @@ class Trainer:
     ) -> dict[str, Any]:
         """Learn one step; afterwards the learner holds the weights of the epoch that ``data.selection`` chose.
 
-        ``progress`` is called after each update, and each batch of dev, and may raise to stop. Returns a JSON-able
-        record of what was done.
+        ``progress`` is called after each update (with what is done and the ``seconds`` that the step took so far) and
+        each batch of dev, and may raise to stop. Returns a JSON-able record of what was done.
 
         ``checkpoint`` is given the state at the end of an epoch whenever it is due. Where it has one, the step goes on
         behind that epoch, in a trainer that holds the previous step's model, and gives the weights and the record
@@ -133,7 +133,8 @@ class Trainer:
                 done, total = course.updates, sum(losses.values())
                 if not math.isfinite(total):
                     raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
-                progress({"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total})
+                counts = {"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total}
+                progress(counts | {"seconds": time.perf_counter() - started})
             score = self._dev_score(dev, data.dev_labelled, data.selection, progress)
             course.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
@@ -160,7 +161,8 @@ class Trainer:
         }
 
     def predict(self, sentences: Sequence[Sentence], progress: Progress = lambda _: None) -> list[list[Prediction]]:
-        """Predicted mentions of each sentence. ``progress`` is called after each batch and may raise to stop.
+        """Predicted mentions of each sentence. ``progress`` is called after each batch, with the words that
+        are done, and may raise to stop.
 
         Raises:
             UserError: a sentence is too long for the method, or a word cannot be read.
@@ -228,10 +230,12 @@ class Trainer:
 
     def _predict(self, examples: Sequence[Example], types: Sequence[str], progress: Progress) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
+        words = 0
         for batch, output in self._evaluate(examples):
             decoded = self.learner.decode(output.logits, batch.lengths, types, self.nested)
             found.update(zip([e.index for e in batch.examples], decoded, strict=True))
-            progress({})
+            words += sum(batch.lengths)
+            progress({"predicted_words": words})
         return [found[e.index] for e in examples]
 
     def _evaluate(self, examples: Sequence[Example]) -> Iterator[tuple[Batch, Output]]:

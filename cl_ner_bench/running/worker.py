@@ -46,9 +46,14 @@ class Heartbeat:
 
     def __init__(self, folder: Path, stop: Path, lease: leases.Lease) -> None:
         self.file, self.stop, self.lease, self.parent = folder / store.PROGRESS, stop, lease, os.getppid()
-        self.state: dict[str, Any] = {"schema": 1, "host": host(), "pid": os.getpid()}
+        self.state: dict[str, Any] = {}
         self.next = 0.0
         self.telling = threading.Lock()
+
+    def begin(self, step: int, phase: str) -> None:
+        """Tell that a step begins, without the counts of the step before. Raises Interrupted as a call does."""
+        self.state = {"schema": 1, "host": host(), "pid": os.getpid()}
+        self({"step": step, "step_started": time.time(), "phase": phase}, now=True)
 
     def __call__(self, state: dict[str, Any], now: bool = False) -> None:
         """Take up news of the state. Raises Interrupted where the run shall stop."""
@@ -93,7 +98,7 @@ def main() -> int:
         record["times"] = {"started": now()}
         try:
             _tell(folder, record, shared)
-            heartbeat({"step": 0, "phase": "loading"}, now=True)
+            heartbeat.begin(0, "loading")
             _learn_run(Steps(folder, record, request, shared), request["first"], heartbeat)
             outcome, code = {"status": "done", "reason": ""}, 0
         except Interrupted:
@@ -134,9 +139,9 @@ def _learn_run(steps: Steps, first: Collection[int], heartbeat: Heartbeat) -> No
         if steps.is_missing(step):
             steps.take(step)
     for step in steps.to_learn(first):
-        heartbeat({"step": step, "step_started": time.time(), "epoch": 0, "phase": "learning"}, now=True)
+        heartbeat.begin(step, "learning")
         learned = steps.learn(step, heartbeat)
-        heartbeat({"phase": "predicting"}, now=True)
+        heartbeat({"phase": "predicting", "predicted_words": 0}, now=True)
         steps.finish(step, learned, heartbeat)
         heartbeat.check()  # who was paused meanwhile must not speak for the one who took the run over
         record["learned"] = steps.learned()
@@ -292,7 +297,7 @@ class Steps:
         self.shared.get(file)
         if (known := store.read_record(file)) is not None:
             return known
-        heartbeat({"step": 1, "step_started": time.time(), "epoch": 0, "phase": "checking"}, now=True)
+        heartbeat.begin(1, "checking")
         trainer = self._new_trainer(epochs=2 * self.record["settings"]["epochs"])
         learned = trainer.learn(self.split.step_data(self.corpus, 1), heartbeat)
         gold = self.split.test_part(self.corpus, 1)

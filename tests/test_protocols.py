@@ -109,9 +109,9 @@ def split_or_none(corpus: Corpus, scenario: Scenario, order: int) -> TaskSplit |
 def test_no_label_outside_the_allowed_set_reaches_a_method(
     data: st.DataObject, domains: bool, union: bool, order: int
 ) -> None:
-    """Poison every label that a step may not see, once the split is fixed: what a method is given stays equal.
+    """Poison every label that a step may not see, once the split is fixed: what it is learned from stays equal.
 
-    That is all a method is given: dev, by which the epoch is chosen, is part of it.
+    Dev, by which the epoch is chosen, is part of it; a method's hooks see no other label there than in train.
     """
     corpus, scenario = data.draw(corpora(domains)), data.draw(scenarios(domains))
     split = split_or_none(corpus, scenario, order)
@@ -133,6 +133,9 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
         parts = {part: tuple(poison(s, allowed[part]) for s in corpus.parts[part]) for part in PARTS}
         poisoned = dataclasses.replace(corpus, parts=parts)
         assert split.step_data(poisoned, step, union) == clean
+        parts["dev"] = tuple(poison(s, allowed["train"]) for s in corpus.parts["dev"])
+        assert split.step_data(dataclasses.replace(corpus, parts=parts), step, union).shown == clean.shown
+        assert not clean.shown.dev or scenario.protocol.selection != "last"
         for part, given_ in (("train", clean.train), ("dev", clean.dev)):
             assert {m.type for s in given_ for m in s.mentions} <= allowed[part]
         assert {m.type for s in split.test_part(poisoned, step) for m in s.mentions} <= so_far

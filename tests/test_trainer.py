@@ -150,7 +150,7 @@ def test_the_best_epoch_is_kept_and_without_dev_mentions_the_last(encoder: str) 
     record = t.learn(step)
     best = record["dev_scores"].index(max(record["dev_scores"])) + 1
     assert record["selected_epoch"] == best
-    again = t._dev_score(t._examples(step.dev, "dev"), step.dev_labelled, "macro")
+    again = t._dev_score(t._examples(step.dev, "dev"), step.dev, step.dev_labelled, "macro")
     assert again == max(record["dev_scores"])
     bare = replace(step, dev=tuple(s.only(()) for s in step.dev))
     record = trainer("finetune-token", encoder, epochs=4).learn(bare)
@@ -172,7 +172,7 @@ def dev_scores_of(
 ) -> list[float | None]:
     """Macro and micro dev score of predictions made by hand."""
     trainer._predict = lambda *_: [[Prediction(*m, 1.0) for m in row] for row in found]  # type: ignore[method-assign]
-    return [trainer._dev_score(trainer._examples(dev, "dev"), types, rule) for rule in ("macro", "micro")]
+    return [trainer._dev_score(trainer._examples(dev, "dev"), dev, types, rule) for rule in ("macro", "micro")]
 
 
 def test_dev_scores_are_a_mean_over_types_or_pooled(encoder: str) -> None:
@@ -194,7 +194,13 @@ def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeyp
         t, given = trainer("joint-token", encoder, epochs=4), iter(scores)
 
         def score(
-            dev: Any, types: tuple[str, ...], selection: str, progress: Any, rule: str = rule, given: Any = given
+            dev: Any,
+            gold: Any,
+            types: tuple[str, ...],
+            selection: str,
+            progress: Any,
+            rule: str = rule,
+            given: Any = given,
         ) -> float:
             assert (types, selection) == (("PER",), rule)  # what dev's labels cover, not what train's do
             return next(given)

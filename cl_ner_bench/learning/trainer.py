@@ -94,13 +94,14 @@ class Trainer:
         started, recipe, learner = time.perf_counter(), self.recipe, self.learner
         remarks: list[str] = []
         examples = self._examples(data.train, "train")
-        dev = [] if data.selection == "last" else self._examples(data.dev, "dev")
+        gold = () if data.selection == "last" else data.dev
+        dev = self._examples([s.only(()) for s in gold], "dev")  # no forward pass carries their labels to the method
         learner.enter(data)
         teacher = self._teacher(examples) if learner.needs_teacher and learner.n_old else None
         # Where no type is new, the step tells streams apart that the types alone would make one.
         again = () if len(data.types) > len(learner.head.types) else (data.step,)
         self._grow(data)
-        learner.begin_step(data)
+        learner.begin_step(data.shown)
         learner.encoder.narrow(e.tokens for e in (*examples, *dev))
 
         epochs, size = recipe["epochs"], recipe["batch_size"]
@@ -111,7 +112,7 @@ class Trainer:
         masks = stream(self.seed, "dropout", learner.architecture, data.types, *again)
         learner.encoder.masks.seed(masks)
         torch.manual_seed(masks)  # dropout of encoders that bring their own forward pass
-        if data.selection != "last" and not any(s.mentions for s in data.dev):
+        if data.selection != "last" and not any(s.mentions for s in gold):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         course = resumed(checkpoint, learner, optimizer)
         started -= course.seconds
@@ -135,14 +136,14 @@ class Trainer:
                     raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
                 counts = {"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total}
                 progress(counts | {"seconds": time.perf_counter() - started})
-            score = self._dev_score(dev, data.dev_labelled, data.selection, progress)
+            score = self._dev_score(dev, gold, data.dev_labelled, data.selection, progress)
             course.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
                 course.seconds = time.perf_counter() - started
                 checkpoint.save(*state(course, learner, optimizer))
         learner.load_state_dict(course.best_weights)
         learner.encoder.widen()
-        learner.end_step(data)
+        learner.end_step(data.shown)
         return {
             "step": data.step,
             "updates": updates,
@@ -246,18 +247,24 @@ class Trainer:
             yield batch, output
 
     def _dev_score(
-        self, dev: Sequence[Example], types: Sequence[str], selection: str, progress: Progress = lambda _: None
+        self,
+        dev: Sequence[Example],
+        gold: Sequence[Sentence],
+        types: Sequence[str],
+        selection: str,
+        progress: Progress = lambda _: None,
     ) -> float | None:
-        """``macro``- or ``micro``-F1 (0..100) over ``types``, None where dev holds no mention of them.
+        """Return ``macro``- or ``micro``-F1 (0..100) over ``types``, None where dev holds no mention of them.
 
+        ``dev`` are the sentences to predict, ``gold`` the same ones with their labels.
         Only types in gold or predictions count. SpanKL (arXiv 2302.12200): old types play no role in choosing the
         epoch, so that a span of theirs takes no word from a new one here. CFNER (EMNLP 2022) pools the types.
         """
-        gold = {(e.index, *m) for e in dev for m in e.sentence.mentions if m.type in types}
-        if not gold:
+        wanted = {(i, *m) for i, s in enumerate(gold) for m in s.mentions if m.type in types}
+        if not wanted:
             return None
         found = {(e.index, *p[:3]) for e, ps in zip(dev, self._predict(dev, types, progress), strict=True) for p in ps}
-        right, total = (Counter(m[3] for m in side) for side in (gold & found, (*gold, *found)))
+        right, total = (Counter(m[3] for m in side) for side in (wanted & found, (*wanted, *found)))
         if selection == "micro":
             return 200 * sum(right[t] for t in types) / sum(total[t] for t in types)
         scores = [200 * right[t] / total[t] for t in types if total[t]]

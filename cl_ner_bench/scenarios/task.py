@@ -38,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True)
 class StepData:
-    """All that a method sees of step ``step``: sentences whose labels are already masked.
+    """The data of step ``step``: sentences whose labels are already masked. Hooks of a method are given ``shown``.
 
     ``types`` are all types known after the step, in learning order (by name where several tasks are joined and learned
     anew, whose order must not matter); ``labelled`` those that the labels of
@@ -54,6 +54,15 @@ class StepData:
     dev: tuple[Sentence, ...]
     dev_labelled: tuple[str, ...]
     selection: str = "macro"
+
+    @property
+    def shown(self) -> StepData:
+        """The step as a method may see it: dev carries labels of ``labelled`` alone, and is empty under ``last``.
+
+        Choosing the epoch is the trainer's; labels of old types on dev are there for that and for nothing else.
+        """
+        dev = () if self.selection == "last" else tuple(s.only(self.labelled) for s in self.dev)
+        return replace(self, dev=dev, dev_labelled=self.labelled)
 
 
 @dataclass(frozen=True)
@@ -138,12 +147,12 @@ class TaskSplit:
         }
 
     def step_data(self, corpus: Corpus, step: int, union: bool = False, anew: bool = False) -> StepData:
-        """What a method is given in ``step``.
+        """Return what a method is trained on, and its epoch chosen by, in ``step``.
 
         The step's own sentences labelled with its own types only; with ``union`` each sentence of tasks
         1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
-        the protocol says so. ``anew``: nothing is left of earlier steps, so what is joined must not show their order;
-        types stand by name.
+        the protocol says so, for the choice of the epoch alone (``StepData.shown``). ``anew``: nothing is left of
+        earlier steps, so what is joined must not show their order; types stand by name.
         """
         given = self.given(step, union, anew)
         for part, labels in (("train", "labelled"), ("dev", "dev_labelled")):

@@ -287,6 +287,30 @@ def test_summary_has_mean_std_and_n_over_finished_runs(tmp_path: Path) -> None:
     assert len(results.finished) == 4
 
 
+def test_a_model_that_several_orders_share_counts_once(tmp_path: Path) -> None:
+    for seed, score in ((0, 60), (1, 70)):
+        for order in range(3):
+            shared = {"1": f"{order:x}", "2": f"a{seed}"}  # the last model is one for all orders
+            counts = {1: {"A": triple(50 + 10 * order)}, 2: {"A": triple(score), "B": triple(score)}}
+            write_run(tmp_path, "joint-span", counts, order=order, seed=seed, step_keys=shared)
+            write_run(tmp_path, counts={k: {t: triple(40 + order + seed) for t in of} for k, of in counts.items()},
+                      order=order, seed=seed, step_keys={"1": f"b{order}{seed}", "2": f"c{order}{seed}"})  # fmt: skip
+    summary = load_results(tmp_path).summary.query("view == 'all'").set_index("method")
+    joint, method = summary.loc["joint-span"], summary.loc["spankl"]
+    assert joint[["n_runs", "n_orders", "n_seeds"]].tolist() == [2, 3, 2]
+    assert (joint["micro_f1_mean"], joint["micro_f1_std"]) == (65, pytest.approx(math.sqrt(50)))
+    # What its runs of one model differ in, here by their first step, is averaged first.
+    assert (joint["learning_mean"], joint["learning_std"]) == pytest.approx((62.5, math.sqrt(12.5)))
+    assert (method["n_runs"], method["micro_f1_mean"]) == (6, pytest.approx(41.5))
+    assert method["micro_f1_std"] == pytest.approx(np.std([40, 41, 41, 42, 42, 43], ddof=1))
+
+
+def test_runs_without_keys_have_models_of_their_own(tmp_path: Path) -> None:
+    for order in range(2):
+        write_run(tmp_path, "joint-span", {1: {"A": triple(60)}}, order=order)
+    assert load_results(tmp_path).summary["n_runs"].tolist() == [2, 2]
+
+
 def test_columns_are_those_of_the_documented_files(tmp_path: Path) -> None:
     write_run(tmp_path)
     results = load_results(tmp_path)

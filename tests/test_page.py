@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.page import EMBEDDED, ROWS, Block, render_page
 from cl_ner_bench.analysis.picture import Picture, Theme
 from cl_ner_bench.analysis.render import to_csv, to_markdown
 from cl_ner_bench.analysis.tables import Table, main_table, step_table, type_table
-from tests.results_factory import write_grid, write_run
+from tests.results_factory import triple, write_grid, write_run
 
 EVIL = "</script><script>console.error('ran')</script><!--"
 PAIRS = [(order, seed) for order in range(3) for seed in range(2)]
@@ -248,6 +248,30 @@ def test_a_value_leads_to_the_runs_it_is_the_mean_of(page: str, results: Results
         assert {row[4] for row in dialog["rows"]} == {"d0"}
     assert found["row"] == ["Order", "Seed", "Run", "Data", "Split"]
     assert found["target"]
+
+
+def test_a_model_that_several_orders_share_counts_once(tmp_path: Path) -> None:
+    for order in range(3):
+        for seed, score in enumerate((60, 70)):
+            counts = {1: {"A": triple(score)}}
+            write_run(tmp_path, "joint-span", counts, order=order, seed=seed, step_keys={"1": f"a{seed}"})
+            write_run(tmp_path, "spankl", counts, order=order, seed=seed, step_keys={"1": f"b{order}{seed}"})
+    results = load_results(tmp_path)
+    (c,) = comparisons(results)
+    block = Block(c, [], [], [("scores", main_table(c, "all"))], [])
+    files = {f"tables/main-all-{c.slug}.{suffix}": b"" for suffix in ("csv", "md", "tex")}
+    found = browse(render_page(results, [block], Theme.of([c], "paper").looks, files), tmp_path, """
+      await wait(); await hover(curves, .5);
+      const out = {tip: tip(curves)};
+      for (const name of ["SpanKL", "Joint (span)"]) {
+        all("tbody tr:not(.section)", main).find((row) => row.cells[0].textContent === name).cells[2].click();
+        out[name] = one("dialog p").textContent;
+        one("dialog form button").click();
+      }
+      return out;""")  # fmt: skip
+    assert found["tip"] == {"Joint (span)": "65.0 ± 7.1", "SpanKL": "65.0 ± 5.5"}
+    assert "the mean of 2 trained model(s), shared by 6 run(s) of joint-span" in found["Joint (span)"]
+    assert "the mean of 6 run(s) of spankl" in found["SpanKL"]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
 import json
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -48,10 +51,33 @@ def test_counts_follow_from_predictions(folder: Path) -> None:
             assert {t: list(c) for t, c in count(gold, pred, list(stored)).items()} == stored, step
 
 
+@cache
+def derived(folder: Path) -> dict[str, bytes]:
+    return report_files(load_results(folder))
+
+
 @pytest.mark.parametrize("folder", WITH_TABLES, ids=lambda f: f.name)
 def test_tables_follow_from_counts(folder: Path) -> None:
-    files = report_files(load_results(folder))
+    files = derived(folder)
     for name in [n for n in files if n.endswith((".csv", ".md", ".tex"))]:
         assert files[name].decode() == (folder / name).read_text(encoding="utf-8"), name
     summary = pd.read_csv(folder / "summary.csv")
     assert (summary["n_runs"] >= 1).all()
+
+
+def test_no_output_counts_the_copies_of_a_joint_model() -> None:
+    # Three orders and two seeds; joint training after the last step is one model a seed.
+    scores = pd.read_csv(REFERENCE / "fewnerd-coarse" / "scores.csv").query("method == 'joint-span' and view == 'all'")
+    assert (len(scores), scores["micro_f1"].nunique()) == (6, 2)
+    spread = float(np.std(scores["micro_f1"].unique(), ddof=1))
+    files, found = derived(REFERENCE / "fewnerd-coarse"), {}
+    for name, content in files.items():
+        frame = pd.read_csv(io.BytesIO(content)) if name.endswith(".csv") else pd.DataFrame()
+        column = next((column for column in ("n_runs", "n") if column in frame and "method" in frame), None)
+        if column and (frame["method"] == "joint-span").any():
+            found[name] = int(frame[frame["method"] == "joint-span"][column].max())
+    assert len(found) > 15
+    assert {name: n for name, n in found.items() if n > 2} == {}
+    for name, column in (("main", "micro_f1_std"), ("errors", "points_std"), ("steps", "micro_f1_std")):
+        table = pd.read_csv(io.BytesIO(files[f"tables/{name}-all-fewnerd-coarse-split-minilm.csv"]))
+        assert table.query("method == 'joint-span'")[column].iloc[0] == pytest.approx(spread), name

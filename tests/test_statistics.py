@@ -87,8 +87,11 @@ def test_holm_is_that_of_statsmodels(n: int) -> None:
 
 def test_variance_components_of_an_example_by_hand() -> None:
     # Orders' means 2 and 6; within: 4 squares of 1 over 2; between: 2 (4 + 4); (16 - 2) / 2 = 7 is the orders'.
-    order_std, seed_std, share = components([np.array([1.0, 3.0]), np.array([5.0, 7.0])])
-    assert (order_std, seed_std, share) == pytest.approx((math.sqrt(8), math.sqrt(2), 7 / 9))
+    found = components([np.array([1.0, 3.0]), np.array([5.0, 7.0])])
+    assert found[:3] == pytest.approx((math.sqrt(8), math.sqrt(2), 7 / 9))
+    # F = 16 / 2 = 8, divided by its quantiles at 1 and 2 degrees of freedom, 38.506 and 1 / 799.5.
+    assert found.share_low == 0
+    assert found.share_high == pytest.approx((8 * 799.5 - 1) / (8 * 799.5 + 1))
 
 
 def test_the_orders_share_is_the_intraclass_correlation_also_when_unbalanced() -> None:
@@ -96,15 +99,25 @@ def test_the_orders_share_is_the_intraclass_correlation_also_when_unbalanced() -
     orders = [rng.normal(rng.normal(0, 2), 1, size) for size in (2, 5, 3, 4)]
     f, sizes = stats.f_oneway(*orders).statistic, np.array([2, 5, 3, 4])
     typical = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / 3
-    assert components(orders)[2] == pytest.approx((f - 1) / (f - 1 + typical))
+    assert components(orders).share == pytest.approx((f - 1) / (f - 1 + typical))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_orders_share_comes_with_an_interval_that_holds_it(share: float) -> None:
+    rng = np.random.default_rng(3)
+    drawn = rng.normal(size=(400, 3, 1)) * math.sqrt(share) + rng.normal(size=(400, 3, 2)) * math.sqrt(1 - share)
+    found = [components(list(orders)) for orders in drawn]
+    assert np.mean([f.share_low <= share <= f.share_high for f in found]) == pytest.approx(0.95, abs=0.03)
+    # With three orders and two seeds an estimate of 0 rules out next to nothing.
+    assert np.median([f.share_high for f in found if f.share == 0]) > 0.8
 
 
 @pytest.mark.parametrize("orders", [[[1.0]], [[1.0, 2.0]], [[1.0], [2.0]]])
 def test_what_too_few_runs_cannot_tell_is_empty(orders: list[list[float]]) -> None:
-    order_std, seed_std, share = components([np.array(values) for values in orders])
-    assert math.isnan(share)
-    assert math.isnan(order_std) == (len(orders) == 1)
-    assert math.isnan(seed_std) == (len(orders[0]) == 1)
+    found = components([np.array(values) for values in orders])
+    assert all(math.isnan(value) for value in (found.share, found.share_low, found.share_high))
+    assert math.isnan(found.order_std) == (len(orders) == 1)
+    assert math.isnan(found.seed_std) == (len(orders[0]) == 1)
 
 
 def test_spread_and_ranks_of_a_grid(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cl_ner_bench.analysis.distinct import Models, models_in, models_of, per_model
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import Floats
 
@@ -79,6 +80,19 @@ class Comparison:
     def tasks_vary(self) -> bool:
         """Whether a type belongs to one task in one order and to another in the next (orders of ``fgA-pgB``)."""
         return len({tuple(sorted(map(_content, run["tasks"]))) for run in self.runs}) > 1
+
+    @cached_property
+    def models(self) -> Models:
+        """The trained model behind each run and step; runs of several orders may share one."""
+        return models_of(self.runs)
+
+    def per_model(self, frame: pd.DataFrame, *names: str, by: Sequence[str] = ()) -> pd.DataFrame:
+        """Return ``names`` with a row per trained model (and value of ``by``); ``frame`` has one per run."""
+        return per_model(frame, self.models, names, by)
+
+    def n_models(self, row: Row, frame: pd.DataFrame) -> int:
+        """Return how many trained models of ``row`` stand behind ``frame``."""
+        return len(set(models_in(row.of(frame), self.models)))
 
     def values(self, rows: Iterable[Row], frame: pd.DataFrame, name: str) -> Floats:
         """``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.

@@ -77,8 +77,8 @@ def cost_figures(results: Results, style: str = "paper") -> list[Picture]:
 
 
 def _cost_table(c: Comparison) -> Table:
-    frame = cost_frame(c)
     names = [*COSTS, QUALITY]
+    frame = c.per_model(cost_frame(c), *names)
     units = {name: unit for name, (_, unit) in COSTS.items()} | {QUALITY: 1}
     sections: list[Section] = []
     data: list[dict[str, object]] = []
@@ -95,14 +95,14 @@ def _cost_table(c: Comparison) -> Table:
     notes = (*notes_of(c), *machines(c))
     out = pd.DataFrame(data)
     out["notes"] = "; ".join(notes)
-    spread = " Mean ± standard deviation over runs." if len(c.runs) > len(c.rows) else ""
+    spread = " Mean ± standard deviation over trained models." if len(c.runs) > len(c.rows) else ""
     caption = f"{c.title}: cost of each method beside its macro-F1 over tasks (all test sentences). {_MEANING}{spread}"
     header = ("Method", "n", *(title for title, _ in COSTS.values()), "Task macro")
     return Table(f"cost-all-{c.slug}", caption, header, tuple(sections), notes, out)
 
 
 def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
-    frame = cost_frame(c)
+    frame = c.per_model(cost_frame(c), *COSTS, QUALITY)
     axis_of = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
     panels = {name: title for name, title in axis_of.items() if frame[name].notna().any()}
     if "train_seconds" not in panels:

@@ -50,7 +50,7 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
     )
     data, ends = [], []
     for ax, (architecture, rows) in zip(axes.flat, panels, strict=True):
-        found, numbers = _curves(ax, rows, frame, measure, c.n_steps, theme)
+        found, numbers = _curves(ax, c, rows, frame, measure, theme)
         ends.append(found)
         data += [{"architecture": architecture} | line for line in numbers]
         ax.set_title(f"{architecture} methods", loc="left")
@@ -74,7 +74,7 @@ def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: T
     figure, axes = _panels(titled(c), notes_of(c), len(orders), len(c.rows), theme.style)
     data, ends = [], []
     for ax, order in zip(axes.flat, orders, strict=False):
-        found, numbers = _curves(ax, c.rows, frame[frame["order"] == order], "task_macro_f1", c.n_steps, theme)
+        found, numbers = _curves(ax, c, c.rows, frame[frame["order"] == order], "task_macro_f1", theme)
         ends.append(found)
         data += [{"order": order} | line for line in numbers]
         tasks = next(run["tasks"] for run in c.runs if run["order"] == order)
@@ -108,7 +108,7 @@ def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme
     data, ends = [], []
     for ax, c in zip(axes.flat, compared, strict=False):
         scores = c.scores[c.scores["view"] == view]
-        found, numbers = _curves(ax, c.rows, scores, "task_macro_f1", c.n_steps, theme)
+        found, numbers = _curves(ax, c, c.rows, scores, "task_macro_f1", theme)
         ends.append(found)
         what = {"dataset": c.dataset, "scenario": c.scenario, "encoder": c.encoder}
         data += [what | line for line in numbers]
@@ -124,22 +124,22 @@ def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme
 
 
 def _curves(
-    ax: Axes, rows: Iterable[Row], frame: pd.DataFrame, measure: str, n_steps: int, theme: Theme
+    ax: Axes, c: Comparison, rows: Iterable[Row], frame: pd.DataFrame, measure: str, theme: Theme
 ) -> tuple[Ends, list[dict[str, Any]]]:
     """Draw a line for each row that has scores, over the steps at which it was scored; return the lines' ends and the
     numbers in them."""
     ends: Ends = []
     data = []
     for row in rows:
-        stats = row.of(frame).groupby("step")[measure].agg(["mean", "std", "size"])
+        stats = row.of(c.per_model(frame, measure, by=["step"])).groupby("step")[measure].agg(["mean", "std", "size"])
         if stats.empty:
             continue
         line = theme.line(row)
         steps, mean = stats.index.to_numpy(), stats["mean"].to_numpy()
         order = 3 if row.group == "reference" else 4
         ax.plot(steps, mean, **line, markevery=_every(len(steps)), clip_on=False, zorder=order)
-        if len(steps) == 1 < n_steps:  # a point has no line to know it by
-            stub = min(0.5, 0.08 * (n_steps - 1))
+        if len(steps) == 1 < c.n_steps:  # a point has no line to know it by
+            stub = min(0.5, 0.08 * (c.n_steps - 1))
             ax.plot([steps[0] - stub, steps[0]], [mean[0], mean[0]], **line | {"marker": ""}, zorder=order)
         if (stats["size"] > 1).any():
             spread = stats["std"].fillna(0).to_numpy()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.attributes import Binned
 from cl_ner_bench.analysis.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.distinct import LAST
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import Layout
 from cl_ner_bench.analysis.notes import notes_of
@@ -68,11 +69,11 @@ class Confusion:
 class ErrorAnalysis:
     """One comparison, view ``all``.
 
-    ``steps``: a row per run and step: run_id, method, config, step, micro_f1 (0..100), and for each kind of LOST the
+    ``steps``: a row per trained model and step: method, config, step, micro_f1 (0..100), and for each kind of LOST the
     points of micro-F1 it costs; they add up to 100 - micro_f1. ``counts``: the same rows with the numbers of KINDS.
-    ``confusion``: after the last step, in the comparison's lowest order. ``bins``: a row per run, attribute and bin:
-    n mentions of types learned before the last step, their recall (0..100) when learned and at the end; without rows
-    where ``mentions.csv.gz`` is missing. ``notes``: what could not be computed.
+    ``confusion``: after the last step, in the comparison's lowest order. ``bins``: a row per trained model, attribute
+    and bin: n mentions of types learned before the last step, their recall (0..100) when learned and at the end;
+    without rows where ``mentions.csv.gz`` is missing. ``notes``: what could not be computed.
     """
 
     c: Comparison
@@ -243,10 +244,12 @@ def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
         notes.append("without joint training the similarity of types cannot be computed")
     return ErrorAnalysis(
         c=c,
-        steps=pd.concat(points, ignore_index=True),
-        counts=pd.concat(counts, ignore_index=True),
+        steps=c.per_model(pd.concat(points, ignore_index=True), "micro_f1", *LOST, by=["step"]),
+        counts=c.per_model(pd.concat(counts, ignore_index=True), *KINDS, by=["step"]),
         confusion={row: _share(names, found) for row, found in tables.items() if found},
-        bins=pd.DataFrame(bins),
+        bins=c.per_model(pd.DataFrame(bins), "n", "learned", "end", by=["attribute", "bin"])
+        if bins
+        else pd.DataFrame(),
         notes=tuple(notes),
     )
 
@@ -286,12 +289,12 @@ def _share(names: tuple[str, ...], tables: Sequence[Integers]) -> Confusion:
 def _confused(c: Comparison, results: Results) -> dict[str, float]:
     """Percent of each type's test mentions that joint training, after all steps, takes for another type.
 
-    Over all its runs and both architectures: the same for every method. Empty without joint training.
+    Over all its models and both architectures: the same for every method. Empty without joint training.
     """
     gold: dict[str, int] = {}
     wrong: dict[str, int] = {}
     for run in c.runs:
-        if run["registry_name"] in ("joint-span", "joint-token"):
+        if run["registry_name"] in ("joint-span", "joint-token") and c.models[run["run_id"], LAST] == run["run_id"]:
             r = reduced(results, run["run_id"])
             last = r.confusion[(r.confusion[:, 0] == r.steps[-1]) & (r.confusion[:, 1] < len(r.types))]
             for _, type_, other, n in last.tolist():

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis import measures
+from cl_ner_bench.analysis.distinct import Models, models_of, per_model
 from cl_ner_bench.analysis.joining import read_runs
 from cl_ner_bench.analysis.measures import Floats, Layout
 from cl_ner_bench.analysis.records import RUN, Damaged, DamagedError, learn_again, read_json
@@ -45,7 +46,8 @@ class Results:
     ``runs``: every run's record (``run.json``), also failed and unfinished ones, sorted by ``run_id``.
     The frames hold finished runs only: ``counts`` a row per run, step, view, test set and type; ``scores``
     a row per run, step and view; ``measures`` a row per run and view with every measure; ``summary`` a row
-    per method, dataset, scenario, view, encoder and config with mean and std (ddof 1) over its runs.
+    per method, dataset, scenario, view, encoder and config with mean and std (ddof 1) over its trained models (runs
+    that hold a copy of one model count once).
     Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``. ``damaged`` are files that are not what was written; runs that hold
     such a file are left out of all else.
     """
@@ -155,7 +157,7 @@ def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list
         counts=counts.frame(),
         scores=pd.DataFrame(score_rows, columns=SCORES),
         measures=per_run,
-        summary=_summary(per_run),
+        summary=_summary(per_run, models_of(done)),
         folders=folders,
         damaged=tuple(damaged),
     )
@@ -212,14 +214,14 @@ def _bounds(
     return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
 
 
-def _summary(per_run: pd.DataFrame) -> pd.DataFrame:
-    groups = per_run.groupby(ROW, sort=True)
-    out = groups.agg(
-        label=("label", "first"),
-        n_runs=("run_id", "size"),
-        n_orders=("order", "nunique"),
-        n_seeds=("seed", "nunique"),
+def _summary(per_run: pd.DataFrame, models: Models) -> pd.DataFrame:
+    """Return means, standard deviations and n over the distinct trained models of each row."""
+    place = [name for name in ROW if name not in ("method", "config")]
+    groups = per_model(per_run, models, measures.MEASURES, place).groupby(ROW, sort=True)
+    out = per_run.groupby(ROW, sort=True).agg(
+        label=("label", "first"), n_orders=("order", "nunique"), n_seeds=("seed", "nunique")
     )
+    out["n_runs"] = groups.size()
     for name in measures.MEASURES:
         out[f"{name}_mean"] = groups[name].mean()
         out[f"{name}_std"] = groups[name].std(ddof=1)

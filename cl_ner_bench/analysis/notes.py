@@ -94,7 +94,16 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         )
     if any(group_of(run) == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
         notes.append("joint training at the last step only")
+    if shared := _shared(c):
+        notes.append(f"a model that several orders share counts once: {shared}")
     return tuple(notes)
+
+
+def _shared(c: Comparison) -> str:
+    """Return the rows with fewer trained models than runs, and how many of each."""
+    runs = c.measures[c.measures["view"] == "all"]
+    sizes = [(row.label, c.n_models(row, runs), len(row.of(runs))) for row in c.rows]
+    return _join(f"{label} {models} (in {n} runs)" for label, models, n in sizes if models < n)
 
 
 def undefined(c: Comparison, view: str) -> list[str]:

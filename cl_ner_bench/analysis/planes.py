@@ -13,7 +13,7 @@ from cl_ner_bench.analysis.notes import notes_of
 from cl_ner_bench.analysis.picture import Picture, Theme, at_least, canvas, label_points, lay_out, picture, titled
 from cl_ner_bench.analysis.tables import VIEW_TITLES
 
-Points = Sequence[tuple[Row, pd.DataFrame]]  # per row a column for x and one for y, a line per run
+Points = Sequence[tuple[Row, pd.DataFrame]]  # per row a column for x and one for y, a line per trained model
 
 
 def plane(c: Comparison, view: str, theme: Theme) -> Picture | None:
@@ -22,6 +22,7 @@ def plane(c: Comparison, view: str, theme: Theme) -> Picture | None:
     None where no method forgets or learns over steps.
     """
     frame = c.measures[c.measures["view"] == view].dropna(subset=["forgetting", "learning"])
+    frame = c.per_model(frame, "forgetting", "learning")
     points = [(row, own[["forgetting", "learning"]]) for row in c.rows if not (own := row.of(frame)).empty]
     if not points:
         return None
@@ -39,7 +40,7 @@ def plane(c: Comparison, view: str, theme: Theme) -> Picture | None:
 
 
 def scatter(ax: Axes, points: Points, theme: Theme, span: float = 0) -> list[dict[str, Any]]:
-    """A named point per row at the means over its runs, with bars of one standard deviation; the numbers in it.
+    """A named point per row at the means over its models, with bars of one standard deviation; the numbers in it.
 
     No value may be nan. ``span``: the least range of both axes. A log scale is to be set before.
     """

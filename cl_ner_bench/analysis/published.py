@@ -141,7 +141,7 @@ def _by_step(family: Sequence[Comparison], view: str, found: Sequence[Setting]) 
     header = ("Method", *(f"S{k}" for k in range(1, c.n_steps + 1)), "BI")
     caption = (
         f"{c.title}: macro-F1 over tasks after each step, and BI, {VIEW_TITLES[view]}, ours and published. Ours: mean "
-        "± standard deviation over runs (order, seed); published: over orders, where known."
+        "± standard deviation over trained models; published: over orders, where known."
     )
     return _table(c, view, caption, header, [Block(STEPS[measure], columns)], found)
 
@@ -157,7 +157,7 @@ def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting
     c = family[0]
     caption = (
         f"{c.dataset}, {c.encoder}: micro- and macro-F1 of each setting, {VIEW_TITLES[view]}, ours and published; mean "
-        "± standard deviation over runs, where known. Means over steps include the first."
+        "± standard deviation over trained models, where known. Means over steps include the first."
     )
     return _table(c, view, caption, header, blocks, found)
 
@@ -196,7 +196,7 @@ def _ours(column: Column, label: str, view: str) -> Cell:
     c, measure, step = column
     frame = c.measures if step is None else c.scores[c.scores["step"] == step]
     rows = [row for row in c.rows if row.label == label]
-    values = rows[0].of(frame[frame["view"] == view])[measure] if rows else pd.Series(dtype=float)
+    values = rows[0].of(c.per_model(frame[frame["view"] == view], measure))[measure] if rows else pd.Series(dtype=float)
     return Cell(float(values.mean()), float(values.std(ddof=1)))
 
 

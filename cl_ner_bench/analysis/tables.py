@@ -36,7 +36,7 @@ COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean and standard deviation (ddof 1; nan with one run) over runs, 0..100; nan is printed as a dash.
+    """Mean and standard deviation (ddof 1; nan with one) over trained models, 0..100; nan is printed as a dash.
 
     ``bold``: the best of its group. ``tied``: not significantly worse than that.
     """
@@ -85,10 +85,10 @@ def main_table(c: Comparison, view: str) -> Table:
     cells = {name: _cells(c, frame, name, marked=name in MAIN) for name in MEASURES}
     sections: list[Section] = []
     for group, rows in c.groups:
-        lines: list[Line] = [(row.label, str(len(row.of(frame))), *(cells[m][row] for m in MAIN)) for row in rows]
+        lines: list[Line] = [(row.label, str(c.n_models(row, frame)), *(cells[m][row] for m in MAIN)) for row in rows]
         sections.append((GROUPS.get(group, group), tuple(lines)))
     data = [
-        {**_identity(row), "n": len(row.of(frame))}
+        {**_identity(row), "n": c.n_models(row, frame)}
         | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
         for row in c.rows
     ]
@@ -116,7 +116,7 @@ def step_table(c: Comparison, view: str) -> Table:
         own = row.of(frame)
         for k in sorted(set(own["step"])):
             values = {f"{m}_{part}": getattr(cells[m, k][row], part) for m in STEPS for part in ("mean", "std")}
-            data.append({**_identity(row), "step": k, "n": int((own["step"] == k).sum()), **values})
+            data.append({**_identity(row), "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
     caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
     return _table(c, view, "steps", caption, ("Method", *(f"S{k}" for k in steps)), sections, data, marks(c, "column"))
 
@@ -138,10 +138,8 @@ def type_table(c: Comparison, view: str) -> Table:
                 continue
             cells = _cells(c, here, "f1")
             lines.append((type_, *cells.values()))
-            sizes = here.groupby(["method", "config"]).size()
             for row, cell in cells.items():
-                n = int(sizes.get((row.method, row.config), 0))
-                what = {**_identity(row), "task": task["name"], "type": type_, "n": n}
+                what = {**_identity(row), "task": task["name"], "type": type_, "n": c.n_models(row, here)}
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
             sections.append((task["name"] or "types", tuple(lines)))
@@ -200,19 +198,22 @@ def spread_table(c: Comparison, view: str) -> Table | None:
         lines: list[Line] = []
         for row in rows:
             s = found[row]
-            parts = (s.order_std, s.seed_std, 100 * s.order_share, s.rank)
+            shares = (100 * share for share in (s.order_share, s.share_low, s.share_high))
+            parts = (s.order_std, s.seed_std, *shares, s.rank)
             lines.append((row.label, str(s.n), str(s.n_orders), Cell(s.mean, s.std), *map(_plain, parts)))
         sections.append((GROUPS.get(group, group), tuple(lines)))
-    names = ("n", "n_orders", "mean", "std", "order_std", "seed_std", "order_share", "rank")
+    names = ("n", "n_orders", "mean", "std", "order_std", "seed_std", "order_share", "share_low", "share_high", "rank")
     data = [
         {**_identity(row), "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()
     ]
     caption = (
         f"{c.title}: {COMPARED[HEADLINE]} after the last of {_steps(c)}, {VIEW_TITLES[view]}. Standard deviation over "
-        "all runs, over the orders' means, and over seeds within an order; order's share: percent of the variance that "
-        "lies between orders (intraclass correlation); rank: within the group, mean over orders, descriptive."
+        "all models, over the orders' means, and over seeds within an order (orders that share their models are one); "
+        "order's share: percent of the variance that lies between orders (intraclass correlation) with its 95 % "
+        "interval, where an estimate below 0 is shown as 0 and is no sign that orders do not matter; rank: within the "
+        "group, mean over orders, descriptive."
     )
-    header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Rank")
+    header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Low", "High", "Rank")
     return _table(c, view, "spread", caption, header, sections, data)
 
 
@@ -257,9 +258,9 @@ def _identity(row: Row) -> dict[str, object]:
 
 
 def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[Row, Cell]:
-    """Mean and spread of each row's runs in ``frame``, which holds a row per run; the best of each group marked."""
+    """Mean and spread of each row's models in ``frame``, which holds a row per run; the best of each group marked."""
     best, tied = standing(c, frame, name) if marked else (set(), set())
-    found = frame.groupby(["method", "config"])[name].agg(["mean", "std"])
+    found = c.per_model(frame, name).groupby(["method", "config"])[name].agg(["mean", "std"])
     numbers = found.reindex(pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])).to_numpy(float)
     return {
         row: Cell(float(mean), float(std), bold=row in best, tied=row in tied)

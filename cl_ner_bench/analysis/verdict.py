@@ -75,7 +75,7 @@ def verdict(c: Comparison, results: Results) -> list[str]:
 def _answer(c: Comparison, group: str, rows: Sequence[Row], frame: pd.DataFrame, found: list[Difference]) -> list[str]:
     """The sentences about one group; ``found`` begins with its best method."""
     best = found[0].row if found else rows[0]
-    own = best.of(frame)
+    own = best.of(c.per_model(frame, HEADLINE, "gap"))
     mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
     if math.isnan(mean):
         return [f"{GROUPS.get(group, group)}: the score is undefined for want of test gold."]

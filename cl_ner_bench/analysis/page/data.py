@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.compare import Comparison
+from cl_ner_bench.analysis.distinct import LAST
 from cl_ner_bench.analysis.frames import VIEWS, Results
 from cl_ner_bench.analysis.measures import MEASURES
 from cl_ner_bench.analysis.scorer import f1_scores
@@ -30,7 +31,8 @@ def payload(results: Results, comparisons: Iterable[Comparison], looks: Mapping[
     """The JSON that stands inside ``<script type="application/json">``.
 
     Scores are whole numbers of hundredths (tenths where the key says so), null where undefined. Per comparison:
-    ``rows`` (methods), ``runs`` (row, order, seed, index into the page's ``runs``),
+    ``rows`` (methods), ``runs`` (row, order, seed, index into the page's ``runs``), ``copies[run][step]`` (the earlier
+    run whose model the run holds a copy of, where it does),
     ``scores[view][measure][run][step]``, ``measures[view][measure][run]``, ``final[view][run][type]``,
     ``tenths[view][order][row][step][type]`` (mean over seeds).
     """
@@ -70,6 +72,7 @@ def _block(c: Comparison, index: Mapping[str, int], looks: Mapping[tuple[str, st
         "runs": [
             [number[run["method"], run["config"]], run["order"], run["seed"], index[run["run_id"]]] for run in c.runs
         ],
+        "copies": _copies(c, ids),
         "scores": {view: _step_scores(c, view, ids) for view in VIEWS},
         "measures": {view: _measures(c, view, ids) for view in VIEWS},
         "final": {view: _whole(f1[view][:, -1, :], 100) for view in VIEWS},
@@ -84,6 +87,16 @@ def _block(c: Comparison, index: Mapping[str, int], looks: Mapping[tuple[str, st
             for view in VIEWS
         },
     }  # fmt: skip
+
+
+def _copies(c: Comparison, ids: Sequence[str]) -> dict[int, dict[int, int]]:
+    """Return ``{run: {step - 1: earlier run}}``, by their places in ``ids``, of the models that are copies."""
+    place = {run_id: i for i, run_id in enumerate(ids)}
+    found: dict[int, dict[int, int]] = {}
+    for (run_id, step), first in c.models.items():
+        if step != LAST and first != run_id:
+            found.setdefault(place[run_id], {})[step - 1] = place[first]
+    return found
 
 
 def learning_order(run: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -30,6 +30,15 @@ function stats(values) {
   const std = n > 1 ? Math.sqrt(own.reduce((a, b) => a + (b - mean) ** 2, 0) / (n - 1)) : null;
   return {mean, std, n};
 }
+// The runs behind each trained model: joint training of several orders is one model, and its copies are no further runs.
+function byModel(block, runs, step) {
+  const models = new Map();
+  for (const i of runs) {
+    const first = block.copies[i]?.[step] ?? i;
+    models.set(first, [...(models.get(first) ?? []), i]);
+  }
+  return [...models.values()];
+}
 function choice(title, options, onchange, value) {
   const select = make("select", {onchange: () => onchange(select.value)});
   for (const [key, text] of options) select.append(make("option", {value: key}, text));
@@ -107,9 +116,10 @@ function showRuns(block, of, view, text) {
   }
   document.getElementById("runs-title").textContent = `${row.label}${text ? `: ${text}` : ""}`;
   const settings = make("a", {href: `#config-${row.method}-${row.config}`, onclick: () => dialog.close()}, `settings ${row.config}`);
+  const models = byModel(block, learned, step).length;
   const what = take ? `${name}, view ${view}: the mean of ` : "From ";
   dialog.querySelector(".content").replaceChildren(
-    make("p", {}, `${what}${learned.length} run(s) of ${row.method}, `, settings, ". Scores are computed from each run's counts.json."),
+    make("p", {}, `${what}${models === learned.length ? "" : `${models} trained model(s), shared by `}${learned.length} run(s) of ${row.method}, `, settings, ". Scores are computed from each run's counts.json."),
     make("div", {class: "wide", tabindex: "0"}, table));
   dialog.showModal();
 }
@@ -273,13 +283,13 @@ function stepCurves(block, state, home) {
     const scores = block.scores[state.view][measure];
     chart.show(block.rows.map((_, r) => {
       const own = chosen.filter((i) => block.runs[i][0] === r);
-      return Array.from({length: block.steps}, (_, k) => stats(own.map((i) => scores[i][k] === null ? null : scores[i][k] / 100)));
+      return Array.from({length: block.steps}, (_, k) => stats(byModel(block, own, k).map((runs) => stats(runs.map((i) => scores[i][k] === null ? null : scores[i][k] / 100)).mean)));
     }), `${block.curves[measure]}${order === "" ? block.orders.length > 1 ? `, mean over ${block.orders.length} orders` : "" : `, order ${order}`}`);
   };
   home.append(make("div", {class: "controls"},
     choice("Measure", Object.entries(block.curves), (value) => { measure = value; update(); }),
     choice("Order", [["", block.orders.length > 1 ? "all" : `${block.orders[0]} (only one)`], ...(block.orders.length > 1 ? block.orders.map((o) => [o, o]) : [])], (value) => { order = value; update(); })),
-    chart.legend, chart.element, make("p", {class: "soft"}, "Point at a step, or use the arrow keys, for its values (mean ± standard deviation over runs). Bands are drawn for up to four methods; the buttons above hide and show methods."));
+    chart.legend, chart.element, make("p", {class: "soft"}, "Point at a step, or use the arrow keys, for its values (mean ± standard deviation over trained models). Bands are drawn for up to four methods; the buttons above hide and show methods."));
   return update;
 }
 

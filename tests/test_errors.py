@@ -6,6 +6,8 @@ import gzip
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,26 @@ def test_the_confusion_counts_each_gold_mention_once(tmp_path: Path) -> None:
         ("SpanKL", "C"): ["1", 0.0, 0.0, 100.0, 0.0],
         ("SpanKL", "O"): ["2", 50.0, 0.0, 50.0, 0.0],
     }
+
+
+def test_a_test_part_without_mentions_has_a_confusion_without_shares(tmp_path: Path) -> None:
+    home = write(tmp_path)
+    for step in (1, 2):
+        row = json.dumps({"id": 0, "gold": [], "pred": []})
+        (home / f"step-{step}" / "predictions.jsonl.gz").write_bytes(gzip.compress(row.encode()))
+    found = means(table(tmp_path, "confusion"))
+    assert [values[0] for values in found.values()] == ["0"] * 4
+    assert all(math.isnan(share) for values in found.values() for share in values[1:])  # type: ignore[arg-type]
+    pictures = {p.name.split("-")[0]: p for p in error_figures(load_results(tmp_path))}
+    assert not [text for ax in pictures["confusion"].figure.axes for text in ax.texts], "blank cells"
+
+
+def test_heat_map_libraries_are_imported_when_they_draw(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom cl_ner_bench.analysis import report\n"
+        "heavy = {'seaborn', 'sklearn'}\nassert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_many_types_are_shown_by_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,21 @@ def test_what_does_not_fit_on_a_page_goes_on_in_another_picture(crowd: Results) 
     assert all(p.figure.get_figheight() <= 9.0 + 0.5 for p in heat_maps(c, "all", theme))
 
 
+def test_the_cells_of_a_heat_map_hold_the_rounded_numbers_in_a_readable_colour(pictures: dict[str, Picture]) -> None:
+    picture = pictures["types-all"]
+    names = [text.get_text() for text in picture.figure.axes[0].get_yticklabels()]
+    for label in ("SpanKL", "Joint (span)"):
+        (ax,) = (ax for ax in picture.figure.axes if ax.get_title(loc="left") == label)
+        written = {}
+        for text in ax.texts:
+            x, y = (int(place) for place in text.get_position())
+            written[names[y], x + 1] = text.get_text()
+            assert text.get_color() == ("w" if float(text.get_text()) < 50 else "k")
+        own = picture.frame[picture.frame["label"] == label]
+        assert written == {(r["type"], r["step"]): f"{r['f1_mean']:.0f}" for _, r in own.iterrows()}
+        assert len(written) == (4 if label.startswith("Joint") else 10), "blank before a type is learned"
+
+
 @pytest.mark.usefixtures("paper")
 def test_many_steps_show_colours_instead_of_numbers_that_nobody_could_read(tmp_path: Path) -> None:
     names = [f"t{i:02d}" for i in range(40)]

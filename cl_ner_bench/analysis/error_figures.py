@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from cl_ner_bench.analysis.compare import Row, comparisons
 from cl_ner_bench.analysis.errors import VIEW, ErrorAnalysis, analyses
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.heat import draw_cells
 from cl_ner_bench.analysis.notes import notes_of
 from cl_ner_bench.analysis.picture import Axess, Picture, Theme, canvas, picture, short, titled
 from cl_ner_bench.analysis.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, Style, rc
@@ -92,7 +93,6 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
     longest = 0.05 * max(map(len, names)) + 0.15
     width, height = max(1.15, CELL[0] * len(names)) + 0.1, CELL[1] * len(names) + 0.35
     pages, n_columns = _pages(rows, style, (width, height), longest, longest + 0.8)
-    colours = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
     found = []
     for i, chosen in enumerate(pages, 1):
         shape = (math.ceil(len(chosen) / n_columns), n_columns)
@@ -102,19 +102,13 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
         data: list[dict[str, Any]] = []
         for ax, row in zip(axes.flat, chosen, strict=False):
             share = a.confusion[row].share
-            ax.imshow(share, vmin=0, vmax=100, cmap=colours, aspect="auto")
+            draw_cells(ax, share, names, names, style.pt(5.3) if readable else None, least=0.5)
             for (y, x), value in np.ndenumerate(share):
-                if readable and value >= 0.5:  # nan is not
-                    colour = "w" if value < 50 else "k"
-                    text = f"{value:.0f}"
-                    ax.text(x, y, text, ha="center", va="center", size=style.pt(5.3), color=colour)
                 what = {"method": row.method, "label": row.label, "order": a.order, "gold": names[y]}
                 data.append(what | {"predicted": names[x], "share_mean": value})
             _title(ax, row, width)
-            ax.set_xticks(range(len(names)), names, rotation=90)
-            ax.set_yticks(range(len(names)), names)
-            ax.tick_params(length=0, labelsize=style.pt(5.5))
-            ax.spines[:].set_visible(False)
+            ax.tick_params(axis="x", labelrotation=90)
+            ax.tick_params(labelsize=style.pt(5.5))
         _finish(axes, len(chosen))
         order = f", order {a.order}" if a.c.n_orders > 1 else ""
         caption = (

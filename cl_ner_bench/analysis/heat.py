@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.ticker import MaxNLocator
 
 from cl_ner_bench.analysis.compare import Comparison, Row
 from cl_ner_bench.analysis.measures import Floats
@@ -24,6 +23,7 @@ from cl_ner_bench.analysis.tables import VIEW_TITLES, with_f1
 MANY_TYPES = 20  # more are shown by task
 CELL = 0.2, 0.135  # inches in print that a number needs
 SMALLEST = 5.5  # points in print of a number; where it does not fit the colour alone tells
+COLOURS = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
 
 
 def heat_maps(c: Comparison, view: str, theme: Theme) -> list[Picture]:
@@ -36,6 +36,30 @@ def heat_maps(c: Comparison, view: str, theme: Theme) -> list[Picture]:
     units = [] if alike else ["task"]
     units += ["type"] if len(types) <= MANY_TYPES else []
     return [drawn for unit in units or ["task"] for drawn in _heat_maps(c, view, unit, theme)]
+
+
+def draw_cells(
+    ax: Axes, percent: Floats, rows: Sequence[str], columns: Sequence[str], points: float | None, every: int = 1,
+    least: float = 0,
+) -> None:  # fmt: skip
+    """Draw a heat map of ``percent[rows, columns]`` (0..100, blank where nan), every ``every``-th column named.
+
+    ``points``: size of the numbers in the cells; None for colours alone. Values below ``least`` get no number.
+    """
+    import seaborn as sns  # slow to import
+
+    numbers = np.array([[f"{value:.0f}" if value >= least else "" for value in line] for line in percent])
+    sns.heatmap(
+        percent, vmin=0, vmax=100, cmap=COLOURS, cbar=False, ax=ax, rasterized=True, xticklabels=False,
+        yticklabels=False, annot=None if points is None else numbers, fmt="",
+        annot_kws={"size": points, "in_layout": False},  # inside of its cell; the layout is quicker
+    )  # fmt: skip
+    for text in ax.texts:
+        x, y = text.get_position()
+        text.set_color("w" if percent[int(y), int(x)] < 50 else "k")  # seaborn writes white up to 70
+    ax.set_xticks(np.arange(0, len(columns), every) + 0.5, columns[::every])
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    ax.tick_params(length=0)
 
 
 def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Picture]:
@@ -72,38 +96,24 @@ def _page(
     readable = width <= style.page / style.scale + 1e-6
     size = (min(style.page, max(style.column, width + 0.15)), n_rows * _panel_height(names) + 0.65)
     figure, axes = canvas(titled(c), notes_of(c), style, (n_rows, n_columns), size, sharey=True)
-    colours = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
     data: list[dict[str, Any]] = []
     for ax, (row, grid) in zip(axes.flat, grids, strict=False):
-        ax.imshow(grid, vmin=0, vmax=100, cmap=colours, aspect="auto")
-        if readable:
-            _numbers(ax, grid, style)
+        points, every = (style.pt(SMALLEST), 1) if readable else (None, math.ceil(c.n_steps / 8))
+        draw_cells(ax, grid, list(map(short, names)), list(map(str, range(1, c.n_steps + 1))), points, every)
         for (y, x), value in np.ndenumerate(grid):
             if not math.isnan(value):
                 what = {"method": row.method, "label": row.label, "order": order, "step": x + 1}
                 data.append(what | {unit: names[y], "f1_mean": value})
         ax.set_title(textwrap.fill(short(row.label), int(_panel_width(c.n_steps) / 0.062)), loc="left")
-        ax.set_yticks(range(len(names)), [short(name) for name in names])
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=c.n_steps if readable else 8))
-        ax.xaxis.set_major_formatter(lambda x, _: f"{x + 1:.0f}")
-        ax.tick_params(length=0, labelsize=style.pt(6))
-        ax.spines[:].set_visible(False)
+        ax.tick_params(labelsize=style.pt(6))
     for i, ax in enumerate(axes.flat):
         ax.set_axis_off() if i >= len(grids) else ax.label_outer()
         if i < len(grids) <= i + n_columns:
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("step", labelpad=1)
     if not readable:
-        figure.colorbar(ScalarMappable(Normalize(0, 100), colours), ax=axes, label="F1", fraction=0.03, pad=0.02)
+        figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), ax=axes, label="F1", fraction=0.03, pad=0.02)
     return picture(c, kind, view, caption, figure, data)
-
-
-def _numbers(ax: Axes, grid: Floats, style: Style) -> None:
-    for (y, x), value in np.ndenumerate(grid):
-        if not math.isnan(value):
-            colour = "w" if value < 50 else "k"
-            text = ax.text(x, y, f"{value:.0f}", ha="center", va="center", size=style.pt(SMALLEST), color=colour)
-            text.set_in_layout(False)  # inside of its cell; the layout is quicker
 
 
 def _fit(style: Style, n: int, names: Sequence[str], n_steps: int) -> tuple[int, int]:

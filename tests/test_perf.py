@@ -148,32 +148,21 @@ def test_a_sample_repeats_no_sentence_before_all_were_in_it() -> None:
 
 # The estimate
 
-RATES = {"sentences_per_second": 10.0, "setup_seconds_per_sentence": 0.01}
+RATES = {"sentences_per_second": 10.0, "setup_seconds_per_sentence": 0.01, "sentences": 30, "words": 60}
 
 
-def row_of(run: Any, **more: Any) -> dict[str, Any]:
-    """A measurement of round numbers: step 1 at 10 sentences a second, later ones at 5, predictions at 100."""
-    training = [RATES, {**RATES, "sentences_per_second": 5.0}]
-    rates = {"training": training, "prediction": {"sentences_per_second": 100.0}, "start_seconds": 2.0}
-    return {"settings": run.record["settings"], **rates, **more}
-
-
-def test_the_time_of_a_run_follows_from_rates_and_sizes(inputs: list[str]) -> None:
+def test_a_sample_stands_for_the_whole_step(inputs: list[str]) -> None:
+    """Step 1 at 10 sentences a second, a later one at 5, predictions at 100, of two words each."""
     run = prepare(options(inputs, methods="spankl", bounds="none")).runs[0]
-    step1, *later = [(len(task.train), len(task.dev), len(run.split.test)) for task in run.split.tasks]
-    expected = 2.0
-    for (train, dev, test), rate in ((step1, 10), *((sizes, 5) for sizes in later)):
-        expected += 0.01 * train + 2 * (train / rate + dev / 100) + test / 100  # two epochs
-    assert perf.seconds(run, row_of(run)) == pytest.approx(expected)
-
-
-def test_a_shared_step_costs_the_run_that_learns_it(inputs: list[str]) -> None:
-    runs = prepare(options(inputs, methods="spankl,finetune-span", bounds="none")).runs
-    alone = prepare(options(inputs, methods="finetune-span", bounds="none")).runs[0]
-    assert runs[1].record["shared"] == {"1": runs[0].id}
-    task, test = alone.split.tasks[0], len(alone.split.test)
-    first = 0.01 * len(task.train) + 2 * (len(task.train) / 10 + len(task.dev) / 100) + test / 100
-    assert perf.seconds(alone, row_of(alone)) - perf.seconds(runs[1], row_of(runs[1])) == pytest.approx(first)
+    training = [{"step": 1, **RATES}, {"step": 3, **RATES, "sentences_per_second": 5.0}]
+    prediction = {"sentences_per_second": 100.0, "sentences": 40, "words": 80}
+    row = {"settings": run.record["settings"], "training": training, "prediction": prediction}
+    found = perf.as_finished(run, row)
+    for learned, step, rate in zip(found, (1, 3), (10, 5), strict=True):
+        train, dev, test = (words / 2 for words in run.record["words"][step - 1])
+        assert learned["step"] == step
+        assert learned["seconds"] == pytest.approx(0.01 * train + 2 * (train / rate + dev / 100)), "two epochs"
+        assert learned["predict_seconds"] == pytest.approx(test / 100)
 
 
 # The command

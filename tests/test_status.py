@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cl_ner_bench import cli
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import status
+from cl_ner_bench.running import estimate, status
 from cl_ner_bench.running.status import Reader
 from cl_ner_bench.running.store import commit_step, write_json, write_record
 from tests.results_factory import write_run
@@ -22,13 +22,15 @@ from tests.running_inputs import METHODS, bench, start, write_inputs
 
 COUNTS = {k: {t: [8, 2, 2] for t in ("PER", "LOC", "DATE")[:k]} for k in (1, 2, 3)}
 KEYS = {str(k): f"aa{k}" for k in (1, 2, 3)}
+SETTINGS = {"epochs": 10, "device": "cpu", "precision": "fp32", "threads": 1, "training_check": False}
 
 
 def add_run(out: Path, method: str, state: str, done: int = 0, **more: Any) -> Path:
-    """A run of three steps of 100, 200 and 300 sentences, ``done`` of which are finished at 10 sentences a second."""
+    """A run of three steps of 1,000, 2,000 and 3,000 words, ``done`` of which are finished at 100 words a second."""
     seconds = [{"seconds": 9.0 * k, "predict_seconds": 1.0 * k} for k in (1, 2, 3)]
     learned = [{"step": k, "updates": 9, "warmup_updates": 0, **seconds[k - 1]} for k in range(1, done + 1)]
     record = {"shared": {}, "step_keys": KEYS, "sizes": [100, 200, 300], "steps": [1, 2, 3], "learned": learned}
+    record |= {"words": [[1000 * k, 0, 600 * k] for k in (1, 2, 3)], "settings": SETTINGS}
     record |= {"times": {"started": "2024-01-01T00:00:00+00:00"}, "status": state}
     folder = write_run(out, method, COUNTS, **{**record, **more})
     if state != "done":
@@ -99,22 +101,21 @@ def test_json_tells_all_of_every_run(grid: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_time_left_is_what_is_left_at_the_measured_rates(tmp_path: Path) -> None:
-    """At 10 sentences a second; a run is learned by one worker at a time, and two of them work."""
+    """At 100 words a second; a run is learned by one worker at a time, and two of them work."""
     add_run(tmp_path, "spankl", "done", 3)
     one = add_run(tmp_path, "spankl", "running", 1, seed=1)
     two = add_run(tmp_path, "spankl", "running", 1, seed=2)
-    beat(one)  # 100 of step 2 and 300 of step 3 are left
-    beat(two, step=3, phase="predicting")  # says nothing of how far: 500
-    assert Reader(tmp_path).read().time_left == pytest.approx(50)
+    beat(one)  # half of step 2 is left to learn, and all of step 3
+    beat(two, step=3, phase="predicting", predicted_words=900)
+
+    def left() -> float:
+        return (Reader(tmp_path).read().time_left or 0) - estimate.REPORT
+
+    assert left() == pytest.approx(9 + 2 + 30, rel=0.1)
     add_run(tmp_path, "spankl", "waiting", seed=3)
-    assert Reader(tmp_path).read().time_left == pytest.approx((400 + 500 + 600) / 10 / 2)
+    assert left() == pytest.approx(21.5 + estimate.START + 60, rel=0.1), "the run that waits comes after the shorter"
     add_run(tmp_path, "spankl", "failed", seed=4)
-    assert Reader(tmp_path).read().time_left == pytest.approx(75), "nobody learns what failed"
-    add_run(tmp_path, "slower", "done", 1, steps=[1], n_steps=1, learned=[{"step": 1, "seconds": 100.0}])
-    add_run(tmp_path, "slower", "waiting", seed=1, steps=[1], n_steps=1)
-    assert Reader(tmp_path).read().time_left == pytest.approx((150 + 100) / 2), "each method at its own rate"
-    add_run(tmp_path, "slower", "waiting", seed=2, sizes=[900], steps=[1], n_steps=1)
-    assert Reader(tmp_path).read().time_left == pytest.approx(900), "no run is shared out among workers"
+    assert left() == pytest.approx(21.5 + estimate.START + 60, rel=0.1), "nobody learns what failed"
 
 
 def test_no_time_is_made_up(tmp_path: Path) -> None:
@@ -126,8 +127,17 @@ def test_no_time_is_made_up(tmp_path: Path) -> None:
     beat(folder, age=100)
     found = Reader(tmp_path).read()
     assert found.time_left is None, "nobody works"
-    assert found.computing_left == pytest.approx((500 + 500) / 10)
+    assert found.computing_left == pytest.approx(60 - 4.5 + estimate.START + 50, rel=0.1)
     assert "of one worker" in found.head()
+
+
+def test_records_of_earlier_versions_tell_no_time(tmp_path: Path) -> None:
+    folder = add_run(tmp_path, "spankl", "running", 1)
+    beat(folder)
+    assert Reader(tmp_path).read().time_left is not None
+    record = json.loads((folder / "run.json").read_bytes())
+    write_record(folder / "run.json", {key: value for key, value in record.items() if key not in ("words", "seal")})
+    assert Reader(tmp_path).read().time_left is None
 
 
 def test_a_run_that_was_only_just_started_runs_and_one_that_never_spoke_is_lost(

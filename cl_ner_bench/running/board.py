@@ -16,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_ner_bench.running import store
+from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.store import PROGRESS
 
 if TYPE_CHECKING:
     from cl_ner_bench.running.plan import Run
 
 SETTLED = 2.0  # seconds after a change in which another one may bear the same time
+ESTIMATED = 2.0  # seconds between two estimates on a live board: they look at all runs
 SHOWN = 12  # running runs that fit a terminal
 State = Mapping[str, Any]  # what a heartbeat file holds
 Record = Mapping[str, Any]  # what a run.json holds
@@ -39,20 +41,24 @@ class News:
 
 
 class Board:
-    """The state of all runs of a command, from their files."""
+    """The state of all runs of a command, from their files.
 
-    def __init__(self, runs: Sequence[Run], todo: Sequence[Run]) -> None:
-        self.runs, self.todo = runs, todo
-        self.costs = {r.id: {k: r.cost(k) for k in r.record["steps"]} for r in todo}
+    Args:
+        jobs: runs that are learned at a time.
+        report: the command ends with a report.
+    """
+
+    def __init__(self, runs: Sequence[Run], todo: Sequence[Run], jobs: int = 1, report: bool = True) -> None:
+        self.runs, self.todo, self.jobs, self.report = runs, todo, jobs, report
         self.done: dict[str, list[int]] = {r.id: r.done() for r in todo}
-        self.old = {r.id: store.read_record(r.folder / "run.json") for r in todo}
-        self.before = self._finished_cost()
-        self.total = sum(sum(c.values()) for c in self.costs.values())
+        self.old = {r.id: store.read_record(r.folder / "run.json") for r in runs}
+        self.learned = {run_id: record.get("learned", []) for run_id, record in self.old.items() if record}
         self.started = time.monotonic()
         self.states: dict[str, dict[str, Any]] = {}
         self.begun: set[str] = set()
         self.ended: dict[str, str] = {}
         self._changed: dict[str, float] = {}  # when the folders of runs were changed that were read since
+        self._left, self._estimated = "", 0.0
 
     def poll(self) -> Iterator[News]:
         """Read the files again; yields what each run has begun, finished and ended since."""
@@ -67,6 +73,7 @@ class Board:
             new = [step for step in done if step not in self.done[run.id]]
             self.done[run.id] = done
             record = store.read_record(run.folder / "run.json") or run.record
+            self.learned[run.id] = record.get("learned", [])
             told = new
             if run.id not in self.begun and (state or new):
                 self.begun.add(run.id)
@@ -94,23 +101,19 @@ class Board:
             self._changed[run.id] = changed
         return True
 
-    def _finished_cost(self) -> float:
-        return sum(self.costs[r.id][k] for r in self.todo for k in self.done[r.id])
-
     def time_left(self) -> str:
-        """At the rate since the start; '' before there is one."""
-        partial = 0.0
-        for run_id, state in self.states.items():
-            if state.get("updates") and state["phase"] == "learning":
-                partial += self.costs[run_id].get(state["step"], 0) * state["update"] / state["updates"]
-        finished = self._finished_cost() + partial
-        gained, elapsed = finished - self.before, time.monotonic() - self.started
-        if gained <= 0 or elapsed < 5:
+        """Return the time until the command ends; '' before anything was measured."""
+        records = [run.record | {"learned": self.learned.get(run.id, [])} for run in self.runs]
+        going = [run for run in self.todo if run.id not in self.ended]
+        jobs = [Job(run.record, self.done[run.id], self.states.get(run.id)) for run in going]
+        if not (rates := Rates(records, jobs)):
             return ""
-        return duration((self.total - finished) * elapsed / gained)
+        return duration(time_left(jobs, rates, self.jobs, self.report))
 
     def __rich__(self) -> Group:
-        left = self.time_left()
+        if (now := time.monotonic()) - self._estimated > ESTIMATED:
+            self._left, self._estimated = self.time_left(), now
+        left = self._left
         finished = len(self.runs) - len(self.todo) + sum(s == "done" for s in self.ended.values())
         failed = sum(s == "failed" for s in self.ended.values())
         head = f"{finished} of {len(self.runs)} runs done" + (f", {failed} failed" if failed else "")
@@ -170,14 +173,19 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def shown(
-    runs: Sequence[Run], todo: Sequence[Run], quiet: bool = False, tell: Callable[[News], None] | None = None
+    runs: Sequence[Run],
+    todo: Sequence[Run],
+    quiet: bool = False,
+    tell: Callable[[News], None] | None = None,
+    jobs: int = 1,
+    report: bool = True,
 ) -> Iterator[None]:
     """Show progress on stderr while the block runs, and ``tell`` of all news."""
     if not todo or (quiet and tell is None):
         yield
         return
     console = Console(stderr=True, highlight=False, quiet=quiet)
-    board, ended = Board(runs, todo), threading.Event()
+    board, ended = Board(runs, todo, jobs, report), threading.Event()
 
     def follow() -> None:
         over = False

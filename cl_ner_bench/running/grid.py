@@ -180,7 +180,7 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         with (
             closing(backends.pool(options, prepared.jobs, out)) as places,
             trackers.tracked(options.tracker, out, warn) as tell,
-            shown(prepared.runs, prepared.todo, quiet, tell),
+            shown(prepared.runs, prepared.todo, quiet, tell, prepared.jobs, not options.no_report),
         ):
             code = execute(
                 prepared.todo,

@@ -14,18 +14,17 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import machine, store
 from cl_ner_bench.running.board import duration
+from cl_ner_bench.running.estimate import KIND, Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.sharing import work
 from cl_ner_bench.running.union import free_folder
-
-KIND = ("method", "dataset", "scenario", "encoder")
-"""What makes a run fast or slow: one of each is measured, whatever its order and seed."""
 
 BUSY = 0.9
 """A process that gets less of its core shares it with something else."""
@@ -54,7 +53,8 @@ def perf(given: Mapping[str, Any], config: str | Path | None, say: Callable[[str
         say(f"measuring {name} ({len(rows) + 1} of {len(first)})")
         about = {key: run.record[key] for key in (*KIND, "architecture", "settings")}
         rows[kind] = {"name": name, **about, **_measure(run, prepared.options.device)}
-    spent = [seconds(run, rows[_kind(run)]) for run in runs]
+    measured = [run.record | {"shared": {}, "learned": as_finished(run, rows[kind])} for kind, run in first.items()]
+    rates = Rates(measured, start=fmean(row["start_seconds"] for row in rows.values()))
     jobs = min(prepared.jobs, len(runs))
     return {
         "schema": 1,
@@ -68,8 +68,7 @@ def perf(given: Mapping[str, Any], config: str | Path | None, say: Callable[[str
             "steps_shared": work(runs, shared=False).steps - work(runs).steps,
             "sentences": work(runs).sentences,
             "jobs": jobs,
-            # Longest first over equal workers: no shorter than the longest run, nor than an even share.
-            "seconds": max(*spent, sum(spent) / jobs),
+            "seconds": time_left([Job(run.record, ()) for run in runs], rates, jobs, not prepared.options.no_report),
             "memory_bytes": jobs * max(row["memory_bytes"] for row in rows.values()),
         },
     }
@@ -112,28 +111,21 @@ def _measure(run: Run, device: str) -> Report:
     return found
 
 
-def seconds(run: Run, row: Row) -> float:
-    """How long ``run`` would take: to start, and to learn what no other run learns for it.
+def as_finished(run: Run, row: Row) -> list[Report]:
+    """Return what the record of ``run`` would say of the steps of which a sample was measured, had they been finished.
 
-    A step of n train, m dev and t test sentences takes n * setup + epochs * (n / training + m / prediction) + t /
-    prediction seconds: step 1 at the rates of step 1, others at those of the later step that was measured.
+    A step of n train, m dev and t test sentences takes n * setup + epochs * (n / learned + m / predicted) seconds, and
+    t / predicted seconds more for its predictions.
     """
-    epochs, predicting = row["settings"]["epochs"], row["prediction"]["sentences_per_second"]
-    split, first, later = run.split, row["training"][0], row["training"][-1]
-    spent = float(row["start_seconds"])
-    for step in run.record["steps"]:
-        if str(step) in run.record["shared"]:
-            continue
-        task, rates = split.tasks[step - 1], first if step == 1 else later
-        union = run.record["data"] == "union"
-        train, dev = split.union_sizes[step - 1] if union else (len(task.train), len(task.dev))
-        test = sum(len(split.test_sets[name]) for name in split.taught(step))
-        watched = 0 if split.protocol.selection == "last" else dev
-        epoch = train / rates["sentences_per_second"] + watched / predicting
-        spent += train * rates["setup_seconds_per_sentence"] + epochs * epoch + test / predicting
-    if row["settings"]["training_check"]:
-        spent += 2 * epochs * len(split.tasks[0].train) / first["sentences_per_second"]
-    return spent
+    learned, predicted = [], row["prediction"]
+    per_word = predicted["sentences"] / predicted["words"] / predicted["sentences_per_second"]
+    for rates in row["training"]:
+        train, dev, test = run.record["words"][rates["step"] - 1]
+        n = train * rates["sentences"] / rates["words"]
+        epoch = n / rates["sentences_per_second"] + dev * per_word
+        seconds = n * rates["setup_seconds_per_sentence"] + row["settings"]["epochs"] * epoch
+        learned.append({"step": rates["step"], "seconds": seconds, "predict_seconds": test * per_word})
+    return learned
 
 
 def as_text(report: Report) -> str:

@@ -136,8 +136,14 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     def ceiling(split: str, nested: bool, width: int) -> float:
         return recall_ceiling(gold[split], nested, width)
 
+    by_hash = {split.hash: split for split in splits}
+
+    @cache
+    def words(split: str, union: bool) -> list[list[int]]:
+        return _words(by_hash[split], corpus, union)
+
     runs = [
-        _run(options, variant, split, seed, corpus, encoder, out, *values[variant.label], ceiling, keys)
+        _run(options, variant, split, seed, corpus, encoder, out, *values[variant.label], ceiling, words, keys)
         for variant in chosen
         for split in splits
         for seed in options.seeds
@@ -260,6 +266,7 @@ def _run(
     training: dict[str, Any],
     method: dict[str, Any],
     ceiling: Callable[[str, bool, int], float],
+    words: Callable[[str, bool], list[list[int]]],
     keys: StepKeys,
 ) -> Run:
     card = variant.card
@@ -327,6 +334,7 @@ def _run(
             for k, t in enumerate(split.tasks, 1)
         ],
         "sizes": _sizes(split, card.data == "union", training["epochs"]),
+        "words": words(split.hash, card.data == "union"),
         "order_of": split.order_of,
         "documents": list(corpus.documents),
         "lost_mentions": split.lost_mentions(corpus),
@@ -357,6 +365,27 @@ def _sizes(split: TaskSplit, union: bool, epochs: int) -> list[int]:
     """Sentences that pass the model while each step is learned: training passes cost about three times a dev pass."""
     alone = [(len(task.train), len(task.dev)) for task in split.tasks]
     return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if union else alone)]
+
+
+def _words(split: TaskSplit, corpus: Corpus, union: bool) -> list[list[int]]:
+    """For each step, the words of its train, dev and test sentences; with ``union`` also those of the steps before.
+
+    Dev counts where an epoch is chosen by it.
+    """
+    rows, parts = [], ("train", "dev") if split.protocol.selection != "last" else ("train",)
+    counts, known = {"train": 0, "dev": 0}, {part: set[int]() for part in parts}
+    test = {name: _count(split, corpus, "test", ids) for name, ids in split.test_sets.items()}
+    for step, task in enumerate(split.tasks, 1):
+        for part in parts:
+            ids = set(getattr(task, part)) - known[part]
+            counts[part] = union * counts[part] + _count(split, corpus, part, ids)
+            known[part] |= ids if union else set()
+        rows.append([*counts.values(), sum(test[name] for name in split.taught(step))])
+    return rows
+
+
+def _count(split: TaskSplit, corpus: Corpus, part: str, ids: Iterable[int]) -> int:
+    return sum(len(split.sentence(corpus, part, i).words) for i in ids)
 
 
 def file_word(name: str) -> str:

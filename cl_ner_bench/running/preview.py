@@ -8,15 +8,13 @@ from typing import Any
 
 from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.running.board import duration
+from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Prepared
 from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Run
 from cl_ner_bench.running.sharing import work
 
-# Sentences of about 20 words that one thread (or device) trains a second with an encoder 384 wide and 6 deep,
-# for an estimate before anything was measured; larger encoders cost by the square of their width.
-RATE = {"cpu": 25.0, "cuda": 1500.0}
 IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
 PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
@@ -90,14 +88,14 @@ def _span(steps: Sequence[int]) -> str:
 def _estimate(prepared: Prepared) -> list[str]:
     if not prepared.todo:
         return ["nothing to learn; tables and report are remade"]
-    rate, source = _rate(prepared)
-    seconds = [sum(map(r.cost, r.missing())) / rate for r in prepared.todo]
-    # Longest first over equal workers: no shorter than the longest run, nor than an even share.
-    time = max(max(seconds), sum(seconds) / prepared.jobs)
-    disk, kept = math.ceil(disk_bytes(prepared) / 1e6), prepared.options.keep_models
+    rates = Rates(run.record | {"learned": _learned(run)} for run in prepared.runs)
+    source = "from the finished steps in this folder" if rates else "rough: nothing is measured yet in this folder"
+    jobs, options = [Job(run.record, run.done()) for run in prepared.todo], prepared.options
+    seconds = time_left(jobs, rates, prepared.jobs, not options.no_report)
+    disk, kept = math.ceil(disk_bytes(prepared) / 1e6), options.keep_models
     memory, measured = _memory(prepared)
     return [
-        f"estimate: about {duration(time)} ({source})",
+        f"estimate: about {duration(seconds)} ({source})",
         f"          {disk:,} MB of disk (--keep-models {kept})",
         f"          {memory / 1e9:.1f} GB of memory ({measured})",
     ]
@@ -123,20 +121,7 @@ def disk_bytes(prepared: Prepared) -> float:
     return (kept + in_use) * model + sentences * PREDICTION_BYTES
 
 
-def _rate(prepared: Prepared) -> tuple[float, str]:
-    """Sentences a second, measured on this folder's finished steps where there are any."""
-    pairs = [(r.size(row["step"]), row["seconds"]) for r in prepared.runs for row in _learned(r) if row["seconds"] > 0]
-    if pairs:
-        return sum(cost for cost, _ in pairs) / sum(s for _, s in pairs), "from the finished steps in this folder"
-    kind = prepared.options.device.partition(":")[0]
-    return RATE[kind] / _scale(prepared), "rough: nothing is measured yet in this folder"
-
-
 def _learned(run: Run) -> list[dict[str, Any]]:
     from cl_ner_bench.running.store import read_record
 
     return (read_record(run.folder / "run.json") or {}).get("learned", [])
-
-
-def _scale(prepared: Prepared) -> float:
-    return (encoder_info(prepared.options.encoder).hidden_size / 384) ** 2

@@ -138,6 +138,7 @@ class Update:
     seconds: float
     own: float
     sentences: int
+    words: int
     sub_tokens: int
 
 
@@ -186,7 +187,8 @@ class Learned:
             yield
             spent = now(self.device) - begin, own_time(self.device) - own
             examples = self._batch.examples
-            self.rows.append(Update(*spent, len(examples), sum(e.tokens.size for e in examples)))
+            words, sub_tokens = sum(e.length for e in examples), sum(e.tokens.size for e in examples)
+            self.rows.append(Update(*spent, len(examples), words, sub_tokens))
             if full:
                 self.limit(self._batch)
         self.memory = peak_memory()
@@ -224,6 +226,7 @@ class Learned:
             "updates": len(self.rows),
             "left_out": LEFT_OUT,
             "sentences": sentences,
+            "words": sum(row.words for row in self.rows),
             "sub_tokens": sub_tokens,
             "setup_seconds_per_sentence": self.setup / len(self.sentences),
             "own_share": self.own / self.seconds,
@@ -347,7 +350,8 @@ def predict(trainer: Trainer, gold: Sequence[Sentence]) -> dict[str, Any]:
     begin = now(trainer.device)
     trainer.predict(bare)
     seconds = now(trainer.device) - begin
-    return {"sentences_per_second": len(bare) / seconds, "sentences": len(bare)}
+    words = sum(len(s.words) for s in bare)
+    return {"sentences_per_second": len(bare) / seconds, "sentences": len(bare), "words": words}
 
 
 def now(device: torch.device) -> float:

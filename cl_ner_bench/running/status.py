@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +19,7 @@ from cl_ner_bench.foreign import refuse_links_out
 from cl_ner_bench.running import leases
 from cl_ner_bench.running.board import duration, end_line, headed, name, progress_table, step_line
 from cl_ner_bench.running.depot import Depot, Look, depot
+from cl_ner_bench.running.estimate import Job, Rates, computing, time_left
 from cl_ner_bench.running.store import PROGRESS, read_json, read_record, step_record
 
 SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
@@ -56,13 +57,9 @@ class RunStatus:
             return f"no sign of life for {self.silent:.0f} s; the same command takes it up"
         return str(self.record["reason"])
 
-    def seconds_left(self, rate: float) -> float:
-        """At ``rate`` sentences a second, the update of a step that is being learned included."""
-        sentences = sum(self.record["sizes"][k - 1] for k in self.to_learn())
-        at = self.progress
-        if at.get("updates") and at["phase"] == "learning" and at["step"] in self.to_learn():
-            sentences -= self.record["sizes"][at["step"] - 1] * at["update"] / at["updates"]
-        return float(sentences / rate)
+    @property
+    def job(self) -> Job:
+        return Job(self.record, self.done, self.progress if self.status == "running" else None)
 
     def to_json(self) -> dict[str, Any]:
         keys = ("run_id", "method", "dataset", "scenario", "order", "seed", "encoder")
@@ -101,42 +98,23 @@ class Status:
 
     @cached_property
     def computing_left(self) -> float | None:
-        """Seconds that one worker would need for all that is left, failed runs aside. None before any step is
-        measured, or where the records are too old to tell."""
-        return self._sum(self.of("running", "lost", "interrupted", "waiting"))
+        """Seconds that one worker would need for all that is left, failed runs aside. None before anything is measured,
+        or where the records are too old to tell."""
+        jobs = [run.job for run in self.of("running", "lost", "interrupted", "waiting")]
+        return None if (rates := self._rates(jobs)) is None else computing(jobs, rates)
 
     @cached_property
     def time_left(self) -> float | None:
-        """Seconds until what runs and what waits is learned, by as many workers as there are now; None without one."""
-        going = self.of("running", "waiting")
-        workers = len(self.of("running"))
-        if not workers or (total := self._sum(going)) is None:
+        """Seconds until what runs and what waits is learned, by as many workers as there are now, and the report is
+        written; None without a worker."""
+        jobs, workers = [run.job for run in self.of("running", "waiting")], len(self.of("running"))
+        rates = self._rates(jobs) if workers else None
+        return None if rates is None else time_left(jobs, rates, workers)
+
+    def _rates(self, jobs: Sequence[Job]) -> Rates | None:
+        if not all("words" in job.record for job in jobs):
             return None
-        longest = max(run.seconds_left(self._rates(run)) for run in going)
-        return max(longest, total / workers)  # a run is learned by one worker at a time
-
-    def _sum(self, runs: Sequence[RunStatus]) -> float | None:
-        left = [run for run in runs if run.to_learn()]
-        if not left:
-            return 0.0
-        if not self._measured or not all("sizes" in run.record for run in left):
-            return None
-        return sum(run.seconds_left(self._rates(run)) for run in left)
-
-    @cached_property
-    def _measured(self) -> dict[str, float]:
-        """Sentences a second of finished steps: by method, by architecture, and (``''``) of all."""
-        totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for run in self.runs:
-            for row in run.record["learned"] if "sizes" in run.record else ():
-                for key in (f"method {run.record['method']}", run.record["architecture"], ""):
-                    totals[key][0] += run.record["sizes"][row["step"] - 1]
-                    totals[key][1] += row["seconds"] + row.get("predict_seconds", 0)
-        return {key: sentences / seconds for key, (sentences, seconds) in totals.items() if seconds > 0}
-
-    def _rates(self, run: RunStatus) -> float:
-        keys = (f"method {run.record['method']}", run.record["architecture"], "")
-        return next(self._measured[key] for key in keys if key in self._measured)
+        return Rates([run.record for run in self.runs if "words" in run.record], jobs) or None
 
     def head(self) -> str:
         every = sum(len(run.record["steps"]) for run in self.runs)

@@ -1,0 +1,163 @@
+"""The time that a grid takes: one model for `bench run`, `bench status`, `--dry-run` and `bench perf`.
+
+A run starts, learns and predicts its steps one by one, and the command ends with a report. A step's seconds are those
+of typical rates, times the ratio of measured to typical seconds of the steps that this grid has learned so far.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cl_ner_bench.running.schedule import Item, Schedule
+
+RATES = {("cpu", "fp32"): 400.0, ("cpu", "bf16"): 600.0, ("cuda", "fp32"): 20e3, ("cuda", "bf16"): 30e3}
+"""Words that a thread, or a device, learns a second with MiniLM: 6 layers, 384 wide."""
+
+FORWARD = 6.0
+"""Times as many words are predicted a second."""
+
+START, REPORT, ROW = 2.5, 15.0, 0.06
+"""Seconds until a run's first step begins; of the tables, figures and page at the end, and more for each run."""
+
+SEEN = 10.0
+"""Seconds of a step's updates after which they tell how fast it is, where no step of its kind is finished."""
+
+CHECK = -1
+"""Stands for the check of the training among a run's steps."""
+
+KIND = ("method", "dataset", "scenario", "encoder")
+"""What makes a run fast or slow, whatever its order and seed."""
+
+LEARNING, PREDICTING = PARTS = ("learning", "predicting")
+Record = Mapping[str, Any]  # what a run.json holds
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is not finished: its record, its finished steps, and its heartbeat (None: nobody learns it)."""
+
+    record: Record
+    done: Collection[int]
+    state: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.record["run_id"])
+
+    def pending(self) -> list[int]:
+        """Return the steps that are not finished; ``CHECK`` behind them where the training is checked."""
+        check = [CHECK] if self.record["settings"]["training_check"] and "step1_reference" not in self.record else []
+        return [k for k in self.record["steps"] if k not in self.done] + check
+
+    def left(self, step: int) -> tuple[float, float]:
+        """Return the shares of the step's learning and predicting that are still to be done."""
+        at = self.state or {}
+        if at.get("step") != abs(step) or (at["phase"] == "checking") != (step == CHECK):
+            return 1.0, 1.0
+        if at["phase"] == "predicting":
+            return 0.0, 1 - at.get("predicted_words", 0) / max(1, self.record["words"][step - 1][2])
+        return 1 - at["update"] / at["updates"] if "updates" in at else 1.0, 1.0
+
+
+def typical(record: Record, step: int) -> tuple[float, float]:
+    """Return the seconds of a step's learning and predicting at typical rates."""
+    settings, shape = record["settings"], record.get("encoder_identity", {})
+    train, dev, test = record["words"][abs(step) - 1]
+    scale = (shape.get("layers") or 6) / 6 * ((shape.get("width") or 384) / 384) ** 2
+    rate = RATES[settings["device"], settings["precision"]] * settings["threads"] / scale
+    epochs = settings["epochs"] * (2 if step == CHECK else 1)
+    return epochs * (train + dev / FORWARD) / rate, test / FORWARD / rate
+
+
+class Rates:
+    """Measured seconds of learning and predicting beside typical ones, by what a step's speed is likely to depend on.
+
+    Measured are the finished steps of all ``records`` and, for kinds that have none, the updates so far of ``jobs``.
+    """
+
+    def __init__(self, records: Iterable[Record], jobs: Iterable[Job] = (), start: float = START) -> None:
+        self.start, self.report = start, REPORT
+        self._sums: dict[Hashable, tuple[float, float]] = {}
+        for record in records:
+            self.report += ROW
+            for row in record["learned"]:
+                if str(row["step"]) not in record["shared"]:
+                    self._add(record, row["step"], row["seconds"], row.get("predict_seconds", 0.0))
+        finished = set(self._sums)
+        for job in jobs:
+            at, known = job.state or {}, (LEARNING, _kind(job.record)) in finished
+            if not known and at.get("phase") == "learning" and at.get("seconds", 0.0) > SEEN:
+                self._add(job.record, at["step"], at["seconds"], 0.0, at["update"] / at["updates"])
+
+    def _add(self, record: Record, step: int, learning: float, predicting: float, share: float = 1.0) -> None:
+        for part, measured, usual in zip(PARTS, (learning, predicting), typical(record, step), strict=True):
+            for key in _keys(record, step) if measured else ():
+                a, b = self._sums.get((part, key), (0.0, 0.0))
+                self._sums[part, key] = a + measured, b + share * usual
+
+    def __bool__(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self._sums)
+
+    def seconds(self, job: Job, step: int) -> float:
+        """Return how long a step takes still."""
+        rows = zip(PARTS, typical(job.record, step), job.left(step), strict=True)
+        return sum(left * usual * self._ratio(part, job.record, step) for part, usual, left in rows)
+
+    def _ratio(self, part: str, record: Record, step: int) -> float:
+        sums = (self._sums.get((part, key)) for key in _keys(record, step))
+        return next((measured / usual for measured, usual in filter(None, sums)), 1.0)
+
+
+def _keys(record: Record, step: int) -> Iterator[Hashable]:
+    """Yield what a step's speed depends on, ever less specific: a later step has a teacher, or more to learn from."""
+    kind = _kind(record)
+    yield from ((kind, abs(step) == 1), kind, record["architecture"], "")
+
+
+def _kind(record: Record) -> tuple[str, ...]:
+    return tuple(record[key] for key in KIND)
+
+
+def computing(jobs: Sequence[Job], rates: Rates) -> float:
+    """Return the seconds that one worker needs for all ``jobs``; the report is left out."""
+    return sum(seconds for job in jobs for _, seconds in _own(job, rates))
+
+
+def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = True) -> float:
+    """Return the seconds until ``workers`` have ended all ``jobs``, started as the driver starts them, and the
+    ``report`` is written."""
+    own = {job.id: _own(job, rates) for job in jobs}
+    makes = {(id, step) for id, steps in own.items() for step, _ in steps}
+    items = []
+    for job in jobs:
+        shared = [(owner, int(k)) for k, owner in job.record["shared"].items() if job.state is None]
+        cost = math.inf if job.state is not None else sum(job.record["sizes"][k - 1] for k, _ in own[job.id] if k > 0)
+        items.append(Item(job.id, cost, {step: step[0] for step in shared if step in makes}))
+    schedule = Schedule(items)
+    events: list[tuple[float, str, int, bool]] = []  # what a run has made, and whether it ends with it
+    now, active = 0.0, 0
+    while True:
+        while active < workers and (id := schedule.next(idle=not active)) is not None:
+            active, at = active + 1, now
+            for step, seconds in own[id]:
+                at += seconds
+                heapq.heappush(events, (at, id, step, step == own[id][-1][0]))
+        if not events:
+            return now + rates.report * report
+        now, id, step, ends = heapq.heappop(events)
+        schedule.provide((id, step))
+        if ends:
+            schedule.end(id)
+            active -= 1
+
+
+def _own(job: Job, rates: Rates) -> list[tuple[int, float]]:
+    """Return the start and the steps that a run learns itself, each with the seconds that it takes still."""
+    start = rates.start if job.state is None or not job.state.get("step") else 0.0
+    steps = [k for k in job.pending() if str(k) not in job.record["shared"]]
+    return [(0, start), *((k, rates.seconds(job, k)) for k in steps)]

@@ -55,7 +55,7 @@ def test_weights_are_those_that_transformers_reads(model: Any, dtype: torch.dtyp
         if not [*module.children()]:
             # A padding's position is never looked up, and transformers has a class of its own for GELU.
             assert repr(module) == described[name] or "position" in name or "GELU" in described[name]
-    assert found.first_position == (0 if config.model_type == "bert" else config.pad_token_id + 1)
+    assert found.embeddings.first_position == (0 if config.model_type == "bert" else config.pad_token_id + 1)
 
 
 def test_the_oldest_names_of_layer_norms_are_known(tmp_path: Path) -> None:

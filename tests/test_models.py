@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from transformers import AutoModel, BertConfig, BertModel, DistilBertConfig, ElectraConfig, RobertaConfig
 
 from cl_ner_bench.learning.streams import generator
@@ -21,6 +24,7 @@ from cl_ner_bench.models.flat import length_groups
 from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl, categorical_kl
 from cl_ner_bench.models.span_head import SpanHead, span_count, span_index
 from cl_ner_bench.models.tag_head import TagHead
+from cl_ner_bench.models.tokeniser import Tokens
 from tests.tiny import tiny_encoder
 
 
@@ -228,6 +232,85 @@ def test_without_padding_every_encoder_gives_what_it_gives_for_a_window_alone(fa
     both = [(one, other) for one, other in pairs if one is not None and other is not None]
     difference = torch.stack([(one - other).norm() for one, other in both]).norm()
     assert difference < 1e-5 * torch.stack([other.norm() for _, other in both]).norm()
+
+
+class Lora(nn.Module):
+    """A low-rank adapter around a linear layer or a table, which still shows their weights, as PEFT's do."""
+
+    def __init__(self, base: nn.Linear | nn.Embedding) -> None:
+        super().__init__()
+        rows, columns = base.weight.shape
+        self.base = base
+        self.down, self.up = nn.Parameter(torch.randn(columns, 2)), nn.Parameter(torch.randn(rows, 2))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(super().__getattr__("base"), name) if name in ("weight", "bias") else super().__getattr__(name)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        change = (
+            self.up[inputs] @ self.down.T if isinstance(self.base, nn.Embedding) else inputs @ self.down @ self.up.T
+        )
+        return self.base(inputs) + change
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bert")
+    AutoModel.from_config(ENCODERS["bert"]).save_pretrained(folder)
+    return folder
+
+
+def states_and_gradients(model: Any, ids: Tensor, change: Callable[[Any], None]) -> list[Tensor]:
+    """The last hidden states of a changed encoder (ours, or that of transformers), and all gradients."""
+    torch.manual_seed(1)
+    change(model.backbone if isinstance(model, Encoder) else model)
+    if isinstance(model, Encoder):
+        model.narrow([Tokens(ids.numpy(), (len(ids),), ids.numpy())])
+        states = model._states(model._look_up(ids.numpy()), [len(ids)])
+    else:
+        states = model(ids[None]).last_hidden_state[0]
+    states.square().sum().backward()
+    backbone = model.backbone if isinstance(model, Encoder) else model
+    table = "embeddings.word_embeddings."  # of which ours shows the rows in use
+    named = {n: p.grad for n, p in backbone.named_parameters() if p.grad is not None and not n.startswith(table)}
+    assert len(named) > 30
+    return [states, *(named[name] for name in sorted(named))]
+
+
+LAYER = "encoder.layer.0"
+WRAPPED = [f"{LAYER}.attention.self.{part}" for part in ("query", "key", "value")]
+WRAPPED += [f"{LAYER}.{part}.dense" for part in ("attention.output", "intermediate", "output")]
+WRAPPED += [f"embeddings.{part}_embeddings" for part in ("position", "token_type")]
+HOOKED = [*WRAPPED, LAYER, "embeddings", "embeddings.word_embeddings", "embeddings.LayerNorm"]
+HOOKED += [f"{LAYER}.{part}" for part in ("attention", "attention.self", "attention.output", "intermediate", "output")]
+
+
+@pytest.mark.parametrize("place", WRAPPED)
+def test_an_adapter_takes_effect_and_learns_wherever_it_is_put(place: str, tiny_bert: Path) -> None:
+    def adapt(backbone: nn.Module) -> None:
+        backbone.set_submodule(place, Lora(backbone.get_submodule(place)))
+
+    compare_with_transformers(tiny_bert, adapt)
+
+
+@pytest.mark.parametrize("place", HOOKED)
+def test_a_hook_takes_effect_wherever_it_is_put(place: str, tiny_bert: Path) -> None:
+    def double(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return (2 * output[0], *output[1:]) if isinstance(output, tuple) else 2 * output
+
+    compare_with_transformers(tiny_bert, lambda backbone: backbone.get_submodule(place).register_forward_hook(double))
+
+
+def compare_with_transformers(folder: Path, change: Callable[[Any], Any]) -> None:
+    """What ``change`` does to an encoder of ours it does to one of transformers, and it does something."""
+    ids = torch.tensor([2, 7, 7, 31, 12, 4], dtype=torch.int32)
+    unchanged, *_ = states_and_gradients(AutoModel.from_pretrained(folder).eval(), ids, lambda _: None)
+    found = states_and_gradients(Encoder(encoder_info(str(folder))).eval(), ids, change)
+    expected = states_and_gradients(AutoModel.from_pretrained(folder).eval(), ids, change)
+    assert not torch.allclose(found[0], unchanged, atol=1e-2)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

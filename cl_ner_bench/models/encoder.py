@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.models.bert import Bert, read_bert
+from cl_ner_bench.models.bert import Bert, is_plain, read_bert
 from cl_ner_bench.models.dropout import Dropout
 from cl_ner_bench.models.encoder_info import EncoderInfo
-from cl_ner_bench.models.flat import Groups, flat_states
+from cl_ner_bench.models.flat import Groups
 from cl_ner_bench.models.tokeniser import Tokeniser, Tokens
 
 _AT_ONCE = 8192
@@ -68,7 +68,8 @@ class Encoder(nn.Module):
     def _states(self, embedded: Tensor, windows: Sequence[int], seed: int | None = None) -> Tensor:
         """Last hidden states ``[sub-tokens, hidden_size]`` of word embeddings ``[sub-tokens, width]``."""
         if isinstance(self.backbone, Bert):
-            return flat_states(self.backbone, embedded, windows, self.masks if seed is None else Dropout(seed))
+            states: Tensor = self.backbone(embedded, windows, self.masks if seed is None else Dropout(seed))
+            return states
         groups = Groups(windows, embedded.device)
         return groups.unpad(
             [
@@ -95,7 +96,7 @@ class Encoder(nn.Module):
         """
         table: Any = self.backbone.get_input_embeddings()
         ids = [tokens.ids for tokens in sentences]
-        if type(table) is not nn.Embedding or not table.weight.requires_grad or not ids:
+        if not is_plain(table, nn.Embedding) or not table.weight.requires_grad or not ids:
             return
         used = np.unique(np.concatenate(ids))
         places = np.full(table.num_embeddings, -1)

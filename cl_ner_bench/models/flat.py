@@ -1,4 +1,4 @@
-"""BERT's forward pass without padding: the sub-tokens of all windows of a batch, one after the other."""
+"""The sub-tokens of all windows of a batch one after the other, without padding; groups of windows for attention."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from cl_ner_bench.models.bert import Bert
-from cl_ner_bench.models.dropout import Dropout
+from torch import Tensor
 
 _GROUP_COST = 32
 """Sub-tokens that one more group is worth when windows are grouped by length."""
@@ -20,73 +16,6 @@ _GROUP_COST = 32
 ROWS = 64
 """Matrices get a multiple of so many rows: for each new size of a bf16 product oneDNN compiles a kernel and keeps it,
 which took a tenth of a training step and, in a long one, a gigabyte."""
-
-
-def flat_states(backbone: Bert, embedded: Tensor, windows: Sequence[int], dropout: Dropout) -> Tensor:
-    """Last hidden states ``[sub-tokens, hidden]``, as ``backbone`` gives them for each window alone.
-
-    Args:
-        embedded: word embeddings ``[sub-tokens, width]`` of all windows, one after the other.
-        windows: sub-tokens of each window.
-
-    Everything but attention works on single sub-tokens and needs no windows. Attention runs over groups of windows of
-    similar length.
-    """
-    rate = _rate if backbone.training else _no_rate
-    total = len(embedded)
-    if extra := -total % ROWS:  # a window that nobody reads
-        embedded, windows = F.pad(embedded, (0, 0, 0, extra)), [*windows, extra]
-    states = _embed(backbone, embedded, windows)
-    states = dropout(states, rate(backbone.embeddings.dropout))
-    groups = Groups(windows, embedded.device)
-    for layer in backbone.encoder.layer:
-        own, mixed, inner, outer = layer.attention.self, layer.attention.output, layer.intermediate, layer.output
-        weight = torch.cat([own.query.weight, own.key.weight, own.value.weight])
-        bias = torch.cat([own.query.bias, own.key.bias, own.value.bias])
-        heads = groups.pad(F.linear(states, weight, bias))
-        context = groups.unpad(
-            [_attend(h, mask, own, dropout, rate(own.dropout)) for h, mask in zip(heads, groups.masks, strict=True)]
-        )
-        mixture = dropout(mixed.dense(context), rate(mixed.dropout))
-        states = mixed.LayerNorm(mixture + states)
-        change = outer.dense(inner.intermediate_act_fn(inner.dense(states)))
-        states = outer.LayerNorm(dropout(change, rate(outer.dropout)) + states)
-    return states[:total]
-
-
-def _rate(dropout: nn.Dropout) -> float:
-    return dropout.p
-
-
-def _no_rate(dropout: nn.Dropout) -> float:
-    return 0.0
-
-
-def _embed(backbone: Bert, embedded: Tensor, windows: Sequence[int]) -> Tensor:
-    """Word, position and segment embeddings, normalised."""
-    embeddings, first = backbone.embeddings, backbone.first_position
-    places = torch.cat([torch.arange(first, first + n) for n in windows]).to(embedded.device)
-    # The first segment's row is added to a table of positions, not to each sub-token.
-    table = embeddings.position_embeddings.weight[: first + max(windows)] + embeddings.token_type_embeddings.weight[0]
-    return embeddings.LayerNorm(embedded + F.embedding(places, table))
-
-
-def _attend(heads: Tensor, mask: Tensor | None, attention: Any, dropout: Dropout, rate: float) -> Tensor:
-    """Context ``[windows * longest, hidden]`` of queries, keys and values ``[windows, longest, 3 * hidden]``.
-
-    In float32 also under autocast: on a CPU products so small are no faster in bf16, the fused kernel is several times
-    slower in it, and each of their many shapes would get a compiled kernel of its own.
-    """
-    windows, longest, _ = heads.shape
-    with torch.autocast(heads.device.type, enabled=False):
-        parts = heads.float().view(windows, longest, 3, attention.num_attention_heads, -1)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        if rate == 0:
-            context = F.scaled_dot_product_attention(query, key, value, mask)
-        else:  # the fused kernel would draw torch's dropout
-            scores = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
-            context = dropout((scores if mask is None else scores + mask).softmax(3), rate) @ value
-    return context.transpose(1, 2).reshape(windows * longest, -1)
 
 
 class Groups:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cl_ner_bench.models.flat import ROWS
 from cl_ner_bench.models.heads import GrowingHead, Init
+from cl_ner_bench.models.precision import autocast
 
 PROJECTION = 50
 """Width of a type's start and end projections."""
@@ -68,7 +69,7 @@ class SpanHead(GrowingHead):
         """
         padded = F.pad(words, (0, 0, 0, -len(words) % ROWS))
         parts = torch.cat([block(padded) for block in self.blocks], dim=1)[: len(words)]
-        with torch.autocast(words.device.type, enabled=False):  # scores are small products whose errors would add up
+        with autocast(words.device, None):  # scores are small products whose errors would add up
             scores: Tensor = _Scores.apply(parts.view(len(words), len(self.types), 2, PROJECTION), lengths, self.width)
         return scores.T
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench.models.heads import GrowingHead, Init
+from cl_ner_bench.models.precision import autocast
 
 
 class TagHead(GrowingHead):
@@ -34,5 +35,5 @@ class TagHead(GrowingHead):
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
         """Tag logits ``[sum(lengths), 1 + 2 * types]`` of word vectors ``[sum(lengths), hidden]``."""
-        with torch.autocast(words.device.type, enabled=False):  # so small a product gains nothing from less precision
+        with autocast(words.device, None):  # so small a product gains nothing from less precision
             return torch.cat([block(words) for block in self.blocks], dim=1)

@@ -13,6 +13,8 @@ from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.models.span_head import span_count, span_index
 from cl_ner_bench.models.tokeniser import Tokens
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -34,9 +36,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sentences that are learned together. Words and spans of all sentences follow one another, without padding."""
+    """Sentences that are learned together. Words and spans of all sentences follow one another, without padding.
+
+    Its tensors lie on ``device``, where the sentences are learned.
+    """
 
     examples: tuple[Example, ...]
+    device: torch.device = _CPU
 
     @property
     def tokens(self) -> list[Tokens]:
@@ -67,7 +73,7 @@ class Batch:
                     rows.append(offset + span_index(start, end, length, width))
                     columns.append(column[type])
             offset += span_count(length, width)
-        return torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)
+        return self._tensor(rows), self._tensor(columns)
 
     def tag_targets(self, types: Sequence[str]) -> Tensor:
         """BIO tag ids ``[words]`` over ``types``, 0 where no mention of them is labelled.
@@ -83,10 +89,19 @@ class Batch:
                     inside = 2 + 2 * column[type]
                     tags[start:end] = [inside - 1] + [inside] * (end - start - 1)
             target += tags
-        return torch.tensor(target, dtype=torch.long)
+        return self._tensor(target)
+
+    def _tensor(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long).to(self.device)
 
 
-def shuffled(examples: Sequence[Example], size: int, stream: torch.Generator, pool: int = 1) -> Iterator[Batch]:
+def shuffled(
+    examples: Sequence[Example],
+    size: int,
+    stream: torch.Generator,
+    pool: int = 1,
+    device: torch.device = _CPU,
+) -> Iterator[Batch]:
     """Batches of ``size`` in the random order that ``stream`` draws.
 
     With ``pool`` > 1, the sentences of each ``pool`` batches of that order are sorted by length before they are cut
@@ -102,10 +117,10 @@ def shuffled(examples: Sequence[Example], size: int, stream: torch.Generator, po
     if pool > 1:
         batches = [batches[i] for i in torch.randperm(len(batches), generator=stream).tolist()]
     for batch in batches:
-        yield Batch(tuple([examples[i] for i in batch]))
+        yield Batch(tuple([examples[i] for i in batch]), device)
 
 
-def by_length(examples: Sequence[Example], budget: int) -> Iterator[Batch]:
+def by_length(examples: Sequence[Example], budget: int, device: torch.device = _CPU) -> Iterator[Batch]:
     """Batches of similar length, each of at most ``budget`` sub-tokens (or one sentence), for evaluation."""
     # Sizes in one pass, as sentences that are met in another order than they were made in are slow to reach.
     sizes = [e.tokens.size for e in examples]
@@ -113,9 +128,9 @@ def by_length(examples: Sequence[Example], budget: int) -> Iterator[Batch]:
     used = 0
     for i in np.argsort(sizes, kind="stable").tolist():
         if batch and used + sizes[i] > budget:
-            yield Batch(tuple(batch))
+            yield Batch(tuple(batch), device)
             batch, used = [], 0
         batch.append(examples[i])
         used += sizes[i]
     if batch:
-        yield Batch(tuple(batch))
+        yield Batch(tuple(batch), device)

@@ -60,7 +60,7 @@ def state(course: Course, learner: Learner, optimizer: AdamW) -> tuple[dict[str,
     facts["masks"] = learner.encoder.masks.state
     facts["training"] = learner.training
     facts["frozen"] = learner.frozen_parameters
-    parts = {"weights": learner.state_dict(), "moments": optimizer.state, "random": _streams(_device(learner))}
+    parts = {"weights": learner.state_dict(), "moments": optimizer.state, "random": _streams(learner.device)}
     if course.selected != course.epoch:  # else the best weights are the weights
         parts["best"] = course.best_weights
     return {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}, facts
@@ -82,7 +82,7 @@ def resumed(checkpoint: Checkpoint | None, learner: Learner, optimizer: AdamW) -
     learner.encoder.masks.state = facts["masks"]
     optimizer.state = parts["moments"]
     torch.set_rng_state(parts["random"]["cpu"])
-    if (device := _device(learner)).type == "cuda":
+    if (device := learner.device).type == "cuda":
         torch.cuda.set_rng_state(parts["random"]["cuda"], device)
     course = Course(**{name: facts[name] for name in vars(Course()) if name in facts})
     # Copies: a method may go on with the tensor that it was given as its extra state.
@@ -94,7 +94,3 @@ def _streams(device: torch.device) -> dict[str, Tensor]:
     """torch's global random states, of which a method or an encoder of its own kind may draw."""
     streams = {"cpu": torch.get_rng_state()}
     return streams | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
-
-
-def _device(learner: Learner) -> torch.device:
-    return next(learner.parameters()).device

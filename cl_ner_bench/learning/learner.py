@@ -10,6 +10,7 @@ gives them the labels of all types.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
 from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.heads import GrowingHead
 from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl
+from cl_ner_bench.models.precision import autocast
 from cl_ner_bench.models.span_head import SpanHead, span_count
 from cl_ner_bench.models.tag_head import TagHead
 from cl_ner_bench.scenarios.task import StepData
@@ -129,6 +131,10 @@ class Learner(nn.Module):
         self.step, self.labelled, self.n_old = data.step, data.labelled, len(self.head.types)
 
     @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
     def n_columns(self) -> int:
         """How many logits a row has."""
         return self.head.n_columns
@@ -182,9 +188,8 @@ class Learner(nn.Module):
             words: Tensor = self.encoder(batch.tokens)
         return words
 
-    def _precision(self) -> torch.autocast:
-        device = next(self.parameters()).device.type
-        return torch.autocast(device, dtype=self.autocast, enabled=self.autocast is not None)
+    def _precision(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.autocast)
 
 
 class SpanLearner(Learner):
@@ -203,8 +208,8 @@ class SpanLearner(Learner):
     def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:
         """Mean over ``types``, sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
         logits = output.logits[:, self.columns(types)]
-        gold = (index.to(logits.device) for index in batch.span_gold(types, self.max_span_width))
-        return bernoulli_ce(logits, *gold).mean() / len(batch.examples)
+        rows, columns = batch.span_gold(types, self.max_span_width)
+        return bernoulli_ce(logits, rows, columns).mean() / len(batch.examples)
 
     def kl(self, batch: Batch, output: Output, teacher: Output, types: Sequence[str]) -> Tensor:
         """Divergence from the teacher: mean over ``types``, sum over spans, mean over sentences."""
@@ -231,8 +236,7 @@ class TagLearner(Learner):
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         """Cross-entropy on all words: what carries no label is O, old types too."""
-        target = batch.tag_targets(self.head.types).to(output.logits.device)
-        return {"ce": F.cross_entropy(output.logits, target)}
+        return {"ce": F.cross_entropy(output.logits, batch.tag_targets(self.head.types))}
 
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return list(lengths)

@@ -31,7 +31,7 @@ class Teacher:
         if self.learner is None:
             learner.eval()
             for batch in batches:
-                logits = self._logits(learner, batch).cpu().T.split(learner.rows(batch.lengths), dim=1)
+                logits = self._logits(learner, batch).T.split(learner.rows(batch.lengths), dim=1)
                 for example, part in zip(batch.examples, logits, strict=True):
                     self.kept[example.index] = part.to(dtype).contiguous()
 
@@ -41,7 +41,7 @@ class Teacher:
         return f"{self.bytes} bytes kept" if self.learner is None else "computed again for each batch"
 
     def __call__(self, batch: Batch) -> Output:
-        """Logits of the columns that the learner had, for each row of ``batch``."""
+        """Logits of the columns that the learner had, for each row of ``batch``; they lie where the learner does."""
         if self.learner is not None:
             return Output(self._logits(self.learner, batch))
         return Output(torch.cat([self.kept[e.index] for e in batch.examples], dim=1).float().T)

@@ -124,7 +124,13 @@ class Trainer:
                 learner.train()
             sums: dict[str, float] = defaultdict(float)
             batches = list(
-                shuffled(examples, size, generator(self.seed, "shuffle", data.labelled, epoch, *again), recipe["pool"])
+                shuffled(
+                    examples,
+                    size,
+                    generator(self.seed, "shuffle", data.labelled, epoch, *again),
+                    recipe["pool"],
+                    self.device,
+                )
             )
             for batch in batches:
                 losses = self._update(batch, teacher, optimizer, cosine(course.updates, warmup, updates))
@@ -214,7 +220,7 @@ class Trainer:
 
     def _teacher(self, examples: Sequence[Example]) -> Teacher:
         dtype = torch.float32 if self.recipe["exact"] else torch.float16
-        return Teacher(self.learner, list(by_length(examples, EVALUATION_BUDGET)), dtype)
+        return Teacher(self.learner, list(by_length(examples, EVALUATION_BUDGET, self.device)), dtype)
 
     def _with_vectors(self, examples: list[Example]) -> list[Example]:
         """The examples with their word vectors, unless they have them or these would take too much."""
@@ -223,7 +229,7 @@ class Trainer:
             return examples
         kept: dict[int, Tensor] = {}
         self.learner.eval()
-        for batch in by_length(examples, EVALUATION_BUDGET):
+        for batch in by_length(examples, EVALUATION_BUDGET, self.device):
             with torch.no_grad():
                 words = self.learner.encode(batch)
             kept.update(zip([e.index for e in batch.examples], words.split(batch.lengths), strict=True))
@@ -241,7 +247,7 @@ class Trainer:
 
     def _evaluate(self, examples: Sequence[Example]) -> Iterator[tuple[Batch, Output]]:
         self.learner.eval()
-        for batch in by_length(examples, EVALUATION_BUDGET):
+        for batch in by_length(examples, EVALUATION_BUDGET, self.device):
             with torch.no_grad():
                 output = self.learner(batch)
             yield batch, output

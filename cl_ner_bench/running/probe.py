@@ -276,7 +276,7 @@ class Limit:
         layers, learner = self.backbone.encoder.layer, self.learner
         windows = [n for tokens in batch.tokens for n in tokens.windows]
         sizes = [(linear.in_features, linear.out_features) for linear in _linear(layers[0])]
-        device = next(learner.parameters()).device
+        device = learner.device
         for _ in range(2):  # the first time, memory and kernels are made
             begin = own_time(device)
             for size in sizes:

@@ -76,7 +76,7 @@ def generate(
     ``unseen_rate``: how often a name in dev and test is made of parts that training never sees.
     Raises UserError for what ``check_options`` refuses.
     """
-    size = {"train": 1050, "dev": 210, "test": 450} if size is None else size
+    size = {"train": 1050, "dev": 300, "test": 450} if size is None else size
     rates = {"co_occurrence": co_occurrence, "ambiguity": ambiguity, "unseen_rate": unseen_rate}
     check_options({"size": size, "types": types, **rates, "seed": seed}, "synthetic")
     names = _Names(_rng(seed, "names"))

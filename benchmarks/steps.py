@@ -99,7 +99,7 @@ def updates(
     trainer = Trainer(Recorded, card.settings, settings, ENCODER, seed=0, precision=precision)
     for data in steps[:-1]:
         trainer.learn(data)
-    if len(steps) > 1 and trainer.learner.needs_teacher:
+    if len(steps) > 1 and "teacher" in trainer.learner.needs:
         teacher = Plain(trainer.learner, FOLDER)
     batches.clear()
 

@@ -52,14 +52,12 @@ class ExtendNER(TagLearner):
     Each term is a mean over its own words. The student's softmax runs over all tags, the teacher's over the old.
     """
 
-    @property
-    def needs_teacher(self) -> bool:
-        return True
+    needs = frozenset({"teacher"})
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         if teacher is None:
             return super().losses(batch, output, teacher)
-        target = batch.tag_targets(self.head.types).to(output.logits.device)
+        target = batch.tag_targets(self.head.types)
         new = target > 0
         losses = {}
         if new.any():

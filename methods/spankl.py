@@ -41,7 +41,7 @@ CARD = {
 
 from torch import Tensor
 
-from cl_ner_bench.learning.learner import Batch, Output, SpanLearner
+from cl_ner_bench.learning.learner import Batch, Need, Output, SpanLearner
 
 
 class SpanKL(SpanLearner):
@@ -53,8 +53,8 @@ class SpanKL(SpanLearner):
     """
 
     @property
-    def needs_teacher(self) -> bool:
-        return bool(self.settings["kd_weight"])
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"teacher"}) if self.settings["kd_weight"] else frozenset()
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         losses = {"bce": self.bce(batch, output, self.labelled)}

@@ -179,7 +179,7 @@ def learn(
     learned = Learned(method, trainer, data[-1], earlier | changes, folder)
     for k in range(step - 1):
         trainer.learn(data[k])
-    if step > 1 and trainer.learner.needs_teacher:
+    if step > 1 and "teacher" in trainer.learner.needs:
         learned.teacher = Plain(trainer.learner, folder, 0.0)
     trainer.recipe = learned.recipe
     learned.record = trainer.learn(data[-1])

@@ -64,9 +64,7 @@ class NosySpan(Nosy, SpanLearner):
 
 
 class NosyToken(Nosy, TagLearner):
-    @property
-    def needs_teacher(self) -> bool:
-        return True
+    needs = frozenset({"teacher"})
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
-from cl_ner_bench.learning.batches import Batch, by_length, shuffled
-from cl_ner_bench.learning.learner import Output
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
+from cl_ner_bench.learning.learner import Learner, Output, TagLearner
 from cl_ner_bench.learning.streams import generator
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import Prediction
@@ -234,6 +236,112 @@ def test_a_step_without_sentences_changes_nothing(method: str, encoder: str) -> 
 def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
     with pytest.raises(FloatingPointError, match="step 1, update"):
         learn(trainer("finetune-token", encoder, head_lr=1e38, clip=1e38), "finetune-token", 1)
+
+
+# Word embeddings, of which a step holds those in use
+
+
+def learned_weights(learner: type[Learner], encoder: str, steps: int = 1, **recipe: Any) -> dict[str, Tensor]:
+    t = Trainer(learner, {}, RECIPE | recipe, encoder, seed=0)
+    for k in range(1, steps + 1):
+        t.learn(split(CORPUS).step_data(CORPUS, k))
+    return weights(t)
+
+
+def outside(learner: Learner) -> Batch:
+    """A sentence of words that the corpus does not hold, and one that it does."""
+    sentences = [("electroencephalographs", "of", "aardvarks"), ("anna", "went", "to", "paris", "in", "1990")]
+    tokens = learner.encoder.tokeniser.tokenise(sentences)
+    rows = (Example(i, Sentence(i, words, ()), t) for i, (words, t) in enumerate(zip(sentences, tokens, strict=True)))
+    return Batch(tuple(rows))
+
+
+def test_words_outside_of_a_step_are_embedded_as_they_will_be_behind_it(encoder: str) -> None:
+    compared = []
+
+    class Looks(TagLearner):
+        def begin_epoch(self, epoch: int) -> None:
+            behind = copy.deepcopy(self.encoder)
+            behind.widen()
+            batch = outside(self)
+            self.eval(), behind.eval()
+            with torch.no_grad():
+                assert torch.equal(self.encode(batch), behind(batch.tokens))
+            compared.append(behind.backbone.get_input_embeddings().weight.shape[0])
+
+    learned_weights(Looks, encoder, 2, weight_decay=0.5)
+    assert compared == [30522] * 4
+
+
+class Penalised(TagLearner):
+    """Pulls all weights to where the step, or its first epoch, began."""
+
+    begins = "step"
+
+    def begin_step(self, data: StepData) -> None:
+        self.start = {n: p.detach().clone() for n, p in self.named_parameters()}
+
+    def begin_epoch(self, epoch: int) -> None:
+        if self.begins == "epoch":
+            self.begin_step(StepData(1, (), (), (), (), ()))
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        pull = sum(((p - self.start[n]) ** 2).sum() for n, p in self.named_parameters())
+        return super().losses(batch, output, teacher) | {"pull": 10 * pull}
+
+
+class LearnsOthers(TagLearner):
+    """Pulls the vectors of other words together."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return super().losses(batch, output, teacher) | {"pull": self.encode(outside(self)).square().sum()}
+
+
+def whole(learner: type[Learner]) -> type[Learner]:
+    """A method that asks for the whole table."""
+    return type(learner.__name__, (learner,), {"needs": frozenset({"all_embeddings"})})
+
+
+def test_a_method_that_needs_the_whole_table_says_so_or_is_stopped(encoder: str) -> None:
+    class OfNorms(Penalised):
+        def begin_step(self, data: StepData) -> None:
+            self.start = dict.fromkeys((n for n, _ in self.named_parameters()), torch.zeros(()))
+
+    class OfEpochs(Penalised):
+        begins = "epoch"
+
+        def losses(self, *given: Any) -> dict[str, Tensor]:
+            return super().losses(*given) | {"norm": sum(p.square().sum() for p in self.encoder.parameters())}
+
+    for method in (OfNorms, OfEpochs, LearnsOthers):
+        with pytest.raises(UserError, match='add "all_embeddings" to the method\'s needs'):
+            learned_weights(method, encoder)
+        learned_weights(whole(method), encoder)
+    with pytest.raises(RuntimeError, match="size"):
+        learned_weights(Penalised, encoder)
+    learned_weights(whole(Penalised), encoder)
+
+
+def test_other_words_learn_where_the_table_is_whole(encoder: str) -> None:
+    free, pulled = (learned_weights(whole(method), encoder) for method in (TagLearner, LearnsOthers))
+    table = "encoder.backbone.embeddings.word_embeddings.weight"
+    learner = Trainer(TagLearner, {}, RECIPE, encoder, seed=0).learner
+    row = outside(learner).examples[0].tokens.ids[1]
+    assert not torch.equal(free[table][row], pulled[table][row])
+
+
+def test_the_whole_table_learns_what_the_words_in_use_do(encoder: str) -> None:
+    one, other = (learned_weights(m, encoder, 2, weight_decay=0.5) for m in (TagLearner, whole(TagLearner)))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5)
+
+
+def test_an_unknown_need_is_named(encoder: str) -> None:
+    class Typo(TagLearner):
+        needs = frozenset({"teachers"})  # type: ignore[arg-type]
+
+    with pytest.raises(UserError, match=r"Typo.needs holds 'teachers'; known are teacher, all_embeddings"):
+        learned_weights(Typo, encoder)
 
 
 # Batches

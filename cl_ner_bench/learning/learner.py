@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,10 @@ from cl_ner_bench.models.span_head import SpanHead, span_count
 from cl_ner_bench.models.tag_head import TagHead
 from cl_ner_bench.scenarios.task import StepData
 
-__all__ = ["Batch", "Learner", "Output", "Prediction", "SpanLearner", "StepData", "TagLearner"]
+__all__ = ["Batch", "Learner", "Need", "Output", "Prediction", "SpanLearner", "StepData", "TagLearner"]
+
+
+Need = Literal["teacher", "all_embeddings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,14 @@ class Learner(nn.Module):
     # What a method may decide.
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether ``losses`` wants the outputs of the previous step's selected model, once there is one."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """What the suite supplies for this method.
+
+        ``teacher``: ``losses`` is given the outputs of the previous step's selected model, once there is one.
+        ``all_embeddings``: the table of word embeddings stays whole while a step is learned. Otherwise it holds the
+        words of the step's train and dev sentences, which is faster; others can be embedded without gradients only.
+        """
+        return frozenset()
 
     def begin_step(self, data: StepData) -> None:
         """Called once the head has grown, before the optimiser is made: freeze, initialise, collect."""

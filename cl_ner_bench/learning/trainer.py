@@ -9,17 +9,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.checkpoint import Checkpoint, resumed, state
-from cl_ner_bench.learning.learner import Learner, Output
+from cl_ner_bench.learning.learner import Learner, Need, Output
 from cl_ner_bench.learning.streams import generator, stream
 from cl_ner_bench.learning.teacher import Teacher
 from cl_ner_bench.learning.token_store import TokenStore
@@ -92,17 +93,19 @@ class Trainer:
             UserError: a sentence is too long for the method, or a word cannot be read.
         """
         started, recipe, learner = time.perf_counter(), self.recipe, self.learner
+        needs = self._needs()
         remarks: list[str] = []
         examples = self._examples(data.train, "train")
         gold = () if data.selection == "last" else data.dev
         dev = self._examples([s.only(()) for s in gold], "dev")  # no forward pass carries their labels to the method
         learner.enter(data)
-        teacher = self._teacher(examples) if learner.needs_teacher and learner.n_old else None
+        teacher = self._teacher(examples) if "teacher" in needs and learner.n_old else None
         # Where no type is new, the step tells streams apart that the types alone would make one.
         again = () if len(data.types) > len(learner.head.types) else (data.step,)
         self._grow(data)
         learner.begin_step(data.shown)
-        learner.encoder.narrow(e.tokens for e in (*examples, *dev))
+        if "all_embeddings" not in needs:
+            learner.encoder.narrow(e.tokens for e in (*examples, *dev))
 
         epochs, size = recipe["epochs"], recipe["batch_size"]
         updates = epochs * math.ceil(len(examples) / size)
@@ -201,6 +204,13 @@ class Trainer:
         made = dict(zip(new, self.learner.encoder.tokeniser.tokenise(new), strict=True)) if new else {}
         return [Example(i, s, made.get(s.words) or known[s.words]) for i, s in enumerate(sentences)]
 
+    def _needs(self) -> frozenset[Need]:
+        for need in self.learner.needs:
+            if need not in get_args(Need):
+                known = ", ".join(get_args(Need))
+                raise UserError(f"{type(self.learner).__name__}.needs holds {need!r}; known are {known}")
+        return self.learner.needs
+
     def _head_stream(self, type: str) -> torch.Generator:
         return generator(self.seed, "head", self.learner.architecture, type)
 
@@ -214,6 +224,7 @@ class Trainer:
         self.learner.zero_grad()  # of frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
         self.learner.after_backward()
+        self.learner.encoder.check_gradient()
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe["clip"])
         optimizer.step(rate)
         return {name: value.item() for name, value in losses.items()}

@@ -26,6 +26,9 @@ _AT_ONCE = 8192
 a sentence of 10,000 words would otherwise hold some 20 GB with a small encoder."""
 
 
+_NEED = 'add "all_embeddings" to the method\'s needs.'
+
+
 class Encoder(nn.Module):
     """A Hugging Face encoder that gives one vector per word: the last layer at the word's first sub-token.
 
@@ -79,20 +82,40 @@ class Encoder(nn.Module):
         )
 
     def _look_up(self, ids: np.ndarray) -> Tensor:
-        """Word embeddings ``[sub-tokens, width]``: one look-up a batch, for each has a gradient of the whole table."""
+        """Return word embeddings ``[sub-tokens, width]``.
+
+        One look-up a batch, for each has a gradient of the whole table.
+
+        Raises:
+            UserError: the table is narrowed, and ``ids`` that it lacks would have to learn.
+        """
         table: Any = self.backbone.get_input_embeddings()
+        device = table.weight.device
         if self._narrowed is None:
-            embedded: Tensor = table(torch.from_numpy(ids).to(table.weight.device))
+            embedded: Tensor = table(torch.from_numpy(ids).to(device))
             return embedded
         places, padding = self._narrowed.places, table.padding_idx
-        rows = torch.from_numpy(places[ids]).to(table.weight.device)
-        return F.embedding(rows, table.weight, None if padding is None or places[padding] < 0 else int(places[padding]))
+        rows = places[ids]
+        if (lacking := rows < 0).any():
+            if torch.is_grad_enabled():
+                raise UserError(
+                    "a method learns from words that no sentence of the step's train and dev holds. "
+                    f"Embed them under torch.no_grad(), or {_NEED}"
+                )
+            rows[lacking] = 0
+            embedded = F.embedding(torch.from_numpy(rows).to(device), table.weight)
+            at = torch.from_numpy(lacking.nonzero()[0]).to(device)
+            others = F.embedding(torch.from_numpy(ids[lacking]).to(device), self._narrowed.whole)
+            return embedded.index_copy(0, at, others * table.weight[-1, 0])
+        place = None if padding is None or places[padding] < 0 else int(places[padding])
+        return F.embedding(torch.from_numpy(rows).to(device), table.weight, place)
 
     def narrow(self, sentences: Iterable[Tokens]) -> None:
         """Keep only the word embeddings of ``sentences`` (until ``widen``), so that no other is updated.
 
         What never occurs has a gradient of 0, and of an update by AdamW only weight decay is left for it. A row of ones
-        behind the table gathers that decay, and ``widen`` applies it to all rows that were left out.
+        behind the table gathers that decay, and ``widen`` applies it to all rows that were left out. Without gradients,
+        other words are embedded as ``widen`` would leave them.
         """
         table: Any = self.backbone.get_input_embeddings()
         ids = [tokens.ids for tokens in sentences]
@@ -104,6 +127,15 @@ class Encoder(nn.Module):
         self._narrowed = _Narrowed(table.weight, torch.from_numpy(used).to(table.weight.device).long(), places)
         kept = table.weight.detach()[self._narrowed.used]
         table.weight = nn.Parameter(torch.cat([kept, kept.new_ones(1, kept.shape[1])]))
+
+    def check_gradient(self) -> None:
+        """Raise UserError where more than the words of sentences gave the narrowed table a gradient."""
+        gradient = self.backbone.get_input_embeddings().weight.grad
+        if self._narrowed is not None and gradient is not None and gradient[-1].any():
+            raise UserError(
+                "the method's loss or gradients depend on the table of word embeddings itself (a penalty on weights?), "
+                f"of which a step holds the words in use alone: {_NEED}"
+            )
 
     def widen(self) -> None:
         """Take up the word embeddings that ``narrow`` left out."""

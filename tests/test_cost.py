@@ -117,6 +117,14 @@ def test_the_figure_shows_time_and_memory_with_the_front_from_three_runs_on(tmp_
     assert not [line for line in few.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
 
 
+def test_there_is_no_front_where_methods_have_different_runs(tmp_path: Path) -> None:
+    figure_of(tmp_path, 3)
+    write_grid(tmp_path, ["spankl"], n_steps=2, runs=[(0, 7)], learned=[step(1), step(2)])
+    (picture,) = cost_figures(load_results(tmp_path))
+    assert not [line for line in picture.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert picture.frame.set_index("method")["n"].to_dict() == {"frozen-span": 3, "spankl": 4, "finetune-span": 3}
+
+
 def test_no_times_no_figure(tmp_path: Path) -> None:
     learned = [{key: value for key, value in step(k).items() if key != "seconds"} for k in (1, 2)]
     write_grid(tmp_path, ["spankl"], n_steps=2, learned=learned)

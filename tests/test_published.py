@@ -190,6 +190,31 @@ def test_a_mean_over_other_orders_is_not_comparable_but_single_orders_are(tmp_pa
     )
 
 
+def test_ours_are_means_over_the_runs_that_all_methods_finished(tmp_path: Path) -> None:
+    spankl(tmp_path)
+    spankl(tmp_path, shift=-5, method="mine", label="Mine", orders=[0, 1])
+    spankl(tmp_path, shift=1, method="joint-span", orders=[0])  # a reference does not take runs from the others
+    results = load_results(tmp_path)
+    (table,) = published_tables(results)
+    ours = sections(table)["Macro-F1 over tasks: these results"]
+    scores = results.scores.query("view == 'all' and method == 'spankl' and step == 6 and order < 2")["task_macro_f1"]
+    assert ours["SpanKL"][5].mean == pytest.approx(scores.mean())
+    assert ours["Mine"][5].mean == pytest.approx(scores.mean() - 5, abs=0.01)
+    assert all(math.isnan(cell.mean) for cell in ours["Joint (span)"])
+    assert "left empty, as not all runs are finished: Joint (span)" in table.notes
+    assert "over the n = 2 (order, seed) pairs that all methods finished" in table.caption
+    assert any("(mean over 6 orders, here 2)" in title for title in sections(table))
+
+
+def test_without_a_run_that_all_finished_nothing_is_comparable(tmp_path: Path) -> None:
+    spankl(tmp_path, orders=[0])
+    spankl(tmp_path, method="mine", label="Mine", orders=[1])
+    (table,) = published_tables(load_results(tmp_path))
+    published = [title for title in sections(table) if not title.endswith("these results")]
+    assert published
+    assert all("NOT COMPARABLE" in title and "no run that all methods finished" in title for title in published)
+
+
 def test_settings_of_a_dataset_share_a_table_with_cfners_columns(tmp_path: Path) -> None:
     for scenario in ("fg8-pg2", "fg1-pg1"):
         extendner(tmp_path, [75, 76, 77], scenario)

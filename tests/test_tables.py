@@ -20,6 +20,7 @@ from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.analysis.latex import to_latex
 from cl_ner_bench.analysis.notes import notes_of, undefined
 from cl_ner_bench.analysis.render import to_csv, to_markdown
+from cl_ner_bench.analysis.statistics import differences
 from cl_ner_bench.analysis.tables import (
     Cell,
     Table,
@@ -51,18 +52,54 @@ def runs(folder: Path, scores: dict[str, float], pairs: Any = THREE, **more: Any
     return only(folder)
 
 
-def test_main_table_has_mean_and_std_of_matched_runs(tmp_path: Path) -> None:
-    c = runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90})
-    write_run(tmp_path, "spankl", {1: {"A": triple(5)}}, order=7, seed=7)  # nobody else finished this pair
-    c = only(tmp_path)
+def test_a_row_has_all_its_runs_and_differences_the_pairs_that_all_finished(tmp_path: Path) -> None:
+    runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90})
+    for seed in (7, 8):  # nobody else finished these pairs
+        write_run(tmp_path, "spankl", {1: {"A": triple(21)}}, order=7, seed=seed)
+    results = load_results(tmp_path)
+    (c,) = comparisons(results)
     assert c.pairs == THREE
-    assert c.left_out == 1
-    table = cells(main_table(c, "all"))
-    assert table["SpanKL"]["n"] == "3"
-    assert table["SpanKL"]["Micro"].mean == pytest.approx(71)
-    assert table["SpanKL"]["Micro"].std == pytest.approx(1)
-    assert table["SpanKL"]["Gap"].mean == pytest.approx(20)
-    assert any("1 finished run(s) left out" in note for note in notes_of(c))
+    table = main_table(c, "all")
+    shown = cells(table)
+    assert (shown["SpanKL"]["n"], shown["ExtendNER"]["n"]) == ("5", "3")
+    assert shown["SpanKL"]["Micro"].mean == pytest.approx((70 + 71 + 72 + 21 + 21) / 5)
+    assert "(order, seed), n = 3 (SpanKL 5)." in table.caption
+    summary = results.summary.query("view == 'all'").set_index("method")
+    for method, label in (("spankl", "SpanKL"), ("extendner", "ExtendNER")):
+        assert summary.loc[method, "micro_f1_mean"] == shown[label]["Micro"].mean
+        assert summary.loc[method, "n_runs"] == int(shown[label]["n"])  # type: ignore[call-overload]
+    # SpanKL is better in each pair that both finished, though its own mean is the lower one.
+    assert shown["SpanKL"]["Micro"].mean < shown["ExtendNER"]["Micro"].mean
+    assert [label for label, row in shown.items() if row["Micro"].bold] == ["SpanKL"]
+    (d,) = differences(c, "all", "micro_f1", results)
+    assert (d.row.label, d.n, d.mean) == ("SpanKL", 3, pytest.approx(10))
+    assert notes_of(c)[0] == (
+        "differences between methods are taken over n = 3, without order 7 seed 7, 8 (not finished: ExtendNER)"
+    )
+
+
+def test_a_reference_that_lacks_a_run_takes_none_from_the_methods(tmp_path: Path) -> None:
+    c = runs(tmp_path, {"spankl": 70, "extendner": 60})
+    write_run(tmp_path, "joint-span", {1: {"A": triple(90)}})
+    c = only(tmp_path)
+    assert (c.pairs, c.left_out) == (THREE, {})
+    table = main_table(c, "all")
+    shown = cells(table)
+    assert shown["SpanKL"]["Gap"].mean == pytest.approx(20)
+    assert "gap over the runs whose joint training is finished: SpanKL 1 of 3" in table.notes
+    summary = load_results(tmp_path).summary.query("view == 'all'").set_index("method")
+    assert summary["gap_n"].to_dict() == {"spankl": 1, "extendner": 0, "joint-span": 1}
+
+
+def test_runs_of_another_task_split_are_told_from_unfinished_ones(tmp_path: Path) -> None:
+    runs(tmp_path, {"spankl": 70, "extendner": 60})
+    write_run(tmp_path, "spankl", {1: {"A": triple(21)}}, order=2)
+    write_run(tmp_path, "spankl", {1: {"A": triple(21)}}, order=3)
+    write_run(tmp_path, "extendner", {1: {"A": triple(21)}}, order=3, fingerprints={"data": "d0", "split": "replayed"})
+    assert notes_of(only(tmp_path))[0].endswith(
+        "n = 3, without order 2 seed 0 (not finished: ExtendNER), "
+        "order 3 seed 0 (another task split: SpanKL, ExtendNER)"
+    )
 
 
 def test_rows_are_grouped_and_references_apart(tmp_path: Path) -> None:
@@ -214,7 +251,11 @@ def test_notes_stand_in_every_output(tmp_path: Path, changes: dict[str, Any], no
     write_run(tmp_path, **changes)
     results = load_results(tmp_path)
     for table in tables(results):
-        for text in (to_csv(table), to_markdown(table).replace("\\", ""), to_latex(table).replace("\\", "")):
+        for text in (
+            to_csv(table),
+            to_markdown(table).replace("\\", ""),
+            to_latex(table).replace("\\", "").replace("`", "'"),
+        ):
             assert note in text if note else "warm-up" not in text
     assert not note or note in " ".join(terminal_table(results).replace("\n  ", " ").split("\n"))
 

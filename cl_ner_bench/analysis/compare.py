@@ -1,4 +1,4 @@
-"""What may be compared with what: runs of one dataset and scenario, over matched (order, seed) pairs."""
+"""What may be compared with what: methods on one dataset and scenario, over matched (order, seed) pairs."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Rows over the same (order, seed) pairs, so that differences are the methods' and not the runs'.
+    """Rows of one table, each with all of its finished runs, and what differences between them are taken over.
 
-    ``pairs`` are those that every row finished. Where there is none (``matched`` is false) each row keeps
-    its own runs, and outputs say so. The frames hold these runs only.
+    Differences are the methods' and not the runs' over ``pairs`` alone: the (order, seed) pairs that every method
+    finished (references aside, unless there is nothing else). ``left_out`` are the other pairs that some method
+    finished, each with the rows that lack it and why; ``matched`` is false where that is all of them.
     """
 
     dataset: str
@@ -54,7 +55,7 @@ class Comparison:
     rows: tuple[Row, ...]
     pairs: tuple[tuple[int, int], ...]
     matched: bool
-    left_out: int  # finished runs outside of the pairs
+    left_out: Mapping[tuple[int, int], Mapping[Row, str]]
     runs: tuple[Mapping[str, Any], ...]
     measures: pd.DataFrame
     scores: pd.DataFrame
@@ -73,8 +74,29 @@ class Comparison:
         return [(name, rows) for name, rows in grouped if rows]
 
     @property
+    def orders(self) -> list[int]:
+        """All orders of which a run is finished."""
+        return sorted({run["order"] for run in self.runs})
+
+    @property
     def n_orders(self) -> int:
-        return len({run["order"] for run in self.runs})
+        """The number of orders that differences are taken over."""
+        return len({run["order"] for run in self.compared_runs})
+
+    @property
+    def first_order(self) -> int:
+        """The lowest order that every method finished, or that any did where nothing is matched."""
+        return min(int(run["order"]) for run in self.compared_runs)
+
+    @cached_property
+    def compared_runs(self) -> tuple[Mapping[str, Any], ...]:
+        """The runs that differences are taken over: those of the matched pairs, or all where nothing is matched."""
+        ids = {run_id for by_row in self.matched_runs for run_id in by_row.values()}
+        return tuple(run for run in self.runs if run["run_id"] in ids or not self.matched)
+
+    def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of ``frame`` that are of ``compared_runs``."""
+        return _only(frame, [run["run_id"] for run in self.compared_runs])
 
     @property
     def tasks_vary(self) -> bool:
@@ -101,19 +123,18 @@ class Comparison:
         """
         by_run = dict(zip(frame["run_id"], frame[name], strict=True))
         rows = list(rows)
-        table = [[by_run.get(ids[row], np.nan) for row in rows] for ids in self.matched_runs]
+        table = [[by_run.get(ids.get(row, ""), np.nan) for row in rows] for ids in self.matched_runs]
         return np.array(table, dtype=np.float64).reshape(-1, len(rows))
 
     @cached_property
     def matched_runs(self) -> list[dict[Row, str]]:
-        """Per (order, seed) pair the run of each row, sorted by pair; empty where nothing matches."""
-        if not self.matched:
-            return []
+        """Per matched (order, seed) pair the run of each row that has one, sorted by pair."""
         rows = {(row.method, row.config): row for row in self.rows}
         by_pair: dict[tuple[int, int, str], dict[Row, str]] = {}
         for run in self.runs:
             by_pair.setdefault(_pair(run), {})[rows[run["method"], run["config"]]] = run["run_id"]
-        return [by_pair[pair] for pair in sorted(by_pair)]
+        needed = set(_compared_rows(self.rows))
+        return [by_pair[pair] for pair in sorted(by_pair) if needed <= by_pair[pair].keys()]
 
 
 @lru_cache(maxsize=4)
@@ -141,25 +162,40 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
     by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         by_row.setdefault((run["method"], run["config"]), []).append(run)
-    common = set.intersection(*(set(map(_pair, own)) for own in by_row.values()))
-    used = [run for run in runs if not common or _pair(run) in common]
-    ids = [run["run_id"] for run in used]
+    rows = _rows(by_row)
+    finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
+    common = set.intersection(*finished.values())
+    ids = [run["run_id"] for run in runs]
     return Comparison(
         dataset=runs[0]["dataset"],
         scenario=runs[0]["scenario"],
         encoder=runs[0]["encoder"],
         slug=slug,
         n_steps=max(run["n_steps"] for run in runs),
-        rows=tuple(_rows(by_row)),
+        rows=tuple(rows),
         pairs=tuple(sorted((order, seed) for order, seed, _ in common)),
         matched=bool(common),
-        left_out=len(runs) - len(used),
-        runs=tuple(used),
+        left_out=_left_out(finished, common),
+        runs=tuple(runs),
         measures=_only(results.measures, ids),
         scores=_only(results.scores, ids),
         counts=_only(results.counts, ids),
         damaged=_damaged(results),
     )
+
+
+def _left_out(
+    finished: Mapping[Row, set[tuple[int, int, str]]], common: set[tuple[int, int, str]]
+) -> dict[tuple[int, int], dict[Row, str]]:
+    """Return the pairs that not all rows finished, each with the rows that lack it and the reason."""
+    found: dict[tuple[int, int], dict[Row, str]] = {}
+    for order, seed, split in sorted(set.union(*finished.values()) - common):
+        for row, own in finished.items():
+            if (order, seed, split) not in own:
+                replayed = any((order, seed) == pair[:2] for pair in own)
+                reason = "another task split" if replayed else "not finished"
+                found.setdefault((order, seed), {})[row] = reason
+    return found
 
 
 def _damaged(results: Results) -> tuple[str, ...]:
@@ -204,6 +240,12 @@ def _rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[Row]:
         rows.append(Row(run["method"], run["config"], label, group_of(run), run["architecture"]))
     rank = {name: i for i, name in enumerate(GROUPS)}
     return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), r.architecture, r.label, r.config))
+
+
+def _compared_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that are compared: all but the references, or all where there is nothing else."""
+    rows = list(rows)
+    return [row for row in rows if row.group != "reference"] or rows
 
 
 def _only(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:

@@ -13,9 +13,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row, comparisons
 from cl_ner_bench.analysis.frames import Results
-from cl_ner_bench.analysis.notes import FEW, notes_of, undertrained
+from cl_ner_bench.analysis.notes import FEW, notes_of
 from cl_ner_bench.analysis.picture import Picture, Theme, canvas, picture, titled
 from cl_ner_bench.analysis.planes import bars, scatter
+from cl_ner_bench.analysis.statistics import may_rank
 from cl_ner_bench.analysis.style import GREY, rc
 from cl_ner_bench.analysis.tables import STEPS, Cell, Section, Table
 
@@ -60,7 +61,7 @@ def costs(run: Mapping[str, Any]) -> dict[str, float]:
 
 
 def cost_tables(results: Results) -> list[Table]:
-    """Per comparison what each method costs, mean over the matched runs, with ``task_macro_f1`` beside it."""
+    """Per comparison what each method costs, mean over its runs, with ``task_macro_f1`` beside it."""
     return [_cost_table(c) for c in comparisons(results)]
 
 
@@ -132,7 +133,7 @@ def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
             if row.group == "reference":
                 level = theme.line(row) | {"linewidth": style.pt(0.5), "marker": ""}
                 ax.axhline(mean[QUALITY], zorder=1, **level)
-        if c.matched and len(c.pairs) >= FEW and not undertrained(c):
+        if may_rank(c) and not c.left_out:
             _front(ax, ((mean[drawn], mean[QUALITY]) for row, mean in means.items() if row.group != "reference"), theme)
         for line in scatter(ax, points, theme):
             data.setdefault(line["label"], {}).update(line)
@@ -141,7 +142,7 @@ def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
     caption = (
         f"{c.title}: macro-F1 over tasks after the last step (all test sentences) against what learning cost. A step "
         "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
-        f"grey stairs, from {FEW} matched runs on: no method reaches more for less{bars(c)}."
+        f"grey stairs, where all methods have the same {FEW} or more runs: none reaches more for less{bars(c)}."
     )
     return picture(c, "cost", "all", caption, figure, list(data.values()))
 

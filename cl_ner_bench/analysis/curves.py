@@ -62,11 +62,10 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
 
 def order_curves(c: Comparison, view: str, theme: Theme) -> list[Picture]:
     """Macro-F1 over tasks after each step, a panel per order; none where there is one order."""
-    orders = sorted({run["order"] for run in c.runs})
-    if len(orders) < 2:
+    if len(c.orders) < 2:
         return []
     most = _columns(theme.style) * _rows(theme.style, len(c.rows))
-    return [_orders(c, view, kind, page, theme) for kind, page in paged("orders", orders, most)]
+    return [_orders(c, view, kind, page, theme) for kind, page in paged("orders", c.orders, most)]
 
 
 def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: Theme) -> Picture:

@@ -110,7 +110,7 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
             ax.tick_params(axis="x", labelrotation=90)
             ax.tick_params(labelsize=style.pt(5.5))
         _finish(axes, len(chosen))
-        order = f", order {a.order}" if a.c.n_orders > 1 else ""
+        order = f", order {a.order}" if len(a.c.orders) > 1 else ""
         caption = (
             f"{a.c.title}: percent of the gold mentions of each {a.unit} (rows, in learning order{order}) that were "
             f"taken for each {a.unit} (columns) after the last step; wrong boundaries stand on the diagonal. Last row: "

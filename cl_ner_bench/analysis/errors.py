@@ -71,7 +71,7 @@ class ErrorAnalysis:
 
     ``steps``: a row per trained model and step: method, config, step, micro_f1 (0..100), and for each kind of LOST the
     points of micro-F1 it costs; they add up to 100 - micro_f1. ``counts``: the same rows with the numbers of KINDS.
-    ``confusion``: after the last step, in the comparison's lowest order. ``bins``: a row per trained model, attribute
+    ``confusion``: after the last step, in the comparison's first order. ``bins``: a row per trained model, attribute
     and bin: n mentions of types learned before the last step, their recall (0..100) when learned and at the end;
     without rows where ``mentions.csv.gz`` is missing. ``notes``: what could not be computed.
     """
@@ -91,7 +91,7 @@ class ErrorAnalysis:
     @property
     def order(self) -> int:
         """The order whose runs the confusion is of."""
-        return _order(self.c)
+        return self.c.first_order
 
 
 @lru_cache(maxsize=4)  # tables and figures need the same
@@ -184,7 +184,7 @@ def confusion_table(a: ErrorAnalysis) -> Table:
                 for other, share in zip(names, shares, strict=True)
             ]
         sections.append((row.label, tuple(lines)))
-    unit, order = a.unit, f" of order {a.order}" if a.c.n_orders > 1 else ""
+    unit, order = a.unit, f" of order {a.order}" if len(a.c.orders) > 1 else ""
     caption = (
         f"{a.c.title}: percent of the gold mentions of each {unit} (rows, in learning order{order}) that were "
         f"taken for each {unit} (columns) after the last step; the same {unit} with a wrong boundary stands "
@@ -232,7 +232,7 @@ def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
         own = pd.DataFrame({"run_id": run["run_id"], "method": row.method, "config": row.config, "step": r.steps})
         counts.append(own.assign(**dict(zip(KINDS, numbers.T, strict=True))))
         points.append(own.assign(**_points(numbers)))
-        if run["order"] == _order(c):
+        if run["order"] == c.first_order:
             names, table = _table_of(run, r, _unit(c) == "task")
             tables[row].append(table)
         if binned is not None:
@@ -336,10 +336,6 @@ def _identity(row: Row) -> dict[str, object]:
 
 def _is_of(run: Mapping[str, Any], row: Row) -> bool:
     return bool(run["method"] == row.method and run["config"] == row.config)
-
-
-def _order(c: Comparison) -> int:
-    return int(min(run["order"] for run in c.runs))
 
 
 def _unit(c: Comparison) -> str:

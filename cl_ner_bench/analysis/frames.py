@@ -33,6 +33,7 @@ SUMMARY = [
     *ROW,
     *("label", "n_runs", "n_orders", "n_seeds"),
     *(f"{name}_{part}" for name in measures.MEASURES for part in ("mean", "std")),
+    "gap_n",  # how many of n_runs have a gap: those whose joint training is finished
 ]
 
 
@@ -225,6 +226,7 @@ def _summary(per_run: pd.DataFrame, models: Models) -> pd.DataFrame:
     for name in measures.MEASURES:
         out[f"{name}_mean"] = groups[name].mean()
         out[f"{name}_std"] = groups[name].std(ddof=1)
+    out["gap_n"] = groups["gap"].count()
     return out.reset_index()[SUMMARY]
 
 

@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 
 from cl_ner_bench.analysis.compare import Comparison, Row
 from cl_ner_bench.analysis.measures import Floats
-from cl_ner_bench.analysis.notes import notes_of
+from cl_ner_bench.analysis.notes import n_of, notes_of
 from cl_ner_bench.analysis.picture import Picture, Theme, canvas, paged, picture, short, titled
 from cl_ner_bench.analysis.style import Style
 from cl_ner_bench.analysis.tables import VIEW_TITLES, with_f1
@@ -63,21 +63,21 @@ def draw_cells(
 
 
 def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Picture]:
-    order = min(run["order"] for run in c.runs)
-    used = [run for run in c.runs if run["order"] == order]
+    order = c.first_order
     counts = c.counts[(c.counts["view"] == view) & (c.counts["order"] == order)]
     scores = with_f1(counts, unit)
-    tasks = sorted(used[0]["tasks"], key=lambda t: t["learned_at"])
+    tasks = sorted(next(run["tasks"] for run in c.runs if run["order"] == order), key=lambda t: t["learned_at"])
     names = list(dict.fromkeys(n for t in tasks for n in ([t["name"]] if unit == "task" else t["types"])))
     grids = []
     for row in c.rows:
         means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)
         grids.append((row, means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)))
     n_columns, n_rows = _fit(theme.style, len(grids), names, c.n_steps)
-    of = f", order {order}" if c.n_orders > 1 else ""
+    of = f", order {order}" if len(c.orders) > 1 else ""
+    sizes = {row.label: row.of(counts)["run_id"].nunique() for row in c.rows}
     caption = (
         f"{c.title}: F1 of each {unit} (from above in learning order{of}) after each step, {VIEW_TITLES[view]}; mean "
-        f"over n = {len({run['seed'] for run in used})} run(s). Blank: not learned yet, not scored or undefined."
+        f"over seeds, {n_of(sizes)}. Blank: not learned yet, not scored or undefined."
     )
     return [
         _page(c, view, kind, caption, page, names, unit, order, n_columns, theme)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -60,11 +61,11 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         notes.append("no (order, seed) pair was finished by every method: the rows cover different runs")
     elif len(c.pairs) < FEW:
         notes.append(f"n = {len(c.pairs)}: no claim about differences")
-    if c.left_out:
-        notes.append(f"{c.left_out} finished run(s) left out: not every method finished their order and seed")
+    if c.left_out and c.matched:
+        notes.append(f"differences between methods are taken over n = {len(c.pairs)}, without {_left_out(c)}")
     if c.damaged:
         notes.append(f"damaged and left out, `bench verify` says why: {_join(c.damaged)}")
-    if c.n_orders == 1:
+    if len(c.orders) == 1:
         notes.append("one order")
     if sample := _unique(run["settings"].get("max_sentences") for run in c.runs):
         notes.append(f"a sample of {_join(sample)} training sentences, not the whole corpus")
@@ -99,11 +100,33 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _left_out(c: Comparison) -> str:
+    """Return the (order, seed) pairs that not every method finished, and the reason."""
+    seeds: dict[str, dict[int, list[int]]] = {}
+    for (order, seed), lacking in c.left_out.items():
+        by_reason: dict[str, list[str]] = {}
+        for row, reason in lacking.items():
+            by_reason.setdefault(reason, []).append(row.label)
+        why = "; ".join(f"{reason}: {_join(labels)}" for reason, labels in by_reason.items())
+        seeds.setdefault(why, {}).setdefault(order, []).append(seed)
+    return ", ".join(
+        f"{' and '.join(f'order {order} seed {_join(of)}' for order, of in by_order.items())} ({why})"
+        for why, by_order in seeds.items()
+    )
+
+
 def _shared(c: Comparison) -> str:
     """Return the rows with fewer trained models than runs, and how many of each."""
     runs = c.measures[c.measures["view"] == "all"]
     sizes = [(row.label, c.n_models(row, runs), len(row.of(runs))) for row in c.rows]
     return _join(f"{label} {models} (in {n} runs)" for label, models, n in sizes if models < n)
+
+
+def n_of(sizes: Mapping[str, int]) -> str:
+    """Return ``n = 3`` for the sizes of rows by label, followed by those that differ: ``n = 3 (SpanKL 5)``."""
+    (most, _), *_ = Counter(sizes.values()).most_common(1)
+    others = _join(f"{label} {size}" for label, size in sizes.items() if size != most)
+    return f"n = {most} ({others})" if others else f"n = {most}"
 
 
 def undefined(c: Comparison, view: str) -> list[str]:

@@ -141,7 +141,8 @@ def _by_step(family: Sequence[Comparison], view: str, found: Sequence[Setting]) 
     header = ("Method", *(f"S{k}" for k in range(1, c.n_steps + 1)), "BI")
     caption = (
         f"{c.title}: macro-F1 over tasks after each step, and BI, {VIEW_TITLES[view]}, ours and published. Ours: mean "
-        "± standard deviation over trained models; published: over orders, where known."
+        f"± standard deviation over the n = {len(c.pairs)} (order, seed) pairs that all methods finished; published: "
+        "over orders, where known."
     )
     return _table(c, view, caption, header, [Block(STEPS[measure], columns)], found)
 
@@ -157,7 +158,8 @@ def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting
     c = family[0]
     caption = (
         f"{c.dataset}, {c.encoder}: micro- and macro-F1 of each setting, {VIEW_TITLES[view]}, ours and published; mean "
-        "± standard deviation over trained models, where known. Means over steps include the first."
+        "± standard deviation, where known; ours over the (order, seed) pairs that all methods finished. Means over "
+        "steps include the first."
     )
     return _table(c, view, caption, header, blocks, found)
 
@@ -166,7 +168,7 @@ def _table(
     c: Comparison, view: str, caption: str, header: tuple[str, ...], blocks: Sequence[Block], found: Sequence[Setting]
 ) -> Table:
     compared = list(dict.fromkeys(column.c for column in blocks[0].columns))
-    why = {s.name: reasons(s, next(d for d in compared if _same_tasks(d, s)).runs) for s in found}
+    why = {s.name: _why_not(next(d for d in compared if _same_tasks(d, s)), s) for s in found}
     sections: list[Section] = []
     data: list[dict[str, object]] = []
     for block in blocks:
@@ -185,19 +187,33 @@ def _table(
                     sections.append((f"{block.title}: {mark}{cite}, {evidence}", tuple(lines)))
                     about = {"source": cite, "evidence": evidence, "comparable": fits, "why": because}
                     data += _tidy(block, lines, about)
-    told = [note for s in found for note in _notes(s)]
+    told = [*_left_empty(compared), *(note for s in found for note in _notes(s))]
     notes = tuple(dict.fromkeys([*(note for d in compared for note in notes_of(d)), *told]))
     frame = pd.DataFrame(data)
     frame["notes"] = "; ".join(notes)
     return Table(f"published-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
 
 
+def _why_not(c: Comparison, setting: Setting) -> list[str]:
+    """Return why a comparison's rows may not be set beside the setting's numbers; empty where they may."""
+    return reasons(setting, c.compared_runs) + ([] if c.matched else ["here no run that all methods finished"])
+
+
 def _ours(column: Column, label: str, view: str) -> Cell:
+    """Return a row's mean over the runs that all methods finished; nan where the row lacks one."""
     c, measure, step = column
     frame = c.measures if step is None else c.scores[c.scores["step"] == step]
-    rows = [row for row in c.rows if row.label == label]
-    values = rows[0].of(c.per_model(frame[frame["view"] == view], measure))[measure] if rows else pd.Series(dtype=float)
+    rows = [row for row in c.rows if row.label == label and all(row in runs for runs in c.matched_runs)]
+    if not rows:
+        return Cell(math.nan, math.nan)
+    values = rows[0].of(c.per_model(c.compared(frame[frame["view"] == view]), measure))[measure]
     return Cell(float(values.mean()), float(values.std(ddof=1)))
+
+
+def _left_empty(compared: Sequence[Comparison]) -> list[str]:
+    """Return a note on the references that lack a run that all methods finished."""
+    lacking = [row.label for c in compared for row in c.rows if not all(row in runs for runs in c.matched_runs)]
+    return [f"left empty, as not all runs are finished: {', '.join(dict.fromkeys(lacking))}"] if lacking else []
 
 
 def _theirs(block: Block, found: Sequence[Setting]) -> list[Line]:
@@ -210,7 +226,7 @@ def _theirs(block: Block, found: Sequence[Setting]) -> list[Line]:
             for s in found:
                 if _same_tasks(c, s) and _empty(cell):
                     rows = [row for row in s.rows if row.label == label]
-                    orders = {run["order"] for run in c.runs} & set(s.orders) or s.orders
+                    orders = {run["order"] for run in c.compared_runs} & set(s.orders) or s.orders
                     cell = published_number(rows, measure, s.n_steps, step, orders)
                     if any((e.row, e.measure) == (label, measure) for e in s.errata):
                         marked = " (misprint)"

@@ -132,9 +132,9 @@ def influences(
     """
     found: dict[tuple[str, str], dict[Row, Floats]] = {}
     rows = {(row.method, row.config): row for row in c.rows}
-    sizes = {row: len(row.of(c.measures)["run_id"].unique()) for row in c.rows}
+    sizes = {row: len(row.of(c.compared(c.measures))["run_id"].unique()) for row in c.rows}
     sentences: dict[str, Integers] = {}
-    for run in c.runs:
+    for run in c.compared_runs:
         row, final = rows[run["method"], run["config"]], reduced(results, run["run_id"])
         with_gold = np.unique(final.final[final.final[:, [2, 4]].any(axis=1), 0])
         for view, ids in (("all", final.sentences), ("filter", with_gold)):

@@ -132,7 +132,7 @@ def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row]
     best: set[Row] = set()
     tied: set[Row] = set()
     leaders: dict[str, Row] = {}
-    means = frame.groupby(["method", "config"])[measure].mean()
+    means = c.compared(frame).groupby(["method", "config"])[measure].mean()
     for d in compared(c, frame, measure) if may_rank(c) else ():
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
         if d.n >= FEW and d.row == leader:
@@ -169,7 +169,7 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
 
     blocks: dict[tuple[str, str], dict[str, pd.Series]] = {}
     for c in filter(may_rank, comparisons(results)):
-        frame = c.measures[c.measures["view"] == view]
+        frame = c.compared(c.measures[c.measures["view"] == view])
         scores = {row.label: row.of(frame)[measure].mean() for row in c.rows if row.group != "reference"}
         # A dataset counts once: its first comparison.
         blocks.setdefault((c.scenario, c.encoder), {}).setdefault(c.dataset, pd.Series(scores, dtype=float))

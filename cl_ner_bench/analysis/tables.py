@@ -11,7 +11,7 @@ import pandas as pd
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row, comparisons
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import MEASURES
-from cl_ner_bench.analysis.notes import FEW, notes_of, undefined
+from cl_ner_bench.analysis.notes import FEW, n_of, notes_of, undefined
 from cl_ner_bench.analysis.render import DASH, to_text
 from cl_ner_bench.analysis.resampling import drawn_together
 from cl_ner_bench.analysis.spread import spread
@@ -88,7 +88,7 @@ def main_table(c: Comparison, view: str) -> Table:
         lines: list[Line] = [(row.label, str(c.n_models(row, frame)), *(cells[m][row] for m in MAIN)) for row in rows]
         sections.append((GROUPS.get(group, group), tuple(lines)))
     data = [
-        {**_identity(row), "n": c.n_models(row, frame)}
+        {**_identity(row), "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
         | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
         for row in c.rows
     ]
@@ -98,7 +98,15 @@ def main_table(c: Comparison, view: str) -> Table:
         "better; BWT (Lopez-Paz and Ranzato 2017): its change since it was learned; learning: its F1 right after "
         f"learning; gap: joint training of the same architecture minus the method, macro-F1 over tasks.{_std(c)}"
     )
-    return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, marks(c, "column"))
+    more = [*marks(c, "column"), *_gap_notes(c, frame)]
+    return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, more)
+
+
+def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
+    """Return a note on the rows with gaps for some of their runs only."""
+    sizes = {row.label: (c.n_models(row, frame[frame["gap"].notna()]), c.n_models(row, frame)) for row in c.rows}
+    fewer = [f"{label} {known} of {n}" for label, (known, n) in sizes.items() if 0 < known < n]
+    return [f"gap over the runs whose joint training is finished: {', '.join(fewer)}"] if fewer else []
 
 
 def step_table(c: Comparison, view: str) -> Table:
@@ -281,7 +289,9 @@ def _steps(c: Comparison) -> str:
 
 
 def _std(c: Comparison) -> str:
-    if not c.matched:
-        return " Mean ± standard deviation over each method's own runs."
-    n = len(c.pairs)
-    return " One run each." if n == 1 else f" Mean ± standard deviation over n = {n} runs (order, seed)."
+    """Return a caption's sentence on the runs that means and deviations are over."""
+    frame = c.measures[c.measures["view"] == "all"]
+    sizes = {row.label: c.n_models(row, frame) for row in c.rows}
+    if set(sizes.values()) == {1}:
+        return " One run each."
+    return f" Mean ± standard deviation over all finished runs of a method (order, seed), {n_of(sizes)}."

@@ -219,8 +219,8 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
         "Scenario": c.scenario,
         "Encoder": c.encoder + (" (uncased)" if any(run.get("uncased") for run in runs) else ""),
         "Tasks, types": f"{c.n_steps} steps, {c.counts['type'].nunique()} types",
-        "Methods, runs": f"{len(c.rows)} methods, {len(runs)} runs: {c.n_orders} order(s), "
-        f"{len({run['seed'] for run in runs})} seed(s)" + ("" if c.matched else ", not matched"),
+        "Methods, runs": f"{len(c.rows)} methods, {len(runs)} runs: {len(c.orders)} order(s), "
+        f"{len({run['seed'] for run in runs})} seed(s); {len(c.pairs)} (order, seed) pair(s) finished by all methods",
         "Task split seed": values(run["settings"].get("split_seed") for run in runs),
         "Sample of training sentences": values(run["settings"].get("max_sentences") for run in runs),
         "Recipe": values(run["settings"].get("recipe") for run in runs),

@@ -54,7 +54,7 @@ def _block(c: Comparison, index: Mapping[str, int], looks: Mapping[tuple[str, st
     types = list(dict.fromkeys(t for task in learning_order(c.runs[0]) for t in task["types"]))
     ids = [run["run_id"] for run in c.runs]
     f1 = {view: _type_scores(c, view, ids, types) for view in VIEWS}
-    orders = sorted({run["order"] for run in c.runs})
+    orders = c.orders
     learned = {run["order"]: {t: task["learned_at"] for task in reversed(learning_order(run)) for t in task["types"]}
                for run in c.runs}  # fmt: skip
     return {

@@ -1,4 +1,4 @@
-"""Which methods there are: cards read from source text, classes imported when a run needs them.
+"""Methods: cards read from source text, classes imported when a run needs them.
 
 A method file begins with a literal ``CARD = {name: {...}}``; it is read with :func:`ast.literal_eval`,
 so that listing methods runs nobody's code and imports neither torch nor pandas. Methods come from the suite's
@@ -14,17 +14,22 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from cl_ner_bench import HOME
 from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
+from cl_ner_bench.source import BESIDE, Program, is_card, parse
 
 ENTRY_POINTS = "cl_ner_bench.methods"
-ARCHITECTURES = ("span", "token")
+BASES = {"span": "SpanLearner", "token": "TagLearner"}
+ARCHITECTURES = tuple(BASES)
 GROUPS = {
     "finetune": ("finetune-span", "finetune-token"),
     "joint": ("joint-span", "joint-token"),
@@ -37,6 +42,7 @@ _CHOICES = {
     "first_step": ("own", "base"),
     "group": ("reference", "memory-free", "exemplar"),
 }
+_TEXTS = ("label", "status", "paper", "summary", "stores", "deviations")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -96,11 +102,11 @@ class Variant:
 
 def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
     """The cards of one method file. Raises UserError, naming file and key, where ``CARD`` is wrong."""
-    for node in _tree(file).body:
-        if isinstance(node, ast.Assign) and _is_card(node):
+    for node in parse(file).body:
+        if isinstance(node, ast.Assign) and is_card(node):
             try:
                 value = ast.literal_eval(node.value)
-            except ValueError:
+            except (ValueError, TypeError, RecursionError, MemoryError):  # also a list as a key, brackets in brackets
                 raise UserError(
                     f"{file}:{node.lineno}: CARD must be a literal (plain dicts, strings, numbers)"
                 ) from None
@@ -124,10 +130,19 @@ def _card(file: Path, line: int, module: str | None, name: Any, row: Any) -> Met
     for key, choices in _CHOICES.items():
         if key in row and row[key] not in choices:
             raise UserError(f"{where}: {key} must be one of {', '.join(choices)}, not {row[key]!r}")
-    if not isinstance(row.get("settings", {}), dict):
-        raise UserError(f"{where}: settings must be a dict of hyper-parameters and their defaults")
+    for key in ("class", *_TEXTS):
+        if not isinstance(row.get(key, ""), str):
+            raise UserError(f"{where}: {key} must be a text, not {row[key]!r}")
+    if type(row.get("year")) not in (int, type(None)):
+        raise UserError(f"{where}: year must be a whole number, not {row['year']!r}")
+    settings = row.get("settings", {})
+    if not isinstance(settings, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in settings.items()):
+        raise UserError(
+            f"{where}: settings must be a dict of hyper-parameters and their defaults: texts, numbers, true or false, "
+            "None, lists of them"
+        )
     values = {"label": name} | {key: value for key, value in row.items() if key != "class"}
-    card = MethodCard(name=name, class_name=str(row["class"]), file=file, module=module, **values)
+    card = MethodCard(name=name, class_name=row["class"], file=file, module=module, **values)
     if card.data == "union" and card.group == "memory-free":
         raise UserError(
             f"{where}: group is memory-free{'' if 'group' in row else ' by default'}, but with data 'union' a step is "
@@ -137,37 +152,33 @@ def _card(file: Path, line: int, module: str | None, name: Any, row: Any) -> Met
     return card
 
 
-def _is_card(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "CARD" for t in node.targets)
+def _is_plain(value: Any) -> bool:
+    """Return True for what JSON and TOML hold."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
-def _tree(file: Path) -> ast.Module:
-    try:
-        return ast.parse(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error})") from None
-    except SyntaxError as error:
-        raise UserError(f"{file}:{error.lineno}: not Python: {error.msg}") from None
-
-
-def methods() -> dict[str, MethodCard]:
-    """All methods by name: the suite's own and those of installed packages. Raises where two share a name."""
-    found: dict[str, MethodCard] = {}
-    for card in _all_cards():
-        if card.name in found:
-            raise UserError(f"two methods are called {card.name!r}: {found[card.name].file} and {card.file}")
-        found[card.name] = card
+@cache
+def methods() -> Registry[MethodCard]:
+    """Return all methods by name: the suite's own and those of installed packages."""
+    found: Registry[MethodCard] = Registry("method")
+    for file in sorted((HOME / "methods").glob("*.py")):
+        try:
+            for card in read_cards(file, f"cl_ner_bench.methods.{file.stem}"):
+                found.add(card.name, str(file), card)
+        except UserError as error:
+            found.add(file.stem, str(file), error)
+    add_plug_ins(found, ENTRY_POINTS, _of_plug_in)
     return found
 
 
-def _all_cards() -> Iterator[MethodCard]:
-    for file in sorted((HOME / "methods").glob("*.py")):
-        yield from read_cards(file, f"cl_ner_bench.methods.{file.stem}")
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
-        spec = importlib.util.find_spec(point.module)
-        if spec is None or spec.origin is None:
-            raise UserError(f"the entry point {point.name!r} names {point.module!r}, which is not installed")
-        yield from read_cards(Path(spec.origin), point.module)
+def _of_plug_in(point: EntryPoint) -> Iterator[Entry[MethodCard]]:
+    file = locate(point).origin
+    if file is None or not file.endswith(".py"):
+        raise UserError(f"expected the module of a method file, found {point.value!r}")
+    for card in read_cards(Path(file), point.module):
+        yield card.name, file, card
 
 
 def resolve(names: Iterable[str]) -> list[Variant]:
@@ -190,7 +201,7 @@ def resolve(names: Iterable[str]) -> list[Variant]:
     return list(found.values())
 
 
-def _variants(text: str, known: Mapping[str, MethodCard]) -> Iterator[Variant]:
+def _variants(text: str, known: Registry[MethodCard]) -> Iterator[Variant]:
     label, _, spec = text.rpartition("=")
     if label and not _NAME.fullmatch(label):
         raise UserError(f"--methods {text}: the label {label!r} may hold letters, digits, '-', '_' and '.' only")
@@ -200,14 +211,14 @@ def _variants(text: str, known: Mapping[str, MethodCard]) -> Iterator[Variant]:
     for card in cards:
         if card.module is None and not label and card.name in known:
             raise UserError(
-                f"two methods are called {card.name!r}: {known[card.name].file} and {card.file}; "
+                f"two methods are called {card.name!r}: {known.origins[card.name]} and {card.file}; "
                 f"rename yours or label it: LABEL={spec}"
             )
         one = f"{card.file}:{card.name}" if card.module is None else card.name
         yield Variant(label or card.name, card, f"{label}={one}" if label else one)
 
 
-def _lookup(spec: str, known: Mapping[str, MethodCard]) -> list[MethodCard]:
+def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
     path = re.fullmatch(r"(.+\.py)(?::([^/\\]+))?", spec)
     if path:
         cards = read_cards(Path(path[1]).expanduser().resolve())
@@ -219,26 +230,67 @@ def _lookup(spec: str, known: Mapping[str, MethodCard]) -> list[MethodCard]:
     for name in choices:
         if name not in known:
             hint = did_you_mean(name, [*known, *GROUPS])
-            raise UserError(f"--methods: no method is called {name!r}.{hint} `bench list methods` shows all")
+            raise UserError(
+                f"--methods: no method is called {name!r}.{hint} `bench list methods` shows all{known.unread}"
+            )
     return [known[name] for name in choices]
 
 
+def check_class(card: MethodCard) -> None:
+    """Raise UserError where a card's class is missing or is no learner of its architecture, as far as can be read.
+
+    Runs nothing. What the class derives from may be known only once the file is run: ``load_class`` checks it then.
+    """
+    bases = Program(card.file, card.module).bases(card.class_name)
+    if None not in bases:
+        learners = {arch for arch, base in BASES.items() for name in bases if _names(str(name), base)}
+        _check_learner(card, bool(bases), learners)
+
+
+def _names(name: str, learner: str) -> bool:
+    return name.startswith("cl_ner_bench.") and name.endswith(f".{learner}")
+
+
+def _check_learner(card: MethodCard, is_defined: bool, learners: Collection[str]) -> None:
+    """Raise UserError unless the card's class is there and a learner of its architecture, one of ``learners``."""
+    if card.architecture in learners:
+        return
+    where = f"{card.file}: CARD[{card.name!r}]"
+    if not is_defined:
+        raise UserError(f"{where} names the class {card.class_name!r}, but the file does not define it")
+    if not learners:
+        what = f"it does not derive from {' or '.join(BASES.values())}"
+        raise UserError(f"{where} names the class {card.class_name!r}, but {what}")
+    (other,) = learners
+    raise UserError(
+        f"{where}: architecture is {card.architecture!r}, but the class {card.class_name!r} derives from "
+        f"{BASES[other]}; write {other!r}, or derive it from {BASES[card.architecture]}"
+    )
+
+
 def load_class(card: MethodCard) -> type:
-    """The learner class of a card. Runs the method's file; raises UserError if there is no such Learner."""
-    from cl_ner_bench.learning.learner import Learner
+    """Return the learner class of a card. Runs the method's file.
+
+    Raises UserError where the class is missing or is no learner of the card's architecture.
+    """
+    from cl_ner_bench.learning import learner
 
     found = getattr(_module(card), card.class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Learner)):
-        what = "does not define it" if found is None else "it does not derive from SpanLearner or TagLearner"
-        raise UserError(f"{card.file}: CARD[{card.name!r}] names the class {card.class_name!r}, but {what}")
+    bases = found.__mro__ if isinstance(found, type) else ()
+    learners = [name for name, base in BASES.items() if getattr(learner, base) in bases]
+    _check_learner(card, found is not None, learners)
+    assert isinstance(found, type)
     return found
 
 
 def _module(card: MethodCard) -> Any:
     if card.module is not None:
         return importlib.import_module(card.module)
-    name = "_cl_ner_bench_user_" + hashlib.sha256(str(card.file).encode()).hexdigest()[:16]
+    package = f"{BESIDE}_{hashlib.sha256(str(card.file.parent).encode()).hexdigest()[:16]}"
+    name = f"{package}.{card.file.stem}"
     if name not in sys.modules:
+        beside = sys.modules.setdefault(package, ModuleType(package))
+        beside.__path__ = [str(card.file.parent)]  # `from . import helper` finds what lies beside the file
         spec = importlib.util.spec_from_file_location(name, card.file)
         assert spec is not None
         assert spec.loader is not None
@@ -252,14 +304,9 @@ def _module(card: MethodCard) -> Any:
     return sys.modules[name]
 
 
-def code_fingerprint(file: Path) -> str:
-    """sha256 (hex) of a method file's code without comments, docstrings and CARD."""
-    tree = _tree(file)
-    tree.body = [node for node in tree.body if not _is_card(node)]
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                node.body = body[1:]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+def code_fingerprint(file: Path, module: str | None = None) -> str:
+    """Return the sha256 (hex) of a method file's code and of the local modules that it imports.
+
+    Comments, docstrings and cards do not count. ``module`` is the file's dotted name, None outside of any package.
+    """
+    return Program(file, module).fingerprint()

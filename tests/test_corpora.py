@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -150,28 +149,6 @@ def test_broken_cards_name_file_and_key(tmp_path: Path, text: str, said: str) ->
     assert str(caught.value).startswith(str(path))
     assert said in str(caught.value)
     assert len(str(caught.value).removeprefix(str(path))) < 400
-
-
-def test_plug_ins_and_their_collisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.metadata
-
-    def points(*cards: Card) -> Callable[..., list[EntryPoint]]:
-        class Point(EntryPoint):
-            def load(self) -> Card:
-                return next(card for card in cards if card.name == self.name)
-
-        return lambda group: [Point(card.name, f"theirs:{card.name}", group) for card in cards]
-
-    list_cards.cache_clear()
-    try:
-        monkeypatch.setattr(importlib.metadata, "entry_points", points(Card("extra", "Extra")))
-        assert "extra" in list_cards()
-        list_cards.cache_clear()
-        monkeypatch.setattr(importlib.metadata, "entry_points", points(Card("fewnerd", "Again")))
-        with pytest.raises(UserError, match=r"two datasets are named 'fewnerd': .*fewnerd.toml and theirs:fewnerd"):
-            list_cards()
-    finally:
-        list_cards.cache_clear()
 
 
 # Loading

@@ -84,7 +84,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_once() -> Iterator[None]:
     """Files that do not change here are read once, so that a thousand grids are planned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("methods", "code_fingerprint"):
+        for name in ("Program", "code_fingerprint"):
             patch.setattr(registry, name, cache(getattr(registry, name)))
         patch.setattr(plan, "load_corpus", cache(plan.load_corpus))
         yield

@@ -89,6 +89,11 @@ def test_wrong_names_are_explained(names: list[str], said: str) -> None:
             "CARD = {'m': {'class': 'M', 'architecture': 'span', 'data': 'union', 'group': 'memory-free'}}",
             r"CARD\['m'\]: group is memory-free, but with data 'union'",
         ),
+        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': {'a': {1}}}}", "settings must be a dict"),
+        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'paper': 3}}", "paper must be a text"),
+        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'year': '2023'}}", "year must be a whole number"),
+        ("CARD = {['m']: 1}", "literal"),
+        ("CARD = {}\0", "not Python"),
         ("CARD = {'../m': {'class': 'M', 'architecture': 'span'}}", "expected a name"),
         ("CARD = {", "not Python"),
     ],
@@ -106,23 +111,59 @@ def test_a_name_that_is_taken_names_both_files(tmp_path: Path) -> None:
     assert labels(f"mine={file}") == ["mine"]
 
 
-def test_entry_points_are_methods_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Point:
-        name, module = "plugin", "tests.running_methods"
-
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()])
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: type("Spec", (), {"origin": str(METHODS)}))
-    assert registry.methods()["good"].module == "tests.running_methods"
+SPAN, TOKEN = ({"m": {"class": "M", "architecture": architecture}} for architecture in registry.ARCHITECTURES)
+IMPORT = "from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner\n"
+OTHER = r"'m'\]: architecture is 'span', but the class 'M' derives from TagLearner; write 'token', or"
 
 
-def test_a_class_that_is_no_learner_is_refused(tmp_path: Path) -> None:
-    card: dict[str, Any] = {"m": {"class": "M", "architecture": "span"}}
-    for body, said in (("class M: pass", "does not derive"), ("", "does not define")):
-        (tmp_path / said[:9]).mkdir(exist_ok=True)
-        file = tmp_path / f"{said.replace(' ', '_')}.py"
-        file.write_text(f"CARD = {card}\n{body}\n")
-        with pytest.raises(UserError, match=said):
-            registry.load_class(registry.resolve([str(file)])[0].card)
+@pytest.mark.parametrize(
+    ("card", "body", "said"),
+    [
+        (SPAN, "class M: pass", "'M', but it does not derive from SpanLearner or TagLearner"),
+        (SPAN, f"{IMPORT}class M(Learner): pass", "'M', but it does not derive"),
+        (SPAN, "", "the file does not define it"),
+        (SPAN, "from cl_ner_bench import TagLearner as Base\nclass M(Base): pass", OTHER),
+        (SPAN, "import cl_ner_bench.learning.learner as l\nclass M(l.TagLearner): pass", OTHER),
+        (SPAN, f"{IMPORT}class A(TagLearner): pass\nclass B: pass\nclass M(B, A): pass", OTHER),
+        (SPAN, "from .helper import Helped\nM = Helped", OTHER),
+        (SPAN, "from . import helper\nclass M(helper.Helped): pass", OTHER),
+        (SPAN, "from cl_ner_bench.methods.extendner import ExtendNER\nclass M(ExtendNER): pass", OTHER),
+        (TOKEN, "from cl_ner_bench.methods.extendner import ExtendNER\nclass M(ExtendNER): pass", ""),
+        (TOKEN, "from . import helper\nclass M(helper.Helped): pass", ""),
+        (SPAN, f"{IMPORT}from typing import Generic, TypeVar\nclass M(SpanLearner, Generic[TypeVar('T')]): pass", ""),
+    ],
+)
+def test_a_class_is_what_its_card_says(tmp_path: Path, card: dict[str, Any], body: str, said: str) -> None:
+    """Read from the source before anything starts, and seen in the class that a run loads: one message."""
+    (tmp_path / "helper.py").write_text(f"{IMPORT}class Helped(TagLearner): pass\n")
+    (found,) = registry.read_cards(Path(write(tmp_path, f"CARD = {card}\n{body}\n")))
+    messages = []
+    for check in (registry.check_class, registry.load_class):
+        if said:
+            with pytest.raises(UserError, match=said) as error:
+                check(found)
+            messages.append(str(error.value))
+        else:
+            check(found)
+    assert messages == messages[:1] * 2 * bool(said)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{IMPORT}def made(): return TagLearner\nM = made()",
+        f"{IMPORT}globals()['M'] = TagLearner",
+        "from .helper import *",
+        "import helper_elsewhere\nclass M(helper_elsewhere.M): pass",
+        "class M(Missing): pass",
+    ],
+)
+def test_a_class_that_cannot_be_read_is_left_to_the_run(tmp_path: Path, body: str) -> None:
+    (tmp_path / "helper.py").write_text(f"{IMPORT}class M(TagLearner): pass\n")
+    (card,) = registry.read_cards(Path(write(tmp_path, f"CARD = {SPAN}\n{body}\n")))
+    registry.check_class(card)
+    with pytest.raises((UserError, ImportError, NameError)):
+        registry.load_class(card)
 
 
 def test_the_code_fingerprint_counts_code_alone(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from cl_ner_bench.corpora.shapes import (
 )
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.foreign import leads_out, read_toml
+from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
+_GENERIC = HOME / "datasets" / "generic.toml"  # no dataset: recipes for all of them
 ARCHITECTURES = ("span", "token")
 
 
@@ -161,33 +164,40 @@ def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def list_cards() -> dict[str, Card]:
-    """All datasets by name: the cards of ``datasets/`` and those of the entry-point group ``cl_ner_bench.datasets``.
-
-    An entry point gives a Card, the path of a TOML file, or a function that returns either. Raises UserError
-    for two cards of one name.
-    """
-    from importlib.metadata import entry_points
-
-    cards: dict[str, Card] = {}
-    origins: dict[str, str] = {}
-    found: list[tuple[str, Any]] = [(str(p), p) for p in sorted((HOME / "datasets").glob("*.toml"))]
-    found = [(origin, path) for origin, path in found if path.stem != "generic"]
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        value = point.load()
-        found.append((point.value, value() if callable(value) else value))
-    for origin, value in found:
-        card = value if isinstance(value, Card) else read_card(Path(value))
-        if card.name in cards:
-            raise UserError(f"two datasets are named {card.name!r}: {origins[card.name]} and {origin}. Rename one.")
-        cards[card.name], origins[card.name] = card, origin
+def list_cards() -> Registry[Card]:
+    """Return all datasets by name: the cards of ``datasets/`` and those of installed packages."""
+    cards: Registry[Card] = Registry("dataset")
+    for entry in _cards_in(HOME / "datasets"):
+        cards.add(*entry)
+    add_plug_ins(cards, ENTRY_POINTS, _of_plug_in)
     return cards
+
+
+def _of_plug_in(point: EntryPoint) -> Iterator[Entry[Card]]:
+    places = locate(point).submodule_search_locations
+    entries = [entry for place in places or () for entry in _cards_in(Path(place))]
+    if not entries or ":" in point.value:
+        raise UserError(
+            f"expected a folder of cards (TOML files) as a dotted name like my_package.cards, found {point.value!r}"
+        )
+    yield from entries
+
+
+def _cards_in(folder: Path) -> Iterator[Entry[Card]]:
+    for path in sorted(folder.glob("*.toml")):
+        if path != _GENERIC:
+            try:
+                card = read_card(path)
+            except UserError as error:
+                yield path.stem, str(path), error
+            else:
+                yield card.name, str(path), card
 
 
 @cache
 def generic() -> Card:
     """The card whose recipes hold for every dataset and for corpora without a card."""
-    return read_card(HOME / "datasets" / "generic.toml")
+    return read_card(_GENERIC)
 
 
 def recipe_names(card: Card) -> tuple[str, ...]:

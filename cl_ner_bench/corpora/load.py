@@ -159,7 +159,7 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     else:
         raise UserError(
             f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
-            f"{did_you_mean(dataset, list(cards))}"
+            f"{did_you_mean(dataset, list(cards))}{cards.unread}"
         )
     check(card.reader, card.where, one_of(*_CHECKS), "reader")
     _CHECKS[card.reader](card.reader_options, card.where)

@@ -90,6 +90,8 @@ class Plan:
 def variants(options: Options) -> tuple[list[Variant], list[str]]:
     """The methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
     found = registry.resolve(options.methods)
+    for variant in found:
+        registry.check_class(variant.card)
     wanted = dict.fromkeys(f"joint-{v.card.architecture}" for v in found)
     present = {v.card.name for v in found}
     added = [name for name in wanted if name not in present] if options.bounds == "auto" else []
@@ -124,6 +126,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
     )
     origins = dict(layered.origins)
     values = {v.label: hyper_parameters(options, v, corpus, origins) for v in chosen}
+    code = {v.label: registry.code_fingerprint(v.card.file, v.card.module) for v in chosen}
     cut = splits[0].protocol.max_words
     every_span = [v for v in chosen if v.card.architecture == "span" and not values[v.label][0]["max_span_width"]]
     if every_span and (cut is None or cut > SPAN_WORDS):
@@ -143,7 +146,20 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         return _words(by_hash[split], corpus, union)
 
     runs = [
-        _run(options, variant, split, seed, corpus, encoder, out, *values[variant.label], ceiling, words, keys)
+        _run(
+            options,
+            variant,
+            split,
+            seed,
+            corpus,
+            encoder,
+            out,
+            *values[variant.label],
+            code[variant.label],
+            ceiling,
+            words,
+            keys,
+        )
         for variant in chosen
         for split in splits
         for seed in options.seeds
@@ -265,6 +281,7 @@ def _run(
     out: Path,
     training: dict[str, Any],
     method: dict[str, Any],
+    code: str,
     ceiling: Callable[[str, bool, int], float],
     words: Callable[[str, bool], list[list[int]]],
     keys: StepKeys,
@@ -293,7 +310,7 @@ def _run(
         "split": split.hash,
         "tasks": digest(sorted(corpus.card.tasks.items())),
         "encoder": encoder.fingerprint,
-        "method": registry.code_fingerprint(card.file),
+        "method": code,
     }
     versions = {**machine.versions(), "numerics": str(NUMERICS)}
     values = computed(card, settings, fingerprints)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field
@@ -430,27 +431,39 @@ def _reproduce(parsed: argparse.Namespace) -> int:
 
 
 def _add_list(commands: Any) -> Parser:
-    from cl_ner_bench.running.listing import KINDS
+    from cl_ner_bench.running.listing import KINDS, WIDE
 
     parser: Parser = commands.add_parser(
         "list",
         help="what there is to choose from",
-        description="What there is to choose from.",
-        epilog="examples:\n  bench list methods\n  bench list datasets --json",
+        usage="bench list KIND [NAME] [options]",
+        description="What there is to choose from; with NAME, or -v, all that is known of it.",
+        epilog="examples:\n  bench list methods\n"
+        "  bench list methods spankl      its paper, status, deviations, settings\n"
+        "  bench list methods -v\n  bench list datasets --json\n\n"
+        f"A terminal of {WIDE} columns shows papers, status and deviations in the table of methods.",
     )
     parser.add_argument("kind", choices=list(KINDS), metavar=" | ".join(KINDS))
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one of them")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-v", "--verbose", action="store_true", help="all that is known of each")
+    how.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(function=_list, command="list")
     return parser
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running.listing import KINDS, table
+    from cl_ner_bench.running.listing import KINDS, WIDTH, broken, details, named, table
 
-    rows = KINDS[parsed.kind]()
-    print(
-        json.dumps({"schema": 1, parsed.kind: rows}, indent=1, ensure_ascii=False)
-        if parsed.json
-        else table(parsed.kind, rows)
-    )
+    rows = KINDS[parsed.kind]() if parsed.name is None else named(parsed.kind, parsed.name)
+    wrong = broken(parsed.kind) if parsed.name is None else {}
+    if parsed.json:
+        more = {"broken": [{"name": name, "error": error} for name, error in wrong.items()]} if wrong else {}
+        print(json.dumps({"schema": 1, parsed.kind: rows, **more}, indent=1, ensure_ascii=False))
+        return 0
+    width = max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+    in_full = parsed.verbose or parsed.name is not None
+    print(printable(details(rows, width) if in_full else table(parsed.kind, rows, width)))
+    for name, error in wrong.items():
+        print(printable(f"broken: {name}: {error}"))
     return 0

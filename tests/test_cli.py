@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,13 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 QUICK = [
     *(["--help"], ["run", "--help"], ["perf", "--help"], ["report", "--help"], ["reproduce", "--help"], ["reproduce"]),
-    *(["list", "methods"], ["list", "datasets", "--json"], ["list", "presets"], ["status", "--help"]),
+    *(
+        ["list", "methods"],
+        ["list", "datasets", "--json"],
+        ["list", "methods", "-v"],
+        ["list", "presets"],
+        ["status", "--help"],
+    ),
 ]
 
 
@@ -43,7 +50,10 @@ def test_quick_commands_import_neither_torch_nor_pandas(words: list[str]) -> Non
 
 
 @pytest.mark.parametrize("kind", ["methods", "datasets", "scenarios", "encoders", "presets"])
-def test_lists_are_tables_and_json(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_lists_are_tables_and_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
     _, table, _ = run(capsys, "list", kind)
     code, text, _ = run(capsys, "list", kind, "--json")
     rows = json.loads(text)
@@ -54,11 +64,37 @@ def test_lists_are_tables_and_json(capsys: pytest.CaptureFixture[str], kind: str
     assert max(map(len, table.splitlines())) <= 100
 
 
+def test_methods_are_listed_with_paper_status_and_deviations(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a wide terminal in the table, elsewhere with -v, or of one method by its name."""
+    cards = json.loads(run(capsys, "list", "methods", "--json")[1])["methods"]
+    texts = {card["name"]: [card[key] for key in ("paper", "status", "deviations") if card[key]] for card in cards}
+    for columns in (160, 240):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = run(capsys, "list", "methods")[1].splitlines()
+        assert max(map(len, lines)) <= columns
+        words = {*re.split(r"[\s-]+", " ".join(lines))}  # a line may end within a word with a hyphen
+        assert all({*re.split(r"[\s-]+", text)} <= words for rows in texts.values() for text in rows)
+    monkeypatch.setenv("COLUMNS", "80")
+    everything = " ".join(run(capsys, "list", "methods", "-v")[1].split())
+    assert all(text in everything for rows in texts.values() for text in rows)
+    for name, rows in texts.items():
+        code, shown, _ = run(capsys, "list", "methods", name)
+        assert code == 0
+        assert all(text in " ".join(shown.split()) for text in rows)
+        assert max(map(len, shown.splitlines())) <= 100
+    assert json.loads(run(capsys, "list", "methods", "spankl", "--json")[1])["methods"] == [
+        card for card in cards if card["name"] == "spankl"
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["rnu"], "Did you mean 'run'"),
         (["list", "metods"], "Did you mean 'methods'"),
+        (["list", "methods", "spnkl"], "Did you mean 'spankl'"),
         (["run", "--metods", "spankl"], "Did you mean '--methods'"),
         (["run", "--methods", "spnkl"], "Did you mean 'spankl'"),
         (["run", "--epochs", "0"], "--epochs '0': expected a whole number of at least 1"),

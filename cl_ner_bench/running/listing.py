@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
+
+from cl_ner_bench.errors import UserError, did_you_mean
 
 Row = dict[str, Any]
 WIDTH = 100
+WIDE = 160  # columns of a terminal from which on tables have all of WIDE_COLUMNS
 
 
 def list_methods() -> list[Row]:
@@ -84,21 +88,66 @@ COLUMNS = {
     "encoders": ("name", "summary"),
     "presets": ("name", "orders", "encoder", "summary"),
 }
+WIDE_COLUMNS = COLUMNS | {
+    "methods": ("name", "architecture", "group", "status", "year", "summary", "paper", "deviations")
+}
+_WRAPPED = {"summary", "title", "paper", "deviations"}
 
 
-def table(kind: str, rows: Sequence[Row]) -> str:
-    """Rows as aligned text of 100 columns; the last column is wrapped."""
-    columns = COLUMNS[kind]
+def broken(kind: str) -> Mapping[str, str]:
+    """Return the entries of a kind that cannot be read: name -> why."""
+    if kind == "methods":
+        from cl_ner_bench.registry import methods
+
+        return methods().broken
+    if kind == "datasets":
+        from cl_ner_bench.corpora.cards import list_cards
+
+        return list_cards().broken
+    return {}
+
+
+def named(kind: str, name: str) -> list[Row]:
+    """Return the row of one name. Raises UserError where there is none, or where it is broken."""
+    rows, wrong = KINDS[kind](), broken(kind)
+    if name in wrong:
+        raise UserError(wrong[name])
+    names = [row["name"] for row in rows]
+    if name not in names:
+        raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, names)}")
+    return [rows[names.index(name)]]
+
+
+def table(kind: str, rows: Sequence[Row], width: int = WIDTH) -> str:
+    """Return rows as aligned text of at most ``width`` columns; a terminal that is wide shows more of them."""
+    columns = (WIDE_COLUMNS if width >= WIDE else COLUMNS)[kind]
     cells = [list(columns)] + [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    indent = sum(widths[:-1]) + 2 * (len(columns) - 1)
+    widths = [0 if name in _WRAPPED else max(len(line[i]) for line in cells) for i, name in enumerate(columns)]
+    share = (width - sum(widths) - 2 * (len(columns) - 1)) // widths.count(0)
+    widths = [natural or share for natural in widths]
     lines = []
-    for *first, last in cells:
-        for part in textwrap.wrap(last, WIDTH - indent):
-            lines.append("  ".join(map(str.ljust, [*first, part], widths)).rstrip())
-            first = [""] * len(first)
+    for line in cells:
+        parts = [textwrap.wrap(cell, size) for cell, size in zip(line, widths, strict=True)]
+        for texts in zip_longest(*parts, fillvalue=""):
+            lines.append("  ".join(map(str.ljust, texts, widths)).rstrip())
     return "\n".join(lines)
 
 
+def details(rows: Sequence[Row], width: int = WIDTH) -> str:
+    """Return all that is known of each row, a fact a line."""
+    lines = []
+    for row in rows:
+        facts = {key: _cell(value) for key, value in row.items() if key != "name" and value not in (None, "", [], {})}
+        indent = 4 + max(map(len, facts))
+        lines.append(row["name"])
+        for key, text in facts.items():
+            wrapped = textwrap.wrap(text, width - indent)
+            lines += [f"{f'  {key if i == 0 else str()}':<{indent}}{part}" for i, part in enumerate(wrapped)]
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
 def _cell(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value or "-")
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} = {_cell(part)}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "-")

@@ -618,6 +618,76 @@ def test_slips_in_type_names(total: dict[str, int], declared: tuple[str, ...], s
     assert list(doctor_parts._slips(Counter(total), frozenset(declared))) == slips
 
 
+TAKE, SPLIT = "Take it out", "Write it as several words, each with its tag"
+DOUBT = ", where it separates them; else take it out"
+
+
+@pytest.mark.parametrize(
+    ("word", "fix"),
+    [
+        # A space of no width is a space; marks of direction may stand between words; the rest stands within a word.
+        ("new\u200bline", f"{SPLIT} ('new' 'line')."),
+        ("\u200bline", f"{TAKE} ('line')"),
+        ("line\u200b", f"{TAKE} ('line')"),
+        ("a\u200bb\u200bc", f"{SPLIT} ('a' 'b' 'c')."),
+        ("\u200b", "Take the word out with its tag, and count the words of the mentions anew"),
+        ("new\u200eline", f"{SPLIT} ('new' 'line'){DOUBT}"),
+        ("new\u2063line", f"{SPLIT} ('new' 'line'){DOUBT}"),
+        ("new\u200dline", f"{TAKE} ('newline')"),
+        ("new\u2060line", f"{TAKE} ('newline')"),
+        ("new\xadline", f"{TAKE} ('newline')"),
+        ("new\ufeffline", f"{TAKE} ('newline')"),
+        # Controls: those of cp1252 are letters and marks that were lost.
+        ("don\x92t", "Convert the original file again, as cp1252: there it is '\u2019'"),
+        ("be\x07ll", f"{SPLIT} ('be' 'll'){DOUBT}"),
+        ("new\x1fline", f"{SPLIT} ('new' 'line')."),
+        ("new\xa0line", f"{SPLIT}."),
+    ],
+)
+def test_no_advice_makes_one_word_of_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, fix: str
+) -> None:
+    _, found = diagnose(capsys, build(tmp_path, first_json(json_row([word, "goes", "on"], [0, 1, "PER"]))))
+    (message,) = (p["message"] for p in found["problems"] if p["level"] == "warning" and p["kind"] in ODD)
+    assert fix in message
+
+
+ODD = {"control", "invisible", "blank in word"}
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "fix"),
+    [
+        # Marks of brat count characters: text without carriage returns would move them all.
+        ({k: v.replace("\n", "\r\n") if k == "dev/a.txt" else v for k, v in BRAT.items()}, "line ends", "Leave it"),
+        ({**COLUMNS, "dev.txt": columns("dev").replace("\n", "\r\n")}, "line ends", "Convert the file"),
+        (
+            {k: v for k, v in BRAT.items() if k != "dev/a.ann"} | {"card.toml": '[reader_options]\nformat = "brat"\n'},
+            "brat",
+            "Get a.ann from where the text came from",
+        ),
+        (first("Anna\tB-none\n\n"), "type name", "Where it means that there is no name, write O; else give the type"),
+        (first("Anna\tB-B_PER\n\n"), "type name", "Write the prefix with a hyphen (B-PER)"),
+        (first("Anna\tB-Per\n\n"), "type name", "Where it is a slip, write 'PER'"),
+        (first_json(json_row(["Anna"], [0, 1, "PER"], [0, 1, "LOC"])), "two types", "where both are right"),
+        ({**COLUMNS, "test.txt": TRAIN[: TRAIN.index("\n\n") + 2] + TEST}, "leak", "Take it out of train, or say it"),
+        (first("Anna\tB-PER\n\tI-PER\n\n"), "words", "where the row stands between two sentences, and has no name"),
+        (
+            {"a.train.txt": TRAIN, "b.train.txt": TRAIN, "dev.txt": columns("dev"), "test.txt": TEST},
+            "ambiguous",
+            "or a glob for several",
+        ),
+    ],
+)
+def test_no_advice_loses_labels_or_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: Files, kind: str, fix: str
+) -> None:
+    _, found = diagnose(capsys, build(tmp_path, files))
+    messages = [p["message"] for p in found["problems"] if p["kind"] == kind]
+    assert messages
+    assert all(fix in message for message in messages), messages
+
+
 def test_the_limit_is_that_of_span_methods() -> None:
     assert doctor_rows.LONG_SENTENCE == SPAN_WORDS
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.errors import UserError
 from tests.reading import Collected, assert_refused, read, write
 
 SHAPES: dict[str, tuple[dict[str, Any], tuple[str, list[tuple[int, int, str]]]]] = {
@@ -232,3 +234,76 @@ def test_malformed_parquet_is_named(tmp_path: Path) -> None:
     good, bad = ["a"], ["a", None]
     path = write_table(tmp_path / "a.parquet", {"tokens": [good, bad], "tags": [["O"], ["O", "O"]]})
     assert_refused(path, 2, "'tokens'")
+
+
+# What is suggested loses no label
+
+W = ["Anna", "saw", "Bo"]
+EXPECTED = [("Anna|saw|Bo", [(0, 1, "PER"), (2, 3, "PER")])]
+SPANS = [{"start": 0, "end": 1, "label": "PER"}, {"start": 2, "end": 3, "label": "PER"}]
+MISPLACED: dict[str, dict[str, Any]] = {
+    "spans": {"id": "7", "tokens": W, "ner": SPANS},
+    "lists": {"tokens": W, "ner": [[0, 1, "PER"], [2, 3, "PER"]], "relations": []},
+    "by type": {"tokens": W, "gold": {"PER": [[0, 1], [2, 3]]}, "meta": {"page": 3}},
+    "features": {"tokens": W, "gold": {"start": [0, 2], "end": [1, 3], "label": ["PER", "PER"]}},
+    "beside an empty key": {"tokens": W, "entities": None, "ner": SPANS},
+    "in characters": {
+        "text": "Anna saw Bo",
+        "annotations": [
+            {"start_offset": 0, "end_offset": 4, "label": "PER"},
+            {"start_offset": 9, "end_offset": 11, "label": "PER"},
+        ],
+    },
+    "under another format's key": {"tokens": W, "label": SPANS},
+    "under the key of tags": {"tokens": W, "labels": SPANS},
+    "tags": {"tokens": W, "bio": ["B-PER", "O", "B-PER"], "pos": ["NNP", "VBD", "NNP"]},
+    "tags beside phrases": {"tokens": W, "chunks": ["B-NP", "B-VP", "B-NP"], "ner": ["B-PER", "O", "B-PER"]},
+    "tags under the key of mentions": {"tokens": W, "entities": ["B-PER", "O", "B-PER"]},
+    "numbers": {"tokens": W, "ner_labels": [1, 0, 1], "sentence": 4},
+}
+
+
+@pytest.mark.parametrize("item", MISPLACED.values(), ids=MISPLACED)
+def test_labels_under_an_unknown_key_are_found_by_the_advice(tmp_path: Path, item: dict[str, Any]) -> None:
+    """Whoever does what the message says has all mentions."""
+    names = {"tag_names": ["O", "B-PER"]}
+    path = write(tmp_path / "x.jsonl", json.dumps(item))
+    with pytest.raises(UserError) as caught:
+        read(path, **names)
+    advice = re.search(r"\. Call '(\w+)' '(\w+)' instead\.$", str(caught.value))
+    assert advice, caught.value
+    item = {key: value for key, value in item.items() if value is not None}
+    item[advice[2]] = item.pop(advice[1])
+    assert read(write(path, json.dumps(item)), **names) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({"tokens": W, "ner": [], "pos": ["NNP"] * 3}, "found the keys ner, pos. Where one of them holds the names"),
+        ({"tokens": W, "ner": [{"from": 0, "to": 1, "is": "PER"}]}, "found the key 'ner'. Where one of them holds"),
+        (
+            {"tokens": W, "a": [0, 1, 0], "b": [1, 1, 1]},
+            "'a' and 'b' look like numbers of tags. Call 'tags' what holds",
+        ),
+        ({"tokens": W, "entities": None}, "'entities' is null. Write the names"),
+        ({"tokens": W, "entities": "PER"}, "'entities' is no list of entities: 'PER'. Write each as {"),
+        ({"tokens": W, "tags": ["B-PER", "O"]}, "found 2 tags. Look up in the source which words and tags belong"),
+        ({"tokens": ["Anna", ""], "tags": ["B-PER", "O"]}, "Write the word; where there was none, take its tag out"),
+        ({"sentence": "Anna saw Bo", "ner": []}, "'tokens', a list of words, or 'text'; found the keys sentence, ner."),
+        ({"tokens": W, "entities": [[0, 0, "PER"]]}, "If yours are inclusive, add 1 to the end of every mention"),
+    ],
+)
+def test_no_advice_empties_a_sentence(tmp_path: Path, item: dict[str, Any], said: str) -> None:
+    path = write(tmp_path / "x.jsonl", json.dumps(item))
+    assert_refused(path, 1, said)
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert '"entities": []' not in str(caught.value).replace('"entities": [] only where', "")
+
+
+def test_unknown_columns_of_parquet_are_named(tmp_path: Path) -> None:
+    from pyarrow import parquet, table
+
+    parquet.write_table(table({"tokens": [W], "ner": [["B-PER", "O", "B-PER"]], "id": ["7"]}), tmp_path / "x.parquet")
+    assert_refused(tmp_path / "x.parquet", 1, "but 'ner' looks like tags. Call 'ner' 'tags' instead")

@@ -16,6 +16,9 @@ from functools import lru_cache
 from cl_ner_bench.corpora.sentence import Mention
 
 SCHEMES = ("IO", "IOB1", "BIO", "BIOES")
+PHRASES = frozenset(["", "NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"])
+"""Types of CoNLL-2000's phrases, which CoNLL-2003 has beside its names; "" is what is left of O."""
+
 # BILOU and BMES write the same scheme with other letters.
 _LETTER = {"L": "E", "U": "S", "M": "I"}
 _PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)

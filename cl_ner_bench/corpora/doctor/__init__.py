@@ -186,7 +186,10 @@ def _look_at_bytes(path: Path, findings: Findings) -> None:
         return  # broken gzip: the reader comes to it, and says so
     if n_crlf:
         text = f"{n_crlf:,} of {n_lines:,} lines end with CRLF, as on Windows"
-        findings.warn("line ends", path, first, text, "Convert the file: sed -i 's/\\r$//' FILE")
+        fix = "Convert the file: sed -i 's/\\r$//' FILE"
+        if path.with_suffix(".ann").is_file():
+            fix = "Leave it as it is: the marks beside it count characters, those of line ends among them"
+        findings.warn("line ends", path, first, text, fix)
 
 
 # What is printed

@@ -48,7 +48,8 @@ def count(row: Row, tally: Tally) -> None:
 
 
 # What a tag looks like where a type should stand: B_PER, I:PER; other ways to write "no name".
-_TAG_LIKE = re.compile(r"[BIESLUM][-_: ].+|[0oO_-]|none|null|nil|nan", re.IGNORECASE)
+_NO_NAME = re.compile(r"[0oO_-]|none|null|nil|nan", re.IGNORECASE)
+_TAG_LIKE = re.compile(rf"[BIESLUM][-_: ].+|{_NO_NAME.pattern}", re.IGNORECASE)
 
 
 def look_at_parts(tallies: Mapping[str, Tally], findings: Findings) -> None:
@@ -77,9 +78,14 @@ def look_at_type_names(card: Card, where: Path, tallies: Mapping[str, Tally], fi
         text = f"type {short(slip)} (mentions: {total[slip]:,})"
         if meant:
             text += f" is nearly {short(meant)} ({total[meant]:,})"
-            findings.warn("type name", *first[slip], text, f"Write {short(meant)}, or rename it in the card")
+            fix = f"Where it is a slip, write {short(meant)}, or rename it in the card; else list both in its tasks"
+            findings.warn("type name", *first[slip], text, fix)
+        elif _NO_NAME.fullmatch(slip):
+            fix = "Where it means that there is no name, write O; else give the type another name"
+            findings.warn("type name", *first[slip], f"{text} looks like a tag for no name", fix)
         else:
-            findings.warn("type name", *first[slip], f"{text} looks like a tag", "Write O, or B-TYPE and I-TYPE")
+            fix = f"Write the prefix with a hyphen ({slip[0].upper()}-{slip[2:]}), or name the scheme in a card"
+            findings.warn("type name", *first[slip], f"{text} looks like a tag", fix)
 
 
 def look_at_types(card: Card, where: Path, tallies: Mapping[str, Tally], findings: Findings) -> None:
@@ -91,7 +97,7 @@ def look_at_types(card: Card, where: Path, tallies: Mapping[str, Tally], finding
         absent = [part for part, tally in tallies.items() if not tally.types[type_]]
         if absent:
             text = f"type {short(type_)} never occurs in {' and '.join(absent)} (mentions: {counts})"
-            fix = "Divide the sentences anew, or leave the type out of the tasks"
+            fix = "Divide the sentences anew, or leave the type out of the tasks (its mentions then count as no names)"
             findings.warn("absent type", *first.get(type_, (where, 0)), text, fix)
         elif tallies["test"].types[type_] < RARE:
             text = f"type {short(type_)} has few test mentions ({counts}): one moves its recall by over 10 points"

@@ -30,6 +30,8 @@ _SUSPECT = re.compile(
 )
 # Joiners have a use in Persian, in Indic scripts and in emoji, so in ASCII words alone they are an accident.
 _JOINERS = "\u200c\u200d"
+_WITHIN = {*_JOINERS, "\xad", "\u2060", "\ufeff"}  # they stand within a word: hyphenation, no break
+_AS_WORDS = "Write it as several words, each with its tag"
 _INVISIBLE = re.compile("[\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _LONG = re.compile(rf"\w{{{LONG_WORD + 1}}}|\S{{{WINDOW + 1}}}")
 _MOJIBAKE = re.compile("[\u00c2\u00c3][\x80-\xbf\u0152-\u2122]|\u00e2\u20ac")
@@ -56,7 +58,8 @@ def look_at_words(row: Row, findings: Findings) -> None:
         for i, word in enumerate(row.words):
             if _LONG.search(word):
                 text = f"{_word(i, word)} has {len(word):,} characters: encoders read it as unknown, or in part"
-                findings.warn("long word", row.path, row.line, text, "Cut it into words, or leave the sentence out")
+                fix = f"{_AS_WORDS}, where it is more than one; else know that it is hardly read"
+                findings.warn("long word", row.path, row.line, text, fix)
 
 
 def _look_at_word(row: Row, i: int, word: str, findings: Findings) -> None:
@@ -69,15 +72,28 @@ def _look_at_word(row: Row, i: int, word: str, findings: Findings) -> None:
         meant = _repaired(word)
         text = "looks like UTF-8 read as Latin-1" + (f", meant is {short(meant)}" if meant else "")
         warn("mojibake", text, "Convert the original file again, as UTF-8")
-    controls = sorted({c for c in word if unicodedata.category(c) == "Cc"})
-    if controls:
-        warn("control", f"holds the control character U+{ord(controls[0]):04X}", "Remove it")
+    control = next((c for c in word if unicodedata.category(c) == "Cc"), "")
+    if control:
+        meant = control.encode("latin-1").decode("cp1252", "ignore") if control > "\x7f" else ""
+        fix = f"Convert the original file again, as cp1252: there it is {meant!r}" if meant else _apart(word, control)
+        warn("control", f"holds the control character U+{ord(control):04X}", fix)
     elif any(c.isspace() for c in word):
-        warn("blank in word", "holds a blank", "Write it as several words, each with its tag")
+        warn("blank in word", "holds a blank", _AS_WORDS)
     rest = word.translate(dict.fromkeys(map(ord, _JOINERS)))
     if _INVISIBLE.search(word) or (rest != word and rest.isascii()):
         found = next(c for c in word if _INVISIBLE.match(c) or c in _JOINERS)
-        warn("invisible", f"holds the invisible character U+{ord(found):04X}", "Remove it: it makes two words of one")
+        warn("invisible", f"holds the invisible character U+{ord(found):04X}", _apart(word, found))
+
+
+def _apart(word: str, sign: str) -> str:
+    """Return what to do about a sign that cannot be seen: nothing that makes one word of two."""
+    parts = [part for part in word.split(sign) if part]
+    if not parts:
+        return "Take the word out with its tag, and count the words of the mentions anew"
+    if len(parts) > 1 and sign not in _WITHIN:
+        doubt = "" if sign.isspace() or sign == "\u200b" else ", where it separates them; else take it out"
+        return f"{_AS_WORDS} ({' '.join(map(short, parts))}){doubt}"
+    return f"Take it out ({short(''.join(parts))}): with and without it are two words to a model"
 
 
 def _word(i: int, word: str) -> str:
@@ -95,6 +111,8 @@ def _repaired(word: str) -> str:
 
 # Mentions
 
+_TWO_TYPES = "Take out the one that is wrong; where both are right, one of them counts as missed or as wrong"
+
 
 def look_at_mentions(row: Row, findings: Findings) -> None:
     n_words = len(row.words)
@@ -110,7 +128,7 @@ def look_at_mentions(row: Row, findings: Findings) -> None:
         other = types.setdefault((start, end), type_)
         if other != type_:
             text = f"words {start}-{end} are {short(other)} and {short(type_)}: {_span(row, mention)}"
-            findings.warn("two types", row.path, row.line, text, "Keep one: the other counts as missed or as wrong")
+            findings.warn("two types", row.path, row.line, text, _TWO_TYPES)
         while around and around[-1].end <= start:
             around.pop()
         if around and around[-1].end < end:
@@ -162,7 +180,8 @@ class Copies:
             return
         elif first.part != part:
             text = f"this {part} sentence also stands in {first.part} ({there})"
-            self.findings.warn("leak", row.path, row.line, text, "Remove it from one of them: it is scored too well")
+            fix = f"Take it out of {first.part}, or say it beside the scores: it is scored too well"
+            self.findings.warn("leak", row.path, row.line, text, fix)
         else:
-            text, fix = f"the words and mentions of {there} again", "Remove it, unless it is meant to weigh double"
+            text, fix = f"the words and mentions of {there} again", "Keep one, unless it is meant to weigh double"
             self.findings.warn("duplicate", row.path, row.line, text, fix)

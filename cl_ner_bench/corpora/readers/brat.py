@@ -18,6 +18,8 @@ _MARK = re.compile(r"T\S*\t(\S+) (\d{1,9}) (\d{1,9})\t(.*)", re.DOTALL)
 _WITH_GAPS = re.compile(r"T\S*\t\S+ \d+ \d+(?:;\d+ \d+)+\t.*", re.DOTALL)
 _OTHER = re.compile(r"[REAMN]\S*\t|#|\*")  # relations, events, attributes, normalisations, notes, equivalences
 
+_EXCLUSIVE = "'end' is exclusive. If yours are inclusive, add 1 to the end of every mark"
+
 
 class _Mark(NamedTuple):
     start: int
@@ -37,7 +39,7 @@ def read_brat(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
     """
     annotations = path.with_suffix(".ann")
     if not annotations.is_file():
-        fix = f"Put {annotations.name} beside it, empty where there are no names"
+        fix = f"Get {annotations.name} from where the text came from; an empty file says that the text has no names"
         report.problem("brat", path, 0, "a text without its .ann file", fix)
         return
     marks = sorted(_marks(annotations, report), reverse=True)
@@ -91,7 +93,7 @@ def _marks(path: Path, report: Report) -> Iterator[_Mark]:
             if start < end:
                 yield _Mark(start, end, sys.intern(match[1]), match[4], number)
             else:
-                report.problem("brat", path, number, f"empty mark {start}-{end}", "'end' is exclusive")
+                report.problem("brat", path, number, f"empty mark {start}-{end}", _EXCLUSIVE)
         elif _WITH_GAPS.fullmatch(text):
             report.convention("discontinuous", path, number, short(text))
         elif text and not text.isspace() and not _OTHER.match(text):

@@ -17,8 +17,6 @@ from cl_ner_bench.corpora.report import Report, Unheard
 
 _Split = Callable[[str], list[str]]
 _BLANKS = re.compile("[ \t]+")
-# The phrases of CoNLL-2000: files of CoNLL-2003 hold them in a column of their own. "" is what is left of O.
-_CHUNKS = {"", "NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"}
 _LOOK = 1000  # rows that are looked at for columns that hold tags, too
 
 
@@ -103,7 +101,7 @@ def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
         words, layers = cells[word_column], [cells[column] for column in tag_columns]
         if not all(words) or any(map(str.isspace, words)):
             blank = [i for i, word in enumerate(words) if not word or word.isspace()]
-            fix = "Write the word, or an empty line between sentences"
+            fix = "Write the word; where the row stands between two sentences, and has no name, make it an empty line"
             wrong("words", blank, "the word is empty or blank", fix)
         elif not all(map(all, layers)):
             blank = [i for i, tags in enumerate(zip(*layers, strict=True)) if not all(tags)]
@@ -178,7 +176,9 @@ def _remark_on_others(path: Path, reading: Reading, report: Report) -> None:
 
 
 def _look_like_tags(cells: Collection[str]) -> bool:
-    return any(cell != "O" for cell in cells) and _are_tags(cells) and not {cell[2:] for cell in cells} <= _CHUNKS
+    return (
+        any(cell != "O" for cell in cells) and _are_tags(cells) and not {cell[2:] for cell in cells} <= schemes.PHRASES
+    )
 
 
 def _are_tags(cells: Iterable[str]) -> bool:

@@ -166,7 +166,10 @@ def _by_name(folder: Path, report: Report) -> dict[str, list[Path]]:
             report.problem("missing", folder, 0, text, fix)
         if len({_SHARD.sub("", p.name) for p in candidates}) > 1:
             text = f"several files could be the {part} part: {some([p.name for p in candidates])}"
-            report.problem("ambiguous", folder, 0, text, "Keep one in the folder, or name it in a card ('files')")
+            fix = (
+                "Name in a card what belongs to it ('files': a file, or a glob for several), or keep one in the folder"
+            )
+            report.problem("ambiguous", folder, 0, text, fix)
             candidates = candidates[:1]
         parts[part] = [file for p in candidates for file in (_inside(p, report) if p.is_dir() else [p])]
     return parts

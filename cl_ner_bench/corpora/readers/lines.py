@@ -97,7 +97,8 @@ def has_half_pair(text: str) -> bool:
 def good_words(words: Collection[str], path: Path, line: int, report: Report) -> bool:
     """Whether words are text: not empty, not only blanks, no half of a surrogate pair. Problem: ``words``."""
     if not all(words) or any(map(str.isspace, words)):
-        what, fix = "a word is empty or blank", "Remove it, and count the words anew"
+        what = "a word is empty or blank"
+        fix = "Write the word; where there was none, take its tag out too, and count the words of the mentions anew"
     elif has_half_pair("".join(words)):
         what, fix = "a word holds half of a surrogate pair", r"Write whole characters, or both halves (\ud83d\ude00)"
     else:
@@ -140,9 +141,11 @@ def _decoded(raw: bytes, path: Path, number: int, report: Report) -> str | None:
         _tell_encoding(path, number, error, report)
         return None
     if "\r" in text.rstrip("\r\n"):
-        what, fix = "a carriage return inside the line", "End lines by LF, e.g. tr '\\r' '\\n'"
+        what = "a carriage return inside the line"
+        fix = "Where it ends lines, write LF (tr '\\r' '\\n'); elsewhere write a blank"
     elif text.startswith("\ufeff"):
-        what, fix = "a byte-order mark inside the file", "Remove it; it comes from joining files"
+        what = "a byte-order mark inside the file"
+        fix = "Take it out; it comes from joining files, and their sentences may need an empty line between them"
     else:
         return text
     report.problem("encoding", path, number, what, fix)
@@ -167,7 +170,7 @@ def _is_binary(raw: bytes, path: Path, number: int, report: Report) -> bool:
 
 
 def _tell_encoding(path: Path, number: int, error: UnicodeDecodeError, report: Report) -> None:
-    fix = f"Convert the file, e.g. iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}"
+    fix = f"Convert the file from its own encoding, e.g. iconv -f cp1252 -t utf-8 {path.name} > utf8-{path.name}"
     report.problem("encoding", path, number, f"not UTF-8 ({error.reason})", fix)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cl_ner_bench.corpora.readers import words as cutting
-from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, short
+from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, short, some
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.corpora.report import Report, Unheard
+from cl_ner_bench.corpora.schemes import PHRASES, has_prefix
 from cl_ner_bench.corpora.sentence import Mention
 
 _WORDS = ("tokens", "words", "char_lst", "text")
@@ -21,6 +23,7 @@ _ENTITIES = ("entities", "spans", "mentions", "ent_dct")
 _TEXT_ENTITIES = (*_ENTITIES, "label", "labels")
 _STARTS, _ENDS, _LABELS = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
 FIELDS = frozenset([*_WORDS, *_TAGS, *_TEXT_ENTITIES])
+LABEL_FIELDS = FIELDS - {*_WORDS}
 
 # Gives the objects of a file with their lines, from the first one each time it is called.
 Objects = Callable[[Report], Iterator[tuple[int, Any]]]
@@ -105,6 +108,8 @@ class _Reader:
             what, fix = "expected 'tokens', a list of words, or 'text'", 'Write {"tokens": ["Anna", ...], ...}'
             if isinstance(tokens, str) and field != "text":
                 what = f"'{field}' is a text, expected a list of words"
+            elif not field and item:
+                what += f"; found {_keys(item)}"
             self._problem("words", number, what, f'{fix} or {{"text": "Anna ...", ...}}')
             return None
         texts = found.words if found.borders is None else [*found.words, found.text]
@@ -112,15 +117,15 @@ class _Reader:
 
     def _from_tags(self, number: int, item: Mapping[str, Any], n_words: int) -> tuple[Mention, ...] | None:
         if _first(item, _TAGS)[1] is None:
-            fix = 'Write "entities": [] where a sentence has none'
-            self._problem("object", number, "no 'entities' and no 'tags'", fix)
+            self._problem("object", number, *_unlabelled(item, n_words))
             return None
         tags = self._named_tags(number, item, self._report)
         if tags is None:
             return None
         if len(tags) != n_words:
             text = f"expected one tag for each of {n_words} words, found {len(tags)} tags"
-            self._problem("tags", number, text, "Give every word a tag; O where there is no mention")
+            fix = "Look up in the source which words and tags belong together: tags added or cut at the end would move"
+            self._problem("tags", number, text, fix)
             return None
         if self._tags is None:
             everything = (self._named_tags(i, o, Unheard()) for i, o in self._objects(Unheard()) if isinstance(o, dict))
@@ -135,6 +140,8 @@ class _Reader:
             return [*map(sys.intern, tags)]
         if not isinstance(tags, list) or not all(type(tag) is int for tag in tags):
             text, fix = f"expected '{field}', a list of tags", "Write tags as texts like B-PER"
+            if _are_mentions(tags):
+                text, fix = f"'{field}' holds mentions, expected tags", f"Call '{field}' 'entities' instead"
         elif not names:
             text = f"the tags in '{field}' are numbers without names"
             fix = 'Write them as texts like B-PER, or name them in a card: tag_names = ["O", "B-PER", ...]'
@@ -152,8 +159,12 @@ class _Reader:
     def _mentions(self, number: int, field: str, entities: Any, found: _Words) -> tuple[Mention, ...] | None:
         items = _listed(entities)
         if items is None:
-            fix = f'Write "{field}": [] where there are none'
-            self._problem("spans", number, f"'{field}' is no list of entities", fix)
+            fix = 'Write each as {"start": 0, "end": 2, "label": "PER"}'
+            self._problem("spans", number, f"'{field}' is no list of entities: {short(entities)}", fix)
+            return None
+        if _are_tags(items, len(found.words)):
+            text, fix = f"'{field}' holds tags, expected entities", f"Call '{field}' 'tags' instead"
+            self._problem("spans", number, text, fix)
             return None
         names = self._reading.tag_names or self._names.get(field, ())
         mentions = [self._mention(number, item, names, found) for item in items]
@@ -178,7 +189,10 @@ class _Reader:
         elif type(start) is not int or type(end) is not int:
             text, fix = f"start {short(start)} and end {short(end)} must be whole numbers", f"Count {unit} from 0"
         elif start == end:
-            text, fix = f"empty mention {short(start)}-{short(end)}", "'end' is exclusive: one word is [i, i + 1]"
+            text = f"empty mention {short(start)}-{short(end)}"
+            fix = (
+                "'end' is exclusive: one word is [i, i + 1]. If yours are inclusive, add 1 to the end of every mention"
+            )
         elif not 0 <= start < end <= size:
             text = f"mention {short(start)}-{short(end)} does not fit a sentence of {size} {unit}"
             fix = f"Count {unit} (not {other}) from 0; 'end' is exclusive"
@@ -216,3 +230,53 @@ def _listed(entities: Any) -> list[Any] | None:
         return [dict(zip(entities, values, strict=True)) for values in zip(*entities.values(), strict=True)]
     pairs = [(span, type_) for type_, spans in entities.items() for span in spans]
     return [[*span, type_] if isinstance(span, list) else span for span, type_ in pairs]
+
+
+def _unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
+    """Return what is wrong with an object without labels under a known key, and what to do that keeps its labels."""
+    what = next((f"'{key}' is null" for key in item if key in LABEL_FIELDS and item[key] is None), "")
+    what = what or "no 'entities' and no 'tags'"
+    others = {key: value for key, value in item.items() if key not in _WORDS and value is not None}
+    for known, look, test in (
+        ("entities", "mentions", _are_mentions),
+        ("tags", "tags", partial(_are_tags, n_words=n_words)),
+        ("tags", "numbers of tags", partial(_are_numbers, n_words=n_words)),
+    ):
+        keys = [f"'{key}'" for key, value in others.items() if test(value)]
+        if len(keys) == 1:
+            return f"{what}, but {keys[0]} looks like {look}", f"Call {keys[0]} '{known}' instead"
+        if keys:
+            fix = f"Call '{known}' what holds the names"
+            return f"{what}, but {' and '.join(keys)} look like {look}", fix
+    shape = 'as "entities": [{"start": 0, "end": 2, "label": "PER"}] or as "tags": ["B-PER", "I-PER", "O"]'
+    if others:
+        return f"{what}; found {_keys(others)}", f"Where one of them holds the names, write them {shape}"
+    return what, f'Write the names {shape}; "entities": [] only where the sentence is known to have none'
+
+
+def _keys(item: Mapping[str, Any]) -> str:
+    return f"the keys {some([*map(str, item)])}" if len(item) > 1 else f"the key '{next(iter(item))}'"
+
+
+def _are_mentions(value: Any) -> bool:
+    """Return True for mentions in one of the shapes that are read, at least one."""
+    items = _listed(value)
+
+    def is_mention(item: Any) -> bool:
+        if isinstance(item, dict):
+            return all(_first(item, fields)[0] for fields in (_STARTS, _ENDS, _LABELS))
+        return isinstance(item, list | tuple) and len(item) == 3 and [type(part) for part in item[:2]] == [int, int]
+
+    return bool(items) and all(map(is_mention, items or ()))
+
+
+def _are_tags(value: Any, n_words: int) -> bool:
+    """Return True for a tag like O or B-PER for each word; phrases (B-NP) are no names."""
+    if not isinstance(value, list) or len(value) != n_words or not all(isinstance(tag, str) for tag in value):
+        return False
+    phrases = {tag[2:] for tag in value} <= PHRASES and any(map(has_prefix, value))
+    return ("O" in value or all(map(has_prefix, value))) and not phrases
+
+
+def _are_numbers(value: Any, n_words: int) -> bool:
+    return isinstance(value, list) and len(value) == n_words and all(type(number) is int for number in value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.corpora.readers.lines import Row
-from cl_ner_bench.corpora.readers.objects import FIELDS, read_objects
+from cl_ner_bench.corpora.readers.objects import FIELDS, LABEL_FIELDS, read_objects
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.report import Report
 
@@ -33,7 +33,9 @@ def _rows(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if name in FIELDS]
+            names = file.schema_arrow.names
+            # Without labels under a known name, all columns are looked at for what may hold them.
+            columns = [name for name in names if name in FIELDS] if LABEL_FIELDS.intersection(names) else None
             for batch in file.iter_batches(_BATCH, columns=columns):
                 for row in batch.to_pylist():
                     number += 1

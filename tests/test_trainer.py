@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
@@ -238,11 +238,115 @@ def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
         learn(trainer("finetune-token", encoder, head_lr=1e38, clip=1e38), "finetune-token", 1)
 
 
+# Parameters of a method's own
+
+
+class Adapted(TagLearner):
+    """Has a layer of its own between encoder and head."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.adapter = nn.Linear(self.encoder.hidden_size, self.encoder.hidden_size)
+
+    def forward(self, batch: Batch) -> Output:
+        words = self.encode(batch)
+        return Output(self.head(words + self.adapter(words), batch.lengths), words)
+
+
+def own_trainer(learner: type[Learner], encoder: str, seed: int = 0, **recipe: Any) -> Trainer:
+    return Trainer(learner, {}, RECIPE | recipe, encoder, seed)
+
+
+def test_modules_of_a_methods_own_learn_at_the_heads_rate(encoder: str) -> None:
+    t = own_trainer(Adapted, encoder)
+    before = weights(t)
+    record = t.learn(split(CORPUS).step_data(CORPUS, 1))
+    assert not torch.equal(before["adapter.weight"], t.learner.state_dict()["adapter.weight"])
+    assert record["remarks"] == []
+    groups = t.learner.parameter_groups(1e-5, 1e-3, 0.01)
+    of_adapter = {id(p): p.ndim for p in t.learner.adapter.parameters()}
+    found = {
+        (of_adapter[id(p)], g["lr"], g["weight_decay"]) for g in groups for p in g["params"] if id(p) in of_adapter
+    }
+    assert found == {(2, 1e-3, 0.01), (1, 1e-3, 0.0)}
+
+
+def test_modules_of_a_methods_own_begin_as_the_seed_says(encoder: str) -> None:
+    one, two, other = (weights(own_trainer(Adapted, encoder, seed))["adapter.weight"] for seed in (0, 0, 1))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_random_numbers_of_a_step_do_not_hang_on_what_was_drawn_before_it(encoder: str) -> None:
+    class Draws(TagLearner):
+        drawn: list[float] = []  # noqa: RUF012
+
+        def begin_step(self, data: StepData) -> None:
+            self.drawn.append(torch.rand(()).item())
+
+    for _ in range(2):
+        own_trainer(Draws, encoder).learn(split(CORPUS).step_data(CORPUS, 1))
+        torch.rand(7)
+    assert Draws.drawn[0] == Draws.drawn[1]
+
+
+def test_what_is_frozen_at_first_may_learn_later(encoder: str) -> None:
+    class Later(Adapted):
+        def begin_step(self, data: StepData) -> None:
+            self.adapter.requires_grad_(False)
+
+        def begin_epoch(self, epoch: int) -> None:
+            self.adapter.requires_grad_(epoch > 1)
+
+    before, after = (weights(own_trainer(Later, encoder)), learned_weights(Later, encoder))
+    assert not torch.equal(before["adapter.weight"], after["adapter.weight"])
+
+
+def test_a_parameter_that_would_never_learn_is_named_before_training(encoder: str) -> None:
+    class LeavesOut(Adapted):
+        def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+            return [{"params": [*self.encoder.parameters(), *self.head.parameters()], "lr": lr}]
+
+    class Twice(Adapted):
+        def parameter_groups(self, *rates: float) -> list[dict[str, Any]]:
+            return [*super().parameter_groups(*rates), {"params": [self.adapter.bias], "lr": 1.0}]
+
+    class Stranger(Adapted):
+        def parameter_groups(self, *rates: float) -> list[dict[str, Any]]:
+            return [*super().parameter_groups(*rates), {"params": [nn.Parameter(torch.zeros(1))], "lr": 1.0}]
+
+    class Late(TagLearner):
+        def begin_epoch(self, epoch: int) -> None:
+            if epoch == 1:
+                self.late = nn.Parameter(torch.zeros(1))
+
+    def never(_: dict[str, Any]) -> None:
+        raise AssertionError("no update shall come")
+
+    for method, why in (
+        (LeavesOut, r"LeavesOut.parameter_groups leaves out adapter.weight, adapter.bias, which would never learn"),
+        (Twice, r"Twice.parameter_groups returns adapter.bias twice"),
+        (Stranger, r"Stranger.parameter_groups returns a parameter that is in no module"),
+        (Late, r"Late.parameter_groups leaves out late"),
+    ):
+        with pytest.raises(UserError, match=why):
+            own_trainer(method, encoder).learn(split(CORPUS).step_data(CORPUS, 1), never)
+
+
+def test_a_parameter_that_no_gradient_reaches_is_remarked(encoder: str) -> None:
+    class Unused(Adapted):
+        def forward(self, batch: Batch) -> Output:
+            return TagLearner.forward(self, batch)
+
+    record = own_trainer(Unused, encoder).learn(split(CORPUS).step_data(CORPUS, 1))
+    assert record["remarks"] == ["no gradient reached adapter.weight, adapter.bias: not learned"]
+
+
 # Word embeddings, of which a step holds those in use
 
 
 def learned_weights(learner: type[Learner], encoder: str, steps: int = 1, **recipe: Any) -> dict[str, Tensor]:
-    t = Trainer(learner, {}, RECIPE | recipe, encoder, seed=0)
+    t = own_trainer(learner, encoder, **recipe)
     for k in range(1, steps + 1):
         t.learn(split(CORPUS).step_data(CORPUS, k))
     return weights(t)

@@ -37,6 +37,16 @@ class AdamW:
             group.step(factor)
 
     @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Of all groups, in their order."""
+        return [p for group in self._groups for p in group.params]
+
+    @property
+    def updated(self) -> set[nn.Parameter]:
+        """Those that had an update."""
+        return {p for group in self._groups for p in group.state}
+
+    @property
     def state(self) -> dict[str, Tensor]:
         """Moments and number of updates of the parameters that had any, by group, place in it, and which it is.
 

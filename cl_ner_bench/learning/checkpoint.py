@@ -13,7 +13,7 @@ from torch import Tensor
 from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.learner import Learner
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of what ``state`` gives; a change to it raises it, and what was kept before is of no use then."""
 
 

@@ -54,7 +54,8 @@ class Learner(nn.Module):
     A step may be stopped behind any epoch and go on in another process. What hooks change must therefore be parameters
     (and which of them learn), buffers, or, where its size changes, a tensor that ``get_extra_state`` gives and
     ``set_extra_state`` takes; nothing else is kept, within a step or behind it. It ends with those of the epoch
-    that was selected. Random numbers are drawn from torch's global streams, which are seeded behind ``begin_step``.
+    that was selected. Random numbers are drawn from torch's global streams, which are seeded before a learner is made
+    and in each step before it grows.
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
@@ -102,17 +103,21 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Four groups as in SpanKL (arXiv 2302.12200): head and encoder, with and without weight decay.
+        """Return groups of all parameters that shall learn in this step; those without a gradient are left alone.
 
-        Biases and layer norms (all vectors) are not decayed.
+        There are four, as in SpanKL (arXiv 2302.12200): the encoder at ``lr`` and everything else at ``head_lr``, each
+        with and without weight decay. Biases and layer norms (all vectors) are not decayed.
         """
+        encoder = list(self.encoder.parameters())
+        known = set(encoder)
+        others = [p for p in self.parameters() if p not in known]
         return [
             {
-                "params": [p for p in module.parameters() if p.requires_grad and (p.ndim > 1) == decayed],
+                "params": [p for p in parameters if (p.ndim > 1) == decayed],
                 "lr": rate,
                 "weight_decay": weight_decay if decayed else 0.0,
             }
-            for module, rate in ((self.head, head_lr), (self.encoder, lr))
+            for parameters, rate in ((others, head_lr), (encoder, lr))
             for decayed in (True, False)
         ]
 

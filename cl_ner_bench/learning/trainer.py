@@ -69,6 +69,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.seed, self.nested, self.tokens = recipe, seed, nested, tokens
         self.device = torch.device(device)
+        torch.manual_seed(stream(seed, "modules", learner_class.architecture))  # for what a method makes of its own
         body = Encoder(encoder_info(encoder), recipe["max_length"])
         learner = learner_class(body, settings, recipe["dropout"], recipe["max_span_width"])
         self.learner = learner.to(self.device)
@@ -102,6 +103,9 @@ class Trainer:
         teacher = self._teacher(examples) if "teacher" in needs and learner.n_old else None
         # Where no type is new, the step tells streams apart that the types alone would make one.
         again = () if len(data.types) > len(learner.head.types) else (data.step,)
+        masks = stream(self.seed, "dropout", learner.architecture, data.types, *again)
+        learner.encoder.masks.seed(masks)
+        torch.manual_seed(masks)  # what hooks draw, and dropout of encoders that bring their own forward pass
         self._grow(data)
         learner.begin_step(data.shown)
         if "all_embeddings" not in needs:
@@ -110,11 +114,8 @@ class Trainer:
         epochs, size = recipe["epochs"], recipe["batch_size"]
         updates = epochs * math.ceil(len(examples) / size)
         warmup = min(recipe["warmup_updates"], int(recipe["warmup_share"] * updates))
-        groups = learner.parameter_groups(recipe["lr"], recipe["head_lr"], recipe["weight_decay"])
-        optimizer = AdamW(groups)
-        masks = stream(self.seed, "dropout", learner.architecture, data.types, *again)
-        learner.encoder.masks.seed(masks)
-        torch.manual_seed(masks)  # dropout of encoders that bring their own forward pass
+        optimizer = AdamW(learner.parameter_groups(recipe["lr"], recipe["head_lr"], recipe["weight_decay"]))
+        _check_groups(learner, optimizer)
         if data.selection != "last" and not any(s.mentions for s in gold):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         course = resumed(checkpoint, learner, optimizer)
@@ -122,6 +123,7 @@ class Trainer:
         for epoch in range(course.epoch + 1, epochs + 1):
             learner.train()
             learner.begin_epoch(epoch)
+            _check_groups(learner, optimizer)
             if learner.encoder_frozen:
                 examples, dev = self._with_vectors(examples), self._with_vectors(dev)
                 learner.train()
@@ -150,6 +152,8 @@ class Trainer:
             if checkpoint and checkpoint.due():
                 course.seconds = time.perf_counter() - started
                 checkpoint.save(*state(course, learner, optimizer))
+        if idle := [name for name, p in learner.named_parameters() if p.requires_grad and p not in optimizer.updated]:
+            remarks += [f"no gradient reached {_some(idle)}: not learned"] if updates else []
         learner.load_state_dict(course.best_weights)
         learner.encoder.widen()
         learner.end_step(data.shown)
@@ -286,6 +290,29 @@ class Trainer:
             return 200 * sum(right[t] for t in types) / sum(total[t] for t in types)
         scores = [200 * right[t] / total[t] for t in types if total[t]]
         return sum(scores) / len(scores)
+
+
+def _check_groups(learner: Learner, optimizer: AdamW) -> None:
+    """Raise UserError unless the optimiser knows each parameter that learns, once, and no others."""
+    counts = Counter(optimizer.parameters)
+    left_out = [name for name, p in learner.named_parameters() if p.requires_grad and not counts[p]]
+    twice = [name for name, p in learner.named_parameters() if counts[p] > 1]
+    if left_out:
+        why = (
+            f"leaves out {_some(left_out)}, which would never learn. Return them there (they must be made by then), or "
+            "freeze them with requires_grad_(False)"
+        )
+    elif twice:
+        why = f"returns {_some(twice)} twice"
+    elif counts.keys() - set(learner.parameters()):
+        why = "returns a parameter that is in no module of the learner: it would be lost when the step ends"
+    else:
+        return
+    raise UserError(f"{type(learner).__name__}.parameter_groups {why}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def cosine(update: int, warmup: int, updates: int) -> float:

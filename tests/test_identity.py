@@ -306,7 +306,7 @@ from pathlib import Path
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
 options = json.loads({json.dumps(json.dumps(BASE | options))})
-made = make_plan(layer(options | dict(dataset="corpus", encoder="encoder"))[0], Path("out"))
+made = make_plan(layer(options | dict(dataset="corpus", encoder="./encoder"))[0], Path("out"))
 print(json.dumps([[run.id, run.record["step_keys"]] for run in made.runs]))
 """
     known = [[run.id, run.record["step_keys"]] for run in planned(home, **options).runs]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,6 +22,8 @@ _WIDTHS = ("hidden_size", "dim", "d_model")
 
 _DEPTHS = ("num_hidden_layers", "n_layers", "num_layers")
 
+_HEADS = ("num_attention_heads", "n_heads", "num_heads")
+
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
@@ -28,10 +31,13 @@ _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 class EncoderInfo:
     """An encoder's files and facts.
 
-    ``longest``: sub-tokens that it takes, None where it has no limit. ``pinned``: only certain weights will do.
+    ``name`` is printed; ``spec`` names the encoder again, from any folder: ``minilm``, an absolute path, or
+    ``REPOSITORY@COMMIT`` of the Hugging Face hub. ``longest``: sub-tokens that it takes, None where it has no limit.
+    ``pinned``: only certain weights will do.
     """
 
     name: str
+    spec: str
     folder: Path
     hidden_size: int
     longest: int | None
@@ -50,6 +56,25 @@ class EncoderInfo:
         normalizer = self.json("tokenizer.json").get("normalizer") or {}
         steps = normalizer.get("normalizers", [normalizer])
         return any(step.get("lowercase") or step.get("type") == "Lowercase" for step in steps)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Where the encoder comes from (hub repository and commit, folder, package), and its shape, ready for JSON."""
+        if self.pinned:
+            source: dict[str, Any] = {"source": "package"}
+        elif is_path(self.spec):
+            source = {"source": "folder"}
+        else:
+            repository, _, commit = self.spec.partition("@")
+            source = {"source": "hub", "repository": repository, "revision": commit}
+        config = self.json("config.json")
+        return source | {
+            "layers": _size(config, *_DEPTHS),
+            "width": self.hidden_size,
+            "heads": _size(config, *_HEADS),
+            "vocabulary": _size(config, "vocab_size"),
+            "cased": not self.uncased,
+        }
 
     @property
     def weight_bytes(self) -> int:
@@ -86,14 +111,19 @@ class EncoderInfo:
         return sorted({path for pattern in patterns for path in self.folder.glob(pattern)})
 
 
+def is_path(name: str) -> bool:
+    """Return whether an encoder's name is written as a path; any other name is ``minilm`` or one of the hub."""
+    return name.startswith(("/", "./", "../", "~")) or name in (".", "..")
+
+
 @cache
 def encoder_info(name: str) -> EncoderInfo:
-    """The encoder called ``name``: ``minilm``, a folder, or a Hugging Face model name.
+    """Return the encoder called ``name``: ``minilm``, a folder written as a path, or ``REPOSITORY[@REVISION]``.
 
     Raises:
         UserError: it cannot be found, or has no safetensors weights.
     """
-    folder = _minilm_folder() if name == "minilm" else _folder(name)
+    folder, spec = _find(name)
     if not any(folder.glob("*.safetensors")):
         raise UserError(
             f"--encoder {name}: {folder} holds no *.safetensors weights. Pickled weights are not loaded; "
@@ -114,8 +144,21 @@ def encoder_info(name: str) -> EncoderInfo:
             "Encoders that give one vector a sub-token are read: BERT, RoBERTa, ELECTRA, DistilBERT and their kin."
         )
     longest = config.get("max_position_embeddings")
-    short = name if name == "minilm" else Path(name).name
-    return EncoderInfo(short, folder, int(width), longest, name == "minilm")
+    short = folder.name if is_path(spec) else spec.partition("@")[0].rpartition("/")[2]
+    return EncoderInfo(short, spec, folder, width, longest, name == "minilm")
+
+
+def _find(name: str) -> tuple[Path, str]:
+    """Return the folder of an encoder's files, and the name that leads to the same files from any folder."""
+    if name == "minilm":
+        return _minilm_folder(), name
+    if is_path(name):
+        folder = Path(os.path.abspath(os.path.expanduser(name)))  # a link keeps its name
+        if not folder.is_dir():
+            raise UserError(f"--encoder {name}: {folder} is no folder. Give one that save_pretrained wrote.")
+        return folder, str(folder)
+    folder = _from_hub(name)
+    return folder, f"{name.partition('@')[0]}@{folder.name}"
 
 
 def _minilm_folder() -> Path:
@@ -126,20 +169,26 @@ def _minilm_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _folder(name: str) -> Path:
-    if Path(name).is_dir():
-        return Path(name)
+def _from_hub(name: str) -> Path:
+    """Return the local copy of a hub repository at a revision (default: its main branch), a folder called by commit."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(_FILES)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"--encoder {name}: neither a folder here nor a model that the Hugging Face hub gave ({reason}). "
-            "Pass a folder written by save_pretrained, a hub name, or minilm."
-        ) from error
+        advice = "Pass a hub name, a folder written as a path (./NAME, /PATH/TO/NAME), or minilm."
+        if os.path.isdir(name):
+            advice = f"There is a folder {name} here; write ./{name} to use it."
+        raise UserError(f"--encoder {name}: the Hugging Face hub gave no such model ({reason}). {advice}") from error
+
+
+def _size(config: Mapping[str, Any], *keys: str) -> int | None:
+    """Return the number under the first of ``keys`` that a configuration has; None where that is no size."""
+    value = next((config[key] for key in keys if key in config), None)
+    return value if type(value) is int and 0 < value < 1 << 32 else None
 
 
 def _feed(digest: hashlib._Hash, files: Iterable[Path]) -> None:

@@ -52,7 +52,8 @@ def list_encoders() -> list[Row]:
         ("minilm", "all-MiniLM-L6-v2: 6 layers, 384 wide, uncased, sentence-tuned; comes with the package, offline"),
         ("bert-base-cased", "12 layers, 768 wide; of CFNER and later papers; from the Hugging Face hub"),
         ("bert-large-cased", "24 layers, 1024 wide; of SpanKL; from the Hugging Face hub"),
-        ("NAME or PATH", "any Hugging Face encoder by its name, or a folder written by save_pretrained"),
+        ("NAME[@REVISION]", "any Hugging Face encoder by its name"),
+        ("./PATH or /PATH", "a folder written by save_pretrained; a name is never looked up as a folder"),
     ]
     return [{"name": name, "summary": summary} for name, summary in rows]
 

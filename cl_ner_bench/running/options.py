@@ -8,6 +8,7 @@ The last two are resolved by ``running.plan``; here flags and config files becom
 from __future__ import annotations
 
 import math
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.foreign import read_toml
+from cl_ner_bench.models.encoder_info import is_path
 
 DEFAULT, FLAG, CONFIG = "default", "flag", "config file"
 Settings = dict[str, dict[str, Any]]  # method -> key -> value
@@ -182,7 +184,11 @@ class Options:
     )
     seeds: tuple[int, ...] = option((0,), numbers, TRAINING, "seeds of weights, dropout and shuffling", "0,1,2")
     encoder: str = option(
-        "minilm", text, TRAINING, "minilm (offline), or a Hugging Face encoder by name or folder", "NAME|PATH"
+        "minilm",
+        text,
+        TRAINING,
+        "minilm (offline), a Hugging Face encoder as NAME or NAME@REVISION, or a folder as ./PATH or /PATH",
+        "NAME|PATH",
     )
     recipe: str | None = option(
         None, text, TRAINING, "hyper-parameters of the card (default: the encoder's, else paper)", "NAME"
@@ -374,9 +380,11 @@ def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("data", "split", "out"):
         if key in keys:
             keys[key] = str(base / keys[key])
-    for key in ("dataset", "encoder", "scenario"):
+    for key in ("dataset", "scenario"):
         if key in keys and _looks_like_path(keys[key]) and (base / keys[key]).exists():
             keys[key] = str(base / keys[key])
+    if is_path(keys.get("encoder", "")):
+        keys["encoder"] = str(base / os.path.expanduser(keys["encoder"]))
     if "methods" in keys:
         keys["methods"] = tuple(_method_path(base, method) for method in keys["methods"])
     return keys

@@ -116,7 +116,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         dataset=options.dataset if options.dataset in list_cards() else _absolute(options.dataset),
         data=options.data and str(Path(options.data).resolve()),
         split=options.split and str(Path(options.split).resolve()),
-        encoder=options.encoder if options.encoder == "minilm" else _absolute(options.encoder),
+        encoder=encoder.spec,
         scenario=_scenario_name(options, splits[0]),
         orders=tuple(split.order for split in splits),
         recipe=options.recipe or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
@@ -362,6 +362,7 @@ def _run(
         # Of recall; empty for predictions of any place and width.
         "recall_ceiling": None if nested and not width else ceiling(split.hash, nested, width),
         "uncased": encoder.uncased,
+        "encoder_identity": encoder.identity,
         "undertrained_below": corpus.card.undertrained_below,
         "learned": [],
         "shared": {},

@@ -234,6 +234,16 @@ def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
     assert any(line.startswith("estimate: about") for line in lines)
 
 
+def test_types_in_no_task_and_other_counts_are_told_before_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["--tasks", "PERSON;GPE", "--max-sentences", "60"]
+    for command in (["run", "--dry-run", "--out", str(tmp_path / "out")], ["data", "show", "synthetic"]):
+        code, text, _ = run(capsys, *command, *words)
+        assert code == 0
+        assert "types in no task (train / dev / test mentions, which count as O): " in " ".join(text.split())
+
+
 def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "PERSON" in run(capsys, "data", "show", "synthetic")[1]
     assert json.loads(run(capsys, "data", "show", "synthetic", "--order", "1", "--json")[1])

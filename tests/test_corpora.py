@@ -13,11 +13,19 @@ import pytest
 from cl_ner_bench.corpora import doctor
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
-from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.load import find_card, load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios.make import make_split
-from cl_ner_bench.scenarios.overview import MENTION_COLUMNS, as_text, mention_rows, overview
+from cl_ner_bench.scenarios.overview import (
+    MENTION_COLUMNS,
+    as_text,
+    corpus_notes,
+    mention_rows,
+    overview,
+    without_task,
+)
+from cl_ner_bench.scenarios.protocol import read_scenario
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 
 ROWS = "Anna\tB-PER\nsings\tO\n\nBonn\tB-LOC\nand\tO\nAcme\tB-ORG\n\nNothing\tO\n\n"
@@ -74,7 +82,7 @@ def test_packaged_document_lists() -> None:
 
 def test_listing_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from cl_ner_bench.corpora.load import load_corpus;"
+        "import sys; from cl_ner_bench.corpora.load import find_card, load_corpus;"
         "from cl_ner_bench.scenarios.make import make_split; make_split(load_corpus('synthetic'));"
         "print(sorted({'torch', 'numpy', 'pandas', 'transformers', 'matplotlib'} & set(sys.modules)))"
     )
@@ -169,11 +177,68 @@ def test_a_card_of_ones_own(folder: Path) -> None:
     corpus = load_corpus(str(folder / "card.toml"))
     assert corpus.name == "card"
     assert {m.type for s in corpus.parts["train"] for m in s.mentions} == {"PER", "ORG"}
-    assert corpus.remarks == ("train: 20 sentences, published are 21",)
+    assert corpus.differences == (("train: 20 sentences, published are 21", False),)
     elsewhere = folder.parent / "other.toml"
     elsewhere.write_text(text + '[reader_options]\npath = "mine"\n')
     assert load_corpus(str(elsewhere)).parts == corpus.parts
     assert load_corpus(str(elsewhere), folder).fingerprint == corpus.fingerprint
+
+
+def test_published_counts_are_compared_under_tasks_by_hand_too(folder: Path) -> None:
+    counts = "[counts]\ntrain = { sentences = 20, mentions = 15, types = { PER = 7, ORG = 7 } }\n"
+    (folder / "card.toml").write_text(f'[tasks]\nnames = ["PER", "ORG"]\n{counts}')
+    whole, part = (load_corpus(str(folder / "card.toml"), tasks=tasks) for tasks in (None, "PER"))
+    assert part.differences == whole.differences
+    assert [d.text for d in part.differences] == [
+        "train: 14 mentions, published are 15",
+    ]
+
+
+def test_the_name_of_a_known_dataset_makes_no_published_corpus(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a folder nor a card of that name; and a folder of that name here is not taken for the dataset."""
+    named = folder.rename(tmp_path / "wnut17")
+    card = named / "card.toml"
+    card.write_text('name = "wnut17"\n[tasks]\nPER = ["PER"]\n')
+    for dataset, of in ((str(named), "it has no card"), (str(card), f"its card is {card}")):
+        corpus = load_corpus(dataset)
+        said = f"only the name is that of the dataset wnut17: {of}, so that published counts were not compared"
+        assert (corpus.name, corpus.differences) == ("wnut17", ((said, False),))
+    monkeypatch.chdir(tmp_path)
+    assert find_card("wnut17", named) == (list_cards()["wnut17"], named)
+
+
+def test_mentions_of_types_without_a_task_are_counted(folder: Path) -> None:
+    """Of 20 train sentences in turns of three: 7 PER, 7 LOC and ORG in one, 6 without."""
+    corpus = load_corpus(str(folder), tasks="PER")
+    missing = {"LOC": {"train": 7, "dev": 2, "test": 3}, "ORG": {"train": 7, "dev": 2, "test": 3}}
+    assert corpus.dropped == missing
+    assert corpus.n_mentions == {"train": 21, "dev": 6, "test": 10}
+    split = make_split(corpus)
+    assert without_task(corpus, split) == missing
+    said = (
+        "types in no task (train / dev / test mentions, which count as O): LOC 7 / 2 / 3, ORG 7 / 2 / 3; "
+        "14 of 21 train, 4 of 6 dev, 6 of 10 test"
+    )
+    assert corpus_notes(corpus, split) == [said]
+    assert said in " ".join(as_text(overview(corpus, split)).split())
+    assert load_corpus(str(folder)).dropped == {}
+
+
+def test_types_that_a_scenario_leaves_out_are_counted_like_those_of_tasks_by_hand(folder: Path) -> None:
+    (folder / "some.toml").write_text("[[tasks]]\ntypes = ['PER']\n")
+    corpus = load_corpus(str(folder), tasks="PER;LOC")
+    split = make_split(corpus, read_scenario(folder / "some.toml", corpus.card))
+    assert without_task(corpus, split) == load_corpus(str(folder), tasks="PER").dropped
+
+
+def test_of_a_sample_its_own_mentions_are_counted(folder: Path) -> None:
+    corpus = load_corpus(str(folder), tasks="PER", max_sentences=6)
+    everything = load_corpus(str(folder), max_sentences=6).type_counts
+    assert corpus.dropped == {t: {part: everything[part][t] for part in PARTS} for t in ("LOC", "ORG")}
+    assert sum(n["train"] for n in corpus.dropped.values()) < 14
+    assert corpus.n_mentions == {part: counts.total() for part, counts in everything.items()}
 
 
 def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
@@ -312,7 +377,7 @@ def test_a_mini_ontonotes_by_card(tmp_path: Path) -> None:
     expected = (Sentence(0, ("Ann", "paid", "$", "5"), (Mention(0, 1, "PERSON"),)),)
     assert corpus.parts == {"train": expected, "dev": expected, "test": expected}
     assert any(r.startswith("3 of 5 files were read") for r in corpus.remarks)
-    assert "train: 1 sentences, published are 59,924" in corpus.remarks
+    assert ("train: 1 sentences, published are 59,924", False) in corpus.differences
     assert "train: 1709 documents of the card's list are not there" in corpus.remarks
     all_types = load_corpus("ontonotes18", tmp_path)
     assert [m.type for m in all_types.parts["test"][0].mentions] == ["PERSON", "MONEY"]
@@ -331,7 +396,7 @@ def test_few_nerd_counts(real_data: Path) -> None:
     counts = {p: (len(corpus.parts[p]), sum(len(s.mentions) for s in corpus.parts[p])) for p in PARTS}
     assert counts == {"train": (11_398, 34_247), "dev": (1_583, 4_599), "test": (3_219, 9_479)}
     assert {m.type for s in corpus.parts["train"] for m in s.mentions} == set(corpus.card.types)
-    assert corpus.remarks[0] == "train: 11,398 sentences, published are 131,767"
+    assert corpus.differences[0] == ("train: 11,398 sentences, published are 131,767", False)
     short = load_corpus("fewnerd", real_data / "fewnerd", max_sentences=1000)
     assert [len(short.ids(p)) for p in PARTS] == [1000, 139, 282]
 

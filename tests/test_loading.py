@@ -130,7 +130,7 @@ def test_every_card_reads_its_corpus(name: str, tmp_path: Path) -> None:
     }
     assert corpus.source.endswith("data") or name == "crossner"
     published = [part for part in PARTS if card.counts.get(part)]
-    assert all(any(remark.startswith(f"{part}: ") for remark in corpus.remarks) for part in published)
+    assert all(any(d.text.startswith(f"{part}: ") for d in corpus.differences) for part in published)
     streamed = {part: [r.mentions for r in rows] for part, rows in rows_of(*find_card(name, folder), Report()).items()}
     assert {part: len(rows) for part, rows in streamed.items()} == {p: len(s) for p, s in corpus.parts.items()}
 
@@ -191,7 +191,7 @@ def sizes(corpus: Corpus) -> dict[str, tuple[int, int]]:
 
 def test_litbank_counts(real_data: Path) -> None:
     corpus = load_corpus("litbank", real_data / "litbank")
-    assert corpus.remarks == ()  # the card's counts, by type, were found
+    assert (corpus.remarks, corpus.differences) == ((), ())  # the card's counts, by type, were found
     assert sum(n for n, _ in sizes(corpus).values()) == 8562
     assert sum(n for _, n in sizes(corpus).values()) == 13912
     inside = 0
@@ -211,7 +211,7 @@ def test_wnut17_counts(real_data: Path) -> None:
     corpus = load_corpus("wnut17", real_data / "wnut17")
     assert {part: n for part, (n, _) in sizes(corpus).items()} == {"train": 3394, "dev": 1009, "test": 1287}
     assert sum(n for _, n in sizes(corpus).values()) == 3890
-    assert not any("published" in remark for remark in corpus.remarks)
+    assert corpus.differences == ()
     assert corpus.documents == ()  # a file is a part, not a document
 
 
@@ -224,23 +224,25 @@ def test_differences_are_told_by_their_known_reason() -> None:
     found["train"].types.update(PER=23499)
     found["test"].types.update(PER=1617, LOC=1662, MISC=693, ORG=1656, other=9)
     (said,) = differences(card, found)
-    assert said.startswith("test: 5,628 mentions, published are 5,648: adjacent mentions")
+    assert said.text.startswith("test: 5,628 mentions, published are 5,648: adjacent mentions")
+    assert said.accepted  # CFNER's numbers, which stand beside ours, are of such files
     found["test"].types.update(PER=1)
-    assert list(differences(card, found)) == ["test: 5,629 mentions, published are 5,648"]
+    assert list(differences(card, found)) == [("test: 5,629 mentions, published are 5,648", False)]
     found["test"].types.update(PER=19)
     assert list(differences(card, found)) == []
 
 
 def test_counts_by_type_are_compared_where_the_sentences_are_all_there() -> None:
-    explained = (Explained("train", "ORG", 4, "one ORG is missing in v4"),)
+    explained = (Explained("train", "ORG", 4, "one ORG is missing in v4", accepted=True),)
     card = Card("x", "X", counts={"train": {"sentences": 2, "types": {"ORG": 5, "PER": 1}}}, explained_counts=explained)
     found = Counts(2)
     found.types.update(ORG=4)
-    assert list(differences(card, {"train": found})) == [
-        "train: mentions by type, published in brackets: ORG 4 (5: one ORG is missing in v4), PER 0 (1)"
-    ]
+    text = "train: mentions by type, published in brackets: ORG 4 (5: one ORG is missing in v4)"
+    assert list(differences(card, {"train": found})) == [(f"{text}, PER 0 (1)", False)]
+    found.types.update(PER=1)
+    assert list(differences(card, {"train": found})) == [(text, True)]
     found.sentences = 1
-    assert list(differences(card, {"train": found})) == ["train: 1 sentences, published are 2"]
+    assert list(differences(card, {"train": found})) == [("train: 1 sentences, published are 2", False)]
 
 
 @pytest.mark.parametrize("name", ["ontonotes", "ontonotes18"])
@@ -275,13 +277,12 @@ def test_ontonotes_counts_are_checked_on_generated_files(tmp_path: Path, monkeyp
         path = tmp_path / part / f"{name}.gold_conll"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"#begin document ({name}); part 000\nx 0 0 word NN * - - - S (ORG) -\n\n#end document\n")
-    remarks = load_corpus("ontonotes18", tmp_path).remarks
-    of_train = [r for r in remarks if r.startswith("train: ") and "documents" not in r]
-    assert any(
-        r.startswith("train: 81,828 mentions, published are 81,829: as in the v4_gold_conll files") for r in of_train
-    )
-    assert any("ORG 12,820 (12,821: as in the v4_gold_conll files" in r for r in of_train)
-    assert not any("sentences" in r for r in of_train)
+    found = load_corpus("ontonotes18", tmp_path).differences
+    words, mentions, types = [d for d in found if d.text.startswith("train: ")]
+    assert " words, published are " in words.text  # made up here
+    assert mentions.text.startswith("train: 81,828 mentions, published are 81,829: as in the v4_gold_conll files")
+    assert "ORG 12,820 (12,821: as in the v4_gold_conll files" in types.text
+    assert (words.accepted, mentions.accepted, types.accepted) == (False, True, True)
 
 
 # The hub, from a folder of parquet files that stands for a repository
@@ -402,6 +403,15 @@ def test_what_the_hub_does_not_give(
     assert len(str(caught.value).splitlines()) <= 5
 
 
+def test_a_folder_of_its_name_does_not_stand_for_the_hubs_repository(
+    repository: Path, load_card: Callable[[Card], Corpus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository.parents[1])
+    card = hub_card(repository)
+    with pytest.raises(UserError, match="there is a folder someone/set here"):
+        load_card(replace(card, hub=replace(card.hub, repo="someone/set")))
+
+
 def test_offline_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The libraries read HF_HUB_OFFLINE when they are imported."""
     code = "from cl_ner_bench.corpora.load import load_corpus; load_corpus('wnut17')"
@@ -474,6 +484,14 @@ def test_a_union_of_corpora(united: Path) -> None:
     }
 
 
+def test_a_folder_beside_the_card_does_not_stand_for_a_dataset_of_its_name(united: Path) -> None:
+    (united.parent / "news").rename(united.parent / "synthetic")
+    united.write_text('reader = "union"\n[reader_options.corpora]\nmade = { dataset = "synthetic" }\n')
+    assert load_corpus(str(united)).source == "made: generated"
+    united.write_text('reader = "union"\n[reader_options.corpora]\nmade = { dataset = "synthetic/" }\n')
+    assert load_corpus(str(united)).source == f"made: {united.parent / 'synthetic'}"
+
+
 def test_domains_count_in_the_fingerprint_of_a_union_alone(united: Path) -> None:
     corpus = load_corpus(str(united))
     apart = replace(corpus, domains={})
@@ -498,7 +516,7 @@ def test_a_union_with_cards_keeps_their_types(tmp_path: Path, united: Path) -> N
 def test_counts_of_a_unions_corpora_are_compared(united: Path) -> None:
     (united.parent / "news" / "own.toml").write_text("[counts]\ntrain = { sentences = 9 }\n")
     united.write_text('reader = "union"\n[reader_options.corpora]\nnews = { dataset = "news/own.toml" }\n')
-    assert load_corpus(str(united)).remarks == ("news: train: 3 sentences, published are 9",)
+    assert load_corpus(str(united)).differences == (("news: train: 3 sentences, published are 9", False),)
 
 
 def test_the_doctor_on_a_union(united: Path) -> None:

@@ -35,6 +35,18 @@ def test_a_sample_as_large_as_the_corpus_is_none(inputs: dict[str, Any], tmp_pat
     assert [r["settings"]["max_sentences"] for r in (whole, same, part)] == [None, None, 23]
 
 
+def test_a_record_tells_its_corpus_from_the_published_one(inputs: dict[str, Any], tmp_path: Path) -> None:
+    card = Path(inputs["dataset"]) / "card.toml"
+    card.write_text("[counts]\ntrain = { sentences = 25 }\n")
+    corpus = planned(inputs, tmp_path, dataset=str(card), tasks="PER;LOC").record["corpus"]
+    assert corpus == {
+        "differences": ["train: 24 sentences, published are 25"],
+        "accepted": [],
+        "n_mentions": {"train": 24, "dev": 24, "test": 24},
+        "without_task": {"DATE": {"train": 8, "dev": 8, "test": 8}},
+    }
+
+
 def test_tasks_by_hand_in_another_order_are_another_config(inputs: dict[str, Any], tmp_path: Path) -> None:
     one, two, spaced = (
         planned(inputs, tmp_path, tasks=tasks).record["config"]

@@ -24,12 +24,16 @@ class Hub:
 
 
 class Explained(NamedTuple):
-    """A count that differs from the published one for a known reason: ``part`` has ``value`` of ``key``."""
+    """A count that differs from the published one for a known reason: ``part`` has ``value`` of ``key``.
+
+    ``accepted``: published numbers are of such copies too, so that numbers on them may stand side by side.
+    """
 
     part: str
     key: str
     value: int
     means: str
+    accepted: bool = False
 
 
 @dataclass(frozen=True)

@@ -100,10 +100,10 @@ _RECIPE: Mapping[str, Shape] = {
 
 
 def _is_explained(value: Any) -> bool:
-    shapes = {"part": str, "key": str, "value": int, "means": str}
+    shapes = {"part": str, "key": str, "value": int, "means": str, "accepted": bool}
     return (
         isinstance(value, Mapping)
-        and {key: type(v) for key, v in value.items()} == shapes
+        and {key: type(v) for key, v in ({"accepted": False} | dict(value)).items()} == shapes
         and value["part"] in PARTS
         and is_whole(value["value"])
     )
@@ -123,7 +123,8 @@ _CARD: Mapping[str, Shape] = {
     "reader_options": TABLE,  # load.find_card checks them: a reader has its own
     "counts": {part: {"sentences": COUNT, "words": COUNT, "mentions": COUNT, "types": Each(COUNT)} for part in PARTS},
     "explained_counts": Value(
-        "a list of tables with part, key, value (a whole number) and means", partial(is_list_of, _is_explained)
+        "a list of tables with part, key, value (a whole number), means and, where that is so, accepted = true",
+        partial(is_list_of, _is_explained),
     ),
     "undertrained_below": _AT_LEAST_0,
     "joint_steps": one_of("all", "last"),
@@ -151,8 +152,9 @@ def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     def member(entry: Any) -> Any:
         dataset = file(entry["dataset"]) if isinstance(entry, dict) and "dataset" in entry else None
-        # Else it is the name of a dataset.
-        return entry | {"dataset": dataset} if isinstance(dataset, str) and os.path.exists(dataset) else entry
+        # Else it is a name, of a dataset or (load.members_of) of a folder beside the card.
+        written_as_path = isinstance(dataset, str) and ("/" in entry["dataset"] or dataset.endswith(".toml"))
+        return entry | {"dataset": dataset} if written_as_path and os.path.exists(str(dataset)) else entry
 
     found = dict(options)
     if "path" in options:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.card import Card, Explained
 
 
 @dataclass
@@ -18,13 +19,20 @@ class Counts:
     types: Counter[str] = field(default_factory=Counter)
 
 
-def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[str]:
-    """What differs from the card's published counts, one text each, with the reason where the card knows it.
+class Difference(NamedTuple):
+    """A count that is not the published one; ``accepted`` where the card takes the corpus for the published one."""
+
+    text: str
+    accepted: bool
+
+
+def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[Difference]:
+    """Yield what differs from the card's published counts, with the reason where the card knows one.
 
     Mentions of types that the card does not use are not counted. Types are compared only where a part's published
     number of sentences was found: in another selection of sentences all of them differ.
     """
-    known = {(e.part, e.key, e.value): e.means for e in card.explained_counts}
+    known = {(e.part, e.key, e.value): e for e in card.explained_counts}
     for part, counts in found.items():
         published = dict(card.counts.get(part, {}))
         types = published.pop("types", {})
@@ -32,17 +40,20 @@ def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[str]:
         sizes = {"sentences": counts.sentences, "words": counts.words, "mentions": sum(used.values())}
         for key, expected in published.items():
             if sizes[key] != expected:
-                yield f"{part}: {sizes[key]:,} {key}, published are {expected:,}{_why(known, part, key, sizes[key])}"
+                why = known.get((part, key, sizes[key]))
+                text = f"{part}: {sizes[key]:,} {key}, published are {expected:,}{_reason(why)}"
+                yield Difference(text, _is_accepted(why))
         if counts.sentences == published.get("sentences", counts.sentences):
-            other = [
-                f"{t} {used.get(t, 0):,} ({n:,}{_why(known, part, t, used.get(t, 0))})"
-                for t, n in types.items()
-                if used.get(t, 0) != n
-            ]
+            other = [(t, n, known.get((part, t, used.get(t, 0)))) for t, n in types.items() if used.get(t, 0) != n]
             if other:
-                yield f"{part}: mentions by type, published in brackets: {', '.join(other)}"
+                texts = [f"{t} {used.get(t, 0):,} ({n:,}{_reason(why)})" for t, n, why in other]
+                text = f"{part}: mentions by type, published in brackets: {', '.join(texts)}"
+                yield Difference(text, all(_is_accepted(why) for *_, why in other))
 
 
-def _why(known: Mapping[tuple[str, str, int], str], part: str, key: str, value: int) -> str:
-    means = known.get((part, key, value))
-    return f": {means}" if means else ""
+def _reason(why: Explained | None) -> str:
+    return f": {why.means}" if why else ""
+
+
+def _is_accepted(why: Explained | None) -> bool:
+    return why is not None and why.accepted

@@ -51,6 +51,11 @@ def hub_rows(card: Card, reading: Reading, report: Report) -> dict[str, Iterator
 
 
 def _load(card: Card, hub: Hub) -> Any:
+    if not os.path.isabs(hub.repo) and os.path.isdir(hub.repo):
+        raise UserError(
+            f"{card.title}: there is a folder {hub.repo} here, which the library `datasets` would read in place of the "
+            "hub's repository of that name. Start from another folder, or pass --data PATH."
+        )
     files = {split: f"{hub.folder}/{split}/*.parquet" for split in ("train", "validation", "test")}
     unreachable = False
     try:

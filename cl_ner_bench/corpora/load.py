@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.counts import Counts, differences
+from cl_ner_bench.corpora.counts import Counts, Difference, differences
 from cl_ner_bench.corpora.readers import conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, part_files
 from cl_ner_bench.corpora.readers.lines import Row, short, some
@@ -77,6 +77,7 @@ class _Loaded(NamedTuple):
     source: str
     domains: Mapping[str, Mapping[str, range]] = {}
     documents: tuple[int, ...] = ()
+    differences: tuple[Difference, ...] = ()  # of a union's corpora
 
 
 @contextmanager
@@ -116,6 +117,7 @@ def load_corpus(
     loaded = _load(card, folder, remarks)
     counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
     present = _present(counts)
+    other = (*loaded.differences, *_unlike_published(card, counts))
     if tasks is not None:
         # Orders of the card number the card's tasks: they do not hold for others.
         card = replace(card, tasks=parse_tasks(tasks, card, present), orders=())
@@ -126,7 +128,6 @@ def load_corpus(
     if missing:
         near = did_you_mean(missing[0], present)
         remarks.append(f"types that never occur in train: {', '.join(missing)}.{near}")
-    remarks += differences(card, counts) if tasks is None else []
     used = frozenset(card.types)
     kept = {
         part: sentences if counts[part].types.keys() <= used else tuple([s.only(used) for s in sentences])
@@ -135,7 +136,41 @@ def load_corpus(
     sample = None
     if max_sentences is not None and max_sentences < len(kept["train"]):
         sample = _sample({part: len(sentences) for part, sentences in kept.items()}, max_sentences, split_seed)
-    return Corpus(card, kept, loaded.source, tuple(remarks), sample, loaded.domains, loaded.documents)
+    return Corpus(
+        card,
+        kept,
+        loaded.source,
+        tuple(remarks),
+        sample,
+        loaded.domains,
+        loaded.documents,
+        other,
+        _dropped(loaded.parts, counts, used, sample),
+    )
+
+
+def _unlike_published(card: Card, counts: Mapping[str, Counts]) -> Iterator[Difference]:
+    """Yield in what a corpus is not the published one that its card's name stands for."""
+    known = list_cards().get(card.name)
+    if known is not None and known != card:
+        of = f"its card is {card.file}" if card.file else "it has no card"
+        text = f"only the name is that of the dataset {card.name}: {of}, so that published counts were not compared"
+        yield Difference(text, False)
+    yield from differences(card, counts)
+
+
+def _dropped(
+    parts: Mapping[str, tuple[Sentence, ...]],
+    counts: Mapping[str, Counts],
+    used: Collection[str],
+    sample: Mapping[str, tuple[int, ...]] | None,
+) -> dict[str, dict[str, int]]:
+    """Return the mentions of types that are not ``used``, by type and part, of the sample where there is one."""
+    found = {part: n.types for part, n in counts.items()}
+    if sample is not None:
+        found = {part: Counter([m.type for i in ids for m in parts[part][i].mentions]) for part, ids in sample.items()}
+    types = sorted({type_ for n in found.values() for type_ in n}.difference(used))
+    return {type_: {part: n[type_] for part, n in found.items()} for type_ in types}
 
 
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
@@ -381,7 +416,7 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
         data = folder / below if folder is not None else None
         if "dataset" in entry:
             try:
-                found = find_card(entry["dataset"], data if "data" in entry else None)
+                found = find_card(_dataset_of(entry["dataset"], card), data if "data" in entry else None)
             except UserError as error:
                 raise UserError(f"{where}: {error}") from None
         elif data is not None and not os.path.isdir(data):
@@ -397,17 +432,24 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
     return members
 
 
+def _dataset_of(name: str, card: Card) -> str:
+    """Return what an entry of a union names: a dataset, else what is called so beside the union's card."""
+    beside = os.path.join(os.path.dirname(card.file), name)
+    return beside if card.file and name not in list_cards() and os.path.exists(beside) else name
+
+
 def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     parts: dict[str, list[Sentence]] = {part: [] for part in PARTS}
     domains: dict[str, dict[str, range]] = {}
     documents: list[tuple[int, ...]] = []
-    sources = []
+    sources: list[str] = []
+    other: list[Difference] = []
     for domain, member in members_of(card, folder).items():
         own: list[str] = []
         loaded = _load(member.card, member.folder, own)
         counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
         member.check_types(counts)
-        own += differences(member.card, counts)
+        other += [d._replace(text=f"{domain}: {d.text}") for d in _unlike_published(member.card, counts)]
         remarks += [f"{domain}: {remark}" for remark in own]
         sources.append(f"{domain}: {loaded.source}")
         domains[domain] = {}
@@ -417,7 +459,8 @@ def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
             parts[part] += [Sentence(start + s.id, s.words, member.of_types(s.mentions)) for s in sentences]
             domains[domain][part] = range(start, len(parts[part]))
     whole = {part: tuple(sentences) for part, sentences in parts.items()}
-    return _Loaded(whole, "; ".join(sources), domains, tuple(chain(*documents)) if all(documents) else ())
+    begins = tuple(chain(*documents)) if all(documents) else ()
+    return _Loaded(whole, "; ".join(sources), domains, begins, tuple(other))
 
 
 def _ids(path: Path, card: Card) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.counts import Difference
 
 PARTS = ("train", "dev", "test")
 
@@ -44,8 +46,9 @@ class Sentence:
 class Corpus:
     """The sentences of a dataset by part (``train``, ``dev``, ``test``) and the card that describes them.
 
-    Mentions of types that the card does not use are already dropped. ``source`` says where the sentences
-    came from. ``remarks`` are sentences for the user (a count that differs from the card's, say).
+    Mentions of types that the card does not use are already dropped: ``dropped`` counts those of the sentences in use,
+    by type and part. ``source`` says where the sentences came from. ``remarks`` are sentences for the user;
+    ``differences`` say in what the corpus is not the one that its card's published counts are of (empty: nothing).
     ``parts`` hold every sentence at the index of its id; ``sample`` lists the ids in use per part where only
     some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
     (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
@@ -59,6 +62,8 @@ class Corpus:
     sample: Mapping[str, tuple[int, ...]] | None = None
     domains: Mapping[str, Mapping[str, range]] = field(default_factory=dict)
     documents: tuple[int, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -76,6 +81,17 @@ class Corpus:
     def used(self, part: str) -> tuple[Sentence, ...]:
         """The sentences in use, in file order."""
         return tuple(self.parts[part][i] for i in self.ids(part))
+
+    @cached_property
+    def type_counts(self) -> dict[str, Counter[str]]:
+        """Mentions by part and type, of the sentences in use."""
+        return {part: Counter([m.type for s in self.used(part) for m in s.mentions]) for part in PARTS}
+
+    @property
+    def n_mentions(self) -> dict[str, int]:
+        """All mentions by part, of dropped types too, of the sentences in use."""
+        kept = {part: counts.total() for part, counts in self.type_counts.items()}
+        return {part: n + sum(counts[part] for counts in self.dropped.values()) for part, n in kept.items()}
 
     @cached_property
     def fingerprint(self) -> str:

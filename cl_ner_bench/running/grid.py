@@ -25,6 +25,7 @@ from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.running.store import read_record, remove_folder
 from cl_ner_bench.running.union import check_folder, merge, obsolete
+from cl_ner_bench.scenarios.overview import corpus_notes
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.frames import Results
@@ -151,8 +152,8 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     for plan in prepared.plans:
         if plan.added:
             say(f"--bounds auto adds {', '.join(plan.added)}: gaps are measured to joint training (--bounds none: off)")
-        for remark in plan.corpus.remarks:
-            say(f"{plan.corpus.name}: {remark}")
+        for note in corpus_notes(plan.corpus, plan.runs[0].split):
+            say(f"{plan.corpus.name}: {note}")
     shared = depot(out, options.store)
     _make(out)
     sweep(out)

@@ -24,7 +24,7 @@ from cl_ner_bench.running.keys import StepKeys, computed
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
 from cl_ner_bench.running.store import TRAINING_CHECK, damage, digest, read_record, step_record
 from cl_ner_bench.scenarios.make import make_split, parse_orders
-from cl_ner_bench.scenarios.overview import recall_ceiling
+from cl_ner_bench.scenarios.overview import recall_ceiling, without_task
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.task import TaskSplit
 
@@ -355,6 +355,12 @@ def _run(
         "order_of": split.order_of,
         "documents": list(corpus.documents),
         "lost_mentions": split.lost_mentions(corpus),
+        "corpus": {
+            "differences": [d.text for d in corpus.differences if not d.accepted],
+            "accepted": [d.text for d in corpus.differences if d.accepted],
+            "n_mentions": corpus.n_mentions,
+            "without_task": without_task(corpus, split),
+        },
         "protocol": split.protocol.to_json(),
         "setting": digest(setting)[:8],
         "settings": settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Run
 from cl_ner_bench.running.sharing import work
+from cl_ner_bench.scenarios.overview import corpus_notes
 
 IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
 PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
@@ -41,6 +43,8 @@ def _values(plan: Plan) -> Iterator[str]:
             resolved = " (resolved)" if origin == DEFAULT and value != OPTIONS[key].default else ""
             line, source = f"  {key:<16}{shown}", f"[{origin}{resolved}]"
             yield f"{line}  {source}" if len(line) + len(source) <= 98 else f"{line}\n{' ' * 18}{source}"
+    for note in corpus_notes(plan.corpus, plan.runs[0].split):
+        yield textwrap.fill(f"  {'note':<16}{note}", 98, subsequent_indent=" " * 18, break_on_hyphens=False)
     yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
     for record in {run.record["method"]: run.record for run in plan.runs}.values():

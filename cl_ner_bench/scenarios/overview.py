@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
     task_of = {t: task.name for task in reversed(split.tasks) for t in task.types}
     task_of = {t: task_of[t] for t in split.types(split.n_steps)}
     names = [task.name for task in split.tasks]
-    by_type = {part: Counter(m.type for s in used[part] for m in s.mentions) for part in PARTS}
+    by_type = corpus.type_counts
     own = {domain: {part: _of_domain(corpus, part, domain) for part in PARTS} for domain in ("", *split.domains)}
     by_domain = {
         domain: {part: Counter(m.type for s in sentences for m in s.mentions) for part, sentences in parts.items()}
@@ -74,6 +74,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "citation": card.citation,
         "how_to_get": card.how_to_get,
         "remarks": list(corpus.remarks),
+        "differences": [difference.text for difference in corpus.differences],
         "orders": len(card.orders),
         "scenario": split.scenario,
         "order": split.order,
@@ -87,7 +88,8 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "domains": {
             domain: {part: len(sentences) for part, sentences in own[domain].items()} for domain in split.domains
         },
-        "without_task": [t for t in card.types if t not in task_of],
+        "without_task": without_task(corpus, split),
+        "n_mentions": corpus.n_mentions,
         "types": {t: {"task": task_of[t]} | {part: by_type[part][t] for part in PARTS} for t in task_of},
         "tasks": {
             task.name: {"types": list(task.types)}
@@ -114,7 +116,7 @@ def as_text(facts: dict[str, Any]) -> str:
             for key in ("source", "licence", "citation", "how_to_get")
             if facts[key]
         ),
-        "\n".join(_wrapped(f"note        {remark}") for remark in facts["remarks"]),
+        "\n".join(_wrapped(f"note        {remark}") for remark in [*facts["remarks"], *facts["differences"]]),
         _table(
             ["part", "sentences", "words", "mentions", "nested", "without mentions", "longest"],
             [[part, *counts.values()] for part, counts in facts["parts"].items()],
@@ -128,7 +130,7 @@ def as_text(facts: dict[str, Any]) -> str:
         _table(["sentences by domain", *PARTS], [[name, *row.values()] for name, row in facts["domains"].items()])
         if facts["domains"]
         else "",
-        _wrapped(f"types that no task learns: {', '.join(facts['without_task'])}") if facts["without_task"] else "",
+        _wrapped(without_task_text(facts["without_task"], facts["n_mentions"])) if facts["without_task"] else "",
         _table(["mentions by task", *PARTS], [[t, *(r[p] for p in PARTS)] for t, r in facts["tasks"].items()]),
         _table(["mentions by type", "task", *PARTS], [[t, *row.values()] for t, row in facts["types"].items()]),
         f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}\n"
@@ -164,6 +166,31 @@ def as_text(facts: dict[str, Any]) -> str:
         ),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def without_task(corpus: Corpus, split: TaskSplit) -> dict[str, Mapping[str, int]]:
+    """Return the mentions, by type and part, of the types that no task learns; they count as O."""
+    unlearned = set(corpus.card.types).difference(split.types(split.n_steps))
+    found = {t: {part: corpus.type_counts[part][t] for part in PARTS} for t in unlearned}
+    return dict(sorted({**corpus.dropped, **found}.items()))
+
+
+def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mapping[str, int]) -> str:
+    """Return what ``without_task`` found as one sentence, the types with most train mentions first.
+
+    ``n_mentions`` are all mentions of the corpus by part.
+    """
+    by_size = sorted(found.items(), key=lambda item: -item[1]["train"])
+    types = ", ".join(f"{type_} {' / '.join(f'{n:,}' for n in counts.values())}" for type_, counts in by_size)
+    shares = [f"{sum(counts[part] for counts in found.values()):,} of {n:,} {part}" for part, n in n_mentions.items()]
+    return f"types in no task ({' / '.join(n_mentions)} mentions, which count as O): {types}; {', '.join(shares)}"
+
+
+def corpus_notes(corpus: Corpus, split: TaskSplit) -> list[str]:
+    """Return what a user must know of a corpus before it is learned from: remarks, differences, types in no task."""
+    missing = without_task(corpus, split)
+    more = [without_task_text(missing, corpus.n_mentions)] if missing else []
+    return [*corpus.remarks, *(difference.text for difference in corpus.differences), *more]
 
 
 def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:

@@ -130,7 +130,7 @@ def _examine(card: Card, folder: Path | None, findings: Findings) -> dict[str, T
         look_at_parts(tallies, findings)
         look_at_types(card, where, tallies, findings)
         for difference in differences(card, tallies):
-            findings.warn("counts", where, 0, difference, _OTHER_COUNTS)
+            findings.warn("counts", where, 0, difference.text, _OTHER_COUNTS)
     return tallies
 
 
@@ -157,7 +157,7 @@ class _Domain:
         except UserError as error:
             findings.refused(error)
         for difference in differences(self._member.card, self._counts):
-            findings.warn("counts", self._member.folder or where, 0, f"{name}: {difference}", _OTHER_COUNTS)
+            findings.warn("counts", self._member.folder or where, 0, f"{name}: {difference.text}", _OTHER_COUNTS)
 
 
 def _with_files(rows: Iterator[Row], findings: Findings) -> Iterator[Row]:

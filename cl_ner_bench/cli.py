@@ -406,10 +406,14 @@ def _reproduce(parsed: argparse.Namespace) -> int:
         print(table("presets", list_presets()))
         return 0
     from cl_ner_bench.running.grid import carry_out, prepare, warn
-    from cl_ner_bench.running.reproduce import as_text, reproduction
+    from cl_ner_bench.running.reproduce import as_found, as_text, reproduction
 
-    plan = reproduction(parsed.preset, {name: getattr(parsed, name) for name in parsed.options})
-    prepared = prepare(plan.options, command=parsed.words)
+    given = {name: getattr(parsed, name) for name in parsed.options}
+    asked = reproduction(parsed.preset, given)
+    prepared = prepare(asked.options, command=parsed.words)
+    plan = as_found(asked, given, [run.record for run in prepared.runs])
+    if plan.options != asked.options:  # a rehearsal has a folder of its own
+        prepared = prepare(plan.options, command=parsed.words)
     if parsed.dry_run:
         from cl_ner_bench.running.preview import preview
 

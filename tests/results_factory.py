@@ -11,9 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from cl_ner_bench.analysis.literature import ENCODERS
 from cl_ner_bench.running.plan import file_word
 
 Triple = Sequence[int]
+ALL = {"train": 1_000, "dev": 200, "test": 400}  # mentions
+
+
+def published_encoder(name: str) -> dict[str, Any]:
+    """The identity of a published encoder, as `bench run` stores it."""
+    known = ENCODERS[name]
+    shape = {key: getattr(known, key) for key in ("layers", "width", "heads", "vocabulary", "cased")}
+    commit = known.revision or "0" * 40
+    hub = {"source": "hub", "repository": known.repository, "revision": commit}
+    return (hub if known.repository else {"source": "package"}) | shape
+
+
 # label, architecture, group of the methods that tests use
 METHODS = {
     "spankl": ("SpanKL", "span", "memory-free"),
@@ -44,7 +57,8 @@ def write_run(
 ) -> Path:
     """One run; ``counts[step][type]`` for view ``all``, which the other views repeat unless given.
 
-    Without ``tasks`` each type of the last step is a task. ``changes`` replace keys of the record.
+    Without ``tasks`` each type of the last step is a task. ``changes`` replace keys of the record. Corpus and encoder
+    are those that their names stand for.
     """
     counts = counts or {1: {"PER": [8, 2, 2]}}
     last = counts[max(counts)]
@@ -70,6 +84,7 @@ def write_run(
         "tasks": list(tasks),
         "setting": f"{zlib.crc32(architecture.encode()):08x}",
         "settings": {"recipe": "paper", "max_sentences": None, "epochs": 10, "lr": 5e-5, "split_seed": 1},
+        "corpus": {"differences": [], "accepted": [], "n_mentions": ALL, "without_task": {}},
         "uncased": False,
         "undertrained_below": 20.0,
         "learned": [
@@ -82,6 +97,8 @@ def write_run(
         "times": {"started": "2024-01-01T00:00:00Z"},
     }
     run |= changes
+    if run["encoder"] in ENCODERS:
+        run.setdefault("encoder_identity", published_encoder(run["encoder"]))
     names = (str(run[key]) for key in ("method", "dataset", "order", "seed", "config"))
     run.setdefault("run_id", "-".join(map(file_word, names)))
     home = folder / "runs" / str(run["run_id"])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cl_ner_bench import cli
+from cl_ner_bench import HOME, cli
 from cl_ner_bench.analysis.agreement import judge
 from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.literature import presets, settings
+from cl_ner_bench.analysis.literature import ENCODERS, presets, settings
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.running import grid
-from cl_ner_bench.running.reproduce import FIXED, FREE, as_text, reproduction
-from tests.results_factory import write_matrix
+from cl_ner_bench.running.reproduce import FIXED, FREE, as_found, as_text, reproduction
+from tests.results_factory import published_encoder, write_matrix
 from tests.running_inputs import bench
 from tests.tiny import tiny_encoder
 
@@ -39,7 +41,7 @@ def test_a_preset_is_a_grid_of_its_setting_with_all_orders(name: str) -> None:
     assert plan.changes == ()
     assert plan.options["out"] == f"results/{name}"
     assert plan.options["orders"] == setting.orders
-    assert (plan.options["dataset"], plan.options["encoder"]) == (setting.dataset, setting.encoder)
+    assert (plan.options["dataset"], plan.options["encoder"]) == (setting.dataset, ENCODERS[setting.encoder].spec)
     assert set(FIXED).isdisjoint(FREE)
 
 
@@ -80,6 +82,23 @@ def test_ours_theirs_difference_and_verdict_are_printed(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 110
 
 
+def test_another_corpus_or_encoder_of_the_same_name_is_a_rehearsal() -> None:
+    record = {"encoder": "bert-large-cased", "encoder_identity": published_encoder("bert-large-cased")}
+    record["corpus"] = {"differences": []}
+    asked = reproduction(NAME, {"encoder": "./bert-large-cased"})
+    assert as_found(asked, {}, [record]) == asked
+    identity, counts = record["encoder_identity"] | {"layers": 2}, "train: 2 sentences, published are 59,924"
+    for changes, said in (
+        ({"encoder_identity": identity}, "the encoder is not bert-large-cased: 2 layers, not 24"),
+        ({"corpus": {"differences": [counts]}}, f"the corpus is not the published one: {counts}"),
+    ):
+        plan = as_found(asked, {}, [record, record | changes])
+        assert plan.changes == (said,)
+        assert plan.options["out"] == f"results/{NAME}-rehearsal"
+        assert as_found(asked, {"out": "mine"}, [record | changes]).options["out"] == "mine"
+        assert f"A REHEARSAL ({said}): no difference" in " ".join(as_text(plan, []).split())
+
+
 def test_defective_implementations_are_named() -> None:
     for name, setting in presets().items():
         assert ("of defective implementations" in as_text(reproduction(name, {"epochs": "1"}), [])) == bool(
@@ -92,7 +111,8 @@ def test_exit_code_tells_whether_a_difference_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shift: float, code: int
 ) -> None:
     folder = as_published(tmp_path, shift)
-    monkeypatch.setattr(grid, "prepare", lambda options, **given: options)
+    planned = SimpleNamespace(runs=[SimpleNamespace(record=run) for run in load_results(folder).runs])
+    monkeypatch.setattr(grid, "prepare", lambda *_, **__: planned)
     monkeypatch.setattr(grid, "carry_out", lambda *_: grid.Outcome(0, folder, []))
     assert cli.main(["reproduce", NAME, "--data", "x"]) == code
     assert ("disagrees" in capsys.readouterr().out) == bool(code)
@@ -123,19 +143,25 @@ def test_wrong_use_is_one_message_and_exit_code_2(
 
 
 def test_a_rehearsal_really_runs(tmp_path: Path) -> None:
+    package = {"PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])}
     types = list_cards()["conll2003"].types
     (tmp_path / "corpus").mkdir()
     for part in ("train", "dev", "test"):
         rows = [{"words": ["so", f"name{i}", "."], "mentions": [[1, 2, t]]} for i, t in enumerate(types * 3)]
         (tmp_path / "corpus" / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tiny_encoder(tmp_path / "tiny")
-    words = ["--data", str(tmp_path / "corpus"), "--encoder", str(tmp_path / "tiny"), "--epochs", "1", "--seeds", "0"]
-    done = bench("reproduce", "cfner-conll2003-fg2-pg1", *words, "--out", str(tmp_path / "out"), "--jobs", "1", "-q")
+    tiny_encoder(tmp_path / "bert-base-cased")  # the name of the published encoder, and random weights
+    words = ["--data", "corpus", "--encoder", "./bert-base-cased", "--epochs", "1", "--seeds", "0", "--jobs", "1", "-q"]
+    done = bench("reproduce", "cfner-conll2003-fg2-pg1", *words, cwd=tmp_path, extra=package)
     assert done.returncode == 0, done.stderr
-    assert "A REHEARSAL (encoder " in done.stdout
-    assert "76.66" not in done.stdout  # the published number
-    (run,) = load_results(tmp_path / "out").runs
+    said = " ".join(done.stdout.split())
+    assert "A REHEARSAL (epochs 1; the corpus is not the published one: train: 12 sentences, published are 14," in said
+    assert "the encoder is not bert-base-cased: from a folder, not the hub, 2 layers, not 12" in said
+    assert "76.66" not in said  # the published number
+    out = tmp_path / "results" / "cfner-conll2003-fg2-pg1-rehearsal"
+    (run,) = load_results(out).runs
     assert (run["status"], run["method"], run["settings"]["precision"]) == ("done", "extendner", "fp32")
     assert [task["types"] for task in run["tasks"]] == [["LOC", "MISC"], ["ORG"], ["PER"]]
-    (table,) = (tmp_path / "out" / "tables").glob("published-*.md")
-    assert "NOT COMPARABLE" in table.read_text()
+    (table,) = (out / "tables").glob("published-*.md")
+    titles = [line for line in table.read_text().splitlines() if "CFNER suite" in line and line.startswith("| *")]
+    assert titles
+    assert all("NOT COMPARABLE (" in title and "encoder is not bert-base-cased" in title for title in titles)

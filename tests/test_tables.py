@@ -191,7 +191,7 @@ def test_orders_that_permute_types_are_one_comparison(tmp_path: Path) -> None:
 
 def test_runs_of_different_task_splits_do_not_match(tmp_path: Path) -> None:
     write_run(tmp_path)
-    write_run(tmp_path, "extendner", fingerprints={"data": "d0", "split": "a replayed one"})
+    write_run(tmp_path, "extendner", fingerprints={"data": "d0", "split": "a replayed one", "encoder": "e0"})
     c = only(tmp_path)
     assert not c.matched
     assert notes_of(c)[0].startswith("no (order, seed) pair was finished by every method")

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from cl_ner_bench.analysis.frames import Results
-from cl_ner_bench.analysis.literature import PublishedRow, Setting
-from cl_ner_bench.analysis.published import encoder_name, published_number, reasons
+from cl_ner_bench.analysis.literature import PublishedRow, Setting, encoder_name
+from cl_ner_bench.analysis.published import published_number, reasons
 from cl_ner_bench.analysis.tables import Cell
 
 # Two one-sided tests at 5 % each are the same as asking whether the 90 % interval lies within the margin

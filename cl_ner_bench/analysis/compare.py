@@ -16,6 +16,7 @@ from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.measures import Floats
 
 _LONGEST = 160  # bytes of a slug: file names end at 255
+PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
 GROUPS = {
     "memory-free": "Memory-free methods",
     "exemplar": "Methods with stored examples",
@@ -143,8 +144,8 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
     blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in results.finished:
         tasks = _tasks(run)
-        # Other sentences, or the same ones split otherwise, make another comparison.
-        data = (run["settings"].get("split_seed", 0), str(run.get("fingerprints", {}).get("data")))
+        # Other sentences, the same ones split otherwise, or another encoder of one name make another comparison.
+        data = (run["settings"].get("split_seed", 0), *(str(run.get("fingerprints", {}).get(k)) for k in PRINTS))
         sample = run["settings"].get("max_sentences") or 0
         blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks, data), []).append(run)
     out: list[Comparison] = []

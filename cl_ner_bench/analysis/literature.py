@@ -19,6 +19,38 @@ UNKNOWN = "unknown"  # a view or an encoder that the source does not state: noth
 
 
 @dataclass(frozen=True)
+class KnownEncoder:
+    """The one encoder that a printed name stands for: a repository of the Hugging Face hub, its commit, its shape.
+
+    ``repository`` is '' for what a package brings, ``revision`` '' where no commit is known to be the published one:
+    then any of the repository will do. ``width``: of a word vector; ``vocabulary``: sub-tokens.
+    """
+
+    repository: str
+    revision: str
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    cased: bool
+
+    @property
+    def spec(self) -> str:
+        """The name by which `bench run --encoder` finds it."""
+        return f"{self.repository}@{self.revision}" if self.revision else self.repository
+
+
+ENCODERS = {
+    "minilm": KnownEncoder("", "", 6, 384, 12, 30522, cased=False),
+    "bert-base-cased": KnownEncoder(
+        "google-bert/bert-base-cased", "cd5ef92a9fb2f889e972770a36d4ed042daf221e", 12, 768, 12, 28996, cased=True
+    ),
+    "bert-large-cased": KnownEncoder("google-bert/bert-large-cased", "", 24, 1024, 16, 28996, cased=True),
+}
+SHAPE = {"layers": "layers", "width": "wide", "heads": "heads", "vocabulary": "sub-tokens"}
+
+
+@dataclass(frozen=True)
 class PublishedRow:
     """One method's numbers, 0..100; ``method`` is the name under which this suite has the same method, if it has.
 
@@ -120,6 +152,53 @@ def read_settings(folder: Path) -> dict[str, Setting]:
                 )
             found[setting.name] = setting
     return found
+
+
+def encoder_name(run: Mapping[str, Any]) -> str:
+    """Return the printed name of a run's encoder."""
+    return printed_name(run["encoder"])
+
+
+def printed_name(encoder: str) -> str:
+    """Return an encoder's name as tables have it: the last part of a folder, or of a name with its owner's."""
+    return encoder.rstrip("/\\").replace("\\", "/").split("/")[-1]
+
+
+def encoder_differences(name: str, run: Mapping[str, Any]) -> list[str]:
+    """Return in what a run's encoder is not the one that ``name`` stands for; empty: in nothing that is stored."""
+    if encoder_name(run) != name:
+        return [f"encoder {name}, here {encoder_name(run)}"]
+    if name not in ENCODERS:
+        return [f"which encoder {name} is, is not known here"]
+    known, found = ENCODERS[name], run.get("encoder_identity")
+    if found is None:
+        return [f"whether the encoder is {known.repository or name} is not stored"]
+    wrong = []
+    if found["source"] != ("hub" if known.repository else "package"):
+        wrong.append(f"from a {found['source']}, not {'the hub' if known.repository else 'its package'}")
+    elif known.repository and found["repository"] not in (known.repository, name):
+        wrong.append(f"{found['repository']}, not {known.repository}")
+    elif known.revision and found["revision"] != known.revision:
+        wrong.append(f"commit {found['revision'][:8]}, not {known.revision[:8]}")
+    for key, unit in SHAPE.items():
+        if found[key] != getattr(known, key):
+            wrong.append(f"{_number(found[key])} {unit}, not {getattr(known, key):,}")
+    if found["cased"] != known.cased:
+        wrong.append("uncased" if known.cased else "cased")
+    return [f"the encoder is not {name}: {', '.join(wrong)}"] if wrong else []
+
+
+def corpus_differences(run: Mapping[str, Any]) -> list[str]:
+    """Return in what a run's corpus is not the published one; empty: in nothing that is stored."""
+    if "corpus" not in run:
+        return ["whether the corpus is the published one is not stored"]
+    return (
+        [f"the corpus is not the published one: {'; '.join(found)}"] if (found := run["corpus"]["differences"]) else []
+    )
+
+
+def _number(size: int | None) -> str:
+    return "unknown" if size is None else f"{size:,}"
 
 
 def _read(path: Path) -> list[Setting]:

@@ -11,10 +11,20 @@ from typing import Any
 import pandas as pd
 
 from cl_ner_bench.analysis.compare import Comparison, group_of
+from cl_ner_bench.analysis.literature import (
+    ENCODERS,
+    UNKNOWN,
+    corpus_differences,
+    encoder_differences,
+    printed_name,
+    settings,
+)
 
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 WARM_UP = 0.2  # share of a task's updates
 TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
+BF16 = "bf16, which is not shown equivalent to fp32"
+MOST_TYPES = 8  # that a note names
 
 
 @lru_cache(maxsize=16)
@@ -57,6 +67,7 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     notes = []
     if reasons := undertrained(c):
         notes.append(f"undertrained: do not compare ({'; '.join(reasons)})")
+    notes += _not_as_published(c)
     if not c.matched:
         notes.append("no (order, seed) pair was finished by every method: the rows cover different runs")
     elif len(c.pairs) < FEW:
@@ -72,8 +83,13 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     if other := [r for r in _unique(run["settings"].get("recipe") for run in c.runs) if r != "paper"]:
         notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}, not of the papers")
     notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.get("by_hand"))
+    if labels := _unique(run["label"] for run in c.runs if run["settings"].get("precision") == "bf16"):
+        notes.append(BF16 if len(labels) == len({run["label"] for run in c.runs}) else f"{BF16}: {_join(labels)}")
     if any(run.get("uncased") for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
+    accepted = dict.fromkeys(text for run in c.runs for text in run.get("corpus", {}).get("accepted", ()))
+    notes += [f"another copy of the published corpus: {text}" for text in accepted]
+    notes += _without_task(c)
     if lost := max((run.get("lost_mentions") or 0 for run in c.runs), default=0):
         notes.append(f"the protocol's limit of words drops {lost:,} test mentions")
     if ceilings := _ceilings(c.runs):
@@ -127,6 +143,36 @@ def n_of(sizes: Mapping[str, int]) -> str:
     (most, _), *_ = Counter(sizes.values()).most_common(1)
     others = _join(f"{label} {size}" for label, size in sizes.items() if size != most)
     return f"n = {most} ({others})" if others else f"n = {most}"
+
+
+def _not_as_published(c: Comparison) -> list[str]:
+    """Return in what corpus and encoder are not those that their names stand for, or that published numbers are of.
+
+    Records of earlier versions do not tell; then nothing is said here, and nothing stands beside a published number.
+    """
+    name = printed_name(c.encoder)
+    notes = [note for run in c.runs if "corpus" in run for note in corpus_differences(run)]
+    if name in ENCODERS:
+        notes += [note for run in c.runs if "encoder_identity" in run for note in encoder_differences(name, run)]
+    theirs = {s.encoder for s in settings().values() if (s.dataset, s.scenario) == (c.dataset, c.scenario)} - {UNKNOWN}
+    if theirs and name not in theirs and not any(run.get("uncased") for run in c.runs):  # which has its own note
+        notes.append(f"not the encoder of published numbers ({_join(sorted(theirs))})")
+    return list(dict.fromkeys(notes))
+
+
+def _without_task(c: Comparison) -> list[str]:
+    """Return a note on the types that no task learns: how many train mentions count as O."""
+    notes = []
+    for run in c.runs:
+        corpus = run.get("corpus", {})
+        found = {type_: counts["train"] for type_, counts in corpus.get("without_task", {}).items()}
+        if found:
+            by_size = sorted(found, key=lambda type_: (-found[type_], type_))
+            named = [f"{type_} {found[type_]:,}" for type_ in by_size[:MOST_TYPES]]
+            more = f" and {len(found) - MOST_TYPES} more types" if len(found) > MOST_TYPES else ""
+            share = f"{sum(found.values()):,} of {corpus['n_mentions']['train']:,}"
+            notes.append(f"types in no task, {share} train mentions count as O: {_join(named)}{more}")
+    return list(dict.fromkeys(notes))
 
 
 def undefined(c: Comparison, view: str) -> list[str]:

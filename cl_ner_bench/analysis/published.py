@@ -13,8 +13,15 @@ import pandas as pd
 from cl_ner_bench.analysis import measures
 from cl_ner_bench.analysis.compare import Comparison, comparisons
 from cl_ner_bench.analysis.frames import Results
-from cl_ner_bench.analysis.literature import UNKNOWN, PublishedRow, Setting, settings
-from cl_ner_bench.analysis.notes import notes_of
+from cl_ner_bench.analysis.literature import (
+    UNKNOWN,
+    PublishedRow,
+    Setting,
+    corpus_differences,
+    encoder_differences,
+    settings,
+)
+from cl_ner_bench.analysis.notes import BF16, notes_of
 from cl_ner_bench.analysis.tables import STEPS, VIEW_TITLES, Cell, Line, Section, Table
 
 SPLIT_SEED = 1  # of the published random splits
@@ -57,9 +64,10 @@ def published_tables(results: Results) -> list[Table]:
 
 def reasons(setting: Setting, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why runs of the setting's dataset and scenario may not be compared with its numbers; empty where they may."""
-    run, found = runs[0], []
-    if setting.encoder != encoder_name(run):
-        found.append(f"encoder {setting.encoder}, here {encoder_name(run)}")
+    run = runs[0]
+    found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
+    if any(one["settings"].get("precision") == "bf16" for one in runs):
+        found.append(f"here {BF16}")
     if setting.view == UNKNOWN:
         found.append("its test sentences are not stated")
     if run["n_steps"] != setting.n_steps or run.get("inputs", {}).get("tasks"):
@@ -73,12 +81,7 @@ def reasons(setting: Setting, runs: Sequence[Mapping[str, Any]]) -> list[str]:
         found.append("other orders" if setting.orders else "its orders are not stated")
     elif orders != set(setting.orders) and any(row.order is None for row in setting.rows):
         found.append(f"mean over {len(setting.orders)} orders, here {len(orders)}")
-    return found
-
-
-def encoder_name(run: Mapping[str, Any]) -> str:
-    """The name of a run's encoder; of one given by folder, or by its owner's name too, the last part."""
-    return str(run["encoder"].rstrip("/\\").replace("\\", "/").split("/")[-1])
+    return list(dict.fromkeys(found))
 
 
 def published_number(

@@ -75,11 +75,7 @@ def _is_list(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _is_task(value: Any) -> bool:
     shapes = {"name": _is_text, "types": _is_list(_is_text), "learned_at": _is_whole}
-    return (
-        isinstance(value, dict)
-        and all(key in value and fits(value[key]) for key, fits in shapes.items())
-        and isinstance(value.get("domain", ""), str)
-    )
+    return _has(shapes)(value) and isinstance(value.get("domain", ""), str)
 
 
 _WHOLE = ("step", "updates", "warmup_updates", "epochs", "selected_epoch", "examples", "parameters", "carried_bytes")
@@ -97,6 +93,25 @@ def _is_like(shapes: Mapping[str, Callable[[Any], bool]]) -> Callable[[Any], boo
     return lambda value: _is_table(value) and all(fits(value[key]) for key, fits in shapes.items() if key in value)
 
 
+def _is_each(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: _is_table(value) and all(map(fits, value.values()))
+
+
+def _has(shapes: Mapping[str, Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda value: _is_table(value) and all(key in value and fits(value[key]) for key, fits in shapes.items())
+
+
+_BY_PART = _has(dict.fromkeys(("train", "dev", "test"), _is_whole))
+_CORPUS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("differences", "accepted"), _is_list(_is_text)),
+    "n_mentions": _BY_PART,
+    "without_task": _is_each(_BY_PART),
+}
+_ENCODER: Mapping[str, Callable[[Any], bool]] = {
+    "source": _is_text,
+    **dict.fromkeys(("layers", "width", "heads", "vocabulary"), lambda value: value is None or _is_whole(value)),
+    "cased": lambda value: isinstance(value, bool),
+}
 _TEXTS = ("method", "registry_name", "label", "dataset", "scenario", "encoder", "config", "architecture", "group")
 _NEEDED: Mapping[str, Callable[[Any], bool]] = {
     "run_id": is_name,
@@ -114,6 +129,11 @@ _OTHER: Mapping[str, Callable[[Any], bool]] = {  # where they are there
     "lost_mentions": _is_whole,
     "recall_ceiling": lambda value: value is None or _is_number(value),
     "uncased": lambda value: isinstance(value, bool),
+    "corpus": _has(_CORPUS),
+    "encoder_identity": lambda value: (
+        _has(_ENCODER)(value)
+        and (value["source"] != "hub" or all(_is_text(value.get(key)) for key in ("repository", "revision")))
+    ),
     "undertrained_below": _is_number,
     "learned": _is_list(_is_like(_LEARNED)),
     "shared": lambda value: _is_table(value) and all(map(is_name, value.values())),

@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cl_ner_bench.analysis.literature import Setting, presets
+from cl_ner_bench.analysis.literature import (
+    ENCODERS,
+    Setting,
+    corpus_differences,
+    encoder_differences,
+    encoder_name,
+    presets,
+    printed_name,
+)
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, layer
+from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options, layer
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.agreement import Judgement
@@ -47,7 +55,7 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
         "bounds": "none",
         "dataset": setting.dataset,
         "scenario": setting.scenario,
-        "encoder": setting.encoder,
+        "encoder": ENCODERS[setting.encoder].spec,
         "recipe": preset.recipe,
         "orders": setting.orders,
         "seeds": preset.seeds,
@@ -58,10 +66,33 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
     changes = tuple(
         f"{key.replace('_', '-')} {_shown(getattr(wanted, key))}"
         for key in OPTIONS
-        if key not in FREE and getattr(wanted, key) != getattr(meant, key)
+        if key not in FREE and _meaning(key, wanted) != _meaning(key, meant)
     )
-    out = own.get("out") or f"results/{name}{'-rehearsal' if changes else ''}"
-    return Reproduction(setting, {**grid, **own, "out": out}, changes)
+    return _with_out(Reproduction(setting, {**grid, **own}, changes), own.get("out"))
+
+
+def as_found(plan: Reproduction, given: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Reproduction:
+    """Return the reproduction once its runs are planned: a rehearsal where corpus or encoder are not the published.
+
+    ``records`` are those of the planned runs, ``given`` the options that the user gave.
+    """
+    found = [difference for run in records for difference in corpus_differences(run)]
+    for run in records:
+        if encoder_name(run) == plan.setting.encoder:  # another name is a change already
+            found += encoder_differences(plan.setting.encoder, run)
+    return _with_out(replace(plan, changes=(*plan.changes, *dict.fromkeys(found))), given.get("out"))
+
+
+def _with_out(plan: Reproduction, out: str | None) -> Reproduction:
+    """Return the reproduction with its results folder, by default one that says whether it is a rehearsal."""
+    out = out or f"results/{plan.setting.name}{'-rehearsal' if plan.changes else ''}"
+    return replace(plan, options={**plan.options, "out": out})
+
+
+def _meaning(key: str, options: Options) -> Any:
+    """Return an option's value; of an encoder its printed name, as which one it is shows once it is found."""
+    value = getattr(options, key)
+    return printed_name(value.partition("@")[0]) if key == "encoder" else value
 
 
 def _shown(value: Any) -> str:

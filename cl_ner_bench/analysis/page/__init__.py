@@ -17,6 +17,7 @@ import jinja2
 
 from cl_ner_bench.analysis.compare import Comparison
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.literature import SHAPE
 from cl_ner_bench.analysis.page.data import learning_order, payload
 from cl_ner_bench.analysis.picture import Picture
 from cl_ner_bench.analysis.records import RUN
@@ -218,6 +219,9 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
         "Dataset": c.dataset,
         "Scenario": c.scenario,
         "Encoder": c.encoder + (" (uncased)" if any(run.get("uncased") for run in runs) else ""),
+        "Encoder's origin and shape": values(
+            _identity(run["encoder_identity"]) for run in runs if "encoder_identity" in run
+        ),
         "Tasks, types": f"{c.n_steps} steps, {c.counts['type'].nunique()} types",
         "Methods, runs": f"{len(c.rows)} methods, {len(runs)} runs: {len(c.orders)} order(s), "
         f"{len({run['seed'] for run in runs})} seed(s); {len(c.pairs)} (order, seed) pair(s) finished by all methods",
@@ -228,6 +232,7 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
         "Protocol beyond the plain one": values(
             ", ".join(f"{k} = {v}" for k, v in sorted(run.get("protocol", {}).items())) for run in runs
         ),
+        "Mentions of types in no task (train, dev, test)": values(_without_task(run) for run in runs),
         "Test mentions dropped by a limit": values(run.get("lost_mentions") or None for run in runs),
         "Highest possible recall": values(
             number(run["recall_ceiling"]) for run in runs if run.get("recall_ceiling") not in (None, 1)
@@ -238,6 +243,18 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
         },
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _identity(encoder: Mapping[str, Any]) -> str:
+    """Return an encoder's origin and shape in words."""
+    origin = " ".join(str(encoder[key]) for key in ("source", "repository", "revision") if key in encoder)
+    shape = (f"{encoder[key]} {word}" for key, word in SHAPE.items() if encoder[key] is not None)
+    return f"{origin}: {', '.join(shape)}, {'cased' if encoder['cased'] else 'uncased'}"
+
+
+def _without_task(run: Mapping[str, Any]) -> str:
+    found = run.get("corpus", {}).get("without_task", {})
+    return "; ".join(f"{type_} {', '.join(map(str, counts.values()))}" for type_, counts in found.items())
 
 
 def _configurations(results: Results) -> list[tuple[dict[str, Any], int]]:

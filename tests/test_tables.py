@@ -95,7 +95,13 @@ def test_runs_of_another_task_split_are_told_from_unfinished_ones(tmp_path: Path
     runs(tmp_path, {"spankl": 70, "extendner": 60})
     write_run(tmp_path, "spankl", {1: {"A": triple(21)}}, order=2)
     write_run(tmp_path, "spankl", {1: {"A": triple(21)}}, order=3)
-    write_run(tmp_path, "extendner", {1: {"A": triple(21)}}, order=3, fingerprints={"data": "d0", "split": "replayed"})
+    write_run(
+        tmp_path,
+        "extendner",
+        {1: {"A": triple(21)}},
+        order=3,
+        fingerprints={"data": "d0", "split": "replayed", "encoder": "e0"},
+    )
     assert notes_of(only(tmp_path))[0].endswith(
         "n = 3, without order 2 seed 0 (not finished: ExtendNER), "
         "order 3 seed 0 (another task split: SpanKL, ExtendNER)"

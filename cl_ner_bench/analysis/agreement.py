@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cl_ner_bench.analysis.distinct import models_in, models_of, per_model
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.intervals import unit_means
 from cl_ner_bench.analysis.literature import PublishedRow, Setting, encoder_name
 from cl_ner_bench.analysis.published import published_number, reasons
 from cl_ner_bench.analysis.tables import Cell
@@ -50,7 +52,8 @@ class Judgement:
 def judge(setting: Setting, results: Results) -> list[Judgement]:
     """A judgement for each method and measure that the setting's preset names and its source has a number for.
 
-    Orders that both sides know one by one are compared in pairs; otherwise the two means, by their spreads (Welch).
+    Orders that both sides know one by one are compared in pairs; otherwise the two means, by their spreads (Welch),
+    where ours is over orders, or over the seeds of one order.
     """
     assert setting.preset is not None, "a setting without a preset is never reproduced"
     out = []
@@ -59,15 +62,17 @@ def judge(setting: Setting, results: Results) -> list[Judgement]:
         runs = [run for run in results.finished if _is_of(run, setting, method)]
         frame = results.measures[results.measures["view"] == setting.view]
         frame = frame[frame["run_id"].isin([run["run_id"] for run in runs])]
+        models = models_of(runs)
         for measure, margin in setting.preset.margins.items():
             theirs = published_number(rows, measure, setting.n_steps, orders=setting.orders)
             if math.isnan(theirs.mean):
                 continue
-            ours = Cell(float(frame[measure].mean()), float(frame[measure].std(ddof=1)))
+            own = per_model(frame, models, [measure])[measure]
+            ours = Cell(float(own.mean()), float(own.std(ddof=1)))
             low, high, why = _interval(setting, rows, measure, theirs, runs, frame)
             verdict, why = _verdict(low, high, margin, why)
             out.append(
-                Judgement(method, rows[0].label, measure, ours, len(runs), theirs, low, high, margin, verdict, why)
+                Judgement(method, rows[0].label, measure, ours, len(own), theirs, low, high, margin, verdict, why)
             )
     return out
 
@@ -109,7 +114,8 @@ def _interval(
         return float(interval.low), float(interval.high), ""
     if setting.runs < 2 or math.isnan(theirs.std):
         return *none, "the published spread is not known"
-    values = frame[measure].to_numpy()
+    models = np.array([models_in(frame, models_of(runs))]).T
+    values = unit_means(frame[measure].to_numpy(dtype=float), frame["order"].to_numpy(dtype=np.int64), models)
     if len(values) < 2:
         return *none, "one run of ours: its spread is not known"
     their_variance = theirs.std**2 / (setting.runs - 1 + setting.ddof)  # of the mean

@@ -61,6 +61,7 @@ class Comparison:
     measures: pd.DataFrame
     scores: pd.DataFrame
     counts: pd.DataFrame
+    joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
 
     @property
@@ -128,12 +129,17 @@ class Comparison:
         return np.array(table, dtype=np.float64).reshape(-1, len(rows))
 
     @cached_property
+    def row_of(self) -> dict[str, Row]:
+        """The row of each run, by its id."""
+        rows = {(row.method, row.config): row for row in self.rows}
+        return {run["run_id"]: rows[run["method"], run["config"]] for run in self.runs}
+
+    @cached_property
     def matched_runs(self) -> list[dict[Row, str]]:
         """Per matched (order, seed) pair the run of each row that has one, sorted by pair."""
-        rows = {(row.method, row.config): row for row in self.rows}
         by_pair: dict[tuple[int, int, str], dict[Row, str]] = {}
         for run in self.runs:
-            by_pair.setdefault(_pair(run), {})[rows[run["method"], run["config"]]] = run["run_id"]
+            by_pair.setdefault(_pair(run), {})[self.row_of[run["run_id"]]] = run["run_id"]
         needed = set(_compared_rows(self.rows))
         return [by_pair[pair] for pair in sorted(by_pair) if needed <= by_pair[pair].keys()]
 
@@ -166,7 +172,7 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
     rows = _rows(by_row)
     finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
     common = set.intersection(*finished.values())
-    ids = [run["run_id"] for run in runs]
+    ids = {run["run_id"] for run in runs}
     return Comparison(
         dataset=runs[0]["dataset"],
         scenario=runs[0]["scenario"],
@@ -181,6 +187,7 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
         measures=_only(results.measures, ids),
         scores=_only(results.scores, ids),
         counts=_only(results.counts, ids),
+        joints={run_id: joint for run_id, joint in results.joints.items() if run_id in ids and joint in ids},
         damaged=_damaged(results),
     )
 

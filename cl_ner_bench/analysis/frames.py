@@ -59,6 +59,7 @@ class Results:
     measures: pd.DataFrame
     summary: pd.DataFrame
     folders: Mapping[str, Path] = field(repr=False)  # run_id -> its folder
+    joints: Mapping[str, str] = field(repr=False)  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[Damaged, ...] = ()
 
     @property
@@ -130,10 +131,12 @@ def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list
             totals[run_id, view] = {name: float(values[-1]) for name, values in scores.items()}
             totals[run_id, view] |= measures.over_steps(scores, fixed[run_id, view], layout, complete)
     score_rows, measure_rows = [], []
-    joints = _joints(done)
+    joints, joint_of = _joints(done), {}
     for run in done:
         own, best = _bounds(run, joints.get(_data(run), []))
         identity, layout = [run[key] for key in RUN], layouts.of(run, folders[run["run_id"]])
+        if own:
+            joint_of[run["run_id"]] = own["run_id"]
         for view in VIEWS:
             scores, total = step_scores[run["run_id"], view], totals[run["run_id"], view]
             joint = fixed[own["run_id"], view] if own and _complete(own) and _complete(run) else None
@@ -160,6 +163,7 @@ def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list
         measures=per_run,
         summary=_summary(per_run, models_of(done)),
         folders=folders,
+        joints=joint_of,
         damaged=tuple(damaged),
     )
 

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from cl_ner_bench.analysis.compare import Comparison, Row
+from cl_ner_bench.analysis.intervals import unit_means
 from cl_ner_bench.analysis.measures import LOWER_IS_BETTER, Floats
 from cl_ner_bench.analysis.statistics import grouped, may_rank
 
@@ -102,7 +103,7 @@ def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[Row, 
     sign = 1 if measure in LOWER_IS_BETTER else -1
     out: dict[Row, float] = {}
     for group in grouped(c, frame, measure):
-        means = np.array([group.values[group.orders == order].mean(axis=0) for order in np.unique(group.orders)])
+        means = unit_means(group.values, group.orders)
         if len(group.rows) > 1:
             out |= dict(zip(group.rows, stats.rankdata(sign * means, axis=1).mean(axis=0).tolist(), strict=True))
     return out

@@ -1,14 +1,14 @@
 """How sure a difference between methods is.
 
-The unit is the matched difference: two methods in the same order with the same seed. What is tested and what may be
-claimed: docs/measures.md.
+The unit is the order, or the seed where all runs are of one order; interval and test are one t distribution. What is
+tested, why so, and what may be claimed: docs/measures.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 
 import numpy as np
@@ -17,34 +17,40 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cl_ner_bench.analysis.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.distinct import LAST
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.influence import BY_SENTENCE, documents_of, influences, sentence_error
+from cl_ner_bench.analysis.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
 from cl_ner_bench.analysis.measures import LOWER_IS_BETTER, Floats
 from cl_ner_bench.analysis.notes import FEW, undertrained
-from cl_ner_bench.analysis.resampling import BY_SENTENCE, interval, run_weights, shifts
 
 HEADLINE = "task_macro_f1"
-ALPHA = 0.05
-EXACT = 10  # runs up to which all 2^n signs are tried; beyond, Wilcoxon's test of ranks
+# What gaps are taken of.
+GAP_OF = {"gap": HEADLINE, "gap_micro": "micro_f1", "gap_macro": "macro_f1"}
 DATASETS = 5  # from which a critical-difference analysis makes sense
 
 
 @dataclass(frozen=True)
 class Difference:
-    """``row`` minus ``other`` (``row`` has the better mean), over n matched runs, in points of F1.
+    """``row`` minus ``other`` over n matched runs, in points of F1; ``row`` has the better mean, or is joint training.
 
-    ``low``, ``high``: 95 % interval, nan where there is none. ``p``: two-sided, nan below FEW runs; ``p_holm``:
-    corrected for all comparisons of this measure (all pairs of each group).
+    ``mean``: over ``units`` orders, each the mean of its seeds, or over the seeds of one order. ``low``, ``high``: its
+    95 % interval, nan where there is none. ``p``: two-sided, nan below FEW runs, below 0.05 where the interval leaves 0
+    out; ``p_holm``: corrected for all comparisons of this measure (all pairs of each group). ``sentences``: half the
+    width of the 95 % interval over test sentences, for these trained models.
     """
 
     row: Row
     other: Row
     group: str
     n: int
+    units: int
     mean: float
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
     p_holm: float = math.nan
+    sentences: float = math.nan
 
     @property
     def significant(self) -> bool:
@@ -68,60 +74,56 @@ class DatasetRanks:
 
 
 def differences(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
-    """All pairs of rows within each group but the references, with intervals; empty where no runs match.
+    """Return all pairs of rows within each group but the references; empty where no runs match.
 
-    Intervals draw orders, then seeds, and for scores after the last step the test sentences too (``resampling``). With
-    fewer than FEW runs they draw sentences alone: they then hold for these trained models only. The draws are seeded.
+    With fewer than FEW runs there is no test, and ``low`` and ``high`` are over test sentences alone, for scores after
+    the last step: they then hold for these trained models only.
     """
     frame = c.measures[c.measures["view"] == view]
-    groups = {group.name: group for group in grouped(c, frame, measure)}
-    draws = {name: _draws(c, group, view, measure, results) for name, group in groups.items()}
-    out = []
-    for d in compared(c, frame, measure):
-        low, high = interval(draws[d.group][d.row] - draws[d.group][d.other], groups[d.group].units)
-        out.append(replace(d, low=low, high=high))
-    return out
+    return [_over_sentences(d, c, view, measure, results) for d in compared(c, frame, measure)]
+
+
+def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
+    """Return joint training minus each method of its architecture, with intervals and without tests.
+
+    ``measure`` is one of GAP_OF. The joint models vary too: where all orders share them, their spread over seeds adds
+    to that of the method's orders, and with one of them it is not known, so that there is no interval.
+    """
+    frame = c.measures[c.measures["view"] == view]
+    found = []
+    for group in grouped(c, frame, measure):
+        for place, row in enumerate(group.rows):
+            joints = {c.row_of[c.joints[ids[row]]] for ids in c.matched_runs if ids[row] in c.joints}
+            if len(joints) == 1:
+                found.append(replace(_difference(joints.pop(), row, group, group.gap(place)), p=math.nan))
+    return [_over_sentences(d, c, view, GAP_OF[measure], results) for d in found]
 
 
 def compared(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
-    """All pairs of rows within each group but the references, tested, without intervals; best rows first.
+    """Return all pairs of rows within each group but the references, tested; best rows first.
 
     ``frame`` holds ``measure`` once per run.
     """
     found: list[Difference] = []
-    p: list[float] = []
     for group in grouped(c, frame, measure):
         pairs = list(combinations(range(len(group.rows)), 2))
-        left, right = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        gaps = group.values[:, left] - group.values[:, right]
-        p += list(p_values(gaps)) if pairs and len(gaps) >= FEW else [math.nan] * len(pairs)
-        found += [
-            Difference(group.rows[i], group.rows[j], group.name, len(gaps), float(mean))
-            for (i, j), mean in zip(pairs, gaps.mean(axis=0), strict=True)
-        ]
-    return [replace(d, p=float(raw), p_holm=holm) for d, raw, holm in zip(found, p, _holm(p), strict=True)]
+        if pairs:
+            left, right = np.array(pairs).T
+            estimate = group.estimate(left, right)
+            found += [_difference(group.rows[i], group.rows[j], group, estimate, at) for at, (i, j) in enumerate(pairs)]
+    return [replace(d, p_holm=p) for d, p in zip(found, holm([d.p for d in found]), strict=True)]
 
 
-def p_values(gaps: Floats) -> Floats:
-    """Two-sided p of each column of ``gaps[runs, tests]``: is a difference of either sign equally likely?
-
-    Up to EXACT runs the exact sign-flip test of the mean over all 2^n signs, beyond it Wilcoxon's signed-rank test
-    (both scipy's). Equal methods have p = 1.
-    """
-    if len(gaps) > EXACT:
-        p, differ = np.ones(gaps.shape[1]), gaps.any(axis=0)
-        # "auto" would let zeros and ties of one column change the test of all.
-        p[differ] = stats.wilcoxon(gaps[:, differ], axis=0, method="exact").pvalue
-        return p
-    exact = stats.permutation_test(
-        (gaps.T,), np.mean, permutation_type="samples", vectorized=True, n_resamples=np.inf, batch=100, axis=-1
-    )
-    return np.asarray(exact.pvalue, dtype=np.float64)
+def unit_of(c: Comparison) -> str:
+    """Return what tests and intervals of ``c`` count, as ``3 orders`` or ``5 seeds of one order``."""
+    return f"{c.n_orders} orders" if c.n_orders > 1 else f"{len(c.pairs)} seeds of one order"
 
 
-def smallest_p(n: int) -> float:
-    """The smallest two-sided p that either test can reach over n runs: all have one sign, one of 2^n patterns."""
-    return 2.0 ** (1 - n)
+def smallest_p(c: Comparison) -> tuple[int, float]:
+    """Return the number k of units, and 2/2^k: the smallest two-sided p of any test that does not assume how
+    differences are distributed (all k have one sign, as in 2 of 2^k patterns)."""
+    units = c.n_orders if c.n_orders > 1 else len(c.pairs)
+    return units, 2.0 ** (1 - units)
 
 
 def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row], set[Row]]:
@@ -132,7 +134,7 @@ def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row]
     best: set[Row] = set()
     tied: set[Row] = set()
     leaders: dict[str, Row] = {}
-    means = c.compared(frame).groupby(["method", "config"])[measure].mean()
+    means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
     for d in compared(c, frame, measure) if may_rank(c) else ():
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
         if d.n >= FEW and d.row == leader:
@@ -147,15 +149,6 @@ def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row]
 def may_rank(c: Comparison) -> bool:
     """Whether anything may be bold, ranked or called better."""
     return c.matched and len(c.pairs) >= FEW and not undertrained(c)
-
-
-def which_test(n: int) -> str:
-    return "exact sign-flip test" if n <= EXACT else "Wilcoxon's signed-rank test"
-
-
-def can_tell(c: Comparison) -> bool:
-    """Whether any difference could be significant at this number of runs and comparisons."""
-    return n_tests(c) * smallest_p(len(c.pairs)) < ALPHA
 
 
 def n_tests(c: Comparison) -> int:
@@ -196,52 +189,123 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
 
 
 @dataclass(frozen=True)
+class Part:
+    """What scores are the sum of: ``values[runs, rows]``, and the trained model behind each (the name of its run)."""
+
+    values: Floats
+    models: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
 class Group:
-    """Rows of one group, the best mean first, with ``values[runs, rows]`` of runs where all are defined."""
+    """Rows of one group, the best mean first, over the runs where all are defined.
+
+    The scores are the sum of ``parts``: one, or for gaps that of joint training and minus that of the method.
+    """
 
     name: str
     rows: list[Row]
-    values: Floats
     orders: NDArray[np.int64]
+    parts: tuple[Part, ...]
 
     @property
-    def units(self) -> int | None:
-        """How many orders, or seeds of one order, are drawn; None where sentences alone are."""
-        n_orders = len(np.unique(self.orders))
-        return None if len(self.values) < FEW else n_orders if n_orders > 1 else len(self.values)
+    def values(self) -> Floats:
+        """The scores ``[runs, rows]``."""
+        return np.sum([part.values for part in self.parts], axis=0)
+
+    def estimate(self, left: Sequence[int], right: Sequence[int]) -> Estimate:
+        """Return the estimates of rows ``left`` minus rows ``right``, by their places."""
+        if not any(_shares(part.models[:, row]) for part in self.parts for row in {*left, *right}):
+            return estimate(unit_means(self.values[:, left] - self.values[:, right], self.orders))
+        found = [
+            self._sum([(part, row, sign) for part in self.parts for row, sign in ((i, 1), (j, -1))])
+            for i, j in zip(left, right, strict=True)
+        ]
+        return Estimate(*(np.concatenate([getattr(e, field.name) for e in found]) for field in fields(Estimate)))
+
+    def gap(self, row: int) -> Estimate:
+        """Return the estimate of the sum of parts for the row at this place."""
+        return self._sum([(part, row, 1) for part in self.parts])
+
+    def _sum(self, terms: Sequence[tuple[Part, int, int]]) -> Estimate:
+        """Return the estimate of a sum of rows of parts, each with its sign.
+
+        What all orders share (joint models, one a seed) varies by model, the rest by order: these are two samples. In
+        one, each joint model would count once for every order. Joint models that two rows share cancel out.
+        """
+        several = len(np.unique(self.orders)) > 1
+        common = [several and len(np.unique(merged(self.orders, part.models[:, [row]]))) == 1 for part, row, _ in terms]
+        samples: list[Floats] = []
+        for which in (False, True):
+            chosen = [term for term, shared in zip(terms, common, strict=True) if shared == which]
+            total = np.sum([sign * part.values[:, row] for part, row, sign in chosen], axis=0)
+            if chosen and (np.any(total) or not samples):
+                models = np.array([part.models[:, row] for part, row, _ in chosen]).T
+                samples.append(unit_means(total, self.orders, models))
+        return estimate(*(sample[:, None] for sample in samples))
 
 
 def grouped(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Group]:
-    """The groups that are compared; rows without any value are left out, and so is a group without common runs."""
+    """Return the groups that are compared; rows without any value are left out, and groups without common runs."""
     out = []
     sign = 1 if measure in LOWER_IS_BETTER else -1
     orders = np.array([order for order, _ in c.pairs], dtype=np.int64)
     for name, rows in c.groups:
-        values = c.values(rows, frame, measure)
+        if name == "reference" or not c.matched:
+            continue
+        parts = _parts(c, rows, frame, measure)
+        values = np.sum([part.values for part in parts], axis=0)
         there = np.flatnonzero(~np.isnan(values).all(axis=0))
         common = ~np.isnan(values[:, there]).any(axis=1)
-        if name != "reference" and common.any():
-            values = values[common][:, there]
-            ranked = np.argsort(sign * values.mean(axis=0), kind="stable")
-            out.append(Group(name, [rows[there[i]] for i in ranked], values[:, ranked], orders[common]))
+        if common.any():
+            means = unit_means(values[common][:, there], orders[common]).mean(axis=0)
+            ranked = there[np.argsort(sign * means, kind="stable")]
+            chosen = (Part(part.values[common][:, ranked], part.models[common][:, ranked]) for part in parts)
+            out.append(Group(name, [rows[i] for i in ranked], orders[common], tuple(chosen)))
     return out
 
 
-def _draws(c: Comparison, group: Group, view: str, measure: str, results: Results) -> dict[Row, Floats]:
-    """Per row its mean score in each replicate; nan where there is nothing to draw from."""
-    few = group.units is None
-    weights = np.full((1, len(group.values)), 1 / len(group.values))
-    draws = (weights if few else run_weights(group.orders, np.random.default_rng(1))) @ group.values
-    moves = shifts(c, results, view) if measure in BY_SENTENCE else {}
-    nothing = math.nan if few else 0.0  # where sentences are not known, runs alone are drawn
-    return {row: draws[:, i] + moves.get((measure, row), nothing) for i, row in enumerate(group.rows)}
+def _parts(c: Comparison, rows: Sequence[Row], frame: pd.DataFrame, measure: str) -> list[Part]:
+    """Return what the scores of ``rows`` are the sum of, for all matched runs; nan where there is none."""
+    step = int(frame["step"].iloc[0]) if "step" in frame else LAST
+
+    def part(name: str, runs: Sequence[Sequence[str]], sign: int = 1) -> Part:
+        scores = dict(zip(frame["run_id"], frame[name], strict=True))
+        values = np.array([[scores.get(run, math.nan) for run in of_pair] for of_pair in runs], dtype=np.float64)
+        models = np.array([[c.models.get((run, step), run) for run in of_pair] for of_pair in runs], dtype=np.str_)
+        return Part(sign * values, models)
+
+    own = [[ids[row] for row in rows] for ids in c.matched_runs]
+    if measure not in GAP_OF:
+        return [part(measure, own)]
+    joint = [[c.joints.get(run, "") for run in of_pair] for of_pair in own]
+    return [part(GAP_OF[measure], joint), part(GAP_OF[measure], own, -1)]
 
 
-def _holm(p: Sequence[float]) -> list[float]:
-    """Holm's correction of those p that are defined. (statsmodels' ``multipletests`` gives the same, but collects
-    garbage at each call: ten seconds a report.)"""
-    values = np.array(p, dtype=np.float64)
-    known = np.flatnonzero(~np.isnan(values))
-    ranked = known[np.argsort(values[known], kind="stable")]
-    values[ranked] = np.minimum(1, np.maximum.accumulate(values[ranked] * np.arange(len(ranked), 0, -1)))
-    return [float(value) for value in values]
+def _shares(models: NDArray[np.str_]) -> bool:
+    return len(np.unique(models)) < len(models)
+
+
+def _difference(row: Row, other: Row, group: Group, found: Estimate, at: int = 0) -> Difference:
+    """Return place ``at`` of the estimates; with fewer than FEW runs the mean alone."""
+    n, n_orders = len(group.orders), len(np.unique(group.orders))
+    d = Difference(row, other, group.name, n, n_orders if n_orders > 1 else n, float(found.mean[at]))
+    if n < FEW:
+        return d
+    low, high = round(float(found.low[at]), 6), round(float(found.high[at]), 6)
+    return replace(d, low=low, high=high, p=float(found.p[at]))
+
+
+def _over_sentences(d: Difference, c: Comparison, view: str, measure: str, results: Results) -> Difference:
+    """Return ``d`` with what test sentences add, where they are known by sentence."""
+    if measure not in BY_SENTENCE:
+        return d
+    by_row, sentences = influences(c, results)
+    of = by_row.get((view, measure), {})
+    if d.row not in of or d.other not in of:
+        return d
+    error = sentence_error(of[d.row] - of[d.other], documents_of(c, sentences[view]))
+    half = round(float(stats.norm.ppf(1 - ALPHA / 2)) * error, 6)
+    if d.n >= FEW:
+        return replace(d, sentences=half)
+    return replace(d, sentences=half, low=round(d.mean - half, 6), high=round(d.mean + half, 6))

@@ -10,12 +10,12 @@ import pandas as pd
 
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row, comparisons
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.influence import drawn_together
 from cl_ner_bench.analysis.measures import MEASURES
 from cl_ner_bench.analysis.notes import FEW, n_of, notes_of, undefined
 from cl_ner_bench.analysis.render import DASH, to_text
-from cl_ner_bench.analysis.resampling import drawn_together
 from cl_ner_bench.analysis.spread import spread
-from cl_ner_bench.analysis.statistics import HEADLINE, differences, standing, which_test
+from cl_ner_bench.analysis.statistics import GAP_OF, HEADLINE, Difference, differences, gaps, standing, unit_of
 from cl_ner_bench.analysis.verdict import limits, marks
 
 VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold a learned type"}
@@ -67,14 +67,17 @@ class Table:
 
 
 def tables(results: Results) -> list[Table]:
-    """All tables of a report, for both views of each comparison: main, per step, per type; differences and spread
-    where there are any."""
+    """All tables of a report, for both views of each comparison: main, per step, per type; differences, gaps and
+    spread where there are any."""
 
     def differing(c: Comparison, view: str) -> Table | None:
         return difference_table(c, view, results)
 
+    def behind(c: Comparison, view: str) -> Table | None:
+        return gap_table(c, view, results)
+
     build: tuple[Callable[[Comparison, str], Table | None], ...]
-    build = (main_table, step_table, type_table, differing, spread_table)
+    build = (main_table, step_table, type_table, differing, behind, spread_table)
     made = [make(c, view) for c in comparisons(results) for view in VIEW_TITLES for make in build]
     return [table for table in made if table is not None]
 
@@ -157,7 +160,8 @@ def type_table(c: Comparison, view: str) -> Table:
 
 
 def difference_table(c: Comparison, view: str, results: Results) -> Table | None:
-    """Each method against each other of its group: mean difference, interval and p; None where no two can be compared.
+    """Return each method against each other of its group: mean difference, interval and p; None where no two can be
+    compared.
 
     Printed for the macro-F1 over tasks; the frame holds the other measures of COMPARED too.
     """
@@ -167,33 +171,68 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
     sections: list[Section] = []
     for group, _ in c.groups:
         lines: list[Line] = [
-            (d.row.label, d.other.label, str(d.n), *(_plain(x) for x in (d.mean, d.low, d.high)), _p(d.p), _p(d.p_holm))
+            (d.row.label, d.other.label, str(d.n), *_numbers(d), _p(d.p), _p(d.p_holm))
             for d in found[HEADLINE]
             if d.group == group
         ]
         if lines:
             sections.append((GROUPS.get(group, group), tuple(lines)))
+    names = ("n", "units", "mean", "low", "high", "sentences", "p", "p_holm")
     data: list[dict[str, object]] = [
         {"measure": measure, "group": d.group, "method": d.row.method, "config": d.row.config, "label": d.row.label}
         | {"other_method": d.other.method, "other_config": d.other.config, "other_label": d.other.label}
-        | {name: getattr(d, name) for name in ("n", "mean", "low", "high", "p", "p_holm")}
+        | {name: getattr(d, name) for name in names}
         for measure, of in found.items()
         for d in of
     ]
     n = len(c.pairs)
-    if n < FEW:
-        how = f"95 % interval: bootstrap over test {drawn_together(c)} alone, for these trained models only; no test"
-    else:
-        how = (
-            f"95 % interval: bootstrap over orders, seeds within orders, and test {drawn_together(c)}; "
-            f"p: {which_test(n)}, two-sided, and after Holm's correction over all rows"
+    test = "no test"
+    if n >= FEW:
+        test = (
+            "p: of the same t distribution (below 0.05 where the interval leaves 0 out), and after Holm's correction "
+            "over all rows"
         )
     caption = (
         f"{c.title}: method minus other method of its group in {COMPARED[HEADLINE]} after the last of {_steps(c)}, "
-        f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {how}."
+        f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {_interval(c)}; {test}."
     )
-    header = ("Method", "Other", "n", "Difference", "Low", "High", "p", "p (Holm)")
+    header = ("Method", "Other", "n", "Difference", "Low", "High", "Sentences", "p", "p (Holm)")
     return _table(c, view, "differences", caption, header, sections, data, limits(c) if n >= FEW else ())
+
+
+def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
+    """Return joint training minus each method of its architecture, with intervals; None where there is no gap.
+
+    Printed for the macro-F1 over tasks; the frame holds the other gaps too.
+    """
+    found = {name: gaps(c, view, name, results) for name in GAP_OF}
+    if not found["gap"]:
+        return None
+    runs = c.measures[c.measures["view"] == view]
+    models = {row: c.n_models(row, runs) for row in c.rows}
+    sections: list[Section] = []
+    for group, _ in c.groups:
+        lines: list[Line] = [
+            (d.other.label, str(models[d.other]), d.row.label, str(models[d.row]), *_numbers(d))
+            for d in found["gap"]
+            if d.group == group
+        ]
+        if lines:
+            sections.append((GROUPS.get(group, group), tuple(lines)))
+    names = ("units", "mean", "low", "high", "sentences")
+    data: list[dict[str, object]] = [
+        {"measure": measure, **_identity(d.other), "n": models[d.other], "joint_method": d.row.method}
+        | {"joint_n": models[d.row], **{name: getattr(d, name) for name in names}}
+        for measure, of in found.items()
+        for d in of
+    ]
+    caption = (
+        f"{c.title}: joint training of the same architecture minus method in {COMPARED[HEADLINE]} after the last of "
+        f"{_steps(c)}, {VIEW_TITLES[view]}. Numbers of trained models; the spread of the joint models is part of the "
+        f"interval, and one joint model alone gives none; {_interval(c)}."
+    )
+    header = ("Method", "n", "Joint", "n (joint)", "Gap", "Low", "High", "Sentences")
+    return _table(c, view, "gaps", caption, header, sections, data, limits(c) if len(c.pairs) >= FEW else ())
 
 
 def spread_table(c: Comparison, view: str) -> Table | None:
@@ -274,6 +313,21 @@ def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -
         row: Cell(float(mean), float(std), bold=row in best, tied=row in tied)
         for row, (mean, std) in zip(c.rows, numbers, strict=True)
     }
+
+
+def _numbers(d: Difference) -> tuple[Cell, ...]:
+    return tuple(map(_plain, (d.mean, d.low, d.high, d.sentences)))
+
+
+def _interval(c: Comparison) -> str:
+    """Return what the columns Low, High and Sentences of a table of differences hold."""
+    drawn = drawn_together(c)
+    if len(c.pairs) < FEW:
+        return f"low, high, and half of it (sentences): 95 % interval over test {drawn}, for these trained models only"
+    return (
+        f"low, high: 95 % t interval over {unit_of(c)}, on these test {drawn}; sentences: half the 95 % interval over "
+        f"test {drawn}, for these trained models only"
+    )
 
 
 def _plain(value: float) -> Cell:

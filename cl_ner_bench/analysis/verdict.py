@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,44 +14,41 @@ from cl_ner_bench.analysis.statistics import (
     ALPHA,
     HEADLINE,
     Difference,
-    can_tell,
     differences,
+    gaps,
     may_rank,
     n_tests,
     smallest_p,
-    which_test,
+    unit_of,
 )
-
-FEW_ORDERS = 5
 
 
 def marks(c: Comparison, family: str) -> list[str]:
-    """What bold and † mean in a table of ``c``, and what its tests cannot show; empty where nothing is marked.
+    """Return what bold and † mean in a table of ``c`` and what its tests rest on; empty where nothing is marked.
 
     ``family``: what p-values are corrected over, a ``column`` or ``line`` of the table.
     """
-    n, tests = len(c.pairs), n_tests(c)
+    tests = n_tests(c)
     if not may_rank(c) or not tests:
         return []
     of = f"for {tests} comparison{'s' * (tests > 1)} a {family}"
-    how = f"{which_test(n)} over {n} matched runs, p at least {ALPHA:g} after Holm's correction {of}"
-    return [f"bold: best mean of its group; †: not significantly worse ({how})", *limits(c)]
+    how = f"t test over {unit_of(c)}, p at least {ALPHA:g} after Holm's correction {of}"
+    meaning = f"†: not significantly worse, which does not mean equal ({how})"
+    return [f"bold: best mean of its group; {meaning}", *limits(c)]
 
 
 def limits(c: Comparison) -> list[str]:
-    """What tests over the matched runs of ``c`` cannot show at this number of runs, comparisons and orders."""
-    n, tests = len(c.pairs), n_tests(c)
-    notes = []
-    if tests and not can_tell(c):
-        corrected = f", {min(1.0, tests * smallest_p(n)):.2g} corrected for {tests} comparisons" if tests > 1 else ""
-        notes.append(
-            f"with n = {n} no difference can be significant: p cannot go below 2/2^{n} = {smallest_p(n):.3g}{corrected}"
-            "; not significantly worse does not mean equal"
-        )
-    if tests and c.n_orders < FEW_ORDERS:
-        orders = "1 order" if c.n_orders == 1 else f"{c.n_orders} orders"
-        notes.append(f"runs of {orders} only: p-values hold for these, and intervals over so few are rough")
-    return notes
+    """Return what tests and intervals over the matched runs of ``c`` count, and what they rest on."""
+    units, floor = smallest_p(c)
+    unit = unit_of(c)
+    if c.n_orders > 1:
+        scope = f"{unit}, each by the mean of its seeds: seeds of one order are no evidence about other orders"
+    else:
+        scope = f"{unit}: nothing is said about other orders"
+    return [
+        f"tests and intervals count {scope}; they take differences to be normal, without which no test over {units} "
+        f"could reach a p below 2/2^{units} = {floor:.3g}"
+    ]
 
 
 def verdict(c: Comparison, results: Results) -> list[str]:
@@ -65,17 +62,26 @@ def verdict(c: Comparison, results: Results) -> list[str]:
         claim = f"With {runs} there is no claim about differences between methods: the scores are shown, not ranked."
         return [claim, *_ranges(c, frame)]
     found = differences(c, "all", HEADLINE, results)
+    behind = {d.other: d for d in gaps(c, "all", "gap", results)}
     sentences = []
     for name, rows in c.groups:
         if name != "reference":
-            sentences += _answer(c, name, rows, frame, [d for d in found if d.group == name])
-    return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in limits(c))]
+            sentences += _answer(c, name, rows, frame, [d for d in found if d.group == name], behind)
+    notes = limits(c) if found or behind else []
+    return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
 
-def _answer(c: Comparison, group: str, rows: Sequence[Row], frame: pd.DataFrame, found: list[Difference]) -> list[str]:
-    """The sentences about one group; ``found`` begins with its best method."""
+def _answer(
+    c: Comparison,
+    group: str,
+    rows: Sequence[Row],
+    frame: pd.DataFrame,
+    found: list[Difference],
+    behind: Mapping[Row, Difference],
+) -> list[str]:
+    """Return the sentences about one group; ``found`` begins with its best method, ``behind`` holds the gaps."""
     best = found[0].row if found else rows[0]
-    own = best.of(c.per_model(frame, HEADLINE, "gap"))
+    own = best.of(c.per_model(frame, HEADLINE))
     mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
     if math.isnan(mean):
         return [f"{GROUPS.get(group, group)}: the score is undefined for want of test gold."]
@@ -86,22 +92,23 @@ def _answer(c: Comparison, group: str, rows: Sequence[Row], frame: pd.DataFrame,
         lead = f"{best.label} is the only one, with {score}."
     elif not tied:
         lead = f"take {best.label}: {score}, significantly better than the others. The next is {_by(against[0])}."
-    elif not can_tell(c):
-        lead = f"{best.label} has the highest mean, {score}. The next is {_by(against[0])}."
     else:
         others = "".join(f", {d.other.label}" for d in tied[1:])
         lead = f"{best.label} has the highest mean, {score}. Not significantly worse: {_by(tied[0])}{others}."
-    gap = own["gap"].mean()
-    if not math.isnan(gap):
-        side = "below" if gap >= 0 else "above"
-        lead += f" {best.label} ends {abs(gap):.1f} points {side} joint training of its architecture."
+    if gap := behind.get(best):
+        sign, side = (1, "below") if gap.mean >= 0 else (-1, "above")
+        ends = sorted((sign * gap.low, sign * gap.high))
+        sure = "one joint model: no interval" if math.isnan(gap.low) else "95 % interval {:.1f} to {:.1f}".format(*ends)
+        lead += f" {best.label} ends {abs(gap.mean):.1f} points {side} joint training of its architecture ({sure})."
     return [f"{GROUPS.get(group, group)}: {lead}"]
 
 
 def _by(d: Difference) -> str:
+    """Return how far, and how surely, ``d.other`` lies behind."""
+    sentences = "" if math.isnan(d.sentences) else f"; other test sentences: ± {d.sentences:.1f}"
     return (
         f"{d.other.label}, {d.mean:.1f} points lower (95 % interval {d.low:.1f} to {d.high:.1f}, "
-        f"corrected p = {d.p_holm:.2g})"
+        f"corrected p = {d.p_holm:.2g}{sentences})"
     )
 
 

@@ -1,9 +1,8 @@
-"""Bootstrap over what a score depends on by chance: the orders, the seeds within them, and the test sentences.
+"""How far a score would move with other test sentences, for the models as they were trained.
 
-Runs are drawn in two stages (orders, then the seeds of each), as in Davison and Hinkley 1997, section 3.8. All runs
-share one test set, so each replicate draws its sentences once for all of them. How the mean score of a method moves
-with the drawn sentences is taken from its influence function, the first-order term (Efron and Tibshirani 1993, chapter
-21): counting every replicate of every run again would cost minutes and change nothing at the size of a test set.
+All runs share one test set. How the mean score of a method depends on each sentence is taken from its influence
+function, whose squares add up to the variance of a bootstrap over sentences, to first order (the infinitesimal
+jackknife: Efron and Tibshirani 1993, chapter 21). Counting drawn test sets again would change nothing at their size.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from cl_ner_bench.analysis.compare import Comparison, Row
 from cl_ner_bench.analysis.frames import Results
@@ -23,57 +21,19 @@ from cl_ner_bench.analysis.measures import TEST, Floats, Layout
 from cl_ner_bench.analysis.reduction import Reduced, reduced
 from cl_ner_bench.errors import UserError
 
-REPLICATES = 2000
-CHUNK = 100  # replicates whose sentence weights are held at once
 # Scores that follow from the counts after the last step, which are known by sentence.
 BY_SENTENCE = ("micro_f1", "macro_f1", "task_macro_f1")
 Integers = NDArray[np.int64]
 
 
-def run_weights(orders: Integers, rng: np.random.Generator, replicates: int = REPLICATES) -> Floats:
-    """``[replicates, runs]``: how much each run counts (rows sum to 1), where orders are drawn with replacement and
-    within each drawn order its runs. ``orders`` is the order of each run."""
-    names, members = np.unique(orders, return_inverse=True)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)
-    weights = np.zeros((replicates, len(orders)))
-    for order in range(len(names)):
-        runs = np.flatnonzero(members == order)
-        # An order drawn c times has its runs drawn c times.
-        weights[:, runs] = rng.multinomial(drawn[:, order] * len(runs), np.full(len(runs), 1 / len(runs)))
-    return weights / weights.sum(axis=1, keepdims=True)
+def sentence_error(influence: Floats, documents: Integers | None = None) -> float:
+    """Return the standard error over test sentences, in points, of a score or of a difference of scores.
 
-
-def sentence_shifts(
-    influence: Floats, rng: np.random.Generator, documents: Integers | None = None, replicates: int = REPLICATES
-) -> Floats:
-    """``[replicates, methods]``: by how much each score moves where the test sentences are drawn anew.
-
-    ``influence[sentences, methods]`` as ``influence_of`` gives it. ``documents[sentences]`` (0, 1, ...): the sentences
-    of a document are drawn together; without it each is drawn by itself.
+    ``influence[sentences]`` as ``influence_of`` gives it. ``documents[sentences]`` (0, 1, ...): the sentences of a
+    document are drawn together; without it each by itself.
     """
-    if documents is not None:
-        pooled = np.zeros((int(documents.max()) + 1, influence.shape[1]))
-        np.add.at(pooled, documents, influence)
-        influence = pooled
-    size = len(influence)
-
-    def drawn(times: int) -> Floats:
-        """How often each sentence was drawn, ``[times, sentences]``."""
-        return np.array([np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(times)], dtype=float)
-
-    return np.concatenate([drawn(min(CHUNK, replicates - i)) @ influence for i in range(0, replicates, CHUNK)])
-
-
-def interval(draws: Floats, units: int | None) -> tuple[float, float]:
-    """The 95 % percentile interval of a bootstrap over ``units`` orders (or seeds of one order); None: very many.
-
-    A bootstrap over few units is too narrow: the percentiles lie further out, by the t distribution and
-    sqrt(n / (n - 1)) (expanded percentile interval of Hesterberg 2015, arXiv 1411.5279). Rounded to a millionth, so
-    that the last bits of matrix products, which depend on the number of threads, do not show.
-    """
-    far = stats.norm.ppf(0.975) if units is None else math.sqrt(units / (units - 1)) * stats.t.ppf(0.975, units - 1)
-    low, high = np.percentile(draws, [100 * stats.norm.cdf(-far), 100 * stats.norm.cdf(far)])
-    return round(float(low), 6), round(float(high), 6)
+    drawn = influence if documents is None else np.bincount(documents, influence)
+    return math.sqrt(float(((drawn - drawn.mean()) ** 2).sum()))
 
 
 def influence_of(rows: Integers, units: Integers, sentences: Integers) -> Floats:
@@ -95,20 +55,8 @@ def _sums(place: Integers, values: NDArray[Any], size: int) -> Floats:
     return np.bincount(place, values, minlength=size).astype(np.float64)
 
 
-@lru_cache(maxsize=4)
-def shifts(c: Comparison, results: Results, view: str) -> Mapping[tuple[str, Row], Floats]:
-    """Per measure of BY_SENTENCE (those that ``influences`` has) and row of ``c``: by how much its mean score moves in
-    each replicate of the test sentences, ``[replicates]``. The same sentences, or documents where the corpus has them,
-    are drawn for all."""
-    of_view, sentences = influences(c, results)
-    found = {(measure, row): psi for (of, measure), rows in of_view.items() if of == view for row, psi in rows.items()}
-    psi = np.column_stack(list(found.values()))
-    moves = sentence_shifts(psi, np.random.default_rng(0), documents_of(c, sentences[view]))
-    return dict(zip(found, moves.T, strict=True))
-
-
 def drawn_together(c: Comparison) -> str:
-    """What a replicate draws of the test part: ``documents`` where the runs know at least two, else ``sentences``."""
+    """Return what is drawn of the test part: ``documents`` where the runs know at least two, else ``sentences``."""
     return "documents" if len(c.runs[0].get("documents") or ()) > 1 else "sentences"
 
 

@@ -47,13 +47,7 @@ class Restless(TagLearner):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register_buffer("mean", torch.zeros(()))
-        self.history = torch.zeros(0)
-
-    def get_extra_state(self) -> Tensor:
-        return self.history
-
-    def set_extra_state(self, state: Tensor) -> None:
-        self.history = state
+        self.carried["history"] = torch.zeros(0)
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch == 2:
@@ -62,8 +56,8 @@ class Restless(TagLearner):
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         ce = super().losses(batch, output, teacher)["ce"]
         self.mean.lerp_(ce.detach(), 0.1)
-        self.history *= 0.9
-        self.history = torch.cat([self.history, self.mean[None]])
+        self.carried["history"] *= 0.9
+        self.carried["history"] = torch.cat([self.carried["history"], self.mean[None]])
         return {"ce": ce * (1 + self.mean), "noise": (output.logits * torch.randn(output.logits.shape)).mean()}
 
 
@@ -186,7 +180,44 @@ def test_it_does_with_state_of_the_methods_own(encoder: str, tmp_path: Path) -> 
     for step in two_steps(make, tmp_path):
         found = stopped_in_each_epoch(make, step, tmp_path / f"checkpoint-{step.data.step}")
         assert differences(found, step.outcome) == []
-        assert len(found.weights["_extra_state"]) >= 2 * step.outcome.record["selected_epoch"]
+        assert len(found.weights["carried.history"]) >= 2 * step.outcome.record["selected_epoch"]
+
+
+class Forgetful(TagLearner):
+    """Keeps what it needs in attributes, which live for an epoch, or from ``begin_step`` to ``end_step``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.updates, self.weight, self.means, self.first = 0, 1.0, {}, None
+
+    def begin_step(self, data: StepData) -> None:
+        self.weight += data.step
+        self.means = {"loss": torch.zeros(())}
+
+    def begin_epoch(self, epoch: int) -> None:
+        if epoch == 1:
+            self.first = torch.ones(())
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        ce = super().losses(batch, output, teacher)["ce"]
+        self.updates += 1
+        self.means["loss"] += ce.detach()
+        return {"ce": ce * (self.weight + self.updates + self.means["loss"] + (self.first is not None))}
+
+    def end_step(self, data: StepData) -> None:
+        self.carried["told"] = torch.tensor([self.updates, self.weight, self.means["loss"]])
+        self.weight = 100.0
+
+
+def test_attributes_do_not_outlive_in_one_process_what_they_do_not_outlive_in_two(encoder: str, tmp_path: Path) -> None:
+    make, told = maker(Forgetful, {}, encoder), []
+    for step in two_steps(make, tmp_path):
+        found = stopped_in_each_epoch(make, step, tmp_path / f"checkpoint-{step.data.step}")
+        assert differences(found, step.outcome) == []
+        told.append(found.weights["carried.told"].tolist())
+        again = started(make, step.model)
+        assert differences(outcome(again, again.learn(step.data)), step.outcome) == []
+    assert told == [[0.0, 2.0, 0.0], [0.0, 3.0, 0.0]], "as begin_step left them, from what __init__ made"
 
 
 # The comparison can fail: what a checkpoint forgets is found.

@@ -59,6 +59,7 @@ def test_a_returning_type_learns_from_labels_and_the_others_from_the_teacher(enc
     before = {name: value.clone() for name, value in trainer.learner.head.state_dict().items()}
     trainer.learner.freeze_encoder()
     trainer.learn(tasks.step_data(CORPUS, 3))
+    trainer.learner.enter(tasks.step_data(CORPUS, 3))
     assert trainer.learner.unlabelled == ("PER", "LOC")
     after = trainer.learner.head.state_dict()
     moved = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
+from cl_ner_bench.learning.carried import Carried
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
 from cl_ner_bench.learning.streams import generator
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import Prediction
+from cl_ner_bench.models.heads import Init
 from cl_ner_bench.models.losses import bernoulli_kl
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
@@ -105,7 +107,7 @@ def test_rates_peak_after_warm_up_and_end_at_zero(encoder: str, monkeypatch: pyt
 
 def test_decay_spares_biases_and_layer_norms(encoder: str) -> None:
     t = trainer("spankl", encoder)
-    t._grow(split(CORPUS).step_data(CORPUS, 1))
+    t._grow(("PER",))
     groups = t.learner.parameter_groups(5e-5, 1e-3, 0.01)
     assert [(g["lr"], g["weight_decay"]) for g in groups] == [(1e-3, 0.01), (1e-3, 0), (5e-5, 0.01), (5e-5, 0)]
     names = {id(p): n for n, p in t.learner.named_parameters()}
@@ -342,6 +344,122 @@ def test_a_parameter_that_no_gradient_reaches_is_remarked(encoder: str) -> None:
     assert record["remarks"] == ["no gradient reached adapter.weight, adapter.bias: not learned"]
 
 
+# What a method keeps
+
+
+class Keeps(TagLearner):
+    """Grows a layer with each step and keeps tensors of a name and shape that depend on the data."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.adapters = nn.ModuleList()
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        super().grow(types, init)
+        width = self.encoder.hidden_size
+        adapter = nn.Linear(width, width)
+        nn.init.normal_(adapter.weight, std=0.1, generator=init(f"adapter {len(self.adapters)}"))
+        self.adapters.append(adapter)
+
+    def forward(self, batch: Batch) -> Output:
+        words = self.encode(batch)
+        for adapter in self.adapters:
+            words = words + adapter(words)
+        return Output(self.head(words, batch.lengths), words)
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        pull = sum(((self.get_parameter(n) - self.carried[n]) ** 2).sum() for n in self.carried if n != "seen")
+        return super().losses(batch, output, teacher) | ({"pull": pull} if self.step > 1 else {})
+
+    def end_step(self, data: StepData) -> None:
+        for name, parameter in self.adapters.named_parameters(prefix="adapters"):
+            self.carried[name] = parameter
+        before = self.carried["seen"] if "seen" in self.carried else torch.zeros(0)
+        self.carried["seen"] = torch.cat([before, torch.tensor([len(s.words) for s in data.train])])
+
+
+def test_what_grows_and_what_is_carried_is_saved_and_loaded(encoder: str, tmp_path: Path) -> None:
+    whole, first, second = (own_trainer(Keeps, encoder) for _ in range(3))
+    records = [whole.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    first.learn(split(CORPUS).step_data(CORPUS, 1))
+    first.save(tmp_path)
+    second.load(tmp_path)
+    assert second.predict(CORPUS.used("test")) == first.predict(CORPUS.used("test"))
+    assert len(second.learner.adapters) == 1
+    assert second.learn(split(CORPUS).step_data(CORPUS, 2))["losses"] == records[1]["losses"]
+    assert same(weights(whole), weights(second))
+    assert len(weights(whole)["carried.seen"]) == 16
+    assert "carried.adapters.1.weight" in weights(whole)
+    width = whole.learner.encoder.hidden_size
+    grown = 4 * (
+        2 * (width + 1) + 2 * width * (width + 1) + 8
+    )  # rows of tags; a layer and its copy; words of sentences
+    assert records[1]["model_bytes"] - records[0]["model_bytes"] == grown
+
+
+def test_what_is_carried_is_a_copy_without_gradient(encoder: str) -> None:
+    carried = Carried()
+    value = nn.Parameter(torch.ones(2))
+    carried["a.b"] = value
+    with torch.no_grad():
+        value += 1
+    assert carried["a.b"].tolist() == [1, 1]
+    assert not carried["a.b"].requires_grad
+    assert (list(carried), list(carried.state_dict()), list(carried.parameters())) == (["a.b"], ["a.b"], [])
+    other = Carried()
+    other["c"] = torch.zeros(3)
+    other.load_state_dict(carried.state_dict())
+    carried["a.b"] += 1
+    assert {name: other[name].tolist() for name in other} == {"a.b": [1, 1]}
+    del other["a.b"]
+    assert list(other.state_dict()) == []
+
+
+def test_what_is_carried_is_that_of_the_selected_epoch(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counts(TagLearner):
+        def begin_epoch(self, epoch: int) -> None:
+            self.carried["epoch"] = torch.tensor(epoch)
+
+    scores = iter([10, 80, 20])
+    monkeypatch.setattr(Trainer, "_dev_score", lambda *_: next(scores))
+    assert learned_weights(Counts, encoder, epochs=3)["carried.epoch"] == 2
+
+
+@pytest.mark.parametrize("hook", ["begin_step", "end_step"])
+@pytest.mark.parametrize("what", ["module", "buffer", "shape"])
+def test_what_a_hook_adds_and_nobody_could_load_is_named(hook: str, what: str, encoder: str) -> None:
+    class Adds(Adapted):
+        def change(self) -> None:
+            if what == "module":
+                self.other = nn.Linear(2, 2)
+            elif what == "buffer":
+                self.register_buffer("other", torch.zeros(2))
+            else:
+                self.adapter.bias = nn.Parameter(torch.zeros(1))
+
+    def change(self: Adds, data: StepData) -> None:
+        self.change()
+
+    setattr(Adds, hook, change)
+    name = {"module": "other.bias, other.weight", "buffer": "other", "shape": "adapter.bias"}[what]
+    with pytest.raises(UserError, match=rf"Adds: {hook}.* added, removed or reshaped {name}: .*self.carried"):
+        learned_weights(Adds, encoder, epochs=1)
+
+
+def test_an_attribute_of_the_step_before_is_lost_in_one_process_too(encoder: str) -> None:
+    class Remembers(TagLearner):
+        anchor: Tensor | None = None
+
+        def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+            return super().losses(batch, output, teacher) | ({"anchor": self.anchor.sum()} if self.step > 1 else {})
+
+        def end_step(self, data: StepData) -> None:
+            self.anchor = torch.ones(2)
+
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'sum'"):
+        learned_weights(Remembers, encoder, 2)
+
+
 # Word embeddings, of which a step holds those in use
 
 
@@ -475,7 +593,7 @@ def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
     teacher = t._teacher(t._examples(step.train, "train"))
-    t._grow(step)
+    t._grow(("LOC",))
     batch = batch_of(t, step.train[:3])
     t.learner.eval()
     with torch.no_grad():
@@ -510,7 +628,7 @@ def test_distillation_starts_at_zero_because_the_student_is_its_teacher(encoder:
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
     teacher = t._teacher(t._examples(step.train, "train"))
-    t._grow(step)
+    t._grow(("LOC",))
     batch = batch_of(t, step.train)
     t.learner.eval()
     # Kept in half precision: 2**-11 of a logit.
@@ -522,7 +640,7 @@ def test_extendner_learns_labels_on_new_words_and_the_teacher_on_all_others(enco
     learn(t, "extendner", 1)
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
-    t._grow(step)
+    t._grow(("LOC",))
     batch = batch_of(t, step.train[:4])
     target = batch.tag_targets(t.learner.head.types)
     logits, old = torch.randn(len(target), 5), torch.randn(len(target), 3)
@@ -560,7 +678,7 @@ def old_gradient(method: str, encoder: str) -> float:
     learn(t, method, 1)
     step = split(CORPUS).step_data(CORPUS, 2)
     t.learner.enter(step)
-    t._grow(step)
+    t._grow(("LOC",))
     batch = batch_of(t, step.train)
     t.learner.zero_grad()
     torch.stack(list(t.learner.losses(batch, t.learner(batch), None).values())).sum().backward()

@@ -338,7 +338,7 @@ def test_mentions_anywhere_in_1500_words_count_in_targets_loss_and_dev_score(
     mentions += (Mention(1497, 1498, "B"), Mention(1498, 1500, "A"))
     long = Sentence(0, ("w",) * 1500, mentions)
     t = trainer(method, folder, dropout=0.0)
-    t._grow(step_of(types=("A", "B")))
+    t._grow(("A", "B"))
     examples = t._examples([long, Sentence(1, ("w",) * 3, (Mention(2, 3, "A"),))], "dev")
 
     def without(hidden: tuple[Mention, ...], batch: Sequence[Example]) -> Batch:
@@ -371,7 +371,7 @@ def test_tag_methods_take_10_000_words(folder: str) -> None:
     t = trainer("extendner", folder, epochs=1)
     record = t.learn(step_of(long))
     assert record["dev_scores"][0] is not None
-    t._grow(step_of(types=("PER", "LOC")))
+    t._grow(("PER", "LOC"))
     (found,) = t.predict([long])
     assert all(0 <= p.start < p.end <= 10000 for p in found)
 
@@ -379,7 +379,7 @@ def test_tag_methods_take_10_000_words(folder: str) -> None:
 @pytest.mark.parametrize("method", ["finetune-span", "finetune-token"])
 def test_a_sentence_without_words_has_no_mentions(method: str, folder: str) -> None:
     t = trainer(method, folder)
-    t._grow(step_of())
+    t._grow(("PER",))
     assert t.predict([Sentence(0, ())]) == [[]]
     assert len(t.predict([Sentence(0, ("anna",)), Sentence(1, ()), Sentence(2, ("oslo",))])) == 3
 

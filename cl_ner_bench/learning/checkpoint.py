@@ -85,8 +85,7 @@ def resumed(checkpoint: Checkpoint | None, learner: Learner, optimizer: AdamW) -
     if (device := learner.device).type == "cuda":
         torch.cuda.set_rng_state(parts["random"]["cuda"], device)
     course = Course(**{name: facts[name] for name in vars(Course()) if name in facts})
-    # Copies: a method may go on with the tensor that it was given as its extra state.
-    course.best_weights = parts["best"] or {name: value.clone() for name, value in parts["weights"].items()}
+    course.best_weights = parts["best"] or parts["weights"]
     return course
 
 

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.carried import Carried
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
 from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.heads import GrowingHead
+from cl_ner_bench.models.heads import GrowingHead, Init
 from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl
 from cl_ner_bench.models.precision import autocast
 from cl_ner_bench.models.span_head import SpanHead, span_count
@@ -51,14 +52,17 @@ class Learner(nn.Module):
     Columns of the head stand in learning order. In a continual step the labels cover the new types, and old ones only
     where they come back; the other old types are there, but unlabelled.
 
-    A step may be stopped behind any epoch and go on in another process. What hooks change must therefore be parameters
-    (and which of them learn), buffers, or, where its size changes, a tensor that ``get_extra_state`` gives and
-    ``set_extra_state`` takes; nothing else is kept, within a step or behind it. It ends with those of the epoch
-    that was selected. Random numbers are drawn from torch's global streams, which are seeded before a learner is made
-    and in each step before it grows.
+    A step may be stopped behind any epoch and go on in another process. What outlives an epoch must therefore be
+    parameters (and which of them learn), buffers, or tensors in ``carried``; the step ends with those of the selected
+    epoch, and with a new learner that was given them and nothing else. Modules and buffers are made in ``__init__`` or
+    ``grow``. Other attributes are, in each epoch and in ``end_step``, what they were behind ``begin_step``. Random
+    numbers are drawn from torch's global streams, which are seeded before a learner is made and in each step before it
+    grows.
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
+        carried: tensors that the method keeps.
+        grown: the types that each step so far added.
         step: 1..T, the step being learned.
         labelled: the types that this step's labels cover.
         n_old: how many types (the first columns) the previous step's model knew.
@@ -75,6 +79,8 @@ class Learner(nn.Module):
         self.dropout = dropout
         self.max_span_width = max_span_width
         self.settings = settings
+        self.carried = Carried()
+        self.grown: list[tuple[str, ...]] = []
         self.autocast: torch.dtype | None = None
         self.step = 0
         self.labelled: tuple[str, ...] = ()
@@ -91,6 +97,15 @@ class Learner(nn.Module):
         words of the step's train and dev sentences, which is faster; others can be embedded without gradients only.
         """
         return frozenset()
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        """Add what ``types`` need: columns of the head, and modules of the method's own.
+
+        Called in each step before ``begin_step``, without types where none is new, and for each earlier step when a
+        model is loaded. ``init`` gives the random stream of a name.
+        """
+        if types:
+            self.head.grow(types, init)
 
     def begin_step(self, data: StepData) -> None:
         """Called once the head has grown, before the optimiser is made: freeze, initialise, collect."""

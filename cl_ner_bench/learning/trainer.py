@@ -19,6 +19,7 @@ from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
+from cl_ner_bench.learning.carried import attributes, restore
 from cl_ner_bench.learning.checkpoint import Checkpoint, resumed, state
 from cl_ner_bench.learning.learner import Learner, Need, Output
 from cl_ner_bench.learning.streams import generator, stream
@@ -67,18 +68,17 @@ class Trainer:
         nested: bool = False,
         tokens: TokenStore | None = None,
     ) -> None:
-        self.recipe, self.seed, self.nested, self.tokens = recipe, seed, nested, tokens
+        self.learner_class, self.settings, self.recipe, self.encoder = learner_class, settings, recipe, encoder
+        self.seed, self.precision, self.nested, self.tokens = seed, precision, nested, tokens
         self.device = torch.device(device)
-        torch.manual_seed(stream(seed, "modules", learner_class.architecture))  # for what a method makes of its own
-        body = Encoder(encoder_info(encoder), recipe["max_length"])
-        learner = learner_class(body, settings, recipe["dropout"], recipe["max_span_width"])
-        self.learner = learner.to(self.device)
-        self.learner.autocast = torch.bfloat16 if precision == "bf16" else None
+        self.learner = self._new_learner()
 
     def learn(
         self, data: StepData, progress: Progress = lambda _: None, checkpoint: Checkpoint | None = None
     ) -> dict[str, Any]:
         """Learn one step; afterwards the learner holds the weights of the epoch that ``data.selection`` chose.
+
+        It is then a new one, made of what ``save`` stores, so that nothing else of it lives on in this process either.
 
         ``progress`` is called after each update (with what is done and the ``seconds`` that the step took so far) and
         each batch of dev, and may raise to stop. Returns a JSON-able record of what was done.
@@ -91,8 +91,13 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is not finite.
-            UserError: a sentence is too long for the method, or a word cannot be read.
+            UserError: a sentence is too long for the method, a word cannot be read, or the method leaves its contract.
         """
+        record = self._learn(data, progress, checkpoint)
+        self._take_up(self.learner.state_dict(), self._facts())
+        return record
+
+    def _learn(self, data: StepData, progress: Progress, checkpoint: Checkpoint | None) -> dict[str, Any]:
         started, recipe, learner = time.perf_counter(), self.recipe, self.learner
         needs = self._needs()
         remarks: list[str] = []
@@ -101,13 +106,17 @@ class Trainer:
         dev = self._examples([s.only(()) for s in gold], "dev")  # no forward pass carries their labels to the method
         learner.enter(data)
         teacher = self._teacher(examples) if "teacher" in needs and learner.n_old else None
+        new = [t for t in data.types if t not in learner.head.types]
         # Where no type is new, the step tells streams apart that the types alone would make one.
-        again = () if len(data.types) > len(learner.head.types) else (data.step,)
+        again = () if new else (data.step,)
         masks = stream(self.seed, "dropout", learner.architecture, data.types, *again)
         learner.encoder.masks.seed(masks)
         torch.manual_seed(masks)  # what hooks draw, and dropout of encoders that bring their own forward pass
-        self._grow(data)
+        self._grow(new)
+        stored = _shapes(learner)
         learner.begin_step(data.shown)
+        _check_stored(learner, stored, "begin_step")
+        plain = attributes(learner)
         if "all_embeddings" not in needs:
             learner.encoder.narrow(e.tokens for e in (*examples, *dev))
 
@@ -121,6 +130,7 @@ class Trainer:
         course = resumed(checkpoint, learner, optimizer)
         started -= course.seconds
         for epoch in range(course.epoch + 1, epochs + 1):
+            restore(learner, plain)
             learner.train()
             learner.begin_epoch(epoch)
             _check_groups(learner, optimizer)
@@ -156,7 +166,9 @@ class Trainer:
             remarks += [f"no gradient reached {_some(idle)}: not learned"] if updates else []
         learner.load_state_dict(course.best_weights)
         learner.encoder.widen()
+        restore(learner, plain)
         learner.end_step(data.shown)
+        _check_stored(learner, stored, "end_step, or an epoch,")
         return {
             "step": data.step,
             "updates": updates,
@@ -187,18 +199,32 @@ class Trainer:
         """Write the learner after a step: ``model.safetensors`` and ``model.json``."""
         weights = {name: value.contiguous() for name, value in self.learner.state_dict().items()}
         safetensors.torch.save_file(weights, folder / "model.safetensors")
-        facts = {"schema": 1, "types": self.learner.head.grown, "frozen": self.learner.frozen_parameters}
-        (folder / "model.json").write_text(json.dumps(facts))
+        (folder / "model.json").write_text(json.dumps({"schema": 1, **self._facts()}))
 
     def load(self, folder: Path) -> None:
         """Take up a learner that ``save`` wrote."""
         facts = json.loads((folder / "model.json").read_text())
+        self._take_up(safetensors.torch.load_file(folder / "model.safetensors"), facts)
+
+    def _new_learner(self) -> Learner:
+        torch.manual_seed(stream(self.seed, "modules", self.learner_class.architecture))  # modules of a method's own
+        body = Encoder(encoder_info(self.encoder), self.recipe["max_length"])
+        learner = self.learner_class(body, self.settings, self.recipe["dropout"], self.recipe["max_span_width"])
+        learner.autocast = torch.bfloat16 if self.precision == "bf16" else None
+        return learner.to(self.device)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what is stored of the learner beside its tensors."""
+        return {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
+
+    def _take_up(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Put a learner that is made of what was stored in place of one that learned."""
+        if self.learner.grown:
+            self.learner = self._new_learner()
         for types in facts["types"]:
-            if types:
-                self.learner.head.grow(types, self._head_stream)
-        self.learner.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+            self._grow(types)
+        self.learner.load_state_dict(weights)
         self.learner.frozen_parameters = facts.get("frozen", ())  # older models do not say
-        self.learner.to(self.device)
 
     def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:
         if self.learner.architecture == "span" and not self.recipe["max_span_width"]:
@@ -218,10 +244,10 @@ class Trainer:
     def _head_stream(self, type: str) -> torch.Generator:
         return generator(self.seed, "head", self.learner.architecture, type)
 
-    def _grow(self, data: StepData) -> None:
-        if new := [t for t in data.types if t not in self.learner.head.types]:
-            self.learner.head.grow(new, self._head_stream)
-            self.learner.to(self.device)
+    def _grow(self, types: Sequence[str]) -> None:
+        self.learner.grow(types, self._head_stream)
+        self.learner.grown.append(tuple(types))
+        self.learner.to(self.device)
 
     def _update(self, batch: Batch, teacher: Teacher | None, optimizer: AdamW, rate: float) -> dict[str, float]:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
@@ -290,6 +316,21 @@ class Trainer:
             return 200 * sum(right[t] for t in types) / sum(total[t] for t in types)
         scores = [200 * right[t] / total[t] for t in types if total[t]]
         return sum(scores) / len(scores)
+
+
+def _shapes(learner: Learner) -> dict[str, torch.Size]:
+    """Return the shapes of the tensors for which a new learner has a place; those in ``carried`` need none."""
+    return {name: value.shape for name, value in learner.state_dict().items() if not name.startswith("carried.")}
+
+
+def _check_stored(learner: Learner, stored: Mapping[str, torch.Size], where: str) -> None:
+    """Raise UserError where a hook changed which tensors there are, or their shapes."""
+    found = _shapes(learner)
+    if changed := sorted(name for name in found.keys() | stored.keys() if found.get(name) != stored.get(name)):
+        raise UserError(
+            f"{type(learner).__name__}: {where} added, removed or reshaped {_some(changed)}: a stored model could not "
+            "be loaded. Make modules and buffers in __init__ or grow, and keep other tensors in self.carried."
+        )
 
 
 def _check_groups(learner: Learner, optimizer: AdamW) -> None:

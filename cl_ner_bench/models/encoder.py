@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,10 @@ class Encoder(nn.Module):
         self.masks = Dropout()
         self._narrowed: _Narrowed | None = None
 
-    @cached_property
+    @property
     def tokeniser(self) -> Tokeniser:
         """Made when something must be tokenised: a cached corpus needs none."""
-        return Tokeniser(self.info, self.max_length)
+        return _tokeniser(self.info, self.max_length)
 
     def forward(self, batch: Sequence[Tokens]) -> Tensor:
         """Word vectors ``[words of all sentences in order, hidden_size]``.
@@ -147,6 +147,10 @@ class Encoder(nn.Module):
             whole *= table.weight[-1, 0]
             whole[self._narrowed.used] = table.weight[:-1]
         table.weight, self._narrowed = whole.requires_grad_(table.weight.requires_grad), None
+
+
+_tokeniser = lru_cache(maxsize=2)(Tokeniser)
+"""A tokeniser is the same for all encoders of its kind, and remembers the words that it has cut."""
 
 
 def _any_other(info: EncoderInfo) -> Any:

@@ -110,10 +110,6 @@ def _run_command(words: list[str]) -> int:
         parser.print_help()
         return 0
     parsed.words = ["bench", *words]
-    from cl_ner_bench.corpora.cache import cache_folder
-
-    # matplotlib's list of fonts: what is not a result is written to the cache and nowhere else.
-    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     code: int = parsed.function(parsed)
     return code
 

@@ -296,11 +296,14 @@ def _module(card: MethodCard) -> Any:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and typing look their module up while it is being run
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder is the user's
         try:
             spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[name]
             raise
+        finally:
+            sys.dont_write_bytecode = writes
     return sys.modules[name]
 
 

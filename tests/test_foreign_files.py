@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from safetensors.numpy import save_file
 
+from cl_ner_bench import HOME
 from cl_ner_bench.analysis.compare import comparisons
 from cl_ner_bench.analysis.frames import load_results
 from cl_ner_bench.analysis.page import Block, render_page
@@ -508,23 +510,41 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_nothing_is_written_but_results_and_cache(tmp_path: Path, inputs: list[str]) -> None:
+    """From Python, with a method of the user's, and by a command; fontconfig notes down a font of the user's."""
     names = ("home", "tmp", "cwd", "config", "data", "state", "cache", "out")
     places = {name: tmp_path / name for name in names}
     for name in names[:-1]:
         places[name].mkdir()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG", "MPL", "HF_"))}
+    unset = ("XDG", "MPL", "HF_", "PYTHONDONTWRITE", "FONTCONFIG")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(unset)}
     environment |= {"HOME": str(places["home"]), "TMPDIR": str(places["tmp"])}
-    environment |= {"CL_NER_BENCH_CACHE": str(places["cache"])}
+    environment |= {"CL_NER_BENCH_CACHE": str(places["cache"]), "PYTHONPATH": str(HOME)}
     environment |= {f"XDG_{name.upper()}_HOME": str(places[name]) for name in ("config", "data", "state")}
     environment |= {"XDG_CACHE_HOME": str(places["home"])}
-    out = str(places["out"])
-    for words in (["run", *inputs, "--methods", "finetune-span", "--bounds", "none", "--out", out], ["report", out]):
-        command = [sys.executable, "-m", "cl_ner_bench", *words]
-        done = subprocess.run(command, env=environment, cwd=places["cwd"], capture_output=True, text=True, timeout=500)
+    fonts = places["data"] / "fonts"
+    fonts.mkdir()
+    shutil.copy(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", fonts)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "own.py").write_text(
+        "CARD = {'own': {'class': 'Own', 'architecture': 'span'}}\n"
+        "from cl_ner_bench import SpanLearner\nfrom .helper import x\nclass Own(SpanLearner): pass\n"
+    )
+    (mine / "helper.py").write_text("x = 1\n")
+    before = {*tmp_path.rglob("*")}
+    options = {flag.lstrip("-").replace("-", "_"): value for flag, value in zip(inputs[::2], inputs[1::2], strict=True)}
+    options |= {"methods": str(mine / "own.py"), "bounds": "none", "out": str(places["out"])}
+    code = f"from cl_ner_bench import run; run(quiet=True, **{options})"
+    for command in (["-c", code], ["-m", "cl_ner_bench", "report", str(places["out"])]):
+        done = subprocess.run(
+            [sys.executable, *command], env=environment, cwd=places["cwd"], capture_output=True, text=True, timeout=500
+        )
         assert done.returncode == 0, done.stderr
-    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path not in places.values()}
-    assert {"cache/tokens", "out/report.html"} <= written
+    written = {str(path.relative_to(tmp_path)) for path in {*tmp_path.rglob("*")} - before - {places["out"]}}
+    assert {"cache/tokens", "cache/libraries/matplotlib", "out/report.html"} <= written
     assert not [path for path in written if not path.startswith(("cache/", "out/"))]
+    if shutil.which("fc-list"):
+        assert list((places["cache"] / "libraries" / "fontconfig").glob("*.cache-*"))
 
 
 def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, inputs: list[str]) -> None:

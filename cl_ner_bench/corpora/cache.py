@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from uuid import uuid4
 
+from cl_ner_bench.caches import cache_folder
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 
 VERSION = 2
@@ -35,16 +36,6 @@ class Parsed(NamedTuple):
     parts: Mapping[str, tuple[Sentence, ...]]
     remarks: tuple[str, ...] = ()
     documents: tuple[int, ...] = ()
-
-
-def cache_folder() -> Path:
-    """The one folder for what can be made again: ``CL_NER_BENCH_CACHE``, else the platform's cache folder."""
-    folder = os.environ.get("CL_NER_BENCH_CACHE")
-    if folder:
-        return Path(folder)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("cl-ner-bench", appauthor=False)
 
 
 def content_key(source: Any, files: Iterable[tuple[str, Path]] = ()) -> str:

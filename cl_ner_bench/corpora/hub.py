@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.corpora.cache import cache_folder
+from cl_ner_bench import caches
 from cl_ner_bench.corpora.card import Card, Hub
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.objects import read_objects
@@ -60,15 +60,16 @@ def _load(card: Card, hub: Hub) -> Any:
     unreachable = False
     try:
         datasets = importlib.import_module("datasets")
-        unreachable = not os.path.isdir(hub.repo) and _is_silent()
-        with _quiet(), _constants(cache_folder() / "hub", offline=unreachable):
-            return datasets.load_dataset(
-                hub.repo,
-                name=hub.config or None,
-                data_files=files if hub.folder else None,
-                revision=hub.revision,
-                cache_dir=str(cache_folder() / "hub" / "tables"),
-            )
+        with _quiet(), caches.hub() as folder:
+            unreachable = not os.path.isdir(hub.repo) and _is_silent()
+            with _offline(unreachable):
+                return datasets.load_dataset(
+                    hub.repo,
+                    name=hub.config or None,
+                    data_files=files if hub.folder else None,
+                    revision=hub.revision,
+                    cache_dir=str(folder / "tables"),
+                )
     except Exception as error:  # the libraries below raise of every kind: for a network, a server, a gate, a script
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if unreachable:
@@ -92,21 +93,18 @@ def _is_silent() -> bool:
 
 
 @contextmanager
-def _constants(folder: Path, offline: bool) -> Iterator[None]:
-    # load_dataset takes a folder for its tables, but leaves the downloads to huggingface_hub and its own folder.
-    hub: Any = importlib.import_module("huggingface_hub.constants")
-    tables: Any = importlib.import_module("datasets.config")
-    values: list[tuple[Any, str, Any]] = [(hub, "HF_HUB_CACHE", str(folder))]
-    if offline:
-        values += [(module, "HF_HUB_OFFLINE", True) for module in (hub, tables)]
-    before = [getattr(module, name) for module, name, _ in values]
-    for module, name, value in values:
-        setattr(module, name, value)
+def _offline(wanted: bool) -> Iterator[None]:
+    """Have the libraries ask nobody, where that is ``wanted``."""
+    names = ("huggingface_hub.constants", "datasets.config") if wanted else ()
+    modules: list[Any] = [importlib.import_module(name) for name in names]
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    for module in modules:
+        module.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        for (module, name, _), value in zip(values, before, strict=True):
-            setattr(module, name, value)
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError, did_you_mean
@@ -82,6 +83,7 @@ class Dask:
     """Workers of the Dask cluster at ``--scheduler``, as many as there are now; else processes of this machine."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
+        from dask import config
         from distributed import Client
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a scheduler that dies is told in one message
@@ -96,8 +98,11 @@ class Dask:
             "dashboard_address": None,
             "memory_limit": 0,  # it would count the worker, whose child holds the memory
         }
+        self._scratch = _scratch(options)
+        folder = {"temporary_directory": self._scratch.name} if self._scratch else {}
         try:
-            self._client = Client(options.scheduler, timeout=CONNECT, **({} if options.scheduler else here))
+            with config.set(folder):
+                self._client = Client(options.scheduler, timeout=CONNECT, **({} if options.scheduler else here))
         except (OSError, ValueError) as error:
             raise _no_answer("dask", options.scheduler, error) from None
         shares = {"GPU": options.gpus_per_run} if cuda and options.scheduler else None
@@ -119,6 +124,8 @@ class Dask:
     def close(self) -> None:
         self._executor.shutdown(wait=False)
         self._client.close()
+        if self._scratch:
+            self._scratch.cleanup()
 
 
 class Ray:
@@ -135,6 +142,9 @@ class Ray:
         self._device = "cuda:0" if cuda else "cpu"  # ray shows a task its own devices only
         self._needs = {"CPU": float(options.threads)} | ({"GPU": options.gpus_per_run} if cuda else {})
         here: dict[str, Any] = {"num_cpus": jobs * options.threads, "include_dashboard": False}
+        self._scratch = _scratch(options)
+        if self._scratch:
+            here["_temp_dir"] = self._scratch.name
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         try:
             if options.scheduler:  # ray itself would try for minutes
@@ -158,6 +168,8 @@ class Ray:
 
     def close(self) -> None:
         self._ray.shutdown()
+        if self._scratch:
+            self._scratch.cleanup()
 
 
 class Slurm:
@@ -244,6 +256,12 @@ class Job:
 def ignore_interrupts() -> None:
     """Ctrl-C reaches every process of a terminal's group; only the driver shall answer it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _scratch(options: Options) -> TemporaryDirectory[str] | None:
+    """Return a folder for what a cluster that is started here leaves behind, which goes with it."""
+    # Short, as sockets lie in it. Processes of the cluster may still end while it is removed.
+    return None if options.scheduler else TemporaryDirectory(prefix="b", ignore_cleanup_errors=True)
 
 
 def _places(options: Options, jobs: int) -> list[str]:

@@ -1,0 +1,87 @@
+"""The cache: the one folder for what can be made again; and how other libraries are kept to it.
+
+Nothing is written but results and this cache, be it by the suite or by the libraries that it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from cl_ner_bench.files import write_bytes
+
+# Kernels that are compiled on a machine, by CUDA and by torch.
+_KERNELS = {
+    "CUDA_CACHE_PATH": "cuda",
+    "PYTORCH_KERNEL_CACHE_PATH": "torch",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+}
+# The fonts of the system as ever, and before its own folders one for what fontconfig notes down of them.
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <cachedir>{folder}</cachedir>
+  <include ignore_missing="yes">fonts.conf</include>
+</fontconfig>
+"""
+
+
+def cache_folder() -> Path:
+    """Return the cache: ``CL_NER_BENCH_CACHE``, else the platform's cache folder."""
+    folder = os.environ.get("CL_NER_BENCH_CACHE")
+    if folder:
+        return Path(folder)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("cl-ner-bench", appauthor=False)
+
+
+def drawing() -> dict[str, str]:
+    """Return the environment in which matplotlib and fontconfig write into the cache. What is set already stays."""
+    libraries = cache_folder().absolute() / "libraries"
+    found = {"MPLCONFIGDIR": str(libraries / "matplotlib")}
+    if sys.platform == "linux":  # elsewhere matplotlib does not ask fontconfig
+        fonts = libraries / "fontconfig" / "fonts.conf"
+        with suppress(OSError):  # a cache that cannot be written
+            if not fonts.exists():
+                write_bytes(fonts, _FONTS.format(folder=escape(str(fonts.parent))).encode())
+            found["FONTCONFIG_FILE"] = str(fonts)
+    return {name: value for name, value in found.items() if name not in os.environ}
+
+
+def computing() -> dict[str, str]:
+    """Return the environment in which kernels that are compiled are kept in the cache. What is set already stays."""
+    libraries = cache_folder().absolute() / "libraries"
+    return {name: str(libraries / folder) for name, folder in _KERNELS.items() if name not in os.environ}
+
+
+@contextmanager
+def hub() -> Iterator[Path]:
+    """Have all that ``huggingface_hub`` writes land in the cache; gives the folder of downloads."""
+    from huggingface_hub import constants
+
+    folder = cache_folder().absolute() / "hub"
+    values = {
+        "HF_HUB_CACHE": folder,
+        "HF_XET_CACHE": folder / "xet",
+        "AGENT_HARNESSES_PATH": folder / "agent_harnesses.json",
+    }
+    before = {name: getattr(constants, name) for name in values if hasattr(constants, name)}
+    environment = os.environ.get("HF_XET_CACHE")
+    for name in before:
+        setattr(constants, name, str(values[name]))
+    os.environ["HF_XET_CACHE"] = str(values["HF_XET_CACHE"])  # read by hf_xet, which is no Python
+    try:
+        yield folder
+    finally:
+        for name, value in before.items():
+            setattr(constants, name, value)
+        if environment is None:
+            del os.environ["HF_XET_CACHE"]
+        else:
+            os.environ["HF_XET_CACHE"] = environment

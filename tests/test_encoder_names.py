@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,36 @@ def test_a_path_in_a_config_file_is_relative_to_it_and_a_name_is_none(tmp_path: 
     for written, meant in (("./encoder", str(tmp_path / "encoder")), ("encoder", "encoder"), ("a/b", "a/b")):
         (tmp_path / "grid.toml").write_text(f'encoder = "{written}"\n')
         assert layer({}, tmp_path / "grid.toml")[0].options.encoder == meant
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_downloads_go_to_the_cache(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partial: bool) -> None:
+    """The network cannot be had: what would be asked is a function that writes where the library would.
+
+    A copy in the hub's own cache that lacks the weights is no encoder.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_XET_CACHE", raising=False)
+    before = {*tmp_path.rglob("*")}
+
+    def asked(repository: str, local_files_only: bool = False, **wanted: object) -> str:
+        if local_files_only:
+            if not partial:
+                raise LocalEntryNotFoundError("nothing here")
+            return str(tmp_path)
+        folder = Path(constants.HF_HUB_CACHE, "models--someone--else", "snapshots", NEW)
+        tiny_encoder(folder)
+        for place in (constants.HF_XET_CACHE, os.environ["HF_XET_CACHE"], constants.AGENT_HARNESSES_PATH):
+            assert tmp_path / "cache" in Path(place).parents
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
+    info = encoder_info("someone/else")
+    assert info.spec == f"someone/else@{NEW}"
+    assert {path.relative_to(tmp_path).parts[0] for path in {*tmp_path.rglob("*")} - before} == {"cache"}
+    assert str(hub) == constants.HF_HUB_CACHE  # as it was
+    assert "HF_XET_CACHE" not in os.environ

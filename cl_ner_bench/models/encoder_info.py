@@ -7,11 +7,13 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench import caches
 from cl_ner_bench.errors import UserError
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -170,13 +172,22 @@ def _minilm_folder() -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    """Return the local copy of a hub repository at a revision (default: its main branch), a folder called by commit."""
+    """Return the local copy of a hub repository at a revision (default: its main branch), a folder called by commit.
+
+    A copy that lies whole in the hub's own cache is read there; what is downloaded goes to the suite's.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
+    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(_FILES)}
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(_FILES)))
+        with suppress(LocalEntryNotFoundError):
+            folder = Path(snapshot_download(repository, local_files_only=True, **wanted))
+            if (folder / "config.json").exists() and any(folder.glob("*.safetensors")):
+                return folder
+        with caches.hub():
+            return Path(snapshot_download(repository, **wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         advice = "Pass a hub name, a folder written as a path (./NAME, /PATH/TO/NAME), or minilm."

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
+from cl_ner_bench.running.preview import preview
 from cl_ner_bench.running.store import write_json
 from cl_ner_bench.running.union import merge
 
@@ -107,3 +110,20 @@ def test_the_reference_profile_takes_nothing_that_changes_training(inputs: dict[
     assert plain["setting"] != exact["setting"]
     with pytest.raises(UserError, match="joint-token has pool 8, which changes training; pass --pool 1"):
         planned(inputs, tmp_path, exact=True, pool=8)
+
+
+def test_the_default_grid_trains_joint_models_at_the_last_step(tmp_path: Path) -> None:
+    """As its card says; warm ones, and those of a corpus whose card says nothing, at every step."""
+    for given, steps, origin in (
+        ({}, [3], "card synthetic"),
+        ({"joint_steps": "all"}, [1, 2, 3], "flag"),
+    ):
+        plan = make_plan(layer({"methods": "spankl,joint-span,joint-span-warm", **given})[0], tmp_path)
+        assert {run.record["method"]: run.record["steps"] for run in plan.runs} == {
+            "spankl": [1, 2, 3],
+            "joint-span": steps,
+            "joint-span-warm": [1, 2, 3],
+        }
+        assert plan.origins["joint_steps"] == origin
+    assert "joint_steps     last  [card synthetic]" in preview(prepare({"out": str(tmp_path / "out")}))
+    assert Card("mine", "Mine").joint_steps == "all"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import registry
+from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
@@ -125,6 +126,10 @@ def make_plan(layered: Layered, out: Path) -> Plan:
         precision=precision,
     )
     origins = dict(layered.origins)
+    if origins["joint_steps"] == DEFAULT and options.joint_steps != Card.joint_steps:
+        origins["joint_steps"] = f"card {corpus.card.name}"
+    if origins["recipe"] == DEFAULT and options.recipe == encoder.name:
+        origins["recipe"] = f"encoder {encoder.name}"
     values = {v.label: hyper_parameters(options, v, corpus, origins) for v in chosen}
     code = {v.label: registry.code_fingerprint(v.card.file, v.card.module) for v in chosen}
     cut = splits[0].protocol.max_words

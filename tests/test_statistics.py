@@ -22,11 +22,13 @@ from cl_ner_bench.analysis.compare import Comparison, comparisons
 from cl_ner_bench.analysis.frames import Results, load_results
 from cl_ner_bench.analysis.influence import influence_of, sentence_error
 from cl_ner_bench.analysis.intervals import estimate, holm, unit_means
-from cl_ner_bench.analysis.notes import FEW
+from cl_ner_bench.analysis.notes import FEW, notes_of
+from cl_ner_bench.analysis.page.data import payload
+from cl_ner_bench.analysis.picture import Theme
 from cl_ner_bench.analysis.reduction import reduced
 from cl_ner_bench.analysis.spread import components, spread
 from cl_ner_bench.analysis.statistics import compared, dataset_ranks, differences, gaps, standing
-from cl_ner_bench.analysis.tables import difference_table, gap_table, main_table, spread_table
+from cl_ner_bench.analysis.tables import Cell, difference_table, gap_table, main_table, spread_table, type_table
 from cl_ner_bench.analysis.verdict import limits, verdict
 from tests.results_factory import triple, write_run
 
@@ -447,6 +449,94 @@ def test_undertrained_comes_first_and_alone(tmp_path: Path) -> None:
     (sentence,) = verdict(c, results)
     assert sentence.startswith("Undertrained: do not compare these runs (step-1 micro-F1 below 85")
     assert not any(standing(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
+
+
+def forgetting_grid(folder: Path, learned: dict[str, tuple[float, float]], n: int = 6, **more: Any) -> None:
+    """Two tasks; per method the F1 of the first one when learned and at the end, which differ a little by seed."""
+    for method, (first, last) in learned.items():
+        for seed in range(n):
+            noise = seed / 4 if last else 0
+            counts = {1: {"A": triple(first)}, 2: {"A": triple(last + noise), "B": triple(last and 60 + noise)}}
+            write_run(folder, method, counts, seed=seed, **more)
+
+
+def test_who_found_nothing_is_neither_bold_nor_marked(tmp_path: Path) -> None:
+    # Fine-tuning ends at 0.00: in the type of step 1 it had 0.00 too, and so forgets nothing.
+    grades = {"spankl": (70.0, 60.0), "frozen-span": (70.0, 55.0), "finetune-span": (0.0, 0.0)}
+    forgetting_grid(tmp_path, grades, undertrained_below=0.0)
+    c, results = only(tmp_path)
+    table = main_table(c, "all")
+    marks = {
+        line[0]: {name for name, cell in zip(table.header, line, strict=True) if isinstance(cell, Cell) and cell.bold}
+        for _, lines in table.sections
+        for line in lines
+    }
+    assert marks["SpanKL"] >= {"Micro", "Task macro", "Forgetting", "BWT"}
+    assert marks["Fine-tuning (span)"] == set()
+    assert not [cell for _, lines in table.sections for line in lines for cell in line[1:]
+                if isinstance(cell, Cell) and line[0] == "Fine-tuning (span)" and cell.tied]  # fmt: skip
+    assert "found nothing, so neither bold nor †: Fine-tuning (span)" in table.notes
+    assert "Fine-tuning" not in verdict(c, results)[0].split("next is")[0]
+
+
+def test_a_score_of_zero_is_never_the_best(tmp_path: Path) -> None:
+    for method in ("spankl", "extendner"):
+        for seed in range(6):
+            counts = {1: {"A": triple(50 + seed)}, 2: {"A": triple(50 + seed), "B": [0, 2, 9]}}
+            write_run(tmp_path, method, counts, seed=seed)
+    c, _ = only(tmp_path)
+    lines = {line[0]: line[1:] for _, lines in type_table(c, "all").sections for line in lines}
+    assert [cell.bold for cell in lines["A"]] == [True, True]  # type: ignore[union-attr]
+    assert [(cell.mean, cell.bold, cell.tied) for cell in lines["B"]] == [(0, False, False)] * 2  # type: ignore[union-attr]
+
+
+def test_where_nobody_found_anything_nobody_is_best(tmp_path: Path) -> None:
+    grid(tmp_path, {"spankl": [0.0] * 6, "extendner": [0.0] * 6}, undertrained_below=0.0)
+    c, results = only(tmp_path)
+    assert verdict(c, results)[0] == "Memory-free methods: no method found anything."
+    assert not any(standing(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
+
+
+def with_joint(folder: Path, scores: dict[str, list[float]], **joints: list[float]) -> None:
+    """Two tasks; methods end at their scores, joint training (of the last step alone) at its own."""
+    for method, values in scores.items():
+        for seed, score in enumerate(values):
+            write_run(folder, method, {1: {"A": triple(60)}, 2: dict.fromkeys("AB", triple(score))}, seed=seed)
+    for method, values in joints.items():
+        for seed, score in enumerate(values):
+            write_run(folder, method.replace("_", "-"), {2: dict.fromkeys("AB", triple(score))}, seed=seed)
+
+
+@pytest.mark.parametrize("joint", [0.0, 15.0])
+def test_there_is_no_gap_to_undertrained_joint_training(tmp_path: Path, joint: float) -> None:
+    scores: dict[str, list[float]] = {"extendner": [25, 26, 27, 24, 23, 25], "spankl": [30, 33, 32, 31, 34, 32]}
+    scores["frozen-span"] = [score - 9 for score in scores["spankl"]]
+    with_joint(tmp_path, scores, joint_token=[joint + i for i in range(3)] * 2, joint_span=[60, 61, 62, 63, 60, 60])
+    c, results = only(tmp_path)
+    table = main_table(c, "all")
+    gap = {line[0]: line[-1] for _, lines in table.sections for line in lines}
+    assert math.isnan(gap["ExtendNER"].mean)  # type: ignore[union-attr]
+    assert gap["SpanKL"].mean == pytest.approx(29)  # type: ignore[union-attr]
+    assert {label for label, cell in gap.items() if cell.bold or cell.tied} == {"SpanKL"}  # type: ignore[union-attr]
+    # The numbers as they are defined stay in the files.
+    assert table.frame.set_index("label")["gap_mean"]["ExtendNER"] == pytest.approx(joint + 1 - 25)
+    for notes in (table.notes, notes_of(c)):
+        assert f"joint training is undertrained: no gap (final micro-F1 Joint (token) {joint:.1f})" in notes
+    gaps_of = gap_table(c, "all", results)
+    assert gaps_of is not None
+    assert [line[0] for _, lines in gaps_of.sections for line in lines] == ["SpanKL", "Frozen (span)"]
+    page = json.loads(payload(results, [c], Theme.of([c], "paper").looks))["blocks"][c.slug]
+    curves = {page["rows"][row]["label"]: scores for (row, *_), scores in
+              zip(page["runs"], page["scores"]["all"]["gap_task_macro"], strict=True)}  # fmt: skip
+    assert [label for label, scores in curves.items() if scores[-1] is None] == ["ExtendNER", "Joint (token)"]
+
+
+def test_the_answer_has_no_gap_to_undertrained_joint_training(tmp_path: Path) -> None:
+    with_joint(tmp_path, {"extendner": [25, 26, 27, 24, 23, 25]}, joint_token=[0.0] * 6)
+    c, results = only(tmp_path)
+    (answer, *_) = verdict(c, results)
+    assert answer.endswith("Joint training of its architecture is undertrained: no gap.")
+    assert "above" not in answer
 
 
 def test_groups_are_answered_apart(tmp_path: Path) -> None:

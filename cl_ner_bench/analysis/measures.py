@@ -51,6 +51,9 @@ LOWER_IS_BETTER = {
     *("forgetting", "forgetting_types", "first_minus_last", "first_minus_last_types"),
 }
 
+# Changes and differences of scores: 0 is a value like others, and what was never found has it too.
+DIFFERENCES = LOWER_IS_BETTER | {"bi", "bi_types", "bwt", "bwt_types"}
+
 
 def mean(values: Floats) -> float:
     """The mean of what is defined; nan where nothing is."""

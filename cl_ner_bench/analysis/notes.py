@@ -62,12 +62,28 @@ def undertrained(c: Comparison) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16)
+def without_gap(c: Comparison) -> Mapping[str, str]:
+    """Return the architectures whose joint training ends below the card's bound, each with its lowest final micro-F1
+    in words: a gap to an undertrained model says nothing about the method."""
+    last = _micro(c, first=False)
+    lowest: dict[tuple[str, str], float] = {}
+    for run in c.runs:
+        end = last[run["run_id"]]
+        if run["registry_name"] in ("joint-span", "joint-token") and end < (run.get("undertrained_below") or 0.0):
+            joint = run["architecture"], run["label"]
+            lowest[joint] = min(end, lowest.get(joint, math.inf))
+    return {architecture: f"{label} {end:.1f}" for (architecture, label), end in lowest.items()}
+
+
+@lru_cache(maxsize=16)
 def notes_of(c: Comparison) -> tuple[str, ...]:
     """The notes of a comparison, the gravest first."""
     notes = []
     if reasons := undertrained(c):
         notes.append(f"undertrained: do not compare ({'; '.join(reasons)})")
     notes += _not_as_published(c)
+    if no_gap := without_gap(c):
+        notes.append(f"joint training is undertrained: no gap (final micro-F1 {_join(no_gap.values())})")
     if not c.matched:
         notes.append("no (order, seed) pair was finished by every method: the rows cover different runs")
     elif len(c.pairs) < FEW:

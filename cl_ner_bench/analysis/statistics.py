@@ -21,8 +21,8 @@ from cl_ner_bench.analysis.distinct import LAST
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.influence import BY_SENTENCE, documents_of, influences, sentence_error
 from cl_ner_bench.analysis.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
-from cl_ner_bench.analysis.measures import LOWER_IS_BETTER, Floats
-from cl_ner_bench.analysis.notes import FEW, undertrained
+from cl_ner_bench.analysis.measures import DIFFERENCES, GAPS, LOWER_IS_BETTER, Floats
+from cl_ner_bench.analysis.notes import FEW, undertrained, without_gap
 
 HEADLINE = "task_macro_f1"
 # What gaps are taken of.
@@ -87,14 +87,15 @@ def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Diffe
     """Return joint training minus each method of its architecture, with intervals and without tests.
 
     ``measure`` is one of GAP_OF. The joint models vary too: where all orders share them, their spread over seeds adds
-    to that of the method's orders, and with one of them it is not known, so that there is no interval.
+    to that of the method's orders, and with one of them it is not known, so that there is no interval. Empty for
+    architectures whose joint training is undertrained.
     """
     frame = c.measures[c.measures["view"] == view]
     found = []
     for group in grouped(c, frame, measure):
         for place, row in enumerate(group.rows):
             joints = {c.row_of[c.joints[ids[row]]] for ids in c.matched_runs if ids[row] in c.joints}
-            if len(joints) == 1:
+            if len(joints) == 1 and row.architecture not in without_gap(c):
                 found.append(replace(_difference(joints.pop(), row, group, group.gap(place)), p=math.nan))
     return [_over_sentences(d, c, view, GAP_OF[measure], results) for d in found]
 
@@ -129,21 +130,46 @@ def smallest_p(c: Comparison) -> tuple[int, float]:
 def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row], set[Row]]:
     """The rows with the best mean of their group (equal to two decimals), and the others not significantly worse.
 
-    Both empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs.
+    Both empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs. What ``unranked`` names is
+    in neither.
     """
     best: set[Row] = set()
     tied: set[Row] = set()
     leaders: dict[str, Row] = {}
     means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
+    apart = unranked(c, frame, measure)
     for d in compared(c, frame, measure) if may_rank(c) else ():
+        if d.row in apart:
+            continue
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
         if d.n >= FEW and d.row == leader:
             best.add(leader)
             if round(means[leader.method, leader.config], 2) == round(means[d.other.method, d.other.config], 2):
                 best.add(d.other)
-            elif not d.significant:
+            elif d.p_holm >= ALPHA:  # nan: not tested
                 tied.add(d.other)
-    return best, tied
+    return best - apart, tied - apart
+
+
+def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
+    """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
+
+    Who found nothing has nothing to forget either, and a gap needs joint training that is not undertrained.
+    """
+    apart = found_nothing(c)
+    if measure in GAPS:
+        return apart | {row for row in c.rows if row.architecture in without_gap(c)}
+    return apart if measure in DIFFERENCES else apart | _zero(c, frame, measure)
+
+
+def found_nothing(c: Comparison) -> set[Row]:
+    """Return the rows whose final micro-F1 is 0.00."""
+    return _zero(c, c.measures[c.measures["view"] == "all"], "micro_f1")
+
+
+def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
+    means = c.compared(frame).groupby(["method", "config"])[measure].mean()
+    return {row for row in c.rows if round(means.get((row.method, row.config), math.nan), 2) == 0}
 
 
 def may_rank(c: Comparison) -> bool:

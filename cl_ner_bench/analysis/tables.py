@@ -11,8 +11,8 @@ import pandas as pd
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row, comparisons
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.influence import drawn_together
-from cl_ner_bench.analysis.measures import MEASURES
-from cl_ner_bench.analysis.notes import FEW, n_of, notes_of, undefined
+from cl_ner_bench.analysis.measures import GAPS, MEASURES
+from cl_ner_bench.analysis.notes import FEW, n_of, notes_of, undefined, without_gap
 from cl_ner_bench.analysis.render import DASH, to_text
 from cl_ner_bench.analysis.spread import spread
 from cl_ner_bench.analysis.statistics import GAP_OF, HEADLINE, Difference, differences, gaps, standing, unit_of
@@ -88,7 +88,9 @@ def main_table(c: Comparison, view: str) -> Table:
     cells = {name: _cells(c, frame, name, marked=name in MAIN) for name in MEASURES}
     sections: list[Section] = []
     for group, rows in c.groups:
-        lines: list[Line] = [(row.label, str(c.n_models(row, frame)), *(cells[m][row] for m in MAIN)) for row in rows]
+        lines: list[Line] = [
+            (row.label, str(c.n_models(row, frame)), *(_shown(c, row, m, cells[m][row]) for m in MAIN)) for row in rows
+        ]
         sections.append((GROUPS.get(group, group), tuple(lines)))
     data = [
         {**_identity(row), "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
@@ -103,6 +105,11 @@ def main_table(c: Comparison, view: str) -> Table:
     )
     more = [*marks(c, "column"), *_gap_notes(c, frame)]
     return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, more)
+
+
+def _shown(c: Comparison, row: Row, measure: str, cell: Cell) -> Cell:
+    """Return the cell as printed: no gap to joint training that is undertrained."""
+    return Cell(math.nan, math.nan) if measure in GAPS and row.architecture in without_gap(c) else cell
 
 
 def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
@@ -208,7 +215,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
     found = {name: gaps(c, view, name, results) for name in GAP_OF}
     if not found["gap"]:
         return None
-    runs = c.measures[c.measures["view"] == view]
+    runs = c.compared(c.measures[c.measures["view"] == view]).dropna(subset=["gap"])
     models = {row: c.n_models(row, runs) for row in c.rows}
     sections: list[Section] = []
     for group, _ in c.groups:

@@ -9,12 +9,13 @@ import pandas as pd
 
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row
 from cl_ner_bench.analysis.frames import Results
-from cl_ner_bench.analysis.notes import undertrained
+from cl_ner_bench.analysis.notes import undertrained, without_gap
 from cl_ner_bench.analysis.statistics import (
     ALPHA,
     HEADLINE,
     Difference,
     differences,
+    found_nothing,
     gaps,
     may_rank,
     n_tests,
@@ -34,7 +35,9 @@ def marks(c: Comparison, family: str) -> list[str]:
     of = f"for {tests} comparison{'s' * (tests > 1)} a {family}"
     how = f"t test over {unit_of(c)}, p at least {ALPHA:g} after Holm's correction {of}"
     meaning = f"†: not significantly worse, which does not mean equal ({how})"
-    return [f"bold: best mean of its group; {meaning}", *limits(c)]
+    nothing = [row.label for row in c.rows if row in found_nothing(c)]
+    apart = [f"found nothing, so neither bold nor †: {', '.join(nothing)}"] if nothing else []
+    return [f"bold: best mean of its group; {meaning}", *apart, *limits(c)]
 
 
 def limits(c: Comparison) -> list[str]:
@@ -66,7 +69,7 @@ def verdict(c: Comparison, results: Results) -> list[str]:
     sentences = []
     for name, rows in c.groups:
         if name != "reference":
-            sentences += _answer(c, name, rows, frame, [d for d in found if d.group == name], behind)
+            sentences += _answer(c, name, rows, c.compared(frame), [d for d in found if d.group == name], behind)
     notes = limits(c) if found or behind else []
     return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
@@ -85,6 +88,8 @@ def _answer(
     mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
     if math.isnan(mean):
         return [f"{GROUPS.get(group, group)}: the score is undefined for want of test gold."]
+    if best in found_nothing(c):
+        return [f"{GROUPS.get(group, group)}: no method found anything."]
     against = [d for d in found if d.row == best]
     tied = [d for d in against if not d.significant]
     score = f"{mean:.1f} ± {std:.1f} macro-F1 over tasks after the last step (n = {len(own)})"
@@ -100,6 +105,8 @@ def _answer(
         ends = sorted((sign * gap.low, sign * gap.high))
         sure = "one joint model: no interval" if math.isnan(gap.low) else "95 % interval {:.1f} to {:.1f}".format(*ends)
         lead += f" {best.label} ends {abs(gap.mean):.1f} points {side} joint training of its architecture ({sure})."
+    elif best.architecture in without_gap(c):
+        lead += " Joint training of its architecture is undertrained: no gap."
     return [f"{GROUPS.get(group, group)}: {lead}"]
 
 

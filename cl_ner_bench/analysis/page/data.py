@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.compare import Comparison
 from cl_ner_bench.analysis.distinct import LAST
-from cl_ner_bench.analysis.frames import VIEWS, Results
+from cl_ner_bench.analysis.frames import STEP_GAPS, VIEWS, Results
 from cl_ner_bench.analysis.measures import MEASURES
+from cl_ner_bench.analysis.notes import without_gap
 from cl_ner_bench.analysis.scorer import f1_scores
 from cl_ner_bench.analysis.style import Look
 from cl_ner_bench.analysis.tables import STEPS
@@ -128,6 +129,8 @@ def _step_scores(c: Comparison, view: str, ids: Sequence[str]) -> dict[str, list
     for name in CURVES:
         values = np.full((len(ids), c.n_steps), math.nan)
         values[runs, frame["step"].to_numpy(dtype=np.int64) - 1] = frame[name].to_numpy(dtype=float)
+        if name in STEP_GAPS:
+            values[[run["architecture"] in without_gap(c) for run in c.runs]] = math.nan
         out[name] = _whole(values, 100)
     return out
 

@@ -57,7 +57,11 @@ def drawing() -> dict[str, str]:
 def computing() -> dict[str, str]:
     """Return the environment in which kernels that are compiled are kept in the cache. What is set already stays."""
     libraries = cache_folder().absolute() / "libraries"
-    return {name: str(libraries / folder) for name, folder in _KERNELS.items() if name not in os.environ}
+    found = {name: libraries / folder for name, folder in _KERNELS.items() if name not in os.environ}
+    for folder in found.values():
+        with suppress(OSError):  # torch keeps nothing in a folder that is not there
+            folder.mkdir(parents=True, exist_ok=True)
+    return {name: str(folder) for name, folder in found.items()}
 
 
 @contextmanager

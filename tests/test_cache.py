@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from cl_ner_bench import caches
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
@@ -191,6 +195,36 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.delenv("CL_NER_BENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache.cache_folder().name == "cl-ner-bench"
+
+
+def test_libraries_are_kept_to_the_cache_unless_the_user_says_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path / "cache"))
+    names = ("MPLCONFIGDIR", "FONTCONFIG_FILE", "CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "PYTORCH_KERNEL_CACHE_PATH")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    found = caches.drawing() | caches.computing()
+    assert {*names} - {*found} <= ({"FONTCONFIG_FILE"} if sys.platform != "linux" else set())
+    assert all(tmp_path / "cache" in Path(place).parents for place in found.values())
+    for name in names:
+        monkeypatch.setenv(name, "mine")
+    assert not {*names} & {*caches.drawing(), *caches.computing()}
+
+
+@pytest.mark.skipif(not shutil.which("fc-list"), reason="fontconfig is not here")
+def test_fontconfig_finds_the_same_fonts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path / "cache & <more>"))
+    monkeypatch.delenv("FONTCONFIG_FILE", raising=False)
+    fonts = [
+        sorted(
+            subprocess.run(
+                ["fc-list"], env=os.environ | more, capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+        )
+        for more in ({}, caches.drawing())
+    ]
+    assert fonts[0] == fonts[1] != []
 
 
 def naive_fingerprint(corpus: Corpus) -> str:

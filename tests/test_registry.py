@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cl_ner_bench import registry
+from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from tests.running_inputs import METHODS
 
@@ -146,6 +148,15 @@ def test_a_class_is_what_its_card_says(tmp_path: Path, card: dict[str, Any], bod
         else:
             check(found)
     assert messages == messages[:1] * 2 * bool(said)
+
+
+def test_a_card_of_another_architecture_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, f"CARD = {SPAN}\n{IMPORT}raise SystemExit('it was run')\nclass M(TagLearner): pass\n")
+    assert main(["run", "--methods", f"spankl,{file}", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(OTHER, error)
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

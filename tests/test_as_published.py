@@ -28,8 +28,8 @@ COUNTS = "train: 11,398 sentences, published are 131,767"
 OTHER_CORPUS = {
     "differences": [COUNTS],
     "accepted": [],
-    "n_mentions": dict.fromkeys(PARTS, 9),
-    "without_task": {},
+    "n_mentions": dict.fromkeys(PARTS, 99),
+    "without_task": {"MISC": {"dev": 1, "test": 2, "train": 5}},
 }
 
 
@@ -115,6 +115,8 @@ def test_every_table_every_figure_and_the_page_carry_the_notes(tmp_path: Path) -
     for name in ("another corpus", "from a folder", "bf16"):
         said = plain(UNLIKE[name][1])
         assert [file for file, text in texts.items() if said not in text] == []
+    assert "(train, dev, test)</dt><dd>MISC 5, 1, 2</dd>" in texts["report.html"]
+    assert "<dd>folder: 24 layers, 1,024 wide, 16 heads, 28,996 sub-tokens, cased</dd>" in texts["report.html"]
 
 
 def test_runs_as_published_stand_beside_published_numbers(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ def test_ways_to_write_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p
         encoder_info(path.format(here=tmp_path / "here") + "s")
 
 
+def test_a_path_object_is_a_folder_however_it_is_written(tmp_path: Path) -> None:
+    given = [layer({"encoder": value})[0].options.encoder for value in (Path("encoder"), "encoder")]
+    assert given == [str(tmp_path / "here" / "encoder"), "encoder"]
+
+
 def test_a_configuration_of_anothers_states_sizes_or_nothing(tmp_path: Path) -> None:
     config = tiny_encoder(tmp_path / "odd") / "config.json"
     odd: dict[str, Any] = {"num_attention_heads": "two", "vocab_size": 1 << 80}

@@ -150,12 +150,13 @@ def test_a_rehearsal_really_runs(tmp_path: Path) -> None:
         rows = [{"words": ["so", f"name{i}", "."], "mentions": [[1, 2, t]]} for i, t in enumerate(types * 3)]
         (tmp_path / "corpus" / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tiny_encoder(tmp_path / "bert-base-cased")  # the name of the published encoder, and random weights
-    words = ["--data", "corpus", "--encoder", "./bert-base-cased", "--epochs", "1", "--seeds", "0", "--jobs", "1", "-q"]
+    words = ["--data", "corpus", "--encoder", "./bert-base-cased", "--epochs", "1", "--seeds", "0", "--jobs", "1"]
     done = bench("reproduce", "cfner-conll2003-fg2-pg1", *words, cwd=tmp_path, extra=package)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert "A REHEARSAL (epochs 1; the corpus is not the published one: train: 12 sentences, published are 14," in said
     assert "the encoder is not bert-base-cased: from a folder, not the hub, 2 layers, not 12" in said
+    assert done.stderr.count("conll2003: train: 12 sentences, published are 14,") == 1
     assert "76.66" not in said  # the published number
     out = tmp_path / "results" / "cfner-conll2003-fg2-pg1-rehearsal"
     (run,) = load_results(out).runs

@@ -43,6 +43,11 @@ def path(value: Any) -> str:
     return str(Path(text(value)).expanduser())
 
 
+def encoder_name(value: Any) -> str:
+    """Return an encoder's name; a ``Path`` is a folder, a text is one only where it is written as a path."""
+    return os.path.abspath(value) if isinstance(value, Path) else text(value)
+
+
 def names(value: Any) -> tuple[str, ...]:
     values = value.split(",") if isinstance(value, str) else value
     return tuple(text(v).strip() for v in values if text(v).strip())
@@ -185,7 +190,7 @@ class Options:
     seeds: tuple[int, ...] = option((0,), numbers, TRAINING, "seeds of weights, dropout and shuffling", "0,1,2")
     encoder: str = option(
         "minilm",
-        text,
+        encoder_name,
         TRAINING,
         "minilm (offline), a Hugging Face encoder as NAME or NAME@REVISION, or a folder as ./PATH or /PATH",
         "NAME|PATH",

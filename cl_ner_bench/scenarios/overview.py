@@ -181,7 +181,7 @@ def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mappin
     ``n_mentions`` are all mentions of the corpus by part.
     """
     by_size = sorted(found.items(), key=lambda item: -item[1]["train"])
-    types = ", ".join(f"{type_} {' / '.join(f'{n:,}' for n in counts.values())}" for type_, counts in by_size)
+    types = ", ".join(f"{type_} {' / '.join(f'{n[part]:,}' for part in n_mentions)}" for type_, n in by_size)
     shares = [f"{sum(counts[part] for counts in found.values()):,} of {n:,} {part}" for part, n in n_mentions.items()]
     return f"types in no task ({' / '.join(n_mentions)} mentions, which count as O): {types}; {', '.join(shares)}"
 

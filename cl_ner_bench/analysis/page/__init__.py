@@ -248,13 +248,14 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
 def _identity(encoder: Mapping[str, Any]) -> str:
     """Return an encoder's origin and shape in words."""
     origin = " ".join(str(encoder[key]) for key in ("source", "repository", "revision") if key in encoder)
-    shape = (f"{encoder[key]} {word}" for key, word in SHAPE.items() if encoder[key] is not None)
+    shape = (f"{encoder[key]:,} {word}" for key, word in SHAPE.items() if encoder[key] is not None)
     return f"{origin}: {', '.join(shape)}, {'cased' if encoder['cased'] else 'uncased'}"
 
 
 def _without_task(run: Mapping[str, Any]) -> str:
+    """Return the mentions of each type that no task learns, of train, dev and test."""
     found = run.get("corpus", {}).get("without_task", {})
-    return "; ".join(f"{type_} {', '.join(map(str, counts.values()))}" for type_, counts in found.items())
+    return "; ".join(f"{type_} {n['train']:,}, {n['dev']:,}, {n['test']:,}" for type_, n in found.items())
 
 
 def _configurations(results: Results) -> list[tuple[dict[str, Any], int]]:

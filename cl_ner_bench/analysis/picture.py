@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
-from scipy.optimize import isotonic_regression
 
 from cl_ner_bench.analysis.compare import Comparison, Row
 from cl_ner_bench.analysis.notes import notes_of, undertrained
@@ -181,6 +180,8 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, Row]], at: float, theme: Th
     The figure must have been laid out. ``room``: whether its layout shall make room for the names (false where the
     place beside ``ax`` is empty).
     """
+    from sklearn.isotonic import isotonic_regression  # slow to import
+
     style = theme.style
     known = sorted((end for end in ends if not math.isnan(end[0])), key=lambda end: end[0])
     if not known:
@@ -190,8 +191,8 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, Row]], at: float, theme: Th
     gap = (high - low) * min(style.pt(8.2) / points, 1 / len(known))
     shifts = gap * np.arange(len(known))
     ordered = np.array([y for y, _ in known]) - shifts
-    free = isotonic_regression(ordered).x  # least squares under "not closer than the gap"
-    places = np.clip(free, low, max(low, high - shifts[-1])) + shifts
+    # Least squares under "not closer than the gap", and inside of the axes.
+    places = isotonic_regression(ordered, y_min=low, y_max=max(low, high - shifts[-1])) + shifts
     for (y, row), place in zip(known, places, strict=True):
         name = ax.annotate(
             short(row.label), (at, y), (style.pt(12), place), textcoords=("offset points", "data"), va="center",

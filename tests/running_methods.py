@@ -6,6 +6,7 @@ CARD = {
     "slow": {"class": "Slow", "architecture": "token"},
     "slow-base": {"class": "Slow", "architecture": "token", "first_step": "base"},
     "broken-base": {"class": "Broken", "architecture": "token", "first_step": "base"},
+    "liar-base": {"class": "Liar", "architecture": "token", "first_step": "base"},
     "raises": {"class": "Raises", "architecture": "token"},
     "nan": {"class": "NotANumber", "architecture": "token"},
     "counted": {"class": "Counted", "architecture": "token", "settings": {"weight": 1.0}},
@@ -46,6 +47,11 @@ class Broken(TagLearner):
         with open(os.environ["BROKEN"], "a") as file:
             print("once", file=file)
         raise RuntimeError("never")
+
+
+class Liar(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": 2 * super().losses(batch, output, teacher)["ce"]}
 
 
 class Raises(TagLearner):

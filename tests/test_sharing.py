@@ -18,7 +18,8 @@ from torch import Tensor
 from cl_ner_bench import load_results, registry
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
-from cl_ner_bench.learning.learner import Learner, SpanLearner, StepData, TagLearner
+from cl_ner_bench.learning.first_step import deviation
+from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.running import store
 from cl_ner_bench.running.backends import Loky
@@ -82,23 +83,85 @@ def test_step_1_is_the_base_learners_where_a_card_says_so(name: str, encoder: st
     assert same(first_step(registry.load_class(card), settings, encoder, *how), base(card.architecture))
 
 
-@pytest.mark.parametrize("kind", ["loss", "start", "decoding"])
-def test_a_false_declaration_would_be_found(kind: str, encoder: str, base: Callable[[str], Any]) -> None:
-    class Liar(TagLearner):
-        def losses(self, *args: Any) -> dict[str, Tensor]:
-            found = super().losses(*args)
-            return {"ce": found["ce"] * (1.001 if kind == "loss" else 1)}
+@pytest.mark.parametrize("name", sorted(registry.methods()))
+def test_a_declaration_is_true_where_the_proof_says_so(name: str) -> None:
+    card = registry.methods()[name]
+    settings = {key: 3 * value for key, value in card.settings.items()}
+    found = deviation(registry.load_class(card), settings, RECIPE | {"epochs": 10})
+    assert found == ("" if name in DECLARED else "losses, frozen parameters")
 
-        def begin_step(self, data: StepData) -> None:
-            if kind == "start":
-                with torch.no_grad():
-                    next(self.head.parameters()).mul_(1.001)
 
-        def decode(self, *args: Any) -> Any:
-            found = super().decode(*args)
-            return [[] for _ in found] if kind == "decoding" else found
+EPOCHS = 4
 
-    assert not same(first_step(Liar, {}, encoder), base("token"))
+
+class InLosses(Learner):
+    def losses(self, *args: Any) -> dict[str, Tensor]:
+        return {name: 1.001 * value for name, value in super().losses(*args).items()}
+
+
+class InStart(Learner):
+    def begin_step(self, data: StepData) -> None:
+        with torch.no_grad():
+            next(self.head.parameters()).mul_(1.001)
+
+
+class InLastEpoch(Learner):
+    def begin_epoch(self, epoch: int) -> None:
+        if epoch == EPOCHS:
+            self.head.requires_grad_(False)
+
+
+class InRates(Learner):
+    def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return super().parameter_groups(lr, 0.99 * head_lr, weight_decay)
+
+
+class InGradients(Learner):
+    def after_backward(self) -> None:
+        next(self.head.parameters()).grad.mul_(2)
+
+
+class InWhatItKeeps(Learner):
+    def end_step(self, data: StepData) -> None:
+        self.carried["sizes"] = torch.tensor([len(s.words) for s in data.train])
+
+
+class InDecoding(Learner):
+    def decode(self, *args: Any) -> Any:
+        return [found[:1] for found in super().decode(*args)]
+
+
+class InLogits(Learner):
+    def forward(self, batch: Batch) -> Output:
+        output = super().forward(batch)
+        return Output(output.logits * 1.001, output.words)
+
+
+class InModules(Learner):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.own = torch.nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("base", [SpanLearner, TagLearner])
+@pytest.mark.parametrize(
+    ("lie", "where"),
+    [
+        (InLosses, "losses"),
+        (InStart, "losses"),
+        (InLastEpoch, "losses, frozen parameters"),
+        (InRates, "losses"),
+        (InGradients, "losses"),
+        (InWhatItKeeps, "weights"),
+        (InDecoding, "predictions"),
+        (InLogits, "losses"),
+        (InModules, "weights"),
+    ],
+)
+def test_a_false_declaration_is_found_whichever_hook_makes_it_false(
+    lie: type[Learner], where: str, base: type[Learner]
+) -> None:
+    assert where in deviation(type("Liar", (lie, base), {}), {}, RECIPE | {"epochs": EPOCHS})
 
 
 # What a step is given
@@ -491,6 +554,22 @@ def test_where_the_learner_fails_the_others_learn_it_themselves(
     assert (tmp_path / "broken").read_text() == "once\n"
     assert "shared_with" not in step(out, runs["extendner"], 1)
     assert models(out) == set(runs["extendner"]["step_keys"].values())
+    mine = {name: data for name, data in stored(out).items() if "extendner" in name}
+    assert len(mine) == 6
+    assert mine == {name: data for name, data in stored(grid[0]).items() if name in mine}
+
+
+def test_a_false_declaration_is_refused_and_shared_with_nobody(
+    grid: tuple[Path, str], inputs: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    methods = f"{METHODS}:liar-base,extendner"
+    assert learn(inputs, out, "all", methods=methods) == {"liar-base": [1, 2, 3], "extendner": [2, 3]}
+    runs = {record["method"]: record for record in by_run(out).values()}
+    assert (runs["liar-base"]["status"], runs["extendner"]["status"]) == ("failed", "done")
+    reason = runs["liar-base"]["reason"]
+    assert reason.startswith(f"{METHODS}: CARD['liar-base'] says first_step \"base\", but its step 1 differs")
+    assert 'Set first_step to "own"' in reason
     mine = {name: data for name, data in stored(out).items() if "extendner" in name}
     assert len(mine) == 6
     assert mine == {name: data for name, data in stored(grid[0]).items() if name in mine}

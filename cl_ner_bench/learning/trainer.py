@@ -24,11 +24,11 @@ from cl_ner_bench.learning.checkpoint import Checkpoint, resumed, state
 from cl_ner_bench.learning.learner import Learner, Need, Output
 from cl_ner_bench.learning.streams import generator, stream
 from cl_ner_bench.learning.teacher import Teacher
-from cl_ner_bench.learning.token_store import TokenStore
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoder import Encoder
 from cl_ner_bench.models.encoder_info import encoder_info
 from cl_ner_bench.models.limits import check_span_words
+from cl_ner_bench.models.tokeniser import Tokens
 from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024
@@ -66,7 +66,7 @@ class Trainer:
         device: str = "cpu",
         precision: str = "fp32",
         nested: bool = False,
-        tokens: TokenStore | None = None,
+        tokens: Mapping[tuple[str, ...], Tokens] | None = None,
     ) -> None:
         self.learner_class, self.settings, self.recipe, self.encoder = learner_class, settings, recipe, encoder
         self.seed, self.precision, self.nested, self.tokens = seed, precision, nested, tokens

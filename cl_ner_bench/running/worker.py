@@ -135,6 +135,8 @@ def _reason(error: Exception) -> str:
 
 def _learn_run(steps: Steps, first: Collection[int], heartbeat: Heartbeat) -> None:
     record = steps.record
+    if steps.card.first_step == "base" and 1 in record["steps"] and steps.is_missing(1):
+        steps.check_first_step(heartbeat)
     for step in record["steps"]:
         if steps.is_missing(step):
             steps.take(step)
@@ -288,6 +290,25 @@ class Steps:
 
         file = self.out / "store" / f"{self.keys[step]}.checkpoint"
         return CheckpointFile(file, self.checkpoint_seconds, self.shared)
+
+    def check_first_step(self, heartbeat: Heartbeat) -> None:
+        """Raise UserError where step 1, which is shared as the base learner's, is not what the base learner learns."""
+        from cl_ner_bench import registry
+        from cl_ner_bench.learning.first_step import deviation
+
+        settings, says = self.record["settings"], f'{self.card.file}: CARD[{self.card.name!r}] says first_step "base"'
+        try:
+            found = deviation(registry.load_class(self.card), settings["method"], settings, lambda _: heartbeat.check())
+        except (Interrupted, UserError):
+            raise
+        except Exception as error:
+            why = _reason(error)
+            raise UserError(f'{says}, which cannot be proven: on a tiny encoder, {why}. Set it to "own"') from error
+        if found:
+            raise UserError(
+                f"{says}, but its step 1 differs from that of the plain {self.card.architecture} learner ({found}): "
+                'nothing was shared. Set first_step to "own"'
+            )
 
     def check_training(self, heartbeat: Heartbeat) -> dict[str, Any]:
         """Step 1 learned for twice the epochs, and its micro-F1 (view ``all``): is the recipe long enough?"""

@@ -1,0 +1,99 @@
+"""Proof that a method's step 1 is that of its base learner, so that a grid may learn it once for several methods."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
+from cl_ner_bench.learning.trainer import Progress, Trainer
+from cl_ner_bench.models.bert import Bert
+from cl_ner_bench.models.tokeniser import Tokens
+from cl_ner_bench.scenarios.task import StepData
+
+_BASES = {base.architecture: base for base in (SpanLearner, TagLearner)}
+_TYPES = ("A", "B", "C")
+_WORDS = 30
+_CONFIG = {
+    "model_type": "bert",
+    "vocab_size": _WORDS,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 64,
+}
+
+
+def deviation(
+    learner: type[Learner],
+    settings: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    progress: Progress = lambda _: None,
+) -> str:
+    """Return in what step 1 of a method differs from that of its base learner; '' where it is the same to the bit.
+
+    Both learn a few made-up sentences with a tiny BERT of random weights, by the given recipe, and what they store,
+    record and predict is compared. So whatever a method decides counts, not its losses alone; what hangs on the size of
+    the data, or on another kind of encoder, is not found.
+
+    Args:
+        progress: called after each update; may raise to stop.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _write_encoder(Path(folder))
+        own = _outcome(learner, settings, recipe, folder, progress)
+        base = _outcome(_BASES[learner.architecture], {}, recipe, folder, progress)
+    return ", ".join(name for name, value in base.items() if own[name] != value)
+
+
+def _outcome(
+    learner: type[Learner], settings: Mapping[str, Any], recipe: Mapping[str, Any], folder: str, progress: Progress
+) -> dict[str, Any]:
+    train, dev, test = (tuple(_sentences(seed, n)) for seed, n in enumerate((8, 6, 6)))
+    tokens = {s.words: _tokens(s) for s in (*train, *dev, *test)}
+    trainer = Trainer(learner, settings, {**recipe, "batch_size": 4}, folder, seed=0, tokens=tokens)
+    record = trainer.learn(StepData(1, _TYPES, _TYPES, train, dev, _TYPES), progress)
+    predictions = trainer.predict([s.only(()) for s in test], progress)
+    lengths = [len(s.words) for s in test]  # what hardly learned predicts little: logits at random find more
+    logits = torch.randn(
+        sum(trainer.learner.rows(lengths)), trainer.learner.n_columns, generator=torch.Generator().manual_seed(0)
+    )
+    predictions += trainer.learner.decode(logits, lengths, _TYPES, False)
+    state = {name: (value.shape, value.tolist()) for name, value in trainer.learner.state_dict().items()}
+    return {
+        "losses": record["losses"],
+        "dev scores": record["dev_scores"],
+        "frozen parameters": trainer.learner.frozen_parameters,
+        "weights": state,
+        "predictions": predictions,
+    }
+
+
+def _sentences(seed: int, n: int) -> Iterator[Sentence]:
+    rng = np.random.default_rng(seed)
+    for i in range(n):
+        words = rng.integers(3, _WORDS, 3 + i).tolist()  # a word's number says its type; mentions of C have two words
+        kinds = [(at, _TYPES[word % 5]) for at, word in enumerate(words) if word % 5 < 3]
+        mentions = [Mention(at, min(at + 1 + (kind == "C"), len(words)), kind) for at, kind in kinds]
+        yield Sentence(i, tuple(f"{seed}.{word}" for word in words), tuple(mentions))
+
+
+def _tokens(sentence: Sentence) -> Tokens:
+    ids = np.array([1, *(int(word.partition(".")[2]) for word in sentence.words), 2], np.int32)
+    return Tokens(ids, (len(ids),), np.arange(1, len(ids) - 1, dtype=np.int32))
+
+
+def _write_encoder(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(_CONFIG))
+    stream = torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(v.shape, generator=stream) * 0.3 for name, v in Bert(_CONFIG).state_dict().items()}
+    safetensors.torch.save_file(weights, folder / "model.safetensors")

@@ -66,7 +66,7 @@ def computing() -> dict[str, str]:
 
 @contextmanager
 def hub() -> Iterator[Path]:
-    """Have all that ``huggingface_hub`` writes land in the cache; gives the folder of downloads."""
+    """Redirect all that ``huggingface_hub`` writes into the cache, and yield the folder of its downloads."""
     from huggingface_hub import constants
 
     folder = cache_folder().absolute() / "hub"

@@ -260,7 +260,7 @@ class _Module:
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether names may be bound in a way that cannot be read."""
+        """True where names may be bound in a way that cannot be read."""
         return "*" in self.bound or any(
             getattr(node, "id", getattr(node, "name", None)) in _BY_NAME for node in ast.walk(self.tree)
         )

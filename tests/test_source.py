@@ -36,7 +36,7 @@ def write(folder: Path, files: Mapping[str, str] = MappingProxyType({}), **more:
 
 
 def changed(folder: Path, name: str, text: str, module: str | None = None) -> bool:
-    """Write ``text`` into a module. Whether the method's fingerprint is another one then."""
+    """Write ``text`` into a module; return True if the method's fingerprint is another one then."""
     before = code_fingerprint(folder / "mine.py", module)
     (folder / f"{name}.py").write_text(text)
     return code_fingerprint(folder / "mine.py", module) != before

@@ -94,7 +94,7 @@ def _is_silent() -> bool:
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Have the libraries ask nobody, where that is ``wanted``."""
+    """Put the libraries into their offline mode, where that is ``wanted``."""
     names = ("huggingface_hub.constants", "datasets.config") if wanted else ()
     modules: list[Any] = [importlib.import_module(name) for name in names]
     before = [module.HF_HUB_OFFLINE for module in modules]

@@ -122,7 +122,8 @@ class Dask:
         return future
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False)
+        if self._client.status not in ("closing", "closed"):  # as it is once its scheduler was away too long
+            self._executor.shutdown(wait=False)
         self._client.close()
         if self._scratch:
             self._scratch.cleanup()

@@ -34,6 +34,7 @@ GROUPS = {
     "finetune": ("finetune-span", "finetune-token"),
     "joint": ("joint-span", "joint-token"),
     "joint-warm": ("joint-span-warm", "joint-token-warm"),
+    "single-task": ("single-task-span", "single-task-token"),
 }
 _CHOICES = {
     "architecture": ARCHITECTURES,

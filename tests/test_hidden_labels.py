@@ -41,6 +41,10 @@ class Nosy(Learner):
                 self.types_seen.add(mention.type)
                 self.sum += 7 * mention.start + mention.end + 100 * TYPES.index(mention.type)
 
+    def enter(self, data: StepData) -> None:
+        super().enter(data)
+        self.look((*data.train, *data.dev))
+
     def begin_step(self, data: StepData) -> None:
         self.look((*data.train, *data.dev))
         with torch.no_grad():

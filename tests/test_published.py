@@ -242,6 +242,32 @@ def test_a_misprint_is_marked_and_explained(tmp_path: Path) -> None:
     assert any("PODNet, avg_micro_f1: printed 34.67, shown is 19.04" in note for note in table.notes)
 
 
+@pytest.mark.parametrize("reason", ["starved by this recipe", "dev score 0 in every epoch of a step"])
+def test_a_method_that_did_not_learn_stands_beside_no_published_number(tmp_path: Path, reason: str) -> None:
+    """Neither where it is starved at a step nor where a dev score of 0 chose no epoch; other methods do."""
+    learned = [{"step": k, "updates": 300, "warmup_updates": 30, "dev_scores": [0.0, 9.0]} for k in range(1, 7)]
+    if reason.startswith("dev"):
+        learned[2]["dev_scores"] = [0.0, 0.0]
+    spankl(tmp_path, learned=learned)
+    for order in range(6):  # learns its last task badly, beside SpanKL's own numbers as those of a reference
+        names = [TASKS[i] for i in ORDERS[order]]
+        about = {"dataset": "ontonotes", "encoder": BERT, "order": order, "learned": []}
+        good = [[70.0] * k for k in range(1, 7)]
+        bad = [*good[:5], [70.0] * 5 + [30.0]]
+        write_matrix(tmp_path, good, names, method="finetune-token", **about)
+        write_matrix(tmp_path, bad if reason.startswith("starved") else good, names, method="extendner", **about)
+    table = published_tables(load_results(tmp_path))[0]
+    title = "Macro-F1 over tasks"
+    unfit = "ExtendNER" if reason.startswith("starved") else "SpanKL"
+    found = sections(table)
+    assert set(found[f"{title}: NOT COMPARABLE ({reason}): these results"]) == {unfit}
+    assert set(found[f"{title}: these results"]) == {"SpanKL", "ExtendNER", "Fine-tuning (token)"} - {unfit}
+    frame = table.frame[table.frame["source"] == "these results"]
+    assert set(frame[~frame["comparable"]]["label"]) == {unfit}
+    judged = set(verdicts(settings()["spankl-ontonotes-split"], tmp_path).values())
+    assert (("cannot be judged", reason) in judged) == (unfit == "SpanKL")
+
+
 def test_without_published_numbers_there_is_no_table(tmp_path: Path) -> None:
     assert published_tables(load_results(write_run(tmp_path).parents[1])) == []
 

@@ -69,6 +69,37 @@ def test_counts_agree_with_the_stored_predictions(grid: tuple[list[str], Path, s
     assert views["filter"] == views["filter_last"], "after the last step both views are one"
 
 
+def test_single_task_models_know_one_task_each_and_are_checked_like_others(inputs: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--methods", f"{METHODS}:good,single-task-token", "--bounds", "none", "--orders", "0,1", "--lr", "1e-3"]
+    done = bench("run", *inputs, *words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "References for learning (a model for each task alone)\n  Single task (token)" in done.stdout
+    assert "learning was checked at step 1 only" not in done.stdout
+    found = 0
+    for file in out.glob("runs/single-task-token-*/run.json"):
+        run = json.loads(file.read_bytes())
+        for task in run["tasks"]:
+            with gzip.open(file.parent / f"step-{task['learned_at']}" / "predictions.jsonl.gz", "rt") as lines:
+                predicted = {mention[2] for row in map(json.loads, lines) for mention in row["pred"]}
+            assert predicted <= set(task["types"])
+            found += len(predicted)
+    assert found
+    with (out / "summary.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "single-task-token"]
+    assert all(row["learning_mean"] and not row["micro_f1_mean"] for row in rows)
+    assert {(row["n_runs"], row["learning_std"]) for row in rows} == {("1", "")}, "both orders hold one model a task"
+    with (out / "counts.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "single-task-token"]
+    counts = {(row["view"], row["type"]): [] for row in rows}
+    for row in rows:
+        counts[row["view"], row["type"]].append([row[name] for name in ("tp", "fp", "fn")])
+    assert len(counts) == 6
+    assert all(of[0] == of[1] for (view, _), of in counts.items() if view == "all"), "to the last count"
+    verified = bench("verify", str(out))
+    assert verified.returncode == 0, verified.stdout
+
+
 def test_the_same_command_again_trains_nothing_and_changes_no_byte(grid: tuple[list[str], Path, str]) -> None:
     words, out, _ = grid
     before = {

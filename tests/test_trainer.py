@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_ner_bench import registry
+from cl_ner_bench.analysis.learning import DEV_ZERO
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
@@ -212,6 +213,41 @@ def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeyp
         monkeypatch.setattr(t, "_dev_score", score)
         record = t.learn(replace(step, selection=rule, dev_labelled=("PER",)))
         assert (record["selection"], record["selected_epoch"]) == (rule, scores.index(80) + 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "selected", "remarks"),
+    [
+        ([0.0, 0.0, 0.0], 1, [DEV_ZERO]),
+        ([0.0, 0.0, 4.0], 3, []),
+        ([4.0, 4.0, 4.0], 1, []),
+    ],
+)
+def test_a_dev_score_of_0_in_every_epoch_is_remarked(
+    scores: list[float], selected: int, remarks: list[str], encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t, given = trainer("finetune-token", encoder, epochs=3), iter(scores)
+    monkeypatch.setattr(t, "_dev_score", lambda *_: next(given))
+    record = t.learn(split(CORPUS).step_data(CORPUS, 1))
+    assert (record["selected_epoch"], record["remarks"]) == (selected, remarks)
+
+
+@pytest.mark.parametrize("method", ["single-task-span", "single-task-token"])
+def test_a_single_task_model_knows_its_task_alone_and_is_the_same_in_every_order(method: str, encoder: str) -> None:
+    """Task PER comes first in one order and second in the other, after LOC, of which the model must not know."""
+    first = split(CORPUS)
+    second = replace(first, order=1, tasks=(first.tasks[1], first.tasks[0], first.tasks[2]))
+    outcomes = []
+    for tasks, step in ((first, 1), (second, 2)):
+        t = trainer(method, encoder, epochs=3, lr=3e-3)
+        data = tasks.step_data(CORPUS, step, anew=True)
+        assert (data.types, data.labelled, data.dev_labelled) == (("PER",), ("PER",), ("PER",))
+        t.learn(data)
+        assert t.learner.head.types == ("PER",)
+        outcomes.append((weights(t), t.predict([s.only(()) for s in CORPUS.used("test")])))
+    assert same(outcomes[0][0], outcomes[1][0])
+    assert outcomes[0][1] == outcomes[1][1]
+    assert any(outcomes[0][1])
 
 
 def test_without_selection_the_last_epoch_is_kept_and_dev_is_never_read(encoder: str) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cl_ner_bench.analysis.compare import comparisons
 from cl_ner_bench.analysis.distinct import models_in, models_of, per_model
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.intervals import unit_means
+from cl_ner_bench.analysis.learning import unfit_rows
 from cl_ner_bench.analysis.literature import PublishedRow, Setting, encoder_name
 from cl_ner_bench.analysis.published import published_number, reasons
 from cl_ner_bench.analysis.tables import Cell
@@ -57,6 +59,13 @@ def judge(setting: Setting, results: Results) -> list[Judgement]:
     """
     assert setting.preset is not None, "a setting without a preset is never reproduced"
     out = []
+    unfit = {
+        run["run_id"]: reason
+        for c in comparisons(results)
+        for row, reason in unfit_rows(c).items()
+        for run in c.runs
+        if (run["method"], run["config"]) == (row.method, row.config)
+    }
     for method in setting.methods:
         rows = [row for row in setting.rows if row.method == method]
         runs = [run for run in results.finished if _is_of(run, setting, method)]
@@ -70,6 +79,8 @@ def judge(setting: Setting, results: Results) -> list[Judgement]:
             own = per_model(frame, models, [measure])[measure]
             ours = Cell(float(own.mean()), float(own.std(ddof=1)))
             low, high, why = _interval(setting, rows, measure, theirs, runs, frame)
+            if reasons_of_learning := dict.fromkeys(unfit[run["run_id"]] for run in runs if run["run_id"] in unfit):
+                low, high, why = math.nan, math.nan, "; ".join(reasons_of_learning)
             verdict, why = _verdict(low, high, margin, why)
             out.append(
                 Judgement(method, rows[0].label, measure, ours, len(own), theirs, low, high, margin, verdict, why)

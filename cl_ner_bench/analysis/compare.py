@@ -13,7 +13,7 @@ import pandas as pd
 
 from cl_ner_bench.analysis.distinct import Models, models_in, models_of, per_model
 from cl_ner_bench.analysis.frames import Results
-from cl_ner_bench.analysis.measures import Floats
+from cl_ner_bench.analysis.measures import SINGLE_TASK, Floats
 
 _LONGEST = 160  # bytes of a slug: file names end at 255
 PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
@@ -46,6 +46,8 @@ class Comparison:
     Differences are the methods' and not the runs' over ``pairs`` alone: the (order, seed) pairs that every method
     finished (references aside, unless there is nothing else). ``left_out`` are the other pairs that some method
     finished, each with the rows that lack it and why; ``matched`` is false where that is all of them.
+    Models of a single task each are references for learning and nothing else: beside methods they are no rows, and have
+    frames of their own (``single_task_*``).
     """
 
     dataset: str
@@ -62,6 +64,10 @@ class Comparison:
     scores: pd.DataFrame
     counts: pd.DataFrame
     joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
+    single_task_rows: tuple[Row, ...]
+    single_task_runs: tuple[Mapping[str, Any], ...]
+    single_task_measures: pd.DataFrame
+    single_task_counts: pd.DataFrame
     damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
 
     @property
@@ -165,14 +171,15 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
     return tuple(out)
 
 
-def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Comparison:
-    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run in runs:
-        by_row.setdefault((run["method"], run["config"]), []).append(run)
+def _compare(results: Results, slug: str, block: list[dict[str, Any]]) -> Comparison:
+    runs = [run for run in block if run["registry_name"] not in SINGLE_TASK] or block
+    by_row = _by_row(runs)
     rows = _rows(by_row)
     finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
     common = set.intersection(*finished.values())
     ids = {run["run_id"] for run in runs}
+    single = [run for run in block if run not in runs]
+    single_ids = {run["run_id"] for run in single}
     return Comparison(
         dataset=runs[0]["dataset"],
         scenario=runs[0]["scenario"],
@@ -188,6 +195,10 @@ def _compare(results: Results, slug: str, runs: list[dict[str, Any]]) -> Compari
         scores=_only(results.scores, ids),
         counts=_only(results.counts, ids),
         joints={run_id: joint for run_id, joint in results.joints.items() if run_id in ids and joint in ids},
+        single_task_rows=tuple(_rows(_by_row(single))),
+        single_task_runs=tuple(single),
+        single_task_measures=_only(results.measures, single_ids),
+        single_task_counts=_only(results.counts, single_ids),
         damaged=_damaged(results),
     )
 
@@ -236,6 +247,14 @@ def _content(task: Mapping[str, Any]) -> tuple[str, ...]:
 def _pair(run: Mapping[str, Any]) -> tuple[int, int, str]:
     """Order and seed, under one task split: a replayed split may differ where the order's number does not."""
     return run["order"], run["seed"], str(run.get("fingerprints", {}).get("split"))
+
+
+def _by_row(runs: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return the runs of each method and config."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        found.setdefault((run["method"], run["config"]), []).append(run)
+    return found
 
 
 def _rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[Row]:

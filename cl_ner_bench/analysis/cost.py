@@ -68,7 +68,7 @@ def cost_tables(results: Results) -> list[Table]:
 def cost_figures(results: Results, style: str = "paper") -> list[Picture]:
     """Per comparison ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory.
 
-    None for a comparison whose records hold no times. Raises UserError for an unknown style.
+    None for a comparison whose records hold no times, or whose runs no scores. Raises UserError for an unknown style.
     """
     compared = comparisons(results)
     theme = Theme.of(compared, style)
@@ -106,7 +106,7 @@ def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
     frame = c.per_model(cost_frame(c), *COSTS, QUALITY)
     axis_of = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
     panels = {name: title for name, title in axis_of.items() if frame[name].notna().any()}
-    if "train_seconds" not in panels:
+    if "train_seconds" not in panels or frame[QUALITY].isna().all():
         return None
     style, n = theme.style, len(panels)
     shape = (1, n) if style.fixed else (n, 1)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from cl_ner_bench.analysis.measures import SINGLE_TASK
+
 LAST = 0  # in place of a step: the last one of the run
 Models = Mapping[tuple[str, int], str]
 
@@ -15,7 +17,8 @@ Models = Mapping[tuple[str, int], str]
 def models_of(runs: Iterable[Mapping[str, Any]]) -> Models:
     """Return for each ``(run_id, step)``, and ``(run_id, LAST)``, the first run of the method that holds this model.
 
-    Models with one step key (``run.json``) are one model. A run without keys has models of its own.
+    Models with one step key (``run.json``) are one model. A run without keys has models of its own. Single-task runs
+    of one seed hold the same models in every order that permutes tasks: as a whole (LAST) they are one.
     """
     first: dict[tuple[Any, ...], str] = {}
     found: dict[tuple[str, int], str] = {}
@@ -27,6 +30,9 @@ def models_of(runs: Iterable[Mapping[str, Any]]) -> Models:
             if key is not None:
                 found[run_id, step] = first.setdefault((run["method"], run["config"], step, key), run_id)
         found[run_id, LAST] = found[run_id, run["steps"][-1]] if run["steps"] else run_id
+        if run["registry_name"] in SINGLE_TASK and run.get("order_of") != "types":
+            data = run.get("fingerprints", {}).get("data")
+            found[run_id, LAST] = first.setdefault((run["method"], run["config"], data, run["seed"]), run_id)
     return found
 
 

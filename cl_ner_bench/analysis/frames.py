@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cl_ner_bench.analysis import measures
 from cl_ner_bench.analysis.distinct import Models, models_of, per_model
 from cl_ner_bench.analysis.joining import read_runs
-from cl_ner_bench.analysis.measures import Floats, Layout
+from cl_ner_bench.analysis.measures import SINGLE_TASK, Floats, Layout
 from cl_ner_bench.analysis.records import RUN, Damaged, DamagedError, learn_again, read_json
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.foreign import unpacked
@@ -130,10 +130,14 @@ def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list
             step_scores[run_id, view] = scores
             totals[run_id, view] = {name: float(values[-1]) for name, values in scores.items()}
             totals[run_id, view] |= measures.over_steps(scores, fixed[run_id, view], layout, complete)
+            if run["registry_name"] in SINGLE_TASK:
+                step_scores[run_id, view] = {name: values * np.nan for name, values in scores.items()}
+                not_theirs = totals[run_id, view].keys() - set(measures.OF_SINGLE_TASK)
+                totals[run_id, view] |= dict.fromkeys(not_theirs, np.nan)
     score_rows, measure_rows = [], []
     joints, joint_of = _joints(done), {}
     for run in done:
-        own, best = _bounds(run, joints.get(_data(run), []))
+        own, best = (None, []) if run["registry_name"] in SINGLE_TASK else _bounds(run, joints.get(_data(run), []))
         identity, layout = [run[key] for key in RUN], layouts.of(run, folders[run["run_id"]])
         if own:
             joint_of[run["run_id"]] = own["run_id"]
@@ -259,7 +263,11 @@ class _Counts:
                     for test_set in sorted(views[view]):
                         by_type = views[view][test_set]
                         units = [index[test_set, type_] for type_ in by_type]
-                        array[step - 1, units] = triples = _triples(by_type.values())
+                        triples = _triples(by_type.values())
+                        if run["registry_name"] in SINGLE_TASK:
+                            own = layout.learned[units] == step
+                            units, triples = list(np.array(units, dtype=np.int64)[own]), triples[own]
+                        array[step - 1, units] = triples
                         if view in VIEWS:
                             rows.append((step, view, units, triples))
             except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:

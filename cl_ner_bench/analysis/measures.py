@@ -45,6 +45,10 @@ FURTHER_OVER_STEPS = (
 )
 INTRANSIGENCE = ("intransigence", "intransigence_types")
 MEASURES = (*STEP_SCORES, *OVER_STEPS, *GAPS, *FURTHER_OVER_STEPS, *INTRANSIGENCE)
+SINGLE_TASK = ("single-task-span", "single-task-token")
+"""The references for learning: models of one task each, which know no other."""
+OF_SINGLE_TASK = ("learning", "learning_types")
+"""The measures that such a model has: what a task scores right after it was learned. All others are left empty."""
 LOWER_IS_BETTER = {
     *GAPS,
     *INTRANSIGENCE,

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cl_ner_bench.analysis.compare import Comparison, group_of
+from cl_ner_bench.analysis.learning import DEV_ZERO, learning_notes
 from cl_ner_bench.analysis.literature import (
     ENCODERS,
     UNKNOWN,
@@ -84,6 +85,7 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     notes += _not_as_published(c)
     if no_gap := without_gap(c):
         notes.append(f"joint training is undertrained: no gap (final micro-F1 {_join(no_gap.values())})")
+    notes += learning_notes(c)
     if not c.matched:
         notes.append("no (order, seed) pair was finished by every method: the rows cover different runs")
     elif len(c.pairs) < FEW:
@@ -119,7 +121,8 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     for run in c.runs:
         for step in run["learned"]:
             for remark in step.get("remarks", ()):
-                steps.setdefault(remark, set()).add(step["step"])
+                if remark != DEV_ZERO:  # of which the notes on learning tell
+                    steps.setdefault(remark, set()).add(step["step"])
     notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
     if cumulative := _unique(run["label"] for run in c.runs if run["group"] != group_of(run)):
         notes.append(

@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from cl_ner_bench.analysis.compare import Comparison, Row
+from cl_ner_bench.analysis.learning import starved_rows
 from cl_ner_bench.analysis.notes import notes_of, undertrained
 from cl_ner_bench.analysis.style import RC, Look, Style, ink, looks, style_of
 
@@ -120,8 +121,11 @@ def canvas(
 
 
 def titled(c: Comparison) -> str:
-    """A comparison's title, with the warning that must not be missed."""
-    return c.title + ("  (undertrained: do not compare)" if undertrained(c) else "")
+    """A comparison's title, with the warnings that must not be missed."""
+    starved = starved_rows(c)
+    warnings = ["undertrained: do not compare"] * bool(undertrained(c))
+    warnings += [f"starved by this recipe: {', '.join(starved)}"] * bool(starved)
+    return c.title + (f"  ({'; '.join(warnings)})" if warnings else "")
 
 
 def common_notes(compared: Sequence[Comparison]) -> list[str]:

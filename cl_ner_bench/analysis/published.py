@@ -13,6 +13,7 @@ import pandas as pd
 from cl_ner_bench.analysis import measures
 from cl_ner_bench.analysis.compare import Comparison, comparisons
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.learning import unfit_rows
 from cl_ner_bench.analysis.literature import (
     UNKNOWN,
     PublishedRow,
@@ -174,11 +175,17 @@ def _table(
     why = {s.name: _why_not(next(d for d in compared if _same_tasks(d, s)), s) for s in found}
     sections: list[Section] = []
     data: list[dict[str, object]] = []
+    unfit = {row.label: reason for d in compared for row, reason in unfit_rows(d).items()}
+    labels = dict.fromkeys(row.label for d in compared for row in d.rows)
     for block in blocks:
-        labels = dict.fromkeys(row.label for d in compared for row in d.rows)
-        ours: list[Line] = [(label, *(_ours(column, label, view) for column in block.columns)) for label in labels]
-        sections.append((f"{block.title}: these results", tuple(ours)))
-        data += _tidy(block, ours, {"source": "these results", "evidence": "", "comparable": True, "why": ""})
+        for reason in dict.fromkeys(["", *unfit.values()]):
+            own = [label for label in labels if unfit.get(label, "") == reason]
+            ours: list[Line] = [(label, *(_ours(column, label, view) for column in block.columns)) for label in own]
+            if ours:
+                mark = f"NOT COMPARABLE ({reason}): " if reason else ""
+                sections.append((f"{block.title}: {mark}these results", tuple(ours)))
+                about = {"source": "these results", "evidence": "", "comparable": not reason, "why": reason}
+                data += _tidy(block, ours, about)
         for cite, evidence in dict.fromkeys((s.cite, s.evidence) for s in found):
             for fits in (True, False):
                 same = [s for s in found if (s.cite, s.evidence) == (cite, evidence)]

@@ -30,7 +30,7 @@ from cl_ner_bench.foreign import links_out
 
 SUMS_FILE = "report-sums.json"  # of what a report wrote
 _FRAMES = ("counts", "scores", "summary")
-_SECTION_OF = {"steps": "steps", "types": "types"}  # of tables by their kind
+_SECTION_OF = {"steps": "steps", "learning": "steps", "types": "types"}  # of tables by their kind
 
 
 def write_report(

@@ -11,6 +11,7 @@ import pandas as pd
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row, comparisons
 from cl_ner_bench.analysis.frames import Results
 from cl_ner_bench.analysis.influence import drawn_together
+from cl_ner_bench.analysis.learning import FAR_BELOW, MARGIN, count_without_choice, learning_checks, new_task_scores
 from cl_ner_bench.analysis.measures import GAPS, MEASURES
 from cl_ner_bench.analysis.notes import FEW, n_of, notes_of, undefined, without_gap
 from cl_ner_bench.analysis.render import DASH, to_text
@@ -31,6 +32,7 @@ MAIN = {
     "gap": "Gap",
 }
 STEPS = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1 over types", "task_macro_f1": "Macro-F1 over tasks"}
+SINGLE_TASK_TITLE = "References for learning (a model for each task alone)"
 COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting": "forgetting"}
 
 
@@ -68,7 +70,7 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """All tables of a report, for both views of each comparison: main, per step, per type; differences, gaps and
-    spread where there are any."""
+    spread where there are any; for all test sentences how well new tasks were learned."""
 
     def differing(c: Comparison, view: str) -> Table | None:
         return difference_table(c, view, results)
@@ -77,7 +79,7 @@ def tables(results: Results) -> list[Table]:
         return gap_table(c, view, results)
 
     build: tuple[Callable[[Comparison, str], Table | None], ...]
-    build = (main_table, step_table, type_table, differing, behind, spread_table)
+    build = (main_table, step_table, type_table, learning_table, differing, behind, spread_table)
     made = [make(c, view) for c in comparisons(results) for view in VIEW_TITLES for make in build]
     return [table for table in made if table is not None]
 
@@ -97,6 +99,17 @@ def main_table(c: Comparison, view: str) -> Table:
         | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
         for row in c.rows
     ]
+    if c.single_task_rows:
+        alone = c.single_task_measures[c.single_task_measures["view"] == view]
+        found = {row: {m: _single_task_cell(row, alone, m, "seed") for m in MEASURES} for row in c.single_task_rows}
+        n = {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
+        lines = [(row.label, str(n[row]), *(of[m] for m in MAIN)) for row, of in found.items()]
+        sections.append((SINGLE_TASK_TITLE, tuple(lines)))
+        data += [
+            {**_identity(row), "n": n[row]}
+            | {f"{m}_{part}": getattr(of[m], part) for m in MEASURES for part in ("mean", "std")}
+            for row, of in found.items()
+        ]
     caption = (
         f"{c.title}: F1 after the last of {_steps(c)} and measures over steps, {VIEW_TITLES[view]}. "
         "Forgetting (Chaudhry et al. 2018): mean drop of a task's F1 from the best before the last step, lower is "
@@ -164,6 +177,52 @@ def type_table(c: Comparison, view: str) -> Table:
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
     header = ("Type", *(row.label for row in c.rows))
     return _table(c, view, "types", caption, header, sections, data, marks(c, "line"))
+
+
+def learning_table(c: Comparison, view: str) -> Table | None:
+    """F1 of each step's new task right after learning it, and how many steps were starved or chose no epoch.
+
+    None but for view ``all``, on which learning is checked.
+    """
+    if view != "all":
+        return None
+    frame = new_task_scores(c)
+    of_rows = frame["run_id"].isin([run["run_id"] for run in c.runs])
+    steps = range(1, c.n_steps + 1)
+    checks = {check.row: check for check in learning_checks(c)}
+    cells = {}
+    for k in steps:
+        here = frame["step"] == k
+        alone = {row: _single_task_cell(row, frame[here], "f1", "seed", "task") for row in c.single_task_rows}
+        cells[k] = _cells(c, frame[here & of_rows], "f1", marked=False) | alone
+    groups = [(GROUPS.get(group, group), rows) for group, rows in c.groups]
+    if c.single_task_rows:
+        groups.append((SINGLE_TASK_TITLE, [*c.single_task_rows]))
+    sections: list[Section] = []
+    data: list[dict[str, object]] = []
+    for title, rows in groups:
+        lines: list[Line] = []
+        for row in rows:
+            starved = _of(len(checks[row].starved), checks[row].checked) if row in checks else DASH
+            zero = _of(*count_without_choice(c, row))
+            lines.append((row.label, starved, zero, *(cells[k][row] for k in steps)))
+            own = row.of(frame)
+            for k in sorted(set(own["step"])):
+                here = own[own["step"] == k]
+                n = c.n_models(row, here) if row in c.rows else here.groupby(["seed", "task"]).ngroups
+                what = {**_identity(row), "step": k, "n": n, "f1_mean": cells[k][row].mean}
+                numbers = {"f1_std": cells[k][row].std, "reference_mean": here["reference"].mean()}
+                data.append({**what, **numbers, "starved": int(here["starved"].sum())})
+        sections.append((title, tuple(lines)))
+    caption = (
+        f"{c.title}: F1 of the task that is new at each step, right after it was learned, {VIEW_TITLES[view]}. "
+        f"Starved: steps at which it is below {100 * FAR_BELOW:.0f} % of a reference's, and {MARGIN:g} points or more "
+        "below, of all steps that have one; the reference is the best of single-task models, fine-tuning and joint "
+        "training of the same architecture at that step. Dev 0: steps whose dev score was 0 in every epoch, of all "
+        f"that have dev scores.{_std(c)}"
+    )
+    header = ("Method", "Starved", "Dev 0", *(f"S{k}" for k in steps))
+    return _table(c, view, "learning", caption, header, sections, data)
 
 
 def difference_table(c: Comparison, view: str, results: Results) -> Table | None:
@@ -335,6 +394,16 @@ def _interval(c: Comparison) -> str:
         f"low, high: 95 % t interval over {unit_of(c)}, on these test {drawn}; sentences: half the 95 % interval over "
         f"test {drawn}, for these trained models only"
     )
+
+
+def _single_task_cell(row: Row, frame: pd.DataFrame, name: str, *models: str) -> Cell:
+    """Mean and spread of a single-task row over its models, known by the columns ``models``; orders share them."""
+    values = row.of(frame).groupby([*models])[name].mean()
+    return Cell(float(values.mean()), float(values.std(ddof=1)))
+
+
+def _of(n: int, total: int) -> str:
+    return f"{n} of {total}" if total else DASH
 
 
 def _plain(value: float) -> Cell:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cl_ner_bench.analysis.compare import GROUPS, Comparison, Row
 from cl_ner_bench.analysis.frames import Results
+from cl_ner_bench.analysis.learning import starved_rows
 from cl_ner_bench.analysis.notes import undertrained, without_gap
 from cl_ner_bench.analysis.statistics import (
     ALPHA,
@@ -70,6 +71,11 @@ def verdict(c: Comparison, results: Results) -> list[str]:
     for name, rows in c.groups:
         if name != "reference":
             sentences += _answer(c, name, rows, c.compared(frame), [d for d in found if d.group == name], behind)
+    if starved := starved_rows(c):
+        sentences.append(
+            f"{', '.join(starved)}: starved by this recipe, so that differences to them may be the recipe's and not "
+            "the methods'."
+        )
     notes = limits(c) if found or behind else []
     return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 

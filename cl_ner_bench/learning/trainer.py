@@ -101,10 +101,11 @@ class Trainer:
         started, recipe, learner = time.perf_counter(), self.recipe, self.learner
         needs = self._needs()
         remarks: list[str] = []
+        shown = data.shown
         examples = self._examples(data.train, "train")
         gold = () if data.selection == "last" else data.dev
         dev = self._examples([s.only(()) for s in gold], "dev")  # no forward pass carries their labels to the method
-        learner.enter(data)
+        learner.enter(shown)
         teacher = self._teacher(examples) if "teacher" in needs and learner.n_old else None
         new = [t for t in data.types if t not in learner.head.types]
         # Where no type is new, the step tells streams apart that the types alone would make one.
@@ -114,7 +115,7 @@ class Trainer:
         torch.manual_seed(masks)  # what hooks draw, and dropout of encoders that bring their own forward pass
         self._grow(new)
         stored = _shapes(learner)
-        learner.begin_step(data.shown)
+        learner.begin_step(shown)
         _check_stored(learner, stored, "begin_step")
         plain = attributes(learner)
         if "all_embeddings" not in needs:
@@ -164,10 +165,12 @@ class Trainer:
                 checkpoint.save(*state(course, learner, optimizer))
         if idle := [name for name, p in learner.named_parameters() if p.requires_grad and p not in optimizer.updated]:
             remarks += [f"no gradient reached {_some(idle)}: not learned"] if updates else []
+        if course.best_score == 0:
+            remarks.append("dev score 0 in every epoch: the first epoch is kept")
         learner.load_state_dict(course.best_weights)
         learner.encoder.widen()
         restore(learner, plain)
-        learner.end_step(data.shown)
+        learner.end_step(shown)
         _check_stored(learner, stored, "end_step, or an epoch,")
         return {
             "step": data.step,

@@ -40,8 +40,8 @@ class Task:
 class StepData:
     """The data of step ``step``: sentences whose labels are already masked. Hooks of a method are given ``shown``.
 
-    ``types`` are all types known after the step, in learning order (by name where several tasks are joined and learned
-    anew, whose order must not matter); ``labelled`` those that the labels of
+    ``types`` are all types that the model knows after the step, in learning order (by name where several tasks are
+    joined and learned anew, whose order must not matter); ``labelled`` those that the labels of
     ``train`` cover (the task's own, or all of them for joint training), ``dev_labelled`` those that the labels of
     ``dev`` cover. ``selection`` says by which score on dev the best epoch is chosen: ``macro``- or ``micro``-F1 over
     ``dev_labelled``, or none (``last``).
@@ -134,7 +134,9 @@ class TaskSplit:
             return tuple(sorted(set(found)) if several else found)
 
         types, labelled = self.types(step), _types(tasks)
-        if anew and several:
+        if anew and not union:  # a new model that is shown one task knows of no other
+            types = labelled
+        elif anew and several:
             types, labelled = tuple(sorted(types)), tuple(sorted(labelled))
         return {
             "step": step,
@@ -152,7 +154,8 @@ class TaskSplit:
         The step's own sentences labelled with its own types only; with ``union`` each sentence of tasks
         1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
         the protocol says so, for the choice of the epoch alone (``StepData.shown``). ``anew``: nothing is left of
-        earlier steps, so what is joined must not show their order; types stand by name.
+        earlier steps, so a model of the step's own sentences knows its own types only, and what is joined must not show
+        the order of the steps (types stand by name).
         """
         given = self.given(step, union, anew)
         for part, labels in (("train", "labelled"), ("dev", "dev_labelled")):

@@ -82,11 +82,11 @@ def measure(stage: str, dataset: str) -> dict[str, float]:
     """Seconds (without imports), those that the core worked, and peak memory (MB) of one stage."""
     from cl_ner_bench.corpora.doctor import check
     from cl_ner_bench.corpora.load import load_corpus
-    from cl_ner_bench.scenarios.make import make_split
+    from cl_ner_bench.scenarios.split import make_split
 
     if stage in ("tokenise", "all"):
-        from cl_ner_bench.models.encoder import Encoder
-        from cl_ner_bench.models.encoder_info import encoder_info
+        from cl_ner_bench.models.encoders.encoder import Encoder
+        from cl_ner_bench.models.encoders.info import encoder_info
 
         encoder = Encoder(encoder_info("minilm"))
     if stage in ("split", "tokenise"):

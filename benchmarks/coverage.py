@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_ner_bench.analysis.intervals import ALPHA, Estimate, estimate, holm, unit_means
+from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, unit_means
 
 Floats = NDArray[np.float64]
 SIZES = ((1, 5), (3, 2), (3, 3), (3, 5), (6, 3), (10, 3))  # orders, seeds

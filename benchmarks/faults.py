@@ -28,8 +28,8 @@ from pathlib import Path
 import psutil
 
 from cl_ner_bench import load_results
-from cl_ner_bench.files import is_changed, sweep
-from cl_ner_bench.running import leases, store
+from cl_ner_bench.storage import leases, store
+from cl_ner_bench.storage.atomic import is_changed, sweep
 from tests.object_store import BUCKET, s3_server
 from tests.running_inputs import METHODS, bench, start, write_inputs
 

@@ -82,7 +82,7 @@ def learn(run: Any, corpus: Any) -> None:
     """All steps of a run by the plain path, as tests/plain.py does each update."""
     from cl_ner_bench import registry
     from cl_ner_bench.learning.trainer import Trainer
-    from cl_ner_bench.models.encoder_info import encoder_info
+    from cl_ner_bench.models.encoders.info import encoder_info
     from tests.plain import Plain, Training, predict, read, score
 
     card, recipe = registry.methods()[run.record["method"]], run.record["settings"] | {"max_span_width": 0}

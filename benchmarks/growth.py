@@ -39,16 +39,16 @@ from scipy import stats
 
 from benchmarks.corpora import invented
 from benchmarks.measure import as_a_worker
-from cl_ner_bench.analysis.scorer import match
+from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.trainer import EVALUATION_BUDGET
 from cl_ner_bench.models.decoding import Prediction, decode_spans
-from cl_ner_bench.models.encoder_info import encoder_info
-from cl_ner_bench.models.span_head import span_count
-from cl_ner_bench.models.tokeniser import Tokeniser, Tokens
-from cl_ner_bench.scenarios.make import make_split
+from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
+from cl_ner_bench.models.heads.span import span_count
+from cl_ner_bench.scenarios.split import make_split
 
 WIDTH, BATCH = 12, 32
 ONCE = 10_000

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.running.store import write_record
+from cl_ner_bench.storage.store import write_record
 from tests.running_inputs import bench, write_inputs
 
 METHODS = ("spankl", "finetune-span", "extendner", "finetune-token", "joint-token")

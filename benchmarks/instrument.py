@@ -21,7 +21,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cl_ner_bench import load_results, run
-from cl_ner_bench.analysis.style import PAGE, RC, look
+from cl_ner_bench.analysis.figures.style import PAGE, RC, look
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("spankl", "extendner", "finetune-token")

@@ -110,7 +110,7 @@ def repeated(runs: int) -> list[int]:
 def one_run(method: str, corpus: Corpus, encoder: str, seed: int) -> None:
     from cl_ner_bench import registry
     from cl_ner_bench.learning.trainer import Trainer
-    from cl_ner_bench.scenarios.make import make_split
+    from cl_ner_bench.scenarios.split import make_split
     from tests.tiny import RECIPE
 
     card, made = registry.methods()[method], make_split(corpus)

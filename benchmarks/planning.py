@@ -25,13 +25,13 @@ from typing import Any
 
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS
-from cl_ner_bench.running.board import SETTLED, Board
-from cl_ner_bench.running.depot import Depot
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.plan import Run
+from cl_ner_bench.running.progress import SETTLED, Board
 from cl_ner_bench.running.schedule import Item, Schedule
 from cl_ner_bench.running.sharing import Step, items, work
-from cl_ner_bench.running.store import write_json
+from cl_ner_bench.storage.shared import Depot
+from cl_ner_bench.storage.store import write_json
 
 RATE = 32 / 0.0144
 """Sentences a second that BERT-large learns on one H100, batches of 32: arithmetic (4.1 ms of products at 40 % of the

@@ -24,7 +24,8 @@ from typing import Any
 
 import psutil
 
-from cl_ner_bench.running import machine, store
+from cl_ner_bench.running import machine
+from cl_ner_bench.storage import store
 
 EVERY = 0.25
 APART = 2.0  # seconds between two events of a phase

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cl_ner_bench.analysis.report import write_report
-from cl_ner_bench.analysis.scorer import count
+from cl_ner_bench.analysis.report.files import write_report
+from cl_ner_bench.analysis.scores.scorer import count
 from tests.results_factory import METHODS, write_run
 
 Mention = tuple[int, int, str]

@@ -37,14 +37,14 @@ from benchmarks.steps import (
     updates,
 )
 from cl_ner_bench import registry
-from cl_ner_bench.analysis.scorer import count, f1, f1_scores
+from cl_ner_bench.analysis.scores.scorer import count, f1, f1_scores
 from cl_ner_bench.corpora.cards import list_cards, recipe
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output, StepData
 from cl_ner_bench.learning.trainer import EVALUATION_BUDGET, Trainer
 from cl_ner_bench.models.decoding import decode_spans
-from cl_ner_bench.models.span_head import span_count, span_index
+from cl_ner_bench.models.heads.span import span_count, span_index
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.sharing import work
 from tests.plain import Plain, Row, select, span_losses

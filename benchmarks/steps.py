@@ -20,8 +20,8 @@ from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.learning.learner import Batch, Learner, Output, StepData
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models.encoder_info import encoder_info
-from cl_ner_bench.scenarios.make import make_split
+from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.scenarios.split import make_split
 from tests.plain import PROJECTION, Plain, Training, predict, read
 
 ENCODER = "minilm"

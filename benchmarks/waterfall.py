@@ -35,11 +35,11 @@ from benchmarks.steps import (
     plain_updates,
     updates,
 )
-from cl_ner_bench.analysis.style import BLUE, COLUMN, RC, RED
+from cl_ner_bench.analysis.figures.style import BLUE, COLUMN, RC, RED
 from cl_ner_bench.learning.learner import Learner, StepData
-from cl_ner_bench.models.dropout import Dropout
-from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.dropout import Dropout
+from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.models.encoders.info import encoder_info
 from tests.plain import Plain, Row, Training, read
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ if HOME != _PACKAGE:
 
 _PUBLIC = {
     "run": "cl_ner_bench.running.grid",
-    "load_results": "cl_ner_bench.analysis.frames",
+    "load_results": "cl_ner_bench.analysis.data.frames",
     "Mention": "cl_ner_bench.corpora.sentence",
     "Sentence": "cl_ner_bench.corpora.sentence",
     "Corpus": "cl_ner_bench.corpora.sentence",

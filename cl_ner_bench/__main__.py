@@ -2,6 +2,6 @@
 
 import sys
 
-from cl_ner_bench.cli import main
+from cl_ner_bench.cli.main import main
 
 sys.exit(main())

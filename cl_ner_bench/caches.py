@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from cl_ner_bench.files import write_bytes
+from cl_ner_bench.storage.atomic import write_bytes
 
 # Kernels that are compiled on a machine, by CUDA and by torch.
 _KERNELS = {

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.corpora.readers.folder import read_rows
+from cl_ner_bench.corpora.readers.problems import Problem, Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Problem, Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import UserError
 

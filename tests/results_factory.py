@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cl_ner_bench.analysis.literature import ENCODERS
+from cl_ner_bench.analysis.literature.settings import ENCODERS
 from cl_ner_bench.running.plan import file_word
 
 Triple = Sequence[int]

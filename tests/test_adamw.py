@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cl_ner_bench.learning.adamw import AdamW
+from cl_ner_bench.learning.optim import AdamW
 
 
 def groups(model: nn.Module) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def test_a_group_that_says_something_else_is_refused(group: dict[str, Any]) -> N
 
 def test_an_update_imports_no_compiler() -> None:
     code = (
-        "import sys, torch\nfrom cl_ner_bench.learning.adamw import AdamW\n"
+        "import sys, torch\nfrom cl_ner_bench.learning.optim import AdamW\n"
         "model = torch.nn.Linear(2, 2)\noptimizer = AdamW([{'params': model.parameters(), 'lr': 1.0}])\n"
         "model(torch.ones(1, 2)).sum().backward()\noptimizer.step()\nsys.exit('torch._dynamo' in sys.modules)"
     )

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench.analysis.agreement import judge
-from cl_ner_bench.analysis.compare import comparisons
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.latex import to_latex
-from cl_ner_bench.analysis.literature import ENCODERS, presets, settings
-from cl_ner_bench.analysis.notes import BF16, notes_of
-from cl_ner_bench.analysis.published import published_tables
-from cl_ner_bench.analysis.render import to_csv, to_markdown, to_text
-from cl_ner_bench.analysis.report import report_files
-from cl_ner_bench.analysis.tables import main_table
+from cl_ner_bench.analysis.comparison.compare import comparisons
+from cl_ner_bench.analysis.comparison.notes import BF16, notes_of
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.literature.agreement import judge
+from cl_ner_bench.analysis.literature.numbers import published_tables
+from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
+from cl_ner_bench.analysis.report.files import report_files
+from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.scores import main_table
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown, to_text
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS
 from tests.results_factory import published_encoder, write_matrix, write_run

@@ -10,9 +10,9 @@ import torch
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example, shuffled
-from cl_ner_bench.learning.streams import generator
-from cl_ner_bench.models.span_head import span_count
-from cl_ner_bench.models.tokeniser import Tokens
+from cl_ner_bench.learning.random_streams import generator
+from cl_ner_bench.models.encoders.tokeniser import Tokens
+from cl_ner_bench.models.heads.span import span_count
 
 TYPES = ("A", "B", "C")
 

@@ -23,8 +23,8 @@ from transformers import (
     RobertaModel,
 )
 
-from cl_ner_bench.models.bert import read_bert
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.bert import read_bert
+from cl_ner_bench.models.encoders.info import encoder_info
 
 SIZE = {
     "vocab_size": 50,
@@ -101,8 +101,8 @@ def test_other_encoders_and_half_checkpoints_are_left_to_transformers(tmp_path: 
 
 def test_weights_need_no_transformers() -> None:
     code = (
-        "import sys\nfrom cl_ner_bench.models.bert import read_bert\n"
-        "from cl_ner_bench.models.encoder_info import encoder_info\nassert read_bert(encoder_info('minilm'))\n"
+        "import sys\nfrom cl_ner_bench.models.encoders.bert import read_bert\n"
+        "from cl_ner_bench.models.encoders.info import encoder_info\nassert read_bert(encoder_info('minilm'))\n"
         "sys.exit(any(name in sys.modules for name in ('transformers', 'torch._dynamo', 'sympy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0

@@ -128,8 +128,8 @@ def test_the_version_is_raised_when_readers_read_otherwise(tmp_path: Path) -> No
     import hashlib
 
     from cl_ner_bench.corpora.readers.folder import read_rows
+    from cl_ner_bench.corpora.readers.problems import Report
     from cl_ner_bench.corpora.readers.reading import Reading
-    from cl_ner_bench.corpora.report import Report
 
     digest = hashlib.sha256()
     for name, text in QUIRKS.items():

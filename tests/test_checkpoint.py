@@ -15,9 +15,9 @@ from torch import Tensor
 from cl_ner_bench import registry
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
-from cl_ner_bench.learning.token_store import token_store
 from cl_ner_bench.learning.trainer import Progress, Trainer
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.models.encoders.token_cache import token_store
 from cl_ner_bench.running import checkpoint
 from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench import cli
+from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import OPTIONS, layer
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     try:
-        code = cli.main(words)
+        code = main.main(words)
     except SystemExit as stop:
         code = int(stop.code or 0)
     out, err = capsys.readouterr()
@@ -39,7 +39,7 @@ QUICK = [
 @pytest.mark.parametrize("words", QUICK)
 def test_quick_commands_import_neither_torch_nor_pandas(words: list[str]) -> None:
     code = (
-        "import sys; from cl_ner_bench.cli import main\n"
+        "import sys; from cl_ner_bench.cli.main import main\n"
         f"try: main({words})\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'pandas', 'numpy', 'transformers', 'matplotlib', 'rich'} & set(sys.modules)\n"

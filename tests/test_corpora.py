@@ -16,8 +16,9 @@ from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, r
 from cl_ner_bench.corpora.load import find_card, load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.scenarios.make import make_split
-from cl_ner_bench.scenarios.overview import (
+from cl_ner_bench.scenarios.protocol import read_scenario
+from cl_ner_bench.scenarios.split import make_split
+from cl_ner_bench.scenarios.statistics import (
     MENTION_COLUMNS,
     as_text,
     corpus_notes,
@@ -25,7 +26,6 @@ from cl_ner_bench.scenarios.overview import (
     overview,
     without_task,
 )
-from cl_ner_bench.scenarios.protocol import read_scenario
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 
 ROWS = "Anna\tB-PER\nsings\tO\n\nBonn\tB-LOC\nand\tO\nAcme\tB-ORG\n\nNothing\tO\n\n"
@@ -83,7 +83,7 @@ def test_packaged_document_lists() -> None:
 def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from cl_ner_bench.corpora.load import find_card, load_corpus;"
-        "from cl_ner_bench.scenarios.make import make_split; make_split(load_corpus('synthetic'));"
+        "from cl_ner_bench.scenarios.split import make_split; make_split(load_corpus('synthetic'));"
         "print(sorted({'torch', 'numpy', 'pandas', 'transformers', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import cli
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.report import write_report
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.analysis.verify import verify
-from cl_ner_bench.files import SEAL, sealed
-from cl_ner_bench.running.store import COMMIT
+from cl_ner_bench.cli import main
+from cl_ner_bench.storage.atomic import SEAL, sealed
+from cl_ner_bench.storage.store import COMMIT
 from tests.running_inputs import METHODS, bench, stored, write_inputs
 from tests.test_reference import FOLDERS
 
@@ -241,26 +241,26 @@ def test_whitespace_and_the_order_of_keys_carry_no_meaning(out: Path) -> None:
 
 
 def test_the_command_names_each_fault_and_exits_with_1(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verify", str(out)]) == 0
+    assert main.main(["verify", str(out)]) == 0
     assert "no fault in 2 runs, 4 steps, 4 models" in capsys.readouterr().out
     counts, scores = place(out, "counts.json"), out / "scores.csv"
     counts.write_bytes(b"")
     scores.write_text(scores.read_text().replace("1", "2", 1))
-    assert cli.main(["verify", str(out), "--json"]) == 1
+    assert main.main(["verify", str(out), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     again = f"`bench run --config {out}/experiment.toml --out {out}` repairs it"
     assert {fault["path"]: fault["repair"] for fault in found["faults"]} == {
         str(counts): again,
         str(scores): f"`bench report {out}` makes it again",
     }
-    assert cli.main(["verify", str(out / "runs")]) == 2
-    assert cli.main(["report", str(out)]) == 0
+    assert main.main(["verify", str(out / "runs")]) == 2
+    assert main.main(["report", str(out)]) == 0
     printed = capsys.readouterr()
     assert f"left out: {counts} " in printed.err
     assert "damaged and left out, `bench verify` says why: joint-token-" in " ".join(printed.out.split())
     assert "damaged and left out" in (out / "report.html").read_text()
     shutil.rmtree(next(out.glob("runs/good-*")))
-    assert cli.main(["report", str(out)]) == 2
+    assert main.main(["report", str(out)]) == 2
     assert f"no finished run in {out} ({counts} " in capsys.readouterr().err
 
 
@@ -313,7 +313,7 @@ def test_a_rerun_learns_again_what_was_damaged_and_nothing_else(grid: Path, out:
 
 
 def _host() -> str:
-    from cl_ner_bench.files import host
+    from cl_ner_bench.storage.atomic import host
 
     return host()
 

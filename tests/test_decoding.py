@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags, viterbi, without_overlap
-from cl_ner_bench.models.span_head import span_count, span_index
+from cl_ner_bench.models.heads.span import span_count, span_index
 from tests.plain import best_path, best_tags
 
 TYPES = ("PER", "LOC", "ORG", "DATE")  # not in alphabetical order: sorting by type goes by name

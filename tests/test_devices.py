@@ -17,7 +17,7 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
 from cl_ner_bench.learning.teacher import Teacher
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from tests.pretended_device import DEVICE, Elsewhere, PretendedDevice
 from tests.tiny import RECIPE, tiny_corpus

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cl_ner_bench import cli
+from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.doctor import parts as doctor_parts
 from cl_ner_bench.corpora.doctor import rows as doctor_rows
 from cl_ner_bench.corpora.doctor.findings import WARNINGS as KINDS
+from cl_ner_bench.corpora.limits import SPAN_WORDS
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.models.limits import SPAN_WORDS
 
 Content = str | bytes | Callable[[Path], None]
 Files = Mapping[str, Content]
@@ -487,7 +487,7 @@ def build(folder: Path, files: Files) -> str:
 
 
 def diagnose(capsys: pytest.CaptureFixture[str], dataset: str, *options: str) -> tuple[int, dict[str, Any]]:
-    code = cli.main(["data", "check", dataset, "--json", *options])
+    code = main.main(["data", "check", dataset, "--json", *options])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -498,7 +498,7 @@ def diagnose(capsys: pytest.CaptureFixture[str], dataset: str, *options: str) ->
 )
 def test_nothing_is_found_in_a_sound_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str], files: Files) -> None:
     dataset = build(tmp_path, files)
-    assert cli.main(["data", "check", dataset]) == 0
+    assert main.main(["data", "check", dataset]) == 0
     out = capsys.readouterr().out
     assert out.endswith("\nno problem found\n")
     assert "12 sentences" in out
@@ -520,7 +520,7 @@ def test_an_error_is_told_by_the_doctor_and_refused_by_loading(
     assert there[0]["kind"] == case.kind
     assert all(message_is_short(p["message"]) for p in errors)
     # Loading names the same place. It stops at its first problem, and a case has one place only.
-    assert cli.main(["data", "show", dataset]) == 2
+    assert main.main(["data", "show", dataset]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert at in said
@@ -555,7 +555,7 @@ def test_findings_are_grouped_counted_and_always_in_the_same_order(
 ) -> None:
     bad = "".join(f"w{i}\n\n" for i in range(8))
     dataset = build(tmp_path, {**COLUMNS, "train.txt": TRAIN + "\n" + bad + rows("be\x07ll"), "dev.txt": b"\xff"})
-    assert cli.main(["data", "check", dataset]) == 1
+    assert main.main(["data", "check", dataset]) == 1
     out = capsys.readouterr().out
     lines = out.splitlines()
     heads = [line for line in lines if line.startswith(("error ", "warning "))]
@@ -564,9 +564,9 @@ def test_findings_are_grouped_counted_and_always_in_the_same_order(
     assert sum(line.startswith(f"  {tmp_path}/train.txt:") for line in lines) == 5 + 1
     assert "  and 3 more (--all shows them)" in lines
     assert lines[-1].endswith("mend the errors first (9): loading refuses the corpus until then")
-    assert cli.main(["data", "check", dataset]) == 1
+    assert main.main(["data", "check", dataset]) == 1
     assert capsys.readouterr().out == out
-    assert cli.main(["data", "check", dataset, "--all"]) == 1
+    assert main.main(["data", "check", dataset, "--all"]) == 1
     everything = capsys.readouterr().out
     assert "more (--all" not in everything
     assert everything.count(f"  {tmp_path}/train.txt:") == 8 + 1
@@ -574,7 +574,7 @@ def test_findings_are_grouped_counted_and_always_in_the_same_order(
 
 @pytest.mark.parametrize("words", [["no-such"], ["/no/such.toml"], ["fewnerd"], ["fewnerd", "--data", "/no/such"]])
 def test_wrong_use_exits_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    assert cli.main(["data", "check", *words]) == 2
+    assert main.main(["data", "check", *words]) == 2
     assert message_is_short(capsys.readouterr().err)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
 from tests.running_inputs import write_inputs

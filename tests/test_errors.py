@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis import errors
-from cl_ner_bench.analysis.error_figures import LAYERS, error_figures
-from cl_ner_bench.analysis.errors import LOST, analyses, error_tables
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.reduction import KINDS, reduced
-from cl_ner_bench.analysis.scorer import f1
-from cl_ner_bench.analysis.tables import Cell, Table
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.data.outcomes import KINDS, reduced
+from cl_ner_bench.analysis.errors import breakdown
+from cl_ner_bench.analysis.errors.breakdown import LOST, analyses, error_tables
+from cl_ner_bench.analysis.figures.errors import LAYERS, error_figures
+from cl_ner_bench.analysis.scores.scorer import f1
+from cl_ner_bench.analysis.tables.scores import Cell, Table
 from cl_ner_bench.errors import UserError
 from tests.results_factory import write_grid, write_run
 
@@ -101,7 +101,7 @@ def test_each_step_has_a_line_that_adds_up_to_100(tmp_path: Path) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 50), min_size=len(KINDS), max_size=len(KINDS)), min_size=1, max_size=3))
 def test_f1_and_what_is_lost_make_100_points(numbers: list[list[int]]) -> None:
-    points = errors._points(np.array(numbers))
+    points = breakdown._points(np.array(numbers))
     for k, row in enumerate(numbers):
         kinds = dict(zip(KINDS, row, strict=True))
         tp = kinds["old-right"] + kinds["new-right"]
@@ -113,7 +113,7 @@ def test_f1_and_what_is_lost_make_100_points(numbers: list[list[int]]) -> None:
 
 
 def test_every_kind_is_in_the_table_and_in_the_figure_once() -> None:
-    assert sorted(kind for kinds in errors.SECTIONS.values() for kind in kinds) == sorted(LOST)
+    assert sorted(kind for kinds in breakdown.SECTIONS.values() for kind in kinds) == sorted(LOST)
     assert sorted(kind for kinds, _ in LAYERS.values() for kind in kinds) == sorted(["micro_f1", *LOST])
 
 
@@ -150,7 +150,7 @@ def test_heat_map_libraries_are_imported_when_they_draw(tmp_path: Path) -> None:
 
 
 def test_many_types_are_shown_by_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "MANY_TYPES", 2)
+    monkeypatch.setattr(breakdown, "MANY_TYPES", 2)
     write(tmp_path)
     t = table(tmp_path, "confusion")
     assert t.header == ("Gold", "n", "one", "two", "O")
@@ -178,7 +178,7 @@ def test_similarity_of_types_is_what_joint_training_confuses(tmp_path: Path) -> 
     write(tmp_path)
     write(tmp_path, {2: [[0, 1, "C"], [2, 3, "NA"], [4, 6, "A"], [7, 8, "C"]]}, "joint-span")
     write_mentions(tmp_path)
-    confused = errors._confused(analyses(results := load_results(tmp_path))[0].c, results)
+    confused = breakdown._confused(analyses(results := load_results(tmp_path))[0].c, results)
     assert confused == {"A": 50.0, "NA": 0.0, "C": 0.0}
     found = means(table(tmp_path, "mentions"))
     title = "joint training takes the type for another (%)"

@@ -23,7 +23,7 @@ from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.learner import Batch, Learner, Output
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.scenarios.task import StepData
 from tests.plain import Plain, Training, predict, read, score
 from tests.tiny import RECIPE

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench.analysis import report
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.cli import main
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.report import files
+from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.errors import UserError
@@ -136,7 +136,7 @@ def test_the_command_writes_them_beside_the_report(
     tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "r", corpus)
-    monkeypatch.setattr(report, "write_report", lambda *_, **__: [])  # which takes long and has tests of its own
+    monkeypatch.setattr(files, "write_report", lambda *_, **__: [])  # which takes long and has tests of its own
     assert main(["report", str(folder), "--examples", "--examples-per-type", "2"]) == 0
     assert "SpanKL: 2 mentions lost by the end, 2 examples" in capsys.readouterr().out
     assert (folder / FILE).is_file()

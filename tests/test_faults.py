@@ -36,7 +36,7 @@ def test_a_full_disk_is_told_and_harms_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_lost_or_torn_would_be_found(tmp_path: Path) -> None:
-    from cl_ner_bench.running import store
+    from cl_ner_bench.storage import store
 
     step = tmp_path / "runs" / "run" / "step-1"
     store.write_record(step.parent / "run.json", {"schema": 1, "status": "done"})

@@ -14,16 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cl_ner_bench.analysis.compare import Comparison, comparisons
-from cl_ner_bench.analysis.cost import cost_figures
-from cl_ner_bench.analysis.curves import dataset_curves, order_curves, step_curves
-from cl_ner_bench.analysis.figures import Picture, figures
-from cl_ner_bench.analysis.frames import Results, load_results
-from cl_ner_bench.analysis.heat import heat_maps
-from cl_ner_bench.analysis.picture import Theme, short
-from cl_ner_bench.analysis.planes import plane
-from cl_ner_bench.analysis.ranks import rank_diagrams
-from cl_ner_bench.analysis.style import (
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.figures.curves import dataset_curves, order_curves, step_curves
+from cl_ner_bench.analysis.figures.draw import Picture, figures
+from cl_ner_bench.analysis.figures.figure import Theme, short
+from cl_ner_bench.analysis.figures.heatmaps import heat_maps
+from cl_ner_bench.analysis.figures.ranks import rank_diagrams
+from cl_ner_bench.analysis.figures.scatter import plane
+from cl_ner_bench.analysis.figures.style import (
     _KNOWN,
     COLOURS,
     FORMATS,
@@ -37,7 +36,8 @@ from cl_ner_bench.analysis.style import (
     rc,
     style_of,
 )
-from cl_ner_bench.cli import main
+from cl_ner_bench.analysis.tables.cost import cost_figures
+from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from tests.results_factory import METHODS, triple, write_grid, write_run
 

@@ -22,22 +22,22 @@ from pyarrow import parquet
 from safetensors.numpy import save_file
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis.compare import comparisons
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.page import Block, render_page
-from cl_ner_bench.analysis.picture import Theme
-from cl_ner_bench.analysis.reduction import readable
-from cl_ner_bench.analysis.render import Layout
-from cl_ner_bench.analysis.report import write_report
-from cl_ner_bench.analysis.tables import main_table, type_table
-from cl_ner_bench.analysis.verdict import verdict
+from cl_ner_bench.analysis.comparison.compare import comparisons
+from cl_ner_bench.analysis.comparison.verdict import verdict
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.data.outcomes import readable
+from cl_ner_bench.analysis.figures.figure import Theme
+from cl_ner_bench.analysis.report.files import write_report
+from cl_ner_bench.analysis.report.page import Block, render_page
+from cl_ner_bench.analysis.tables.scores import main_table, type_table
+from cl_ner_bench.analysis.tables.text import Layout
 from cl_ner_bench.analysis.verify import verify
-from cl_ner_bench.cli import _print_results, main
+from cl_ner_bench.cli.main import _print_results, main
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.files import sealed
-from cl_ner_bench.foreign import UNPACKED_BYTES
-from cl_ner_bench.running.store import COMMIT, commit_step, has_model, save_model, step_record
-from cl_ner_bench.running.store import SUMS as MODEL_SUMS
+from cl_ner_bench.storage.atomic import sealed
+from cl_ner_bench.storage.store import COMMIT, commit_step, has_model, save_model, step_record
+from cl_ner_bench.storage.store import SUMS as MODEL_SUMS
+from cl_ner_bench.untrusted import UNPACKED_BYTES
 from tests.results_factory import write_run
 from tests.running_inputs import METHODS, bench, write_inputs
 from tests.test_page import browse
@@ -489,8 +489,8 @@ def test_an_encoder(
 
 def test_code_that_an_encoder_brings(tmp_path: Path) -> None:
     from cl_ner_bench.errors import UserError
-    from cl_ner_bench.models.encoder import Encoder
-    from cl_ner_bench.models.encoder_info import encoder_info
+    from cl_ner_bench.models.encoders.encoder import Encoder
+    from cl_ner_bench.models.encoders.info import encoder_info
 
     save_file({"w": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
     config = {"hidden_size": 8, "model_type": "mine", "auto_map": {k: f"mine.{k}" for k in ("AutoConfig", "AutoModel")}}

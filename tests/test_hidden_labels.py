@@ -14,8 +14,8 @@ from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.scenarios.make import make_split
 from cl_ner_bench.scenarios.protocol import SEEN, Protocol, Scenario
+from cl_ner_bench.scenarios.split import make_split
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
 
 CORPUS = tiny_corpus()

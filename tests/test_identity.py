@@ -25,7 +25,7 @@ from cl_ner_bench.running import machine, plan
 from cl_ner_bench.running.keys import computed
 from cl_ner_bench.running.options import OPTIONS, layer
 from cl_ner_bench.running.plan import Plan, make_plan
-from cl_ner_bench.running.store import digest, write_json
+from cl_ner_bench.storage.store import digest, write_json
 from tests.running_inputs import write_inputs
 
 CASES = 1_000

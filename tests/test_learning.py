@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis.compare import Comparison, comparisons
-from cl_ner_bench.analysis.frames import Results, load_results
-from cl_ner_bench.analysis.latex import to_latex
-from cl_ner_bench.analysis.learning import learning_checks, starved_rows, steps_without_choice
-from cl_ner_bench.analysis.measures import MEASURES
-from cl_ner_bench.analysis.notes import notes_of
-from cl_ner_bench.analysis.picture import titled
-from cl_ner_bench.analysis.render import to_csv, to_markdown
-from cl_ner_bench.analysis.report import report_files
-from cl_ner_bench.analysis.tables import Cell, learning_table, main_table, tables, terminal_table
-from cl_ner_bench.analysis.verdict import verdict
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.learning import learning_checks, starved_rows, steps_without_choice
+from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.comparison.verdict import verdict
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.figures.figure import titled
+from cl_ner_bench.analysis.report.files import report_files
+from cl_ner_bench.analysis.scores.measures import MEASURES
+from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.scores import Cell, learning_table, main_table, tables, terminal_table
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import triple, write_matrix, write_run
 
 TYPES = ("A", "B", "C")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench.files import host
-from cl_ner_bench.running import leases
+from cl_ner_bench.storage import leases
+from cl_ner_bench.storage.atomic import host
 
 NAME = "a-run.v1+x"  # names of runs hold such letters
 

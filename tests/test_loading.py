@@ -16,9 +16,9 @@ import pytest
 from cl_ner_bench.corpora import doctor, load
 from cl_ner_bench.corpora.card import Card, Explained, Hub
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.counts import Counts, differences
 from cl_ner_bench.corpora.load import find_card, load_corpus, rows_of
-from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.published_counts import Counts, differences
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention
 from cl_ner_bench.errors import UserError
 

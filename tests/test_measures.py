@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_ner_bench.analysis import frames, measures
-from cl_ner_bench.analysis.frames import load_results
+from cl_ner_bench.analysis.data import frames
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.scores import measures
 from cl_ner_bench.errors import UserError
 from tests.results_factory import triple, write_grid, write_matrix, write_run
 

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cl_ner_bench import cli
-from cl_ner_bench.analysis.compare import comparisons
-from cl_ner_bench.analysis.frames import load_results
+from cl_ner_bench.analysis.comparison.compare import comparisons
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from tests.results_factory import triple, write_grid, write_run
 
@@ -130,7 +130,7 @@ def test_counts_that_are_no_counts_are_damage(tmp_path: Path, triples: Any) -> N
 def test_the_command_line_says_it_in_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", "extendner", fingerprints={"data": "d1", "split": "s1"})
-    assert cli.main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
     assert "from other inputs" in err
     assert "Traceback" not in err

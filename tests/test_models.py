@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, BertConfig, BertModel, DistilBertConfig, ElectraConfig, RobertaConfig
 
-from cl_ner_bench.learning.streams import generator
-from cl_ner_bench.models import span_head
-from cl_ner_bench.models.bert import Bert
-from cl_ner_bench.models.dropout import Dropout
-from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.encoder_info import encoder_info
-from cl_ner_bench.models.flat import length_groups
+from cl_ner_bench.learning.random_streams import generator
+from cl_ner_bench.models.encoders.bert import Bert
+from cl_ner_bench.models.encoders.dropout import Dropout
+from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.models.encoders.tokeniser import Tokens
+from cl_ner_bench.models.encoders.unpadded import length_groups
+from cl_ner_bench.models.heads import span
+from cl_ner_bench.models.heads.span import SpanHead, span_count, span_index
+from cl_ner_bench.models.heads.tag import TagHead
 from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl, categorical_kl
-from cl_ner_bench.models.span_head import SpanHead, span_count, span_index
-from cl_ner_bench.models.tag_head import TagHead
-from cl_ner_bench.models.tokeniser import Tokens
 from tests.tiny import tiny_encoder
 
 
@@ -120,9 +120,9 @@ def test_spans_copied_in_runs_and_spans_picked_are_the_same_bits(width: int, mon
         torch.randn(3, sum(span_count(n, width) for n in lengths)),
     )
     for long in (0, 1 << 30):
-        monkeypatch.setattr(span_head, "_LONG", long)
+        monkeypatch.setattr(span, "_LONG", long)
         parts = projections.clone().requires_grad_()
-        scores = span_head._Scores.apply(parts, lengths, width)
+        scores = span._Scores.apply(parts, lengths, width)
         found.append((scores, *torch.autograd.grad((scores * weight).sum(), parts)))
     assert all(map(torch.equal, *found))
 

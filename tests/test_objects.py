@@ -17,12 +17,12 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from benchmarks import faults
-from cl_ner_bench import cli
+from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import leases, objects, store
 from cl_ner_bench.running.checkpoint import CheckpointFile
-from cl_ner_bench.running.depot import StoreError, depot
-from cl_ner_bench.running.objects import Objects
+from cl_ner_bench.storage import leases, object_store, store
+from cl_ner_bench.storage.object_store import Objects
+from cl_ner_bench.storage.shared import StoreError, depot
 from tests.object_store import BUCKET, s3_server
 from tests.running_inputs import METHODS, bench, records, start, stored, write_inputs
 
@@ -210,7 +210,7 @@ def test_a_silent_owner_is_followed_and_knows_it(one: Objects, other: Objects, m
     time.sleep(0.3)
     lease = leases.acquire(other.leases, NAME)
     assert lease is not None
-    monkeypatch.setattr(objects.Leases, "lag", 0.0)
+    monkeypatch.setattr(object_store.Leases, "lag", 0.0)
     assert former.lost
     assert not lease.lost
     former.release()
@@ -265,7 +265,7 @@ def test_a_store_that_writes_over_what_is_there_is_refused(tmp_path: Path) -> No
     ],
 )
 def test_a_url_that_names_no_store_is_told(url: str, said: str, tmp_path: Path, capsys: Any) -> None:
-    assert cli.main(["run", "--store", url, "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["run", "--store", url, "--out", str(tmp_path / "out")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from cl_ner_bench.analysis.compare import comparisons
-from cl_ner_bench.analysis.frames import Results, load_results
-from cl_ner_bench.analysis.latex import to_latex
-from cl_ner_bench.analysis.page import EMBEDDED, ROWS, Block, render_page
-from cl_ner_bench.analysis.picture import Picture, Theme
-from cl_ner_bench.analysis.render import to_csv, to_markdown
-from cl_ner_bench.analysis.tables import Table, main_table, step_table, type_table
+from cl_ner_bench.analysis.comparison.compare import comparisons
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.figures.figure import Picture, Theme
+from cl_ner_bench.analysis.report.page import EMBEDDED, ROWS, Block, render_page
+from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.scores import Table, main_table, step_table, type_table
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import triple, write_grid, write_run
 
 EVIL = "</script><script>console.error('ran')</script><!--"

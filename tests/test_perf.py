@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cl_ner_bench import cli, registry
+from cl_ner_bench import registry
+from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import StepData
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models.span_head import PROJECTION, span_count
-from cl_ner_bench.running import perf, probe
+from cl_ner_bench.models.heads.span import PROJECTION, span_count
+from cl_ner_bench.profiling import perf, profile_worker
 from cl_ner_bench.running.grid import prepare
 from tests.running_inputs import METHODS, start, write_inputs
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
@@ -64,11 +65,11 @@ def batch_of(trainer: Trainer, sentences: list[Sentence]) -> Batch:
 
 
 def test_a_method_is_measured_at_its_first_and_a_later_step(inputs: list[str]) -> None:
-    found = probe.measure(request_of(inputs, [1, 2], methods="spankl", bounds="none"))
+    found = profile_worker.measure(request_of(inputs, [1, 2], methods="spankl", bounds="none"))
     first, later = found["training"]
     assert (first["step"], later["step"]) == (1, 2)
-    assert first["updates"] == probe.FEWEST
-    assert probe.FEWEST <= later["updates"] <= probe.MOST
+    assert first["updates"] == profile_worker.FEWEST
+    assert profile_worker.FEWEST <= later["updates"] <= profile_worker.MOST
     for rates in (first, later):
         assert rates["sentences"] == 4 * rates["updates"], "batches of 4"
         assert rates["sub_tokens"] > 4 * rates["sentences"], "words, and the specials of each sentence"
@@ -80,7 +81,7 @@ def test_a_method_is_measured_at_its_first_and_a_later_step(inputs: list[str]) -
     assert found["prediction"]["sentences"] == 12, "no more than there are"
     assert found["limit"]["share"] > 0
     shares = found["profile"]["shares"]
-    assert list(shares) == [*probe.GROUPS, "other"]
+    assert list(shares) == [*profile_worker.GROUPS, "other"]
     assert sum(shares.values()) == pytest.approx(1)
     assert all(share > 0 for share in shares.values()), shares
     assert 1e8 < found["memory_bytes"] < 1e11
@@ -88,7 +89,7 @@ def test_a_method_is_measured_at_its_first_and_a_later_step(inputs: list[str]) -
 
 
 def test_the_limit_is_not_claimed_where_it_is_not_known(inputs: list[str]) -> None:
-    found = probe.measure(request_of(inputs, [1, 2], methods="frozen-span", bounds="none"))
+    found = profile_worker.measure(request_of(inputs, [1, 2], methods="frozen-span", bounds="none"))
     assert found["limit"] == {"share": None, "unknown": "the encoder is frozen"}
     assert found["training"][1]["sentences_per_second"] > 0
 
@@ -103,7 +104,7 @@ def test_the_limit_counts_the_products_of_an_update(encoder: Path) -> None:
     learner.train()
     with FlopCounterMode(display=False) as counter:
         torch.stack(list(learner.losses(batch, learner(batch), None).values())).sum().backward()
-    limit = probe.Limit(learner)
+    limit = profile_worker.Limit(learner)
     limit(batch)
     assert limit.flops == counter.get_total_flops()
     assert limit.found(2 * limit.seconds)["share"] == pytest.approx(0.5)
@@ -115,7 +116,7 @@ def test_the_limit_of_a_span_method_adds_its_head_and_the_spans_within_the_width
     for method, width in (("finetune-token", 0), ("finetune-span", 0), ("finetune-span", 2)):
         trainer = trainer_of(method, encoder, max_span_width=width)
         trainer.learn(StepData(1, ("A", "B"), ("A", "B"), tuple(sentences), (), ("A", "B"), "last"))
-        limit = probe.Limit(trainer.learner)
+        limit = profile_worker.Limit(trainer.learner)
         limit(batch_of(trainer, sentences))
         flops[method, width] = limit.flops
     spans = 8 * (span_count(6) - span_count(6, 2))
@@ -134,15 +135,15 @@ def test_a_hardly_trained_span_head_predicts_no_more_mentions_than_there_are(enc
         for bias in (p for p in trainer.learner.head.parameters() if p.ndim == 1):
             bias.fill_(1.0)  # every span scores high
     assert sum(map(len, trainer.predict(bare))) > mentions + 1
-    found = probe.predict(trainer, gold)
+    found = profile_worker.predict(trainer, gold)
     assert found["sentences"] == len(gold)
     assert 0 < sum(map(len, trainer.predict(bare))) <= mentions + 1
 
 
 def test_a_sample_repeats_no_sentence_before_all_were_in_it() -> None:
     sentences = tiny_corpus(5).used("train")
-    assert len({s.id for s in probe.sample(sentences, 4)}) == 4
-    twelve = [s.id for s in probe.sample(sentences, 12)]
+    assert len({s.id for s in profile_worker.sample(sentences, 4)}) == 4
+    twelve = [s.id for s in profile_worker.sample(sentences, 12)]
     assert sorted(map(twelve.count, range(5))) == [2, 2, 2, 3, 3]
 
 
@@ -169,7 +170,7 @@ def test_a_sample_stands_for_the_whole_step(inputs: list[str]) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    code = cli.main(["perf", *words])
+    code = main.main(["perf", *words])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -231,7 +232,7 @@ def test_what_cannot_be_measured_is_one_message_and_exit_code_2(
 
 
 def test_a_busy_machine_and_an_unknown_limit_are_told() -> None:
-    shares = dict.fromkeys([*probe.GROUPS, "other"], 1 / 6)
+    shares = dict.fromkeys([*profile_worker.GROUPS, "other"], 1 / 6)
     rates = {"step": 1, "slowest": 1.0, "fastest": 3.0, "sentences_per_second": 2.0, "sub_tokens_per_second": 40.0}
     rates |= {"updates": 3, "left_out": 2, "sentences": 12, "sub_tokens": 240, "own_share": 0.5}
     row = {

@@ -11,11 +11,11 @@ import pytest
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.merge import merge
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
 from cl_ner_bench.running.preview import preview
-from cl_ner_bench.running.store import write_json
-from cl_ner_bench.running.union import merge
+from cl_ner_bench.storage.store import write_json
 
 
 @pytest.fixture(scope="module")

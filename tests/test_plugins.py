@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cl_ner_bench import registry
-from cl_ner_bench.cli import main
+from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora import load
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError

@@ -17,9 +17,7 @@ from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.scenarios.assign import blurred, by_filter, few, greedy
-from cl_ner_bench.scenarios.make import increments, make_split
-from cl_ner_bench.scenarios.overview import as_text, overview, recall_ceiling
+from cl_ner_bench.scenarios.assignment import blurred, by_filter, few, greedy
 from cl_ner_bench.scenarios.protocol import (
     ASSIGN,
     DEV,
@@ -31,6 +29,8 @@ from cl_ner_bench.scenarios.protocol import (
     find_scenario,
     read_scenario,
 )
+from cl_ner_bench.scenarios.split import increments, make_split
+from cl_ner_bench.scenarios.statistics import as_text, overview, recall_ceiling
 from cl_ner_bench.scenarios.task import TaskSplit
 
 Make = Callable[..., Corpus]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cl_ner_bench
-from cl_ner_bench import cli
+from cl_ner_bench.cli import main
 from cl_ner_bench.running import grid, machine, provenance
 from cl_ner_bench.running.grid import prepare
 
@@ -101,7 +101,7 @@ def test_the_record_holds_the_command(options: dict[str, Any], monkeypatch: pyte
     prepared = []
     monkeypatch.setattr(grid, "carry_out", lambda found, *rest: prepared.append(found) or grid.Outcome(130, Path(), []))
     words = ["run", *(word for key, value in options.items() for word in (f"--{key}", value))]
-    cli.main(words)
+    main.main(words)
     assert [run.record["command"] for run in prepared[0].runs] == [["bench", *words]]
     (run,) = prepare({**options, "seeds": (3,), "data": None, "out": Path(options["out"])}).runs
     assert run.record["command"] == {**options, "seeds": [3]}

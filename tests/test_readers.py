@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.corpora.readers.folder import open_parts
+from cl_ner_bench.corpora.readers.problems import Report, Unheard
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report, Unheard
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
 from tests.reading import Collected, assert_refused, mentions, read, write

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.corpora.readers.conll2012 import open_conll2012, unescape
-from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.errors import UserError
 from tests.reading import Collected, Read
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cl_ner_bench.corpora.readers.conll2012 import open_conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, read_rows
 from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.errors import UserError
 from tests.reading import Collected, write
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_ner_bench.corpora.readers import words
-from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.readers.problems import Report
 from tests.reading import Collected, assert_refused, read, write
 
 

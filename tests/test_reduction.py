@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis import reduction
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.reduction import FILE, KINDS, Reduced, reduce_run, reduced
-from cl_ner_bench.analysis.scorer import count
+from cl_ner_bench.analysis.data import outcomes
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.data.outcomes import FILE, KINDS, Reduced, reduce_run, reduced
+from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.files import sealed
+from cl_ner_bench.storage.atomic import sealed
 from tests.results_factory import write_grid, write_run
 
 Mention = tuple[int, int, str]
@@ -30,8 +30,8 @@ TASKS = [
     {"name": "second", "types": ["C", "D"], "learned_at": 2},
 ]
 RUN = {"run_id": "r", "tasks": TASKS, "n_steps": 2, "steps": [1, 2]}
-NAMES = {"right": reduction.RIGHT, "O": reduction.AS_O, "new": reduction.AS_NEW, "old": reduction.AS_OLD}
-NAMES["boundary"] = reduction.BOUNDARY
+NAMES = {"right": outcomes.RIGHT, "O": outcomes.AS_O, "new": outcomes.AS_NEW, "old": outcomes.AS_OLD}
+NAMES["boundary"] = outcomes.BOUNDARY
 
 
 @st.composite
@@ -207,7 +207,7 @@ def test_schema_1_had_no_seal_and_is_read(tmp_path: Path) -> None:
     home = the_run(tmp_path)
     before = reduced(load_results(tmp_path), "r")
     content = json.loads(gzip.decompress((home / FILE).read_bytes()))
-    assert content.pop("schema") == reduction.SCHEMA == 2
+    assert content.pop("schema") == outcomes.SCHEMA == 2
     assert content.pop("seal")
     first = gzip.compress(json.dumps({"schema": 1, **content}).encode())
     (home / FILE).write_bytes(first)
@@ -222,8 +222,8 @@ def test_schema_1_had_no_seal_and_is_read(tmp_path: Path) -> None:
 
 def test_the_documents_tell_the_schema() -> None:
     docs = HOME / "docs"
-    assert f"| `schema`, `source` | {reduction.SCHEMA} " in (docs / "errors.md").read_text()
-    assert f"1, but {reduction.SCHEMA} in [`{FILE}`]" in (docs / "results.md").read_text()
+    assert f"| `schema`, `source` | {outcomes.SCHEMA} " in (docs / "errors.md").read_text()
+    assert f"1, but {outcomes.SCHEMA} in [`{FILE}`]" in (docs / "results.md").read_text()
 
 
 NOTHING = {"shape": [0], "int32": ""}
@@ -247,7 +247,7 @@ def test_a_folder_that_cannot_be_written_is_only_read(tmp_path: Path, monkeypatc
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reduction, "write_bytes", refuse)
+    monkeypatch.setattr(outcomes, "write_bytes", refuse)
     assert reduced(load_results(tmp_path), "r").n_sentences == 2
     assert not (home / FILE).exists()
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.report import report_files
-from cl_ner_bench.analysis.scorer import count
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.report.files import report_files
+from cl_ner_bench.analysis.scores.scorer import count
 
 REFERENCE = HOME / "results" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.rglob("experiment.toml"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cl_ner_bench import registry
-from cl_ner_bench.cli import main
+from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from tests.running_inputs import METHODS
 

@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis import latex as latex_module
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.latex import latex, to_latex
-from cl_ner_bench.analysis.published import published_tables
-from cl_ner_bench.analysis.render import Layout, long_form, to_csv, to_markdown, to_text
-from cl_ner_bench.analysis.tables import Cell, Table, tables
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.literature.numbers import published_tables
+from cl_ner_bench.analysis.tables import latex as latex_module
+from cl_ner_bench.analysis.tables.latex import latex, to_latex
+from cl_ner_bench.analysis.tables.scores import Cell, Table, tables
+from cl_ner_bench.analysis.tables.text import Layout, long_form, to_csv, to_markdown, to_text
 from cl_ner_bench.errors import UserError
 from tests.results_factory import triple, write_grid, write_run
 

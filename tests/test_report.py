@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cl_ner_bench.analysis.frames import COUNTS, SCORES, SUMMARY, load_results
-from cl_ner_bench.analysis.report import write_report
+from cl_ner_bench.analysis.data.frames import COUNTS, SCORES, SUMMARY, load_results
+from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.errors import UserError
 from tests.results_factory import write_grid, write_run
 

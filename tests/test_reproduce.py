@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import HOME, cli
-from cl_ner_bench.analysis.agreement import judge
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.literature import ENCODERS, presets, settings
+from cl_ner_bench import HOME
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.literature.agreement import judge
+from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
+from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.running import grid
 from cl_ner_bench.running.reproduce import FIXED, FREE, as_found, as_text, reproduction
@@ -114,14 +115,14 @@ def test_exit_code_tells_whether_a_difference_was_found(
     planned = SimpleNamespace(runs=[SimpleNamespace(record=run) for run in load_results(folder).runs])
     monkeypatch.setattr(grid, "prepare", lambda *_, **__: planned)
     monkeypatch.setattr(grid, "carry_out", lambda *_: grid.Outcome(0, folder, []))
-    assert cli.main(["reproduce", NAME, "--data", "x"]) == code
+    assert main.main(["reproduce", NAME, "--data", "x"]) == code
     assert ("disagrees" in capsys.readouterr().out) == bool(code)
 
 
 def test_without_a_preset_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["reproduce"]) == 0
+    assert main.main(["reproduce"]) == 0
     table = capsys.readouterr().out
-    assert cli.main(["list", "presets"]) == 0
+    assert main.main(["list", "presets"]) == 0
     assert capsys.readouterr().out == table
     assert all(f"\n{name} " in table for name in presets())
 
@@ -138,7 +139,7 @@ def test_without_a_preset_they_are_listed(capsys: pytest.CaptureFixture[str]) ->
 def test_wrong_use_is_one_message_and_exit_code_2(
     capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    assert cli.main(["reproduce", *words]) == 2
+    assert main.main(["reproduce", *words]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench.analysis.scorer import count
-from cl_ner_bench.running import store
+from cl_ner_bench.analysis.scores.scorer import count
+from cl_ner_bench.storage import store
 from tests.running_inputs import METHODS, bench, records, start, stored, write_inputs
 
 RESUMES = "run the same command again"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.scenarios.assign import at_random
-from cl_ner_bench.scenarios.make import increments, make_split, orders, parse_orders
+from cl_ner_bench.scenarios.assignment import at_random
+from cl_ner_bench.scenarios.split import increments, make_split, orders, parse_orders
 from cl_ner_bench.scenarios.task import TaskSplit
 
 Make = Callable[..., Corpus]

@@ -13,7 +13,7 @@ from nervaluate import Evaluator
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
-from cl_ner_bench.analysis.scorer import Columns, Matches, count, f1, f1_scores, match
+from cl_ner_bench.analysis.scores.scorer import Columns, Matches, count, f1, f1_scores, match
 
 TYPES = ["PER", "ORG", "GPE"]
 

@@ -21,18 +21,18 @@ from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.running import store
 from cl_ner_bench.running.backends import Loky
-from cl_ner_bench.running.depot import Depot
-from cl_ner_bench.running.execute import execute
+from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
 from cl_ner_bench.running.preview import preview
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.running.sharing import Model, Step, drop, held, items, share, work
-from cl_ner_bench.scenarios.make import make_split
+from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.task import Task, TaskSplit
+from cl_ner_bench.storage import store
+from cl_ner_bench.storage.shared import Depot
 from tests.running_inputs import METHODS, bench, start, stored, write_inputs
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder
 

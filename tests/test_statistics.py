@@ -18,18 +18,18 @@ from statsmodels.stats.multitest import multipletests
 
 from benchmarks import coverage
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis.compare import Comparison, comparisons
-from cl_ner_bench.analysis.frames import Results, load_results
-from cl_ner_bench.analysis.influence import influence_of, sentence_error
-from cl_ner_bench.analysis.intervals import estimate, holm, unit_means
-from cl_ner_bench.analysis.notes import FEW, notes_of
-from cl_ner_bench.analysis.page.data import payload
-from cl_ner_bench.analysis.picture import Theme
-from cl_ner_bench.analysis.reduction import reduced
-from cl_ner_bench.analysis.spread import components, spread
-from cl_ner_bench.analysis.statistics import compared, dataset_ranks, differences, gaps, standing
-from cl_ner_bench.analysis.tables import Cell, difference_table, gap_table, main_table, spread_table, type_table
-from cl_ner_bench.analysis.verdict import limits, verdict
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.influence import influence_of, sentence_error
+from cl_ner_bench.analysis.comparison.intervals import estimate, holm, unit_means
+from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
+from cl_ner_bench.analysis.comparison.spread import components, spread
+from cl_ner_bench.analysis.comparison.statistics import compared, dataset_ranks, differences, gaps, standing
+from cl_ner_bench.analysis.comparison.verdict import limits, verdict
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.data.outcomes import reduced
+from cl_ner_bench.analysis.figures.figure import Theme
+from cl_ner_bench.analysis.report.page.data import payload
+from cl_ner_bench.analysis.tables.scores import Cell, difference_table, gap_table, main_table, spread_table, type_table
 from tests.results_factory import triple, write_run
 
 REFERENCE = HOME / "results" / "reference" / "fewnerd" / "runs"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cl_ner_bench import cli
+from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import estimate, status
 from cl_ner_bench.running.status import Reader
-from cl_ner_bench.running.store import commit_step, write_json, write_record
+from cl_ner_bench.storage.store import commit_step, write_json, write_record
 from tests.results_factory import write_run
 from tests.running_inputs import METHODS, bench, start, write_inputs
 
@@ -59,7 +59,7 @@ def grid(tmp_path: Path) -> Path:
 
 
 def test_every_state_is_told(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["status", str(grid)]) == 0
+    assert main.main(["status", str(grid)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(
         f"{grid}: 1 done, 1 running, 1 lost, 1 failed, 1 interrupted, 1 waiting; 7 of 18 steps done, 8 left to learn, "
@@ -88,7 +88,7 @@ def test_the_live_board_shows_what_runs_and_where(grid: Path) -> None:
 
 def test_json_tells_all_of_every_run(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (next(grid.glob("runs/frozen-span*")) / "log.txt").write_text("traceback")
-    assert cli.main(["status", str(grid), "--json"]) == 0
+    assert main.main(["status", str(grid), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["steps"], found["steps_done"], found["steps_to_learn"]) == (1, 18, 7, 10)
     runs = {run["method"]: run for run in found["runs"]}
@@ -173,7 +173,7 @@ def test_a_reader_sees_what_changes_and_says_it_once(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named_and_hides_no_other(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = next(grid.glob("runs/spankl*")) / "run.json"
     file.write_bytes(file.read_bytes()[:50])
-    assert cli.main(["status", str(grid)]) == 0
+    assert main.main(["status", str(grid)]) == 0
     out = capsys.readouterr().out
     assert "1 running" in out
     assert "1 unreadable" in out
@@ -182,15 +182,15 @@ def test_a_damaged_record_is_named_and_hides_no_other(grid: Path, capsys: pytest
 
 def test_no_results_folder_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more in ([], ["--watch"], ["--json"]):
-        assert cli.main(["status", str(tmp_path), *more]) == 2
+        assert main.main(["status", str(tmp_path), *more]) == 2
         assert "is no results folder" in capsys.readouterr().err
-    assert cli.main(["status", str(tmp_path), "--json", "--watch"]) == 2
+    assert main.main(["status", str(tmp_path), "--json", "--watch"]) == 2
     with pytest.raises(UserError, match="no results folder"):
         Reader(tmp_path / "nothing").read()
 
 
 def test_a_report_of_an_unfinished_grid_uses_what_is_finished(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", str(grid), "--format", "svg"]) == 0
+    assert main.main(["report", str(grid), "--format", "svg"]) == 0
     assert "5 run(s) not finished" in capsys.readouterr().out
     rows = (grid / "summary.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["spankl", "spankl"], "a row per view"

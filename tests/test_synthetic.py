@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import cli
+from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
-from cl_ner_bench.corpora.synthetic import TYPES, VERSION, _Names, _rng, generate
+from cl_ner_bench.corpora.synthetic.generate import TYPES, VERSION, _Names, _rng, generate
 from cl_ner_bench.errors import UserError
 
 # Numbers computed on this corpus mean this text. Change it only together with VERSION, or with its size.
@@ -97,7 +97,7 @@ def test_the_doctor_finds_nothing_at_any_setting(tmp_path: Path, capsys: pytest.
     for options in ("", "co_occurrence = 0.0", "co_occurrence = 0.8", "ambiguity = 1.0", "unseen_rate = 0.0"):
         size = "size = { train = 1500, dev = 150, test = 600 }"
         card.write_text(f'reader = "synthetic"\n[reader_options]\n{size}\n{options}\n')
-        assert cli.main(["data", "check", str(card)]) == 0, capsys.readouterr().out
+        assert main.main(["data", "check", str(card)]) == 0, capsys.readouterr().out
 
 
 def test_names_of_training_are_not_those_that_training_never_sees() -> None:

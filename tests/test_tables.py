@@ -15,21 +15,13 @@ import pandas as pd
 import pytest
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis.compare import Comparison, comparisons
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.latex import to_latex
-from cl_ner_bench.analysis.notes import notes_of, undefined
-from cl_ner_bench.analysis.render import to_csv, to_markdown
-from cl_ner_bench.analysis.statistics import differences
-from cl_ner_bench.analysis.tables import (
-    Cell,
-    Table,
-    main_table,
-    step_table,
-    tables,
-    terminal_table,
-    type_table,
-)
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of, undefined
+from cl_ner_bench.analysis.comparison.statistics import differences
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.scores import Cell, Table, main_table, step_table, tables, terminal_table, type_table
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import triple, write_grid, write_run
 
 THREE = ((0, 0), (0, 1), (1, 0))

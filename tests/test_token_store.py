@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.learning import token_store as token_store_module
-from cl_ner_bench.learning.token_store import TokenStore, Words, token_store
-from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
-from cl_ner_bench.models.tokeniser import Tokeniser, Tokens
+from cl_ner_bench.models.encoders import token_cache as token_store_module
+from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
+from cl_ner_bench.models.encoders.token_cache import TokenStore, Words, token_store
+from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 from tests.tiny import tiny_encoder
 
 SENTENCES: list[Words] = [("anna", "went", "to", "Paris"), (), ("electroencephalographically",) * 9, ("\x00", "北京")]
@@ -81,8 +81,8 @@ def test_a_store_gives_what_the_tokeniser_gives(sentences: list[Words], max_leng
 
 def test_a_second_start_reads_neither_tokenizer_nor_transformers(cache: Path, info: EncoderInfo) -> None:
     code = (
-        "import sys\nfrom cl_ner_bench.learning.token_store import token_store\n"
-        "from cl_ner_bench.models.encoder_info import encoder_info\n"
+        "import sys\nfrom cl_ner_bench.models.encoders.token_cache import token_store\n"
+        "from cl_ner_bench.models.encoders.info import encoder_info\n"
         f"token_store({SENTENCES!r}, encoder_info({str(info.folder)!r}), 16)\n"
         "print(sorted({'torch', 'transformers', 'tokenizers'} & set(sys.modules)))"
     )

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import cli
-from cl_ner_bench.analysis.frames import load_results
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import trackers
-from cl_ner_bench.running.board import Board, News
 from cl_ner_bench.running.options import TRACKERS
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.store import write_json
+from cl_ner_bench.running.progress import Board, News
 from cl_ner_bench.running.trackers import KINDS, Tracking
+from cl_ner_bench.storage.store import write_json
 from tests.running_inputs import METHODS, bench, records, stored, write_inputs
 
 CLOSING = 60.0
@@ -202,10 +202,10 @@ def test_a_package_that_is_missing_is_told_beforehand(
     for name in TRACKERS:
         with pytest.raises(UserError, match=f"pip install {KINDS[name].package}"):
             trackers.check(name)
-    assert cli.main(["run", "--tracker", "mlflow", "--out", str(tmp_path / "out")]) == 2
+    assert main.main(["run", "--tracker", "mlflow", "--out", str(tmp_path / "out")]) == 2
     assert "pip install mlflow" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert cli.main(["run", "--tracker", "tensorbord"]) == 2
+    assert main.main(["run", "--tracker", "tensorbord"]) == 2
     assert "expected one of mlflow, wandb" in capsys.readouterr().err
 
 

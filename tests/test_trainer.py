@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from cl_ner_bench import registry
-from cl_ner_bench.analysis.learning import DEV_ZERO
+from cl_ner_bench.analysis.comparison.learning import DEV_ZERO
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import Carried
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
-from cl_ner_bench.learning.streams import generator
+from cl_ner_bench.learning.random_streams import generator
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import Prediction
-from cl_ner_bench.models.heads import Init
+from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.models.losses import bernoulli_kl
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
 from tests.tiny import RECIPE, tiny_corpus, tiny_encoder

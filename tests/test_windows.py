@@ -23,17 +23,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from cl_ner_bench import registry
+from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models import encoder as encoder_module
-from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
-from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
-from cl_ner_bench.models.span_head import span_count
-from cl_ner_bench.models.tokeniser import Tokeniser, Tokens, word_windows
+from cl_ner_bench.models.encoders import encoder as encoder_module
+from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
+from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens, word_windows
+from cl_ner_bench.models.heads.span import span_count
 from cl_ner_bench.scenarios.task import StepData
 from tests.tiny import RECIPE, tiny_encoder
 
@@ -224,8 +224,8 @@ def test_a_byte_level_word_begins_with_a_space_whatever_its_file_says(
 @pytest.mark.parametrize("family", ["words", "bytes", "unigram"])
 def test_sub_tokens_need_no_transformers(family: str, tokenizers: dict[str, EncoderInfo]) -> None:
     code = (
-        "import sys\nfrom cl_ner_bench.models.encoder_info import encoder_info\n"
-        "from cl_ner_bench.models.tokeniser import Tokeniser\n"
+        "import sys\nfrom cl_ner_bench.models.encoders.info import encoder_info\n"
+        "from cl_ner_bench.models.encoders.tokeniser import Tokeniser\n"
         f"Tokeniser(encoder_info({str(tokenizers[family].folder)!r}), 512).tokenise([['anna']])\n"
         "sys.exit('transformers' in sys.modules or 'torch' in sys.modules)"
     )
@@ -410,5 +410,5 @@ def test_a_span_learner_refuses_a_sentence_above_the_limit(folder: str) -> None:
 
 
 def test_limits_need_no_torch() -> None:
-    code = "import sys, cl_ner_bench.models.limits; sys.exit('torch' in sys.modules)"
+    code = "import sys, cl_ner_bench.corpora.limits; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0

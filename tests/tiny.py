@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
-from cl_ner_bench.models.encoder_info import encoder_info
+from cl_ner_bench.models.encoders.info import encoder_info
 
 RECIPE = {
     "epochs": 2,

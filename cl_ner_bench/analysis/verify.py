@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.analysis import reduction, report
-from cl_ner_bench.analysis.frames import load_results
-from cl_ner_bench.analysis.measures import TEST
-from cl_ner_bench.analysis.records import (
+from cl_ner_bench.analysis.data import outcomes
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.report import files
+from cl_ner_bench.analysis.scores.measures import TEST
+from cl_ner_bench.analysis.scores.scorer import match
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.atomic import SEAL
+from cl_ner_bench.storage.records import (
     COUNTS_FILE,
     PREDICTIONS_FILE,
     SUMS_FILE,
@@ -32,10 +36,7 @@ from cl_ner_bench.analysis.records import (
     run_folders,
     wrong_sum,
 )
-from cl_ner_bench.analysis.scorer import match
-from cl_ner_bench.errors import UserError
-from cl_ner_bench.files import SEAL
-from cl_ner_bench.foreign import is_sums, is_way
+from cl_ner_bench.untrusted import is_sums, is_way
 
 MODEL_SUMS = "model-sums.json"
 Say = Callable[[str], None]
@@ -148,10 +149,10 @@ class _Checking:
             found = check_step(self.folder, self.run, step) or [*self._derive(step, rows)]
             yield from found
             whole = whole and not found
-        reduced = self.folder / reduction.FILE
+        reduced = self.folder / outcomes.FILE
         if not whole or self.run["status"] != "done" or not reduced.exists():
             return
-        if not reduction.is_as_stored(self.folder, self.run, dict(sorted(rows.items()))):
+        if not outcomes.is_as_stored(self.folder, self.run, dict(sorted(rows.items()))):
             repair = f"remove it, `bench report {self.folder.parent.parent}` makes it again"
             yield Damaged(reduced, "is not what the predictions give", repair)
 
@@ -184,7 +185,7 @@ class _Checking:
         self.unsealed += int(not commit.exists() or SEAL not in read_json(commit))
         predictions, counts = place / PREDICTIONS_FILE, place / COUNTS_FILE
         try:
-            found = reduction.parse(predictions.read_bytes(), predictions)
+            found = outcomes.parse(predictions.read_bytes(), predictions)
             stored = read_json(counts)
         except DamagedError as error:
             yield error.damaged
@@ -277,7 +278,7 @@ def _check_model(folder: Path) -> Iterator[Damaged]:
 def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
     """The files of the report, and how many there are; ``afresh``: all runs are as they were, derive again."""
     repair = f"`bench report {home}` makes it again"
-    file = home / report.SUMS_FILE
+    file = home / files.SUMS_FILE
     sums: dict[str, Any] = {}
     wrong: dict[Path, str] = {}
     reported: set[str] | None = None
@@ -309,4 +310,4 @@ def _derived(home: Path, reported: set[str] | None) -> dict[str, bytes]:
     """What a report of this folder alone holds; empty where the one that is there is of other folders' runs, too."""
     results = load_results(home)
     finished = {run["run_id"] for run in results.finished}
-    return report.numbers(results) if finished and (reported is None or reported <= finished) else {}
+    return files.numbers(results) if finished and (reported is None or reported <= finished) else {}

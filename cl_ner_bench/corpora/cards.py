@@ -14,7 +14,7 @@ from cl_ner_bench import HOME
 from cl_ner_bench.corpora.card import Card, Explained, Hub
 from cl_ner_bench.corpora.readers.lines import short
 from cl_ner_bench.corpora.sentence import PARTS
-from cl_ner_bench.corpora.shapes import (
+from cl_ner_bench.corpora.validation import (
     COUNT,
     NAME,
     TABLE,
@@ -32,8 +32,8 @@ from cl_ner_bench.corpora.shapes import (
     one_of,
 )
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.foreign import leads_out, read_toml
 from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
+from cl_ner_bench.untrusted import leads_out, read_toml
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
 _GENERIC = HOME / "datasets" / "generic.toml"  # no dataset: recipes for all of them

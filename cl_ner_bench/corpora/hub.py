@@ -16,8 +16,8 @@ from cl_ner_bench import caches
 from cl_ner_bench.corpora.card import Card, Hub
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.objects import read_objects
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
 

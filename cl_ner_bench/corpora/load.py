@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.counts import Counts, Difference, differences
+from cl_ner_bench.corpora.published_counts import Counts, Difference, differences
 from cl_ner_bench.corpora.readers import conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, part_files
 from cl_ner_bench.corpora.readers.lines import Row, short, some
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
-from cl_ner_bench.corpora.shapes import (
+from cl_ner_bench.corpora.validation import (
     BELOW,
     PATH,
     TEXT,
@@ -53,7 +53,7 @@ _UNION: Mapping[str, Shape] = {
 
 
 def _check_synthetic(options: Mapping[str, Any], where: str) -> None:
-    from cl_ner_bench.corpora.synthetic import check_options  # reading its grammar takes a while
+    from cl_ner_bench.corpora.synthetic.generate import check_options  # reading its grammar takes a while
 
     check_options(options, where)
 
@@ -234,7 +234,7 @@ def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterat
         parts[PARTS[-1]] = chain(parts[PARTS[-1]], _remark_on_renames(reading, report))
         return parts
     if card.reader == "synthetic":
-        from cl_ner_bench.corpora.synthetic import generate
+        from cl_ner_bench.corpora.synthetic.generate import generate
 
         made, where = generate(**options), Path(card.name)
         return {p: (Row(where, s.id + 1, s.words, s.mentions) for s in sentences) for p, sentences in made.items()}

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.card import Card
-from cl_ner_bench.corpora.counts import Difference
+from cl_ner_bench.corpora.published_counts import Difference
 
 PARTS = ("train", "dev", "test")
 

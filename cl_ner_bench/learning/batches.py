@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench.corpora.sentence import Sentence
-from cl_ner_bench.models.span_head import span_count, span_index
-from cl_ner_bench.models.tokeniser import Tokens
+from cl_ner_bench.models.encoders.tokeniser import Tokens
+from cl_ner_bench.models.heads.span import span_count, span_index
 
 _CPU = torch.device("cpu")
 

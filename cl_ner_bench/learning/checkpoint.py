@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.learner import Learner
+from cl_ner_bench.learning.optim import AdamW
 
 SCHEMA = 2
 """The version of what ``state`` gives; a change to it raises it, and what was kept before is of no use then."""

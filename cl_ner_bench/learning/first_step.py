@@ -15,8 +15,8 @@ import torch
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
 from cl_ner_bench.learning.trainer import Progress, Trainer
-from cl_ner_bench.models.bert import Bert
-from cl_ner_bench.models.tokeniser import Tokens
+from cl_ner_bench.models.encoders.bert import Bert
+from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.scenarios.task import StepData
 
 _BASES = {base.architecture: base for base in (SpanLearner, TagLearner)}

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.carried import Carried
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
-from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.heads import GrowingHead, Init
+from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.models.heads.growing import GrowingHead, Init
+from cl_ner_bench.models.heads.span import SpanHead, span_count
+from cl_ner_bench.models.heads.tag import TagHead
 from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl
 from cl_ner_bench.models.precision import autocast
-from cl_ner_bench.models.span_head import SpanHead, span_count
-from cl_ner_bench.models.tag_head import TagHead
 from cl_ner_bench.scenarios.task import StepData
 
 __all__ = ["Batch", "Learner", "Need", "Output", "Prediction", "SpanLearner", "StepData", "TagLearner"]

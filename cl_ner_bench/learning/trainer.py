@@ -15,20 +15,20 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from cl_ner_bench.corpora.limits import check_span_words
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.learning.adamw import AdamW
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import attributes, restore
 from cl_ner_bench.learning.checkpoint import Checkpoint, resumed, state
 from cl_ner_bench.learning.learner import Learner, Need, Output
-from cl_ner_bench.learning.streams import generator, stream
+from cl_ner_bench.learning.optim import AdamW
+from cl_ner_bench.learning.random_streams import generator, stream
 from cl_ner_bench.learning.teacher import Teacher
 from cl_ner_bench.models.decoding import Prediction
-from cl_ner_bench.models.encoder import Encoder
-from cl_ner_bench.models.encoder_info import encoder_info
-from cl_ner_bench.models.limits import check_span_words
-from cl_ner_bench.models.tokeniser import Tokens
+from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_ner_bench.models.span_head import span_count
+from cl_ner_bench.models.heads.span import span_count
 
 Integers = NDArray[np.int64]
 

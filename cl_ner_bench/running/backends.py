@@ -1,6 +1,6 @@
 """What schedules runs on which machines: joblib's loky here, Dask, Ray or Slurm anywhere.
 
-All of them do the same: they call ``running.unit.learn`` somewhere that sees the results folder, or the object
+All of them do the same: they call ``running.job.learn`` somewhere that sees the results folder, or the object
 store that it is a copy of.
 """
 
@@ -24,10 +24,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.files import host
-from cl_ner_bench.running import leases, machine
+from cl_ner_bench.running import machine
+from cl_ner_bench.running.job import Unit, learn
 from cl_ner_bench.running.options import Options
-from cl_ner_bench.running.unit import Unit, learn
+from cl_ner_bench.storage import leases
+from cl_ner_bench.storage.atomic import host
 
 IDLE = 5.0  # seconds until a process without work ends, be it because the driver was killed
 CONNECT = 20  # seconds that a scheduler has to answer

@@ -13,8 +13,8 @@ import safetensors.torch
 from torch import Tensor
 
 from cl_ner_bench.learning.checkpoint import SCHEMA
-from cl_ner_bench.running import store
-from cl_ner_bench.running.depot import Depot, told_later
+from cl_ner_bench.storage import store
+from cl_ner_bench.storage.shared import Depot, told_later
 
 
 class CheckpointFile:

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from cl_ner_bench.analysis.compare import comparisons
-from cl_ner_bench.analysis.frames import Results
-from cl_ner_bench.analysis.reduction import RIGHT, Reduced, reduced
+from cl_ner_bench.analysis.comparison.compare import comparisons
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.data.outcomes import RIGHT, Reduced, reduced
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.foreign import unpacked
-from cl_ner_bench.running.store import write_bytes
+from cl_ner_bench.storage.store import write_bytes
+from cl_ner_bench.untrusted import unpacked
 
 FILE = "examples.md"
 PER_TYPE = 3

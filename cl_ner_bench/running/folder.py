@@ -13,14 +13,14 @@ from typing import Any
 
 import tomli_w
 
-from cl_ner_bench.analysis.records import SUMS_FILE, sums_at_top, wrong_sum
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.foreign import read_toml, unpacked
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.store import ordered, read_record, write_bytes, write_record
 from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage.records import SUMS_FILE, sums_at_top, wrong_sum
+from cl_ner_bench.storage.store import ordered, read_record, write_bytes, write_record
+from cl_ner_bench.untrusted import read_toml, unpacked
 
 MENTIONS = (
     *("dataset", "split", "id", "start", "end", "type"),
@@ -110,7 +110,7 @@ def _table(options: Options) -> dict[str, Any]:
 
 def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested], say: Callable[[str], None]) -> bytes:
     """The test mentions under each split, those that are stored and those of ``corpora``."""
-    from cl_ner_bench.scenarios.overview import mention_rows
+    from cl_ner_bench.scenarios.statistics import mention_rows
 
     rows: list[list[str]] = []
     if file.exists():

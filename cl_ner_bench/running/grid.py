@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.files import sweep, temporary
-from cl_ner_bench.running import backends, leases, machine, trackers
-from cl_ner_bench.running.board import shown
-from cl_ner_bench.running.depot import depot
-from cl_ner_bench.running.execute import execute
+from cl_ner_bench.running import backends, machine, trackers
+from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.folder import write_split, write_top
+from cl_ner_bench.running.merge import check_folder, merge, obsolete
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Plan, Run, file_word, make_plan, manifest
+from cl_ner_bench.running.progress import shown
 from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
-from cl_ner_bench.running.store import read_record, remove_folder
-from cl_ner_bench.running.union import check_folder, merge, obsolete
-from cl_ner_bench.scenarios.overview import corpus_notes
+from cl_ner_bench.scenarios.statistics import corpus_notes
+from cl_ner_bench.storage import leases
+from cl_ner_bench.storage.atomic import sweep, temporary
+from cl_ner_bench.storage.shared import depot
+from cl_ner_bench.storage.store import read_record, remove_folder
 
 if TYPE_CHECKING:
-    from cl_ner_bench.analysis.frames import Results
+    from cl_ner_bench.analysis.data.frames import Results
 
 Say = Callable[[str], None]
 
@@ -67,7 +68,7 @@ def run(**options: Any) -> Results:
     Returns the folder's results. ``quiet=True`` shows no progress. Raises UserError where the command would end
     with exit code 2, KeyboardInterrupt where it was stopped by Ctrl-C; failed runs stand in ``Results.runs``.
     """
-    from cl_ner_bench.analysis.frames import load_results
+    from cl_ner_bench.analysis.data.frames import load_results
 
     quiet, config = bool(options.pop("quiet", False)), options.pop("config", None)
     prepared = prepare(options, config)
@@ -198,7 +199,7 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     if not options.no_report and any(
         (read_record(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")
     ):
-        from cl_ner_bench.analysis.report import write_report
+        from cl_ner_bench.analysis.report.files import write_report
 
         written += write_report([out], out)
     return Outcome(1 if failed else 0, out, list(dict.fromkeys(written)))

@@ -59,7 +59,7 @@ def list_encoders() -> list[Row]:
 
 
 def list_presets() -> list[Row]:
-    from cl_ner_bench.analysis.literature import presets
+    from cl_ner_bench.analysis.literature.settings import presets
 
     return [
         {

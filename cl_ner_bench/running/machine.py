@@ -16,7 +16,7 @@ from typing import Any
 
 from cl_ner_bench.caches import computing, drawing
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.foreign import import_environment
+from cl_ner_bench.untrusted import import_environment
 
 GB = 1 << 30
 MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs

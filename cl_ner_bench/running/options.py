@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.foreign import read_toml
-from cl_ner_bench.models.encoder_info import is_path
+from cl_ner_bench.models.encoders.info import is_path
+from cl_ner_bench.untrusted import read_toml
 
 DEFAULT, FLAG, CONFIG = "default", "flag", "config file"
 Settings = dict[str, dict[str, Any]]  # method -> key -> value

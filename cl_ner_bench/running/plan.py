@@ -13,21 +13,21 @@ from typing import Any
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
+from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.numerics import NUMERICS
-from cl_ner_bench.models.encoder_info import EncoderInfo, encoder_info
-from cl_ner_bench.models.limits import SPAN_WORDS, check_span_words
+from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.keys import StepKeys, computed
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
-from cl_ner_bench.running.store import TRAINING_CHECK, damage, digest, read_record, step_record
-from cl_ner_bench.scenarios.make import make_split, parse_orders
-from cl_ner_bench.scenarios.overview import recall_ceiling, without_task
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
+from cl_ner_bench.scenarios.split import make_split, parse_orders
+from cl_ner_bench.scenarios.statistics import recall_ceiling, without_task
 from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage.store import TRAINING_CHECK, damage, digest, read_record, step_record
 
 EXACT = {"max_span_width": 0, "pool": 1}
 _LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255

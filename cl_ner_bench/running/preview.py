@@ -7,15 +7,15 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cl_ner_bench.models.encoder_info import encoder_info
-from cl_ner_bench.running.board import duration
+from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Prepared
 from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Run
+from cl_ner_bench.running.progress import duration
 from cl_ner_bench.running.sharing import work
-from cl_ner_bench.scenarios.overview import corpus_notes
+from cl_ner_bench.scenarios.statistics import corpus_notes
 
 IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
 PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
@@ -126,6 +126,6 @@ def disk_bytes(prepared: Prepared) -> float:
 
 
 def _learned(run: Run) -> list[dict[str, Any]]:
-    from cl_ner_bench.running.store import read_record
+    from cl_ner_bench.storage.store import read_record
 
     return (read_record(run.folder / "run.json") or {}).get("learned", [])

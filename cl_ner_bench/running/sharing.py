@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.running.depot import Depot
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.schedule import Item
-from cl_ner_bench.running.store import model_folder, read_record, step_record
+from cl_ner_bench.storage.shared import Depot
+from cl_ner_bench.storage.store import model_folder, read_record, step_record
 
 
 @dataclass(frozen=True)

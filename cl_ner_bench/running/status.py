@@ -15,12 +15,12 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.foreign import refuse_links_out
-from cl_ner_bench.running import leases
-from cl_ner_bench.running.board import duration, end_line, headed, name, progress_table, step_line
-from cl_ner_bench.running.depot import Depot, Look, depot
 from cl_ner_bench.running.estimate import Job, Rates, computing, time_left
-from cl_ner_bench.running.store import PROGRESS, read_json, read_record, step_record
+from cl_ner_bench.running.progress import duration, end_line, headed, name, progress_table, step_line
+from cl_ner_bench.storage import leases
+from cl_ner_bench.storage.shared import Depot, Look, depot
+from cl_ner_bench.storage.store import PROGRESS, read_json, read_record, step_record
+from cl_ner_bench.untrusted import refuse_links_out
 
 SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
 STATES = ("done", "running", "lost", "failed", "interrupted", "waiting", "unreadable")

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.board import News
-from cl_ner_bench.running.store import digest, read_json, read_record, step_record
+from cl_ner_bench.running.progress import News
+from cl_ner_bench.storage.store import digest, read_json, read_record, step_record
 
 Record = Mapping[str, Any]
 PROJECT = "cl-ner-bench"
@@ -137,7 +137,7 @@ def scores(run: Record, step: int, counts: Mapping[str, Any]) -> dict[str, float
     """``VIEW/SCORE`` after ``step`` for each score of ``scores.csv`` that is defined, from its ``counts.json``."""
     import numpy as np
 
-    from cl_ner_bench.analysis.measures import Layout, step_scores
+    from cl_ner_bench.analysis.scores.measures import Layout, step_scores
 
     layout = Layout.of(run["tasks"])
     index = {unit: i for i, unit in enumerate(layout.units)}

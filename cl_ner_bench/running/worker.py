@@ -1,6 +1,6 @@
 """The child process that learns the missing steps of one run: ``python -m cl_ner_bench.running.worker`` < request
 
-It is started by ``running.unit`` with its threads already fixed in the environment and told on its standard input what
+It is started by ``running.job`` with its threads already fixed in the environment and told on its standard input what
 to do. It holds the run's lease, takes the steps that another run has learned, learns the others, commits each, and
 stops when the stop file appears, its parent is gone, or the lease was lost.
 """
@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.files import host
-from cl_ner_bench.foreign import unpacked
-from cl_ner_bench.running import leases, machine, store
-from cl_ner_bench.running.depot import Depot, StoreError, depot, told_later
+from cl_ner_bench.running import machine
 from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage import leases, store
+from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.shared import Depot, StoreError, depot, told_later
+from cl_ner_bench.untrusted import unpacked
 
 if TYPE_CHECKING:
-    from cl_ner_bench.learning.token_store import TokenStore
+    from cl_ner_bench.models.encoders.token_cache import TokenStore
     from cl_ner_bench.running.checkpoint import CheckpointFile
 
 PREDICTIONS = "predictions.jsonl.gz"
@@ -112,7 +113,7 @@ def main() -> int:
             _tell(folder, record, shared)
             heartbeat.end(shared)
         if record["status"] == "done":
-            from cl_ner_bench.analysis.reduction import reduced_at
+            from cl_ner_bench.analysis.data.outcomes import reduced_at
 
             reduced_at(folder, record)  # here, in parallel, and not when the report is made
     return code
@@ -248,8 +249,8 @@ class Steps:
     @cached_property
     def tokens(self) -> TokenStore:
         """The corpus as sub-tokens, which all workers on it share."""
-        from cl_ner_bench.learning.token_store import token_store
-        from cl_ner_bench.models.encoder_info import encoder_info
+        from cl_ner_bench.models.encoders.info import encoder_info
+        from cl_ner_bench.models.encoders.token_cache import token_store
 
         words = (sentence.words for part in PARTS for sentence in self.corpus.used(part))
         return token_store(words, encoder_info(self.record["inputs"]["encoder"]), self.record["settings"]["max_length"])
@@ -312,7 +313,7 @@ class Steps:
 
     def check_training(self, heartbeat: Heartbeat) -> dict[str, Any]:
         """Step 1 learned for twice the epochs, and its micro-F1 (view ``all``): is the recipe long enough?"""
-        from cl_ner_bench.analysis.scorer import f1
+        from cl_ner_bench.analysis.scores.scorer import f1
 
         file = self.folder / store.TRAINING_CHECK
         self.shared.get(file)
@@ -393,7 +394,7 @@ def score(
 
     ``gold`` is ``split.test_part`` of the step and ``pred`` what was predicted there.
     """
-    from cl_ner_bench.analysis.scorer import match
+    from cl_ner_bench.analysis.scores.scorer import match
 
     at = {sentence.id: i for i, sentence in enumerate(gold)}
     ever = {s.id for s in split.test_part(corpus, split.n_steps) if s.mentions}

@@ -16,7 +16,7 @@ from typing import Any
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.foreign import read_toml
+from cl_ner_bench.untrusted import read_toml
 
 ASSIGN = ("random", "filter", "greedy")
 DEV = ("same", "whole", "mentions")

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from cl_ner_bench.corpora.report import CONVENTIONS, Problem, Report
+from cl_ner_bench.corpora.readers.problems import CONVENTIONS, Problem, Report
 from cl_ner_bench.errors import UserError
 
 SHOWN = 5  # findings of one kind that are shown unless all are asked for

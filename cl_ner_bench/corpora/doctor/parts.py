@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 
 from cl_ner_bench.corpora.card import Card
-from cl_ner_bench.corpora.counts import Counts
 from cl_ner_bench.corpora.doctor.findings import Findings
+from cl_ner_bench.corpora.published_counts import Counts
 from cl_ner_bench.corpora.readers.lines import Row, short
 
 RARE = 10  # test mentions of a type: with fewer, a single one moves its recall by more than 10 points

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from cl_ner_bench.corpora.readers import words as cutting
 from cl_ner_bench.corpora.readers.lines import Row, lines, short
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import Mention
 
 _MARK = re.compile(r"T\S*\t(\S+) (\d{1,9}) (\d{1,9})\t(.*)", re.DOTALL)

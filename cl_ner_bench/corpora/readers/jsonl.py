@@ -11,8 +11,8 @@ from typing import Any
 
 from cl_ner_bench.corpora.readers.lines import Row, chunks, head, lines
 from cl_ner_bench.corpora.readers.objects import read_objects
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 
 _LARGEST = 1 << 26  # characters: what a list's item needs to be readable before
 _VISIBLE = re.compile(r"[^ \t\n\r]")

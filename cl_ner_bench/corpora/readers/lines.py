@@ -11,9 +11,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from cl_ner_bench.corpora.report import Report
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
-from cl_ner_bench.foreign import most
+from cl_ner_bench.untrusted import most
 
 _CHUNK = 1 << 18  # bytes
 _BOM = b"\xef\xbb\xbf"

@@ -10,8 +10,8 @@ from typing import Any
 
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.objects import FIELDS, LABEL_FIELDS, read_objects
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 
 _BATCH = 1000  # rows
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cl_ner_bench.corpora.schemes import SCHEMES
 from cl_ner_bench.corpora.sentence import PARTS, Mention
-from cl_ner_bench.corpora.shapes import (
+from cl_ner_bench.corpora.validation import (
     PATH,
     TEXT,
     Shape,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cl_ner_bench.corpora import schemes
 from cl_ner_bench.corpora.readers.lines import short
+from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
-from cl_ner_bench.corpora.report import Report
 from cl_ner_bench.corpora.sentence import Mention
 
 # Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I.

@@ -1,0 +1,286 @@
+"""What may be compared with what: methods on one dataset and scenario, over matched (order, seed) pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cl_ner_bench.analysis.data.distinct import Models, models_in, models_of, per_model
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats
+
+_LONGEST = 160  # bytes of a slug: file names end at 255
+PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
+GROUPS = {
+    "memory-free": "Memory-free methods",
+    "exemplar": "Methods with stored examples",
+    "reference": "References (joint training on all tasks so far)",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with one setting: a row of a table, a line of a figure."""
+
+    method: str
+    config: str
+    label: str
+    group: str
+    architecture: str
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of ``frame`` that are this method's."""
+        return frame[(frame["method"] == self.method) & (frame["config"] == self.config)]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows of one table, each with all of its finished runs, and what differences between them are taken over.
+
+    Differences are the methods' and not the runs' over ``pairs`` alone: the (order, seed) pairs that every method
+    finished (references aside, unless there is nothing else). ``left_out`` are the other pairs that some method
+    finished, each with the rows that lack it and why; ``matched`` is false where that is all of them.
+    Models of a single task each are references for learning and nothing else: beside methods they are no rows, and have
+    frames of their own (``single_task_*``).
+    """
+
+    dataset: str
+    scenario: str
+    encoder: str
+    slug: str  # part of file names
+    n_steps: int
+    rows: tuple[Row, ...]
+    pairs: tuple[tuple[int, int], ...]
+    matched: bool
+    left_out: Mapping[tuple[int, int], Mapping[Row, str]]
+    runs: tuple[Mapping[str, Any], ...]
+    measures: pd.DataFrame
+    scores: pd.DataFrame
+    counts: pd.DataFrame
+    joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
+    single_task_rows: tuple[Row, ...]
+    single_task_runs: tuple[Mapping[str, Any], ...]
+    single_task_measures: pd.DataFrame
+    single_task_counts: pd.DataFrame
+    damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset}, {self.scenario}, {self.encoder}"
+
+    @property
+    def groups(self) -> list[tuple[str, list[Row]]]:
+        """The rows by group: those that store no examples, those that do, and the references apart."""
+        names = [*GROUPS, *sorted({row.group for row in self.rows} - set(GROUPS))]
+        grouped = [(name, [row for row in self.rows if row.group == name]) for name in names]
+        return [(name, rows) for name, rows in grouped if rows]
+
+    @property
+    def orders(self) -> list[int]:
+        """All orders of which a run is finished."""
+        return sorted({run["order"] for run in self.runs})
+
+    @property
+    def n_orders(self) -> int:
+        """The number of orders that differences are taken over."""
+        return len({run["order"] for run in self.compared_runs})
+
+    @property
+    def first_order(self) -> int:
+        """The lowest order that every method finished, or that any did where nothing is matched."""
+        return min(int(run["order"]) for run in self.compared_runs)
+
+    @cached_property
+    def compared_runs(self) -> tuple[Mapping[str, Any], ...]:
+        """The runs that differences are taken over: those of the matched pairs, or all where nothing is matched."""
+        ids = {run_id for by_row in self.matched_runs for run_id in by_row.values()}
+        return tuple(run for run in self.runs if run["run_id"] in ids or not self.matched)
+
+    def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of ``frame`` that are of ``compared_runs``."""
+        return _only(frame, [run["run_id"] for run in self.compared_runs])
+
+    @property
+    def tasks_vary(self) -> bool:
+        """Whether a type belongs to one task in one order and to another in the next (orders of ``fgA-pgB``)."""
+        return len({tuple(sorted(map(_content, run["tasks"]))) for run in self.runs}) > 1
+
+    @cached_property
+    def models(self) -> Models:
+        """The trained model behind each run and step; runs of several orders may share one."""
+        return models_of(self.runs)
+
+    def per_model(self, frame: pd.DataFrame, *names: str, by: Sequence[str] = ()) -> pd.DataFrame:
+        """Return ``names`` with a row per trained model (and value of ``by``); ``frame`` has one per run."""
+        return per_model(frame, self.models, names, by)
+
+    def n_models(self, row: Row, frame: pd.DataFrame) -> int:
+        """Return how many trained models of ``row`` stand behind ``frame``."""
+        return len(set(models_in(row.of(frame), self.models)))
+
+    def values(self, rows: Iterable[Row], frame: pd.DataFrame, name: str) -> Floats:
+        """``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.
+
+        ``frame`` holds one row per run (of one view, and of one step where it has steps); nan where it has none.
+        """
+        by_run = dict(zip(frame["run_id"], frame[name], strict=True))
+        rows = list(rows)
+        table = [[by_run.get(ids.get(row, ""), np.nan) for row in rows] for ids in self.matched_runs]
+        return np.array(table, dtype=np.float64).reshape(-1, len(rows))
+
+    @cached_property
+    def row_of(self) -> dict[str, Row]:
+        """The row of each run, by its id."""
+        rows = {(row.method, row.config): row for row in self.rows}
+        return {run["run_id"]: rows[run["method"], run["config"]] for run in self.runs}
+
+    @cached_property
+    def matched_runs(self) -> list[dict[Row, str]]:
+        """Per matched (order, seed) pair the run of each row that has one, sorted by pair."""
+        by_pair: dict[tuple[int, int, str], dict[Row, str]] = {}
+        for run in self.runs:
+            by_pair.setdefault(_pair(run), {})[self.row_of[run["run_id"]]] = run["run_id"]
+        needed = set(_compared_rows(self.rows))
+        return [by_pair[pair] for pair in sorted(by_pair) if needed <= by_pair[pair].keys()]
+
+
+@lru_cache(maxsize=4)
+def comparisons(results: Results) -> tuple[Comparison, ...]:
+    """The finished runs, taken apart into what may stand in one table; sorted by dataset and scenario."""
+    blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in results.finished:
+        tasks = _tasks(run)
+        # Other sentences, the same ones split otherwise, or another encoder of one name make another comparison.
+        data = (run["settings"].get("split_seed", 0), *(str(run.get("fingerprints", {}).get(k)) for k in PRINTS))
+        sample = run["settings"].get("max_sentences") or 0
+        blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks, data), []).append(run)
+    out: list[Comparison] = []
+    slugs: set[str] = set()
+    for key in sorted(blocks):
+        slug = _slug(*key[:3])
+        while slug in slugs:  # other tasks or sentences of the same dataset
+            slug += "-b"
+        slugs.add(slug)
+        out.append(_compare(results, slug, blocks[key]))
+    return tuple(out)
+
+
+def _compare(results: Results, slug: str, block: list[dict[str, Any]]) -> Comparison:
+    runs = [run for run in block if run["registry_name"] not in SINGLE_TASK] or block
+    by_row = _by_row(runs)
+    rows = _rows(by_row)
+    finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
+    common = set.intersection(*finished.values())
+    ids = {run["run_id"] for run in runs}
+    single = [run for run in block if run not in runs]
+    single_ids = {run["run_id"] for run in single}
+    return Comparison(
+        dataset=runs[0]["dataset"],
+        scenario=runs[0]["scenario"],
+        encoder=runs[0]["encoder"],
+        slug=slug,
+        n_steps=max(run["n_steps"] for run in runs),
+        rows=tuple(rows),
+        pairs=tuple(sorted((order, seed) for order, seed, _ in common)),
+        matched=bool(common),
+        left_out=_left_out(finished, common),
+        runs=tuple(runs),
+        measures=_only(results.measures, ids),
+        scores=_only(results.scores, ids),
+        counts=_only(results.counts, ids),
+        joints={run_id: joint for run_id, joint in results.joints.items() if run_id in ids and joint in ids},
+        single_task_rows=tuple(_rows(_by_row(single))),
+        single_task_runs=tuple(single),
+        single_task_measures=_only(results.measures, single_ids),
+        single_task_counts=_only(results.counts, single_ids),
+        damaged=_damaged(results),
+    )
+
+
+def _left_out(
+    finished: Mapping[Row, set[tuple[int, int, str]]], common: set[tuple[int, int, str]]
+) -> dict[tuple[int, int], dict[Row, str]]:
+    """Return the pairs that not all rows finished, each with the rows that lack it and the reason."""
+    found: dict[tuple[int, int], dict[Row, str]] = {}
+    for order, seed, split in sorted(set.union(*finished.values()) - common):
+        for row, own in finished.items():
+            if (order, seed, split) not in own:
+                replayed = any((order, seed) == pair[:2] for pair in own)
+                reason = "another task split" if replayed else "not finished"
+                found.setdefault((order, seed), {})[row] = reason
+    return found
+
+
+def _damaged(results: Results) -> tuple[str, ...]:
+    """The runs that are left out because a file of theirs is damaged."""
+    read = {folder.name for folder in results.folders.values()}
+    return tuple(sorted({fault.run for fault in results.damaged} - read - {""}))
+
+
+def _tasks(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the tasks of comparable runs have in common: all of it, or, where orders permute types, the types alone."""
+    if run.get("order_of") == "types":
+        return (len(run["tasks"]), *sorted(t for task in run["tasks"] for t in task["types"]))
+    return tuple(sorted(map(_content, run["tasks"])))
+
+
+def group_of(run: Mapping[str, Any]) -> str:
+    """Return the group of a run's method: a key of ``GROUPS``, or the name that a newer version gave it.
+
+    A run that learned from the data of all steps so far is never memory-free, whatever its card said: it is a
+    reference.
+    """
+    group = str(run["group"])
+    return "reference" if group == "memory-free" and run.get("data") == "union" else group
+
+
+def _content(task: Mapping[str, Any]) -> tuple[str, ...]:
+    return (task["name"], *sorted(task["types"]))
+
+
+def _pair(run: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Order and seed, under one task split: a replayed split may differ where the order's number does not."""
+    return run["order"], run["seed"], str(run.get("fingerprints", {}).get("split"))
+
+
+def _by_row(runs: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return the runs of each method and config."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        found.setdefault((run["method"], run["config"]), []).append(run)
+    return found
+
+
+def _rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[Row]:
+    firsts = [runs[0] for runs in by_row.values()]
+    labels = [run["label"] for run in firsts]
+    rows = []
+    for run in firsts:
+        # Two settings of one method (joined folders): the config tells them apart.
+        label = run["label"] if labels.count(run["label"]) == 1 else f"{run['label']} [{run['config']}]"
+        rows.append(Row(run["method"], run["config"], label, group_of(run), run["architecture"]))
+    rank = {name: i for i, name in enumerate(GROUPS)}
+    return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), r.architecture, r.label, r.config))
+
+
+def _compared_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that are compared: all but the references, or all where there is nothing else."""
+    rows = list(rows)
+    return [row for row in rows if row.group != "reference"] or rows
+
+
+def _only(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+    return frame[frame["run_id"].isin(list(ids))].reset_index(drop=True)
+
+
+def _slug(*parts: str) -> str:
+    """Words for a file name; of a path (a dataset or encoder by folder) the last part."""
+    names = [re.sub(r"[^\w.-]+", "-", part.rstrip("/\\").replace("\\", "/").split("/")[-1]) for part in parts]
+    words = "-".join(name.strip("-.") or "x" for name in names).lower().encode()
+    return words[:_LONGEST].decode(errors="ignore")  # a name may be as long as it likes, that of a file may not

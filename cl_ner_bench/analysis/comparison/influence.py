@@ -1,0 +1,111 @@
+"""How far a score would move with other test sentences, for the models as they were trained.
+
+All runs share one test set. How the mean score of a method depends on each sentence is taken from its influence
+function, whose squares add up to the variance of a bootstrap over sentences, to first order (the infinitesimal
+jackknife: Efron and Tibshirani 1993, chapter 21). Counting drawn test sets again would change nothing at their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.data.outcomes import Reduced, reduced
+from cl_ner_bench.analysis.scores.measures import TEST, Floats, Layout
+from cl_ner_bench.errors import UserError
+
+# Scores that follow from the counts after the last step, which are known by sentence.
+BY_SENTENCE = ("micro_f1", "macro_f1", "task_macro_f1")
+Integers = NDArray[np.int64]
+
+
+def sentence_error(influence: Floats, documents: Integers | None = None) -> float:
+    """Return the standard error over test sentences, in points, of a score or of a difference of scores.
+
+    ``influence[sentences]`` as ``influence_of`` gives it. ``documents[sentences]`` (0, 1, ...): the sentences of a
+    document are drawn together; without it each by itself.
+    """
+    drawn = influence if documents is None else np.bincount(documents, influence)
+    return math.sqrt(float(((drawn - drawn.mean()) ** 2).sum()))
+
+
+def influence_of(rows: Integers, units: Integers, sentences: Integers) -> Floats:
+    """``[sentences]``: by how much a mean of F1 scores (0..100) changes with each sentence's weight; the sum is 0.
+
+    ``rows[n, 5]`` are sentence id, type, tp, fp, fn; ``units[types]`` the unit (task, type, or 0 for micro) whose F1 a
+    type enters; ``sentences`` the sorted ids. Units without gold are left out of the mean.
+    """
+    unit, tp, wrong, gold = units[rows[:, 1]], rows[:, 2], rows[:, 3] + rows[:, 4], rows[:, 2] + rows[:, 4]
+    right, errors, known = (_sums(unit, values, len(units)) for values in (tp, wrong, gold))
+    total = np.where(known > 0, 2 * right + errors, np.inf)  # inf: no slope where the F1 is undefined
+    per_right, per_error = 200 * errors / total**2, -200 * right / total**2
+    change = per_right[unit] * tp + per_error[unit] * wrong
+    by_sentence = _sums(np.searchsorted(sentences, rows[:, 0]), change, len(sentences))
+    return by_sentence / max(1, int(np.count_nonzero(known)))
+
+
+def _sums(place: Integers, values: NDArray[Any], size: int) -> Floats:
+    return np.bincount(place, values, minlength=size).astype(np.float64)
+
+
+def drawn_together(c: Comparison) -> str:
+    """Return what is drawn of the test part: ``documents`` where the runs know at least two, else ``sentences``."""
+    return "documents" if len(c.runs[0].get("documents") or ()) > 1 else "sentences"
+
+
+def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
+    """``[sentences]``: the document (0, 1, ...) of each sentence id; None where sentences are drawn."""
+    if drawn_together(c) == "sentences":
+        return None
+    at = np.searchsorted(np.array(c.runs[0]["documents"]), sentences, side="right")
+    return np.unique(at, return_inverse=True)[1].astype(np.int64)
+
+
+@lru_cache(maxsize=2)
+def influences(
+    c: Comparison, results: Results
+) -> tuple[Mapping[tuple[str, str], Mapping[Row, Floats]], Mapping[str, Integers]]:
+    """Per view and measure of BY_SENTENCE, and per row of ``c``, the influence of each test sentence on the row's mean
+    score; and per view the ids of these sentences. Runs on several test sets have no ``task_macro_f1`` here: a type's
+    task depends on the set.
+
+    Raises UserError for predictions that cannot be read, and for runs whose test sentences differ.
+    """
+    found: dict[tuple[str, str], dict[Row, Floats]] = {}
+    rows = {(row.method, row.config): row for row in c.rows}
+    sizes = {row: len(row.of(c.compared(c.measures))["run_id"].unique()) for row in c.rows}
+    sentences: dict[str, Integers] = {}
+    for run in c.compared_runs:
+        row, final = rows[run["method"], run["config"]], reduced(results, run["run_id"])
+        with_gold = np.unique(final.final[final.final[:, [2, 4]].any(axis=1), 0])
+        for view, ids in (("all", final.sentences), ("filter", with_gold)):
+            if not np.array_equal(sentences.setdefault(view, ids), ids):
+                raise UserError(
+                    f"{results.folders[run['run_id']]}: its test sentences are not those of {c.runs[0]['run_id']}, "
+                    "though both say to have the same data: run one of them again"
+                )
+            counts = final.final[np.isin(final.final[:, 0], ids)]
+            for measure, units in _units(run, final).items():
+                share = influence_of(counts, units, ids) / sizes[row]
+                of_row = found.setdefault((view, measure), {})
+                of_row[row] = of_row[row] + share if row in of_row else share
+    return found, sentences
+
+
+def _units(run: Mapping[str, Any], final: Reduced) -> dict[str, Integers]:
+    """For each measure the unit of each type."""
+    layout, n = Layout.of(run["tasks"]), len(final.types)
+    units = {"micro_f1": np.zeros(n, dtype=np.int64), "macro_f1": np.arange(n)}
+    if {test_set for test_set, _ in layout.units} == {TEST}:
+        task_of = {
+            type_: layout.tasks.index(task) for (_, type_), task in zip(layout.units, layout.task_of, strict=True)
+        }
+        units["task_macro_f1"] = np.array([task_of[type_] for type_ in final.types])
+    return units

@@ -1,0 +1,163 @@
+"""How well each step learned its new task: methods that a recipe starves, and steps without a choice of epoch.
+
+Everything follows from stored counts and records, so it holds for results of earlier versions too. docs/measures.md
+gives the rule and its reasons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
+from cl_ner_bench.analysis.scores.scorer import f1_scores
+
+FAR_BELOW = 0.6  # of the reference's F1
+MARGIN = 10.0  # points of F1 that must be missing, too
+REFERENCES = (*SINGLE_TASK, "finetune-span", "finetune-token", "joint-span", "joint-token")
+DEV_ZERO = "dev score 0 in every epoch: the first epoch is kept"  # the trainer's remark
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A new task of which a run learned far less than a reference: F1 (0..100) of both right after learning it."""
+
+    step: int
+    task: str
+    f1: float
+    reference: float
+    source: str  # the reference's label
+
+
+@dataclass(frozen=True)
+class LearningCheck:
+    """What a row's runs learned of their new tasks, all runs and steps together.
+
+    ``checked``: steps with a reference, ``checked_later`` those after the first step. ``starved``: the shortfalls,
+    the largest first.
+    """
+
+    row: Row
+    checked: int
+    checked_later: int
+    starved: tuple[Shortfall, ...]
+
+
+@lru_cache(maxsize=16)
+def new_task_scores(c: Comparison) -> pd.DataFrame:
+    """Return a row per run (single-task runs too) and task: its F1 right after learning, and the best reference's.
+
+    Columns: ``run_id, method, config, seed, step, task, f1`` (0..100; nan without test gold), ``reference`` (nan where
+    no other run of the architecture with the same data, order, seed, encoder and training settings learned the task at
+    this step), ``source`` (the reference's label) and ``starved``.
+    """
+    counts = pd.concat([c.counts, c.single_task_counts], ignore_index=True)
+    counts = counts[(counts["view"] == "all") & (counts["step"] == counts["learned_at"])]
+    keys = ["run_id", "method", "config", "step", "task"]
+    frame = counts.groupby(keys, sort=True)[["tp", "fp", "fn"]].sum().reset_index()
+    frame["f1"] = f1_scores(frame[["tp", "fp", "fn"]].to_numpy())
+    runs = {run["run_id"]: run for run in (*c.runs, *c.single_task_runs)}
+    known: dict[tuple[Any, ...], list[tuple[float, str, str]]] = {}
+    for run_id, step, task, f1 in frame[["run_id", "step", "task", "f1"]].itertuples(index=False):
+        if runs[run_id]["registry_name"] in REFERENCES and not math.isnan(f1):
+            known.setdefault((*_setting(runs[run_id]), step, task), []).append((f1, runs[run_id]["label"], run_id))
+    best = []
+    for run_id, step, task in frame[["run_id", "step", "task"]].itertuples(index=False):
+        others = [found for found in known.get((*_setting(runs[run_id]), step, task), ()) if found[2] != run_id]
+        best.append(max(others, default=(math.nan, "", ""))[:2])
+    frame["seed"] = [runs[run_id]["seed"] for run_id in frame["run_id"]]
+    frame["reference"] = [f1 for f1, _ in best]
+    frame["source"] = [label for _, label in best]
+    below = frame["f1"] < FAR_BELOW * frame["reference"]
+    frame["starved"] = below & (frame["reference"] - frame["f1"] >= MARGIN)
+    return frame.drop(columns=["tp", "fp", "fn"])
+
+
+@lru_cache(maxsize=16)
+def learning_checks(c: Comparison) -> tuple[LearningCheck, ...]:
+    """Return a check of each row but the references."""
+    frame = new_task_scores(c)
+    found = []
+    for row in c.rows:
+        if row.group == "reference":
+            continue
+        own = row.of(frame)
+        checked = own[own["f1"].notna() & own["reference"].notna()]
+        low = own[own["starved"]].assign(missing=lambda f: f["reference"] - f["f1"])
+        low = low.sort_values("missing", ascending=False, kind="stable")
+        columns = low[["step", "task", "f1", "reference", "source"]].itertuples(index=False, name=None)
+        starved = tuple(Shortfall(*values) for values in columns)
+        found.append(LearningCheck(row, len(checked), int((checked["step"] > 1).sum()), starved))
+    return tuple(found)
+
+
+def starved_rows(c: Comparison) -> list[str]:
+    """Return the labels of the rows that their recipe starves."""
+    return [check.row.label for check in learning_checks(c) if check.starved]
+
+
+def unfit_rows(c: Comparison) -> dict[Row, str]:
+    """Return the rows that may not stand beside a published number for how they learned, each with the reason."""
+    starved = {check.row for check in learning_checks(c) if check.starved}
+    unchosen = {row for row in c.rows if count_without_choice(c, row)[0]}
+    reasons = {"starved by this recipe": starved, "dev score 0 in every epoch of a step": unchosen}
+    found = {row: "; ".join(reason for reason, rows in reasons.items() if row in rows) for row in c.rows}
+    return {row: reason for row, reason in found.items() if reason}
+
+
+def steps_without_choice(run: Mapping[str, Any]) -> list[int]:
+    """Return the steps of a run whose dev score was 0 in every epoch, so that the first epoch was kept unchosen."""
+    return [s["step"] for s in run["learned"] if (scores := s.get("dev_scores")) and all(x == 0 for x in scores)]
+
+
+def count_without_choice(c: Comparison, row: Row) -> tuple[int, int]:
+    """Return how many steps of a row's runs have no choice of epoch, and how many have dev scores at all."""
+    runs = _runs(c, row)
+    scored = [s for run in runs for s in run["learned"] if any(x is not None for x in s.get("dev_scores", ()))]
+    return sum(len(steps_without_choice(run)) for run in runs), len(scored)
+
+
+def learning_notes(c: Comparison) -> list[str]:
+    """Return what outputs say of learning: starved rows, steps without a choice of epoch, and what was not checked."""
+    checks = learning_checks(c)
+    notes = []
+    if starved := [_shortfall(check) for check in checks if check.starved]:
+        notes.append(f"starved by this recipe, raise head_lr or epochs before judging: {'; '.join(starved)}")
+    if zero := [text for row in c.rows if (text := _without_choice(c, row))]:
+        notes.append(f"{DEV_ZERO}: {', '.join(zero)}")
+    if c.n_steps > 1 and (unknown := [check.row.label for check in checks if not check.checked_later]):
+        notes.append(
+            f"learning was checked at step 1 only: {', '.join(unknown)} (`--methods ...,single-task` checks every step)"
+        )
+    return notes
+
+
+def _setting(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a run shares with its references (as for gaps): architecture, split, order, seed and settings."""
+    return (run["architecture"], run["setting"], run["order"], run["seed"], run.get("fingerprints", {}).get("split"))
+
+
+def _shortfall(check: LearningCheck) -> str:
+    """Return how often a row was starved, and where most."""
+    n, worst = len(check.starved), check.starved[0]
+    return (
+        f"{check.row.label} at {n} of {check.checked} checked step{'s' * (check.checked > 1)}, most at step "
+        f"{worst.step} ({worst.task}): {worst.f1:.1f}, where {worst.source} reaches {worst.reference:.1f}"
+    )
+
+
+def _without_choice(c: Comparison, row: Row) -> str:
+    """Return the steps of a row without a choice of epoch, as ``SEQ* 3 of 8 steps (5, 7, 8)``; '' where none is."""
+    n, total = count_without_choice(c, row)
+    steps = sorted({step for run in _runs(c, row) for step in steps_without_choice(run)})
+    return f"{row.label} {n} of {total} steps ({', '.join(map(str, steps))})" if n else ""
+
+
+def _runs(c: Comparison, row: Row) -> list[Mapping[str, Any]]:
+    return [run for run in c.runs if (run["method"], run["config"]) == (row.method, row.config)]

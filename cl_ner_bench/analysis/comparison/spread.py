@@ -1,0 +1,109 @@
+"""Where the spread of a method's runs comes from: the orders or the seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.intervals import unit_means
+from cl_ner_bench.analysis.comparison.statistics import grouped, may_rank
+from cl_ner_bench.analysis.scores.measures import LOWER_IS_BETTER, Floats
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and spread of one row's trained models; nan where not defined.
+
+    ``std``: over all of them. ``order_std``: over the orders' means over seeds. ``seed_std``: over seeds within an
+    order, pooled. ``order_share``: the estimated part (0..1) of the variance that is the order's, ``share_low`` and
+    ``share_high`` its 95 % interval. ``rank``: mean over orders of the rank within the group (1 = best), descriptive.
+    Models that several orders share (joint training) do not differ by order: they count as those of one.
+    """
+
+    row: Row
+    n: int
+    n_orders: int
+    mean: float
+    std: float
+    order_std: float
+    seed_std: float
+    order_share: float
+    share_low: float
+    share_high: float
+    rank: float
+
+
+class Components(NamedTuple):
+    """Where variance comes from, as ``components`` estimates it; nan where it cannot be told."""
+
+    order_std: float
+    seed_std: float
+    share: float
+    share_low: float
+    share_high: float
+
+
+def spread(c: Comparison, view: str, measure: str) -> list[Spread]:
+    """Mean and spread of each row, the order's part of it apart from the seeds'."""
+    frame = c.measures[c.measures["view"] == view]
+    ranks = _order_ranks(c, frame, measure)
+    out = []
+    for row in c.rows:
+        runs = row.of(frame).dropna(subset=[measure])
+        models = c.per_model(runs, measure)[measure]
+        by_order = [group.to_numpy(dtype=np.float64) for _, group in runs.groupby("order")[measure]]
+        if len(models) < len(runs):
+            by_order = [models.to_numpy(dtype=np.float64)]
+        mean, std = float(models.mean()), float(models.std(ddof=1))
+        parts = components(by_order)
+        out.append(Spread(row, len(models), len(by_order), mean, std, *parts, rank=ranks.get(row, math.nan)))
+    return out
+
+
+def components(by_order: Sequence[Floats]) -> Components:
+    """Estimate the variance between and within orders from the scores of each order's seeds.
+
+    The order's share is the intraclass correlation from the F of a one-way analysis of variance,
+    (F - 1) / (F - 1 + n0); its interval has F divided by its quantiles in place of F. Both are cut off at 0, so that an
+    estimate of 0 says little (Searle, Casella and McCulloch 1992, chapter 3; the interval is exact for normal scores
+    and as many seeds in each order).
+    """
+    sizes = np.array([len(values) for values in by_order])
+    order_std = float(np.std([values.mean() for values in by_order], ddof=1)) if len(by_order) > 1 else math.nan
+    free = int((sizes - 1).sum())
+    if not free:
+        return Components(order_std, math.nan, math.nan, math.nan, math.nan)
+    within = sum(float(((values - values.mean()) ** 2).sum()) for values in by_order) / free
+    if len(by_order) < 2:
+        return Components(order_std, math.sqrt(within), math.nan, math.nan, math.nan)
+    total = np.concatenate(by_order).mean()
+    between = sum(len(v) * float(v.mean() - total) ** 2 for v in by_order) / (len(by_order) - 1)
+    typical = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(by_order) - 1)
+
+    def share(ratio: float) -> float:
+        """Return the share for a mean square between orders of ``ratio * between``."""
+        of_order = max(0.0, (ratio * between - within) / typical)
+        return of_order / (of_order + within) if of_order + within else math.nan
+
+    low, high = (1 / stats.f.ppf(q, len(by_order) - 1, free) for q in (0.975, 0.025))
+    return Components(order_std, math.sqrt(within), share(1), share(low), share(high))
+
+
+def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[Row, float]:
+    """Per row its rank within its group by the mean over seeds of each order, averaged over orders."""
+    if not may_rank(c) or c.n_orders < 2:
+        return {}
+    sign = 1 if measure in LOWER_IS_BETTER else -1
+    out: dict[Row, float] = {}
+    for group in grouped(c, frame, measure):
+        means = unit_means(group.values, group.orders)
+        if len(group.rows) > 1:
+            out |= dict(zip(group.rows, stats.rankdata(sign * means, axis=1).mean(axis=0).tolist(), strict=True))
+    return out

@@ -1,0 +1,337 @@
+"""How sure a difference between methods is.
+
+The unit is the order, or the seed where all runs are of one order; interval and test are one t distribution. What is
+tested, why so, and what may be claimed: docs/measures.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
+from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
+from cl_ner_bench.analysis.comparison.notes import FEW, undertrained, without_gap
+from cl_ner_bench.analysis.data.distinct import LAST
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.scores.measures import DIFFERENCES, GAPS, LOWER_IS_BETTER, Floats
+
+HEADLINE = "task_macro_f1"
+# What gaps are taken of.
+GAP_OF = {"gap": HEADLINE, "gap_micro": "micro_f1", "gap_macro": "macro_f1"}
+DATASETS = 5  # from which a critical-difference analysis makes sense
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``row`` minus ``other`` over n matched runs, in points of F1; ``row`` has the better mean, or is joint training.
+
+    ``mean``: over ``units`` orders, each the mean of its seeds, or over the seeds of one order. ``low``, ``high``: its
+    95 % interval, nan where there is none. ``p``: two-sided, nan below FEW runs, below 0.05 where the interval leaves 0
+    out; ``p_holm``: corrected for all comparisons of this measure (all pairs of each group). ``sentences``: half the
+    width of the 95 % interval over test sentences, for these trained models.
+    """
+
+    row: Row
+    other: Row
+    group: str
+    n: int
+    units: int
+    mean: float
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    p_holm: float = math.nan
+    sentences: float = math.nan
+
+    @property
+    def significant(self) -> bool:
+        return self.p_holm < ALPHA
+
+
+@dataclass(frozen=True)
+class DatasetRanks:
+    """Methods ranked over at least DATASETS datasets (1 = best): what a critical-difference diagram shows.
+
+    ``p``: Friedman's test. ``p_values``: Nemenyi's, a square frame by label. Two methods differ where their mean ranks
+    lie further apart than ``critical_difference`` (Demšar 2006, at 5 %).
+    """
+
+    title: str
+    datasets: tuple[str, ...]
+    ranks: pd.Series
+    p: float
+    p_values: pd.DataFrame
+    critical_difference: float
+
+
+def differences(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
+    """Return all pairs of rows within each group but the references; empty where no runs match.
+
+    With fewer than FEW runs there is no test, and ``low`` and ``high`` are over test sentences alone, for scores after
+    the last step: they then hold for these trained models only.
+    """
+    frame = c.measures[c.measures["view"] == view]
+    return [_over_sentences(d, c, view, measure, results) for d in compared(c, frame, measure)]
+
+
+def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
+    """Return joint training minus each method of its architecture, with intervals and without tests.
+
+    ``measure`` is one of GAP_OF. The joint models vary too: where all orders share them, their spread over seeds adds
+    to that of the method's orders, and with one of them it is not known, so that there is no interval. Empty for
+    architectures whose joint training is undertrained.
+    """
+    frame = c.measures[c.measures["view"] == view]
+    found = []
+    for group in grouped(c, frame, measure):
+        for place, row in enumerate(group.rows):
+            joints = {c.row_of[c.joints[ids[row]]] for ids in c.matched_runs if ids[row] in c.joints}
+            if len(joints) == 1 and row.architecture not in without_gap(c):
+                found.append(replace(_difference(joints.pop(), row, group, group.gap(place)), p=math.nan))
+    return [_over_sentences(d, c, view, GAP_OF[measure], results) for d in found]
+
+
+def compared(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
+    """Return all pairs of rows within each group but the references, tested; best rows first.
+
+    ``frame`` holds ``measure`` once per run.
+    """
+    found: list[Difference] = []
+    for group in grouped(c, frame, measure):
+        pairs = list(combinations(range(len(group.rows)), 2))
+        if pairs:
+            left, right = np.array(pairs).T
+            estimate = group.estimate(left, right)
+            found += [_difference(group.rows[i], group.rows[j], group, estimate, at) for at, (i, j) in enumerate(pairs)]
+    return [replace(d, p_holm=p) for d, p in zip(found, holm([d.p for d in found]), strict=True)]
+
+
+def unit_of(c: Comparison) -> str:
+    """Return what tests and intervals of ``c`` count, as ``3 orders`` or ``5 seeds of one order``."""
+    return f"{c.n_orders} orders" if c.n_orders > 1 else f"{len(c.pairs)} seeds of one order"
+
+
+def smallest_p(c: Comparison) -> tuple[int, float]:
+    """Return the number k of units, and 2/2^k: the smallest two-sided p of any test that does not assume how
+    differences are distributed (all k have one sign, as in 2 of 2^k patterns)."""
+    units = c.n_orders if c.n_orders > 1 else len(c.pairs)
+    return units, 2.0 ** (1 - units)
+
+
+def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row], set[Row]]:
+    """The rows with the best mean of their group (equal to two decimals), and the others not significantly worse.
+
+    Both empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs. What ``unranked`` names is
+    in neither.
+    """
+    best: set[Row] = set()
+    tied: set[Row] = set()
+    leaders: dict[str, Row] = {}
+    means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
+    apart = unranked(c, frame, measure)
+    for d in compared(c, frame, measure) if may_rank(c) else ():
+        if d.row in apart:
+            continue
+        leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
+        if d.n >= FEW and d.row == leader:
+            best.add(leader)
+            if round(means[leader.method, leader.config], 2) == round(means[d.other.method, d.other.config], 2):
+                best.add(d.other)
+            elif d.p_holm >= ALPHA:  # nan: not tested
+                tied.add(d.other)
+    return best - apart, tied - apart
+
+
+def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
+    """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
+
+    Who found nothing has nothing to forget either, and a gap needs joint training that is not undertrained.
+    """
+    apart = found_nothing(c)
+    if measure in GAPS:
+        return apart | {row for row in c.rows if row.architecture in without_gap(c)}
+    return apart if measure in DIFFERENCES else apart | _zero(c, frame, measure)
+
+
+def found_nothing(c: Comparison) -> set[Row]:
+    """Return the rows whose final micro-F1 is 0.00."""
+    return _zero(c, c.measures[c.measures["view"] == "all"], "micro_f1")
+
+
+def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
+    means = c.compared(frame).groupby(["method", "config"])[measure].mean()
+    return {row for row in c.rows if round(means.get((row.method, row.config), math.nan), 2) == 0}
+
+
+def may_rank(c: Comparison) -> bool:
+    """Whether anything may be bold, ranked or called better."""
+    return c.matched and len(c.pairs) >= FEW and not undertrained(c)
+
+
+def n_tests(c: Comparison) -> int:
+    return sum(math.comb(len(rows), 2) for name, rows in c.groups if name != "reference")
+
+
+def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) -> list[DatasetRanks]:
+    """Methods ranked over datasets, for each scenario and encoder with at least DATASETS datasets that may be ranked
+    and three methods that all of them have; references are left out. Friedman's test, then Nemenyi's."""
+    import scikit_posthocs  # slow to import, rarely needed
+
+    blocks: dict[tuple[str, str], dict[str, pd.Series]] = {}
+    for c in filter(may_rank, comparisons(results)):
+        frame = c.compared(c.measures[c.measures["view"] == view])
+        scores = {row.label: row.of(frame)[measure].mean() for row in c.rows if row.group != "reference"}
+        # A dataset counts once: its first comparison.
+        blocks.setdefault((c.scenario, c.encoder), {}).setdefault(c.dataset, pd.Series(scores, dtype=float))
+    out = []
+    for (scenario, encoder), by_dataset in sorted(blocks.items()):
+        table = pd.DataFrame(by_dataset).T.dropna(axis=1)  # datasets x methods
+        n, k = table.shape
+        if n < DATASETS or k < 3:
+            continue
+        sign = 1 if measure in LOWER_IS_BETTER else -1
+        # Demšar 2006: q is the studentized range at infinite degrees of freedom over sqrt(2).
+        q = float(stats.studentized_range.ppf(1 - ALPHA, k, np.inf)) / math.sqrt(2)
+        out.append(
+            DatasetRanks(
+                title=f"{scenario}, {encoder}",
+                datasets=tuple(table.index),
+                ranks=(sign * table).rank(axis=1).mean().sort_values(kind="stable"),
+                p=float(stats.friedmanchisquare(*table.to_numpy().T).pvalue),
+                p_values=scikit_posthocs.posthoc_nemenyi_friedman(table),
+                critical_difference=q * math.sqrt(k * (k + 1) / (6 * n)),
+            )
+        )
+    return out
+
+
+@dataclass(frozen=True)
+class Part:
+    """What scores are the sum of: ``values[runs, rows]``, and the trained model behind each (the name of its run)."""
+
+    values: Floats
+    models: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one group, the best mean first, over the runs where all are defined.
+
+    The scores are the sum of ``parts``: one, or for gaps that of joint training and minus that of the method.
+    """
+
+    name: str
+    rows: list[Row]
+    orders: NDArray[np.int64]
+    parts: tuple[Part, ...]
+
+    @property
+    def values(self) -> Floats:
+        """The scores ``[runs, rows]``."""
+        return np.sum([part.values for part in self.parts], axis=0)
+
+    def estimate(self, left: Sequence[int], right: Sequence[int]) -> Estimate:
+        """Return the estimates of rows ``left`` minus rows ``right``, by their places."""
+        if not any(_shares(part.models[:, row]) for part in self.parts for row in {*left, *right}):
+            return estimate(unit_means(self.values[:, left] - self.values[:, right], self.orders))
+        found = [
+            self._sum([(part, row, sign) for part in self.parts for row, sign in ((i, 1), (j, -1))])
+            for i, j in zip(left, right, strict=True)
+        ]
+        return Estimate(*(np.concatenate([getattr(e, field.name) for e in found]) for field in fields(Estimate)))
+
+    def gap(self, row: int) -> Estimate:
+        """Return the estimate of the sum of parts for the row at this place."""
+        return self._sum([(part, row, 1) for part in self.parts])
+
+    def _sum(self, terms: Sequence[tuple[Part, int, int]]) -> Estimate:
+        """Return the estimate of a sum of rows of parts, each with its sign.
+
+        What all orders share (joint models, one a seed) varies by model, the rest by order: these are two samples. In
+        one, each joint model would count once for every order. Joint models that two rows share cancel out.
+        """
+        several = len(np.unique(self.orders)) > 1
+        common = [several and len(np.unique(merged(self.orders, part.models[:, [row]]))) == 1 for part, row, _ in terms]
+        samples: list[Floats] = []
+        for which in (False, True):
+            chosen = [term for term, shared in zip(terms, common, strict=True) if shared == which]
+            total = np.sum([sign * part.values[:, row] for part, row, sign in chosen], axis=0)
+            if chosen and (np.any(total) or not samples):
+                models = np.array([part.models[:, row] for part, row, _ in chosen]).T
+                samples.append(unit_means(total, self.orders, models))
+        return estimate(*(sample[:, None] for sample in samples))
+
+
+def grouped(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Group]:
+    """Return the groups that are compared; rows without any value are left out, and groups without common runs."""
+    out = []
+    sign = 1 if measure in LOWER_IS_BETTER else -1
+    orders = np.array([order for order, _ in c.pairs], dtype=np.int64)
+    for name, rows in c.groups:
+        if name == "reference" or not c.matched:
+            continue
+        parts = _parts(c, rows, frame, measure)
+        values = np.sum([part.values for part in parts], axis=0)
+        there = np.flatnonzero(~np.isnan(values).all(axis=0))
+        common = ~np.isnan(values[:, there]).any(axis=1)
+        if common.any():
+            means = unit_means(values[common][:, there], orders[common]).mean(axis=0)
+            ranked = there[np.argsort(sign * means, kind="stable")]
+            chosen = (Part(part.values[common][:, ranked], part.models[common][:, ranked]) for part in parts)
+            out.append(Group(name, [rows[i] for i in ranked], orders[common], tuple(chosen)))
+    return out
+
+
+def _parts(c: Comparison, rows: Sequence[Row], frame: pd.DataFrame, measure: str) -> list[Part]:
+    """Return what the scores of ``rows`` are the sum of, for all matched runs; nan where there is none."""
+    step = int(frame["step"].iloc[0]) if "step" in frame else LAST
+
+    def part(name: str, runs: Sequence[Sequence[str]], sign: int = 1) -> Part:
+        scores = dict(zip(frame["run_id"], frame[name], strict=True))
+        values = np.array([[scores.get(run, math.nan) for run in of_pair] for of_pair in runs], dtype=np.float64)
+        models = np.array([[c.models.get((run, step), run) for run in of_pair] for of_pair in runs], dtype=np.str_)
+        return Part(sign * values, models)
+
+    own = [[ids[row] for row in rows] for ids in c.matched_runs]
+    if measure not in GAP_OF:
+        return [part(measure, own)]
+    joint = [[c.joints.get(run, "") for run in of_pair] for of_pair in own]
+    return [part(GAP_OF[measure], joint), part(GAP_OF[measure], own, -1)]
+
+
+def _shares(models: NDArray[np.str_]) -> bool:
+    return len(np.unique(models)) < len(models)
+
+
+def _difference(row: Row, other: Row, group: Group, found: Estimate, at: int = 0) -> Difference:
+    """Return place ``at`` of the estimates; with fewer than FEW runs the mean alone."""
+    n, n_orders = len(group.orders), len(np.unique(group.orders))
+    d = Difference(row, other, group.name, n, n_orders if n_orders > 1 else n, float(found.mean[at]))
+    if n < FEW:
+        return d
+    low, high = round(float(found.low[at]), 6), round(float(found.high[at]), 6)
+    return replace(d, low=low, high=high, p=float(found.p[at]))
+
+
+def _over_sentences(d: Difference, c: Comparison, view: str, measure: str, results: Results) -> Difference:
+    """Return ``d`` with what test sentences add, where they are known by sentence."""
+    if measure not in BY_SENTENCE:
+        return d
+    by_row, sentences = influences(c, results)
+    of = by_row.get((view, measure), {})
+    if d.row not in of or d.other not in of:
+        return d
+    error = sentence_error(of[d.row] - of[d.other], documents_of(c, sentences[view]))
+    half = round(float(stats.norm.ppf(1 - ALPHA / 2)) * error, 6)
+    if d.n >= FEW:
+        return replace(d, sentences=half)
+    return replace(d, sentences=half, low=round(d.mean - half, 6), high=round(d.mean + half, 6))

@@ -1,0 +1,140 @@
+"""The answer in plain sentences, and what may and may not be claimed from this many runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, Row
+from cl_ner_bench.analysis.comparison.learning import starved_rows
+from cl_ner_bench.analysis.comparison.notes import undertrained, without_gap
+from cl_ner_bench.analysis.comparison.statistics import (
+    ALPHA,
+    HEADLINE,
+    Difference,
+    differences,
+    found_nothing,
+    gaps,
+    may_rank,
+    n_tests,
+    smallest_p,
+    unit_of,
+)
+from cl_ner_bench.analysis.data.frames import Results
+
+
+def marks(c: Comparison, family: str) -> list[str]:
+    """Return what bold and † mean in a table of ``c`` and what its tests rest on; empty where nothing is marked.
+
+    ``family``: what p-values are corrected over, a ``column`` or ``line`` of the table.
+    """
+    tests = n_tests(c)
+    if not may_rank(c) or not tests:
+        return []
+    of = f"for {tests} comparison{'s' * (tests > 1)} a {family}"
+    how = f"t test over {unit_of(c)}, p at least {ALPHA:g} after Holm's correction {of}"
+    meaning = f"†: not significantly worse, which does not mean equal ({how})"
+    nothing = [row.label for row in c.rows if row in found_nothing(c)]
+    apart = [f"found nothing, so neither bold nor †: {', '.join(nothing)}"] if nothing else []
+    return [f"bold: best mean of its group; {meaning}", *apart, *limits(c)]
+
+
+def limits(c: Comparison) -> list[str]:
+    """Return what tests and intervals over the matched runs of ``c`` count, and what they rest on."""
+    units, floor = smallest_p(c)
+    unit = unit_of(c)
+    if c.n_orders > 1:
+        scope = f"{unit}, each by the mean of its seeds: seeds of one order are no evidence about other orders"
+    else:
+        scope = f"{unit}: nothing is said about other orders"
+    return [
+        f"tests and intervals count {scope}; they take differences to be normal, without which no test over {units} "
+        f"could reach a p below 2/2^{units} = {floor:.3g}"
+    ]
+
+
+def verdict(c: Comparison, results: Results) -> list[str]:
+    """The answer in plain sentences: which method, by how much, how sure, how far behind joint training."""
+    if reasons := undertrained(c):
+        return [f"Undertrained: do not compare these runs ({'; '.join(reasons)}). Train longer or on more sentences."]
+    n = len(c.pairs)
+    frame = c.measures[c.measures["view"] == "all"]
+    if not may_rank(c):
+        runs = f"n = {n} matched run{'s' * (n > 1)}" if c.matched else "no matched runs"
+        claim = f"With {runs} there is no claim about differences between methods: the scores are shown, not ranked."
+        return [claim, *_ranges(c, frame)]
+    found = differences(c, "all", HEADLINE, results)
+    behind = {d.other: d for d in gaps(c, "all", "gap", results)}
+    sentences = []
+    for name, rows in c.groups:
+        if name != "reference":
+            sentences += _answer(c, name, rows, c.compared(frame), [d for d in found if d.group == name], behind)
+    if starved := starved_rows(c):
+        sentences.append(
+            f"{', '.join(starved)}: starved by this recipe, so that differences to them may be the recipe's and not "
+            "the methods'."
+        )
+    notes = limits(c) if found or behind else []
+    return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+
+
+def _answer(
+    c: Comparison,
+    group: str,
+    rows: Sequence[Row],
+    frame: pd.DataFrame,
+    found: list[Difference],
+    behind: Mapping[Row, Difference],
+) -> list[str]:
+    """Return the sentences about one group; ``found`` begins with its best method, ``behind`` holds the gaps."""
+    best = found[0].row if found else rows[0]
+    own = best.of(c.per_model(frame, HEADLINE))
+    mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
+    if math.isnan(mean):
+        return [f"{GROUPS.get(group, group)}: the score is undefined for want of test gold."]
+    if best in found_nothing(c):
+        return [f"{GROUPS.get(group, group)}: no method found anything."]
+    against = [d for d in found if d.row == best]
+    tied = [d for d in against if not d.significant]
+    score = f"{mean:.1f} ± {std:.1f} macro-F1 over tasks after the last step (n = {len(own)})"
+    if not against:
+        lead = f"{best.label} is the only one, with {score}."
+    elif not tied:
+        lead = f"take {best.label}: {score}, significantly better than the others. The next is {_by(against[0])}."
+    else:
+        others = "".join(f", {d.other.label}" for d in tied[1:])
+        lead = f"{best.label} has the highest mean, {score}. Not significantly worse: {_by(tied[0])}{others}."
+    if gap := behind.get(best):
+        sign, side = (1, "below") if gap.mean >= 0 else (-1, "above")
+        ends = sorted((sign * gap.low, sign * gap.high))
+        sure = "one joint model: no interval" if math.isnan(gap.low) else "95 % interval {:.1f} to {:.1f}".format(*ends)
+        lead += f" {best.label} ends {abs(gap.mean):.1f} points {side} joint training of its architecture ({sure})."
+    elif best.architecture in without_gap(c):
+        lead += " Joint training of its architecture is undertrained: no gap."
+    return [f"{GROUPS.get(group, group)}: {lead}"]
+
+
+def _by(d: Difference) -> str:
+    """Return how far, and how surely, ``d.other`` lies behind."""
+    sentences = "" if math.isnan(d.sentences) else f"; other test sentences: ± {d.sentences:.1f}"
+    return (
+        f"{d.other.label}, {d.mean:.1f} points lower (95 % interval {d.low:.1f} to {d.high:.1f}, "
+        f"corrected p = {d.p_holm:.2g}{sentences})"
+    )
+
+
+def _ranges(c: Comparison, frame: pd.DataFrame) -> list[str]:
+    """Where the scores of each group lie, without saying whose they are but for the references."""
+    out = []
+    for group, rows in c.groups:
+        means = {row.label: row.of(frame)[HEADLINE].mean() for row in rows}
+        means = {label: mean for label, mean in means.items() if not math.isnan(mean)}
+        if means and group == "reference":
+            out.append("For reference: " + ", ".join(f"{label} {mean:.1f}" for label, mean in means.items()) + ".")
+        elif means:
+            low, high = min(means.values()), max(means.values())
+            span = f"{low:.1f}" if len(means) == 1 else f"{low:.1f} to {high:.1f}"
+            out.append(f"{GROUPS.get(group, group)}: {span} macro-F1 over tasks after the last step.")
+    return out

@@ -1,0 +1,315 @@
+"""A results folder as tidy pandas frames. Reads what ``docs/results.md`` describes and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cl_ner_bench.analysis.data.distinct import Models, models_of, per_model
+from cl_ner_bench.analysis.data.joining import read_runs
+from cl_ner_bench.analysis.scores import measures
+from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, Layout
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.records import RUN, Damaged, DamagedError, learn_again, read_json
+from cl_ner_bench.untrusted import unpacked
+
+VIEWS = ("all", "filter")
+# Measures that compare steps need the same sentences at every step.
+FIXED = {"all": "all", "filter": "filter_last"}
+
+COUNTS = [*RUN, "step", "view", "test_set", "task", "type", "learned_at", "tp", "fp", "fn"]
+STEP_GAPS = {"gap_micro": "micro_f1", "gap_macro": "macro_f1", "gap_task_macro": "task_macro_f1"}
+SCORES = [*RUN, "step", "n_steps", "view", *measures.STEP_SCORES, *STEP_GAPS]
+ROW = ["method", "dataset", "scenario", "view", "encoder", "config"]
+SUMMARY = [
+    *ROW,
+    *("label", "n_runs", "n_orders", "n_seeds"),
+    *(f"{name}_{part}" for name in measures.MEASURES for part in ("mean", "std")),
+    "gap_n",  # how many of n_runs have a gap: those whose joint training is finished
+]
+
+
+LARGEST = 1 << 40  # of a count, so that sums of them fit 64 bits
+
+
+@dataclass(frozen=True, eq=False)  # one reading equals itself alone, so that what is derived from it can be cached
+class Results:
+    """The runs of one or more results folders, and what they scored. All scores are 0..100.
+
+    ``runs``: every run's record (``run.json``), also failed and unfinished ones, sorted by ``run_id``.
+    The frames hold finished runs only: ``counts`` a row per run, step, view, test set and type; ``scores``
+    a row per run, step and view; ``measures`` a row per run and view with every measure; ``summary`` a row
+    per method, dataset, scenario, view, encoder and config with mean and std (ddof 1) over its trained models (runs
+    that hold a copy of one model count once).
+    Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``. ``damaged`` are files that are not what was written; runs that hold
+    such a file are left out of all else.
+    """
+
+    runs: list[dict[str, Any]]
+    counts: pd.DataFrame
+    scores: pd.DataFrame
+    measures: pd.DataFrame
+    summary: pd.DataFrame
+    folders: Mapping[str, Path] = field(repr=False)  # run_id -> its folder
+    joints: Mapping[str, str] = field(repr=False)  # run_id -> the joint run that its gaps are taken to
+    damaged: tuple[Damaged, ...] = ()
+
+    @property
+    def finished(self) -> list[dict[str, Any]]:
+        return [run for run in self.runs if run["status"] == "done"]
+
+    def predictions(self, run_id: str, step: int) -> pd.DataFrame:
+        """A row per gold and per predicted mention of the test set after ``step``.
+
+        Columns: ``id`` (sentence), ``source`` (``gold`` or ``pred``), ``start``, ``end`` (exclusive),
+        ``type``, ``score`` (0..1, nan for gold). Raises UserError for an unknown run or step.
+        """
+        if run_id not in self.folders:
+            raise UserError(f"no run {run_id!r} here; the runs are {', '.join(self.folders)}")
+        path = self.folders[run_id] / f"step-{step}" / "predictions.jsonl.gz"
+        if not path.is_file():
+            raise UserError(f"{path} does not exist: run {run_id} stored no step {step}")
+        rows: list[tuple[Any, ...]] = []
+        try:
+            for line in unpacked(path.read_bytes()).splitlines():
+                row = json.loads(line)
+                rows += [(row["id"], "gold", *mention, np.nan) for mention in row["gold"]]
+                rows += [(row["id"], "pred", *mention) for mention in row["pred"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(f"{path} cannot be read ({error}): remove the run's folder and run again") from error
+        return pd.DataFrame(rows, columns=["id", "source", "start", "end", "type", "score"])
+
+
+def load_results(*dirs: str | PathLike[str]) -> Results:
+    """All runs below the given results folders; the same run in two of them counts once.
+
+    A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``). Raises
+    UserError for a folder that is no results folder, and for folders that do not fit together (``records``).
+    """
+    return _results(*read_runs([Path(d) for d in dirs]))
+
+
+def leave_out(results: Results, damaged: Iterable[Damaged]) -> Results:
+    """``results`` as if the runs of these files were not there."""
+    damaged = [*damaged]
+    gone = {fault.run for fault in damaged}
+    folders = {run_id: folder for run_id, folder in results.folders.items() if folder.name not in gone}
+    return _results([run for run in results.runs if run["run_id"] in folders], folders, [*results.damaged, *damaged])
+
+
+def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list[Damaged]) -> Results:
+    counts, layouts = _Counts(), _Layouts()
+    views_of: dict[str, dict[str, NDArray[np.int64]]] = {}
+    for run in [run for run in runs if run["status"] == "done"]:
+        run_id = run["run_id"]
+        try:
+            views_of[run_id] = counts.read(run, folders[run_id], layouts.of(run, folders[run_id]))
+        except DamagedError as error:
+            damaged.append(error.damaged)
+            del folders[run_id]
+    runs = [run for run in runs if run["run_id"] in folders]
+    done = [run for run in runs if run["status"] == "done"]
+    step_scores: dict[tuple[str, str], dict[str, Floats]] = {}
+    fixed: dict[tuple[str, str], NDArray[np.int64]] = {}
+    totals: dict[tuple[str, str], dict[str, float]] = {}
+    for run in done:
+        run_id, layout = run["run_id"], layouts.of(run, folders[run["run_id"]])
+        arrays = views_of[run_id]
+        complete = _complete(run)
+        for view in VIEWS:
+            fixed[run_id, view] = arrays[FIXED[view]]
+            scores = measures.step_scores(arrays[view], layout)
+            step_scores[run_id, view] = scores
+            totals[run_id, view] = {name: float(values[-1]) for name, values in scores.items()}
+            totals[run_id, view] |= measures.over_steps(scores, fixed[run_id, view], layout, complete)
+            if run["registry_name"] in SINGLE_TASK:
+                step_scores[run_id, view] = {name: values * np.nan for name, values in scores.items()}
+                not_theirs = totals[run_id, view].keys() - set(measures.OF_SINGLE_TASK)
+                totals[run_id, view] |= dict.fromkeys(not_theirs, np.nan)
+    score_rows, measure_rows = [], []
+    joints, joint_of = _joints(done), {}
+    for run in done:
+        own, best = (None, []) if run["registry_name"] in SINGLE_TASK else _bounds(run, joints.get(_data(run), []))
+        identity, layout = [run[key] for key in RUN], layouts.of(run, folders[run["run_id"]])
+        if own:
+            joint_of[run["run_id"]] = own["run_id"]
+        for view in VIEWS:
+            scores, total = step_scores[run["run_id"], view], totals[run["run_id"], view]
+            joint = fixed[own["run_id"], view] if own and _complete(own) and _complete(run) else None
+            total |= measures.against_joint(fixed[run["run_id"], view], joint, layout)
+            gaps = {
+                name: step_scores[own["run_id"], view][of] - scores[of] if own else scores[of] * np.nan
+                for name, of in STEP_GAPS.items()
+            }
+            for step in run["steps"]:
+                values = [scores[name][step - 1] for name in measures.STEP_SCORES]
+                values += [gaps[name][step - 1] for name in STEP_GAPS]
+                score_rows.append((*identity, step, run["n_steps"], view, *values))
+            total["gap"], total["gap_micro"], total["gap_macro"] = (
+                float(gaps[name][-1]) for name in ("gap_task_macro", "gap_micro", "gap_macro")
+            )
+            tops = [totals[bound["run_id"], view]["task_macro_f1"] for bound in best]
+            total["gap_best"] = float(np.max(tops)) - total["task_macro_f1"] if tops else np.nan
+            measure_rows.append((*identity, view, run["label"], *(total[m] for m in measures.MEASURES)))
+    per_run = pd.DataFrame(measure_rows, columns=[*RUN, "view", "label", *measures.MEASURES])
+    return Results(
+        runs=runs,
+        counts=counts.frame(),
+        scores=pd.DataFrame(score_rows, columns=SCORES),
+        measures=per_run,
+        summary=_summary(per_run, models_of(done)),
+        folders=folders,
+        joints=joint_of,
+        damaged=tuple(damaged),
+    )
+
+
+class _Layouts:
+    """The layout of each run; runs with the same tasks share one."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Layout] = {}
+
+    def of(self, run: Mapping[str, Any], folder: Path) -> Layout:
+        key = json.dumps(run["tasks"])
+        try:
+            self.made[key] = self.made.get(key) or Layout.of(run["tasks"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            path = folder / "run.json"
+            raise DamagedError(path, f"has tasks unlike docs/results.md says ({error!r})", learn_again(path)) from error
+        return self.made[key]
+
+
+def _complete(run: Mapping[str, Any]) -> bool:
+    return bool(run["steps"] == list(range(1, run["n_steps"] + 1)))
+
+
+def _joints(done: Iterable[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """The joint runs by what they learned; the warm ones are other methods, not references for gaps."""
+    joints: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in done:
+        if run["registry_name"] in ("joint-span", "joint-token"):
+            joints.setdefault(_data(run), []).append(run)
+    return joints
+
+
+def _data(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a run and its reference share: the same split of the same data, order, seed and encoder."""
+    fingerprints = run.get("fingerprints", {})
+    shared = ("dataset", "scenario", "order", "seed", "encoder")
+    return (*(run[key] for key in shared), fingerprints.get("data"), fingerprints.get("split"))
+
+
+def _bounds(
+    run: Mapping[str, Any], joints: Sequence[dict[str, Any]]
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Of the ``joints`` on its data the reference of ``run``, and those of both architectures (or none).
+
+    Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters.
+    """
+    joint = sorted(joints, key=lambda b: (b["method"] != b["registry_name"], b["run_id"]))  # a variant comes last
+    own = [b for b in joint if b["architecture"] == run["architecture"] and b["setting"] == run["setting"]]
+    other = [b for b in joint if b["architecture"] != run["architecture"]]
+    # Several settings of the other architecture (joined folders): no telling which one is meant.
+    single = len({b["setting"] for b in other}) == 1
+    return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
+
+
+def _summary(per_run: pd.DataFrame, models: Models) -> pd.DataFrame:
+    """Return means, standard deviations and n over the distinct trained models of each row."""
+    place = [name for name in ROW if name not in ("method", "config")]
+    groups = per_model(per_run, models, measures.MEASURES, place).groupby(ROW, sort=True)
+    out = per_run.groupby(ROW, sort=True).agg(
+        label=("label", "first"), n_orders=("order", "nunique"), n_seeds=("seed", "nunique")
+    )
+    out["n_runs"] = groups.size()
+    for name in measures.MEASURES:
+        out[f"{name}_mean"] = groups[name].mean()
+        out[f"{name}_std"] = groups[name].std(ddof=1)
+    out["gap_n"] = groups["gap"].count()
+    return out.reset_index()[SUMMARY]
+
+
+class _Counts:
+    """The counts of runs, gathered for one frame. Names are put in at the end, column by column: a large grid has
+    half a million rows."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[Mapping[str, Any], Layout, int]] = []  # with its number of rows
+        self.steps: list[int] = []
+        self.views: list[str] = []
+        self.units: list[int] = []  # of the run's layout
+        self.triples: list[NDArray[np.int64]] = []
+
+    def read(self, run: Mapping[str, Any], folder: Path, layout: Layout) -> dict[str, NDArray[np.int64]]:
+        """Take in one run; returns per view its counts ``[T, units, 3]``."""
+        index = {unit: i for i, unit in enumerate(layout.units)}
+        shape = (run["n_steps"], len(index), 3)
+        arrays = {view: np.zeros(shape, dtype=np.int64) for view in sorted({*VIEWS, *FIXED.values()})}
+        rows: list[tuple[int, str, list[int], NDArray[np.int64]]] = []  # taken in when all of the run was read
+        for step in run["steps"]:
+            path = folder / f"step-{step}" / "counts.json"
+            try:
+                views = read_json(path)["views"]
+                for view, array in arrays.items():
+                    for test_set in sorted(views[view]):
+                        by_type = views[view][test_set]
+                        units = [index[test_set, type_] for type_ in by_type]
+                        triples = _triples(by_type.values())
+                        if run["registry_name"] in SINGLE_TASK:
+                            own = layout.learned[units] == step
+                            units, triples = list(np.array(units, dtype=np.int64)[own]), triples[own]
+                        array[step - 1, units] = triples
+                        if view in VIEWS:
+                            rows.append((step, view, units, triples))
+            except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+                raise DamagedError(path, f"is not as docs/results.md says ({error!r})", learn_again(path)) from error
+        for step, view, units, triples in rows:
+            self.steps += [step] * len(units)
+            self.views += [view] * len(units)
+            self.units += units
+            self.triples.append(triples)
+        self.runs.append((run, layout, sum(len(units) for _, _, units, _ in rows)))
+        return arrays
+
+    def frame(self) -> pd.DataFrame:
+        """All of it as a frame of the columns ``COUNTS``."""
+        units = np.array(self.units, dtype=np.int64)
+        sizes = [size for *_, size in self.runs]
+        parts = np.split(units, np.cumsum(sizes)[:-1]) if sizes else []
+        columns: dict[str, Any] = {key: _repeated([run[key] for run, *_ in self.runs], sizes) for key in RUN}
+        columns |= {"step": np.array(self.steps, dtype=np.int64), "view": self.views}
+
+        def named(of: Callable[[Layout], Any]) -> Any:
+            taken = [np.array(of(layout))[part] for (_, layout, _), part in zip(self.runs, parts, strict=True)]
+            return np.concatenate(taken) if taken else []
+
+        columns["test_set"] = named(lambda layout: np.array([test_set for test_set, _ in layout.units], dtype=object))
+        columns["task"] = named(lambda layout: np.array(layout.task_of, dtype=object))
+        columns["type"] = named(lambda layout: np.array([type_ for _, type_ in layout.units], dtype=object))
+        columns["learned_at"] = named(lambda layout: layout.learned)
+        triples = np.concatenate([np.empty((0, 3), dtype=np.int64), *self.triples])
+        columns |= dict(zip(("tp", "fp", "fn"), triples.T, strict=True))
+        return pd.DataFrame(columns, columns=COUNTS)
+
+
+def _repeated(values: list[Any], sizes: list[int]) -> Any:
+    """Each value as often as its run has rows; numbers stay numbers, names objects."""
+    numbers = all(isinstance(value, int) for value in values)
+    return np.repeat(np.array(values, dtype=np.int64 if numbers else object), sizes)
+
+
+def _triples(values: Iterable[Any]) -> NDArray[np.int64]:
+    """``[types, 3]``: tp, fp, fn, whole numbers from 0 on."""
+    array = np.array(list(values) or np.empty((0, 3), dtype=np.int64))
+    if array.dtype.kind != "i" or array.shape[1:] != (3,) or (array < 0).any() or (array >= LARGEST).any():
+        raise ValueError("expected [tp, fp, fn], numbers from 0 on, for each type")
+    return array

@@ -1,0 +1,134 @@
+"""What makes a mention easy to forget: the attributes of test mentions, in bins (docs/errors.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cl_ner_bench.analysis.comparison.compare import Comparison
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.data.outcomes import Integers, Reduced
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.untrusted import unpacked
+
+FILE = "mentions.csv.gz"
+_KEY = ["id", "start", "end", "type"]
+_NUMBERS = {"train_freq_surface": np.int64, "train_freq_type": np.int64, "seen": np.int64, "hidden_rate": np.float64}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A bin ends before each of ``edges``; without edges the bins hold a third of the mentions each."""
+
+    name: str
+    title: str
+    edges: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+ATTRIBUTES = (
+    Attribute("seen", "surface form in training", (1,), ("unseen", "seen")),
+    Attribute("surface_frequency", "training mentions of the surface form", (1, 2, 10), ("0", "1", "2–9", "10+")),
+    Attribute("length", "words", (2, 3, 4), ("1", "2", "3", "4+")),
+    Attribute("type_frequency", "training mentions of the type"),
+    Attribute("hidden_rate", "hidden mentions of the type (%)"),
+    Attribute("confusion", "joint training takes the type for another (%)"),
+)
+
+
+@dataclass(frozen=True)
+class Binned:
+    """The test mentions of a comparison's splits with their attributes as numbers (``frame``), and the bins.
+
+    ``frame``: split, id, start, end, type and a column for each of ``attributes`` (nan where it is not known).
+    """
+
+    frame: pd.DataFrame
+    attributes: tuple[Attribute, ...]
+    _known: dict[tuple[str, tuple[str, ...], bytes], Integers] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, c: Comparison, results: Results, confusion: Mapping[str, float]) -> Binned | None:
+        """None where the results folder lacks ``mentions.csv.gz``, or where it has none of the comparison's splits.
+
+        ``confusion``: percent per type; empty where there is no joint training. Raises UserError for a file that
+        cannot be read or has other columns.
+        """
+        homes = dict.fromkeys(results.folders[run["run_id"]].parent.parent for run in c.runs)
+        damaged = {fault.path for fault in results.damaged}
+        files = (home / FILE for home in homes)
+        found = [_read(file) for file in files if file.is_file() and file not in damaged]
+        splits = {_split(run) for run in c.runs}
+        frame = pd.concat(found or [pd.DataFrame(columns=["split", *_KEY, *_NUMBERS])], ignore_index=True)
+        frame = frame[frame["split"].isin(splits)].drop_duplicates(["split", *_KEY])
+        if frame.empty:
+            return None
+        values = {
+            "seen": frame["seen"],
+            "surface_frequency": frame["train_freq_surface"],
+            "length": frame["end"] - frame["start"],
+            "type_frequency": frame["train_freq_type"],
+            "hidden_rate": 100 * frame["hidden_rate"],
+            "confusion": frame["type"].map(confusion).astype(float),
+        }
+        known = tuple(a for a in ATTRIBUTES if values[a.name].notna().any())
+        return cls(frame[["split", *_KEY]].assign(**{a.name: values[a.name].astype(float) for a in known}), known)
+
+    @cached_property
+    def labels(self) -> dict[str, Sequence[str]]:
+        """The names of each attribute's bins."""
+        return {a.name: a.labels or _names(*self._thirds(a)) for a in self.attributes}
+
+    def codes(self, run: Mapping[str, object], r: Reduced) -> Integers:
+        """``[attributes, n]``: the bin of each of the run's mentions, -1 where it is not known."""
+        key = (_split(run), r.types, r.mentions.tobytes())
+        if key not in self._known:  # runs of one split have the same mentions
+            self._known[key] = self._codes(key[0], r)
+        return self._known[key]
+
+    def _codes(self, split: str, r: Reduced) -> Integers:
+        mentions = pd.DataFrame(r.mentions, columns=_KEY)
+        mentions["type"] = np.array(r.types, dtype=object)[r.mentions[:, 3]]
+        own = self.frame[self.frame["split"] == split]
+        joined = mentions.merge(own, on=_KEY, how="left", validate="one_to_one")
+        codes = [self._bin(a, joined[a.name].to_numpy()) for a in self.attributes]
+        return np.array(codes, dtype=np.int64)
+
+    def _bin(self, attribute: Attribute, values: NDArray[np.float64]) -> Integers:
+        edges = attribute.edges or self._thirds(attribute)
+        bins = np.digitize(values, edges, right=not attribute.edges)
+        return np.where(np.isnan(values), -1, bins)
+
+    def _thirds(self, attribute: Attribute) -> tuple[float, float]:
+        low, high = np.nanquantile(self.frame[attribute.name], [1 / 3, 2 / 3], method="lower")
+        return float(low), float(high)
+
+
+def _names(low: float, high: float) -> tuple[str, str, str]:
+    return f"≤ {low:.3g}", f"{low:.3g}–{high:.3g}", f"> {high:.3g}"
+
+
+def _split(run: Mapping[str, object]) -> str:
+    fingerprints = run.get("fingerprints")
+    return str(fingerprints.get("split")) if isinstance(fingerprints, dict) else ""
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        # A type may be called NA.
+        return pd.read_csv(
+            BytesIO(unpacked(path.read_bytes())),
+            usecols=["split", *_KEY, *_NUMBERS],
+            dtype={"split": str, "type": str, "id": np.int64, "start": np.int64, "end": np.int64, **_NUMBERS},
+            keep_default_na=False,
+            na_values={"hidden_rate": [""]},
+        )
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(f"{path} cannot be read ({error}): remove it, `bench run` writes it again") from error

@@ -1,0 +1,351 @@
+"""Where the lost F1 went: kinds of errors after each step, the confusion of types, and which mentions are forgotten.
+
+The definitions: docs/errors.md. All is of view ``all``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.data.distinct import LAST
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Reduced, reduced
+from cl_ner_bench.analysis.errors.attributes import Binned
+from cl_ner_bench.analysis.scores.measures import Layout
+from cl_ner_bench.analysis.tables.scores import Cell, Line, Section, Table
+
+VIEW = "all"
+MANY_TYPES = 20  # more are shown by task
+RIGHTS = ("old-right", "new-right")
+LOST = tuple(kind for kind in KINDS if kind not in RIGHTS)
+# What each kind is called in tables, by section.
+SECTIONS = {
+    "Lost gold mentions of old types": {
+        "old-as-O": "predicted as O (E2O)",
+        "old-as-new": "as a type of this step",
+        "old-as-old": "as another old type",
+        "old-boundary": "wrong boundary",
+    },
+    "Lost gold mentions of this step's types": {
+        "new-as-O": "predicted as O",
+        "new-as-new": "as another type of this step",
+        "new-as-old": "as an old type",
+        "new-boundary": "wrong boundary",
+    },
+    "False positives": {
+        "false-O-as-new": "O as a type of this step (O2E)",
+        "false-old-as-new": "old mention as a type of this step (O2E)",
+        "false-boundary": "wrong boundary",
+        "false-type": "other wrong type",
+        "false-spurious": "O as an old type",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """``share[i, j]``: percent of row i that was taken for j, the last of both being O; ``n`` runs pooled.
+
+    Rows are gold mentions by type (or task) in learning order; the last row are the false positives that lie on no
+    lost mention. ``size[i]``: their mean number per run.
+    """
+
+    names: tuple[str, ...]
+    share: NDArray[np.float64]
+    size: NDArray[np.float64]
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorAnalysis:
+    """One comparison, view ``all``.
+
+    ``steps``: a row per trained model and step: method, config, step, micro_f1 (0..100), and for each kind of LOST the
+    points of micro-F1 it costs; they add up to 100 - micro_f1. ``counts``: the same rows with the numbers of KINDS.
+    ``confusion``: after the last step, in the comparison's first order. ``bins``: a row per trained model, attribute
+    and bin: n mentions of types learned before the last step, their recall (0..100) when learned and at the end;
+    without rows where ``mentions.csv.gz`` is missing. ``notes``: what could not be computed.
+    """
+
+    c: Comparison
+    steps: pd.DataFrame
+    counts: pd.DataFrame
+    confusion: Mapping[Row, Confusion]
+    bins: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """Of the confusion: ``type``, or ``task`` where there are many types."""
+        return _unit(self.c)
+
+    @property
+    def order(self) -> int:
+        """The order whose runs the confusion is of."""
+        return self.c.first_order
+
+
+@lru_cache(maxsize=4)  # tables and figures need the same
+def analyses(results: Results) -> tuple[ErrorAnalysis, ...]:
+    """One for each comparison. Reads (and where needed stores) the reduction of each run."""
+    return tuple(_analyse(c, results) for c in comparisons(results))
+
+
+def error_tables(results: Results) -> list[Table]:
+    """The tables of kinds ``errors`` (last step), ``errorsteps`` (each step), ``confusion`` and ``mentions``."""
+    found = []
+    for a in analyses(results):
+        found += [error_table(a), step_table(a), confusion_table(a)]
+        found += [] if a.bins.empty else [mention_table(a)]
+    return found
+
+
+def error_table(a: ErrorAnalysis) -> Table:
+    """The points of micro-F1 that each kind of error costs after the last step."""
+    last = a.steps[a.steps["step"] == a.c.n_steps]
+    sections: list[Section] = [("What is left", (_line("micro-F1", a.c, last, "micro_f1"),))]
+    for title, kinds in SECTIONS.items():
+        sections.append((title, tuple(_line(name, a.c, last, kind) for kind, name in kinds.items())))
+    caption = (
+        f"{a.c.title}: points of micro-F1 lost to each kind of error after the last of {a.c.n_steps} step(s), all test "
+        "sentences. A lost mention and a false positive cost the same, so that each column adds up to 100. Old: "
+        "learned in an earlier step."
+    )
+    data = []
+    for row in a.c.rows:
+        for step in sorted(set(row.of(a.steps)["step"])):
+            own = row.of(a.steps[a.steps["step"] == step])
+            numbers = row.of(a.counts[a.counts["step"] == step])
+            what = {**_identity(row), "step": step, "n": len(own)}
+            for kind in ("micro_f1", *KINDS):
+                points = own[kind] if kind in own else pd.Series(dtype=float)
+                number = numbers[kind].mean() if kind in numbers else np.nan
+                spread = {"points_mean": points.mean(), "points_std": points.std(ddof=1)}
+                data.append({**what, "kind": kind, "number_mean": number, **spread})
+    header = ("Points of micro-F1", *(row.label for row in a.c.rows))
+    return _table(a, "errors", caption, header, sections, data)
+
+
+def step_table(a: ErrorAnalysis) -> Table:
+    """The same points after each step, a section for each method."""
+    columns = {
+        "micro_f1": "Micro-F1",
+        "old-as-O": "E2O",
+        "old-as-new": "Old as new",
+        "old-as-old": "Old as old",
+        "old-boundary": "Old boundary",
+        "new": "New, lost",
+        "false-O-as-new": "O2E: O",
+        "false-old-as-new": "O2E: old",
+        "false-boundary": "False boundary",
+        "false-type": "False type",
+        "false-spurious": "Spurious",
+    }
+    steps = a.steps.assign(new=a.steps[[k for k in LOST if k.startswith("new-")]].sum(axis=1, min_count=1))
+    sections: list[Section] = []
+    data = []
+    for row in a.c.rows:
+        lines: list[Line] = []
+        for step, own in row.of(steps).groupby("step"):
+            cells = {name: _cell(own[name]) for name in columns}
+            lines.append((f"S{step}", *cells.values()))
+            values = {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
+            data.append({**_identity(row), "step": step, "n": len(own), **values})
+        sections.append((row.label, tuple(lines)))
+    caption = (
+        f"{a.c.title}: points of micro-F1 lost to each kind of error after each step, all test sentences; each row "
+        "adds up to 100. E2O: an old mention predicted as O. O2E: O, or an old mention, predicted as a type of the "
+        "step."
+    )
+    return _table(a, "errorsteps", caption, ("Step", *columns.values()), sections, data)
+
+
+def confusion_table(a: ErrorAnalysis) -> Table:
+    """What the mentions of each type (or task) were taken for after the last step, a section for each method."""
+    sections: list[Section] = []
+    data = []
+    for row, confusion in a.confusion.items():
+        names = (*confusion.names, "O")
+        lines: list[Line] = []
+        for name, shares, size in zip(names, confusion.share, confusion.size, strict=True):
+            lines.append((name, f"{size:.0f}", *(Cell(float(share), np.nan) for share in shares)))
+            data += [
+                {**_identity(row), "gold": name, "predicted": other, "n": confusion.n, "share_mean": share}
+                | {"mentions_mean": size}
+                for other, share in zip(names, shares, strict=True)
+            ]
+        sections.append((row.label, tuple(lines)))
+    unit, order = a.unit, f" of order {a.order}" if len(a.c.orders) > 1 else ""
+    caption = (
+        f"{a.c.title}: percent of the gold mentions of each {unit} (rows, in learning order{order}) that were "
+        f"taken for each {unit} (columns) after the last step; the same {unit} with a wrong boundary stands "
+        "on the diagonal. Row O: false positives where no gold mention was lost. n: mentions."
+    )
+    header = ("Gold", "n", *next(iter(a.confusion.values())).names, "O")
+    return _table(a, "confusion", caption, header, sections, data)
+
+
+def mention_table(a: ErrorAnalysis) -> Table:
+    """Recall when learned and at the end, by attributes of the mention."""
+    sections: list[Section] = []
+    titles = {"learned": "recall when learned", "end": "recall at the end"}
+    for attribute, frame in a.bins.groupby("attribute", sort=False):
+        for when, title in titles.items():
+            lines: list[Line] = []
+            for bin_, own in frame.groupby("bin", sort=False):
+                numbers = own["n"].mean()
+                lines.append((str(bin_), f"{numbers:.0f}", *(_cell(row.of(own)[when]) for row in a.c.rows)))
+            sections.append((f"{attribute}: {title}", tuple(lines)))
+    data = []
+    for row in a.c.rows:
+        for key, own in row.of(a.bins).groupby(["attribute", "bin"], sort=False):
+            cells = {when: _cell(own[when]) for when in titles} | {"drop": _cell(own["learned"] - own["end"])}
+            what = {**_identity(row), **dict(zip(("attribute", "bin"), key, strict=True)), "n": len(own)}
+            values = {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
+            data.append({**what, "mentions_mean": own["n"].mean(), **values})
+    caption = (
+        f"{a.c.title}: recall (0 to 100) of test mentions of types learned before the last step, right after "
+        "their step and after the last one, by attributes of the mention and of its type. n: mentions."
+    )
+    return _table(a, "mentions", caption, ("Mentions", "n", *(r.label for r in a.c.rows)), sections, data)
+
+
+def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
+    binned = Binned.of(c, results, _confused(c, results))
+    row_of = {run["run_id"]: row for row in c.rows for run in c.runs if _is_of(run, row)}
+    points, counts, bins = [], [], []
+    tables: dict[Row, list[Integers]] = {row: [] for row in c.rows}
+    names: tuple[str, ...] = ()
+    for run in c.runs:
+        r = reduced(results, run["run_id"])
+        row = row_of[run["run_id"]]
+        numbers = r.errors.sum(axis=2)
+        own = pd.DataFrame({"run_id": run["run_id"], "method": row.method, "config": row.config, "step": r.steps})
+        counts.append(own.assign(**dict(zip(KINDS, numbers.T, strict=True))))
+        points.append(own.assign(**_points(numbers)))
+        if run["order"] == c.first_order:
+            names, table = _table_of(run, r, _unit(c) == "task")
+            tables[row].append(table)
+        if binned is not None:
+            bins += [
+                {"run_id": run["run_id"], "method": row.method, "config": row.config} | b for b in _bins(run, r, binned)
+            ]
+    notes = [] if binned else ["without mentions.csv.gz forgetting by attributes of mentions cannot be computed"]
+    if binned and not any(attribute.name == "confusion" for attribute in binned.attributes):
+        notes.append("without joint training the similarity of types cannot be computed")
+    return ErrorAnalysis(
+        c=c,
+        steps=c.per_model(pd.concat(points, ignore_index=True), "micro_f1", *LOST, by=["step"]),
+        counts=c.per_model(pd.concat(counts, ignore_index=True), *KINDS, by=["step"]),
+        confusion={row: _share(names, found) for row, found in tables.items() if found},
+        bins=c.per_model(pd.DataFrame(bins), "n", "learned", "end", by=["attribute", "bin"])
+        if bins
+        else pd.DataFrame(),
+        notes=tuple(notes),
+    )
+
+
+def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
+    """The micro-F1 after each step and the points that each kind of LOST costs, from counts ``[S, kinds]``.
+
+    F1 = 2 tp / (2 tp + fp + fn): every error costs 100 / (2 tp + fp + fn) points of the 100. Without gold: nan.
+    """
+    right = numbers[:, [KINDS.index(kind) for kind in RIGHTS]].sum(axis=1)
+    gold = numbers[:, : len(GOLD)].sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        point = np.where(gold > 0, 100 / (numbers.sum(axis=1) + right), np.nan)
+    return {"micro_f1": 2 * right * point} | {kind: numbers[:, KINDS.index(kind)] * point for kind in LOST}
+
+
+def _table_of(run: Mapping[str, Any], r: Reduced, by_task: bool) -> tuple[tuple[str, ...], Integers]:
+    """The names of types (or tasks), and the counts of gold (rows) and predicted ones (columns), O being the last."""
+    layout = Layout.of(run["tasks"])
+    first = {type_: task for (_, type_), task in reversed([*zip(layout.units, layout.task_of, strict=True)])}
+    names = tuple(dict.fromkeys(first[t] for t in r.types)) if by_task else r.types
+    place = np.array([*(names.index(first[t] if by_task else t) for t in r.types), len(names)])
+    table = np.zeros((len(names) + 1, len(names) + 1), dtype=np.int64)
+    last = r.confusion[r.confusion[:, 0] == r.steps[-1]]
+    np.add.at(table, (place[last[:, 1]], place[last[:, 2]]), last[:, 3])
+    return names, table
+
+
+def _share(names: tuple[str, ...], tables: Sequence[Integers]) -> Confusion:
+    counts = np.array(tables, dtype=np.float64)
+    total = counts.sum(axis=2, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        pooled = 100 * counts.sum(axis=0) / total.sum(axis=0)
+    return Confusion(names, pooled, total.mean(axis=0)[:, 0], len(tables))
+
+
+def _confused(c: Comparison, results: Results) -> dict[str, float]:
+    """Percent of each type's test mentions that joint training, after all steps, takes for another type.
+
+    Over all its models and both architectures: the same for every method. Empty without joint training.
+    """
+    gold: dict[str, int] = {}
+    wrong: dict[str, int] = {}
+    for run in c.runs:
+        if run["registry_name"] in ("joint-span", "joint-token") and c.models[run["run_id"], LAST] == run["run_id"]:
+            r = reduced(results, run["run_id"])
+            last = r.confusion[(r.confusion[:, 0] == r.steps[-1]) & (r.confusion[:, 1] < len(r.types))]
+            for _, type_, other, n in last.tolist():
+                name = r.types[type_]
+                gold[name] = gold.get(name, 0) + n
+                wrong[name] = wrong.get(name, 0) + n * (other not in (type_, len(r.types)))
+    return {name: 100 * wrong[name] / n for name, n in gold.items()}
+
+
+def _bins(run: Mapping[str, Any], r: Reduced, binned: Binned) -> list[dict[str, Any]]:
+    """Recall when learned and at the end per bin, of mentions whose type was learned before the last step."""
+    old = np.flatnonzero(r.learned < run["n_steps"])
+    at_end = r.outcomes[-1, old] == RIGHT
+    row = np.searchsorted(r.steps, r.learned[old])
+    complete = len(r.steps) == run["n_steps"]  # else it was not seen how it was when learned
+    when_learned = r.outcomes[row if complete else np.zeros_like(row), old] == RIGHT
+    out = []
+    for attribute, codes in zip(binned.attributes, binned.codes(run, r), strict=True):
+        for code, label in enumerate(binned.labels[attribute.name]):
+            here = codes[old] == code
+            if n := int(here.sum()):
+                learned = 100 * float(when_learned[here].mean()) if complete else np.nan
+                what = {"attribute": attribute.title, "bin": label, "n": n}
+                out.append({**what, "learned": learned, "end": 100 * float(at_end[here].mean())})
+    return out
+
+
+def _line(name: str, c: Comparison, frame: pd.DataFrame, column: str) -> tuple[str | Cell, ...]:
+    return (name, *(_cell(row.of(frame)[column]) for row in c.rows))
+
+
+def _cell(values: pd.Series) -> Cell:
+    return Cell(float(values.mean()), float(values.std(ddof=1)))
+
+
+def _identity(row: Row) -> dict[str, object]:
+    return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
+
+
+def _is_of(run: Mapping[str, Any], row: Row) -> bool:
+    return bool(run["method"] == row.method and run["config"] == row.config)
+
+
+def _unit(c: Comparison) -> str:
+    return "task" if c.counts["type"].nunique() > MANY_TYPES else "type"
+
+
+def _table(
+    a: ErrorAnalysis, kind: str, caption: str, header: tuple[str, ...], sections: Sequence[Section], data: list[Any]
+) -> Table:
+    notes = (*notes_of(a.c), *a.notes)
+    frame = pd.DataFrame(data)
+    frame["notes"] = "; ".join(notes)
+    return Table(f"{kind}-{VIEW}-{a.c.slug}", caption, header, tuple(sections), notes, frame)

@@ -1,0 +1,196 @@
+"""The figures of the error analysis: lost F1 over steps, confusion of types, forgetting by attributes of mentions."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from cl_ner_bench.analysis.comparison.compare import Row, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.errors.breakdown import VIEW, ErrorAnalysis, analyses
+from cl_ner_bench.analysis.figures.figure import Axess, Picture, Theme, canvas, picture, short, titled
+from cl_ner_bench.analysis.figures.heatmaps import draw_cells
+from cl_ner_bench.analysis.figures.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, Style, rc
+
+# From below; neighbours differ in lightness, so that grey print tells them apart.
+LAYERS = {
+    "micro-F1": (("micro_f1",), "#e4e4e4"),
+    "old as O (E2O)": (("old-as-O",), BLUE),
+    "old as a new type": (("old-as-new",), SKY),
+    "old as another old type": (("old-as-old",), "#1b4f3a"),
+    "new, lost": (("new-as-O", "new-as-new", "new-as-old"), "#9bd6c0"),
+    "wrong boundary": (("old-boundary", "new-boundary", "false-boundary"), GREEN),
+    "O or old as new (O2E)": (("false-O-as-new", "false-old-as-new"), RED),
+    "other wrong type": (("false-type",), ORANGE),
+    "O as an old type": (("false-spurious",), PINK),
+}
+LEGEND = 1.45  # inches in print
+CELL = 0.19, 0.14  # inches in print that a number of the heat map needs
+
+
+def error_figures(results: Results, style: str = "paper") -> list[Picture]:
+    """The figures of kinds ``errors``, ``confusion`` (``confusion2``, ... where a page is full) and ``mentions``."""
+    theme = Theme.of(comparisons(results), style)
+    found: list[Picture] = []
+    with mpl.rc_context(rc(style)):
+        for a in analyses(results):
+            found += [*lost_f1(a, theme), *confusions(a, theme), *attributes(a, theme)]
+    return found
+
+
+def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
+    """Where each method's F1 went after each step, stacked to 100; a panel per method."""
+    style, n_steps = theme.style, a.c.n_steps
+    width, height = max(1.35, 0.13 * n_steps), 1.35
+    pages, n_columns = _pages(list(a.c.rows), style, (width, height), LEGEND, 1.2)
+    found = []
+    for i, rows in enumerate(pages, 1):
+        shape = (math.ceil(len(rows) / n_columns), n_columns)
+        size = (min(style.page, max(style.column, shape[1] * width + LEGEND)), shape[0] * height + 0.95)
+        figure, axes = canvas(titled(a.c), notes_of(a.c), style, shape, size, sharex=True, sharey=True)
+        data: list[dict[str, Any]] = []
+        for ax, row in zip(axes.flat, rows, strict=False):
+            means = row.of(a.steps).groupby("step").mean(numeric_only=True)
+            base = np.zeros(len(means))
+            for name, (kinds, colour) in LAYERS.items():
+                values = means[list(kinds)].sum(axis=1).to_numpy()
+                ax.bar(means.index, values, bottom=base, width=0.86, color=colour, label=name, linewidth=0)
+                base = base + values
+                data += [
+                    {"method": row.method, "label": row.label, "step": int(step), "layer": name, "points_mean": value}
+                    for step, value in zip(means.index, values, strict=True)
+                ]
+            _title(ax, row, width)
+            ax.set_xlim(0.4, n_steps + 0.6)
+            ax.set_ylim(0, 100)
+            ax.set_xlabel("step")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        _finish(axes, len(rows))
+        for ax in axes[:, 0]:
+            ax.set_ylabel("points of micro-F1")
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize=style.pt(6.2))
+        caption = (
+            f"{a.c.title}: micro-F1 after each step and where the rest of the 100 points went, all test sentences; "
+            "mean over runs. Old: learned in an earlier step; new: in this one."
+        )
+        found.append(picture(a.c, _kind("errors", i), VIEW, caption, figure, data))
+    return found
+
+
+def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
+    """What the gold mentions of each type (or task) were taken for after the last step; a panel per method."""
+    style, rows = theme.style, list(a.confusion)
+    names = [short(name) for name in (*a.confusion[rows[0]].names, "O")]
+    longest = 0.05 * max(map(len, names)) + 0.15
+    width, height = max(1.15, CELL[0] * len(names)) + 0.1, CELL[1] * len(names) + 0.35
+    pages, n_columns = _pages(rows, style, (width, height), longest, longest + 0.8)
+    found = []
+    for i, chosen in enumerate(pages, 1):
+        shape = (math.ceil(len(chosen) / n_columns), n_columns)
+        size = (min(style.page, max(style.column, shape[1] * width + longest)), shape[0] * height + longest + 0.5)
+        figure, axes = canvas(titled(a.c), notes_of(a.c), style, shape, size)
+        readable = style.page / style.scale >= shape[1] * width + longest - 1e-6
+        data: list[dict[str, Any]] = []
+        for ax, row in zip(axes.flat, chosen, strict=False):
+            share = a.confusion[row].share
+            draw_cells(ax, share, names, names, style.pt(5.3) if readable else None, least=0.5)
+            for (y, x), value in np.ndenumerate(share):
+                what = {"method": row.method, "label": row.label, "order": a.order, "gold": names[y]}
+                data.append(what | {"predicted": names[x], "share_mean": value})
+            _title(ax, row, width)
+            ax.tick_params(axis="x", labelrotation=90)
+            ax.tick_params(labelsize=style.pt(5.5))
+        _finish(axes, len(chosen))
+        order = f", order {a.order}" if len(a.c.orders) > 1 else ""
+        caption = (
+            f"{a.c.title}: percent of the gold mentions of each {a.unit} (rows, in learning order{order}) that were "
+            f"taken for each {a.unit} (columns) after the last step; wrong boundaries stand on the diagonal. Last row: "
+            "false positives where no gold mention was lost. Less than 0.5 has no number."
+        )
+        found.append(picture(a.c, _kind("confusion", i), VIEW, caption, figure, data))
+    return found
+
+
+def attributes(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
+    """The recall lost since a mention's type was learned, by attributes of the mention; none without such rows."""
+    if a.bins.empty or a.bins["learned"].isna().all():
+        return []
+    style = theme.style
+    frame = a.bins.assign(drop=a.bins["learned"] - a.bins["end"]).dropna(subset=["drop"])
+    panels = list(frame.groupby("attribute", sort=False))
+    shape = (math.ceil(len(panels) / 3), min(3, len(panels)))
+    size = (style.page, shape[0] * 1.75 + 0.7)
+    figure, axes = canvas(titled(a.c), notes_of(a.c), style, shape, size, sharey=True)
+    data: list[dict[str, Any]] = []
+    for ax, (attribute, of) in zip(axes.flat, panels, strict=False):
+        bins = list(dict.fromkeys(of["bin"]))
+        ax.axhline(0, color="#999999", linewidth=style.pt(0.5))
+        for row in a.c.rows:
+            own = row.of(of).groupby("bin", sort=False)["drop"].agg(["mean", "std", "size"]).reindex(bins)
+            if own["mean"].isna().all():
+                continue
+            ax.plot(range(len(bins)), own["mean"], label=short(row.label), **theme.line(row))
+            if (own["size"] > 1).any():
+                low, high = own["mean"] - own["std"].fillna(0), own["mean"] + own["std"].fillna(0)
+                ax.fill_between(range(len(bins)), low, high, color=theme.line(row)["color"], alpha=0.15, linewidth=0)
+            data += [
+                {"method": row.method, "label": row.label, "attribute": attribute, "bin": name}
+                | {"drop_mean": s["mean"], "drop_std": s["std"], "n": s["size"]}
+                for name, s in own.iterrows()
+            ]
+        ax.set_xticks(range(len(bins)), bins)
+        ax.set_xlim(-0.3, len(bins) - 0.7)
+        ax.set_xlabel(textwrap.fill(str(attribute), 34))
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("recall lost")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=style.pt(6.2))
+    spread = "; bands: standard deviation over runs" if len(a.c.runs) > len(a.c.rows) else ""
+    caption = (
+        f"{a.c.title}: recall right after learning minus recall after the last step (points), of test mentions of "
+        f"types learned before the last step, by attributes of the mention and of its type{spread}. "
+        "Negative: found later."
+    )
+    return [picture(a.c, "mentions", VIEW, caption, figure, data)]
+
+
+def _pages(
+    rows: Sequence[Row], style: Style, panel: tuple[float, float], beside: float, above: float
+) -> tuple[list[list[Row]], int]:
+    """The rows that share a page, and how many panels stand side by side.
+
+    ``panel``: width and height of one; ``beside`` and ``above``: what else needs room (all in inches in print).
+    """
+    width, height = panel
+    columns = max(1, int((style.page / style.scale - beside) / width + 1e-6))
+    columns = min(columns, len(rows))
+    columns = math.ceil(len(rows) / math.ceil(len(rows) / columns))  # lines of equal length
+    lines = max(1, int((style.height / style.scale - above) / height))
+    step = columns * lines
+    return [list(rows[i : i + step]) for i in range(0, len(rows), step)], columns
+
+
+def _finish(axes: Axess, n: int) -> None:
+    """Ticks at the left and below alone; panels without a method blank."""
+    for i, ax in enumerate(axes.flat):
+        ax.label_outer() if i < n else ax.set_axis_off()
+
+
+def _title(ax: Axes, row: Row, width: float) -> None:
+    """The method's name, in lines that fit a panel of ``width`` inches in print."""
+    ax.set_title(textwrap.fill(short(row.label), int(width * 14)), loc="left")
+
+
+def _kind(kind: str, page: int) -> str:
+    return kind if page == 1 else f"{kind}{page}"

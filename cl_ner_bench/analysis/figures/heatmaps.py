@@ -1,0 +1,138 @@
+"""Heat maps: the F1 of each task, or of each type, after each step."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.notes import n_of, notes_of
+from cl_ner_bench.analysis.figures.figure import Picture, Theme, canvas, paged, picture, short, titled
+from cl_ner_bench.analysis.figures.style import Style
+from cl_ner_bench.analysis.scores.measures import Floats
+from cl_ner_bench.analysis.tables.scores import VIEW_TITLES, with_f1
+
+MANY_TYPES = 20  # more are shown by task
+CELL = 0.2, 0.135  # inches in print that a number needs
+SMALLEST = 5.5  # points in print of a number; where it does not fit the colour alone tells
+COLOURS = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
+
+
+def heat_maps(c: Comparison, view: str, theme: Theme) -> list[Picture]:
+    """By task, and by type where that says more and there are at most ``MANY_TYPES``; a panel per method.
+
+    More methods than a page holds go on in further pictures (``tasks2``, ...).
+    """
+    types = {type_ for task in c.runs[0]["tasks"] for type_ in task["types"]}
+    alike = all(task["types"] == [task["name"]] for task in c.runs[0]["tasks"])
+    units = [] if alike else ["task"]
+    units += ["type"] if len(types) <= MANY_TYPES else []
+    return [drawn for unit in units or ["task"] for drawn in _heat_maps(c, view, unit, theme)]
+
+
+def draw_cells(
+    ax: Axes, percent: Floats, rows: Sequence[str], columns: Sequence[str], points: float | None, every: int = 1,
+    least: float = 0,
+) -> None:  # fmt: skip
+    """Draw a heat map of ``percent[rows, columns]`` (0..100, blank where nan), every ``every``-th column named.
+
+    ``points``: size of the numbers in the cells; None for colours alone. Values below ``least`` get no number.
+    """
+    import seaborn as sns  # slow to import
+
+    numbers = np.array([[f"{value:.0f}" if value >= least else "" for value in line] for line in percent])
+    sns.heatmap(
+        percent, vmin=0, vmax=100, cmap=COLOURS, cbar=False, ax=ax, rasterized=True, xticklabels=False,
+        yticklabels=False, annot=None if points is None else numbers, fmt="",
+        annot_kws={"size": points, "in_layout": False},  # inside of its cell; the layout is quicker
+    )  # fmt: skip
+    for text in ax.texts:
+        x, y = text.get_position()
+        text.set_color("w" if percent[int(y), int(x)] < 50 else "k")  # seaborn writes white up to 70
+    ax.set_xticks(np.arange(0, len(columns), every) + 0.5, columns[::every])
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    ax.tick_params(length=0)
+
+
+def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Picture]:
+    order = c.first_order
+    counts = c.counts[(c.counts["view"] == view) & (c.counts["order"] == order)]
+    scores = with_f1(counts, unit)
+    tasks = sorted(next(run["tasks"] for run in c.runs if run["order"] == order), key=lambda t: t["learned_at"])
+    names = list(dict.fromkeys(n for t in tasks for n in ([t["name"]] if unit == "task" else t["types"])))
+    grids = []
+    for row in c.rows:
+        means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)
+        grids.append((row, means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)))
+    n_columns, n_rows = _fit(theme.style, len(grids), names, c.n_steps)
+    of = f", order {order}" if len(c.orders) > 1 else ""
+    sizes = {row.label: row.of(counts)["run_id"].nunique() for row in c.rows}
+    caption = (
+        f"{c.title}: F1 of each {unit} (from above in learning order{of}) after each step, {VIEW_TITLES[view]}; mean "
+        f"over seeds, {n_of(sizes)}. Blank: not learned yet, not scored or undefined."
+    )
+    return [
+        _page(c, view, kind, caption, page, names, unit, order, n_columns, theme)
+        for kind, page in paged(f"{unit}s", grids, n_columns * n_rows)
+    ]
+
+
+def _page(
+    c: Comparison, view: str, kind: str, caption: str, grids: Sequence[tuple[Row, Floats]], names: Sequence[str],
+    unit: str, order: int, n_columns: int, theme: Theme,
+) -> Picture:  # fmt: skip
+    style = theme.style
+    n_columns = min(n_columns, len(grids))
+    n_rows = math.ceil(len(grids) / n_columns)
+    width = _names_width(names) + n_columns * _panel_width(c.n_steps)
+    readable = width <= style.page / style.scale + 1e-6
+    size = (min(style.page, max(style.column, width + 0.15)), n_rows * _panel_height(names) + 0.65)
+    figure, axes = canvas(titled(c), notes_of(c), style, (n_rows, n_columns), size, sharey=True)
+    data: list[dict[str, Any]] = []
+    for ax, (row, grid) in zip(axes.flat, grids, strict=False):
+        points, every = (style.pt(SMALLEST), 1) if readable else (None, math.ceil(c.n_steps / 8))
+        draw_cells(ax, grid, list(map(short, names)), list(map(str, range(1, c.n_steps + 1))), points, every)
+        for (y, x), value in np.ndenumerate(grid):
+            if not math.isnan(value):
+                what = {"method": row.method, "label": row.label, "order": order, "step": x + 1}
+                data.append(what | {unit: names[y], "f1_mean": value})
+        ax.set_title(textwrap.fill(short(row.label), int(_panel_width(c.n_steps) / 0.062)), loc="left")
+        ax.tick_params(labelsize=style.pt(6))
+    for i, ax in enumerate(axes.flat):
+        ax.set_axis_off() if i >= len(grids) else ax.label_outer()
+        if i < len(grids) <= i + n_columns:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel("step", labelpad=1)
+    if not readable:
+        figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), ax=axes, label="F1", fraction=0.03, pad=0.02)
+    return picture(c, kind, view, caption, figure, data)
+
+
+def _fit(style: Style, n: int, names: Sequence[str], n_steps: int) -> tuple[int, int]:
+    """How many panels fit side by side and below each other; at least one."""
+    width, height = style.page / style.scale, style.height / style.scale - 0.8
+    columns = max(1, int((width - _names_width(names)) / _panel_width(n_steps)))
+    rows = max(1, int(height / _panel_height(names)))
+    columns = min(columns, n)
+    needed = math.ceil(n / columns)
+    return math.ceil(n / needed), math.ceil(needed / math.ceil(needed / rows))  # rows and pages of about equal length
+
+
+def _names_width(names: Sequence[str]) -> float:
+    return 0.15 + 0.052 * max(len(short(name)) for name in names)
+
+
+def _panel_width(n_steps: int) -> float:
+    return max(1.15, CELL[0] * n_steps) + 0.12
+
+
+def _panel_height(names: Sequence[str]) -> float:
+    return 0.33 + CELL[1] * len(names)

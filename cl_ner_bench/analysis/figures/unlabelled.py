@@ -1,0 +1,72 @@
+"""The unlabelled-entity pressure of a task split, as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cl_ner_bench.analysis.figures.figure import Picture
+from cl_ner_bench.analysis.figures.heatmaps import MANY_TYPES
+from cl_ner_bench.analysis.figures.style import BLUE, GREY, ORANGE, PAGE, RC
+
+KINDS = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned later": "#BBBBBB"}
+
+
+def hidden_figure(facts: Mapping[str, Any]) -> Picture:
+    """Train mentions by step: labelled, of types learned before, of types learned later; and per type (or task).
+
+    ``facts`` are those of ``scenarios.statistics.overview``, as `bench data show --json` prints them. The frame has a
+    row for each step and type.
+    """
+    rows = []
+    for step in facts["steps"]:
+        for type_, at in facts["labelled_at"].items():
+            kind = next(iter(KINDS))
+            if type_ not in step["labelled"]:
+                kind = list(KINDS)[1 if at[0] < step["step"] else 2]
+            n = step["labelled"].get(type_, step["hidden"].get(type_))
+            rows.append((step["step"], step["task"], type_, facts["types"][type_]["task"], kind, n))
+    frame = pd.DataFrame(rows, columns=["step", "task", "type", "task_of_type", "kind", "mentions"])
+    title = f"{facts['dataset']}, {facts['scenario']}, order {facts['order']}"
+    with mpl.rc_context(RC):
+        figure = _draw(frame)
+    caption = (
+        f"{title}: mentions in the train sentences of each step. Labelled are those of the step's types; the others "
+        "are there, but unlabelled."
+    )
+    return Picture("hidden", caption, figure, frame)
+
+
+def _draw(frame: pd.DataFrame) -> Figure:
+    unit = "type" if frame["type"].nunique() <= MANY_TYPES else "task_of_type"
+    names = list(dict.fromkeys(frame[unit]))
+    steps = sorted(set(frame["step"]))
+    figure = Figure(figsize=(PAGE, 1.1 + 0.16 * max(len(names), 7)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1 + 0.06 * len(steps)))
+    bottom = np.zeros(len(steps))
+    for kind, colour in KINDS.items():
+        heights = frame[frame["kind"] == kind].groupby("step")["mentions"].sum().reindex(steps, fill_value=0)
+        left.bar(steps, heights, bottom=bottom, color=colour, label=kind, width=0.75)
+        bottom += heights.to_numpy()
+    left.set(xlabel="step", ylabel="train mentions", xticks=steps)
+    left.legend(
+        frameon=False, fontsize=6, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, handlelength=1, columnspacing=1
+    )
+    counts = frame.pivot_table(index=unit, columns="step", values="mentions", aggfunc="sum").loc[names]
+    right.imshow(np.log1p(counts), cmap="Greys", aspect="auto", vmax=1.6 * np.log1p(counts.to_numpy()).max())
+    labelled = frame[frame["kind"] == "labelled"]
+    cells = {(step, name) for step, name in zip(labelled["step"], labelled[unit], strict=True)}
+    for y, name in enumerate(names):
+        for x, step in enumerate(steps):
+            own = (step, name) in cells
+            style: dict[str, Any] = {"color": BLUE, "weight": "bold"} if own else {"color": GREY}
+            right.text(x, y, f"{counts.loc[name, step]:,}", ha="center", va="center", fontsize=5.5, **style)
+    right.set(xlabel="step", xticks=range(len(steps)), xticklabels=steps, yticks=range(len(names)), yticklabels=names)
+    right.set_title("by type (bold: labelled)" if unit == "type" else "by task (bold: labelled)")
+    right.tick_params(length=0)
+    return figure

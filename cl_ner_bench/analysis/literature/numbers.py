@@ -1,0 +1,271 @@
+"""Published numbers beside ours: together under the same protocol only, otherwise marked as not comparable."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.learning import unfit_rows
+from cl_ner_bench.analysis.comparison.notes import BF16, notes_of
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.literature.settings import (
+    UNKNOWN,
+    PublishedRow,
+    Setting,
+    corpus_differences,
+    encoder_differences,
+    settings,
+)
+from cl_ner_bench.analysis.scores import measures
+from cl_ner_bench.analysis.tables.scores import STEPS, VIEW_TITLES, Cell, Line, Section, Table
+
+SPLIT_SEED = 1  # of the published random splits
+_MICRO_MACRO = ("micro", "macro")
+
+
+class Column(NamedTuple):
+    """What stands in a column: a measure of a comparison, after ``step`` or (None) over the whole run."""
+
+    c: Comparison
+    measure: str
+    step: int | None = None
+
+
+class Block(NamedTuple):
+    """Rows of one kind of number; all blocks of a table have as many columns."""
+
+    title: str
+    columns: Sequence[Column]
+
+
+def published_tables(results: Results) -> list[Table]:
+    """Ours and the published numbers of the same dataset and scenario, with the rows and columns of the papers.
+
+    By step, as SpanKL's tables; for ``fgA-pgB`` by setting, as CFNER's, all settings of a dataset in one table.
+    Nothing for datasets and scenarios without published numbers.
+    """
+    families: dict[tuple[Any, ...], list[Comparison]] = {}
+    for c in comparisons(results):
+        if any(_same_tasks(c, setting) for setting in settings().values()):
+            families.setdefault(_family(c), []).append(c)
+    out = []
+    for family in families.values():
+        found = [s for s in settings().values() if any(_same_tasks(c, s) for c in family)]
+        for view in VIEW_TITLES:
+            if shown := [s for s in found if view == (s.view if s.view != UNKNOWN else "all")]:
+                out.append((_by_setting if _is_fg(family[0]) else _by_step)(family, view, shown))
+    return out
+
+
+def reasons(setting: Setting, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why runs of the setting's dataset and scenario may not be compared with its numbers; empty where they may."""
+    run = runs[0]
+    found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
+    if any(one["settings"].get("precision") == "bf16" for one in runs):
+        found.append(f"here {BF16}")
+    if setting.view == UNKNOWN:
+        found.append("its test sentences are not stated")
+    if run["n_steps"] != setting.n_steps or run.get("inputs", {}).get("tasks"):
+        found.append("other tasks")
+    if sample := run["settings"].get("max_sentences"):
+        found.append(f"here a sample of {sample} sentences")
+    if run["scenario"] == "split" and run["settings"].get("split_seed", SPLIT_SEED) != SPLIT_SEED:
+        found.append("here another split seed")
+    orders = {run["order"] for run in runs}
+    if orders - set(setting.orders):
+        found.append("other orders" if setting.orders else "its orders are not stated")
+    elif orders != set(setting.orders) and any(row.order is None for row in setting.rows):
+        found.append(f"mean over {len(setting.orders)} orders, here {len(orders)}")
+    return list(dict.fromkeys(found))
+
+
+def published_number(
+    rows: Iterable[PublishedRow], measure: str, n_steps: int, step: int | None = None, orders: Iterable[int] = ()
+) -> Cell:
+    """A row's number, or, of rows for single orders, the mean and standard deviation over ``orders``; nan where the
+    source has none. A measure at the last step stands for its value over the run."""
+    rows = list(rows)
+    if rows and rows[0].order is None:
+        return _number(rows[0], measure, n_steps, step)
+    numbers = np.array([_number(row, measure, n_steps, step).mean for row in rows if row.order in set(orders)])
+    if not len(numbers):
+        return Cell(math.nan, math.nan)
+    return Cell(float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan)
+
+
+def _number(row: PublishedRow, measure: str, n_steps: int, step: int | None) -> Cell:
+    at_step = row.steps.get(measure, ())
+    k = n_steps if step is None else step
+    if k == n_steps and measure in row.values:
+        return Cell(*row.values[measure])
+    if k <= len(at_step):
+        return Cell(at_step[k - 1], math.nan)
+    if step is None and len(row.tasks) == n_steps:
+        return Cell(_of_tasks(row.tasks).get(measure, math.nan), math.nan)
+    return Cell(math.nan, math.nan)
+
+
+def _of_tasks(tasks: Sequence[Sequence[float]]) -> dict[str, float]:
+    """The measures that follow from the task scores after each step, one task a step."""
+    t = len(tasks)
+    s = np.array([[*row, *[np.nan] * (t - len(row))] for row in tasks])
+    learned = np.arange(1, t + 1)
+    return {
+        "forgetting": measures.forgetting(s, learned),
+        "bi": measures.backward_interference(s),
+        "bwt": measures.backward_transfer(s, learned),
+        "learning": measures.learning(s, learned),
+    }
+
+
+def _same_tasks(c: Comparison, setting: Setting) -> bool:
+    return (c.dataset, c.scenario) == (setting.dataset, setting.scenario)
+
+
+def _is_fg(c: Comparison) -> bool:
+    return c.scenario.startswith("fg")
+
+
+def _family(c: Comparison) -> tuple[Any, ...]:
+    """Comparisons that share a table: settings of one dataset, encoder and sample. Others have one each."""
+    sample = c.runs[0]["settings"].get("max_sentences")
+    return (c.dataset, c.encoder, c.scenario.endswith("-seen"), sample) if _is_fg(c) else (c.slug,)
+
+
+def _by_step(family: Sequence[Comparison], view: str, found: Sequence[Setting]) -> Table:
+    (c,) = family
+    measure = "task_macro_f1"
+    columns = [*(Column(c, measure, k) for k in range(1, c.n_steps + 1)), Column(c, "bi")]
+    header = ("Method", *(f"S{k}" for k in range(1, c.n_steps + 1)), "BI")
+    caption = (
+        f"{c.title}: macro-F1 over tasks after each step, and BI, {VIEW_TITLES[view]}, ours and published. Ours: mean "
+        f"± standard deviation over the n = {len(c.pairs)} (order, seed) pairs that all methods finished; published: "
+        "over orders, where known."
+    )
+    return _table(c, view, caption, header, [Block(STEPS[measure], columns)], found)
+
+
+def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting]) -> Table:
+    family = sorted(family, key=lambda c: [int(n) for n in re.findall(r"\d+", c.scenario)])
+    titles = [re.sub(r"(FG|PG)(\d)", r"\1-\2", c.scenario.upper()) for c in family]  # as the papers write them
+    header = ("Method", *(f"{title} {name}" for title in titles for name in _MICRO_MACRO))
+    blocks = [
+        Block(title, [Column(c, f"{prefix}{name}_f1") for c in family for name in _MICRO_MACRO])
+        for title, prefix in (("Mean over steps", "avg_"), ("After the last step", ""))
+    ]
+    c = family[0]
+    caption = (
+        f"{c.dataset}, {c.encoder}: micro- and macro-F1 of each setting, {VIEW_TITLES[view]}, ours and published; mean "
+        "± standard deviation, where known; ours over the (order, seed) pairs that all methods finished. Means over "
+        "steps include the first."
+    )
+    return _table(c, view, caption, header, blocks, found)
+
+
+def _table(
+    c: Comparison, view: str, caption: str, header: tuple[str, ...], blocks: Sequence[Block], found: Sequence[Setting]
+) -> Table:
+    compared = list(dict.fromkeys(column.c for column in blocks[0].columns))
+    why = {s.name: _why_not(next(d for d in compared if _same_tasks(d, s)), s) for s in found}
+    sections: list[Section] = []
+    data: list[dict[str, object]] = []
+    unfit = {row.label: reason for d in compared for row, reason in unfit_rows(d).items()}
+    labels = dict.fromkeys(row.label for d in compared for row in d.rows)
+    for block in blocks:
+        for reason in dict.fromkeys(["", *unfit.values()]):
+            own = [label for label in labels if unfit.get(label, "") == reason]
+            ours: list[Line] = [(label, *(_ours(column, label, view) for column in block.columns)) for label in own]
+            if ours:
+                mark = f"NOT COMPARABLE ({reason}): " if reason else ""
+                sections.append((f"{block.title}: {mark}these results", tuple(ours)))
+                about = {"source": "these results", "evidence": "", "comparable": not reason, "why": reason}
+                data += _tidy(block, ours, about)
+        for cite, evidence in dict.fromkeys((s.cite, s.evidence) for s in found):
+            for fits in (True, False):
+                same = [s for s in found if (s.cite, s.evidence) == (cite, evidence)]
+                chosen = [s for s in same if (not why[s.name]) == fits]
+                lines = [line for line in _theirs(block, chosen) if any(not _empty(cell) for cell in line[1:])]
+                if lines:
+                    because = "; ".join(dict.fromkeys(reason for s in chosen for reason in why[s.name]))
+                    mark = "" if fits else f"NOT COMPARABLE ({because}): "
+                    sections.append((f"{block.title}: {mark}{cite}, {evidence}", tuple(lines)))
+                    about = {"source": cite, "evidence": evidence, "comparable": fits, "why": because}
+                    data += _tidy(block, lines, about)
+    told = [*_left_empty(compared), *(note for s in found for note in _notes(s))]
+    notes = tuple(dict.fromkeys([*(note for d in compared for note in notes_of(d)), *told]))
+    frame = pd.DataFrame(data)
+    frame["notes"] = "; ".join(notes)
+    return Table(f"published-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
+
+
+def _why_not(c: Comparison, setting: Setting) -> list[str]:
+    """Return why a comparison's rows may not be set beside the setting's numbers; empty where they may."""
+    return reasons(setting, c.compared_runs) + ([] if c.matched else ["here no run that all methods finished"])
+
+
+def _ours(column: Column, label: str, view: str) -> Cell:
+    """Return a row's mean over the runs that all methods finished; nan where the row lacks one."""
+    c, measure, step = column
+    frame = c.measures if step is None else c.scores[c.scores["step"] == step]
+    rows = [row for row in c.rows if row.label == label and all(row in runs for runs in c.matched_runs)]
+    if not rows:
+        return Cell(math.nan, math.nan)
+    values = rows[0].of(c.per_model(c.compared(frame[frame["view"] == view]), measure))[measure]
+    return Cell(float(values.mean()), float(values.std(ddof=1)))
+
+
+def _left_empty(compared: Sequence[Comparison]) -> list[str]:
+    """Return a note on the references that lack a run that all methods finished."""
+    lacking = [row.label for c in compared for row in c.rows if not all(row in runs for runs in c.matched_runs)]
+    return [f"left empty, as not all runs are finished: {', '.join(dict.fromkeys(lacking))}"] if lacking else []
+
+
+def _theirs(block: Block, found: Sequence[Setting]) -> list[Line]:
+    """A line per published label; a mark on labels with a cell that the source prints wrongly."""
+    lines: list[Line] = []
+    for label in dict.fromkeys(row.label for s in found for row in s.rows):
+        cells, marked = [], ""
+        for c, measure, step in block.columns:
+            cell = Cell(math.nan, math.nan)
+            for s in found:
+                if _same_tasks(c, s) and _empty(cell):
+                    rows = [row for row in s.rows if row.label == label]
+                    orders = {run["order"] for run in c.compared_runs} & set(s.orders) or s.orders
+                    cell = published_number(rows, measure, s.n_steps, step, orders)
+                    if any((e.row, e.measure) == (label, measure) for e in s.errata):
+                        marked = " (misprint)"
+            cells.append(cell)
+        lines.append((label + marked, *cells))
+    return lines
+
+
+def _notes(setting: Setting) -> list[str]:
+    """Source, evidence, defects and known misprints of a setting's numbers."""
+    notes = [f"{setting.cite}: {setting.source}; {setting.place}; {setting.evidence}"]
+    notes += [f"{setting.cite}: {note}" for note in setting.notes]
+    if setting.defects:
+        notes.append(f"{setting.cite}: {setting.defects}")
+    for e in setting.errata:
+        right = "shown as printed" if math.isnan(e.right) else f"shown is {e.right:.2f}"
+        notes.append(f"misprint: {setting.name}, {e.row}, {e.measure}: printed {e.printed:.2f}, {right} ({e.why})")
+    return notes
+
+
+def _tidy(block: Block, lines: Sequence[Line], about: Mapping[str, object]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for label, *cells in lines:
+        for column, cell in zip(block.columns, cells, strict=True):
+            if isinstance(cell, Cell) and not _empty(cell):
+                what = {"label": label, "scenario": column.c.scenario, "measure": column.measure, "step": column.step}
+                rows.append({**about, **what, "mean": cell.mean, "std": cell.std})
+    return rows
+
+
+def _empty(cell: str | Cell) -> bool:
+    return isinstance(cell, Cell) and math.isnan(cell.mean)

@@ -1,0 +1,150 @@
+"""Everything that is derived from stored runs, written as files: CSV, tables, figures and one HTML page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.comparison.verdict import verdict
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.data.outcomes import readable
+from cl_ner_bench.analysis.errors.breakdown import error_tables
+from cl_ner_bench.analysis.figures.draw import figures
+from cl_ner_bench.analysis.figures.errors import error_figures
+from cl_ner_bench.analysis.figures.figure import Theme
+from cl_ner_bench.analysis.literature.numbers import published_tables
+from cl_ner_bench.analysis.report.page import Block, render_page
+from cl_ner_bench.analysis.tables.cost import cost_figures, cost_tables
+from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.scores import Table, tables
+from cl_ner_bench.analysis.tables.text import Layout, to_csv, to_markdown
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.atomic import sealed, write_bytes
+from cl_ner_bench.untrusted import links_out
+
+SUMS_FILE = "report-sums.json"  # of what a report wrote
+_FRAMES = ("counts", "scores", "summary")
+_SECTION_OF = {"steps": "steps", "learning": "steps", "types": "types"}  # of tables by their kind
+
+
+def write_report(
+    dirs: Sequence[Path],
+    out: Path,
+    style: str = "paper",
+    formats: Sequence[str] = ("pdf", "png"),
+    layout: Layout | None = None,
+) -> list[Path]:
+    """Write ``counts.csv``, ``scores.csv``, ``summary.csv``, ``tables/``, ``figures/`` and ``report.html``.
+
+    Reads the results folders ``dirs`` and nothing else, writes below ``out`` (often one of them) and returns
+    the written paths. Each file appears whole or not at all; the same runs give the same bytes. Raises
+    UserError where ``out`` holds links out of it, and what ``finished_results`` raises.
+    """
+    return write_files(finished_results(dirs), out, style, formats, layout)
+
+
+def finished_results(dirs: Sequence[Path]) -> Results:
+    """What a report tells of: results without the runs that hold a damaged file, also of predictions.
+
+    Raises UserError where no run is finished, and what ``load_results`` raises.
+    """
+    results = readable(load_results(*dirs))
+    if not results.finished:
+        states = "; ".join(map(str, results.damaged)) or "; ".join(
+            f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs
+        )
+        raise UserError(
+            f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
+            "the same `bench run` command again resumes what is left"
+        )
+    return results
+
+
+def write_files(
+    results: Results, out: Path, style: str, formats: Sequence[str], layout: Layout | None = None
+) -> list[Path]:
+    """As ``write_report``, of ``finished_results``."""
+    for path, wrong, remedy in links_out(out):
+        if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
+            raise UserError(f"{path} {wrong}: {remedy}")
+    files = report_files(results, style, formats, layout)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    record = {"schema": 1, "runs": [run["run_id"] for run in results.finished], "sha256": sums}
+    files[SUMS_FILE] = (json.dumps(sealed(record), indent=1, ensure_ascii=False) + "\n").encode()
+    for name, content in files.items():
+        write_bytes(out / name, content, durable=False)
+    return [out / name for name in files]
+
+
+def report_files(
+    results: Results,
+    style: str = "paper",
+    formats: Sequence[str] = ("pdf", "png"),
+    layout: Layout | None = None,
+) -> dict[str, bytes]:
+    """The content of each file of a report by its relative path; ``report.html`` last.
+
+    ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
+    tables. Raises UserError for a caption of ``layout`` that belongs to no table.
+    """
+    layout = layout or Layout()
+    files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
+    all_tables = _tables(results)
+    layout.check(table for _, table in all_tables)
+    all_figures = [
+        *(("figures", picture) for picture in figures(results, style)),
+        *(("errors", picture) for picture in error_figures(results, style)),
+        *(("cost", picture) for picture in cost_figures(results, style)),
+    ]
+    for _, table in all_tables:
+        texts = {"csv": to_csv(table), "md": to_markdown(table, layout), "tex": to_latex(table, layout)}
+        files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
+    for _, picture in all_figures:
+        for suffix in formats:
+            files[f"figures/{picture.name}.{suffix}"] = picture.to_bytes(suffix)
+        files[f"figures/{picture.name}.csv"] = _csv(picture.frame)
+    compared = comparisons(results)
+    blocks = [
+        Block(
+            comparison=c,
+            answer=verdict(c, results),
+            notes=notes_of(c),
+            tables=[(section, t) for section, t in all_tables if _block_of(t.name, compared) is c],
+            pictures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],
+        )
+        for c in compared
+    ]
+    files["report.html"] = render_page(results, blocks, Theme.of(compared, style).looks, files).encode()
+    return files
+
+
+def numbers(results: Results) -> dict[str, bytes]:
+    """The CSV files of a report's frames and tables: what does not depend on how it is laid out."""
+    files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
+    return files | {f"tables/{table.name}.csv": to_csv(table).encode() for _, table in _tables(results)}
+
+
+def _tables(results: Results) -> list[tuple[str, Table]]:
+    """All tables, each with its section of the page."""
+    return [
+        *((_SECTION_OF.get(table.name.split("-")[0], "scores"), table) for table in tables(results)),
+        *(("errors", table) for table in error_tables(results)),
+        *(("cost", table) for table in cost_tables(results)),
+        *(("published", table) for table in published_tables(results)),
+    ]
+
+
+def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:
+    """The comparison whose slug the name ends with; what is of several stands with the first."""
+    own = [c for c in compared if name.endswith(f"-{c.slug}")]
+    return max(own, key=lambda c: len(c.slug)) if own else compared[0]
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -1,0 +1,188 @@
+"""What a method costs beside what it reaches: time, memory and size, as a table and as a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
+from cl_ner_bench.analysis.comparison.statistics import may_rank
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.figures.figure import Picture, Theme, canvas, picture, titled
+from cl_ner_bench.analysis.figures.scatter import bars, scatter
+from cl_ner_bench.analysis.figures.style import GREY, rc
+from cl_ner_bench.analysis.tables.scores import STEPS, Cell, Section, Table
+
+MIB = 2**20
+# Column of the CSV file -> printed name and the unit that it is divided by.
+COSTS = {
+    "train_seconds": ("Train s", 1),
+    "train_sentences_per_second": ("Train sent./s", 1),
+    "test_sentences_per_second": ("Test sent./s", 1),
+    "peak_memory_bytes": ("Memory MiB", MIB),
+    "parameters": ("Parameters M", 10**6),
+    "carried_bytes": ("Carried MiB", MIB),
+}
+QUALITY = "task_macro_f1"
+_MEANING = (
+    "Train s: wall clock of learning the steps, development scores included; a step that several runs share was "
+    "learned once and counts in each of them. Sent./s: sentences a second, in training sentences x epochs. Memory: the "
+    "most main memory of the run's process. Carried: the largest state that is kept for a next step. "
+    "A dash: not recorded."
+)
+_DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # what a figure shows in another unit
+_WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
+
+
+def costs(run: Mapping[str, Any]) -> dict[str, float]:
+    """What a finished run cost, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
+
+    Rates are over all steps together; memory and carried bytes the largest of a step; parameters the last model's.
+    """
+    learned = run["learned"]
+    if not learned:
+        return dict.fromkeys(COSTS, math.nan)
+    seconds = _total(learned, "seconds")
+    return {
+        "train_seconds": seconds,
+        "train_sentences_per_second": _rate(_total(learned, "examples", "epochs"), seconds),
+        "test_sentences_per_second": _rate(_total(learned, "predicted"), _total(learned, "predict_seconds")),
+        "peak_memory_bytes": max(_values(learned, "peak_memory_bytes")) or math.nan,  # 0: the system does not tell
+        "parameters": _values(learned[-1:], "parameters")[0],
+        "carried_bytes": max(_values(learned, "carried_bytes")),
+    }
+
+
+def cost_tables(results: Results) -> list[Table]:
+    """Per comparison what each method costs, mean over its runs, with ``task_macro_f1`` beside it."""
+    return [_cost_table(c) for c in comparisons(results)]
+
+
+def cost_figures(results: Results, style: str = "paper") -> list[Picture]:
+    """Per comparison ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory.
+
+    None for a comparison whose records hold no times, or whose runs no scores. Raises UserError for an unknown style.
+    """
+    compared = comparisons(results)
+    theme = Theme.of(compared, style)
+    with mpl.rc_context(rc(style)):
+        drawn = [_cost_figure(c, theme) for c in compared]
+    return [picture for picture in drawn if picture is not None]
+
+
+def _cost_table(c: Comparison) -> Table:
+    names = [*COSTS, QUALITY]
+    frame = c.per_model(cost_frame(c), *names)
+    units = {name: unit for name, (_, unit) in COSTS.items()} | {QUALITY: 1}
+    sections: list[Section] = []
+    data: list[dict[str, object]] = []
+    for group, rows in c.groups:
+        lines: list[tuple[str | Cell, ...]] = []
+        for row in rows:
+            own = row.of(frame)
+            means, stds = own[names].mean(), own[names].std(ddof=1)
+            cells = (Cell(means[name] / units[name], stds[name] / units[name]) for name in names)
+            lines.append((row.label, str(len(own)), *cells))
+            what = {"method": row.method, "config": row.config, "label": row.label, "group": row.group, "n": len(own)}
+            data.append(what | {f"{n}_{part}": of[n] for n in names for part, of in (("mean", means), ("std", stds))})
+        sections.append((GROUPS.get(group, group), tuple(lines)))
+    notes = (*notes_of(c), *machines(c))
+    out = pd.DataFrame(data)
+    out["notes"] = "; ".join(notes)
+    spread = " Mean ± standard deviation over trained models." if len(c.runs) > len(c.rows) else ""
+    caption = f"{c.title}: cost of each method beside its macro-F1 over tasks (all test sentences). {_MEANING}{spread}"
+    header = ("Method", "n", *(title for title, _ in COSTS.values()), "Task macro")
+    return Table(f"cost-all-{c.slug}", caption, header, tuple(sections), notes, out)
+
+
+def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
+    frame = c.per_model(cost_frame(c), *COSTS, QUALITY)
+    axis_of = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
+    panels = {name: title for name, title in axis_of.items() if frame[name].notna().any()}
+    if "train_seconds" not in panels or frame[QUALITY].isna().all():
+        return None
+    style, n = theme.style, len(panels)
+    shape = (1, n) if style.fixed else (n, 1)
+    figure, axes = canvas(
+        titled(c), (*notes_of(c), *machines(c)), style, shape, (style.column, 0.35 + 2.3 * n), sharey=True
+    )  # fmt: skip
+    data: dict[str, dict[str, Any]] = {}
+    for ax, (name, title) in zip(axes.flat, panels.items(), strict=True):
+        points: list[tuple[Row, pd.DataFrame]] = []
+        for row in c.rows:
+            own = row.of(frame)[[name, QUALITY]].dropna()
+            if len(own):
+                points.append((row, own.assign(**{name: own[name] / COSTS[name][1]}).rename(columns=_DRAWN)))
+        means = {row: own.mean() for row, own in points}
+        drawn = _DRAWN.get(name, name)
+        values = [mean[drawn] for mean in means.values()]
+        if max(values) > _WIDE * min(values) > 0:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter("{x:,.5g}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel(f"{title}, {'log scale' if ax.get_xscale() == 'log' else 'lower is better'}")
+        for row, mean in means.items():
+            if row.group == "reference":
+                level = theme.line(row) | {"linewidth": style.pt(0.5), "marker": ""}
+                ax.axhline(mean[QUALITY], zorder=1, **level)
+        if may_rank(c) and not c.left_out:
+            _front(ax, ((mean[drawn], mean[QUALITY]) for row, mean in means.items() if row.group != "reference"), theme)
+        for line in scatter(ax, points, theme):
+            data.setdefault(line["label"], {}).update(line)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(STEPS[QUALITY])
+    caption = (
+        f"{c.title}: macro-F1 over tasks after the last step (all test sentences) against what learning cost. A step "
+        "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
+        f"grey stairs, where all methods have the same {FEW} or more runs: none reaches more for less{bars(c)}."
+    )
+    return picture(c, "cost", "all", caption, figure, list(data.values()))
+
+
+def cost_frame(c: Comparison) -> pd.DataFrame:
+    """A row per run of the comparison: ``run_id, method, config``, the columns of ``COSTS``, and ``task_macro_f1``."""
+    quality = c.measures[c.measures["view"] == "all"].set_index("run_id")[QUALITY]
+    keys = ("run_id", "method", "config")
+    return pd.DataFrame(
+        [{k: run[k] for k in keys} | costs(run) | {QUALITY: quality[run["run_id"]]} for run in c.runs]
+    )  # fmt: skip
+
+
+def machines(c: Comparison) -> list[str]:
+    """A note where the runs come from different machines."""
+    kinds = {tuple(sorted((k, str(v)) for k, v in run.get("machine", {}).items())) for run in c.runs}
+    return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []
+
+
+def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> None:
+    """Stairs through the points that no other beats in both cost (lower) and quality (higher)."""
+    best: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or quality > best[-1][1]:
+            best.append((cost, quality))
+    x, y = zip(*best, strict=True) if best else ((), ())
+    ax.plot(x, y, color=GREY, alpha=0.45, linewidth=theme.style.pt(0.9), drawstyle="steps-post", zorder=2)
+
+
+def _values(learned: Iterable[Mapping[str, Any]], key: str) -> list[float]:
+    """The key's value at each step; nan at all of them where one lacks it, for what is left would be too little."""
+    values = [step.get(key) for step in learned]
+    return [math.nan if None in values else float(value or 0) for value in values]
+
+
+def _total(learned: Iterable[Mapping[str, Any]], *keys: str) -> float:
+    """The sum over steps of the product of the keys' values."""
+    columns = [_values(learned, key) for key in keys]
+    return math.fsum(math.prod(values) for values in zip(*columns, strict=True))
+
+
+def _rate(amount: float, seconds: float) -> float:
+    return amount / seconds if seconds > 0 else math.nan

@@ -1,0 +1,441 @@
+"""The tables as values: which numbers stand where. How they look in each format: ``render``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.influence import drawn_together
+from cl_ner_bench.analysis.comparison.learning import (
+    FAR_BELOW,
+    MARGIN,
+    count_without_choice,
+    learning_checks,
+    new_task_scores,
+)
+from cl_ner_bench.analysis.comparison.notes import FEW, n_of, notes_of, undefined, without_gap
+from cl_ner_bench.analysis.comparison.spread import spread
+from cl_ner_bench.analysis.comparison.statistics import (
+    GAP_OF,
+    HEADLINE,
+    Difference,
+    differences,
+    gaps,
+    standing,
+    unit_of,
+)
+from cl_ner_bench.analysis.comparison.verdict import limits, marks
+from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
+from cl_ner_bench.analysis.tables.text import DASH, to_text
+
+VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold a learned type"}
+MAIN = {
+    "micro_f1": "Micro",
+    "macro_f1": "Macro",
+    "task_macro_f1": "Task macro",
+    "avg_micro_f1": "Avg micro",
+    "avg_macro_f1": "Avg macro",
+    "forgetting": "Forgetting",
+    "bwt": "BWT",
+    "learning": "Learning",
+    "gap": "Gap",
+}
+STEPS = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1 over types", "task_macro_f1": "Macro-F1 over tasks"}
+SINGLE_TASK_TITLE = "References for learning (a model for each task alone)"
+COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting": "forgetting"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and standard deviation (ddof 1; nan with one) over trained models, 0..100; nan is printed as a dash.
+
+    ``bold``: the best of its group. ``tied``: not significantly worse than that.
+    """
+
+    mean: float
+    std: float
+    bold: bool = False
+    tied: bool = False
+
+
+Line = tuple[str | Cell, ...]
+Section = tuple[str, tuple[Line, ...]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """``sections`` are titled groups of rows; each row has as many entries as ``header``.
+
+    ``frame`` holds the same numbers unrounded, as the CSV file gives them.
+    """
+
+    name: str
+    caption: str
+    header: tuple[str, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+    frame: pd.DataFrame
+
+
+def tables(results: Results) -> list[Table]:
+    """All tables of a report, for both views of each comparison: main, per step, per type; differences, gaps and
+    spread where there are any; for all test sentences how well new tasks were learned."""
+
+    def differing(c: Comparison, view: str) -> Table | None:
+        return difference_table(c, view, results)
+
+    def behind(c: Comparison, view: str) -> Table | None:
+        return gap_table(c, view, results)
+
+    build: tuple[Callable[[Comparison, str], Table | None], ...]
+    build = (main_table, step_table, type_table, learning_table, differing, behind, spread_table)
+    made = [make(c, view) for c in comparisons(results) for view in VIEW_TITLES for make in build]
+    return [table for table in made if table is not None]
+
+
+def main_table(c: Comparison, view: str) -> Table:
+    """Final and average scores, forgetting, transfer, plasticity and the gap to the own joint training."""
+    frame = c.measures[c.measures["view"] == view]
+    cells = {name: _cells(c, frame, name, marked=name in MAIN) for name in MEASURES}
+    sections: list[Section] = []
+    for group, rows in c.groups:
+        lines: list[Line] = [
+            (row.label, str(c.n_models(row, frame)), *(_shown(c, row, m, cells[m][row]) for m in MAIN)) for row in rows
+        ]
+        sections.append((GROUPS.get(group, group), tuple(lines)))
+    data = [
+        {**_identity(row), "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
+        | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
+        for row in c.rows
+    ]
+    if c.single_task_rows:
+        alone = c.single_task_measures[c.single_task_measures["view"] == view]
+        found = {row: {m: _single_task_cell(row, alone, m, "seed") for m in MEASURES} for row in c.single_task_rows}
+        n = {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
+        lines = [(row.label, str(n[row]), *(of[m] for m in MAIN)) for row, of in found.items()]
+        sections.append((SINGLE_TASK_TITLE, tuple(lines)))
+        data += [
+            {**_identity(row), "n": n[row]}
+            | {f"{m}_{part}": getattr(of[m], part) for m in MEASURES for part in ("mean", "std")}
+            for row, of in found.items()
+        ]
+    caption = (
+        f"{c.title}: F1 after the last of {_steps(c)} and measures over steps, {VIEW_TITLES[view]}. "
+        "Forgetting (Chaudhry et al. 2018): mean drop of a task's F1 from the best before the last step, lower is "
+        "better; BWT (Lopez-Paz and Ranzato 2017): its change since it was learned; learning: its F1 right after "
+        f"learning; gap: joint training of the same architecture minus the method, macro-F1 over tasks.{_std(c)}"
+    )
+    more = [*marks(c, "column"), *_gap_notes(c, frame)]
+    return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, more)
+
+
+def _shown(c: Comparison, row: Row, measure: str, cell: Cell) -> Cell:
+    """Return the cell as printed: no gap to joint training that is undertrained."""
+    return Cell(math.nan, math.nan) if measure in GAPS and row.architecture in without_gap(c) else cell
+
+
+def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
+    """Return a note on the rows with gaps for some of their runs only."""
+    sizes = {row.label: (c.n_models(row, frame[frame["gap"].notna()]), c.n_models(row, frame)) for row in c.rows}
+    fewer = [f"{label} {known} of {n}" for label, (known, n) in sizes.items() if 0 < known < n]
+    return [f"gap over the runs whose joint training is finished: {', '.join(fewer)}"] if fewer else []
+
+
+def step_table(c: Comparison, view: str) -> Table:
+    """Micro-, macro- and task-macro-F1 after each step."""
+    frame = c.scores[c.scores["view"] == view]
+    steps = range(1, c.n_steps + 1)
+    sections: list[Section] = []
+    data: list[dict[str, object]] = []
+    cells = {(name, k): _cells(c, frame[frame["step"] == k], name) for name in STEPS for k in steps}
+    for name, title in STEPS.items():
+        for group, rows in c.groups:
+            lines: list[Line] = [(row.label, *(cells[name, k][row] for k in steps)) for row in rows]
+            sections.append((f"{title}: {GROUPS.get(group, group)}", tuple(lines)))
+    for row in c.rows:
+        own = row.of(frame)
+        for k in sorted(set(own["step"])):
+            values = {f"{m}_{part}": getattr(cells[m, k][row], part) for m in STEPS for part in ("mean", "std")}
+            data.append({**_identity(row), "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
+    caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
+    return _table(c, view, "steps", caption, ("Method", *(f"S{k}" for k in steps)), sections, data, marks(c, "column"))
+
+
+def type_table(c: Comparison, view: str) -> Table:
+    """F1 of each type after the last step; types by task in the order of the first run, or, where a type's task
+    depends on the order, by name."""
+    frame = with_f1(c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)], "type")
+    sections: list[Section] = []
+    data: list[dict[str, object]] = []
+    tasks = sorted(c.runs[0]["tasks"], key=lambda t: t["learned_at"])
+    if c.tasks_vary:
+        tasks = [{"name": "", "types": sorted(t for task in tasks for t in task["types"])}]
+    for task in tasks:
+        lines: list[Line] = []
+        for type_ in task["types"]:
+            here = frame[(frame["type"] == type_) & (frame["task"].eq(task["name"]) | c.tasks_vary)]
+            if here.empty:  # a type that comes back stands under its first task
+                continue
+            cells = _cells(c, here, "f1")
+            lines.append((type_, *cells.values()))
+            for row, cell in cells.items():
+                what = {**_identity(row), "task": task["name"], "type": type_, "n": c.n_models(row, here)}
+                data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
+        if lines:
+            sections.append((task["name"] or "types", tuple(lines)))
+    caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
+    header = ("Type", *(row.label for row in c.rows))
+    return _table(c, view, "types", caption, header, sections, data, marks(c, "line"))
+
+
+def learning_table(c: Comparison, view: str) -> Table | None:
+    """F1 of each step's new task right after learning it, and how many steps were starved or chose no epoch.
+
+    None but for view ``all``, on which learning is checked.
+    """
+    if view != "all":
+        return None
+    frame = new_task_scores(c)
+    of_rows = frame["run_id"].isin([run["run_id"] for run in c.runs])
+    steps = range(1, c.n_steps + 1)
+    checks = {check.row: check for check in learning_checks(c)}
+    cells = {}
+    for k in steps:
+        here = frame["step"] == k
+        alone = {row: _single_task_cell(row, frame[here], "f1", "seed", "task") for row in c.single_task_rows}
+        cells[k] = _cells(c, frame[here & of_rows], "f1", marked=False) | alone
+    groups = [(GROUPS.get(group, group), rows) for group, rows in c.groups]
+    if c.single_task_rows:
+        groups.append((SINGLE_TASK_TITLE, [*c.single_task_rows]))
+    sections: list[Section] = []
+    data: list[dict[str, object]] = []
+    for title, rows in groups:
+        lines: list[Line] = []
+        for row in rows:
+            starved = _of(len(checks[row].starved), checks[row].checked) if row in checks else DASH
+            zero = _of(*count_without_choice(c, row))
+            lines.append((row.label, starved, zero, *(cells[k][row] for k in steps)))
+            own = row.of(frame)
+            for k in sorted(set(own["step"])):
+                here = own[own["step"] == k]
+                n = c.n_models(row, here) if row in c.rows else here.groupby(["seed", "task"]).ngroups
+                what = {**_identity(row), "step": k, "n": n, "f1_mean": cells[k][row].mean}
+                numbers = {"f1_std": cells[k][row].std, "reference_mean": here["reference"].mean()}
+                data.append({**what, **numbers, "starved": int(here["starved"].sum())})
+        sections.append((title, tuple(lines)))
+    caption = (
+        f"{c.title}: F1 of the task that is new at each step, right after it was learned, {VIEW_TITLES[view]}. "
+        f"Starved: steps at which it is below {100 * FAR_BELOW:.0f} % of a reference's, and {MARGIN:g} points or more "
+        "below, of all steps that have one; the reference is the best of single-task models, fine-tuning and joint "
+        "training of the same architecture at that step. Dev 0: steps whose dev score was 0 in every epoch, of all "
+        f"that have dev scores.{_std(c)}"
+    )
+    header = ("Method", "Starved", "Dev 0", *(f"S{k}" for k in steps))
+    return _table(c, view, "learning", caption, header, sections, data)
+
+
+def difference_table(c: Comparison, view: str, results: Results) -> Table | None:
+    """Return each method against each other of its group: mean difference, interval and p; None where no two can be
+    compared.
+
+    Printed for the macro-F1 over tasks; the frame holds the other measures of COMPARED too.
+    """
+    found = {measure: differences(c, view, measure, results) for measure in COMPARED}
+    if not found[HEADLINE]:
+        return None
+    sections: list[Section] = []
+    for group, _ in c.groups:
+        lines: list[Line] = [
+            (d.row.label, d.other.label, str(d.n), *_numbers(d), _p(d.p), _p(d.p_holm))
+            for d in found[HEADLINE]
+            if d.group == group
+        ]
+        if lines:
+            sections.append((GROUPS.get(group, group), tuple(lines)))
+    names = ("n", "units", "mean", "low", "high", "sentences", "p", "p_holm")
+    data: list[dict[str, object]] = [
+        {"measure": measure, "group": d.group, "method": d.row.method, "config": d.row.config, "label": d.row.label}
+        | {"other_method": d.other.method, "other_config": d.other.config, "other_label": d.other.label}
+        | {name: getattr(d, name) for name in names}
+        for measure, of in found.items()
+        for d in of
+    ]
+    n = len(c.pairs)
+    test = "no test"
+    if n >= FEW:
+        test = (
+            "p: of the same t distribution (below 0.05 where the interval leaves 0 out), and after Holm's correction "
+            "over all rows"
+        )
+    caption = (
+        f"{c.title}: method minus other method of its group in {COMPARED[HEADLINE]} after the last of {_steps(c)}, "
+        f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {_interval(c)}; {test}."
+    )
+    header = ("Method", "Other", "n", "Difference", "Low", "High", "Sentences", "p", "p (Holm)")
+    return _table(c, view, "differences", caption, header, sections, data, limits(c) if n >= FEW else ())
+
+
+def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
+    """Return joint training minus each method of its architecture, with intervals; None where there is no gap.
+
+    Printed for the macro-F1 over tasks; the frame holds the other gaps too.
+    """
+    found = {name: gaps(c, view, name, results) for name in GAP_OF}
+    if not found["gap"]:
+        return None
+    runs = c.compared(c.measures[c.measures["view"] == view]).dropna(subset=["gap"])
+    models = {row: c.n_models(row, runs) for row in c.rows}
+    sections: list[Section] = []
+    for group, _ in c.groups:
+        lines: list[Line] = [
+            (d.other.label, str(models[d.other]), d.row.label, str(models[d.row]), *_numbers(d))
+            for d in found["gap"]
+            if d.group == group
+        ]
+        if lines:
+            sections.append((GROUPS.get(group, group), tuple(lines)))
+    names = ("units", "mean", "low", "high", "sentences")
+    data: list[dict[str, object]] = [
+        {"measure": measure, **_identity(d.other), "n": models[d.other], "joint_method": d.row.method}
+        | {"joint_n": models[d.row], **{name: getattr(d, name) for name in names}}
+        for measure, of in found.items()
+        for d in of
+    ]
+    caption = (
+        f"{c.title}: joint training of the same architecture minus method in {COMPARED[HEADLINE]} after the last of "
+        f"{_steps(c)}, {VIEW_TITLES[view]}. Numbers of trained models; the spread of the joint models is part of the "
+        f"interval, and one joint model alone gives none; {_interval(c)}."
+    )
+    header = ("Method", "n", "Joint", "n (joint)", "Gap", "Low", "High", "Sentences")
+    return _table(c, view, "gaps", caption, header, sections, data, limits(c) if len(c.pairs) >= FEW else ())
+
+
+def spread_table(c: Comparison, view: str) -> Table | None:
+    """How far runs lie apart, orders and seeds kept apart; None where no method has two runs."""
+    found = {s.row: s for s in spread(c, view, HEADLINE)}
+    if max(s.n for s in found.values()) < 2:
+        return None
+    sections: list[Section] = []
+    for group, rows in c.groups:
+        lines: list[Line] = []
+        for row in rows:
+            s = found[row]
+            shares = (100 * share for share in (s.order_share, s.share_low, s.share_high))
+            parts = (s.order_std, s.seed_std, *shares, s.rank)
+            lines.append((row.label, str(s.n), str(s.n_orders), Cell(s.mean, s.std), *map(_plain, parts)))
+        sections.append((GROUPS.get(group, group), tuple(lines)))
+    names = ("n", "n_orders", "mean", "std", "order_std", "seed_std", "order_share", "share_low", "share_high", "rank")
+    data = [
+        {**_identity(row), "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()
+    ]
+    caption = (
+        f"{c.title}: {COMPARED[HEADLINE]} after the last of {_steps(c)}, {VIEW_TITLES[view]}. Standard deviation over "
+        "all models, over the orders' means, and over seeds within an order (orders that share their models are one); "
+        "order's share: percent of the variance that lies between orders (intraclass correlation) with its 95 % "
+        "interval, where an estimate below 0 is shown as 0 and is no sign that orders do not matter; rank: within the "
+        "group, mean over orders, descriptive."
+    )
+    header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Low", "High", "Rank")
+    return _table(c, view, "spread", caption, header, sections, data)
+
+
+def terminal_table(results: Results) -> str:
+    """What `bench run` prints at its end: the main table (all test sentences), notes, and unfinished runs."""
+    parts = [to_text(main_table(c, "all"), leave_out=("Avg macro", "BWT")) for c in comparisons(results)]
+    broken = [run for run in results.runs if run["status"] != "done"]
+    if broken:
+        lines = [f"{len(broken)} run(s) not finished:"]
+        lines += [f"  {r['run_id']}: {r['status']}. {r.get('reason') or ''}".rstrip() for r in broken]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) or "no runs yet"
+
+
+def with_f1(counts: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """``counts`` pooled per run, step and unit (``task`` or ``type``), with a column ``f1`` (0..100)."""
+    keys = ["run_id", "method", "config", "step", "task", *([] if unit == "task" else [unit])]
+    pooled = counts.groupby(keys, sort=False)[["tp", "fp", "fn"]].sum().reset_index()
+    gold = pooled["tp"] + pooled["fn"]
+    pooled["f1"] = (200 * pooled["tp"] / (gold + pooled["tp"] + pooled["fp"])).where(gold > 0)
+    return pooled
+
+
+def _table(
+    c: Comparison,
+    view: str,
+    kind: str,
+    caption: str,
+    header: tuple[str, ...],
+    sections: Sequence[Section],
+    data: list[dict[str, object]],
+    more: Sequence[str] = (),
+) -> Table:
+    notes = (*notes_of(c), *more, *undefined(c, view))
+    frame = pd.DataFrame(data)
+    frame["notes"] = "; ".join(notes)
+    return Table(f"{kind}-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
+
+
+def _identity(row: Row) -> dict[str, object]:
+    return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
+
+
+def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[Row, Cell]:
+    """Mean and spread of each row's models in ``frame``, which holds a row per run; the best of each group marked."""
+    best, tied = standing(c, frame, name) if marked else (set(), set())
+    found = c.per_model(frame, name).groupby(["method", "config"])[name].agg(["mean", "std"])
+    numbers = found.reindex(pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])).to_numpy(float)
+    return {
+        row: Cell(float(mean), float(std), bold=row in best, tied=row in tied)
+        for row, (mean, std) in zip(c.rows, numbers, strict=True)
+    }
+
+
+def _numbers(d: Difference) -> tuple[Cell, ...]:
+    return tuple(map(_plain, (d.mean, d.low, d.high, d.sentences)))
+
+
+def _interval(c: Comparison) -> str:
+    """Return what the columns Low, High and Sentences of a table of differences hold."""
+    drawn = drawn_together(c)
+    if len(c.pairs) < FEW:
+        return f"low, high, and half of it (sentences): 95 % interval over test {drawn}, for these trained models only"
+    return (
+        f"low, high: 95 % t interval over {unit_of(c)}, on these test {drawn}; sentences: half the 95 % interval over "
+        f"test {drawn}, for these trained models only"
+    )
+
+
+def _single_task_cell(row: Row, frame: pd.DataFrame, name: str, *models: str) -> Cell:
+    """Mean and spread of a single-task row over its models, known by the columns ``models``; orders share them."""
+    values = row.of(frame).groupby([*models])[name].mean()
+    return Cell(float(values.mean()), float(values.std(ddof=1)))
+
+
+def _of(n: int, total: int) -> str:
+    return f"{n} of {total}" if total else DASH
+
+
+def _plain(value: float) -> Cell:
+    return Cell(value, math.nan)
+
+
+def _p(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:.2g}"
+
+
+def _steps(c: Comparison) -> str:
+    return "1 step" if c.n_steps == 1 else f"{c.n_steps} steps"
+
+
+def _std(c: Comparison) -> str:
+    """Return a caption's sentence on the runs that means and deviations are over."""
+    frame = c.measures[c.measures["view"] == "all"]
+    sizes = {row.label: c.n_models(row, frame) for row in c.rows}
+    if set(sizes.values()) == {1}:
+        return " One run each."
+    return f" Mean ± standard deviation over all finished runs of a method (order, seed), {n_of(sizes)}."

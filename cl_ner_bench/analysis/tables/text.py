@@ -1,0 +1,121 @@
+"""Tables as text: CSV, Markdown and plain text for a terminal. As LaTeX: ``latex``."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cl_ner_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.tables.scores import Cell, Table
+
+DASH = "–"
+TIED = "†"  # not significantly worse than the best of its group
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How tables are set in LaTeX and Markdown.
+
+    ``columns``: as wide as one or two columns of a two-column paper (``table``, ``table*``). ``form``: ``wide``, or
+    ``long`` with one number a row. ``captions`` replace those of the tables whose names begin with the key
+    (``main``, ``steps-all``, a whole name; the longest key wins). ``label_prefix`` stands before a table's name in
+    its ``\\label``.
+    """
+
+    columns: int = 2
+    form: str = "wide"
+    captions: Mapping[str, str] = field(default_factory=dict)
+    label_prefix: str = "tab:"
+
+    def caption(self, table: Table) -> str:
+        """The table's caption, or what the user put in its place."""
+        keys = [key for key in self.captions if _begins(table.name, key)]
+        return self.captions[max(keys, key=len)] if keys else table.caption
+
+    def check(self, tables: Iterable[Table]) -> None:
+        """Raises UserError for a caption that belongs to none of the tables."""
+        names = [table.name for table in tables]
+        for key in self.captions:
+            if not any(_begins(name, key) for name in names):
+                raise UserError(f"--caption {key}: no table's name begins so; there are {', '.join(names)}")
+
+
+def _begins(name: str, key: str) -> bool:
+    return name == key or name.startswith(f"{key}-")
+
+
+def number(value: float, digits: int = 2) -> str:
+    """The value rounded, a dash for nan, and no minus before a zero."""
+    return DASH if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def to_csv(table: Table) -> str:
+    """The table's numbers unrounded, empty where undefined, with the notes as the last column."""
+    return table.frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(table: Table, layout: Layout | None = None) -> str:
+    """A GitHub table with its caption above and its notes below."""
+    layout = layout or Layout()
+    table = long_form(table) if layout.form == "long" else table
+
+    def line(cells: list[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    width = len(table.header)
+    lines = [_md(layout.caption(table)), "", line([_md(h) for h in table.header])]
+    lines.append(line(["---", *["---:"] * (width - 1)]))
+    for title, rows in table.sections:
+        lines.append(line([f"*{_md(title)}*", *[""] * (width - 1)]))
+        lines += [line([_md(cell) if isinstance(cell, str) else _md_cell(cell) for cell in row]) for row in rows]
+    lines += ["", *(f"- {_md(note)}" for note in table.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def long_form(table: Table) -> Table:
+    """The same cells, one a row: what stood in a row's first entry, the column's title, the value."""
+    first, *titles = table.header
+    sections = [
+        (title, tuple((row[0], name, cell) for row in rows for name, cell in zip(titles, row[1:], strict=True)))
+        for title, rows in table.sections
+    ]
+    return replace(table, header=(first, "Column", "Value"), sections=tuple(sections))
+
+
+def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> str:
+    """Aligned columns of one decimal, for a terminal; without the columns titled ``leave_out``."""
+    kept = [i for i, title in enumerate(table.header) if title not in leave_out]
+    lines: list[tuple[str, list[str]]] = [("", [table.header[i] for i in kept])]
+    for title, rows in table.sections:
+        lines.append((title, []))
+        for row in rows:
+            cells = [cell if isinstance(cell, str) else plain(cell, 1) for cell in (row[i] for i in kept)]
+            lines.append(("", ["  " + cells[0], *cells[1:]]))
+    widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(kept))]
+    out = [*textwrap.wrap(table.caption, width), ""]
+    for title, cells in lines:
+        padded = [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=False))]
+        out.append(title or " ".join(padded).rstrip())
+    for note in table.notes:
+        out += textwrap.wrap(note, width, initial_indent="! ", subsequent_indent="  ")
+    return "\n".join(out)
+
+
+def plain(cell: Cell, digits: int = 2) -> str:
+    """Mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
+    spread = "" if math.isnan(cell.std) else f"±{number(cell.std, digits)}"
+    return number(cell.mean, digits) + spread + (TIED if cell.tied else "")
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|~#$])", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+
+
+def _md_cell(cell: Cell) -> str:
+    return f"**{plain(cell, 2)}**" if cell.bold else plain(cell, 2)

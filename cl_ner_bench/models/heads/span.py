@@ -1,0 +1,156 @@
+"""SpanKL's span classifier (arXiv 2302.12200, section "Method")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cl_ner_bench.models.encoders.unpadded import ROWS
+from cl_ner_bench.models.heads.growing import GrowingHead, Init
+from cl_ner_bench.models.precision import autocast
+
+PROJECTION = 50
+"""Width of a type's start and end projections."""
+
+_TILE = 32
+"""Start words whose spans are scored by one product of matrices."""
+
+_LONG = 8192
+"""Scores of one start word, over types, above which its spans are copied as a run; fewer are picked one by one."""
+
+# Spans of one sentence of n words: (i, j) for i <= j < n, both inclusive; with a width limit those of at most ``width``
+# words (0: no limit). They stand in row-major order, by start and then by end.
+
+
+def span_count(length: int, width: int = 0) -> int:
+    """How many spans a sentence of ``length`` words has."""
+    left = max(0, length - width) if width else 0  # starts whose widest span is cut by the limit
+    return left * width + (length - left) * (length - left + 1) // 2
+
+
+def span_index(start: int, end: int, length: int, width: int = 0) -> int:
+    """Row of the span of words ``start .. end-1`` among its sentence's spans."""
+    return span_count(length, width) - span_count(length - start, width) + (end - 1 - start)
+
+
+class SpanHead(GrowingHead):
+    """A logit for every span and type: z[i, j, e] = s_ie . e_je / sqrt(50) for words i <= j, both inclusive.
+
+    Each type has its own projections of a word as a start and as an end. There is no pooling and no bias besides the
+    projections'. Weights start Kaiming-normal, biases at 0. A width limit scores only spans of at most ``width`` words;
+    SpanKL has none (0).
+    """
+
+    def __init__(self, hidden_size: int, width: int = 0) -> None:
+        super().__init__(hidden_size)
+        self.width = width
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.types)
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        rows = [
+            nn.init.kaiming_normal_(torch.empty(2 * PROJECTION, self.hidden_size), generator=init(t)) for t in types
+        ]
+        self._add(types, torch.cat(rows), torch.zeros(2 * PROJECTION * len(types)))
+
+    def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Span logits ``[spans, types]`` of word vectors ``[sum(lengths), hidden]``; sentences follow one another.
+
+        In memory the spans of a type lie together: ``logits.T`` is contiguous.
+        """
+        padded = F.pad(words, (0, 0, 0, -len(words) % ROWS))
+        parts = torch.cat([block(padded) for block in self.blocks], dim=1)[: len(words)]
+        with autocast(words.device, None):  # scores are small products whose errors would add up
+            scores: Tensor = _Scores.apply(parts.view(len(words), len(self.types), 2, PROJECTION), lengths, self.width)
+        return scores.T
+
+
+class _Scores(torch.autograd.Function):
+    """Logits ``[types, spans]`` of projections ``[words, types, 2, PROJECTION]``.
+
+    A sentence is cut into tiles of ``_TILE`` start words and the end words that their spans may have. A tile is a
+    product of two matrices per type, of which the spans are picked. Nothing is padded, and nothing but the projections
+    is kept for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, lengths: Sequence[int], width: int) -> Tensor:
+        ctx.save_for_backward(parts)
+        ctx.tiles, ctx.width = list(_tiles(lengths, width)), width
+        logits = parts.new_empty(parts.shape[1], sum(span_count(n, width) for n in lengths), dtype=torch.float32)
+        for rows, columns, spans, picked in ctx.tiles:
+            starts, ends = _sides(parts, rows, columns)
+            scores = torch.bmm(starts, ends.transpose(1, 2))
+            if scores[:, 0].numel() > _LONG:
+                for row, among in _rows(scores.shape[1], scores.shape[2], width):
+                    logits[:, spans][:, among].copy_(scores[:, row, row:][:, : among.stop - among.start])
+            else:
+                torch.index_select(scores.flatten(1), 1, picked.to(scores.device), out=logits[:, spans])
+        return logits.mul_(1 / math.sqrt(PROJECTION))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (parts,) = ctx.saved_tensors
+        gradient, result = gradients[0], torch.zeros_like(parts)
+        for rows, columns, spans, picked in ctx.tiles:
+            starts, ends = _sides(parts, rows, columns)
+            scores = starts.new_zeros(*starts.shape[:2], ends.shape[1])
+            if scores[:, 0].numel() > _LONG:
+                for row, among in _rows(scores.shape[1], scores.shape[2], ctx.width):
+                    scores[:, row, row:][:, : among.stop - among.start].copy_(gradient[:, spans][:, among])
+            else:
+                scores.flatten(1).index_copy_(1, picked.to(scores.device), gradient[:, spans])
+            scores.mul_(1 / math.sqrt(PROJECTION))
+            result[rows, :, 0] = torch.bmm(scores, ends).transpose(0, 1)
+            result[columns, :, 1] += torch.bmm(scores.transpose(1, 2), starts).transpose(0, 1)
+        return result, None, None
+
+
+def _sides(parts: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+    """Start projections ``[types, rows, PROJECTION]`` and end projections ``[types, columns, PROJECTION]``."""
+    return parts[rows, :, 0].transpose(0, 1).float(), parts[columns, :, 1].transpose(0, 1).float()
+
+
+def _tiles(lengths: Sequence[int], width: int) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+    """Start words, end words and spans of each tile, and where its spans stand among its pairs of words."""
+    word = span = 0
+    for length in lengths:
+        for first in range(0, length, _TILE):
+            height = min(_TILE, length - first)
+            reach = min(length - first, height + width - 1) if width else length - first
+            picked = _picked(height, reach, width)
+            start = word + first
+            yield (
+                slice(start, start + height),
+                slice(start, start + reach),
+                slice(span, span + len(picked)),
+                picked,
+            )
+            span += len(picked)
+        word += length
+
+
+def _rows(height: int, reach: int, width: int) -> Iterator[tuple[int, slice]]:
+    """Each start word of a tile, and where its spans stand among the tile's."""
+    at = 0
+    for row in range(height):
+        n = min(reach - row, width or reach)
+        yield row, slice(at, at + n)
+        at += n
+
+
+@lru_cache(maxsize=4096)
+def _picked(height: int, reach: int, width: int) -> Tensor:
+    """Indices into a flat ``[height, reach]`` of the pairs that are spans; both sides begin at the same word."""
+    start, end = np.arange(height)[:, None], np.arange(reach)
+    wanted = (end >= start) & (end - start < (width or reach))
+    return torch.from_numpy(np.flatnonzero(wanted))

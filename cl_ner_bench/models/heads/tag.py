@@ -1,0 +1,39 @@
+"""The tagging head: one softmax over O and a B- and an I-tag per type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cl_ner_bench.models.heads.growing import GrowingHead, Init
+from cl_ner_bench.models.precision import autocast
+
+
+class TagHead(GrowingHead):
+    """Logits over BIO tags ``[O, B-x, I-x, B-y, ...]``; column 1 + 2k is B and 2 + 2k is I of the k-th type.
+
+    Rows start as in ``torch.nn.Linear``: uniform within 1/sqrt(hidden).
+    """
+
+    @property
+    def n_columns(self) -> int:
+        return 1 + 2 * len(self.types)
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        if not self.grown:
+            self._add((), *self._rows(1, init("O")))
+        rows = [self._rows(2, init(t)) for t in types]
+        self._add(types, torch.cat([w for w, _ in rows]), torch.cat([b for _, b in rows]))
+
+    def _rows(self, n: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        bound = 1 / math.sqrt(self.hidden_size)
+        weight = torch.empty(n, self.hidden_size).uniform_(-bound, bound, generator=stream)
+        return weight, torch.empty(n).uniform_(-bound, bound, generator=stream)
+
+    def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Tag logits ``[sum(lengths), 1 + 2 * types]`` of word vectors ``[sum(lengths), hidden]``."""
+        with autocast(words.device, None):  # so small a product gains nothing from less precision
+            return torch.cat([block(words) for block in self.blocks], dim=1)

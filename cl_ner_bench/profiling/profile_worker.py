@@ -1,0 +1,381 @@
+"""The child process of `bench perf` that measures one method: ``python -m cl_ner_bench.profiling.profile_worker``
+
+It reads a request from stdin and writes what it found to stdout, both JSON. It is started by ``profiling.perf`` with
+its threads already fixed in the environment, and takes corpus and encoder as a worker does. It writes no file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Learner
+from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.models.encoders.bert import Bert
+from cl_ner_bench.models.heads.span import PROJECTION, SpanHead
+from cl_ner_bench.scenarios.task import StepData, TaskSplit
+
+LEFT_OUT = 2
+"""Updates at the begin of a step that do not count: memory and kernels are made in them."""
+
+FEWEST, MOST, SECONDS = 3, 8, 3.0
+"""Updates that are measured: as many as fit into so many seconds, within bounds."""
+
+PROFILED = 3
+"""Updates that the profiler watches, behind those that are measured: it slows them down."""
+
+PREDICTED = (16, 256)
+"""Fewest and most sentences that are predicted."""
+
+CALIBRATED = 32
+"""Sentences that tell by how much a span head that hardly learned scores too high."""
+
+GROUPS = {
+    "matrix products": r"mm|addmm|bmm|baddbmm|_addmm_activation|\w*mkldnn\w*|_scaled_dot_product\w*",
+    "softmax": r"_softmax|_softmax_backward_data",
+    "activation, norm": r"gelu(_backward)?|native_layer_norm(_backward)?|relu|tanh(_backward)?|threshold_backward",
+    "optimiser": r"_fused_adamw?_|_foreach_\w+|linalg_vector_norm|addcdiv_|addcmul_|lerp_",
+    "copies, casts": r"copy_|cat|index|index_select|index_copy_|gather|embedding\w*|constant_pad_nd|fill_|zero_",
+}
+"""torch's operations by what they are for (the softmax is attention's). "other" is the rest, and the time between
+operations: dropout masks, gold labels, Python."""
+
+
+def main() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    request = json.load(sys.stdin)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # a method may print
+            found = measure(request)
+    except UserError as error:
+        found = {"error": str(error)}
+    except Exception as error:
+        why = next(iter(str(error).splitlines()), "")
+        name = request["record"]["method"]
+        found = {"error": f"{name} cannot be measured: {type(error).__name__}: {why} (`bench run` keeps a log of it)"}
+    json.dump(found, sys.stdout)
+    return 0
+
+
+def measure(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Rates, share of the limit, where the time goes, and memory of one run.
+
+    ``request`` holds the run's ``record`` and ``split``, the ``device``, the ``steps`` to measure (the last of them in
+    full, those before for what it goes on from) and the time at which this process was ``started``.
+    """
+    record, steps = request["record"], request["steps"]
+    inputs, settings = record["inputs"], record["settings"]
+    card = registry.resolve([inputs["method"]])[0].card
+    data = None if inputs["data"] is None else Path(inputs["data"])
+    corpus = load_corpus(inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"])
+    split = TaskSplit.from_json(request["split"], corpus)
+    torch.set_num_threads(settings["threads"])
+    new_trainer = partial(
+        Trainer,
+        registry.load_class(card),
+        settings["method"],
+        settings | {"epochs": 1},
+        inputs["encoder"],
+        record["seed"],
+        request["device"],
+        settings["precision"],
+        settings["nested"],
+    )
+    trainer = new_trainer()
+    assert trainer.learner.encoder.tokeniser  # made on its first use, which shall not count for the first step
+    start = time.time() - request["started"]
+    rows: list[dict[str, Any]] = []
+    measured = FEWEST
+    for step in steps:
+        if rows and card.start == "pretrained":
+            trainer = new_trainer()
+        whole = split.step_data(corpus, step, card.data == "union", card.start == "pretrained")
+        learned = Learned(trainer, whole, measured, step == steps[-1])
+        rows.append({"step": step, **learned.rates()})
+        measured = min(MOST, max(FEWEST, int(SECONDS / learned.seconds * measured)))
+    test = split.test_part(corpus, steps[-1])
+    fewest, most = PREDICTED
+    n = int(SECONDS * rows[-1]["sentences_per_second"])  # a second or so: predicting is about three times as fast
+    return {
+        "training": rows,
+        "prediction": {"step": steps[-1], **predict(trainer, sample(test, min(len(test), most, max(fewest, n))))},
+        "limit": learned.limit.found(learned.own),
+        "profile": learned.profile,
+        "memory_bytes": learned.memory,
+        "start_seconds": start,
+    }
+
+
+def sample(sentences: Sequence[Sentence], n: int) -> tuple[Sentence, ...]:
+    """``n`` sentences at random; all of them once more where there are fewer."""
+    again, rest = divmod(n, len(sentences))
+    return (*sentences,) * again + (*Random(0).sample(sentences, rest),)
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update that was measured. ``own`` are its seconds by ``own_time``."""
+
+    seconds: float
+    own: float
+    sentences: int
+    words: int
+    sub_tokens: int
+
+
+class Learned:
+    """A step learned on a sample, and what was seen through the progress that ``Trainer.learn`` tells.
+
+    Args:
+        measured: updates that count; ``LEFT_OUT`` come before them.
+        full: find the share of the limit and where the time goes too, in ``PROFILED`` updates more.
+
+    Attributes:
+        setup: seconds before the first update: tokens, the teacher's outputs or a frozen encoder's vectors.
+        memory: most bytes that the process held so far, without the profiler.
+    """
+
+    def __init__(self, trainer: Trainer, data: StepData, measured: int, full: bool) -> None:
+        self.device = trainer.device
+        self.limit = Limit(trainer.learner)
+        self.rows: list[Update] = []
+        self.profile: dict[str, Any] = {}
+        self.memory = 0
+        self.setup = 0.0
+        self._batch: Batch
+        updates = LEFT_OUT + measured + (PROFILED if full else 0)
+        self.sentences = sample(data.train, updates * trainer.recipe["batch_size"])
+        began = now(self.device)
+
+        # A function, no method: a teacher may be a copy of the learner with its hooks.
+        def see(learner: nn.Module, given: tuple[Batch]) -> None:
+            if learner.training and not self.setup:
+                self.setup = now(self.device) - began
+            self._batch = given[0]
+
+        hook = trainer.learner.register_forward_pre_hook(see)
+        course = self._course(measured, full)
+        next(course)
+        trainer.learn(replace(data, train=self.sentences, dev=(), selection="last"), lambda _: next(course, None))
+        hook.remove()
+
+    def _course(self, measured: int, full: bool) -> Iterator[None]:
+        """What is done between updates: each ``yield`` is one of them."""
+        for _ in range(LEFT_OUT):
+            yield
+        for _ in range(measured):
+            begin, own = now(self.device), own_time(self.device)
+            yield
+            spent = now(self.device) - begin, own_time(self.device) - own
+            examples = self._batch.examples
+            words, sub_tokens = sum(e.length for e in examples), sum(e.tokens.size for e in examples)
+            self.rows.append(Update(*spent, len(examples), words, sub_tokens))
+            if full:
+                self.limit(self._batch)
+        self.memory = peak_memory()
+        if not full:
+            return
+        from torch.profiler import ProfilerActivity, profile
+
+        cuda = [ProfilerActivity.CUDA] if self.device.type == "cuda" else []
+        with profile(activities=[ProfilerActivity.CPU, *cuda]) as profiler:
+            begin = now(self.device)
+            for _ in range(PROFILED):
+                yield
+            seconds = now(self.device) - begin
+        self.profile = {"updates": PROFILED, "shares": shares(profiler, seconds, self.device.type)}
+
+    @property
+    def seconds(self) -> float:
+        """Of all updates that count."""
+        return sum(row.seconds for row in self.rows)
+
+    @property
+    def own(self) -> float:
+        """``Update.own`` of all updates that count."""
+        return sum(row.own for row in self.rows)
+
+    def rates(self) -> dict[str, Any]:
+        """Of all updates that count, the slowest and the fastest of them, and what they are rates of."""
+        sentences, sub_tokens = (sum(getattr(row, key) for row in self.rows) for key in ("sentences", "sub_tokens"))
+        single = [row.sentences / row.seconds for row in self.rows]
+        return {
+            "sentences_per_second": sentences / self.seconds,
+            "slowest": min(single),
+            "fastest": max(single),
+            "sub_tokens_per_second": sub_tokens / self.seconds,
+            "updates": len(self.rows),
+            "left_out": LEFT_OUT,
+            "sentences": sentences,
+            "words": sum(row.words for row in self.rows),
+            "sub_tokens": sub_tokens,
+            "setup_seconds_per_sentence": self.setup / len(self.sentences),
+            "own_share": self.own / self.seconds,
+        }
+
+
+class Limit:
+    """What the matrix products of an update take at the least, measured on the spot, by turns with the updates.
+
+    FLOPs forward of a batch, with T sub-tokens of all windows (t in one), N words, S spans, K types, encoder width h,
+    feed-forward width f and c outputs of the head's linear layers:
+
+        linear layers of the encoder, each layer    2 T (4 h h + 2 h f)
+        attention, each layer                       4 t t h, summed over windows
+        head                                        2 N h c
+        span scores                                 2 S 50 K
+
+    and twice as much again for the gradients. The products of the encoder's linear layers (outputs, gradient of the
+    inputs, gradient of the weights) are timed with torch's matmul for one layer, in the precision of the run, without
+    padding, into memory that is there; the others are added by their FLOPs at the rate so found:
+
+        share = layers * seconds of a layer's products * (all FLOPs / FLOPs of the encoder's linear layers)
+                / seconds of the updates
+
+    It is known for BERT and RoBERTa, while they are being learned.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.backbone = learner.encoder.backbone
+        self.seconds = 0.0  # that the products of all updates take at the least
+        self.flops = 0  # of all products of all updates
+        self._timed = [0.0, 0.0]  # seconds and FLOPs of those that were timed
+        self._buffers = [torch.empty(0)] * 6
+
+    @property
+    def unknown(self) -> str:
+        """Why it is not known; '' where it is."""
+        if not isinstance(self.backbone, Bert):
+            return "the encoder is neither BERT nor RoBERTa"
+        return "the encoder is frozen" if self.learner.encoder_frozen else ""
+
+    def __call__(self, batch: Batch) -> None:
+        """Take a turn with the products of an update that just was."""
+        if self.unknown:
+            return
+        layers, learner = self.backbone.encoder.layer, self.learner
+        windows = [n for tokens in batch.tokens for n in tokens.windows]
+        sizes = [(linear.in_features, linear.out_features) for linear in _linear(layers[0])]
+        device = learner.device
+        for _ in range(2):  # the first time, memory and kernels are made
+            begin = own_time(device)
+            for size in sizes:
+                self._products(sum(windows), *size, device)
+            seconds = own_time(device) - begin
+        timed = 6 * sum(windows) * sum(a * b for a, b in sizes)
+        width = layers[0].attention.self.query.out_features
+        others = 12 * len(layers) * width * sum(n * n for n in windows)
+        others += 6 * sum(batch.lengths) * sum(part.in_features * part.out_features for part in _linear(learner.head))
+        if isinstance(learner.head, SpanHead):
+            others += 6 * PROJECTION * learner.n_columns * sum(learner.rows(batch.lengths))
+        self._timed = [self._timed[0] + seconds, self._timed[1] + timed]
+        self.flops += len(layers) * timed + others
+        self.seconds += seconds * (len(layers) + others / timed)
+
+    def _products(self, rows: int, n_in: int, n_out: int, device: torch.device) -> None:
+        """A linear layer: its outputs, the gradient of its inputs and that of its weights."""
+        shapes = ((rows, n_in), (n_out, n_in), (rows, n_out), (rows, n_out), (rows, n_in), (n_out, n_in))
+        inputs, weight, outputs, gradient, of_inputs, of_weight = (
+            self._buffer(i, *shape, device) for i, shape in enumerate(shapes)
+        )
+        torch.mm(inputs, weight.T, out=outputs)
+        torch.mm(gradient, weight, out=of_inputs)
+        torch.mm(gradient.T, inputs, out=of_weight)
+
+    def _buffer(self, i: int, rows: int, columns: int, device: torch.device) -> Tensor:
+        if self._buffers[i].numel() < rows * columns:
+            dtype = self.learner.autocast or torch.float32
+            self._buffers[i] = torch.randn(rows * columns, device=device).to(dtype)
+        return self._buffers[i][: rows * columns].view(rows, columns)
+
+    def found(self, seconds: float) -> dict[str, Any]:
+        """The share that the limit has of updates that took ``seconds``."""
+        if self.unknown:
+            return {"share": None, "unknown": self.unknown}
+        timed, flops = self._timed
+        return {"share": self.seconds / seconds, "gflops": flops / timed / 1e9}
+
+
+def _linear(module: nn.Module) -> list[nn.Linear]:
+    return [part for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+def shares(profiler: Any, seconds: float, kind: str) -> dict[str, float]:
+    """Shares of ``seconds`` that the groups of operations took, on the processor or a device of another ``kind``."""
+    spent = dict.fromkeys(GROUPS, 0.0)
+    for event in profiler.key_averages():
+        name = event.key.removeprefix("aten::")
+        group = next((group for group, pattern in GROUPS.items() if re.fullmatch(pattern, name)), None)
+        if group and event.device_type == torch.autograd.DeviceType.CPU:  # kernels count with what called them
+            micro = event.self_cpu_time_total if kind == "cpu" else event.self_device_time_total
+            spent[group] += micro / 1e6 / seconds
+    return spent | {"other": max(0.0, 1 - sum(spent.values()))}
+
+
+def predict(trainer: Trainer, gold: Sequence[Sentence]) -> dict[str, Any]:
+    """The rate of predictions.
+
+    A span head that learned for a few updates calls many times too many spans a mention, and to choose among them would
+    take time that a trained one does not take: its logits are shifted until there are as many as in ``gold``.
+    """
+    head, bare = trainer.learner.head, [s.only(()) for s in gold]
+    logits: list[Tensor] = []
+    hook = head.register_forward_hook(lambda *given: logits.append(given[-1].flatten()))
+    trainer.predict(bare[:CALIBRATED])
+    hook.remove()
+    if isinstance(head, SpanHead):
+        values, mentions = torch.cat(logits), sum(len(s.mentions) for s in gold[:CALIBRATED])
+        highest = values.topk(min(len(values), 1 + mentions)).values
+        head.register_forward_hook(lambda *given: given[-1] - highest[-1])
+    begin = now(trainer.device)
+    trainer.predict(bare)
+    seconds = now(trainer.device) - begin
+    words = sum(len(s.words) for s in bare)
+    return {"sentences_per_second": len(bare) / seconds, "sentences": len(bare), "words": words}
+
+
+def now(device: torch.device) -> float:
+    """Seconds by the clock, once the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def own_time(device: torch.device) -> float:
+    """Seconds of the processor where one thread computes, which others on the machine hardly disturb; else ``now``."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if alone else now(device)
+
+
+def peak_memory() -> int:
+    """Most bytes of memory that this process held so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""From a corpus, a scenario and an order to a task split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import TypeVar
+
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.scenarios import assignment
+from cl_ner_bench.scenarios.protocol import PlannedTask, Scenario, find_scenario
+from cl_ner_bench.scenarios.task import Task, TaskSplit, cut
+
+T = TypeVar("T")
+
+
+def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | None:
+    """How many orders there are; None where any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
+    card = data.card if isinstance(data, Corpus) else data
+    scenario = find_scenario(scenario, card) if isinstance(scenario, str) else scenario
+    return len(scenario.orders if scenario.own_tasks else card.orders) or None
+
+
+def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "split") -> tuple[int, ...]:
+    """``--orders``: ``0,1`` or ``all``. Raises UserError for no number, one out of range, ``all`` without end."""
+    n = orders(data, scenario)
+    if text.strip() == "all":
+        if n is None:
+            raise UserError("--orders: 'all' needs a card with orders; name numbers instead, e.g. --orders 0,1,2.")
+        return tuple(range(n))
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words or not all(word.isdecimal() for word in words):
+        raise UserError(f"--orders: expected numbers like 0,1 or 'all', found {text!r}.")
+    found = tuple(dict.fromkeys(map(int, words)))
+    for order in found:
+        _check(order, n)
+    return found
+
+
+def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 0, split_seed: int = 1) -> TaskSplit:
+    """The tasks of ``corpus`` in the order ``order``, each with its train and dev sentences.
+
+    An order moves tasks together with their sentences: those are bound to the task, not to the position at which it is
+    learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow.
+    Raises UserError for an unknown scenario, an order out of range, tasks that do not fit the corpus, and a task
+    without train sentences.
+    """
+    scenario = find_scenario(scenario, corpus.card) if isinstance(scenario, str) else scenario
+    _check(order, orders(corpus, scenario))
+    protocol = scenario.protocol
+    base = _base_tasks(corpus, scenario, order)
+    train = _assign(corpus, scenario, base, "train", split_seed)
+    for k, task in enumerate(base):
+        if task.sentences is not None or task.shots is not None:
+            train[k] = assignment.few([corpus.parts["train"][i] for i in train[k]], task, split_seed)
+    if protocol.blurry:
+        train = assignment.blurred(train, [task.domain for task in base], protocol.blurry, split_seed)
+    dev = _assign(corpus, scenario, base, "dev", split_seed) if protocol.dev == "same" else []
+    tasks: list[Task] = []
+    seen: tuple[str, ...] = ()
+    for k in _numbers(corpus, scenario, order, len(base)):
+        task = base[k]
+        seen += task.types
+        if not train[k]:
+            raise UserError(
+                f"--scenario {scenario.name}: task {task.name!r} has no train sentences; give more, or drop it."
+            )
+        if protocol.dev == "same":
+            own = dev[k]
+        else:
+            allowed = seen if protocol.dev_labels == "seen" else task.types
+            whole = _sentences(corpus, "dev", task.domain)
+            own = tuple(s.id for s in whole)
+            if protocol.dev == "mentions":
+                own = assignment.holding([cut(s, protocol.max_words) for s in whole], allowed)
+        tasks.append(Task(task.name, task.types, train[k], own, task.domain))
+    order_of = "types" if scenario.increments else "tasks"
+    used = dict.fromkeys(task.domain for task in tasks if task.domain)
+    domains = {name: corpus.domain_ids("test", name) for name in used}
+    test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")
+    return TaskSplit(
+        corpus.name, corpus.fingerprint, scenario.name, order, tuple(tasks), test, protocol, domains, order_of
+    )
+
+
+def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, ...]]:
+    """``types`` cut into the first A, then B a step. Raises UserError where they do not divide."""
+    first, then = sizes
+    rest = len(types) - first
+    if first < 1 or then < 1 or rest < 0 or rest % then:
+        cuts = [(a, b) for a in range(1, len(types)) for b in range(1, len(types) - a + 1) if not (len(types) - a) % b]
+        cuts.sort(key=lambda cut: abs(cut[0] - first) + abs(cut[1] - then))
+        fits = ", ".join(f"fg{a}-pg{b}" for a, b in cuts[:3])
+        wanted = f"fg{first}-pg{then}"
+        raise UserError(f"--scenario: {wanted} does not divide {len(types)} types; near it are {fits or 'none'}.")
+    starts = [0, *range(first, len(types), then)]
+    return [tuple(types[a:b]) for a, b in zip(starts, [*starts[1:], len(types)], strict=True)]
+
+
+def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedTask]:
+    """The tasks before an order moves them; those of increments follow the order already."""
+    protocol = scenario.protocol
+    if scenario.tasks:
+        tasks = list(scenario.tasks)
+    elif scenario.increments:
+        types = _permuted(scenario.types or sorted(corpus.card.types), order)
+        groups = increments(scenario.increments, types)
+        tasks = [PlannedTask(g[0] if len(g) == 1 else f"step{k}", g) for k, g in enumerate(groups, 1)]
+    elif scenario.by_domain:
+        present = {
+            name: {m.type for s in _sentences(corpus, "train", name) for m in s.mentions} for name in corpus.domains
+        }
+        known = corpus.card.types
+        tasks = [PlannedTask(name, tuple(t for t in known if t in present[name]), name) for name in corpus.domains]
+        if not tasks:
+            raise UserError(f"--scenario {scenario.name}: {corpus.name} is one corpus; it needs a union of several.")
+    else:
+        tasks = [PlannedTask(name, types) for name, types in corpus.card.tasks.items()]
+    for task in tasks:
+        if task.domain and task.domain not in corpus.domains:
+            known_domains = ", ".join(corpus.domains) or "none"
+            raise UserError(
+                f"--scenario {scenario.name}: task {task.name!r}: {corpus.name} has no domain {task.domain!r}; "
+                f"it has {known_domains}."
+            )
+        for type_ in task.types:
+            if type_ not in corpus.card.types:
+                raise UserError(f"--scenario {scenario.name}: task {task.name!r}: {corpus.name} has no type {type_!r}.")
+    return [
+        replace(task, sentences=task.sentences or protocol.sentences, shots=task.shots or protocol.shots)
+        for task in tasks
+    ]
+
+
+def _assign(
+    corpus: Corpus, scenario: Scenario, tasks: Sequence[PlannedTask], part: str, seed: int
+) -> list[tuple[int, ...]]:
+    """The ids of each task's sentences, those of one domain being dealt out among its tasks only."""
+    found: list[tuple[int, ...]] = [()] * len(tasks)
+    for domain in dict.fromkeys(task.domain for task in tasks):
+        own = [k for k, task in enumerate(tasks) if task.domain == domain]
+        sentences, types = _sentences(corpus, part, domain), [tasks[k].types for k in own]
+        match scenario.protocol.assign:
+            case "random":
+                chunks = assignment.at_random([s.id for s in sentences], [tasks[k].share for k in own], seed, part)
+            case "filter":
+                chunks = assignment.by_filter(sentences, types, seed)
+            case _:
+                chunks = assignment.greedy(sentences, types, seed)
+        for k, ids in zip(own, chunks, strict=True):
+            found[k] = ids
+    return found
+
+
+def _sentences(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
+    if not domain:
+        return corpus.used(part)
+    return tuple(corpus.parts[part][i] for i in corpus.domain_ids(part, domain))
+
+
+def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Sequence[int]:
+    """The base tasks in learning order."""
+    if scenario.increments:
+        return range(n_tasks)
+    given = scenario.orders if scenario.own_tasks else corpus.card.orders
+    return given[order] if given else _permuted(range(n_tasks), order)
+
+
+def _check(order: int, n: int | None) -> None:
+    if order < 0 or (n is not None and order >= n):
+        known = "0 and up" if n is None else f"0..{n - 1}"
+        raise UserError(f"--orders: no order {order}; the dataset has {known}.")
+
+
+def _permuted(items: Sequence[T], order: int) -> list[T]:
+    permuted = list(items)
+    if order:
+        Random(order).shuffle(permuted)
+    return permuted

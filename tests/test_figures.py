@@ -216,7 +216,7 @@ def test_many_steps_show_colours_instead_of_numbers_that_nobody_could_read(tmp_p
 @pytest.mark.usefixtures("paper")
 def test_several_datasets_stand_side_by_side_and_five_are_ranked(tmp_path: Path) -> None:
     for i in range(5):
-        methods = ["spankl", "extendner", "seqstar", "joint-span"]
+        methods = ["spankl", "extendner", "seqstar", "joint-span", "joint-token"]
         more = {"dataset": f"d{i}", "config": f"{i:08d}"}
         write_grid(tmp_path, methods, n_steps=2, runs=[(0, seed) for seed in range(3)], **more)
     results = load_results(tmp_path)

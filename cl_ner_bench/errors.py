@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = 40
+
 
 class UserError(Exception):
     """Wrong use or bad input: shown as one message without traceback, exit code 2.
@@ -13,6 +19,15 @@ class UserError(Exception):
 def printable(text: str) -> str:
     """``text`` for a terminal: names may come from others, and what would command it is shown as an escape."""
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(value: Any) -> str:
+    """Return a value as a message quotes it: some 40 characters of a text, 100 of anything else."""
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:
+        return "a number of more than 4,300 digits"  # Python refuses to write it
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.analysis.agreement import judge
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.comparison.notes import BF16, notes_of
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.literature.agreement import judge
-from cl_ner_bench.analysis.literature.numbers import published_tables
 from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import main_table
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown, to_text
 from cl_ner_bench.corpora.cards import list_cards

@@ -11,9 +11,10 @@ import pytest
 from matplotlib.text import Text
 
 from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.figure import Picture
-from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_figures, cost_tables, costs
-from cl_ner_bench.analysis.tables.scores import Cell, Table
+from cl_ner_bench.analysis.table import Cell, Table
+from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, costs
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import write_grid
 

@@ -25,7 +25,7 @@ from cl_ner_bench.analysis.errors import breakdown
 from cl_ner_bench.analysis.errors.breakdown import LOST, analyses, error_tables
 from cl_ner_bench.analysis.figures.errors import LAYERS, error_figures
 from cl_ner_bench.analysis.scores.scorer import f1
-from cl_ner_bench.analysis.tables.scores import Cell, Table
+from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.errors import UserError
 from tests.results_factory import write_grid, write_run
 

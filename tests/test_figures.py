@@ -16,6 +16,7 @@ from matplotlib.text import Text
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.curves import dataset_curves, order_curves, step_curves
 from cl_ner_bench.analysis.figures.draw import Picture, figures
 from cl_ner_bench.analysis.figures.figure import Theme, short
@@ -36,7 +37,6 @@ from cl_ner_bench.analysis.figures.style import (
     rc,
     style_of,
 )
-from cl_ner_bench.analysis.tables.cost import cost_figures
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from tests.results_factory import METHODS, triple, write_grid, write_run

@@ -19,8 +19,9 @@ from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.figures.figure import titled
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.measures import MEASURES
+from cl_ner_bench.analysis.table import Cell
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import Cell, learning_table, main_table, tables, terminal_table
+from cl_ner_bench.analysis.tables.scores import learning_table, main_table, tables, terminal_table
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import triple, write_matrix, write_run
 

@@ -22,7 +22,8 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.storage import leases, object_store, store
 from cl_ner_bench.storage.object_store import Objects
-from cl_ner_bench.storage.shared import StoreError, depot
+from cl_ner_bench.storage.open import depot
+from cl_ner_bench.storage.shared import StoreError
 from tests.object_store import BUCKET, s3_server
 from tests.running_inputs import METHODS, bench, records, start, stored, write_inputs
 

@@ -18,8 +18,9 @@ from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.figures.figure import Picture, Theme
 from cl_ner_bench.analysis.report.page import EMBEDDED, ROWS, Block, render_page
+from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import Table, main_table, step_table, type_table
+from cl_ner_bench.analysis.tables.scores import main_table, step_table, type_table
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import triple, write_grid, write_run
 

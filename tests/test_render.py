@@ -17,10 +17,11 @@ import pytest
 
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.literature.numbers import published_tables
+from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables import latex as latex_module
 from cl_ner_bench.analysis.tables.latex import latex, to_latex
-from cl_ner_bench.analysis.tables.scores import Cell, Table, tables
+from cl_ner_bench.analysis.tables.published import published_tables
+from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import Layout, long_form, to_csv, to_markdown, to_text
 from cl_ner_bench.errors import UserError
 from tests.results_factory import triple, write_grid, write_run

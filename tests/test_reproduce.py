@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cl_ner_bench import HOME
+from cl_ner_bench.analysis.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.literature.agreement import judge
 from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
 from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.cards import list_cards

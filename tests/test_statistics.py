@@ -29,7 +29,8 @@ from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import reduced
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.page.data import payload
-from cl_ner_bench.analysis.tables.scores import Cell, difference_table, gap_table, main_table, spread_table, type_table
+from cl_ner_bench.analysis.table import Cell
+from cl_ner_bench.analysis.tables.scores import difference_table, gap_table, main_table, spread_table, type_table
 from tests.results_factory import triple, write_run
 
 REFERENCE = HOME / "results" / "reference" / "fewnerd" / "runs"

@@ -19,8 +19,9 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of, undefined
 from cl_ner_bench.analysis.comparison.statistics import differences
 from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import Cell, Table, main_table, step_table, tables, terminal_table, type_table
+from cl_ner_bench.analysis.tables.scores import main_table, step_table, tables, terminal_table, type_table
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from tests.results_factory import triple, write_grid, write_run
 

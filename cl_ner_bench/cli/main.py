@@ -420,8 +420,8 @@ def _reproduce(parsed: argparse.Namespace) -> int:
         warn(f"stopped; run the same command again to go on ({outcome.out})")
         return outcome.code
 
+    from cl_ner_bench.analysis.agreement import DISAGREES, judge
     from cl_ner_bench.analysis.data.frames import load_results
-    from cl_ner_bench.analysis.literature.agreement import DISAGREES, judge
 
     results = load_results(outcome.out)
     _print_results(results, outcome.written, parsed.quiet)

@@ -12,7 +12,6 @@ from typing import Any
 
 from cl_ner_bench import HOME
 from cl_ner_bench.corpora.card import Card, Explained, Hub
-from cl_ner_bench.corpora.readers.lines import short
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.corpora.validation import (
     COUNT,
@@ -31,7 +30,7 @@ from cl_ner_bench.corpora.validation import (
     is_whole,
     one_of,
 )
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
 from cl_ner_bench.untrusted import leads_out, read_toml
 

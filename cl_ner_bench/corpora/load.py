@@ -20,7 +20,7 @@ from cl_ner_bench.corpora.cards import list_cards, read_card
 from cl_ner_bench.corpora.published_counts import Counts, Difference, differences
 from cl_ner_bench.corpora.readers import conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, part_files
-from cl_ner_bench.corpora.readers.lines import Row, short, some
+from cl_ner_bench.corpora.readers.lines import Row, some
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
@@ -37,7 +37,7 @@ from cl_ner_bench.corpora.validation import (
     is_text,
     one_of,
 )
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, short
 
 _UNION: Mapping[str, Shape] = {
     "path": PATH,

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from cl_ner_bench.corpora.readers.lines import short
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, short
 
 
 class Value(NamedTuple):

@@ -18,39 +18,20 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.folder import write_split, write_top
 from cl_ner_bench.running.merge import check_folder, merge, obsolete
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Plan, Run, file_word, make_plan, manifest
+from cl_ner_bench.running.plan import Prepared, Run, file_word, make_plan, manifest
 from cl_ner_bench.running.progress import shown
 from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.atomic import sweep, temporary
-from cl_ner_bench.storage.shared import depot
+from cl_ner_bench.storage.open import depot
 from cl_ner_bench.storage.store import read_record, remove_folder
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A command's grids, planned: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
-
-    ``damaged`` are folders of finished steps that are not what was stored, each with the file that is not.
-    """
-
-    out: Path
-    plans: list[Plan]
-    runs: list[Run]
-    todo: list[Run]
-    damaged: dict[Path, str]
-    jobs: int
-
-    @property
-    def options(self) -> Any:
-        return self.plans[0].options
 
 
 @dataclass(frozen=True)

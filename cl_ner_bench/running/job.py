@@ -15,7 +15,8 @@ from pathlib import Path
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.worker import BUSY, INTERRUPTED, RESUMES
 from cl_ner_bench.storage import leases, store
-from cl_ner_bench.storage.shared import Depot, depot
+from cl_ner_bench.storage.open import depot
+from cl_ner_bench.storage.shared import Depot
 from cl_ner_bench.storage.store import PROGRESS
 
 GRACE = 4.0  # seconds that a child has to stop by itself

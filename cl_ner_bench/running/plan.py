@@ -88,6 +88,25 @@ class Plan:
     added: list[str] = field(default_factory=list)  # bounds that were not asked for by name
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """The grids of a command, planned: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
+
+    ``damaged`` are folders of finished steps that are not what was stored, each with the file that is not.
+    """
+
+    out: Path
+    plans: list[Plan]
+    runs: list[Run]
+    todo: list[Run]
+    damaged: dict[Path, str]
+    jobs: int
+
+    @property
+    def options(self) -> Any:
+        return self.plans[0].options
+
+
 def variants(options: Options) -> tuple[list[Variant], list[str]]:
     """The methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
     found = registry.resolve(options.methods)

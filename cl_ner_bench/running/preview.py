@@ -9,10 +9,9 @@ from typing import Any
 
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running.estimate import Job, Rates, time_left
-from cl_ner_bench.running.grid import Prepared
 from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
-from cl_ner_bench.running.plan import Plan, Run
+from cl_ner_bench.running.plan import Plan, Prepared, Run
 from cl_ner_bench.running.progress import duration
 from cl_ner_bench.running.sharing import work
 from cl_ner_bench.scenarios.statistics import corpus_notes

@@ -18,7 +18,8 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.estimate import Job, Rates, computing, time_left
 from cl_ner_bench.running.progress import duration, end_line, headed, name, progress_table, step_line
 from cl_ner_bench.storage import leases
-from cl_ner_bench.storage.shared import Depot, Look, depot
+from cl_ner_bench.storage.open import depot
+from cl_ner_bench.storage.shared import Depot, Look
 from cl_ner_bench.storage.store import PROGRESS, read_json, read_record, step_record
 from cl_ner_bench.untrusted import refuse_links_out
 

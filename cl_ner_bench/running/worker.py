@@ -26,7 +26,8 @@ from cl_ner_bench.running import machine
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage import leases, store
 from cl_ner_bench.storage.atomic import host
-from cl_ner_bench.storage.shared import Depot, StoreError, depot, told_later
+from cl_ner_bench.storage.open import depot
+from cl_ner_bench.storage.shared import Depot, StoreError, told_later
 from cl_ner_bench.untrusted import unpacked
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from cl_ner_bench.errors import UserError
@@ -97,16 +96,3 @@ class Look:
             self._silent = True
         end = time.monotonic()
         self._next = end + max(self._shared.leases.lag, 10 * (end - begin))
-
-
-@cache
-def depot(out: Path, url: str | None) -> Depot:
-    """The results folder ``out``, or with ``url`` the object store that it is a copy of.
-
-    Raises UserError for a URL that names none.
-    """
-    if url is None:
-        return Depot(out)
-    from cl_ner_bench.storage.object_store import Objects
-
-    return Objects(out, url)

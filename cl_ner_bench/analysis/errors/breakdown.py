@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Reduced, reduced
 from cl_ner_bench.analysis.errors.attributes import Binned
 from cl_ner_bench.analysis.scores.measures import Layout
-from cl_ner_bench.analysis.tables.scores import Cell, Line, Section, Table
+from cl_ner_bench.analysis.table import Cell, Line, Section, Table
 
 VIEW = "all"
 MANY_TYPES = 20  # more are shown by task

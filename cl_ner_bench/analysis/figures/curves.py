@@ -30,7 +30,7 @@ from cl_ner_bench.analysis.figures.figure import (
     titled,
 )
 from cl_ner_bench.analysis.figures.style import Style
-from cl_ner_bench.analysis.tables.scores import STEPS, VIEW_TITLES
+from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES
 
 KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
 _BOUNDS = "Dashed: joint training of the same architecture, a point at the last step where it was run there only"

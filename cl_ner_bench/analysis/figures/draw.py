@@ -12,7 +12,7 @@ from cl_ner_bench.analysis.figures.heatmaps import heat_maps
 from cl_ner_bench.analysis.figures.ranks import rank_diagrams
 from cl_ner_bench.analysis.figures.scatter import plane
 from cl_ner_bench.analysis.figures.style import rc
-from cl_ner_bench.analysis.tables.scores import VIEW_TITLES
+from cl_ner_bench.analysis.table import VIEW_TITLES
 
 __all__ = ["Picture", "figures"]
 

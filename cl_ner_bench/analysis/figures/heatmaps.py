@@ -18,7 +18,8 @@ from cl_ner_bench.analysis.comparison.notes import n_of, notes_of
 from cl_ner_bench.analysis.figures.figure import Picture, Theme, canvas, paged, picture, short, titled
 from cl_ner_bench.analysis.figures.style import Style
 from cl_ner_bench.analysis.scores.measures import Floats
-from cl_ner_bench.analysis.tables.scores import VIEW_TITLES, with_f1
+from cl_ner_bench.analysis.table import VIEW_TITLES
+from cl_ner_bench.analysis.tables.scores import with_f1
 
 MANY_TYPES = 20  # more are shown by task
 CELL = 0.2, 0.135  # inches in print that a number needs

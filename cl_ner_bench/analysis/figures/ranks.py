@@ -12,7 +12,7 @@ from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.comparison.statistics import ALPHA, DATASETS, DatasetRanks, dataset_ranks
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.figures.figure import LABEL, Picture, Theme, canvas, common_notes, settled, short
-from cl_ner_bench.analysis.tables.scores import VIEW_TITLES
+from cl_ner_bench.analysis.table import VIEW_TITLES
 
 
 def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[Picture]:

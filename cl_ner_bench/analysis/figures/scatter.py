@@ -20,7 +20,7 @@ from cl_ner_bench.analysis.figures.figure import (
     picture,
     titled,
 )
-from cl_ner_bench.analysis.tables.scores import VIEW_TITLES
+from cl_ner_bench.analysis.table import VIEW_TITLES
 
 Points = Sequence[tuple[Row, pd.DataFrame]]  # per row a column for x and one for y, a line per trained model
 

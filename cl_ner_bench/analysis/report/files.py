@@ -15,14 +15,16 @@ from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import readable
 from cl_ner_bench.analysis.errors.breakdown import error_tables
+from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.draw import figures
 from cl_ner_bench.analysis.figures.errors import error_figures
 from cl_ner_bench.analysis.figures.figure import Theme
-from cl_ner_bench.analysis.literature.numbers import published_tables
 from cl_ner_bench.analysis.report.page import Block, render_page
-from cl_ner_bench.analysis.tables.cost import cost_figures, cost_tables
+from cl_ner_bench.analysis.table import Table
+from cl_ner_bench.analysis.tables.cost import cost_tables
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import Table, tables
+from cl_ner_bench.analysis.tables.published import published_tables
+from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import Layout, to_csv, to_markdown
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.atomic import sealed, write_bytes

@@ -1,4 +1,4 @@
-"""What a method costs beside what it reaches: time, memory and size, as a table and as a figure."""
+"""What a method costs beside what it reaches: time, memory and size, as a table."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, Row, comparisons
-from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
-from cl_ner_bench.analysis.comparison.statistics import may_rank
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.figures.figure import Picture, Theme, canvas, picture, titled
-from cl_ner_bench.analysis.figures.scatter import bars, scatter
-from cl_ner_bench.analysis.figures.style import GREY, rc
-from cl_ner_bench.analysis.tables.scores import STEPS, Cell, Section, Table
+from cl_ner_bench.analysis.table import Cell, Section, Table
 
 MIB = 2**20
 # Column of the CSV file -> printed name and the unit that it is divided by.
@@ -37,8 +30,6 @@ _MEANING = (
     "most main memory of the run's process. Carried: the largest state that is kept for a next step. "
     "A dash: not recorded."
 )
-_DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # what a figure shows in another unit
-_WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
 
 
 def costs(run: Mapping[str, Any]) -> dict[str, float]:
@@ -63,18 +54,6 @@ def costs(run: Mapping[str, Any]) -> dict[str, float]:
 def cost_tables(results: Results) -> list[Table]:
     """Per comparison what each method costs, mean over its runs, with ``task_macro_f1`` beside it."""
     return [_cost_table(c) for c in comparisons(results)]
-
-
-def cost_figures(results: Results, style: str = "paper") -> list[Picture]:
-    """Per comparison ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory.
-
-    None for a comparison whose records hold no times, or whose runs no scores. Raises UserError for an unknown style.
-    """
-    compared = comparisons(results)
-    theme = Theme.of(compared, style)
-    with mpl.rc_context(rc(style)):
-        drawn = [_cost_figure(c, theme) for c in compared]
-    return [picture for picture in drawn if picture is not None]
 
 
 def _cost_table(c: Comparison) -> Table:
@@ -102,51 +81,6 @@ def _cost_table(c: Comparison) -> Table:
     return Table(f"cost-all-{c.slug}", caption, header, tuple(sections), notes, out)
 
 
-def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
-    frame = c.per_model(cost_frame(c), *COSTS, QUALITY)
-    axis_of = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
-    panels = {name: title for name, title in axis_of.items() if frame[name].notna().any()}
-    if "train_seconds" not in panels or frame[QUALITY].isna().all():
-        return None
-    style, n = theme.style, len(panels)
-    shape = (1, n) if style.fixed else (n, 1)
-    figure, axes = canvas(
-        titled(c), (*notes_of(c), *machines(c)), style, shape, (style.column, 0.35 + 2.3 * n), sharey=True
-    )  # fmt: skip
-    data: dict[str, dict[str, Any]] = {}
-    for ax, (name, title) in zip(axes.flat, panels.items(), strict=True):
-        points: list[tuple[Row, pd.DataFrame]] = []
-        for row in c.rows:
-            own = row.of(frame)[[name, QUALITY]].dropna()
-            if len(own):
-                points.append((row, own.assign(**{name: own[name] / COSTS[name][1]}).rename(columns=_DRAWN)))
-        means = {row: own.mean() for row, own in points}
-        drawn = _DRAWN.get(name, name)
-        values = [mean[drawn] for mean in means.values()]
-        if max(values) > _WIDE * min(values) > 0:
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.xaxis.set_major_formatter("{x:,.5g}")
-            ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel(f"{title}, {'log scale' if ax.get_xscale() == 'log' else 'lower is better'}")
-        for row, mean in means.items():
-            if row.group == "reference":
-                level = theme.line(row) | {"linewidth": style.pt(0.5), "marker": ""}
-                ax.axhline(mean[QUALITY], zorder=1, **level)
-        if may_rank(c) and not c.left_out:
-            _front(ax, ((mean[drawn], mean[QUALITY]) for row, mean in means.items() if row.group != "reference"), theme)
-        for line in scatter(ax, points, theme):
-            data.setdefault(line["label"], {}).update(line)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(STEPS[QUALITY])
-    caption = (
-        f"{c.title}: macro-F1 over tasks after the last step (all test sentences) against what learning cost. A step "
-        "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
-        f"grey stairs, where all methods have the same {FEW} or more runs: none reaches more for less{bars(c)}."
-    )
-    return picture(c, "cost", "all", caption, figure, list(data.values()))
-
-
 def cost_frame(c: Comparison) -> pd.DataFrame:
     """A row per run of the comparison: ``run_id, method, config``, the columns of ``COSTS``, and ``task_macro_f1``."""
     quality = c.measures[c.measures["view"] == "all"].set_index("run_id")[QUALITY]
@@ -160,16 +94,6 @@ def machines(c: Comparison) -> list[str]:
     """A note where the runs come from different machines."""
     kinds = {tuple(sorted((k, str(v)) for k, v in run.get("machine", {}).items())) for run in c.runs}
     return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []
-
-
-def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> None:
-    """Stairs through the points that no other beats in both cost (lower) and quality (higher)."""
-    best: list[tuple[float, float]] = []
-    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or quality > best[-1][1]:
-            best.append((cost, quality))
-    x, y = zip(*best, strict=True) if best else ((), ())
-    ax.plot(x, y, color=GREY, alpha=0.45, linewidth=theme.style.pt(0.9), drawstyle="steps-post", zorder=2)
 
 
 def _values(learned: Iterable[Mapping[str, Any]], key: str) -> list[float]:

@@ -14,7 +14,7 @@ import pandas as pd
 from cl_ner_bench.analysis.tables.text import TIED, Layout, long_form, number
 
 if TYPE_CHECKING:
-    from cl_ner_bench.analysis.tables.scores import Cell, Table
+    from cl_ner_bench.analysis.table import Cell, Table
 
 # Widths of a column and of a page in points (those of ACL's style, the narrowest of the common two-column ones).
 WIDTHS = {1: 219.0, 2: 455.0}

@@ -1,10 +1,9 @@
-"""The tables as values: which numbers stand where. How they look in each format: ``render``."""
+"""The tables of scores: which numbers stand where. How they look in each format: ``text`` and ``latex``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -31,9 +30,9 @@ from cl_ner_bench.analysis.comparison.statistics import (
 from cl_ner_bench.analysis.comparison.verdict import limits, marks
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
+from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
 from cl_ner_bench.analysis.tables.text import DASH, to_text
 
-VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold a learned type"}
 MAIN = {
     "micro_f1": "Micro",
     "macro_f1": "Macro",
@@ -45,41 +44,8 @@ MAIN = {
     "learning": "Learning",
     "gap": "Gap",
 }
-STEPS = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1 over types", "task_macro_f1": "Macro-F1 over tasks"}
 SINGLE_TASK_TITLE = "References for learning (a model for each task alone)"
 COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting": "forgetting"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Mean and standard deviation (ddof 1; nan with one) over trained models, 0..100; nan is printed as a dash.
-
-    ``bold``: the best of its group. ``tied``: not significantly worse than that.
-    """
-
-    mean: float
-    std: float
-    bold: bool = False
-    tied: bool = False
-
-
-Line = tuple[str | Cell, ...]
-Section = tuple[str, tuple[Line, ...]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """``sections`` are titled groups of rows; each row has as many entries as ``header``.
-
-    ``frame`` holds the same numbers unrounded, as the CSV file gives them.
-    """
-
-    name: str
-    caption: str
-    header: tuple[str, ...]
-    sections: tuple[Section, ...]
-    notes: tuple[str, ...]
-    frame: pd.DataFrame
 
 
 def tables(results: Results) -> list[Table]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cl_ner_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from cl_ner_bench.analysis.tables.scores import Cell, Table
+    from cl_ner_bench.analysis.table import Cell, Table
 
 DASH = "–"
 TIED = "†"  # not significantly worse than the best of its group

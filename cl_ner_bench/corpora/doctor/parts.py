@@ -12,7 +12,8 @@ from pathlib import Path
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.doctor.findings import Findings
 from cl_ner_bench.corpora.published_counts import Counts
-from cl_ner_bench.corpora.readers.lines import Row, short
+from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.errors import short
 
 RARE = 10  # test mentions of a type: with fewer, a single one moves its recall by more than 10 points
 MANY_TYPES = 50  # more than that, with less than three mentions each on average, are no types

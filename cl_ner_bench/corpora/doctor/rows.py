@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.doctor.findings import Findings
-from cl_ner_bench.corpora.readers.lines import Row, short
+from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.errors import short
 
 SHORT = 5  # words: shorter sentences ("Thank you .") recur in any text, so their copies are no leak
 LONG_SENTENCE = 2000  # words: above it span methods refuse a sentence (their scores grow with its length)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.readers import words as cutting
-from cl_ner_bench.corpora.readers.lines import Row, lines, short
+from cl_ner_bench.corpora.readers.lines import Row, lines
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.errors import short
 
 _MARK = re.compile(r"T\S*\t(\S+) (\d{1,9}) (\d{1,9})\t(.*)", re.DOTALL)
 _WITH_GAPS = re.compile(r"T\S*\t\S+ \d+ \d+(?:;\d+ \d+)+\t.*", re.DOTALL)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_ner_bench.corpora import schemes
-from cl_ner_bench.corpora.readers.lines import Row, lines, short
+from cl_ner_bench.corpora.readers.lines import Row, lines
 from cl_ner_bench.corpora.readers.problems import Report, Unheard
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.readers.tags import Tags
+from cl_ner_bench.errors import short
 
 _Split = Callable[[str], list[str]]
 _BLANKS = re.compile("[ \t]+")

@@ -15,10 +15,11 @@ from itertools import chain
 from pathlib import Path
 
 from cl_ner_bench.corpora.readers.folder import is_inside
-from cl_ner_bench.corpora.readers.lines import Row, head, lines, short
+from cl_ner_bench.corpora.readers.lines import Row, head, lines
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Mention
 from cl_ner_bench.corpora.validation import PATH, Shape, Value, is_list_of, is_text, one_of
+from cl_ner_bench.errors import short
 
 _COMPONENTS = {
     "train": "train",

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cl_ner_bench.corpora.readers.columns import read_columns
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
-from cl_ner_bench.corpora.readers.lines import Row, head, short, some
+from cl_ner_bench.corpora.readers.lines import Row, head, some
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import PARTS
+from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import leads_out
 
 _PART_NAMES = {

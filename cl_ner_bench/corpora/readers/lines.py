@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import reprlib
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from io import BufferedReader
@@ -13,12 +12,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import most
 
 _CHUNK = 1 << 18  # bytes
 _BOM = b"\xef\xbb\xbf"
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxlong = 40
 
 
 class Row(NamedTuple):
@@ -105,15 +103,6 @@ def good_words(words: Collection[str], path: Path, line: int, report: Report) ->
         return True
     report.problem("words", path, line, what, fix)
     return False
-
-
-def short(value: Any) -> str:
-    """A value as a message quotes it: some 40 characters of a text, 100 of anything else."""
-    try:
-        text = _SHORT.repr(value)
-    except ValueError:
-        return "a number of more than 4,300 digits"  # Python refuses to write it
-    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def some(names: Sequence[str], limit: int = 8) -> str:

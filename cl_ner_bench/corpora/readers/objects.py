@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cl_ner_bench.corpora.readers import words as cutting
-from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, short, some
+from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, some
 from cl_ner_bench.corpora.readers.problems import Report, Unheard
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.corpora.schemes import PHRASES, has_prefix
 from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.errors import short
 
 _WORDS = ("tokens", "words", "char_lst", "text")
 _TAGS = ("ner_tags", "tags", "labels")

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora import schemes
-from cl_ner_bench.corpora.readers.lines import short
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import Mention
+from cl_ner_bench.errors import short
 
 # Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I.
 _FRONT, _BACK = re.compile(r"([BI])([_:.|/]\w.*)"), re.compile(r"(.*\w[-_:.|/])([BI])")

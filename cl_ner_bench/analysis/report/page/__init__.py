@@ -21,7 +21,8 @@ from cl_ner_bench.analysis.figures.figure import Picture
 from cl_ner_bench.analysis.figures.style import Look
 from cl_ner_bench.analysis.literature.settings import SHAPE
 from cl_ner_bench.analysis.report.page.data import learning_order, payload
-from cl_ner_bench.analysis.tables.scores import MAIN, STEPS, Cell, Table
+from cl_ner_bench.analysis.table import STEPS, Cell, Table
+from cl_ner_bench.analysis.tables.scores import MAIN
 from cl_ner_bench.analysis.tables.text import plain
 from cl_ner_bench.storage.records import RUN
 

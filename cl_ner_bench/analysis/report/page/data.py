@@ -18,7 +18,7 @@ from cl_ner_bench.analysis.data.frames import STEP_GAPS, VIEWS, Results
 from cl_ner_bench.analysis.figures.style import Look
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.scores.scorer import f1_scores
-from cl_ner_bench.analysis.tables.scores import STEPS
+from cl_ner_bench.analysis.table import STEPS
 
 CURVES = {
     "task_macro_f1": STEPS["task_macro_f1"],

@@ -23,7 +23,7 @@ from cl_ner_bench.analysis.literature.settings import (
     settings,
 )
 from cl_ner_bench.analysis.scores import measures
-from cl_ner_bench.analysis.tables.scores import STEPS, VIEW_TITLES, Cell, Line, Section, Table
+from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
 
 SPLIT_SEED = 1  # of the published random splits
 _MICRO_MACRO = ("micro", "macro")

@@ -1,0 +1,42 @@
+"""Tables as values, and the printed names that tables and figures share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold a learned type"}
+STEPS = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1 over types", "task_macro_f1": "Macro-F1 over tasks"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and standard deviation (ddof 1; nan with one) over trained models, 0..100; nan is printed as a dash.
+
+    ``bold``: the best of its group. ``tied``: not significantly worse than that.
+    """
+
+    mean: float
+    std: float
+    bold: bool = False
+    tied: bool = False
+
+
+Line = tuple[str | Cell, ...]
+Section = tuple[str, tuple[Line, ...]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """``sections`` are titled groups of rows; each row has as many entries as ``header``.
+
+    ``frame`` holds the same numbers unrounded, as the CSV file gives them.
+    """
+
+    name: str
+    caption: str
+    header: tuple[str, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+    frame: pd.DataFrame

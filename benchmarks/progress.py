@@ -64,7 +64,7 @@ class Clock:
 
 
 class Recorder:
-    """What happens in a results folder, by the clock."""
+    """Events in a results folder, with their times."""
 
     def __init__(self, out: Path) -> None:
         self.out = out

@@ -1,4 +1,4 @@
-"""What is not the published corpus, encoder or precision says so everywhere and stands beside no published number."""
+"""Runs on another corpus, encoder or precision than the published one say so, and nothing published is compared."""
 
 from __future__ import annotations
 

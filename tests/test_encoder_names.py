@@ -1,4 +1,4 @@
-"""Which encoder a name means: a folder where it is written as a path, else a repository of the hub at a commit."""
+"""Encoder names: a path names a folder, anything else a repository of the hub at a commit."""
 
 from __future__ import annotations
 

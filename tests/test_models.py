@@ -303,7 +303,7 @@ def test_a_hook_takes_effect_wherever_it_is_put(place: str, tiny_bert: Path) -> 
 
 
 def compare_with_transformers(folder: Path, change: Callable[[Any], Any]) -> None:
-    """What ``change`` does to an encoder of ours it does to one of transformers, and it does something."""
+    """A ``change`` affects an encoder of ours as it affects one of transformers, and it has an effect."""
     ids = torch.tensor([2, 7, 7, 31, 12, 4], dtype=torch.int32)
     unchanged, *_ = states_and_gradients(AutoModel.from_pretrained(folder).eval(), ids, lambda _: None)
     found = states_and_gradients(Encoder(encoder_info(str(folder))).eval(), ids, change)

@@ -265,7 +265,7 @@ MISPLACED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("item", MISPLACED.values(), ids=MISPLACED)
 def test_labels_under_an_unknown_key_are_found_by_the_advice(tmp_path: Path, item: dict[str, Any]) -> None:
-    """Whoever does what the message says has all mentions."""
+    """Following the message's advice keeps all mentions."""
     names = {"tag_names": ["O", "B-PER"]}
     path = write(tmp_path / "x.jsonl", json.dumps(item))
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""What a corpus holds against what its card says was published: which copy of it was read."""
+"""Differences between a corpus and the counts that its card says were published."""
 
 from __future__ import annotations
 

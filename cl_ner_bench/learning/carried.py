@@ -1,4 +1,4 @@
-"""What a method keeps beside parameters."""
+"""Tensors that a method keeps from step to step beside its parameters."""
 
 from __future__ import annotations
 

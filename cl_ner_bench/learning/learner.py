@@ -90,7 +90,7 @@ class Learner(nn.Module):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the suite supplies for this method.
+        """Inputs that the suite supplies for this method.
 
         ``teacher``: ``losses`` is given the outputs of the previous step's selected model, once there is one.
         ``all_embeddings``: the table of word embeddings stays whole while a step is learned. Otherwise it holds the

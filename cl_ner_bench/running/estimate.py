@@ -30,7 +30,7 @@ CHECK = -1
 """Stands for the check of the training among a run's steps."""
 
 KIND = ("method", "dataset", "scenario", "encoder")
-"""What makes a run fast or slow, whatever its order and seed."""
+"""Properties that make a run fast or slow, whatever its order and seed."""
 
 LEARNING, PREDICTING = PARTS = ("learning", "predicting")
 Record = Mapping[str, Any]  # what a run.json holds
@@ -100,7 +100,7 @@ class Rates:
                 self._sums[part, key] = a + measured, b + share * usual
 
     def __bool__(self) -> bool:
-        """Whether anything was measured."""
+        """True if anything was measured."""
         return bool(self._sums)
 
     def seconds(self, job: Job, step: int) -> float:

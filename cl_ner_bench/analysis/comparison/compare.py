@@ -1,4 +1,4 @@
-"""What may be compared with what: methods on one dataset and scenario, over matched (order, seed) pairs."""
+"""Comparisons: methods on one dataset and scenario, over matched (order, seed) pairs."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Comparison:
 
     @property
     def tasks_vary(self) -> bool:
-        """Whether a type belongs to one task in one order and to another in the next (orders of ``fgA-pgB``)."""
+        """True if a type belongs to different tasks in different orders (orders of ``fgA-pgB``)."""
         return len({tuple(sorted(map(_content, run["tasks"]))) for run in self.runs}) > 1
 
     @cached_property
@@ -224,7 +224,7 @@ def _damaged(results: Results) -> tuple[str, ...]:
 
 
 def _tasks(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What the tasks of comparable runs have in common: all of it, or, where orders permute types, the types alone."""
+    """Return what the tasks of comparable runs share: all of it, or the types alone where orders permute types."""
     if run.get("order_of") == "types":
         return (len(run["tasks"]), *sorted(t for task in run["tasks"] for t in task["types"]))
     return tuple(sorted(map(_content, run["tasks"])))

@@ -37,7 +37,7 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class LearningCheck:
-    """What a row's runs learned of their new tasks, all runs and steps together.
+    """Scores of the new tasks right after they were learned, over all runs and steps of a row.
 
     ``checked``: steps with a reference, ``checked_later`` those after the first step. ``starved``: the shortfalls,
     the largest first.

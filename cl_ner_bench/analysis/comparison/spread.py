@@ -1,4 +1,4 @@
-"""Where the spread of a method's runs comes from: the orders or the seeds."""
+"""Variance of a method's runs, divided between orders and seeds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Spread:
 
 
 class Components(NamedTuple):
-    """Where variance comes from, as ``components`` estimates it; nan where it cannot be told."""
+    """Components of the variance, as ``components`` estimates them; nan where they cannot be estimated."""
 
     order_std: float
     seed_std: float

@@ -173,7 +173,7 @@ def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
 
 
 def may_rank(c: Comparison) -> bool:
-    """Whether anything may be bold, ranked or called better."""
+    """Return True if anything may be bold, ranked or called better."""
     return c.matched and len(c.pairs) >= FEW and not undertrained(c)
 
 
@@ -216,7 +216,7 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
 
 @dataclass(frozen=True)
 class Part:
-    """What scores are the sum of: ``values[runs, rows]``, and the trained model behind each (the name of its run)."""
+    """Parts that scores are sums of: ``values[runs, rows]``, and the trained model of each (the name of its run)."""
 
     values: Floats
     models: NDArray[np.str_]

@@ -1,4 +1,4 @@
-"""What error analysis and intervals over sentences need of a run's predictions, reduced once and stored beside it.
+"""Outcomes: what error analysis and intervals over sentences need of a run's predictions, stored beside the run.
 
 ``runs/<run-id>/reduced.json.gz`` holds the sha256 of what it came from and is made anew where that differs. The same
 predictions give the same bytes. The kinds of errors, and their order of priority: docs/errors.md.

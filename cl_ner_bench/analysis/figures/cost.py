@@ -1,4 +1,4 @@
-"""What a method costs beside what it reaches, as a figure."""
+"""Cost figure: what a method reaches against training time and memory."""
 
 from __future__ import annotations
 

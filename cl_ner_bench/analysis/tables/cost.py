@@ -1,4 +1,4 @@
-"""What a method costs beside what it reaches: time, memory and size, as a table."""
+"""Cost table: time, memory and size of each method beside what it reaches."""
 
 from __future__ import annotations
 

@@ -311,7 +311,7 @@ def spread_table(c: Comparison, view: str) -> Table | None:
 
 
 def terminal_table(results: Results) -> str:
-    """What `bench run` prints at its end: the main table (all test sentences), notes, and unfinished runs."""
+    """Return the text that `bench run` prints at its end: main table (all test sentences), notes, unfinished runs."""
     parts = [to_text(main_table(c, "all"), leave_out=("Avg macro", "BWT")) for c in comparisons(results)]
     broken = [run for run in results.runs if run["status"] != "done"]
     if broken:

@@ -177,7 +177,7 @@ class _Output(nn.Module):
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a module is of ``kind`` itself and nothing is hooked to it: its weights then say all that it computes."""
+    """Return True if a module is of ``kind`` itself and has no hooks: its weights then define all that it computes."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     return type(module) is kind and not hooks and "forward" not in vars(module)
 

@@ -61,7 +61,7 @@ class EncoderInfo:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Where the encoder comes from (hub repository and commit, folder, package), and its shape, ready for JSON."""
+        """Origin of the encoder (hub repository and commit, folder, package) and its shape, ready for JSON."""
         if self.pinned:
             source: dict[str, Any] = {"source": "package"}
         elif is_path(self.spec):

@@ -185,7 +185,7 @@ def is_worker(process: psutil.Process) -> bool:
 WRITER = """
 import json, random, sys
 from pathlib import Path
-from cl_ner_bench.running import store
+from cl_ner_bench.storage import store
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 print("writing", flush=True)
 for i in range(10**9):

@@ -85,7 +85,7 @@ def updates(
         def begin_step(self, data: StepData) -> None:
             nonlocal aside
             super().begin_step(data)
-            if data is steps[-1]:
+            if data.step == steps[-1].step:
                 aside -= time.process_time()
                 for name, make in others.items():
                     turns[name] = make(self, teacher, n_updates)

@@ -275,7 +275,11 @@ def test_a_teacher_kept_in_half_precision_changes_little(method: str, encoders: 
     [
         ("learning.teacher.KEPT_BYTES", 0, "spankl"),  # the teacher is asked for each batch
         ("learning.teacher.KEPT_BYTES", 0, "extendner"),
-        ("models.encoder._AT_ONCE", 50, "spankl"),  # a batch in pieces that are computed again in the backward pass
+        (
+            "models.encoders.encoder._AT_ONCE",
+            50,
+            "spankl",
+        ),  # a batch in pieces that are computed again in the backward pass
         ("learning.trainer.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
     ],
 )

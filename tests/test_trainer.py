@@ -602,6 +602,14 @@ def test_an_unknown_need_is_named(encoder: str) -> None:
         learned_weights(Typo, encoder)
 
 
+def test_the_former_name_of_needs_is_refused(encoder: str) -> None:
+    class Former(TagLearner):
+        needs_teacher = True
+
+    with pytest.raises(UserError, match=r'Former.needs_teacher is not asked any more: return frozenset\({"teacher"}\)'):
+        learned_weights(Former, encoder)
+
+
 # Batches
 
 

@@ -238,6 +238,9 @@ class Trainer:
         return [Example(i, s, made.get(s.words) or known[s.words]) for i, s in enumerate(sentences)]
 
     def _needs(self) -> frozenset[Need]:
+        if hasattr(self.learner, "needs_teacher"):  # of methods written for earlier versions
+            name = type(self.learner).__name__
+            raise UserError(f'{name}.needs_teacher is not asked any more: return frozenset({{"teacher"}}) from needs')
         for need in self.learner.needs:
             if need not in get_args(Need):
                 known = ", ".join(get_args(Need))

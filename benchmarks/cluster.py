@@ -36,8 +36,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.object_store import BUCKET, s3_server
-from tests.running_inputs import METHODS, stored, write_inputs
+from cl_ner_bench.testing.grids import METHODS, stored, write_inputs
+from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
 START = 120  # seconds that a worker has to join
 READY = {"dask": "Registered to", "ray": "Ray runtime started"}  # what its log says then

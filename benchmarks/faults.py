@@ -5,7 +5,7 @@
     python -m benchmarks.faults kills --minilm   # with the offline encoder instead of a two-layer BERT
 
 Real processes, real signals, a real full disk. Each fault prints its figure and ends with exit code 1 where something
-was lost, torn, learned twice or not the same to the bit. ``tests/test_faults.py`` runs them at a reduced count.
+was lost, torn, learned twice or not the same to the bit. ``tests/system/test_faults.py`` runs them at a reduced count.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ import psutil
 from cl_ner_bench import load_results
 from cl_ner_bench.storage import leases, store
 from cl_ner_bench.storage.atomic import is_changed, sweep
-from tests.object_store import BUCKET, s3_server
-from tests.running_inputs import METHODS, bench, start, write_inputs
+from cl_ner_bench.testing.grids import METHODS, bench, start, write_inputs
+from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
 WORKER = "cl_ner_bench.running.worker"
 LEAN = ("--bounds", "none", "--no-report")  # tables are compared as they would be written (`snapshot`)

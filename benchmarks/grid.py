@@ -79,11 +79,11 @@ def plain_loop(data: Path, options: Sequence[str]) -> None:
 
 
 def learn(run: Any, corpus: Any) -> None:
-    """All steps of a run by the plain path, as tests/plain.py does each update."""
+    """All steps of a run by the plain path, as cl_ner_bench/testing/plain.py does each update."""
     from cl_ner_bench import registry
     from cl_ner_bench.learning.trainer import Trainer
     from cl_ner_bench.models.encoders.info import encoder_info
-    from tests.plain import Plain, Training, predict, read, score
+    from cl_ner_bench.testing.plain import Plain, Training, predict, read, score
 
     card, recipe = registry.methods()[run.record["method"]], run.record["settings"] | {"max_span_width": 0}
     folder, union = encoder_info("minilm").folder, card.data == "union"

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.storage.store import write_record
-from tests.running_inputs import bench, write_inputs
+from cl_ner_bench.testing.grids import bench, write_inputs
 
 METHODS = ("spankl", "finetune-span", "extendner", "finetune-token", "joint-token")
 LOCALES: dict[str, dict[str, str]] = {

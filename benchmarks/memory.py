@@ -95,7 +95,7 @@ def in_a_process(runs: int) -> list[int]:
 def repeated(runs: int) -> list[int]:
     import torch
 
-    from tests.tiny import tiny_corpus, tiny_encoder
+    from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
     torch.set_num_threads(1)
     corpus, held = tiny_corpus(), []
@@ -111,7 +111,7 @@ def one_run(method: str, corpus: Corpus, encoder: str, seed: int) -> None:
     from cl_ner_bench import registry
     from cl_ner_bench.learning.trainer import Trainer
     from cl_ner_bench.scenarios.split import make_split
-    from tests.tiny import RECIPE
+    from cl_ner_bench.testing.tiny import RECIPE
 
     card, made = registry.methods()[method], make_split(corpus)
     trainer = Trainer(registry.load_class(card), card.settings, RECIPE, encoder, seed)

@@ -20,7 +20,7 @@ import numpy as np
 
 from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.analysis.scores.scorer import count
-from tests.results_factory import METHODS, write_run
+from cl_ner_bench.testing.results import METHODS, write_run
 
 Mention = tuple[int, int, str]
 PER_SENTENCE = 2

@@ -47,7 +47,7 @@ from cl_ner_bench.models.decoding import decode_spans
 from cl_ner_bench.models.heads.span import span_count, span_index
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.sharing import work
-from tests.plain import Plain, Row, select, span_losses
+from cl_ner_bench.testing.plain import Plain, Row, select, span_losses
 
 MODES: Mapping[str, Mapping[str, Any]] = {"width 12": LIMITED, "exact": EXACT}
 STEP = 3  # of the eight: two old types and a new one

@@ -1,10 +1,10 @@
 """How fast the engine is: python benchmarks/speed.py --data PATH
 
 Prints the Markdown table of docs/performance.md: figure | min / median / max | bound | aim | met | key. PATH is the
-folder of Few-NERD (train, dev and test files). The plain loop is tests/plain.py: padded random batches of 32, the
-teacher at every step, fp32, stock AdamW. Ratios are of CPU times by turns in one process with one thread, in the
-environment of the suite's workers; each of the rounds trains and evaluates on what `--updates` and `--sentences` say.
-How costs grow with a corpus is a table of its own: `python -m benchmarks.growth`.
+folder of Few-NERD (train, dev and test files). The plain loop is cl_ner_bench/testing/plain.py: padded random
+batches of 32, the teacher at every step, fp32, stock AdamW. Ratios are of CPU times by turns in one process with one
+thread, in the environment of the suite's workers; each of the rounds trains and evaluates on what `--updates` and
+`--sentences` say. How costs grow with a corpus is a table of its own: `python -m benchmarks.growth`.
 
     --only train,eval     rows whose key begins so; slow rows only if they are named (grid, default)
     --grid "OPTIONS"      of the row `grid`: `bench run` options that say how large it is

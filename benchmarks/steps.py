@@ -22,7 +22,7 @@ from cl_ner_bench.learning.learner import Batch, Learner, Output, StepData
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.scenarios.split import make_split
-from tests.plain import PROJECTION, Plain, Training, predict, read
+from cl_ner_bench.testing.plain import PROJECTION, Plain, Training, predict, read
 
 ENCODER = "minilm"
 FOLDER = encoder_info(ENCODER).folder

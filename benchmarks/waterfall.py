@@ -40,7 +40,7 @@ from cl_ner_bench.learning.learner import Learner, StepData
 from cl_ner_bench.models.encoders.dropout import Dropout
 from cl_ner_bench.models.encoders.encoder import Encoder
 from cl_ner_bench.models.encoders.info import encoder_info
-from tests.plain import Plain, Row, Training, read
+from cl_ner_bench.testing.plain import Plain, Row, Training, read
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = "plain"

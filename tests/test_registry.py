@@ -11,7 +11,7 @@ import pytest
 from cl_ner_bench import registry
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
-from tests.running_inputs import METHODS
+from cl_ner_bench.testing.grids import METHODS
 
 EVERY_KEY = [
     *("class", "architecture", "data", "start", "first_step", "settings", "group", "label"),

@@ -19,7 +19,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.registry import code_fingerprint
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
-from tests.running_inputs import write_inputs
+from cl_ner_bench.testing.grids import write_inputs
 
 RAISES = "raise SystemExit('it was run')\n"
 METHOD = "from .helper import weight\nclass M(TagLearner): pass\n"

@@ -2,4 +2,4 @@
 
 NUMERICS = 2
 """Part of every step's key. A change to models/ or learning/ that changes results raises it; the golden
-run in tests/test_trainer.py fails until it is raised."""
+run in tests/learning/test_trainer.py fails until it is raised."""

@@ -14,8 +14,8 @@ Look = tuple[str, str]  # colour and marker
 COLUMN, PAGE = 3.35, 6.9  # widths in inches: one column, and both
 FORMATS = ("pdf", "png", "svg")
 
-# Six of Okabe and Ito's colours and two dark ones: told apart with every common colour blindness (tests/test_figures.py
-# simulates them). In grey the markers tell.
+# Six of Okabe and Ito's colours and two dark ones: told apart with every common colour blindness, which
+# tests/analysis/test_figures.py simulates. In grey the markers tell.
 BLUE, SKY, GREEN, ORANGE, RED, PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 INDIGO, BROWN = "#332288", "#6B3E00"
 GREY = "#4D4D4D"  # of references alone

@@ -1,0 +1,53 @@
+"""A tiny corpus and encoder on disk, and `bench` as a real process, for the tests of running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
+
+METHODS = Path(__file__).with_name("grid_methods.py")
+
+
+def write_inputs(folder: Path) -> list[str]:
+    """Write corpus and encoder; returns the options that select them and keep a step short."""
+    (folder / "corpus").mkdir(parents=True)
+    for part, sentences in tiny_corpus().parts.items():
+        rows = [json.dumps({"words": s.words, "mentions": s.mentions}) for s in sentences]
+        (folder / "corpus" / f"{part}.jsonl").write_text("\n".join(rows) + "\n")
+    tiny_encoder(folder / "encoder")
+    options = ["--dataset", str(folder / "corpus"), "--encoder", str(folder / "encoder"), "--recipe", "minilm"]
+    return [*options, "--epochs", "2", "--batch-size", "4"]
+
+
+def start(*words: str, extra: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Begin `bench`, with ``extra`` in its environment."""
+    command = [sys.executable, "-m", "cl_ner_bench", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | dict(extra or {})
+    return subprocess.Popen(command, env=environment, **(pipes | options))
+
+
+def bench(*words: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `bench` to its end."""
+    process = start(*words, **options)
+    out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def records(out: Path) -> dict[str, dict[str, Any]]:
+    """The runs of a results folder by method (tests use one run of each)."""
+    found = [json.loads(path.read_bytes()) for path in out.glob("runs/*/run.json")]
+    return {record["method"]: record for record in found}
+
+
+def stored(out: Path) -> dict[str, bytes]:
+    """Content of all predictions and counts."""
+    files = [*out.glob("runs/*/step-*/predictions.jsonl.gz"), *out.glob("runs/*/step-*/counts.json")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}

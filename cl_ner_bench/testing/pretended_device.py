@@ -1,0 +1,80 @@
+"""A device that no machine needs to have: tensors that say they lie on it and compute on the CPU.
+
+A GPU raises where it meets tensors of the CPU, and so does this device: code that leaves anything behind is found
+without a GPU, and what it computes can be compared with what the CPU does. It is called ``meta``, which is the only
+name besides ``cpu`` whose gradients torch computes everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+DEVICE = "meta"
+_ACROSS = {torch.ops.aten.copy_.default}
+"""Operations that may take tensors of two devices."""
+
+
+class Elsewhere(Tensor):
+    """A tensor on the device; ``values`` is where it really is."""
+
+    values: Tensor  # type: ignore[assignment]  # torch's own is a method for sparse tensors
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> Elsewhere:
+        return torch.Tensor._make_wrapper_subclass(
+            cls,
+            values.shape,
+            strides=values.stride(),
+            storage_offset=values.storage_offset(),
+            dtype=values.dtype,
+            device=torch.device(DEVICE),
+        )
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return _compute(operation, args, kwargs or {})
+
+
+class PretendedDevice(TorchDispatchMode):
+    """While it is entered, the device is there; ``operations`` counts what was computed on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = _compute(operation, args, kwargs or {})
+        self.operations += any(isinstance(part, Elsewhere) for part in tree_leaves(result))
+        return result
+
+
+def _compute(operation: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
+    given = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
+    wrappers = {id(part.values): part for part in given if isinstance(part, Elsewhere)}
+    if len(wrappers) > 0 and any(not isinstance(part, Elsewhere) for part in given) and operation not in _ACROSS:
+        raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
+    device = kwargs.get("device")
+    result = operation(*tree_map(_values, args), **(tree_map(_values, kwargs) | ({"device": "cpu"} if device else {})))
+    there = bool(wrappers) if device is None else torch.device(device).type == DEVICE
+
+    def placed(part: Any) -> Any:
+        if not isinstance(part, Tensor):
+            return part
+        return wrappers.get(id(part)) if id(part) in wrappers else Elsewhere(part) if there else part
+
+    return tree_map(placed, result)
+
+
+def _values(part: Any) -> Any:
+    return part.values if isinstance(part, Elsewhere) else part

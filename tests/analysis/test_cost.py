@@ -1,0 +1,139 @@
+"""Cost beside quality: what is summed over steps, what older records lack, and what the figure shows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.figures.cost import cost_figures
+from cl_ner_bench.analysis.figures.figure import Picture
+from cl_ner_bench.analysis.table import Cell, Table
+from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, costs
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
+from cl_ner_bench.testing.results import write_grid
+
+
+def step(k: int, **changes: Any) -> dict[str, Any]:
+    new = {
+        "examples": 100 * k,
+        "epochs": 3,
+        "parameters": 1_000_000 * k,
+        "carried_bytes": (3 - k) * MIB,
+        "peak_memory_bytes": 1000 * k * MIB,
+        "predict_seconds": 2.0,
+        "predicted": 500,
+    }
+    return {"step": k, "updates": 30, "warmup_updates": 3, "selected_epoch": 3, "seconds": 10.0 * k} | new | changes
+
+
+def test_costs_of_a_run_are_over_all_its_steps() -> None:
+    assert costs({"learned": [step(1), step(2)]}) == {
+        "train_seconds": 30.0,
+        "train_sentences_per_second": 30.0,  # 3 epochs of 100 and of 200 sentences in 30 s
+        "test_sentences_per_second": 250.0,
+        "peak_memory_bytes": 2000 * MIB,
+        "parameters": 2_000_000,
+        "carried_bytes": 2 * MIB,
+    }
+
+
+def test_what_a_record_lacks_is_not_invented() -> None:
+    old = {key: value for key, value in step(1).items() if key in ("step", "updates", "epochs", "seconds")}
+    found = costs({"learned": [old, step(2)]})  # a sum over the other step alone would be too little
+    assert found.pop("train_seconds") == 30.0
+    assert found.pop("parameters") == 2_000_000
+    assert all(math.isnan(value) for value in found.values())
+    assert all(math.isnan(value) for value in costs({"learned": []}).values())
+    assert math.isnan(costs({"learned": [step(1, peak_memory_bytes=0)]})["peak_memory_bytes"])
+
+
+def table_of(folder: Path, **more: Any) -> Table:
+    runs = [(0, seed) for seed in range(3)]
+    write_grid(folder, ["spankl", "extendner", "joint-span"], n_steps=2, runs=runs, **more)
+    (table,) = cost_tables(load_results(folder))
+    return table
+
+
+def test_the_table_has_units_groups_and_the_score(tmp_path: Path) -> None:
+    table = table_of(tmp_path, learned=[step(1), step(2)])
+    assert table.name == "cost-all-toy-split-minilm"
+    assert len(table.header) == 2 + len(COSTS) + 1
+    lines = {line[0]: line for _, lines in table.sections for line in lines}
+    assert lines["SpanKL"][1] == "3"
+    means = [cell.mean for cell in lines["SpanKL"][2:] if isinstance(cell, Cell)]
+    assert means[:-1] == [30.0, 30.0, 250.0, 2000.0, 2.0, 2.0]  # s, 1/s, 1/s, MiB, millions, MiB
+    score = load_results(tmp_path).measures.query("view == 'all' and method == 'spankl'")["task_macro_f1"]
+    assert means[-1] == pytest.approx(score.mean())
+    assert [title for title, _ in table.sections][-1].startswith("References")
+    assert "counts in each of them" in table.caption  # a shared step
+    assert "2097152000.0" in to_csv(table)  # unrounded, in bytes
+
+
+def test_older_records_give_dashes(tmp_path: Path) -> None:
+    markdown = to_markdown(table_of(tmp_path))
+    line = next(line for line in markdown.splitlines() if line.startswith("| SpanKL"))
+    assert line.count("–") >= 5
+    (picture,) = cost_figures(load_results(tmp_path))
+    assert len(picture.figure.axes) == 1  # time alone: no memory to show
+
+
+def test_runs_of_different_machines_carry_a_note(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["spankl"], n_steps=2, machine={"processor": "one"})
+    write_grid(tmp_path, ["extendner"], n_steps=2, machine={"processor": "two"})
+    (table,) = cost_tables(load_results(tmp_path))
+    assert any("2 kinds of machines: not comparable" in note for note in table.notes)
+
+
+def figure_of(folder: Path, seeds: int) -> Picture:
+    runs = [(0, seed) for seed in range(seeds)]
+    for i, method in enumerate(["frozen-span", "spankl", "finetune-span"]):
+        learned = [step(1, seconds=4.0**i), step(2, seconds=4.0**i)]
+        write_grid(folder, [method], n_steps=2, runs=runs, learned=learned)
+    (picture,) = cost_figures(load_results(folder))
+    return picture
+
+
+def test_the_figure_shows_time_and_memory_with_the_front_from_three_runs_on(tmp_path: Path) -> None:
+    picture = figure_of(tmp_path / "3", 3)
+    time, memory = picture.figure.axes
+    assert (time.get_xscale(), memory.get_xscale()) == ("log", "linear")  # 2 to 32 s
+    frame = picture.frame.set_index("method")
+    assert frame["train_seconds_mean"].to_dict() == {"frozen-span": 2.0, "spankl": 8.0, "finetune-span": 32.0}
+    assert frame["peak_memory_mib_mean"]["spankl"] == 2000
+    stairs = [line for line in time.lines if line.get_drawstyle() == "steps-post"]
+    quality = frame["task_macro_f1_mean"]
+    assert quality["spankl"] > quality["frozen-span"] > quality["finetune-span"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in stairs] == [
+        [2.0, 8.0]
+    ]  # fine-tuning costs more and reaches less
+    ticks = [text.get_text() for text in time.get_xticklabels()]
+    assert "10" in ticks
+    few = figure_of(tmp_path / "2", 2)
+    assert not [line for line in few.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+
+
+def test_there_is_no_front_where_methods_have_different_runs(tmp_path: Path) -> None:
+    figure_of(tmp_path, 3)
+    write_grid(tmp_path, ["spankl"], n_steps=2, runs=[(0, 7)], learned=[step(1), step(2)])
+    (picture,) = cost_figures(load_results(tmp_path))
+    assert not [line for line in picture.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert picture.frame.set_index("method")["n"].to_dict() == {"frozen-span": 3, "spankl": 4, "finetune-span": 3}
+
+
+def test_no_times_no_figure(tmp_path: Path) -> None:
+    learned = [{key: value for key, value in step(k).items() if key != "seconds"} for k in (1, 2)]
+    write_grid(tmp_path, ["spankl"], n_steps=2, learned=learned)
+    assert cost_figures(load_results(tmp_path)) == []
+
+
+def test_the_figure_says_what_a_shared_step_costs_and_names_every_method(tmp_path: Path) -> None:
+    picture = figure_of(tmp_path, 1)
+    assert "learned once and counts in each of them" in picture.caption
+    names = {text.get_text() for text in picture.figure.findobj(Text)}
+    assert {"SpanKL", "Frozen (span)", "Fine-tuning (span)"} <= names

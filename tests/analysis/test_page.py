@@ -1,0 +1,321 @@
+"""The page in a real browser, headless and without a network: what it shows, and what clicking does."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from cl_ner_bench.analysis.comparison.compare import comparisons
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.figures.figure import Picture, Theme
+from cl_ner_bench.analysis.report.page import EMBEDDED, ROWS, Block, render_page
+from cl_ner_bench.analysis.table import Table
+from cl_ner_bench.analysis.tables.latex import to_latex
+from cl_ner_bench.analysis.tables.scores import main_table, step_table, type_table
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
+from cl_ner_bench.testing.results import triple, write_grid, write_run
+
+EVIL = "</script><script>console.error('ran')</script><!--"
+PAIRS = [(order, seed) for order in range(3) for seed in range(2)]
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+HELPERS = """
+const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+const one = (selector, from = document) => from.querySelector(selector);
+const wait = () => new Promise((done) => setTimeout(done, 150));
+const choose = async (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); await wait(); };
+const tip = (chart) => Object.fromEntries(all(".tip div", chart).map((row) => all("span", row).map((s) => s.textContent)));
+const hover = async (chart, share) => {
+  const box = one("svg", chart).getBoundingClientRect();
+  const where = {clientX: box.left + share * box.width, clientY: box.top + 50, bubbles: true};
+  one("svg", chart).dispatchEvent(new PointerEvent("pointermove", where));
+  await wait();
+};
+const names = (table) => all("tbody tr:not(.section)", table).filter((row) => row.checkVisibility()).map((row) => row.cells[0].textContent);
+const [main, steps, types] = ["main", "steps", "types"].map((kind) => one(`figure.table[data-kind=${kind}][data-view=all]`));
+const curves = one(".for-steps .chart"), ofType = one(".for-types .chart");
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    folder = tmp_path_factory.mktemp("results")
+    write_grid(folder, ["spankl", "finetune-span", "extendner", "seqstar", "joint-span"], n_steps=4, runs=PAIRS)
+    write_run(folder, EVIL, status="failed", reason=EVIL, run_id="evil")
+    for order, seed in PAIRS:
+        first = next(r for r in load_results(folder).finished if r["order"] == order)
+        counts = {k: {t["name"]: [5 + seed, 3, 3] for t in first["tasks"][:k]} for k in range(1, 5)}
+        write_run(folder, "evil", counts, first["tasks"], label=EVIL, order=order, seed=seed, registry_name="evil")
+    return load_results(folder)
+
+
+@pytest.fixture(scope="module")
+def page(results: Results) -> str:
+    (c,) = comparisons(results)
+    made = [("scores", main_table), ("steps", step_table), ("types", type_table)]
+    tables = [(section, make(c, view)) for view in ("all", "filter") for section, make in made]
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot([0, 1], [0, 1])
+    picture = Picture(f"plane-all-{c.slug}", "A caption.", figure, c.measures)
+    files = {f"figures/{picture.name}.png": picture.to_bytes("png"), "counts.csv": b"x" * (EMBEDDED + 1)}
+    for _, table in tables:
+        files |= {f"tables/{table.name}.{suffix}": convert(table).encode()
+                  for suffix, convert in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))}  # fmt: skip
+    block = Block(c, ["An answer."], ["A note."], tables, [("figures", picture)])
+    return render_page(results, [block], Theme.of([c], "paper").looks, files)
+
+
+def browse(page: str, folder: Path, script: str = "", size: str = "1280,900", dark: bool = False, **more: str) -> Any:
+    """What ``script`` returns in the page; anything on the console fails, as does a script that does not end."""
+    browser = shutil.which("chromium")
+    if not browser:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs chromium")
+        pytest.skip("no chromium")
+    end = f"<pre id=found></pre><script type=module>{HELPERS}\nconst found = await (async () => {{ {script} }})();\n"
+    end += "document.getElementById('found').textContent = JSON.stringify(found ?? null);</script>"
+    file = folder / "page.html"
+    file.write_text(page.replace("</body>", end + "</body>"), encoding="utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *QUIET]
+    command += [f"--user-data-dir={folder / 'profile'}", f"--window-size={size}", "--virtual-time-budget=15000"]
+    command += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in more.items()] or ["--dump-dom"]
+    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr, done.stderr
+    if more:
+        return None
+    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None, done.stderr
+    assert found[1], done.stderr
+    return json.loads(html.unescape(found[1]))
+
+
+def mean(results: Results, name: str, method: str, view: str = "all", step: int | None = None, **of: int) -> float:
+    frame = results.scores if step else results.measures
+    of |= {"step": step} if step else {}
+    frame = frame[(frame["method"] == method) & (frame["view"] == view)]
+    for column, value in of.items():
+        frame = frame[frame[column] == value]
+    return float(frame[name].mean())
+
+
+def test_it_opens_and_every_link_inside_it_leads_somewhere(page: str, tmp_path: Path) -> None:
+    found = browse(page, tmp_path, """
+      const ids = new Set(all("[id]").map((element) => element.id));
+      return {
+        ready: document.documentElement.dataset.ready,
+        lost: all("a[href^='#']").map((a) => decodeURIComponent(a.hash.slice(1))).filter((id) => !ids.has(id)),
+        twice: all("[id]").map((element) => element.id).filter((id, i, list) => list.indexOf(id) !== i),
+        nameless: all("button, select, input, dialog, [role=region]").filter((element) => !element.textContent.trim()
+          && !element.ariaLabel && !element.getAttribute("aria-labelledby") && !element.closest("label")).length,
+        outside: all("[src], [href]").map((e) => e.getAttribute("src") ?? e.getAttribute("href"))
+          .filter((address) => !/^(data:|#)/.test(address)),
+        wide: document.documentElement.scrollWidth - innerWidth,
+      };""")  # fmt: skip
+    assert found.pop("wide") <= 0
+    assert found == {"ready": "yes", "lost": [], "twice": [], "nameless": 0, "outside": ["counts.csv"]}
+
+
+def test_without_a_script_the_answer_notes_tables_and_failures_are_there(page: str) -> None:
+    text = html.unescape(re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
+    for words in ("An answer.", "A note.", "SpanKL", "Joint (span)", "evil: failed", '"recipe": "paper"'):
+        assert words in text
+    assert "<script>console" not in page  # neither in the text nor in the data
+
+
+def test_sorting_keeps_groups_apart_and_returns(page: str, results: Results, tmp_path: Path) -> None:
+    found = browse(page, tmp_path, """
+      const head = all("thead th", main).find((cell) => cell.textContent === "Task macro"), out = [names(main)];
+      for (let i = 0; i < 3; i++) { one("button", head).click(); out.push([head.ariaSort, names(main)]); }
+      return out;""")  # fmt: skip
+    before, (first, down), (second, up), (third, after) = found
+    labels = {run["method"]: run["label"] for run in results.finished}
+    scores = {labels[m]: mean(results, "task_macro_f1", m) for m in labels}
+    methods = sorted((label for label in scores if not label.startswith("Joint")), key=lambda label: -scores[label])
+    assert (first, second, third) == ("descending", "ascending", None)
+    assert down == [*methods, "Joint (span)"]
+    assert up == [*reversed(methods), "Joint (span)"]
+    assert before == after != down
+
+
+def test_filtering_rows(page: str, tmp_path: Path) -> None:
+    found = browse(page, tmp_path, """
+      const field = one("input[type=search]", steps), before = names(steps).length, out = {before};
+      field.value = "kl sp"; field.dispatchEvent(new Event("input"));
+      out.kept = names(steps); out.said = one("[role=status]", steps).textContent;
+      out.groups = all("tbody", steps).filter((body) => body.checkVisibility()).length;
+      field.value = ""; field.dispatchEvent(new Event("input"));
+      out.after = names(steps).length;
+      return out;""")  # fmt: skip
+    assert found["kept"] == ["SpanKL"] * 3
+    assert found["groups"] == 3
+    assert found["said"] == f"3 of {found['before']} rows"
+    assert found["after"] == found["before"] == 18
+
+
+def test_curves_show_the_chosen_scores(page: str, results: Results, tmp_path: Path) -> None:
+    found = browse(page, tmp_path, """
+      await wait();
+      const lines = () => all("svg > .series", curves).length, out = {lines: [lines()]};
+      const [measure, order] = all(".for-steps select"), view = one(".for-view select");
+      await hover(curves, .99); out.title = one(".tip b", curves).textContent; out.last = tip(curves);
+      await choose(measure, "micro_f1"); await choose(order, "1"); await hover(curves, .02); await hover(curves, .99);
+      out.micro = tip(curves);
+      await choose(view, "filter"); await hover(curves, .02); await hover(curves, .99);
+      out.filter = tip(curves); out.hidden = [main, steps, types].map((figure) => figure.hidden);
+      const button = all(".for-steps .legend button").find((b) => b.textContent === "SpanKL");
+      button.click(); out.lines.push(lines()); out.pressed = button.ariaPressed;
+      button.click(); out.lines.push(lines());
+      one("svg", curves).dispatchEvent(new PointerEvent("pointerleave"));
+      out.left = one(".tip", curves).hidden;
+      one("svg", curves).dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+      out.key = one(".tip b", curves).textContent;
+      return out;""")  # fmt: skip
+    spread = results.scores.query("method == 'spankl' and view == 'all' and step == 4")["task_macro_f1"].std()
+    assert found["lines"] == [6, 5, 6]
+    assert (found["title"], found["key"], found["pressed"], found["left"]) == ("Step 4", "Step 1", "false", True)
+    expected = mean(results, "task_macro_f1", "spankl", step=4)
+    assert found["last"]["SpanKL"] == f"{expected:.1f} ± {spread:.1f}"
+    assert next(iter(found["last"])) == "Joint (span)"  # the best stands first
+    for view in ("all", "filter"):
+        value = mean(results, "micro_f1", "extendner", view, step=4, order=1)
+        assert found["micro" if view == "all" else "filter"]["ExtendNER"].split()[0] == f"{value:.1f}"
+    assert found["hidden"] == [True] * 3
+
+
+def test_type_curves_and_heat_map(page: str, results: Results, tmp_path: Path) -> None:
+    found = browse(page, tmp_path, """
+      await wait();
+      const [type, order, method] = all(".for-types select");
+      const widths = () => all("svg > .series .line", ofType).map((line) => line.getBBox().width);
+      const lines = widths(); await choose(type, "3"); const point = widths();
+      await choose(type, "1"); await choose(order, "2"); await choose(method, "1"); await hover(ofType, .99);
+      return {point, lines, name: type.selectedOptions[0].textContent, tip: tip(ofType),
+        said: one(".for-types .soft").textContent,
+        heat: all(".heat tbody tr").map((row) => [...row.cells].map((cell) => cell.textContent))};
+    """)  # fmt: skip
+    counts = results.counts.query("method == 'spankl' and view == 'all' and step == 4 and order == 2")
+    own = counts[counts["type"] == found["name"]]
+    f1 = (200 * own["tp"] / (2 * own["tp"] + own["fp"] + own["fn"])).mean()
+    assert found["tip"]["SpanKL"] == f"{f1:.1f}"
+    assert len(found["point"]) == len(found["lines"]) == 6
+    assert max(found["point"]) < 20 < min(found["lines"])  # learned last: one point, and no line to earlier steps
+    run = next(r for r in results.finished if r["order"] == 2)
+    learned = next(t["learned_at"] for t in run["tasks"] if t["name"] == found["name"])
+    assert found["said"].startswith(f"{found['name']} is learned at step {learned} of order 2")
+    assert [row[0] for row in found["heat"]] == [t["name"] for t in run["tasks"]]
+    assert [row[1:].count("") for row in found["heat"]] == [0, 1, 2, 3]  # nothing before it is learned
+
+
+def test_a_value_leads_to_the_runs_it_is_the_mean_of(page: str, results: Results, tmp_path: Path) -> None:
+    found = browse(page, tmp_path, """
+      const out = {};
+      const cells = [["main", main, "SpanKL", "Task macro"], ["steps", steps, "SpanKL", "S2"],
+        ["types", types, "person", "SpanKL"]];
+      for (const [name, figure, row, column] of cells) {
+        const line = all("tbody tr:not(.section)", figure).find((r) => r.cells[0].textContent === row);
+        const index = all("thead th", figure).findIndex((head) => head.textContent === column);
+        line.cells[index].click();
+        out[name] = {open: one("dialog").open, cell: line.cells[index].textContent,
+          rows: all("dialog tbody tr").map((r) => [...r.cells].map((c) => c.textContent))};
+        one("dialog form button").click();
+        out[name].closed = !one("dialog").open;
+      }
+      one("tbody th button", main).click();
+      out.row = all("dialog thead th").map((head) => head.textContent);
+      one("dialog tbody a").click(); await wait();
+      out.target = one(":target")?.textContent.includes(one("dialog tbody a").textContent);
+      out.settings = one("dialog p a").getAttribute("href");
+      return out;""")  # fmt: skip
+    runs = results.measures.query("method == 'spankl' and view == 'all'")
+    for name in ("main", "steps", "types"):
+        dialog = found[name]
+        assert dialog["open"]
+        assert dialog["closed"]
+        assert sorted((int(row[0]), int(row[1]), row[3]) for row in dialog["rows"]) == sorted(
+            zip(runs["order"], runs["seed"], runs["run_id"], strict=True)
+        )
+        average = sum(float(row[2]) for row in dialog["rows"]) / len(PAIRS)
+        assert average == pytest.approx(float(dialog["cell"].split("±")[0]), abs=0.011)
+        assert {row[4] for row in dialog["rows"]} == {"d0"}
+    assert found["row"] == ["Order", "Seed", "Run", "Data", "Split"]
+    assert found["target"]
+
+
+def test_a_model_that_several_orders_share_counts_once(tmp_path: Path) -> None:
+    for order in range(3):
+        for seed, score in enumerate((60, 70)):
+            counts = {1: {"A": triple(score)}}
+            write_run(tmp_path, "joint-span", counts, order=order, seed=seed, step_keys={"1": f"a{seed}"})
+            write_run(tmp_path, "spankl", counts, order=order, seed=seed, step_keys={"1": f"b{order}{seed}"})
+    results = load_results(tmp_path)
+    (c,) = comparisons(results)
+    block = Block(c, [], [], [("scores", main_table(c, "all"))], [])
+    files = {f"tables/main-all-{c.slug}.{suffix}": b"" for suffix in ("csv", "md", "tex")}
+    found = browse(render_page(results, [block], Theme.of([c], "paper").looks, files), tmp_path, """
+      await wait(); await hover(curves, .5);
+      const out = {tip: tip(curves)};
+      for (const name of ["SpanKL", "Joint (span)"]) {
+        all("tbody tr:not(.section)", main).find((row) => row.cells[0].textContent === name).cells[2].click();
+        out[name] = one("dialog p").textContent;
+        one("dialog form button").click();
+      }
+      return out;""")  # fmt: skip
+    assert found["tip"] == {"Joint (span)": "65.0 ± 7.1", "SpanKL": "65.0 ± 5.5"}
+    assert "the mean of 2 trained model(s), shared by 6 run(s) of joint-span" in found["Joint (span)"]
+    assert "the mean of 6 run(s) of spankl" in found["SpanKL"]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", ["360,800", "1280,900"])
+def test_both_themes_are_legible_at_every_width(page: str, tmp_path: Path, size: str, dark: bool) -> None:
+    found = browse(page, tmp_path, """
+      const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+      const linear = (value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
+      const light = (text) => rgb(text).map(linear).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+      const ground = (element) => {
+        for (; element; element = element.parentElement) {
+          const colour = getComputedStyle(element).backgroundColor;
+          if (!/, 0\\)$/.test(colour)) return colour;
+        }
+      };
+      const contrast = (element) => {
+        const own = getComputedStyle(element)[element.matches(".axis") ? "fill" : "color"];
+        const [more, less] = [own, ground(element)].map(light).sort((a, b) => b - a);
+        return [(more + .05) / (less + .05), element.outerHTML.slice(0, 80)];
+      };
+      const texts = all("p, li, td, th, a, button, summary, dt, dd, figcaption, .axis, select, label");
+      return {
+        dark: matchMedia("(prefers-color-scheme: dark)").matches,
+        wide: document.documentElement.scrollWidth - innerWidth,
+        worst: texts.filter((element) => element.checkVisibility()).map(contrast).sort((a, b) => a[0] - b[0])[0],
+      };
+    """, size, dark)  # fmt: skip
+    assert found["dark"] == dark
+    assert found["wide"] <= 0
+    assert found["worst"][0] >= 4.5, found["worst"]  # WCAG AA
+    shot = tmp_path / "shot.png"
+    browse(page, tmp_path, "", size, dark, screenshot=str(shot))
+    assert shot.stat().st_size > 20_000
+
+
+def test_long_tables_and_large_files_are_left_to_the_folder(results: Results) -> None:
+    (c,) = comparisons(results)
+    lines = tuple((f"row {i}", "1") for i in range(ROWS + 1))
+    table = Table("main-all-x", "Long.", ("Row", "n"), (("", lines),), (), c.measures)
+    names = [f"tables/main-all-x.{suffix}" for suffix in ("csv", "md", "tex")]
+    files = {name: b"x" * (EMBEDDED + (name.endswith("csv"))) for name in names}
+    page = render_page(results, [Block(c, [], [], [("scores", table)], [])], Theme.of([c], "paper").looks, files)
+    assert f"{ROWS + 1} rows: too long for this page" in page
+    assert "row 400" not in page
+    assert 'href="tables/main-all-x.csv"' in page
+    assert 'href="tables/main-all-x.md"' not in page

@@ -1,0 +1,214 @@
+"""How tables look: Markdown, LaTeX that a real LaTeX takes and that fits its column, captions, long form."""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import re
+import shutil
+import subprocess
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cl_ner_bench import HOME
+from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.table import Cell, Table
+from cl_ner_bench.analysis.tables import latex as latex_module
+from cl_ner_bench.analysis.tables.latex import latex, to_latex
+from cl_ner_bench.analysis.tables.published import published_tables
+from cl_ner_bench.analysis.tables.scores import tables
+from cl_ner_bench.analysis.tables.text import Layout, long_form, to_csv, to_markdown, to_text
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.testing.results import triple, write_grid, write_run
+
+UNPRINTED = {"\u2028", "\u2029"}  # what the page's script must not hold
+LOOKALIKES = str.maketrans({"›": ">", "°": "◦", "Δ": "∆", "≠": "="})  # in the PDF; its ≠ is = struck through
+ODD = r"50%_of $A & #1 ~^\{x} * [y] <z> | -- ` \input{/etc/passwd} <script>x</script> Zoë Łódź β 中"
+DOCUMENT = r"""\documentclass[twocolumn]{article}
+\usepackage[textwidth=455pt,textheight=690pt,columnsep=17pt]{geometry}
+\usepackage{booktabs,siunitx,longtable}
+\begin{document}%s\end{document}"""
+
+
+def small(**changes: object) -> Table:
+    lines = (
+        ("A", "3", Cell(71, 1, bold=True), Cell(-2.5, 0.25)),
+        ("B", "3", Cell(70.126, 1.239, tied=True), Cell(math.nan, math.nan)),
+    )
+    frame = pd.DataFrame({"label": ["A", "B"], "micro": [71, 70.126]})
+    header = ("Method", "n", "Avg micro", "BWT")
+    table = Table("main-all-toy", "A caption.", header, (("Memory-free", lines),), ("one order",), frame)
+    return replace(table, **changes)  # type: ignore[arg-type]
+
+
+def test_numbers_are_siunitx_columns_with_room_for_what_follows() -> None:
+    text = to_latex(small())
+    room = r"table-space-text-post={{\tiny$\pm$0.00}$^\dagger$}"
+    assert rf"\begin{{tabular}}{{lrS[table-format=2.2,{room}]S[table-format=-1.2," in text
+    assert r"A & 3 & \bfseries 71.00{\tiny$\pm$1.00} & -2.50{\tiny$\pm$0.25} \\" in text
+    assert r"B & 3 & 70.13{\tiny$\pm$1.24}{$^\dagger$} & {--} \\" in text
+    assert r"{\shortstack[r]{Avg \\ micro}}" in text
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{A caption.}", r"\label{tab:main-all-toy}"):
+        assert text.count(rule) == 1
+
+
+def test_texts_among_numbers_are_braced() -> None:
+    table = small(sections=(("x", (("A", "3", "p < 0.05", Cell(1, math.nan)), ("B", "3", Cell(2, 1), "-"))),))
+    assert r"A & 3 & {p \textless{} 0.05} & 1.00 \\" in to_latex(table)
+
+
+@pytest.mark.parametrize(("columns", "environment"), [(1, "{table}[t]"), (2, "{table*}[t]")])
+def test_a_table_is_as_wide_as_one_column_or_two(columns: int, environment: str) -> None:
+    assert rf"\begin{environment}" in to_latex(small(), Layout(columns=columns))
+
+
+def test_what_is_too_wide_is_cut_into_panels_that_repeat_the_first_column() -> None:
+    steps = tuple(f"S{k}" for k in range(1, 12))
+    line = ("Fine-tuning (token)", *(Cell(50, 1.5) for _ in steps))
+    text = to_latex(small(header=("Method", *steps), sections=(("x", (line,)),)), Layout(columns=1))
+    assert text.count(r"\begin{tabular}") > 1
+    assert text.count("Fine-tuning (token)") == text.count(r"\begin{tabular}")
+    assert [text.count(f"{{{step}}}") for step in steps] == [1] * len(steps)
+
+
+def test_what_is_longer_than_a_page_is_a_longtable() -> None:
+    lines = tuple((f"type {i}", Cell(50, math.nan)) for i in range(66))
+    text = to_latex(small(header=("Type", "F1"), sections=(("x", lines),)), Layout(columns=1))
+    assert text.startswith("% \\usepackage{booktabs,siunitx,longtable}\n")
+    assert r"\begin{longtable}" in text
+    assert text.count("type 65") == 1
+    assert r"\begin{table" not in text
+
+
+def test_the_long_form_has_a_number_a_row() -> None:
+    table = long_form(small())
+    assert table.header == ("Method", "Column", "Value")
+    assert [row[:2] for _, rows in table.sections for row in rows][:3] == [("A", "n"), ("A", "Avg micro"), ("A", "BWT")]
+    assert "| A | BWT | -2.50±0.25 |" in to_markdown(small(), Layout(form="long"))
+    assert r"B & Avg micro & 70.13{\tiny$\pm$1.24}{$^\dagger$} \\" in to_latex(small(), Layout(form="long"))
+
+
+def test_the_longest_key_that_begins_a_name_gives_the_caption() -> None:
+    layout = Layout(captions={"main": "Ours.", "main-all-toy": r"50 % of \input{x}"}, label_prefix="appendix:")
+    assert r"\caption{50 \% of \textbackslash{}input\{x\}}" in to_latex(small(), layout)
+    assert r"\label{appendix:main-all-toy}" in to_latex(small(), layout)
+    assert r"\caption{Ours.}" in to_latex(small(name="main-filter-toy"), layout)
+    assert to_markdown(small(name="mainly-all-toy"), layout).startswith("A caption.")
+    layout.check([small()])
+    with pytest.raises(UserError, match="--caption mian: no table's name begins so; there are main-all-toy"):
+        Layout(captions={"mian": ""}).check([small()])
+
+
+def test_a_tied_value_has_a_dagger_everywhere_and_csv_stays_unrounded() -> None:
+    assert "| B | 3 | 70.13±1.24† | – |" in to_markdown(small())
+    assert "70.1±1.2†" in to_text(small())
+    assert "70.126" in to_csv(small())
+    assert "†" not in to_csv(small())
+
+
+def test_latex_escapes() -> None:
+    assert latex("a_b%&#$~^\\{}") == (r"a\_b\%\&\#\$\textasciitilde{}\textasciicircum{}\textbackslash{}\{\}")
+    assert latex("--flag – 5 ± 1 †") == r"-{}-flag -- 5 $\pm$ 1 $^\dagger$"
+    assert latex("λ") == r"\ensuremath{\lambda}"
+    assert latex("Zoë Łódź") == "Zoë Łódź"
+    assert latex("中\n") == "{[}U+4E2D] "
+    assert latex("≤ 1 × 10² → ε") == (
+        r"\ensuremath{\leq} 1 \ensuremath{\times} 10\ensuremath{^2} \ensuremath{\rightarrow} \ensuremath{\varepsilon}"
+    )
+    assert latex("""the recipe 'minilm' isn't "faithful" ("old")""") == (
+        "the recipe `minilm' isn't ``faithful'' (``old'')"
+    )
+
+
+def our_texts() -> list[str]:
+    """Return all strings of the code that may reach a table: notes, captions, remarks, labels, published numbers.
+
+    Documentation strings and the tables of ``latex`` itself are not among them.
+    """
+    package = HOME / "cl_ner_bench"
+    files = [path for part in ("analysis", "learning", "running") for path in (package / part).rglob("*.py")]
+    files = [path for path in [*files, *(HOME / "methods").glob("*.py")] if path.name != "latex.py"]
+    texts = [path.read_text(encoding="utf-8") for path in (package / "analysis").rglob("*.toml")]
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        expressions = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in expressions)
+        texts += [node.value for node in constants if isinstance(node.value, str)]
+    return texts
+
+
+def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(tmp_path: Path) -> None:
+    needs_latex()
+    printed = sorted({c for text in our_texts() for c in text if not c.isascii()} - UNPRINTED)
+    assert {"≤", "±", "†", "–"} <= set(printed)
+    notes = tuple(f"x{c}y" for c in [*printed, *latex_module._MATHS])
+    assert not [note for note in notes if "U+" in latex(note)]
+    _, text = compiled(tmp_path, [small(notes=notes)], Layout())
+
+    def plain(words: str) -> str:
+        return re.sub(r"[\s\u0338]", "", unicodedata.normalize("NFKC", words).translate(LOOKALIKES))
+
+    assert not [note for note in notes if plain(note) not in plain(text)]
+
+
+def compiled(folder: Path, made: list[Table], layout: Layout) -> tuple[str, str]:
+    """The log and the text of a two-column document with all tables."""
+    inputs = ""
+    for i, table in enumerate(made):
+        text = to_latex(table, layout)
+        (folder / f"table{i}.tex").write_text(text, encoding="utf-8")
+        inputs += rf"\{'onecolumn' if 'longtable}' in text else 'twocolumn'}\input{{table{i}}}\clearpage" + "\n"
+    (folder / "all.tex").write_text(DOCUMENT % inputs)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=240)
+    assert done.returncode == 0, done.stdout[-3000:]
+    text = subprocess.run(["pdftotext", "-layout", "all.pdf", "-"], cwd=folder, capture_output=True, text=True).stdout
+    return done.stdout, text
+
+
+def needs_latex() -> None:
+    found = (
+        shutil.which("pdflatex") and subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True).returncode == 0
+    )
+    if not found and os.environ.get("CI") == "true":
+        pytest.fail("CI needs pdflatex and siunitx (Debian: texlive-latex-extra, texlive-science)")
+    if not found:
+        pytest.skip("no pdflatex with siunitx")
+
+
+@pytest.mark.parametrize(("columns", "form"), [(1, "wide"), (2, "wide"), (2, "long")])
+def test_every_table_compiles_and_fits(tmp_path: Path, columns: int, form: str) -> None:
+    needs_latex()
+    write_grid(tmp_path, ["spankl", "extendner", "seqstar", "joint-span"], n_steps=8, runs=((0, 0), (0, 1), (1, 0)))
+    counts = {k: {f"T{i}": triple(60 + k) for i in range(6)} for k in range(1, 7)}
+    tasks = [{"name": f"T{i}", "types": [f"T{i}"], "learned_at": i + 1} for i in range(6)]
+    write_run(tmp_path, "spankl", counts, tasks, dataset="ontonotes", encoder="bert-large-cased")
+    results = load_results(tmp_path)
+    made = [t for t in [*tables(results), *published_tables(results)] if "-all-" in t.name]
+    assert {t.name.split("-")[0] for t in made} >= {"main", "steps", "types", "published"}
+    log, text = compiled(tmp_path, made, Layout(columns=columns, form=form))
+    assert "Overfull" not in log
+    assert "Float too large" not in log
+    for piece in ("SpanKL", "Memory-free methods", "ExtendNER"):
+        assert piece in text
+
+
+def test_odd_names_survive_a_real_latex(tmp_path: Path) -> None:
+    needs_latex()
+    for seed in range(3):
+        for i, method in enumerate(("spankl", ODD, "[x", "*y")):
+            counts = {1: {ODD: triple(70 + seed)}, 2: {ODD: triple(60), "[B]": triple(50), "*": [0, 1, 0]}}
+            tasks = [
+                {"name": ODD, "types": [ODD], "learned_at": 1},
+                {"name": "b", "types": ["[B]", "*"], "learned_at": 2},
+            ]
+            more = {"label": method, "run_id": f"{i}-{seed}", "dataset": ODD, "uncased": True}
+            write_run(tmp_path, method, counts, tasks, seed=seed, **more)
+    _, text = compiled(tmp_path, [t for t in tables(load_results(tmp_path)) if "-all-" in t.name], Layout())
+    for piece in ("50%", "$A", "#1", "{x}", "[y]", "U+4E2D", "<script>", "\\input"):
+        assert piece in text, piece

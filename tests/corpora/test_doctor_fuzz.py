@@ -1,0 +1,188 @@
+"""Damaged corpora: the doctor and loading agree on every one, and neither ever ends in a traceback.
+
+``CL_NER_BENCH_FUZZ`` is the number of inputs (default 1,000, always the same ones; another number draws new ones):
+``CL_NER_BENCH_FUZZ=100000 pytest tests/corpora/test_doctor_fuzz.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cl_ner_bench.corpora import doctor
+from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.errors import UserError
+
+INPUTS = int(os.environ.get("CL_NER_BENCH_FUZZ", "1000"))
+
+_COLUMNS = b"-DOCSTART-\t-X-\tO\n\nAnna\tNNP\tB-PER\nSmith\tNNP\tI-PER\nsings\tVBZ\tO\n\nin\tIN\tO\nRome\tNNP\tB-LOC\n"
+_IO = "東京\tplace\n가\tO\n\n🎸 person\n".replace(" ", "\t").encode()
+_JSONL = b"""\
+{"tokens": ["Anna", "Smith", "sings"], "entities": [{"start": 0, "end": 2, "label": "PER"}]}
+{"words": ["in", "Rome"], "spans": [[1, 2, "LOC"], [0, 2, "FAC"]]}
+{"tokens": ["in", "Rome"], "ner_tags": ["O", "S-LOC"]}
+{"text": "Anna sings", "entities": [{"start": 0, "end": 4, "label": "PER"}]}
+"""
+_CARD = b"""\
+schema = 1
+title = "Toy"
+orders = [[0, 1], [1, 0]]
+joint_steps = "last"
+undertrained_below = 30
+
+[tasks]
+people = ["PER"]
+places = ["LOC", "FAC"]
+
+[reader_options]
+separator = "\\t"
+word_column = 0
+tag_columns = [-1]
+scheme = "BIO"
+comment = "#"
+rename = {GPE = "LOC"}
+files = {train = "train.txt", dev = "dev.txt", test = "test.txt"}
+
+[counts]
+train = {sentences = 2, mentions = 2, types = {PER = 1}}
+
+[recipes.paper]
+epochs = 3
+"""
+_TEXT = b"Anna Smith sings\nin Rome\n"
+_NOTES = b"T1\tPER 0 10\tAnna Smith\nT2\tLOC 20 24\tRome\nR1\tlives Arg1:T1 Arg2:T2\n#1\tAnnotatorNotes T1\tsure\n"
+_CONLL2012 = b"""\
+#begin document (nw/x/a); part 000
+nw/x/a 0 0 Anna NNP (TOP* - - - - (PERSON* - -
+nw/x/a 0 1 Smith NNP * - - - - *) - -
+nw/x/a 0 2 /. . *) - - - - * - -
+
+#end document
+"""
+
+_FOLDERS = {"train": "train", "dev": "development", "test": "test"}
+CORPORA: dict[str, Mapping[str, bytes]] = {
+    "columns": {f"{part}.txt": _COLUMNS for part in _FOLDERS},
+    "io": {f"{part}.conll": _IO for part in _FOLDERS},
+    "jsonl": {f"{part}.jsonl": _JSONL for part in _FOLDERS},
+    "card": {"card.toml": _CARD, **{f"{part}.txt": _COLUMNS for part in _FOLDERS}},
+    "brat": {f"{part}/a.{suffix}": data for part in _FOLDERS for suffix, data in (("txt", _TEXT), ("ann", _NOTES))},
+    "conll2012": {
+        "card.toml": b'reader = "conll2012"\n[reader_options]\nexclude = ["pt/"]\nnormalise = true\n'
+        b'test_folder = "test"\npath = "."\nids = {}\n',
+        **{f"{folder}/a.gold_conll": _CONLL2012 for folder in _FOLDERS.values()},
+    },
+}
+
+# Pieces that mean something to one of the readers, or to Unicode.
+_PIECES = [
+    b"", b"\n", b"\r\n", b"\r", b"\t", b" ", b"\n\n", b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\x85",
+    b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\x8b", b"\xed\xa0\x80", b"\xf0\x9f\x8e\xb8", b"\xc3\x83\xc2\xa9",
+    b"\x1f\x8b", b"PAR1", b"O", b"B-", b"I-PER", b"B-PER", b"E-X", b"0", b"-1", b"99999999999999999999", b"1e400",
+    b"NaN", b"null", b"true", b"[", b"]", b"{", b"}", b'"', b",", b":", b"(", b")", b"*", b"#", b"-", b"=", b"[[",
+    b"\\ud800", b"\\u0000", b"\\", b"-DOCSTART-", b"T3\tPER 0 3;5 9\tx\n", b"#begin document (x)", b"[" * 3000,
+    b"x" * 600, b"9" * 5000, b"train", b"../",
+]  # fmt: skip
+
+
+class Damage(NamedTuple):
+    """A sound corpus of which one file is replaced, or which gets one more."""
+
+    corpus: str
+    file: str
+    data: bytes
+
+
+# Values that a card's key may not expect.
+_VALUES = [
+    b"3", b"-1", b"1.5", b"nan", b"true", b'"x"', b'""', b'"../x"', b'"*.txt"', b"[]", b"[3]", b'["x"]', b"[[0]]",
+    b"{}", b"{x = 3}", b'{train = "x"}', b'{train = "train.txt", dev = "dev.txt", test = "*.txt"}', b"1979-05-27",
+]  # fmt: skip
+
+
+@st.composite
+def damage(draw: st.DrawFn) -> Damage:
+    """One file damaged in up to eight places, or replaced by any bytes."""
+    corpus = draw(st.sampled_from(sorted(CORPORA)))
+    file = draw(st.sampled_from(sorted(CORPORA[corpus])))
+    data = CORPORA[corpus][file]
+    if file == "card.toml" and draw(st.booleans()):
+        key, value = draw(st.sampled_from(re.findall(rb"(?m)^\w+(?= = )", data))), draw(st.sampled_from(_VALUES))
+        data = re.sub(rb"(?m)^%s = .*$" % key, b"%s = %s" % (key, value), data)
+    if draw(st.integers(0, 9)) == 0:
+        data = draw(st.binary(max_size=200))
+    for kind, a, b, piece in draw(st.lists(_BLOWS, max_size=8)):
+        at = a % (len(data) + 1)
+        if kind == "insert":
+            data = data[:at] + piece + data[at:]
+        elif kind == "replace":
+            data = data[:at] + piece + data[at + b :]
+        elif kind == "repeat":
+            data = data[:at] + data[at : at + b] * 3 + data[at + b :]
+        elif kind == "swap lines":
+            lines = data.split(b"\n")
+            i, k = a % len(lines), b % len(lines)
+            lines[i], lines[k] = lines[k], lines[i]
+            data = b"\n".join(lines)
+        elif b == 0:
+            data = data[:at]
+    if draw(st.integers(0, 29)) == 0:
+        file = draw(st.sampled_from(["train.jsonl", "train.parquet", "train.txt.gz", "valid", "a.ann", "card.toml"]))
+    return Damage(corpus, file, data)
+
+
+_BLOWS = st.tuples(
+    st.sampled_from(["insert", "replace", "repeat", "swap lines", "cut"]),
+    st.integers(0, 1 << 16),
+    st.integers(0, 40),
+    st.sampled_from(_PIECES) | st.binary(max_size=3),
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for each sound corpus; there is no cache, so that each input is read."""
+    root = tmp_path_factory.mktemp("corpora")
+    for corpus, files in CORPORA.items():
+        for file, data in files.items():
+            (root / corpus / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / corpus / file).write_bytes(data)
+    with mock.patch.dict(os.environ, CL_NER_BENCH_CACHE=f"{os.devnull}/none"):
+        yield root
+
+
+@settings(max_examples=INPUTS, derandomize="CL_NER_BENCH_FUZZ" not in os.environ, database=None)
+@given(damage())
+def test_damage_is_told_and_never_a_traceback(folders: Path, damage: Damage) -> None:
+    corpus, file, data = damage
+    folder = folders / corpus
+    (folder / file).write_bytes(data)
+    try:
+        dataset = str(folder / "card.toml" if (folder / "card.toml").exists() else folder)
+        diagnosis = doctor.check(dataset, shown=None)
+        doctor.as_text(diagnosis).encode()  # can be printed
+        found = json.loads(json.dumps(diagnosis.to_json()))
+        errors = [p["message"] for p in found["problems"] if p["level"] == "error"]
+        refusal = ""
+        try:
+            assert load_corpus(dataset).fingerprint
+        except UserError as error:
+            refusal = str(error)
+        assert bool(errors) == bool(refusal), f"the doctor says {errors}, loading {refusal!r}"
+        for message in [refusal, *(problem["message"] for problem in found["problems"])]:
+            assert len(message.splitlines()) <= 5
+            assert len(message) < 2000
+    finally:
+        if file in CORPORA[corpus]:
+            (folder / file).write_bytes(CORPORA[corpus][file])
+        else:
+            (folder / file).unlink()

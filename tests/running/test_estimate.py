@@ -1,0 +1,177 @@
+"""The estimated time left, on the recorded progress of real grids, and what it is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cl_ner_bench.running import worker
+from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, computing, time_left
+from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.preview import preview
+from cl_ner_bench.running.progress import Board, duration
+from cl_ner_bench.storage.store import commit_step, write_json, write_record
+from cl_ner_bench.testing.grids import write_inputs
+
+RECORDED = sorted(Path(__file__).parent.glob("progress/*.json"))  # by benchmarks/progress.py
+FLOOR = 5.0  # seconds that an estimate may be off near the end
+
+
+def moments(recorded: dict[str, Any]) -> Iterator[tuple[float, list[dict[str, Any]], list[Job]]]:
+    """Yield the seconds since the start, all records and the jobs, after each event of a recorded grid."""
+    records = {record["run_id"]: record | {"learned": []} for record in recorded["runs"]}
+    jobs = {run_id: Job(record, set()) for run_id, record in records.items()}
+    for at, run_id, kind, value in recorded["events"]:
+        if kind == "step":
+            jobs[run_id].done.add(value["step"])
+            if not value["shared_with"]:
+                records[run_id]["learned"].append(value)
+        elif kind == "progress":
+            jobs[run_id] = replace(jobs[run_id], state=value)
+        elif value["status"] == "done":
+            del jobs[run_id]
+        yield at, list(records.values()), list(jobs.values())
+
+
+@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
+def test_after_the_first_finished_step_the_estimate_holds_within_a_fifth(file: Path) -> None:
+    """At every later moment: off by at most 20 % of the time that the grid took from then on, or ``FLOOR`` more."""
+    recorded = json.loads(file.read_bytes())
+    workers = int(recorded["command"].partition("--jobs ")[2].split()[0])
+    seen, wrong = 0, []
+    for at, records, jobs in moments(recorded):
+        if any(record["learned"] for record in records):
+            truth, found = recorded["seconds"] - at, time_left(jobs, Rates(records, jobs), workers)
+            seen += 1
+            if abs(found - truth) > 0.2 * truth + FLOOR:
+                wrong.append((at, round(truth), round(found)))
+    assert seen > 50
+    assert not wrong
+
+
+def test_grids_of_both_precisions_one_and_two_at_a_time_are_recorded() -> None:
+    assert {file.stem for file in RECORDED} == {"fp32-jobs1", "bf16-jobs1", "fp32-jobs2", "bf16-jobs2"}
+
+
+def record(run_id: str = "a", **more: Any) -> dict[str, Any]:
+    """A run of three steps of 1,000, 2,000 and 3,000 words, one epoch each."""
+    settings = {"epochs": 1, "device": "cpu", "precision": "fp32", "threads": 1, "training_check": False}
+    facts = {"run_id": run_id, "method": "m", "dataset": "d", "scenario": "s", "encoder": "e", "architecture": "span"}
+    sizes = {"steps": [1, 2, 3], "sizes": [100, 200, 300], "words": [[1000 * k, 0, 0] for k in (1, 2, 3)]}
+    return facts | sizes | {"settings": settings, "shared": {}, "learned": [], **more}
+
+
+def finished(*seconds: float) -> list[dict[str, Any]]:
+    return [{"step": k, "seconds": s} for k, s in enumerate(seconds, 1)]
+
+
+def left(*jobs: Job, rates: Rates | None = None, workers: int = 1) -> float:
+    return time_left(jobs, rates or MEASURED, workers, report=False)
+
+
+MEASURED = Rates([record(learned=finished(10.0, 20.0, 30.0))])
+
+
+def test_a_run_takes_its_start_its_steps_and_the_report() -> None:
+    job = Job(record(), ())
+    assert left(job) == pytest.approx(START + 60)
+    assert time_left([job], MEASURED, 1) == pytest.approx(START + 60 + REPORT + ROW)
+    assert computing([job, Job(record("b"), (1, 2))], MEASURED) == pytest.approx(2 * START + 60 + 30)
+
+
+def test_a_step_under_way_takes_the_updates_and_the_words_that_are_left() -> None:
+    words = {"words": [[1000, 0, 500]] * 3}
+    rates = Rates([record(learned=[{"step": 1, "seconds": 10.0, "predict_seconds": 4.0}], **words)])
+    for state, expected in (
+        ({"step": 0, "phase": "loading"}, START + 14),
+        ({"step": 3, "phase": "learning"}, 14),
+        ({"step": 3, "phase": "learning", "update": 3, "updates": 4, "seconds": 9.0}, 2.5 + 4),
+        ({"step": 3, "phase": "predicting", "update": 4, "updates": 4, "predicted_words": 125}, 3),
+    ):
+        assert left(Job(record(**words), (1, 2), state), rates=rates) == pytest.approx(expected)
+
+
+def test_the_check_of_the_training_is_step_1_for_twice_the_epochs() -> None:
+    checked = record(settings=record()["settings"] | {"training_check": True})
+    assert left(Job(checked, (1, 2))) == pytest.approx(START + 30 + 20)
+    at = {"step": 1, "phase": "checking", "update": 1, "updates": 4}
+    assert left(Job(checked, (1, 2, 3), at)) == pytest.approx(15)
+    assert left(Job(checked | {"step1_reference": {}}, (1, 2, 3), at)) == 0
+
+
+def test_precision_counts_before_and_after_anything_is_measured() -> None:
+    bf16 = record(settings=record()["settings"] | {"precision": "bf16"})
+    for rates in (Rates([]), MEASURED):
+        assert left(Job(bf16, ()), rates=rates) < 0.8 * left(Job(record(), ()), rates=rates)
+    own = Rates([record(learned=finished(10.0)), bf16 | {"method": "other", "learned": finished(9.0)}])
+    assert left(Job(bf16 | {"method": "other"}, (1,)), rates=own) == pytest.approx(START + 18 + 27)
+
+
+def test_each_method_has_its_own_speed_and_a_later_step_another_than_the_first() -> None:
+    rates = Rates([record(learned=finished(10.0, 30.0)), record(method="slow", learned=finished(100.0))])
+    assert left(Job(record(), (1, 2)), rates=rates) == pytest.approx(START + 45)
+    assert left(Job(record(method="slow"), (1, 2)), rates=rates) == pytest.approx(START + 300)
+    assert left(Job(record(method="new"), (1, 2)), rates=rates) == pytest.approx(START + 140 / 4000 * 3000)
+
+
+def test_a_step_of_a_kind_that_has_none_finished_tells_by_its_updates() -> None:
+    at = {"step": 1, "phase": "learning", "update": 1, "updates": 4}
+    early, late = (Job(record(), (), at | {"seconds": seconds}) for seconds in (1.0, 15.0))
+    assert not Rates([], [early])
+    assert left(late, rates=Rates([], [late])) == pytest.approx(45 + 120 + 180)
+
+
+def test_as_many_workers_as_there_are_share_the_runs_as_the_driver_would() -> None:
+    runs = [Job(record(id), ()) for id in "abc"]
+    assert left(*runs, workers=2) == pytest.approx(2 * (START + 60)), "no run is shared out among workers"
+    assert left(*runs, workers=3) == pytest.approx(START + 60)
+
+
+def test_a_run_waits_for_what_it_takes_and_does_not_learn_it() -> None:
+    maker, taker = Job(record("a"), ()), Job(record("b", shared={"1": "a"}), ())
+    assert left(maker, taker) == pytest.approx(2 * START + 60 + 50)
+    assert left(maker, taker, workers=2) == pytest.approx(START + 10 + START + 50)
+    assert left(Job(record("b", shared={"1": "a"}), ()), workers=2) == pytest.approx(START + 50), "it is there"
+    copied = record("c", shared={"1": "a"}, learned=finished(10000.0))
+    assert left(maker, rates=Rates([record(learned=finished(10.0)), copied])) == pytest.approx(START + 60)
+
+
+def test_the_board_and_the_dry_run_tell_the_time_of_the_model(tmp_path: Path) -> None:
+    words = write_inputs(tmp_path / "inputs")
+    given = {flag[2:].replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+    given |= {"methods": "spankl", "bounds": "none", "seeds": "0,1", "jobs": 1, "out": str(tmp_path / "out")}
+    first, second = runs = prepare(given).runs
+    assert "rough: nothing is measured" in preview(prepare(given))
+    board = Board(runs, runs, jobs=1)
+    row = {"step": 1, "seconds": 300.0, "predict_seconds": 100.0}
+    counts = {"schema": 1, "step": 1, "views": {"all": {"test": {"PER": [1, 0, 0]}}}}
+    commit_step(first.folder / "step-1", first.key(1), row, {"counts.json": json.dumps(counts).encode()})
+    measured = first.record | {"learned": [row]}
+    write_record(first.folder / "run.json", measured)
+    state = {"pid": 7, "step": 2, "phase": "learning"}
+    write_json(first.folder / "progress.json", state)
+    jobs = [Job(first.record, [1], state), Job(second.record, ())]
+    expected = time_left(jobs, Rates([measured, second.record]), 1)
+    assert 1800 < expected < 2500, "five steps of about 400 s"
+    assert [item.line for item in board.poll()][1].endswith(f", about {duration(expected)} left")
+    jobs[0] = replace(jobs[0], state=None)
+    expected = time_left(jobs, Rates([measured, second.record]), 1)
+    assert f"estimate: about {duration(expected)} (from the finished steps" in preview(prepare(given))
+
+
+def test_a_step_begins_without_the_counts_of_the_step_before(tmp_path: Path) -> None:
+    lease: Any = SimpleNamespace(lost=False)
+    heartbeat = worker.Heartbeat(tmp_path, tmp_path / "stop", lease)
+    heartbeat.begin(1, "learning")
+    heartbeat({"epoch": 2, "epochs": 2, "update": 20, "updates": 20, "loss": 0.5, "seconds": 9.0}, now=True)
+    heartbeat({"phase": "predicting", "predicted_words": 70}, now=True)
+    heartbeat.begin(2, "learning")
+    state = json.loads((tmp_path / "progress.json").read_bytes())
+    assert (state["step"], state["phase"]) == (2, "learning")
+    assert set(state) == {"schema", "host", "pid", "time", "step", "step_started", "phase"}

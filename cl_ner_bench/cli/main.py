@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cl_ner_bench import __version__
 from cl_ner_bench.cli.data import add_data
+from cl_ner_bench.cli.output import log_lines
 from cl_ner_bench.errors import UserError, did_you_mean, printable
 from cl_ner_bench.untrusted import import_environment
 
@@ -110,7 +111,8 @@ def _run_command(words: list[str]) -> int:
         parser.print_help()
         return 0
     parsed.words = ["bench", *words]
-    code: int = parsed.function(parsed)
+    with log_lines(getattr(parsed, "quiet", False)):
+        code: int = parsed.function(parsed)
     return code
 
 

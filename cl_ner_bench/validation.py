@@ -1,0 +1,174 @@
+"""Plain values (of TOML, JSON or a Python literal) to typed ones, with one message where a value does not fit.
+
+A schema is a :class:`msgspec.Struct`. Where a value has a ``Meta(description=...)``, messages say this description as
+what was expected; without one they name the innermost value that does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cl_ner_bench.errors import UserError, did_you_mean, short
+
+T = TypeVar("T")
+
+_LARGEST = 2**63 - 1  # of TOML; Python refuses to print whole numbers of more than 4,300 digits
+_FINITE = 1.7976931348623157e308
+
+Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+Whole = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST, description="a whole number")]
+Count = Annotated[int, Meta(ge=0, le=_LARGEST, description="a whole number of at least 0")]
+Positive = Annotated[int, Meta(ge=1, le=_LARGEST, description="a whole number of at least 1")]
+FilePath = Annotated[str, Meta(min_length=1, max_length=999, description="a path of less than 1,000 characters")]
+
+_NAME_IN_PATH = r"(?!\.\.(?:[/\\]|\Z))[^/\\\0]+"
+BELOW = rf"(?s)\A(?!.:){_NAME_IN_PATH}(?:[/\\]{_NAME_IN_PATH})*[/\\]*\Z"
+"""Pattern of a relative path without ``..``: of files that a card may name, as it may come from others."""
+PathBelow = Annotated[
+    str,
+    Meta(
+        max_length=999,
+        pattern=BELOW,
+        description="a path of less than 1,000 characters inside the folder, without '..'",
+    ),
+]
+
+_NotNegative = Annotated[int, Meta(ge=0, le=_LARGEST)] | Annotated[float, Meta(ge=0, le=_FINITE)]
+AtLeast0 = Annotated[_NotNegative, Meta(description="a number of at least 0")]
+_Positive = Annotated[int, Meta(gt=0, le=_LARGEST)] | Annotated[float, Meta(gt=0, le=_FINITE)]
+Above0 = Annotated[_Positive, Meta(description="a number above 0")]
+_Portion = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)]
+Share = Annotated[_Portion, Meta(description="a number from 0 to 1")]
+
+
+class MisfitError(ValueError):
+    """Raised by the ``__post_init__`` of a schema where a rule between several of its keys is broken.
+
+    ``key`` is relative to the schema. ``found`` is the value as a message quotes it, "" for none.
+    """
+
+    def __init__(self, key: str, expected: str, found: str = "") -> None:
+        super().__init__(key, expected, found)
+        self.key, self.expected, self.found = key, expected, found
+
+
+def convert(
+    value: Any, kind: type[T], where: str = "", *, key: str = "", fail: Callable[[str], Exception] = UserError
+) -> T:
+    """Return ``value`` as a ``kind``: a struct or any other type that msgspec knows.
+
+    ``where`` (a file, an option) begins the message, ``key`` is the place of the value in it. Keys that a struct does
+    not name are refused where it says ``forbid_unknown_fields``.
+
+    Raises:
+        UserError, or what ``fail`` makes of the message: a value does not fit.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        problem = _problem(value, kind, key) or str(error)
+        raise fail(f"{where}: {problem}" if where else problem) from None
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Return True where ``value`` is a ``kind``."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _problem(value: Any, kind: Any, key: str) -> str | None:
+    """Return what is wrong with the first part of ``value`` that does not fit, None where all fits.
+
+    msgspec's own messages do not name the keys of mappings and know no other words than those of the type system.
+    """
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        cause = error.__cause__
+    else:
+        return None
+    if get_origin(kind) is Annotated:
+        return _wrong(key, _expected(kind), value, kind)
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for member in get_args(kind) if member not in (NoneType, msgspec.UnsetType)]
+        return _problem(value, members[0], key) if len(members) == 1 else _wrong(key, _expected(kind), value, kind)
+    if isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, Mapping):
+        inside = next(filter(None, _problems_of_keys(value, kind, key)), None)
+        if inside is None and isinstance(cause, MisfitError):
+            return _message(_join(key, cause.key), cause.expected, cause.found)
+        return inside
+    if isinstance(value, Mapping) and _is_table(kind):
+        text = next((_wrong(key, "texts as keys", name) for name in value if not isinstance(name, str)), None)
+        inner = get_args(kind)[1]
+        return text or next(filter(None, (_problem(v, inner, _join(key, k)) for k, v in value.items())), None)
+    if isinstance(value, list | tuple) and get_origin(kind) in (list, tuple):
+        item = get_args(kind)[0]
+        return next(filter(None, (_problem(v, item, f"{key}[{i}]") for i, v in enumerate(value))), None)
+    return _wrong(key, _expected(kind), value, kind)
+
+
+def _problems_of_keys(value: Mapping[Any, Any], kind: type[Struct], key: str) -> Iterator[str | None]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, inner in value.items():
+        if name in fields:
+            yield _problem(inner, fields[name].type, _join(key, name))
+        elif kind.__struct_config__.forbid_unknown_fields:
+            near = did_you_mean(str(name), list(fields))
+            yield f"unknown key '{_join(key, name)}'; known are {', '.join(fields)}.{near}"
+    for name, field in fields.items():
+        if field.required and name not in value:
+            yield f"key '{_join(key, name)}' is missing: expected {_expected(field.type)}."
+
+
+def _wrong(key: str, expected: str, value: Any, kind: Any = None) -> str:
+    choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
+    words = value if isinstance(value, list | tuple) else [value]
+    wrong = [word for word in words if isinstance(word, str) and word not in choices]
+    return _message(key, expected, short(value)) + (did_you_mean(wrong[0], choices) if wrong else "")
+
+
+def _message(key: str, expected: str, found: str) -> str:
+    at = f"key '{key}': " if key else ""
+    return f"{at}expected {expected}{', found ' if found else ''}{found}."
+
+
+def _choices(kind: Any) -> Iterator[Any]:
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    else:
+        for inner in get_args(kind):
+            yield from _choices(inner)
+
+
+def _expected(kind: Any) -> str:
+    """Return what a value of ``kind`` is, in the words of a message."""
+    if get_origin(kind) is Annotated:
+        inner, *metas = get_args(kind)
+        return next((m.description for m in metas if isinstance(m, Meta) and m.description), None) or _expected(inner)
+    if get_origin(kind) is Literal:
+        choices = [str(choice) for choice in get_args(kind)]
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if get_origin(kind) in (Union, UnionType):
+        return _expected(get_args(kind)[0])
+    if _is_table(kind) or (isinstance(kind, type) and issubclass(kind, Struct)):
+        return "a table"
+    if (get_origin(kind) or kind) in (list, tuple):
+        return "a list"
+    return {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}.get(kind, str(kind))
+
+
+def _is_table(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _join(key: str, name: Any) -> str:
+    return ".".join(filter(None, [key, short(name)[1:-1] if isinstance(name, str) else short(name)]))

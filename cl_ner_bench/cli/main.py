@@ -219,7 +219,7 @@ def _run(parsed: argparse.Namespace) -> int:
         print(text, file=sys.stdout if parsed.dry_run else sys.stderr)
         if parsed.dry_run:
             return 0
-    outcome = carry_out(prepared, parsed.quiet, (lambda _: None) if parsed.quiet else warn)
+    outcome = carry_out(prepared, parsed.quiet)
     if outcome.code >= 128:
         warn(f"stopped; run the same command again to go on ({outcome.out})")
         return outcome.code
@@ -417,7 +417,7 @@ def _reproduce(parsed: argparse.Namespace) -> int:
 
         print(preview(prepared))
         return 0
-    outcome = carry_out(prepared, parsed.quiet, (lambda _: None) if parsed.quiet else warn)
+    outcome = carry_out(prepared, parsed.quiet)
     if outcome.code >= 128:
         warn(f"stopped; run the same command again to go on ({outcome.out})")
         return outcome.code

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -28,6 +28,7 @@ from cl_ner_bench.storage import leases, store
 from cl_ner_bench.storage.atomic import alive, host
 from cl_ner_bench.storage.shared import Depot, Look, StoreError, told_later
 
+log = logging.getLogger(__name__)
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # what a results folder may become meanwhile
 LOST_WORKERS = 3  # that a run may lose before it counts as failed
 ANNOUNCED = 8  # runs at a time: a store far away takes its time
@@ -131,7 +132,7 @@ class _Course:
         if self._running or self._busy:
             self._room = time.monotonic()
         elif time.monotonic() - self._room > NO_ROOM:
-            print("no worker has room for a run: start one, and the runs begin", file=sys.stderr)
+            log.warning("no worker has room for a run: start one, and the runs begin")
             self._room = math.inf  # said once
 
     def _device(self) -> str | None:

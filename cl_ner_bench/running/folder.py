@@ -6,7 +6,8 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,11 @@ MENTIONS = (
 )
 
 
+log = logging.getLogger(__name__)
 _Tested = tuple[Corpus, Iterable[TaskSplit]]
 
 
-def write_top(
-    out: Path, grids: Sequence[Options], corpora: Iterable[_Tested], say: Callable[[str], None]
-) -> list[Path]:
+def write_top(out: Path, grids: Sequence[Options], corpora: Iterable[_Tested]) -> list[Path]:
     """Add resolved grids to ``experiment.toml`` and their test mentions to ``mentions.csv.gz``; returns both.
 
     ``sums.json`` holds the sha256 of these and of the scenarios' files. What is not what was stored is made anew, of
@@ -41,8 +41,8 @@ def write_top(
     """
     told = sums_at_top(read_record(out / SUMS_FILE)) or {}
     contents = _scenarios(out, told, grids)
-    contents["experiment.toml"] = _experiment(out / "experiment.toml", told.get("experiment.toml"), grids, say)
-    contents["mentions.csv.gz"] = _mentions(out / "mentions.csv.gz", told.get("mentions.csv.gz"), corpora, say)
+    contents["experiment.toml"] = _experiment(out / "experiment.toml", told.get("experiment.toml"), grids)
+    contents["mentions.csv.gz"] = _mentions(out / "mentions.csv.gz", told.get("mentions.csv.gz"), corpora)
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     changed = {n: c for n, c in contents.items() if not (out / n).is_file() or (out / n).read_bytes() != c}
     if changed:  # a process that is killed in between leaves files that are known, the old ones or the new
@@ -63,7 +63,7 @@ def write_split(run: Run) -> None:
         write_bytes(file, content)
 
 
-def _experiment(file: Path, told: Sequence[str] | None, grids: Sequence[Options], say: Callable[[str], None]) -> bytes:
+def _experiment(file: Path, told: Sequence[str] | None, grids: Sequence[Options]) -> bytes:
     known: list[dict[str, Any]] = []
     if file.exists():
         try:
@@ -75,7 +75,7 @@ def _experiment(file: Path, told: Sequence[str] | None, grids: Sequence[Options]
         except (UserError, ValueError) as error:
             known, aside = [], file.with_name("experiment.damaged.toml")
             file.replace(aside)
-            say(f"{file}: {error}; moved to {aside.name} and made anew: grids of other commands need them again")
+            log.info(f"{file}: {error}; moved to {aside.name} and made anew: grids of other commands need them again")
     for grid in grids:
         table = _table(grid)
         if table not in known:
@@ -108,7 +108,7 @@ def _table(options: Options) -> dict[str, Any]:
     return table
 
 
-def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested], say: Callable[[str], None]) -> bytes:
+def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested]) -> bytes:
     """The test mentions under each split, those that are stored and those of ``corpora``."""
     from cl_ner_bench.scenarios.statistics import mention_rows
 
@@ -119,7 +119,7 @@ def _mentions(file: Path, told: Sequence[str] | None, corpora: Iterable[_Tested]
                 raise ValueError("it is not what was stored")
             rows = _read_mentions(file)
         except (OSError, ValueError, csv.Error) as error:
-            say(f"{file}: {error}; made anew: the mentions of other commands need them again")
+            log.info(f"{file}: {error}; made anew: the mentions of other commands need them again")
     known = {row[1] for row in rows}
     for corpus, splits in corpora:
         for split in splits:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from cl_ner_bench.storage.store import read_record, remove_folder
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def run(**options: Any) -> Results:
 
     quiet, config = bool(options.pop("quiet", False)), options.pop("config", None)
     prepared = prepare(options, config)
-    outcome = carry_out(prepared, quiet=quiet, say=lambda _: None)
+    outcome = carry_out(prepared, quiet)
     if outcome.code >= 128:
         raise KeyboardInterrupt
     return load_results(outcome.out)
@@ -113,13 +113,13 @@ def _folder(layers: list[Layered]) -> Path:
     return Path("results") / "-".join(map(file_word, names))
 
 
-def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
-    """Learn what is missing, then write mentions, tables and report. ``say`` is told what matters beforehand.
+def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
+    """Learn what is missing, then write mentions, tables and report.
 
     Raises UserError where the results folder can no longer be written.
     """
     try:
-        return _carry_out(prepared, quiet, say)
+        return _carry_out(prepared, quiet)
     except UserError:
         raise
     except OSError as error:
@@ -129,13 +129,15 @@ def carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
         ) from None
 
 
-def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
+def _carry_out(prepared: Prepared, quiet: bool) -> Outcome:
     out, options = prepared.out, prepared.options
     for plan in prepared.plans:
         if plan.added:
-            say(f"--bounds auto adds {', '.join(plan.added)}: gaps are measured to joint training (--bounds none: off)")
+            log.info(
+                f"--bounds auto adds {', '.join(plan.added)}: gaps are measured to joint training (--bounds none: off)"
+            )
         for note in corpus_notes(plan.corpus, plan.runs[0].split):
-            say(f"{plan.corpus.name}: {note}")
+            log.info(f"{plan.corpus.name}: {note}")
     shared = depot(out, options.store)
     _make(out)
     sweep(out)
@@ -144,25 +146,25 @@ def _carry_out(prepared: Prepared, quiet: bool, say: Say) -> Outcome:
     for folder in obsolete(prepared.runs, out):
         shared.drop(folder)
     for folder, wrong in prepared.damaged.items():
-        say(f"{folder / wrong} is not what was stored: the step is learned again")
+        log.info(f"{folder / wrong} is not what was stored: the step is learned again")
         remove_folder(folder)
     with leases.wait(leases.Folder(out), "grids"):  # others may add to the same files
         corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in prepared.plans]
-        written = write_top(out, [plan.options for plan in prepared.plans], corpora, say)
+        written = write_top(out, [plan.options for plan in prepared.plans], corpora)
     for run in prepared.runs:
         if (run.folder / "run.json").exists() and _status(run) == "None":
-            say(f"{run.folder / 'run.json'} is not what was stored: the run is taken up again")
+            log.info(f"{run.folder / 'run.json'} is not what was stored: the run is taken up again")
         write_split(run)
     shared.push()
     left = [str(step) in run.record["shared"] for run in prepared.todo for step in run.missing()]
     more = f" and {sum(left)} shared with them" if any(left) else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))
-    say(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
+    log.info(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
         with (
             closing(backends.pool(options, prepared.jobs, out)) as places,
-            trackers.tracked(options.tracker, out, warn) as tell,
+            trackers.tracked(options.tracker, out, log.warning) as tell,
             shown(prepared.runs, prepared.todo, quiet, tell, prepared.jobs, not options.no_report),
         ):
             code = execute(
@@ -219,4 +221,4 @@ def _check_space(prepared: Prepared) -> None:
 
 def warn(text: str) -> None:
     """A line for the user, beside the results."""
-    print(text, file=sys.stderr)
+    log.warning(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ from pathlib import Path
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.atomic import remove_folder
+
+log = logging.getLogger(__name__)
 
 
 class StoreError(UserError, OSError):
@@ -23,7 +25,7 @@ def told_later() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        print(f"{error}; going on, and telling others later", file=sys.stderr)
+        log.warning(f"{error}; going on, and telling others later")
 
 
 class Depot:
@@ -92,7 +94,7 @@ class Look:
             self._silent = False
         except StoreError as error:
             if not self._silent:
-                print(f"{error}; trying again", file=sys.stderr)
+                log.warning(f"{error}; trying again")
             self._silent = True
         end = time.monotonic()
         self._next = end + max(self._shared.leases.lag, 10 * (end - begin))

@@ -87,14 +87,14 @@ class Unpadded(Plain):
         encoder.load_state_dict(learner.encoder.state_dict())
         tokens = encoder.tokeniser.tokenise([s.words for s in sentences])
         self.tokens = dict(zip([s.id for s in sentences], tokens, strict=True))
-        encoder.masks = Dropout() if MASKS in have else TorchDropout()
+        encoder.dropout = Dropout() if MASKS in have else TorchDropout()
         if NARROW in have:
-            encoder.narrow(tokens)
+            encoder.restrict_embeddings(tokens)
         self.backbone, self.encoder, self.rate = encoder.backbone, encoder, dropout
 
     def words(self, rows: Sequence[Row]) -> Tensor:
         vectors = self.encoder([self.tokens[row.sentence.id] for row in rows])
-        return pad_sequence(self.encoder.masks(vectors, self.rate).split([len(row.first) for row in rows]), True)
+        return pad_sequence(self.encoder.dropout(vectors, self.rate).split([len(row.first) for row in rows]), True)
 
 
 def with_parts(settings: Mapping[str, Any], data: StepData, have: Sequence[str]) -> Compared:

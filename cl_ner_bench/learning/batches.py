@@ -1,4 +1,4 @@
-"""Sentences as the encoder and the losses read them."""
+"""Batches of tokenised sentences, and their targets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sentence with its sub-tokens; ``index`` is its place among the sentences it was given with.
+    """A sentence with its sub-tokens.
 
-    ``vectors`` are its word vectors ``[words, hidden]`` where the encoder is frozen and they were kept.
+    Attributes:
+        index: its position among the sentences of its part.
+        vectors: its word vectors ``[words, hidden]``, stored if the encoder is frozen.
     """
 
     index: int
@@ -30,15 +32,15 @@ class Example:
 
     @property
     def length(self) -> int:
-        """Words."""
+        """The number of words."""
         return len(self.sentence.words)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sentences that are learned together. Words and spans of all sentences follow one another, without padding.
+    """Sentences that are computed together: their words and spans are concatenated, without padding.
 
-    Its tensors lie on ``device``, where the sentences are learned.
+    All tensors are on ``device``.
     """
 
     examples: tuple[Example, ...]
@@ -50,19 +52,19 @@ class Batch:
 
     @property
     def vectors(self) -> Tensor | None:
-        """Word vectors ``[words, hidden]`` of all sentences, None where they were not kept."""
+        """Word vectors ``[words, hidden]`` of all sentences; None if they are not stored."""
         kept = [e.vectors for e in self.examples if e.vectors is not None]
         return torch.cat(kept) if len(kept) == len(self.examples) else None
 
     @property
     def lengths(self) -> list[int]:
-        """Words of each sentence."""
+        """The number of words of each sentence."""
         return [e.length for e in self.examples]
 
     def span_gold(self, types: Sequence[str], width: int = 0) -> tuple[Tensor, Tensor]:
-        """Where targets are 1: rows among the batch's spans and columns among ``types``, int64 ``[mentions]`` both.
+        """Return the positive targets as rows among the spans and columns among ``types``: int64 ``[mentions]``.
 
-        With a limit ``width`` (in words; 0 is none), wider spans have no row: their mentions are left out.
+        With a span limit of ``width`` words (0: none), mentions of more words are left out.
         """
         column = {t: c for c, t in enumerate(types)}
         rows, columns, offset = [], [], 0
@@ -76,9 +78,9 @@ class Batch:
         return self._tensor(rows), self._tensor(columns)
 
     def tag_targets(self, types: Sequence[str]) -> Tensor:
-        """BIO tag ids ``[words]`` over ``types``, 0 where no mention of them is labelled.
+        """Return BIO tag ids ``[words]`` over ``types``; 0 outside their labelled mentions.
 
-        Tags cannot nest: of mentions that overlap, the longest is kept (the first among equals).
+        Tags cannot nest: of overlapping mentions the longest is kept (the first among equals).
         """
         column = {t: c for c, t in enumerate(types)}
         target: list[int] = []
@@ -102,11 +104,11 @@ def shuffled(
     pool: int = 1,
     device: torch.device = _CPU,
 ) -> Iterator[Batch]:
-    """Batches of ``size`` in the random order that ``stream`` draws.
+    """Yield batches of ``size`` sentences in a random order drawn from ``stream``.
 
-    With ``pool`` > 1, the sentences of each ``pool`` batches of that order are sorted by length before they are cut
-    into batches, whose order ``stream`` then shuffles again. This saves padding and **changes training**: sentences
-    are learned together with others of their length.
+    With ``pool`` > 1, the sentences of every ``pool`` batches are sorted by length before they are cut into batches,
+    and the batches are shuffled again. This saves padding and **changes training**: a batch holds sentences of
+    similar length.
     """
     order = torch.randperm(len(examples), generator=stream).tolist()
     if pool > 1:
@@ -121,8 +123,8 @@ def shuffled(
 
 
 def by_length(examples: Sequence[Example], budget: int, device: torch.device = _CPU) -> Iterator[Batch]:
-    """Batches of similar length, each of at most ``budget`` sub-tokens (or one sentence), for evaluation."""
-    # Sizes in one pass, as sentences that are met in another order than they were made in are slow to reach.
+    """Yield batches of sentences of similar length, each of at most ``budget`` sub-tokens (or one sentence)."""
+    # Read all sizes in memory order first: access in sorted order would miss the cache for each sentence.
     sizes = [e.tokens.size for e in examples]
     batch: list[Example] = []
     used = 0

@@ -13,10 +13,10 @@ _OF_MODULES = vars(nn.Module()).keys()
 
 
 class Carried(nn.Module):
-    """Tensors by name, of any shape, that live as long as the parameters do.
+    """A mapping from names to tensors of any shape, stored with the model.
 
-    They are saved and restored with the model, and are those of the selected epoch once a step is over. A tensor that
-    is assigned is copied to where the module lies; it has no gradient. A name may hold any characters.
+    Like parameters, the tensors are saved, restored, and set to those of the selected epoch when a step ends. An
+    assigned tensor is copied to the module's device, without gradient. A name may contain any characters.
     """
 
     def __init__(self) -> None:
@@ -46,19 +46,19 @@ class Carried(nn.Module):
         return self
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
-        """Hold what stands under the module's prefix, whatever it held before."""
+        """Replace all tensors by those under the module's prefix."""
         self._buffers.clear()
         for name, value in state_dict.items():
             self[name.removeprefix(prefix)] = value
 
 
 def attributes(module: nn.Module) -> dict[str, Any]:
-    """Return what a module holds beside parameters, buffers and modules; containers and tensors as copies."""
+    """Return the attributes of a module except parameters, buffers and modules; containers and tensors are copied."""
     return {name: _copied(value) for name, value in vars(module).items() if name not in _OF_MODULES}
 
 
 def restore(module: nn.Module, known: Mapping[str, Any]) -> None:
-    """Give a module back the ``attributes`` that it had, and take all others away."""
+    """Reset a module to ``attributes`` taken earlier; delete all attributes added since."""
     for name in vars(module).keys() - _OF_MODULES - known.keys():
         delattr(module, name)
     vars(module).update({name: _copied(value) for name, value in known.items()})

@@ -1,4 +1,4 @@
-"""Proof that a method's step 1 is that of its base learner, so that a grid may learn it once for several methods."""
+"""Check that a method's step 1 equals that of its base learner, so that a grid may share it between methods."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def deviation(
     recipe: Mapping[str, Any],
     progress: Progress = lambda _: None,
 ) -> str:
-    """Return in what step 1 of a method differs from that of its base learner; '' where it is the same to the bit.
+    """Return the names of the outcomes in which step 1 of a method differs from its base learner; '' if none.
 
-    Both learn a few made-up sentences with a tiny BERT of random weights, by the given recipe, and what they store,
-    record and predict is compared. So whatever a method decides counts, not its losses alone; what hangs on the size of
-    the data, or on another kind of encoder, is not found.
+    Both learn a few invented sentences by the given recipe, with a tiny BERT of random weights. What they store, record
+    and predict is compared bit by bit, so every hook counts. Differences that need more data or another kind of encoder
+    are not found.
 
     Args:
         progress: called after each update; may raise to stop.
@@ -63,7 +63,7 @@ def _outcome(
     trainer = Trainer(learner, settings, {**recipe, "batch_size": 4}, folder, seed=0, tokens=tokens)
     record = trainer.learn(StepData(1, _TYPES, _TYPES, train, dev, _TYPES), progress)
     predictions = trainer.predict([s.only(()) for s in test], progress)
-    lengths = [len(s.words) for s in test]  # what hardly learned predicts little: logits at random find more
+    lengths = [len(s.words) for s in test]  # a model that hardly learned predicts little: random logits find more
     logits = torch.randn(
         sum(trainer.learner.rows(lengths)), trainer.learner.n_columns, generator=torch.Generator().manual_seed(0)
     )
@@ -81,7 +81,9 @@ def _outcome(
 def _sentences(seed: int, n: int) -> Iterator[Sentence]:
     rng = np.random.default_rng(seed)
     for i in range(n):
-        words = rng.integers(3, _WORDS, 3 + i).tolist()  # a word's number says its type; mentions of C have two words
+        words = rng.integers(
+            3, _WORDS, 3 + i
+        ).tolist()  # a word's number decides its type; mentions of C have two words
         kinds = [(at, _TYPES[word % 5]) for at, word in enumerate(words) if word % 5 < 3]
         mentions = [Mention(at, min(at + 1 + (kind == "C"), len(words)), kind) for at, kind in kinds]
         yield Sentence(i, tuple(f"{seed}.{word}" for word in words), tuple(mentions))

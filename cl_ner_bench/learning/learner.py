@@ -1,10 +1,10 @@
-"""The contract of a method: what it may decide.
+"""The contract of a method: the hooks that it may override.
 
-Everything else (growing heads, teacher, label masks, batches, schedule, evaluation, storage) is the suite's.
+The suite does everything else: growing heads, teacher, label masks, batches, schedule, evaluation, storage.
 
-A method is a subclass of ``SpanLearner`` or ``TagLearner`` that overrides a hook or two. Without any, both learn from
-the labels they are given, on all columns: the fine-tuning lower bound, and the joint reference where the data layer
-gives them the labels of all types.
+A method is a subclass of ``SpanLearner`` or ``TagLearner`` that overrides one or two hooks. Both base classes learn
+from the labels they are given, on all columns. That is the fine-tuning lower bound; with the labels of all types it
+is the joint reference.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ Need = Literal["teacher", "all_embeddings"]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gives for a batch. ``logits`` is ``[spans, types]`` or ``[words, 1 + 2 * types]``.
+    """The output of a model for a batch.
 
-    ``words`` are the word vectors ``[words, hidden]`` after dropout; a teacher's output has none.
+    Attributes:
+        logits: ``[spans, types]`` or ``[words, 1 + 2 * types]``.
+        words: word vectors ``[words, hidden]`` after dropout; None in a teacher's output.
     """
 
     logits: Tensor
@@ -47,25 +49,24 @@ class Output:
 
 
 class Learner(nn.Module):
-    """The outer contract. ``SpanLearner`` and ``TagLearner`` add head, base loss and decoding.
+    """A model and its learning rule. ``SpanLearner`` and ``TagLearner`` add head, base loss and decoding.
 
-    Columns of the head stand in learning order. In a continual step the labels cover the new types, and old ones only
-    where they come back; the other old types are there, but unlabelled.
+    The columns of the head are in learning order. In a continual step the labels cover the new types, and those old
+    types that come back; mentions of all other old types are in the text but unlabelled.
 
-    A step may be stopped behind any epoch and go on in another process. What outlives an epoch must therefore be
-    parameters (and which of them learn), buffers, or tensors in ``carried``; the step ends with those of the selected
-    epoch, and with a new learner that was given them and nothing else. Modules and buffers are made in ``__init__`` or
-    ``grow``. Other attributes are, in each epoch and in ``end_step``, what they were behind ``begin_step``. Random
-    numbers are drawn from torch's global streams, which are seeded before a learner is made and in each step before it
-    grows.
+    A step may stop after any epoch and resume in another process. Only these survive: parameters, their
+    ``requires_grad`` flags, buffers, and the tensors in ``carried``. At the end of a step a new learner is made from
+    their values in the selected epoch. Create modules and buffers in ``__init__`` or ``grow``. All other attributes
+    are reset, before each epoch and before ``end_step``, to their values after ``begin_step``. Draw random numbers
+    from torch's global generators: they are seeded before a learner is made, and in each step before it grows.
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
-        carried: tensors that the method keeps.
-        grown: the types that each step so far added.
+        carried: tensors that the method keeps from step to step.
+        grown: the types added by each step so far.
         step: 1..T, the step being learned.
-        labelled: the types that this step's labels cover.
-        n_old: how many types (the first columns) the previous step's model knew.
+        labelled: the types labelled in this step.
+        n_old: the number of types that the previous step's model knew; they have the first columns.
     """
 
     architecture: str
@@ -86,42 +87,42 @@ class Learner(nn.Module):
         self.labelled: tuple[str, ...] = ()
         self.n_old = 0
 
-    # What a method may decide.
+    # Hooks: a method overrides these.
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Inputs that the suite supplies for this method.
+        """Return the inputs that the suite supplies for this method.
 
-        ``teacher``: ``losses`` is given the outputs of the previous step's selected model, once there is one.
-        ``all_embeddings``: the table of word embeddings stays whole while a step is learned. Otherwise it holds the
-        words of the step's train and dev sentences, which is faster; others can be embedded without gradients only.
+        ``teacher``: ``losses`` receives the outputs of the previous step's selected model, from step 2 on.
+        ``all_embeddings``: the table of word embeddings stays whole during a step. By default it holds only the words
+        of the step's train and dev sentences, which is faster; others can then be embedded without gradients only.
         """
         return frozenset()
 
     def grow(self, types: Sequence[str], init: Init) -> None:
-        """Add what ``types`` need: columns of the head, and modules of the method's own.
+        """Add columns of the head for ``types``, and any modules of the method's own.
 
-        Called in each step before ``begin_step``, without types where none is new, and for each earlier step when a
-        model is loaded. ``init`` gives the random stream of a name.
+        Called in each step before ``begin_step`` (with no types if none is new), and once per earlier step when a
+        model is loaded. ``init`` returns the random generator for a name.
         """
         if types:
             self.head.grow(types, init)
 
     def begin_step(self, data: StepData) -> None:
-        """Called once the head has grown, before the optimiser is made: freeze, initialise, collect."""
+        """Prepare the step: freeze, initialise, collect. Called between growth and making the optimiser."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before each epoch (1..epochs)."""
+        """Prepare an epoch (1..epochs)."""
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        """Named scalars whose sum is minimised. ``teacher`` covers the old columns of the same words or spans."""
+        """Return named scalars whose sum is minimised. ``teacher`` has the old columns of the same words or spans."""
         raise NotImplementedError
 
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return groups of all parameters that shall learn in this step; those without a gradient are left alone.
+        """Return the optimiser's parameter groups; parameters that get no gradient are not updated.
 
-        There are four, as in SpanKL (arXiv 2302.12200): the encoder at ``lr`` and everything else at ``head_lr``, each
-        with and without weight decay. Biases and layer norms (all vectors) are not decayed.
+        The default is SpanKL's four groups (arXiv 2302.12200): the encoder at ``lr`` and everything else at
+        ``head_lr``, each with and without weight decay. Vectors (biases and layer norms) are not decayed.
         """
         encoder = list(self.encoder.parameters())
         known = set(encoder)
@@ -137,25 +138,25 @@ class Learner(nn.Module):
         ]
 
     def after_backward(self) -> None:
-        """Called between backward and clipping: change gradients here."""
+        """Change gradients. Called between the backward pass and clipping."""
 
     def end_step(self, data: StepData) -> None:
-        """Called with the dev-selected weights in place: fuse weights, collect prototypes or exemplars."""
+        """Finish the step: fuse weights, collect prototypes or exemplars. The dev-selected weights are in place."""
 
     def decode(
         self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
-        """Predicted mentions of ``types``, some or all of the known ones, in each sentence."""
+        """Return the predicted mentions of ``types`` (some or all known types) for each sentence."""
         raise NotImplementedError
 
     def rows(self, lengths: Sequence[int]) -> list[int]:
-        """How many rows of logits each sentence has."""
+        """Return the number of rows of logits of each sentence."""
         raise NotImplementedError
 
-    # What the suite does for it.
+    # Provided by the suite.
 
     def enter(self, data: StepData) -> None:
-        """Make ``data``'s step the current one, before the head grows."""
+        """Set the current step, before the head grows."""
         self.step, self.labelled, self.n_old = data.step, data.labelled, len(self.head.types)
 
     @property
@@ -164,28 +165,28 @@ class Learner(nn.Module):
 
     @property
     def n_columns(self) -> int:
-        """How many logits a row has."""
+        """The number of logits in a row."""
         return self.head.n_columns
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
-        """The old types that this step's labels do not cover."""
+        """The old types that are not labelled in this step."""
         return tuple(t for t in self.head.types[: self.n_old] if t not in self.labelled)
 
     def columns(self, types: Sequence[str]) -> slice | list[int]:
-        """Where ``types`` stand among all known types: a slice where they stand together."""
+        """Return the columns of ``types`` among all known types, as a slice if they are adjacent."""
         found = [self.head.types.index(t) for t in types]
         together = found == list(range(found[0], found[0] + len(found))) if found else False
         return slice(found[0], found[-1] + 1) if together else found
 
     def freeze_encoder(self) -> None:
-        """Stop learning the encoder; from now on it runs without dropout and without gradients."""
+        """Freeze the encoder: from now on it runs without dropout and without gradients."""
         self.encoder.requires_grad_(False)
         self.encoder.eval()
 
     @property
     def frozen_parameters(self) -> list[str]:
-        """Names of the parameters that do not learn; those that are assigned stop, and all others learn."""
+        """The names of the frozen parameters. Assignment freezes these and unfreezes all others."""
         return [name for name, p in self.named_parameters() if not p.requires_grad]
 
     @frozen_parameters.setter
@@ -204,14 +205,14 @@ class Learner(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> Output:
-        """Logits of all known columns for a batch."""
+        """Return the logits of all known columns for a batch."""
         words = self.encode(batch) if batch.vectors is None else batch.vectors
-        words = self.encoder.masks(words, self.dropout if self.training else 0.0)
+        words = self.encoder.dropout(words, self.dropout if self.training else 0.0)
         with self._precision():
             return Output(self.head(words, batch.lengths), words)
 
     def encode(self, batch: Batch) -> Tensor:
-        """Word vectors ``[words, hidden]`` of a batch, as the encoder gives them."""
+        """Return the encoder's word vectors ``[words, hidden]`` of a batch."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen), self._precision():
             words: Tensor = self.encoder(batch.tokens)
         return words
@@ -221,7 +222,7 @@ class Learner(nn.Module):
 
 
 class SpanLearner(Learner):
-    """Scores every span for every type; types are independent of one another."""
+    """A learner that scores every span for every type; the types are independent of one another."""
 
     architecture = "span"
 
@@ -230,17 +231,17 @@ class SpanLearner(Learner):
         self.head = SpanHead(encoder.hidden_size, self.max_span_width)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        """Binary cross-entropy on all columns: what carries no label is a negative, old types too."""
+        """Return binary cross-entropy on all columns: every unlabelled span is a negative, of old types too."""
         return {"bce": self.bce(batch, output, self.head.types)}
 
     def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:
-        """Mean over ``types``, sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
+        """Return BCE: mean over ``types``, sum over spans, mean over sentences (SpanKL, arXiv 2302.12200)."""
         logits = output.logits[:, self.columns(types)]
         rows, columns = batch.span_gold(types, self.max_span_width)
         return bernoulli_ce(logits, rows, columns).mean() / len(batch.examples)
 
     def kl(self, batch: Batch, output: Output, teacher: Output, types: Sequence[str]) -> Tensor:
-        """Divergence from the teacher: mean over ``types``, sum over spans, mean over sentences."""
+        """Return the KL divergence from the teacher: mean over ``types``, sum over spans, mean over sentences."""
         columns = self.columns(types)
         return bernoulli_kl(teacher.logits[:, columns], output.logits[:, columns]).mean() / len(batch.examples)
 
@@ -254,7 +255,7 @@ class SpanLearner(Learner):
 
 
 class TagLearner(Learner):
-    """Labels every word with a BIO tag from one softmax over all known types."""
+    """A learner that labels every word with a BIO tag, by one softmax over all known types."""
 
     architecture = "token"
 
@@ -263,7 +264,7 @@ class TagLearner(Learner):
         self.head = TagHead(encoder.hidden_size)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        """Cross-entropy on all words: what carries no label is O, old types too."""
+        """Return cross-entropy on all words: every unlabelled word is O, those of old types too."""
         return {"ce": F.cross_entropy(output.logits, batch.tag_targets(self.head.types))}
 
     def rows(self, lengths: Sequence[int]) -> list[int]:

@@ -1,5 +1,5 @@
-"""The version of everything in the engine that can change a number."""
+"""The version of the engine's numbers."""
 
 NUMERICS = 2
-"""Part of every step's key. A change to models/ or learning/ that changes results raises it; the golden
-run in tests/learning/test_trainer.py fails until it is raised."""
+"""Part of every step's key. Raise it with every change to models/ or learning/ that changes results; the golden run
+in tests/learning/test_trainer.py fails until then."""

@@ -1,6 +1,6 @@
-"""AdamW as torch computes it (fused), without the class that torch wraps around it.
+"""torch's fused AdamW without the class ``torch.optim.Optimizer``.
 
-To make a ``torch.optim.Optimizer`` imports torch's compiler: more than a second of processor time, and 70 MB.
+Creating that class imports torch's compiler: more than a second of processor time, and 70 MB.
 """
 
 from __future__ import annotations
@@ -18,40 +18,39 @@ _State = dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]]  # as _STATE names th
 
 
 class AdamW:
-    """The moments of all parameters, and their update.
+    """AdamW: the moments of all parameters, and their update.
 
     Args:
-        groups: ``params`` and ``lr`` of each, and what shall differ from torch's defaults: ``betas``, ``eps``,
+        groups: dicts with ``params``, ``lr`` and, where they differ from torch's defaults, ``betas``, ``eps``,
             ``weight_decay``.
 
     Raises:
-        TypeError: a group says something else, or not enough.
+        TypeError: a group has an unknown key, or lacks one.
     """
 
     def __init__(self, groups: Iterable[Mapping[str, Any]]) -> None:
         self._groups = [_Group(**_DEFAULTS | dict(group)) for group in groups]
 
     def step(self, factor: float = 1.0) -> None:
-        """Update the parameters that have a gradient, at ``factor`` times the learning rate of their group."""
+        """Update all parameters that have a gradient, with ``factor`` times their group's learning rate."""
         for group in self._groups:
             group.step(factor)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Of all groups, in their order."""
+        """All parameters, in the order of the groups."""
         return [p for group in self._groups for p in group.params]
 
     @property
     def updated(self) -> set[nn.Parameter]:
-        """Those that had an update."""
+        """The parameters that were updated at least once."""
         return {p for group in self._groups for p in group.state}
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """Moments and number of updates of the parameters that had any, by group, place in it, and which it is.
+        """Moments and update counts, under ``group.position.name``, of the parameters that were updated.
 
-        They are those in use: the next ``step`` changes them. What is assigned here is copied, into an optimiser of
-        equal groups.
+        The tensors are in use: the next ``step`` changes them. Assigned tensors are copied; the groups must be equal.
         """
         return {
             f"{g}.{i}.{name}": value
@@ -65,7 +64,7 @@ class AdamW:
         for g, i, p, state in self._places():
             if f"{g}.{i}.updates" in given:
                 first, second, updates = (given[f"{g}.{i}.{name}"] for name in _STATE)
-                # Moments are laid out as the parameter is: the fused update takes it for granted.
+                # The fused update requires moments with the memory layout of the parameter.
                 moments = torch.empty_like(p).copy_(first), torch.empty_like(p).copy_(second)
                 state[p] = (*moments, updates.to(p.device, copy=True))
 

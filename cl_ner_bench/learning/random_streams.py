@@ -13,11 +13,11 @@ import torch
 
 
 def stream(seed: int, *key: object) -> int:
-    """A 63-bit seed for the stream named by ``key`` (JSON-able values)."""
+    """Return a 63-bit seed for the stream named by ``key`` (JSON-able values)."""
     text = json.dumps([seed, *key], ensure_ascii=False)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *key: object) -> torch.Generator:
-    """A CPU generator at the start of the stream named by ``key``."""
+    """Return a CPU generator at the start of the stream named by ``key``."""
     return torch.Generator().manual_seed(stream(seed, *key))

@@ -1,4 +1,4 @@
-"""What the previous step's selected model says of the training sentences."""
+"""Outputs of the previous step's selected model for the training sentences."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output
 
 KEPT_BYTES = 1 << 29
-"""Logits that would take more are not kept: the model is, and computes them again for each batch."""
+"""Limit for stored logits. Above it the model is kept instead and recomputes them for each batch."""
 
 
 class Teacher:
-    """Logits of a learner as it is now, in evaluation mode (SpanKL, arXiv 2302.12200: taken once per task).
+    """The logits of a learner as it is now, in evaluation mode; computed once per task (SpanKL, arXiv 2302.12200).
 
     Args:
-        batches: the sentences that it will be asked about, in batches that suit an evaluation.
-        dtype: of the logits that are kept; what is given is float32.
+        batches: all sentences that will be asked for, in evaluation batches.
+        dtype: of the stored logits; calls return float32.
     """
 
     def __init__(self, learner: Learner, batches: Sequence[Batch], dtype: torch.dtype) -> None:
@@ -37,11 +37,11 @@ class Teacher:
 
     @property
     def how(self) -> str:
-        """For the record of a step: what was done about its logits."""
+        """How the logits are supplied, for the record of the step."""
         return f"{self.bytes} bytes kept" if self.learner is None else "computed again for each batch"
 
     def __call__(self, batch: Batch) -> Output:
-        """Logits of the columns that the learner had, for each row of ``batch``; they lie where the learner does."""
+        """Return the logits of the teacher's columns for each row of ``batch``, on the learner's device."""
         if self.learner is not None:
             return Output(self._logits(self.learner, batch))
         return Output(torch.cat([self.kept[e.index] for e in batch.examples], dim=1).float().T)

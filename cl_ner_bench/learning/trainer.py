@@ -20,7 +20,7 @@ from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import attributes, restore
-from cl_ner_bench.learning.checkpoint import Checkpoint, resumed, state
+from cl_ner_bench.learning.checkpoint import Checkpoint, resume, snapshot
 from cl_ner_bench.learning.learner import Learner, Need, Output
 from cl_ner_bench.learning.optim import AdamW
 from cl_ner_bench.learning.random_streams import generator, stream
@@ -32,16 +32,16 @@ from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024
-"""Sub-tokens in an evaluation batch: on a CPU, activations of more than that leave the cache."""
+"""Sub-tokens in an evaluation batch. On a CPU, the activations of larger batches exceed the cache."""
 
 VECTORS_BYTES = 1 << 29
-"""A frozen encoder's word vectors that would take more are computed again for each batch."""
+"""Limit for the stored word vectors of a frozen encoder. Above it they are recomputed for each batch."""
 
 Progress = Callable[[dict[str, Any]], None]
 
 
 class Trainer:
-    """A learner and all that it needs to learn one step after the other.
+    """A learner with everything needed to train it step by step.
 
     Args:
         learner_class: the method.
@@ -50,10 +50,10 @@ class Trainer:
             norm), ``dropout`` (word vectors), ``warmup_updates`` and ``warmup_share`` (the smaller of the two counts),
             ``max_length`` (sub-tokens of a window, with specials), ``max_span_width`` (words, 0: every span), ``pool``
             (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32).
-        encoder: a name or folder as ``encoder_info`` knows it.
+        encoder: a name or folder that ``encoder_info`` accepts.
         precision: ``fp32``, or ``bf16`` for autocast in the linear layers of the encoder and of the span head.
         nested: keep nested predictions of span methods.
-        tokens: sub-tokens of sentences that were tokenised before; others are tokenised here.
+        tokens: sub-tokens of sentences that are tokenised already; the others are tokenised here.
     """
 
     def __init__(
@@ -76,25 +76,25 @@ class Trainer:
     def learn(
         self, data: StepData, progress: Progress = lambda _: None, checkpoint: Checkpoint | None = None
     ) -> dict[str, Any]:
-        """Learn one step; afterwards the learner holds the weights of the epoch that ``data.selection`` chose.
+        """Learn one step and return its record, which is JSON-able.
 
-        It is then a new one, made of what ``save`` stores, so that nothing else of it lives on in this process either.
+        Afterwards ``learner`` is a new learner, made from what ``save`` stores, with the weights of the epoch chosen
+        by ``data.selection``. So a step behaves the same whether the process goes on or a new one loads the model.
 
-        ``progress`` is called after each update (with what is done and the ``seconds`` that the step took so far) and
-        each batch of dev, and may raise to stop. Returns a JSON-able record of what was done.
-
-        ``checkpoint`` is given the state at the end of an epoch whenever it is due. Where it has one, the step goes on
-        behind that epoch, in a trainer that holds the previous step's model, and gives the weights and the record
-        (``seconds`` aside, which add up) that it would have given without a stop, to the bit. Only what training
-        changes is kept: grown columns, the teacher, frozen word vectors and batches are made again, for they follow
-        from the previous step's weights, from frozen weights, or from streams that are named by what they are for.
+        Args:
+            progress: called after each update (with the counts and the ``seconds`` of the step so far) and after each
+                dev batch; may raise to stop.
+            checkpoint: receives a snapshot at the end of an epoch whenever it is due. If it holds one, the step
+                resumes after that epoch and gives, to the bit, the weights and the record of an uninterrupted step
+                (``seconds`` add up). The snapshot holds only what training changes: grown columns, teacher, frozen
+                word vectors and batches are recomputed from the previous model and from named random streams.
 
         Raises:
             FloatingPointError: the loss is not finite.
-            UserError: a sentence is too long for the method, a word cannot be read, or the method leaves its contract.
+            UserError: a sentence is too long for the method, a word cannot be read, or the method breaks its contract.
         """
         record = self._learn(data, progress, checkpoint)
-        self._take_up(self.learner.state_dict(), self._facts())
+        self._rebuild(self.learner.state_dict(), self._facts())
         return record
 
     def _learn(self, data: StepData, progress: Progress, checkpoint: Checkpoint | None) -> dict[str, Any]:
@@ -104,22 +104,22 @@ class Trainer:
         shown = data.shown
         examples = self._examples(data.train, "train")
         gold = () if data.selection == "last" else data.dev
-        dev = self._examples([s.only(()) for s in gold], "dev")  # no forward pass carries their labels to the method
+        dev = self._examples([s.only(()) for s in gold], "dev")  # without labels: hooks see the sentences of a batch
         learner.enter(shown)
         teacher = self._teacher(examples) if "teacher" in needs and learner.n_old else None
         new = [t for t in data.types if t not in learner.head.types]
-        # Where no type is new, the step tells streams apart that the types alone would make one.
-        again = () if new else (data.step,)
-        masks = stream(self.seed, "dropout", learner.architecture, data.types, *again)
-        learner.encoder.masks.seed(masks)
-        torch.manual_seed(masks)  # what hooks draw, and dropout of encoders that bring their own forward pass
+        # Streams are keyed by the types; a step without a new type needs its number to get streams of its own.
+        revisit = () if new else (data.step,)
+        dropout_seed = stream(self.seed, "dropout", learner.architecture, data.types, *revisit)
+        learner.encoder.dropout.seed(dropout_seed)
+        torch.manual_seed(dropout_seed)  # for hooks, and for the dropout of encoders with their own forward pass
         self._grow(new)
-        stored = _shapes(learner)
+        shapes = _shapes(learner)
         learner.begin_step(shown)
-        _check_stored(learner, stored, "begin_step")
+        _check_shapes(learner, shapes, "begin_step")
         plain = attributes(learner)
         if "all_embeddings" not in needs:
-            learner.encoder.narrow(e.tokens for e in (*examples, *dev))
+            learner.encoder.restrict_embeddings(e.tokens for e in (*examples, *dev))
 
         epochs, size = recipe["epochs"], recipe["batch_size"]
         updates = epochs * math.ceil(len(examples) / size)
@@ -128,9 +128,9 @@ class Trainer:
         _check_groups(learner, optimizer)
         if data.selection != "last" and not any(s.mentions for s in gold):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
-        course = resumed(checkpoint, learner, optimizer)
-        started -= course.seconds
-        for epoch in range(course.epoch + 1, epochs + 1):
+        training = resume(checkpoint, learner, optimizer)
+        started -= training.seconds
+        for epoch in range(training.epoch + 1, epochs + 1):
             restore(learner, plain)
             learner.train()
             learner.begin_epoch(epoch)
@@ -143,44 +143,44 @@ class Trainer:
                 shuffled(
                     examples,
                     size,
-                    generator(self.seed, "shuffle", data.labelled, epoch, *again),
+                    generator(self.seed, "shuffle", data.labelled, epoch, *revisit),
                     recipe["pool"],
                     self.device,
                 )
             )
             for batch in batches:
-                losses = self._update(batch, teacher, optimizer, cosine(course.updates, warmup, updates))
+                losses = self._update(batch, teacher, optimizer, cosine(training.updates, warmup, updates))
                 for name, value in losses.items():
                     sums[name] += value
-                course.updates += 1
-                done, total = course.updates, sum(losses.values())
+                training.updates += 1
+                done, total = training.updates, sum(losses.values())
                 if not math.isfinite(total):
                     raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
                 counts = {"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total}
                 progress(counts | {"seconds": time.perf_counter() - started})
             score = self._dev_score(dev, gold, data.dev_labelled, data.selection, progress)
-            course.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
+            training.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
-                course.seconds = time.perf_counter() - started
-                checkpoint.save(*state(course, learner, optimizer))
+                training.seconds = time.perf_counter() - started
+                checkpoint.save(*snapshot(training, learner, optimizer))
         if idle := [name for name, p in learner.named_parameters() if p.requires_grad and p not in optimizer.updated]:
             remarks += [f"no gradient reached {_some(idle)}: not learned"] if updates else []
-        if course.best_score == 0:
+        if training.best_score == 0:
             remarks.append("dev score 0 in every epoch: the first epoch is kept")
-        learner.load_state_dict(course.best_weights)
-        learner.encoder.widen()
+        learner.load_state_dict(training.best_weights)
+        learner.encoder.restore_embeddings()
         restore(learner, plain)
         learner.end_step(shown)
-        _check_stored(learner, stored, "end_step, or an epoch,")
+        _check_shapes(learner, shapes, "end_step, or an epoch,")
         return {
             "step": data.step,
             "updates": updates,
             "warmup_updates": warmup,
             "epochs": epochs,
             "selection": data.selection,
-            "selected_epoch": course.selected,
-            "dev_scores": course.dev_scores,
-            "losses": course.losses,
+            "selected_epoch": training.selected,
+            "dev_scores": training.dev_scores,
+            "losses": training.losses,
             "seconds": time.perf_counter() - started,
             "examples": len(examples),
             "parameters": sum(p.numel() for p in learner.parameters()),
@@ -190,8 +190,9 @@ class Trainer:
         }
 
     def predict(self, sentences: Sequence[Sentence], progress: Progress = lambda _: None) -> list[list[Prediction]]:
-        """Predicted mentions of each sentence. ``progress`` is called after each batch, with the words that
-        are done, and may raise to stop.
+        """Return the predicted mentions of each sentence.
+
+        ``progress`` is called after each batch with the number of words so far, and may raise to stop.
 
         Raises:
             UserError: a sentence is too long for the method, or a word cannot be read.
@@ -205,29 +206,29 @@ class Trainer:
         (folder / "model.json").write_text(json.dumps({"schema": 1, **self._facts()}))
 
     def load(self, folder: Path) -> None:
-        """Take up a learner that ``save`` wrote."""
+        """Load a learner that ``save`` wrote."""
         facts = json.loads((folder / "model.json").read_text())
-        self._take_up(safetensors.torch.load_file(folder / "model.safetensors"), facts)
+        self._rebuild(safetensors.torch.load_file(folder / "model.safetensors"), facts)
 
     def _new_learner(self) -> Learner:
-        torch.manual_seed(stream(self.seed, "modules", self.learner_class.architecture))  # modules of a method's own
+        torch.manual_seed(stream(self.seed, "modules", self.learner_class.architecture))  # for a method's own modules
         body = Encoder(encoder_info(self.encoder), self.recipe["max_length"])
         learner = self.learner_class(body, self.settings, self.recipe["dropout"], self.recipe["max_span_width"])
         learner.autocast = torch.bfloat16 if self.precision == "bf16" else None
         return learner.to(self.device)
 
     def _facts(self) -> dict[str, Any]:
-        """Return what is stored of the learner beside its tensors."""
+        """Return the facts that are stored beside the learner's tensors."""
         return {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
 
-    def _take_up(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Put a learner that is made of what was stored in place of one that learned."""
+    def _rebuild(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the learner by a new one, made from stored weights and facts."""
         if self.learner.grown:
             self.learner = self._new_learner()
         for types in facts["types"]:
             self._grow(types)
         self.learner.load_state_dict(weights)
-        self.learner.frozen_parameters = facts.get("frozen", ())  # older models do not say
+        self.learner.frozen_parameters = facts.get("frozen", ())  # absent in models of earlier versions
 
     def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:
         if self.learner.architecture == "span" and not self.recipe["max_span_width"]:
@@ -238,7 +239,7 @@ class Trainer:
         return [Example(i, s, made.get(s.words) or known[s.words]) for i, s in enumerate(sentences)]
 
     def _needs(self) -> frozenset[Need]:
-        if hasattr(self.learner, "needs_teacher"):  # of methods written for earlier versions
+        if hasattr(self.learner, "needs_teacher"):  # in methods written for earlier versions
             name = type(self.learner).__name__
             raise UserError(f'{name}.needs_teacher is not asked any more: return frozenset({{"teacher"}}) from needs')
         for need in self.learner.needs:
@@ -257,7 +258,7 @@ class Trainer:
 
     def _update(self, batch: Batch, teacher: Teacher | None, optimizer: AdamW, rate: float) -> dict[str, float]:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
-        self.learner.zero_grad()  # of frozen weights too: stale gradients would count in the norm
+        self.learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
         self.learner.after_backward()
         self.learner.encoder.check_gradient()
@@ -270,7 +271,7 @@ class Trainer:
         return Teacher(self.learner, list(by_length(examples, EVALUATION_BUDGET, self.device)), dtype)
 
     def _with_vectors(self, examples: list[Example]) -> list[Example]:
-        """The examples with their word vectors, unless they have them or these would take too much."""
+        """Return the examples with their word vectors, if these fit into ``VECTORS_BYTES``."""
         size = sum(e.length for e in examples) * self.learner.encoder.hidden_size * 4
         if not examples or examples[0].vectors is not None or size > VECTORS_BYTES:
             return examples
@@ -307,11 +308,11 @@ class Trainer:
         selection: str,
         progress: Progress = lambda _: None,
     ) -> float | None:
-        """Return ``macro``- or ``micro``-F1 (0..100) over ``types``, None where dev holds no mention of them.
+        """Return ``macro``- or ``micro``-F1 (0..100) over ``types``; None if dev has no mention of them.
 
-        ``dev`` are the sentences to predict, ``gold`` the same ones with their labels.
-        Only types in gold or predictions count. SpanKL (arXiv 2302.12200): old types play no role in choosing the
-        epoch, so that a span of theirs takes no word from a new one here. CFNER (EMNLP 2022) pools the types.
+        ``dev`` holds the sentences to predict, ``gold`` the same sentences with their labels. Only types in gold or
+        predictions count. Old types take no part in choosing the epoch (SpanKL, arXiv 2302.12200), so predictions of
+        them are left out before overlaps are resolved. CFNER (EMNLP 2022) pools the types (``micro``).
         """
         wanted = {(i, *m) for i, s in enumerate(gold) for m in s.mentions if m.type in types}
         if not wanted:
@@ -325,14 +326,14 @@ class Trainer:
 
 
 def _shapes(learner: Learner) -> dict[str, torch.Size]:
-    """Return the shapes of the tensors for which a new learner has a place; those in ``carried`` need none."""
+    """Return the shapes of all stored tensors except those in ``carried``, which may have any shape."""
     return {name: value.shape for name, value in learner.state_dict().items() if not name.startswith("carried.")}
 
 
-def _check_stored(learner: Learner, stored: Mapping[str, torch.Size], where: str) -> None:
-    """Raise UserError where a hook changed which tensors there are, or their shapes."""
+def _check_shapes(learner: Learner, shapes: Mapping[str, torch.Size], where: str) -> None:
+    """Raise UserError if a hook added, removed or reshaped tensors."""
     found = _shapes(learner)
-    if changed := sorted(name for name in found.keys() | stored.keys() if found.get(name) != stored.get(name)):
+    if changed := sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name)):
         raise UserError(
             f"{type(learner).__name__}: {where} added, removed or reshaped {_some(changed)}: a stored model could not "
             "be loaded. Make modules and buffers in __init__ or grow, and keep other tensors in self.carried."
@@ -340,7 +341,7 @@ def _check_stored(learner: Learner, stored: Mapping[str, torch.Size], where: str
 
 
 def _check_groups(learner: Learner, optimizer: AdamW) -> None:
-    """Raise UserError unless the optimiser knows each parameter that learns, once, and no others."""
+    """Raise UserError unless the optimiser has each trainable parameter exactly once, and no others."""
     counts = Counter(optimizer.parameters)
     left_out = [name for name, p in learner.named_parameters() if p.requires_grad and not counts[p]]
     twice = [name for name, p in learner.named_parameters() if counts[p] > 1]
@@ -363,7 +364,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def cosine(update: int, warmup: int, updates: int) -> float:
-    """Share of the learning rate at ``update`` (from 0): linear warm-up, then half a cosine down to 0."""
+    """Return the factor on the learning rate at ``update`` (from 0): linear warm-up, then half a cosine down to 0."""
     if update < warmup:
         return update / warmup
     return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))

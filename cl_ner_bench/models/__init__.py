@@ -1,1 +1,1 @@
-"""What is learned: encoders, heads, losses and decoding. Knows no files but an encoder's."""
+"""Encoders, heads, losses and decoding. Reads no files but those of encoders."""

@@ -1,4 +1,4 @@
-"""From logits to predicted mentions, for all sentences of a batch at once: only what is found costs Python's time."""
+"""From logits to predicted mentions, for a whole batch at once; Python loops run over found mentions only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 
 
 class Prediction(NamedTuple):
-    """Words ``start .. end-1`` are predicted to name an entity of ``type``; ``score`` lies in 0..1."""
+    """A predicted mention of ``type`` in words ``start .. end-1``, with a ``score`` in 0..1."""
 
     start: int
     end: int
@@ -28,14 +28,14 @@ class Prediction(NamedTuple):
 def decode_spans(
     logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool = False, width: int = 0
 ) -> list[list[Prediction]]:
-    """Spans with a probability of at least 0.5, per sentence, sorted by position.
+    """Return the spans with a probability of at least 0.5 for each sentence, sorted by position.
 
-    Unless ``nested``, the most probable are accepted first as long as no word of theirs is taken; ties keep type order,
-    then span order (SpanKL, arXiv 2302.12200: flattened decoding). Scores are probabilities in float32.
+    Unless ``nested``, spans are accepted by falling probability if none of their words is taken; ties keep type order,
+    then span order (flattened decoding of SpanKL, arXiv 2302.12200). Scores are probabilities in float32.
 
     Args:
-        logits: ``[spans, types]`` as the span head gives them; read fastest where they are stored types first.
-        width: the head's limit of words; 0 is none.
+        logits: ``[spans, types]`` from the span head; fastest if ``logits.T`` is contiguous.
+        width: the head's span limit in words; 0: none.
     """
     stored = logits.T.reshape(-1)
     hits = np.flatnonzero((stored >= 0).cpu().numpy())
@@ -54,9 +54,9 @@ def decode_spans(
 
 
 def _spans_at(rows: Integers, lengths: Sequence[int], width: int) -> tuple[Integers, Integers, Integers]:
-    """Sentence, first and last word of the spans that stand in ``rows`` of the span head's logits.
+    """Return sentence, first and last word of the spans in ``rows`` of the span head's logits.
 
-    Row order is undone by arithmetic, so that spans that were not found cost nothing.
+    They are computed by arithmetic from the row numbers, without a table of all spans.
     """
     ends_at = np.cumsum([span_count(n, width) for n in lengths])
     sentences = np.searchsorted(ends_at, rows, side="right")
@@ -77,17 +77,17 @@ def _spans_at(rows: Integers, lengths: Sequence[int], width: int) -> tuple[Integ
 
 
 def without_overlap(starts: Integers, ends: Integers, scores: NDArray[Any]) -> Integers:
-    """Which of the spans from word ``starts[n]`` to ``ends[n]`` (inclusive) stay, in the order of their words.
+    """Return the indices of a non-overlapping subset of spans ``starts[n]..ends[n]`` (inclusive), by position.
 
-    The most probable that share no word are accepted first; ties keep the given order.
+    Spans are accepted greedily by falling score; ties keep the given order.
     """
     order = np.argsort(starts, kind="stable")
-    # A span that begins behind all before it opens a group; only spans of one group can share words.
+    # A span that begins after all earlier ones end opens a group; only spans of one group can overlap.
     opens = np.ones(len(order), dtype=bool)
     opens[1:] = starts[order[1:]] > np.maximum.accumulate(ends[order])[:-1]
     group = np.empty(len(order), dtype=np.int64)
     group[order] = np.cumsum(opens)
-    # Of every group the best stays and what overlaps it goes, until nothing is left.
+    # In each group keep the best span and drop those that overlap it, until none is left.
     left, kept = np.lexsort((-scores, group)), []
     while len(left):
         is_best = np.ones(len(left), dtype=bool)
@@ -100,15 +100,15 @@ def without_overlap(starts: Integers, ends: Integers, scores: NDArray[Any]) -> I
 
 
 def decode_tags(logits: Tensor, lengths: Sequence[int], types: Sequence[str]) -> list[list[Prediction]]:
-    """Mentions of the best legal BIO sequence of each sentence; the score is the product of its tags' probabilities.
+    """Return the mentions of the best legal BIO sequence of each sentence; scores are products of tag probabilities.
 
     Args:
-        logits: ``[words, 1 + 2 * types]`` as the tag head gives them.
+        logits: ``[words, 1 + 2 * types]`` from the tag head.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     sentences = np.repeat(np.arange(len(sizes)), sizes)
     first = np.cumsum(sizes) - sizes
-    # Where the most probable tag of every word makes a legal sequence, there is no better one.
+    # If the most probable tags of all words form a legal sequence, it is the best one.
     path = logits.argmax(1).cpu().numpy()
     before = np.roll(path, 1)
     before[first[sizes > 0]] = 0
@@ -131,12 +131,12 @@ def decode_tags(logits: Tensor, lengths: Sequence[int], types: Sequence[str]) ->
 
 
 def viterbi(scores: NDArray[np.float64], lengths: Integers) -> Integers:
-    """The best tags under BIO constraints, ``[words]``, for log-probabilities ``[words, 1 + 2 * types]``.
+    """Return the best tags ``[words]`` under BIO constraints for log-probabilities ``[words, 1 + 2 * types]``.
 
-    ``lengths`` are those of the sentences, which follow one another; none is empty. All go on together, word by word.
+    ``lengths`` holds the words of each sentence, none of them 0. All sentences advance together, word by word.
 
-    I-x follows B-x or I-x only; every other transition is free. Illegal ones cost -inf. Since all legal transitions
-    weigh the same, the best predecessor is the best of all tags, but for I-x the better of B-x and I-x.
+    I-x may only follow B-x or I-x; all other transitions are legal and weigh the same. So the best predecessor is the
+    best of all tags, and for I-x the better of B-x and I-x.
     """
     sizes = -np.sort(-lengths)
     now = np.searchsorted(-sizes, -np.arange(sizes[0])).tolist()  # how many sentences have a word n
@@ -176,6 +176,6 @@ def _predictions(
 
 
 def _by_sentence(found: list[Prediction], sentences: Integers, count: int) -> list[list[Prediction]]:
-    """``found``, of the given ``sentences`` (ascending), as a list for each of ``count``."""
+    """Split ``found`` into one list per sentence; ``sentences`` holds the sentence of each (ascending)."""
     bounds = np.searchsorted(sentences, np.arange(count + 1)).tolist()
     return [found[begin:end] for begin, end in pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""Losses that several methods use. Logits in; how to average is the method's to say."""
+"""Losses that several methods use. They take logits and leave averaging to the method."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor
 
 
 def bernoulli_ce(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Binary cross-entropy summed over rows, ``[types]``, of logits ``[rows, types]``.
+    """Return binary cross-entropy of logits ``[rows, types]``, summed over rows: ``[types]``.
 
     Args:
-        rows, columns: where the targets are 1; they are 0 elsewhere.
+        rows, columns: positions of the targets that are 1; all others are 0.
     """
     result: Tensor = _BernoulliCE.apply(logits.T, rows, columns)
     return result
 
 
 def bernoulli_kl(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL(p || q) summed over rows, ``[types]``, for p = sigmoid(teacher), q = sigmoid(student), both ``[rows, types]``.
+    """Return KL(p || q) summed over rows: ``[types]``, for p = sigmoid(teacher) and q = sigmoid(student).
 
-    SpanKL (arXiv 2302.12200): p ln(p/q) + (1-p) ln((1-p)/(1-q)); with logits y and z that is
-    p (y - z) + softplus(z) - softplus(y). The teacher gets no gradient.
+    Both logits are ``[rows, types]``; the teacher gets no gradient. SpanKL (arXiv 2302.12200):
+    p ln(p/q) + (1-p) ln((1-p)/(1-q)), which for logits y and z is p (y - z) + softplus(z) - softplus(y).
     """
     result: Tensor = _BernoulliKL.apply(teacher.T, student.T)
     return result
 
 
 class _BernoulliCE(torch.autograd.Function):
-    """On ``[types, rows]``: the gradient, sigmoid minus target, is all that is kept; no target is dense."""
+    """On ``[types, rows]``. Only the gradient (sigmoid minus target) is stored; targets are never dense."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -65,10 +65,11 @@ class _BernoulliKL(torch.autograd.Function):
 
 
 def categorical_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL(p || q) a row, ``[rows]``: p = softmax of teacher logits ``[rows, old]``, q of student logits ``[rows, all]``.
+    """Return KL(p || q) of each row: ``[rows]``, for p = softmax(teacher / T) and q = softmax(student / T).
 
-    The old columns come first. The teacher gives the new ones no mass (its logits there are -inf), while the student's
-    softmax runs over all columns, so that mass on a new tag is punished (ExtendNER as in arXiv 2302.12200's code).
+    Teacher logits ``[rows, old]`` cover the first columns of student logits ``[rows, all]``. The teacher has no mass on
+    new columns (logits of -inf), while the student's softmax runs over all columns, so mass on a new tag is penalised
+    (ExtendNER as in the code of arXiv 2302.12200).
     """
     log_p = F.log_softmax(teacher / temperature, dim=1)
     log_q = F.log_softmax(student / temperature, dim=1)[:, : teacher.shape[1]]

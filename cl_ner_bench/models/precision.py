@@ -8,10 +8,10 @@ import torch
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Return a context in which matrix products on ``device`` are computed in ``dtype``; in float32 where it is None.
+    """Return a context in which matrix products on ``device`` are computed in ``dtype`` (None: float32).
 
     Raises:
-        RuntimeError: the device computes in no other precision than float32.
+        RuntimeError: the device has no autocast.
     """
     if dtype is None and not torch.amp.is_autocast_available(device.type):
         return nullcontext()

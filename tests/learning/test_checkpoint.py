@@ -239,15 +239,15 @@ def change(tensors: dict[str, Tensor], facts: dict[str, Any], part: str) -> None
             tensors["random/cpu"] = torch.Generator().manual_seed(0).get_state()
         case "frozen":
             facts["frozen"] = []
-        case "masks":
-            facts["masks"] = [1, 2, 3, 4]
+        case "dropout":
+            facts["dropout"] = [1, 2, 3, 4]
         case "updates" | "best_score":
             facts[part] = 0
         case "dev_scores" | "losses":
             facts[part].clear()
 
 
-PARTS = ["moments", "best", "numbers of updates", "weights", "buffer", "stream", "frozen", "masks", "updates"]
+PARTS = ["moments", "best", "numbers of updates", "weights", "buffer", "stream", "frozen", "dropout", "updates"]
 PARTS += ["best_score", "dev_scores", "losses"]
 
 
@@ -288,7 +288,13 @@ TENSORS = {
     "none": torch.zeros(0, 4),
     "bytes": torch.tensor([0, 255], dtype=torch.uint8),
 }
-FACTS = {"score": -math.inf, "scores": [None, 1 / 3], "losses": {"ü": [1e-300]}, "masks": [2**64 - 1], "training": True}
+FACTS = {
+    "score": -math.inf,
+    "scores": [None, 1 / 3],
+    "losses": {"ü": [1e-300]},
+    "dropout": [2**64 - 1],
+    "training": True,
+}
 
 
 def written(file: Path) -> bytes:

@@ -106,7 +106,7 @@ def test_a_method_learns_and_predicts_there(method: str, encoders: Mapping[str, 
         ("learning.teacher.KEPT_BYTES", 0, "extendner"),
         ("learning.trainer.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
         (
-            "models.encoders.encoder._AT_ONCE",
+            "models.encoders.encoder._MICRO_BATCH",
             30,
             "spankl",
         ),  # batches in pieces that are computed again in the backward pass

@@ -276,7 +276,7 @@ def test_a_teacher_kept_in_half_precision_changes_little(method: str, encoders: 
         ("learning.teacher.KEPT_BYTES", 0, "spankl"),  # the teacher is asked for each batch
         ("learning.teacher.KEPT_BYTES", 0, "extendner"),
         (
-            "models.encoders.encoder._AT_ONCE",
+            "models.encoders.encoder._MICRO_BATCH",
             50,
             "spankl",
         ),  # a batch in pieces that are computed again in the backward pass

@@ -520,7 +520,7 @@ def test_words_outside_of_a_step_are_embedded_as_they_will_be_behind_it(encoder:
     class Looks(TagLearner):
         def begin_epoch(self, epoch: int) -> None:
             behind = copy.deepcopy(self.encoder)
-            behind.widen()
+            behind.restore_embeddings()
             batch = outside(self)
             self.eval(), behind.eval()
             with torch.no_grad():

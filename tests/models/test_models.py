@@ -266,7 +266,7 @@ def states_and_gradients(model: Any, ids: Tensor, change: Callable[[Any], None])
     torch.manual_seed(1)
     change(model.backbone if isinstance(model, Encoder) else model)
     if isinstance(model, Encoder):
-        model.narrow([Tokens(ids.numpy(), (len(ids),), ids.numpy())])
+        model.restrict_embeddings([Tokens(ids.numpy(), (len(ids),), ids.numpy())])
         states = model._states(model._look_up(ids.numpy()), [len(ids)])
     else:
         states = model(ids[None]).last_hidden_state[0]

@@ -270,7 +270,7 @@ def test_learning_piece_by_piece_gives_the_same_gradients(folder: str, monkeypat
 
     monkeypatch.setattr(encoder, "_states", spy)
     for at_once in (8192, 40):
-        monkeypatch.setattr(encoder_module, "_AT_ONCE", at_once)
+        monkeypatch.setattr(encoder_module, "_MICRO_BATCH", at_once)
         pieces.append([])
         encoder.zero_grad()
         encoder(tokens).square().sum().backward()

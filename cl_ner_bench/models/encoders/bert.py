@@ -1,8 +1,8 @@
-"""BERT and RoBERTa without padding, with their modules under the names that checkpoints give them.
+"""BERT and RoBERTa without padding; the module names are those of checkpoints.
 
-Every module is called, except that plain ones may be computed together (``is_plain``): adapters and hooks take effect
-wherever they are put. Weights are read without transformers, whose import takes more processor time than all else up
-to the first update.
+Unchanged modules may be computed together (``is_plain``); all others are called. So adapters and hooks take effect on
+any module. Weights are read without transformers, whose import takes more processor time than everything else up to
+the first update.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from cl_ner_bench.models.encoders.unpadded import ROWS, Groups
 from cl_ner_bench.models.precision import autocast
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
-_RENAMED = {".gamma": ".weight", ".beta": ".bias"}  # layer norms of the oldest checkpoints
+_RENAMED = {".gamma": ".weight", ".beta": ".bias"}  # layer norms in the oldest checkpoints
 
 
 class Bert(nn.Module):
     """A ``BertModel`` or ``RobertaModel`` without its pooler.
 
     Args:
-        config: what the checkpoint's ``config.json`` says.
+        config: the checkpoint's ``config.json``.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -41,18 +41,17 @@ class Bert(nn.Module):
         return self.embeddings.word_embeddings
 
     def forward(self, embedded: Tensor, windows: Sequence[int], dropout: Dropout) -> Tensor:
-        """Return the last hidden states ``[sub-tokens, hidden]``, those of each window as if it were alone.
+        """Return the last hidden states ``[sub-tokens, hidden]``; no window sees another one.
+
+        Attention runs over groups of windows of similar length. All else works on single sub-tokens.
 
         Args:
-            embedded: word embeddings ``[sub-tokens, hidden]`` of all windows, one after the other.
-            windows: sub-tokens of each window.
-            dropout: where masks are drawn, at the rates of the modules.
-
-        Everything but attention works on single sub-tokens and needs no windows. Attention runs over groups of windows
-        of similar length.
+            embedded: concatenated word embeddings ``[sub-tokens, hidden]`` of all windows.
+            windows: the number of sub-tokens of each window.
+            dropout: the source of dropout masks; the modules hold the rates.
         """
         total = len(embedded)
-        if extra := -total % ROWS:  # a window that nobody reads
+        if extra := -total % ROWS:  # a window whose states are cut off below
             embedded, windows = F.pad(embedded, (0, 0, 0, extra)), [*windows, extra]
         states = self.embeddings(embedded, windows, dropout)
         groups = Groups(windows, embedded.device)
@@ -62,10 +61,10 @@ class Bert(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """The embeddings of words, to which those of positions and of the first segment are added.
+    """Word embeddings plus those of positions and of the first segment.
 
     Attributes:
-        first_position: of a window's first sub-token. RoBERTa counts from behind its padding's.
+        first_position: the position of a window's first sub-token. RoBERTa counts from its padding id + 1.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -82,7 +81,7 @@ class _Embeddings(nn.Module):
         first, positions, segments = self.first_position, self.position_embeddings, self.token_type_embeddings
         places = torch.cat([torch.arange(first, first + n) for n in windows]).to(embedded.device)
         if is_plain(positions, nn.Embedding) and is_plain(segments, nn.Embedding):
-            # The first segment's row is added to a table of positions, not to each sub-token.
+            # Adding the segment to the table of positions is cheaper than adding it to each sub-token.
             added = F.embedding(places, positions.weight[: first + max(windows)] + segments.weight[0])
         else:
             added = positions(places) + segments(torch.zeros_like(places))
@@ -126,17 +125,17 @@ class _SelfAttention(nn.Module):
         return groups.unpad([self._attend(h, mask, dropout) for h, mask in zip(heads, groups.masks, strict=True)])
 
     def _projected(self, states: Tensor) -> Tensor:
-        """Queries, keys and values ``[sub-tokens, 3 * hidden]``: one product where none of them was changed."""
+        """Return queries, keys and values ``[sub-tokens, 3 * hidden]``, by one product if no module is changed."""
         parts = self.query, self.key, self.value
         if not all(is_plain(part, nn.Linear) for part in parts):
             return torch.cat([part(states) for part in parts], dim=1)
         return F.linear(states, torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
     def _attend(self, heads: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
-        """Context ``[windows * longest, hidden]`` of queries, keys and values ``[windows, longest, 3 * hidden]``.
+        """Return the context ``[windows * longest, hidden]`` of joint projections ``[windows, longest, 3 * hidden]``.
 
-        In float32 also under autocast: on a CPU products so small are no faster in bf16, the fused kernel is several
-        times slower in it, and each of their many shapes would get a compiled kernel of its own.
+        It is computed in float32 even under autocast: on a CPU, bf16 gains nothing on products this small, its fused
+        kernel is several times slower, and oneDNN would compile a kernel for each of the many shapes.
         """
         windows, longest, _ = heads.shape
         rate = _rate(self)
@@ -145,7 +144,7 @@ class _SelfAttention(nn.Module):
             query, key, value = parts.permute(2, 0, 3, 1, 4)
             if rate == 0:
                 context = F.scaled_dot_product_attention(query, key, value, mask)
-            else:  # the fused kernel would draw torch's dropout
+            else:  # the fused kernel would use torch's own dropout
                 scores = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
                 context = dropout((scores if mask is None else scores + mask).softmax(3), rate) @ value
         return context.transpose(1, 2).reshape(windows * longest, -1)
@@ -163,7 +162,7 @@ class _Intermediate(nn.Module):
 
 
 class _Output(nn.Module):
-    """A linear layer whose outputs are added to the states that they change."""
+    """A linear layer with a residual connection and layer norm."""
 
     def __init__(self, config: Mapping[str, Any], width: int) -> None:
         super().__init__()
@@ -177,7 +176,7 @@ class _Output(nn.Module):
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Return True if a module is of ``kind`` itself and has no hooks: its weights then define all that it computes."""
+    """Return True if a module is exactly of ``kind`` and has no hooks, so that its weights define its output."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     return type(module) is kind and not hooks and "forward" not in vars(module)
 
@@ -187,7 +186,7 @@ def _rate(module: _Embeddings | _SelfAttention | _Output) -> float:
 
 
 def _table(size: int, width: int, padding: int | None = None) -> nn.Embedding:
-    # Unlike nn.Embedding's own, its values are not drawn; on the device "meta" that would import torch's compiler.
+    # nn.Embedding() would draw values, which on the device "meta" imports torch's compiler.
     return nn.Embedding.from_pretrained(torch.empty(size, width), freeze=False, padding_idx=padding)
 
 
@@ -200,7 +199,7 @@ def _norm(config: Mapping[str, Any]) -> nn.LayerNorm:
 
 
 def read_bert(info: EncoderInfo) -> Bert | None:
-    """An encoder's weights in float32; None where it is neither BERT nor RoBERTa, or is one of another kind."""
+    """Return an encoder in float32; None unless it is a BERT or RoBERTa of the supported kind."""
     config = info.json("config.json")
     if (
         config.get("model_type") not in _FAMILIES
@@ -212,18 +211,18 @@ def read_bert(info: EncoderInfo) -> Bert | None:
     stored: dict[str, Tensor] = {}
     for file in info.folder.glob("*.safetensors"):
         stored |= {_own(name): values for name, values in safetensors.torch.load_file(file).items()}
-    with torch.device("meta"):  # no time for values that are overwritten
+    with torch.device("meta"):  # allocate nothing: the values are assigned below
         bert = Bert(config)
     if bert.state_dict().keys() - stored.keys():
         return None
-    # Copies: what was read may be mapped from a file that someone writes anew.
+    # Copy: the tensors may be mapped from a file that another process rewrites.
     own = {name: stored[name].to(torch.float32, copy=True) for name in bert.state_dict()}
     bert.load_state_dict(own, assign=True)
     return bert
 
 
 def _own(name: str) -> str:
-    """A weight's name in ``Bert``: that of the checkpoint without the model's ("bert.", "roberta.") before it."""
+    """Return a weight's name in ``Bert``: the checkpoint's without the prefix "bert." or "roberta."."""
     for old, new in _RENAMED.items():
         if name.endswith(old):
             name = name.removesuffix(old) + new

@@ -13,38 +13,38 @@ _STEPS = 1 << 16
 
 
 class Dropout:
-    """A source of dropout masks, seeded anew for each step of a run.
+    """A source of dropout masks, reseeded for each step of a run.
 
-    On a CPU torch draws a mask element by element, which takes a tenth of a training step. Here 16 bits of a fast
-    counter-free generator (SFC64) decide on an element, four of them to a draw; ``p`` is rounded to 1/65536, and what
-    stays is scaled by the rounded ``p``, so that the mean is kept. On other devices it is torch's own dropout.
+    On a CPU torch draws masks element by element, which takes a tenth of a training step. Here each element takes 16
+    bits of a fast generator (SFC64), four elements per draw. ``p`` is rounded to 1/65536 and the rest is scaled by the
+    rounded ``p``, which keeps the mean. On other devices torch's own dropout is used.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
-        """Start the stream named by ``seed``. On devices other than the CPU, torch's global stream is used."""
+        """Restart the stream. Devices other than the CPU use torch's global stream instead."""
         self._bits = np.random.SFC64(seed)
 
     @property
     def state(self) -> list[int]:
-        """Where the stream stands; assign it to go on from there."""
+        """The position of the stream; assign it to continue from there."""
         words: list[int] = self._bits.state["state"]["state"].tolist()
         return words
 
     @state.setter
     def state(self, words: list[int]) -> None:
-        # Only whole draws of 64 bits are taken: nothing of a draw is left over.
+        # Only whole 64-bit draws are used, so there is no buffered rest.
         state: Any = {"state": np.array(words, dtype=np.uint64)}
         self._bits.state = {"bit_generator": "SFC64", "state": state, "has_uint32": 0, "uinteger": 0}
 
     def draw_seed(self) -> int:
-        """A seed for a source of its own: what is computed twice (checkpointing) can draw the same twice."""
+        """Return a seed for another ``Dropout``, so that a recomputation (checkpointing) can repeat its draws."""
         return int(self._bits.random_raw())
 
     def __call__(self, values: Tensor, p: float) -> Tensor:
-        """``values`` with a share ``p`` of them set to 0 and the others divided by 1 - p; any shape."""
+        """Return ``values`` (any shape) with a share ``p`` set to 0 and the others divided by 1 - p."""
         if p == 0:
             return values
         if values.device.type != "cpu":

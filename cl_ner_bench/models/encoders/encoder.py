@@ -21,20 +21,18 @@ from cl_ner_bench.models.encoders.info import EncoderInfo
 from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 from cl_ner_bench.models.encoders.unpadded import Groups
 
-_AT_ONCE = 8192
-"""Sub-tokens of one forward call. What exceeds it is learned piece by piece, each computed again in the backward pass:
-a sentence of 10,000 words would otherwise hold some 20 GB with a small encoder."""
-
+_MICRO_BATCH = 8192
+"""Sub-tokens of a micro-batch. Larger batches are split and recomputed in the backward pass; otherwise a sentence of
+10,000 words would hold about 20 GB with a small encoder."""
 
 _NEED = 'add "all_embeddings" to the method\'s needs.'
 
 
 class Encoder(nn.Module):
-    """A Hugging Face encoder that gives one vector per word: the last layer at the word's first sub-token.
+    """A Hugging Face encoder with one vector per word: the last layer at the word's first sub-token.
 
-    SpanKL (arXiv 2302.12200), section "Method": no averaging over sub-tokens. Earlier implementations of the tagging
-    baselines read the following sub-token for a sixth of the words; here the position comes from the tokenizer's own
-    word alignment.
+    There is no averaging over sub-tokens (SpanKL, arXiv 2302.12200, section "Method"). Positions come from the
+    tokenizer's word alignment; released tagging baselines read the next sub-token for a sixth of the words.
     """
 
     def __init__(self, info: EncoderInfo, max_length: int = 512) -> None:
@@ -42,36 +40,36 @@ class Encoder(nn.Module):
         self.info, self.max_length = info, max_length
         self.backbone: Any = read_bert(info) or _any_other(info)
         self.hidden_size: int = info.hidden_size
-        self.masks = Dropout()
-        self._narrowed: _Narrowed | None = None
+        self.dropout = Dropout()
+        self._restricted: _Restricted | None = None
 
     @property
     def tokeniser(self) -> Tokeniser:
-        """Made when something must be tokenised: a cached corpus needs none."""
+        """The tokeniser, made at first use: a cached corpus needs none."""
         return _tokeniser(self.info, self.max_length)
 
     def forward(self, batch: Sequence[Tokens]) -> Tensor:
-        """Word vectors ``[words of all sentences in order, hidden_size]``.
+        """Return word vectors ``[words of all sentences in order, hidden_size]``.
 
-        What else stands in the batch changes no result beyond float reassociation.
+        A sentence's vectors do not depend on the rest of the batch, up to the order of float additions.
         """
         embedded = self._look_up(np.concatenate([tokens.ids for tokens in batch]))
-        pieces = list(_pieces([window for tokens in batch for window in tokens.windows]))
+        parts = list(_micro_batches([window for tokens in batch for window in tokens.windows]))
         states = []
-        for piece, values in zip(pieces, embedded.split([sum(piece) for piece in pieces]), strict=True):
-            if len(pieces) > 1 and torch.is_grad_enabled():
-                seed = self.masks.draw_seed()
-                states.append(checkpoint(self._states, values, piece, seed, use_reentrant=False))
+        for part, values in zip(parts, embedded.split([sum(part) for part in parts]), strict=True):
+            if len(parts) > 1 and torch.is_grad_enabled():
+                seed = self.dropout.draw_seed()
+                states.append(checkpoint(self._states, values, part, seed, use_reentrant=False))
             else:
-                states.append(self._states(values, piece))
+                states.append(self._states(values, part))
         starts = itertools.accumulate((tokens.size for tokens in batch), initial=0)
         first = np.concatenate([start + tokens.first for start, tokens in zip(starts, batch, strict=False)])
         return torch.cat(states).index_select(0, torch.from_numpy(first).to(embedded.device)).float()
 
     def _states(self, embedded: Tensor, windows: Sequence[int], seed: int | None = None) -> Tensor:
-        """Last hidden states ``[sub-tokens, hidden_size]`` of word embeddings ``[sub-tokens, width]``."""
+        """Return the last hidden states ``[sub-tokens, hidden_size]`` of word embeddings ``[sub-tokens, width]``."""
         if isinstance(self.backbone, Bert):
-            states: Tensor = self.backbone(embedded, windows, self.masks if seed is None else Dropout(seed))
+            states: Tensor = self.backbone(embedded, windows, self.dropout if seed is None else Dropout(seed))
             return states
         groups = Groups(windows, embedded.device)
         return groups.unpad(
@@ -84,17 +82,17 @@ class Encoder(nn.Module):
     def _look_up(self, ids: np.ndarray) -> Tensor:
         """Return word embeddings ``[sub-tokens, width]``.
 
-        One look-up a batch, for each has a gradient of the whole table.
+        One look-up per batch, because each has a gradient of the size of the table.
 
         Raises:
-            UserError: the table is narrowed, and ``ids`` that it lacks would have to learn.
+            UserError: ``ids`` that the restricted table lacks would have to be trained.
         """
         table: Any = self.backbone.get_input_embeddings()
         device = table.weight.device
-        if self._narrowed is None:
+        if self._restricted is None:
             embedded: Tensor = table(torch.from_numpy(ids).to(device))
             return embedded
-        places, padding = self._narrowed.places, table.padding_idx
+        places, padding = self._restricted.places, table.padding_idx
         rows = places[ids]
         if (lacking := rows < 0).any():
             if torch.is_grad_enabled():
@@ -105,17 +103,17 @@ class Encoder(nn.Module):
             rows[lacking] = 0
             embedded = F.embedding(torch.from_numpy(rows).to(device), table.weight)
             at = torch.from_numpy(lacking.nonzero()[0]).to(device)
-            others = F.embedding(torch.from_numpy(ids[lacking]).to(device), self._narrowed.whole)
+            others = F.embedding(torch.from_numpy(ids[lacking]).to(device), self._restricted.whole)
             return embedded.index_copy(0, at, others * table.weight[-1, 0])
         place = None if padding is None or places[padding] < 0 else int(places[padding])
         return F.embedding(torch.from_numpy(rows).to(device), table.weight, place)
 
-    def narrow(self, sentences: Iterable[Tokens]) -> None:
-        """Keep only the word embeddings of ``sentences`` (until ``widen``), so that no other is updated.
+    def restrict_embeddings(self, sentences: Iterable[Tokens]) -> None:
+        """Keep only the word embeddings of ``sentences`` until ``restore_embeddings``; this makes updates cheaper.
 
-        What never occurs has a gradient of 0, and of an update by AdamW only weight decay is left for it. A row of ones
-        behind the table gathers that decay, and ``widen`` applies it to all rows that were left out. Without gradients,
-        other words are embedded as ``widen`` would leave them.
+        A row without gradient changes by AdamW's weight decay only. An additional row of ones accumulates that decay,
+        and ``restore_embeddings`` applies it to all rows that were left out. Without gradients, other words are
+        embedded with the decay so far.
         """
         table: Any = self.backbone.get_input_embeddings()
         ids = [tokens.ids for tokens in sentences]
@@ -124,43 +122,43 @@ class Encoder(nn.Module):
         used = np.unique(np.concatenate(ids))
         places = np.full(table.num_embeddings, -1)
         places[used] = np.arange(len(used))
-        self._narrowed = _Narrowed(table.weight, torch.from_numpy(used).to(table.weight.device).long(), places)
-        kept = table.weight.detach()[self._narrowed.used]
+        self._restricted = _Restricted(table.weight, torch.from_numpy(used).to(table.weight.device).long(), places)
+        kept = table.weight.detach()[self._restricted.used]
         table.weight = nn.Parameter(torch.cat([kept, kept.new_ones(1, kept.shape[1])]))
 
     def check_gradient(self) -> None:
-        """Raise UserError where more than the words of sentences gave the narrowed table a gradient."""
+        """Raise UserError if the restricted table has a gradient that does not come from the words of sentences."""
         gradient = self.backbone.get_input_embeddings().weight.grad
-        if self._narrowed is not None and gradient is not None and gradient[-1].any():
+        if self._restricted is not None and gradient is not None and gradient[-1].any():
             raise UserError(
                 "the method's loss or gradients depend on the table of word embeddings itself (a penalty on weights?), "
-                f"of which a step holds the words in use alone: {_NEED}"
+                f"of which a step holds only the words in use: {_NEED}"
             )
 
-    def widen(self) -> None:
-        """Take up the word embeddings that ``narrow`` left out."""
-        if self._narrowed is None:
+    def restore_embeddings(self) -> None:
+        """Put back the word embeddings that ``restrict_embeddings`` left out."""
+        if self._restricted is None:
             return
         table: Any = self.backbone.get_input_embeddings()
-        whole = self._narrowed.whole
+        whole = self._restricted.whole
         with torch.no_grad():
             whole *= table.weight[-1, 0]
-            whole[self._narrowed.used] = table.weight[:-1]
-        table.weight, self._narrowed = whole.requires_grad_(table.weight.requires_grad), None
+            whole[self._restricted.used] = table.weight[:-1]
+        table.weight, self._restricted = whole.requires_grad_(table.weight.requires_grad), None
 
 
 _tokeniser = lru_cache(maxsize=2)(Tokeniser)
-"""A tokeniser is the same for all encoders of its kind, and remembers the words that it has cut."""
+"""Encoders of one kind share a tokeniser, which caches the words it has split."""
 
 
 def _any_other(info: EncoderInfo) -> Any:
-    """An encoder that brings its own forward pass."""
+    """Return any other encoder, with its own forward pass."""
     from transformers import AutoModel
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    # False, and not left out: then a model that brings code of its own would ask at the terminal whether to run it.
+    # The default of trust_remote_code would ask at the terminal whether to run a model's own code.
     try:
         backbone: Any = AutoModel.from_pretrained(
             info.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
@@ -177,20 +175,20 @@ def _any_other(info: EncoderInfo) -> Any:
 
 
 @dataclass(frozen=True)
-class _Narrowed:
-    """The whole table of word embeddings, which of its rows are in use, and where each of them stands (-1: nowhere)."""
+class _Restricted:
+    """The whole table of word embeddings, the rows in use, and the position of each row among them (-1: none)."""
 
     whole: Tensor
     used: Tensor
     places: np.ndarray
 
 
-def _pieces(windows: Sequence[int]) -> Iterator[list[int]]:
-    """Cut windows into runs of at most ``_AT_ONCE`` sub-tokens, or of one window."""
-    piece: list[int] = []
+def _micro_batches(windows: Sequence[int]) -> Iterator[list[int]]:
+    """Split windows into runs of at most ``_MICRO_BATCH`` sub-tokens (or of one window)."""
+    part: list[int] = []
     for window in windows:
-        if piece and sum(piece) + window > _AT_ONCE:
-            yield piece
-            piece = []
-        piece.append(window)
-    yield piece
+        if part and sum(part) + window > _MICRO_BATCH:
+            yield part
+            part = []
+        part.append(window)
+    yield part

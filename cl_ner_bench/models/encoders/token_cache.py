@@ -1,8 +1,8 @@
-"""The sub-tokens of a corpus in the cache: made once, mapped into the memory of every worker that reads them.
+"""The cache of a corpus's sub-tokens: written once, memory-mapped by every worker.
 
-One flat array of int32 (``.npy``): its checksum; the number of sentences; words of each sentence; windows of each
-sentence; sub-tokens of each window; then ``first`` and ``ids`` of all sentences (see ``Tokens``). Its name is a hash of
-all that it depends on, so that it is never out of date; one that does not fit its checksum is made again.
+A file is one flat array of int32 (``.npy``): its checksum; the number of sentences; the words of each sentence; the
+windows of each sentence; the sub-tokens of each window; then ``first`` and ``ids`` of all sentences (see ``Tokens``).
+Its name is a hash of all its inputs, so it is never stale; a file with a wrong checksum is written again.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from cl_ner_bench.models.encoders.info import EncoderInfo
 from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 
 VERSION = 1
-"""Raise it when the tokeniser gives other sub-tokens, or the array another order."""
+"""Raise it when the tokeniser or the layout of the array changes."""
 
 Words = tuple[str, ...]
 _Array = NDArray[np.int32]
 
 
 class TokenStore(Mapping[Words, Tokens]):
-    """The sub-tokens of sentences by their words. What it gives are views of the array: nothing is copied.
+    """A mapping from the words of a sentence to its sub-tokens, which are views of one array.
 
     Args:
-        rows: the place of each sentence in the array. One without windows could not be tokenised and is not held.
+        rows: the position of each sentence in the array. A sentence without windows could not be tokenised; it is left
+            out.
     """
 
     def __init__(self, rows: Mapping[Words, int], values: _Array) -> None:
@@ -93,7 +94,7 @@ def token_store(sentences: Iterable[Words], info: EncoderInfo, max_length: int) 
 
 
 def _key(rows: Mapping[Words, int], info: EncoderInfo, max_length: int) -> str:
-    """sha256 (hex) over the words of all sentences and everything that makes sub-tokens of them."""
+    """Return the sha256 (hex) of the words of all sentences and of everything that their sub-tokens depend on."""
     facts = [VERSION, version("tokenizers"), info.tokenizer_fingerprint, max_length, len(rows)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     words = list(chain.from_iterable(rows))
@@ -104,16 +105,16 @@ def _key(rows: Mapping[Words, int], info: EncoderInfo, max_length: int) -> str:
 
 
 def _read(path: Path) -> _Array | None:
-    """The array at ``path``, mapped; None where there is none, or a damaged one, which is told."""
+    """Return the memory-mapped array at ``path``; None if there is none, or (with a warning) if it is damaged."""
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
         if values.dtype == np.int32 and values.ndim == 1 and len(values) and values[0] == _checksum(values[1:]):
-            return np.asarray(values)  # views of a plain array are cheaper than those of a memmap
+            return np.asarray(values)  # views of a plain array are cheaper than views of a memmap
     except OSError:
         return None
     except (ValueError, EOFError):
         pass
-    warnings.warn(f"a damaged file in the cache is made again ({path})", stacklevel=3)
+    warnings.warn(f"a damaged file in the cache is written again ({path})", stacklevel=3)
     return None
 
 
@@ -132,11 +133,11 @@ def _checksum(values: _Array) -> np.int32:
 def _tokens(words: Words, tokeniser: Tokeniser) -> Tokens:
     try:
         return tokeniser.tokenise([words])[0]
-    except UserError:  # told where the sentence is used, if it is
+    except UserError:  # raised again if the sentence is used
         nothing = np.empty(0, np.int32)
         return Tokens(nothing, (), nothing)
 
 
 def _starts(sizes: _Array) -> NDArray[np.int64]:
-    """Where each of several pieces begins, then where the last one ends."""
+    """Return the start of each piece, then the end of the last."""
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])

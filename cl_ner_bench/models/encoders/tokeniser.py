@@ -28,11 +28,12 @@ _NORMALIZER = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """A sentence as the encoder reads it.
+    """The sub-tokens of a sentence.
 
-    ``ids`` are the sub-tokens (int32) of all windows one after the other, specials included; ``windows`` how many each
-    window has: one window unless the sentence is longer than the encoder takes. ``first`` (int32) says, for each word,
-    where among ``ids`` its vector is read.
+    Attributes:
+        ids: sub-tokens (int32) of all windows, concatenated, specials included.
+        windows: the number of sub-tokens of each window; one window unless the sentence exceeds the encoder's limit.
+        first: for each word the index into ``ids`` at which its vector is read (int32).
     """
 
     ids: NDArray[np.int32]
@@ -41,16 +42,16 @@ class Tokens:
 
     @property
     def size(self) -> int:
-        """Sub-tokens of all windows: what the sentence costs to compute."""
+        """The number of sub-tokens of all windows, which the cost of the sentence is proportional to."""
         return len(self.ids)
 
 
 class Tokeniser:
-    """Cuts sentences into the sub-tokens and windows of an encoder.
+    """A splitter of sentences into the sub-tokens and windows of an encoder.
 
-    A sentence of more than ``max_length`` sub-tokens (specials included) is computed as several windows that overlap by
-    up to a quarter and begin and end between words. A word that stands in two of them is read where its first sub-token
-    has more context on its nearer side. A single word that exceeds a window keeps as many sub-tokens as fit.
+    A sentence of more than ``max_length`` sub-tokens (specials included) gets several windows, which overlap by up to a
+    quarter and begin and end between words. A word in two windows is read in the one where its first sub-token has
+    more context on its shorter side. A word that exceeds a window is cut.
 
     Raises:
         UserError: ``max_length`` leaves a window no room for a word.
@@ -69,19 +70,19 @@ class Tokeniser:
         self._pieces: dict[str, tuple[int, ...]] = {}
 
     def tokenise(self, sentences: Sequence[Sequence[str]]) -> list[Tokens]:
-        """Sub-tokens of each sentence (its words), in windows. Every word has its place.
+        """Return the sub-tokens of each sentence; every word has at least one.
 
         Raises:
-            UserError: a word that the tokenizer cannot read.
+            UserError: the tokenizer cannot read a word.
         """
-        # Tokenizers split each given word on its own, so a word's sub-tokens are the same in every sentence.
+        # Tokenizers split words independently, so a word has the same sub-tokens in every sentence.
         for word in itertools.chain.from_iterable(sentences):
             if word not in self._pieces:
                 self._pieces[word] = self._split(word)
         return [self._windows([self._pieces[word] for word in words]) for words in sentences]
 
     def _split(self, word: str) -> tuple[int, ...]:
-        """The sub-tokens of a word, at least one and at most as many as a window holds."""
+        """Return the sub-tokens of a word: at least one, at most a window."""
         try:
             ids = self.tokenizer.encode(word, add_special_tokens=False).ids
         except TypeError:
@@ -89,7 +90,7 @@ class Tokeniser:
                 f"The word {word!a} holds half a character (a lone surrogate), which no tokenizer reads. "
                 "Write the whole character, or remove it from the data."
             ) from None
-        if not ids:  # the normaliser left nothing (a lone control character): an unknown word, not none
+        if not ids:  # the normaliser removed everything (a control character): use the unknown token
             if self._unknown is None:
                 raise UserError(
                     f"The encoder's tokenizer gives the word {word!a} no sub-token and knows no unknown token. "
@@ -116,13 +117,13 @@ class Tokeniser:
 
 
 def word_windows(starts: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
-    """The words (first, end) of each window of at most ``room`` sub-tokens.
+    """Yield the words (first, end) of each window of at most ``room`` sub-tokens.
+
+    A window takes all words that fit. The next one overlaps it by up to a quarter of ``room``, but always reaches at
+    least one word further.
 
     Args:
-        starts: where each word's sub-tokens begin, then where the last one's end. No word has more than ``room``.
-
-    A window takes all words that fit. The next one reaches back by up to a quarter of ``room``, as far as it still
-    takes one more word than this one did.
+        starts: the offset of each word's sub-tokens, then the total. No word has more than ``room``.
     """
     begin, last = 0, len(starts) - 1
     while (end := bisect_right(starts, starts[begin] + room) - 1) < last:
@@ -132,9 +133,9 @@ def word_windows(starts: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
 
 
 def read_tokenizer(info: EncoderInfo) -> tuple[Tokenizer, int | None]:
-    """An encoder's tokenizer for words one at a time, which neither pads nor cuts; the id of its unknown token.
+    """Return an encoder's tokenizer for single words, without padding and truncation, and the id of its unknown token.
 
-    It is read from its own file (``tokenizer.json``). Importing transformers takes seconds: it converts older formats.
+    It is read from ``tokenizer.json``. transformers, whose import takes seconds, only converts older formats.
     """
     from tokenizers import Tokenizer
 
@@ -145,12 +146,12 @@ def read_tokenizer(info: EncoderInfo) -> tuple[Tokenizer, int | None]:
         content = json.loads(
             AutoTokenizer.from_pretrained(info.folder, trust_remote_code=False).backend_tokenizer.to_str()
         )
-    content["padding"] = content["truncation"] = None  # MiniLM's are to 128; both belong to us
+    content["padding"] = content["truncation"] = None  # MiniLM's pad and cut to 128; here windows do
     splitter, normalizer = content["pre_tokenizer"] or {}, content["normalizer"] or {}
     first, *_ = splitter.get("pretokenizers", [splitter])
-    if first.get("type") == "ByteLevel":  # it knows the begin of a word by the space before it
+    if first.get("type") == "ByteLevel":  # it recognises the start of a word by the space before it
         first["add_prefix_space"] = True
-    if normalizer.get("type") == "BertNormalizer":  # transformers, too, lets the configuration stand above the file
+    if normalizer.get("type") == "BertNormalizer":  # as in transformers, the configuration overrides the file
         normalizer |= {key: config[name] for key, name in _NORMALIZER.items() if name in config}
     unknown = config.get("unk_token") or content["model"].get("unk_token")
     if isinstance(unknown, dict):

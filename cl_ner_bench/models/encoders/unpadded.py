@@ -1,4 +1,4 @@
-"""The sub-tokens of all windows of a batch one after the other, without padding; groups of windows for attention."""
+"""Conversion between concatenated windows (without padding) and padded groups of windows for attention."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 
 _GROUP_COST = 32
-"""Sub-tokens that one more group is worth when windows are grouped by length."""
+"""The fixed cost of a group, in padded sub-tokens, when windows are grouped by length."""
 
 ROWS = 64
-"""Matrices get a multiple of so many rows: for each new size of a bf16 product oneDNN compiles a kernel and keeps it,
-which took a tenth of a training step and, in a long one, a gigabyte."""
+"""Matrices are padded to a multiple of this many rows. oneDNN compiles and keeps a kernel for each new size of a bf16
+product, which took a tenth of a training step and, over a long step, a gigabyte."""
 
 
 class Groups:
-    """Windows grouped by length, so that little is padded.
+    """Groups of windows of similar length, so that little is padded.
 
-    Attributes, one entry a group: ``shapes`` (windows, longest); ``real`` 0/1 ``[windows, longest]``; ``masks`` 0 and
-    -inf for attention, None where nothing is padded.
+    Attributes (one entry per group):
+        shapes: (windows, longest).
+        real: 0/1 ``[windows, longest]``; 0 is padding.
+        masks: 0 and -inf for attention; None if nothing is padded.
     """
 
     def __init__(self, windows: Sequence[int], device: torch.device) -> None:
@@ -32,7 +34,7 @@ class Groups:
         self.real: list[Tensor] = []
         self.masks: list[Tensor | None] = []
         taken: list[np.ndarray] = []
-        padded = np.empty(starts[-1], dtype=np.int64)  # where each sub-token stands among the padded ones
+        padded = np.empty(starts[-1], dtype=np.int64)  # the position of each sub-token among the padded ones
         rows = 0
         for group in length_groups([windows[i] for i in order]):
             lengths = np.array([windows[i] for i in order[group]])
@@ -51,19 +53,19 @@ class Groups:
         self.padded = torch.from_numpy(padded).to(device)
 
     def pad(self, values: Tensor) -> list[Tensor]:
-        """``[sub-tokens, n]`` as one ``[windows, longest, n]`` a group."""
+        """Return ``[sub-tokens, n]`` as one ``[windows, longest, n]`` per group."""
         moved: Tensor = _Pad.apply(values, self.taken, self.padded)
         parts = moved.split([windows * longest for windows, longest in self.shapes])
         return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def unpad(self, values: Sequence[Tensor]) -> Tensor:
-        """``[sub-tokens, n]`` of one ``[windows * longest, n]`` a group."""
+        """Return ``[sub-tokens, n]`` from one ``[windows * longest, n]`` per group."""
         result: Tensor = _Unpad.apply(torch.cat(list(values)), self.taken, self.padded)
         return result
 
 
 class _Pad(torch.autograd.Function):
-    """Rows by index. Its gradient is a look-up too: what stands in for padding has none, and each row is read once."""
+    """Row look-up whose gradient is a look-up, too: padding has no gradient, and each row is used once."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, taken: Tensor, padded: Tensor) -> Tensor:
@@ -76,7 +78,7 @@ class _Pad(torch.autograd.Function):
 
 
 class _Unpad(torch.autograd.Function):
-    """The reverse of ``_Pad``: padding gets a gradient of 0."""
+    """The inverse of ``_Pad``; padding gets a gradient of 0."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, taken: Tensor, padded: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ class _Unpad(torch.autograd.Function):
 
 
 def length_groups(lengths: Sequence[int]) -> list[slice]:
-    """Cut ascending ``lengths`` into runs so that padded sub-tokens plus a cost per run are fewest (exact)."""
+    """Split ascending ``lengths`` into runs with the least padding plus fixed cost per run (dynamic programming)."""
     best: list[tuple[int, int]] = [(0, 0)]  # cost of the first n, where its last run starts
     for n in range(1, len(lengths) + 1):
         best.append(min((best[a][0] + (n - a) * lengths[n - 1] + _GROUP_COST, a) for a in range(n)))

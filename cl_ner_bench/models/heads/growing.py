@@ -1,4 +1,4 @@
-"""What the two heads share: they grow by a block of columns a task, and each type's start is its own."""
+"""The base of all heads: they grow by one block of columns per task."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 Init = Callable[[str], torch.Generator]
-"""Gives the random stream of a type's (or of O's) initial weights; keyed by type, so that the order in which types are
-learned does not change how a type begins."""
+"""Returns the random generator for the initial weights of a type (or of O). It is keyed by type, so that they do not
+depend on the order in which types are learned."""
 
 
 class GrowingHead(nn.Module):
-    """A linear layer whose rows arrive block by block; ``blocks[k]`` holds the rows of the k-th growth."""
+    """A linear layer that grows block by block; ``blocks[k]`` holds the columns of the k-th growth."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -23,12 +23,12 @@ class GrowingHead(nn.Module):
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The types known so far, in column order."""
+        """All types, in column order."""
         return tuple(t for block in self.grown for t in block)
 
     @property
     def n_columns(self) -> int:
-        """How many logits a row (a span, or a word) has."""
+        """The number of logits of a row (a span or a word)."""
         raise NotImplementedError
 
     def grow(self, types: Sequence[str], init: Init) -> None:
@@ -36,7 +36,7 @@ class GrowingHead(nn.Module):
         raise NotImplementedError
 
     def freeze_unlabelled(self, labelled: Collection[str]) -> None:
-        """Let those blocks learn that hold a labelled type, and no others."""
+        """Freeze all blocks without a labelled type, and unfreeze the others."""
         for block, types in zip(self.blocks, self.grown, strict=True):
             block.requires_grad_(any(t in labelled for t in types))
 

@@ -17,35 +17,35 @@ from cl_ner_bench.models.heads.growing import GrowingHead, Init
 from cl_ner_bench.models.precision import autocast
 
 PROJECTION = 50
-"""Width of a type's start and end projections."""
+"""Dimension of a type's start and end projections."""
 
 _TILE = 32
-"""Start words whose spans are scored by one product of matrices."""
+"""Number of start words whose spans are scored by one matrix product."""
 
 _LONG = 8192
-"""Scores of one start word, over types, above which its spans are copied as a run; fewer are picked one by one."""
+"""Scores of one start word (over types) above which its spans are copied as a slice instead of by index."""
 
-# Spans of one sentence of n words: (i, j) for i <= j < n, both inclusive; with a width limit those of at most ``width``
-# words (0: no limit). They stand in row-major order, by start and then by end.
+# Spans of a sentence of n words: (i, j) with i <= j < n, both inclusive, of at most ``width`` words (0: no limit).
+# Their rows are sorted by start, then by end.
 
 
 def span_count(length: int, width: int = 0) -> int:
-    """How many spans a sentence of ``length`` words has."""
+    """Return the number of spans of a sentence of ``length`` words."""
     left = max(0, length - width) if width else 0  # starts whose widest span is cut by the limit
     return left * width + (length - left) * (length - left + 1) // 2
 
 
 def span_index(start: int, end: int, length: int, width: int = 0) -> int:
-    """Row of the span of words ``start .. end-1`` among its sentence's spans."""
+    """Return the row of the span of words ``start .. end-1`` among the spans of its sentence."""
     return span_count(length, width) - span_count(length - start, width) + (end - 1 - start)
 
 
 class SpanHead(GrowingHead):
-    """A logit for every span and type: z[i, j, e] = s_ie . e_je / sqrt(50) for words i <= j, both inclusive.
+    """A head with a logit for every span and type: z[i, j, e] = s_ie . e_je / sqrt(50) for words i <= j (inclusive).
 
-    Each type has its own projections of a word as a start and as an end. There is no pooling and no bias besides the
-    projections'. Weights start Kaiming-normal, biases at 0. A width limit scores only spans of at most ``width`` words;
-    SpanKL has none (0).
+    Each type has its own start and end projections of a word, with biases; there is no pooling and no other bias.
+    Initial weights are Kaiming-normal, biases 0. Spans of more than ``width`` words are not scored (0: no limit, as in
+    SpanKL).
     """
 
     def __init__(self, hidden_size: int, width: int = 0) -> None:
@@ -63,13 +63,13 @@ class SpanHead(GrowingHead):
         self._add(types, torch.cat(rows), torch.zeros(2 * PROJECTION * len(types)))
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Span logits ``[spans, types]`` of word vectors ``[sum(lengths), hidden]``; sentences follow one another.
+        """Return span logits ``[spans, types]`` of the concatenated word vectors ``[sum(lengths), hidden]``.
 
-        In memory the spans of a type lie together: ``logits.T`` is contiguous.
+        ``logits.T`` is contiguous.
         """
         padded = F.pad(words, (0, 0, 0, -len(words) % ROWS))
         parts = torch.cat([block(padded) for block in self.blocks], dim=1)[: len(words)]
-        with autocast(words.device, None):  # scores are small products whose errors would add up
+        with autocast(words.device, None):  # products this small gain no speed, and their errors would add up
             scores: Tensor = _Scores.apply(parts.view(len(words), len(self.types), 2, PROJECTION), lengths, self.width)
         return scores.T
 
@@ -77,9 +77,8 @@ class SpanHead(GrowingHead):
 class _Scores(torch.autograd.Function):
     """Logits ``[types, spans]`` of projections ``[words, types, 2, PROJECTION]``.
 
-    A sentence is cut into tiles of ``_TILE`` start words and the end words that their spans may have. A tile is a
-    product of two matrices per type, of which the spans are picked. Nothing is padded, and nothing but the projections
-    is kept for the gradient.
+    A sentence is cut into tiles of ``_TILE`` start words and their possible end words. A tile is one matrix product per
+    type, from which the spans are picked. Nothing is padded; only the projections are stored for the gradient.
     """
 
     @staticmethod
@@ -116,12 +115,12 @@ class _Scores(torch.autograd.Function):
 
 
 def _sides(parts: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-    """Start projections ``[types, rows, PROJECTION]`` and end projections ``[types, columns, PROJECTION]``."""
+    """Return start ``[types, rows, PROJECTION]`` and end projections ``[types, columns, PROJECTION]``."""
     return parts[rows, :, 0].transpose(0, 1).float(), parts[columns, :, 1].transpose(0, 1).float()
 
 
 def _tiles(lengths: Sequence[int], width: int) -> Iterator[tuple[slice, slice, slice, Tensor]]:
-    """Start words, end words and spans of each tile, and where its spans stand among its pairs of words."""
+    """Yield for each tile its start words, end words, spans, and the indices of the spans among its word pairs."""
     word = span = 0
     for length in lengths:
         for first in range(0, length, _TILE):
@@ -140,7 +139,7 @@ def _tiles(lengths: Sequence[int], width: int) -> Iterator[tuple[slice, slice, s
 
 
 def _rows(height: int, reach: int, width: int) -> Iterator[tuple[int, slice]]:
-    """Each start word of a tile, and where its spans stand among the tile's."""
+    """Yield each start word of a tile with the slice of its spans."""
     at = 0
     for row in range(height):
         n = min(reach - row, width or reach)
@@ -150,7 +149,7 @@ def _rows(height: int, reach: int, width: int) -> Iterator[tuple[int, slice]]:
 
 @lru_cache(maxsize=4096)
 def _picked(height: int, reach: int, width: int) -> Tensor:
-    """Indices into a flat ``[height, reach]`` of the pairs that are spans; both sides begin at the same word."""
+    """Return indices into a flat ``[height, reach]`` of the word pairs that are spans; both axes begin at one word."""
     start, end = np.arange(height)[:, None], np.arange(reach)
     wanted = (end >= start) & (end - start < (width or reach))
     return torch.from_numpy(np.flatnonzero(wanted))

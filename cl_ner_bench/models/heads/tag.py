@@ -1,4 +1,4 @@
-"""The tagging head: one softmax over O and a B- and an I-tag per type."""
+"""The tagging head: a softmax over O and a B and an I tag per type."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cl_ner_bench.models.precision import autocast
 
 
 class TagHead(GrowingHead):
-    """Logits over BIO tags ``[O, B-x, I-x, B-y, ...]``; column 1 + 2k is B and 2 + 2k is I of the k-th type.
+    """A head with logits over BIO tags ``[O, B-x, I-x, B-y, ...]``; the k-th type has B at 1 + 2k and I at 2 + 2k.
 
-    Rows start as in ``torch.nn.Linear``: uniform within 1/sqrt(hidden).
+    Initial weights are those of ``torch.nn.Linear``: uniform within 1/sqrt(hidden).
     """
 
     @property
@@ -34,6 +34,6 @@ class TagHead(GrowingHead):
         return weight, torch.empty(n).uniform_(-bound, bound, generator=stream)
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Tag logits ``[sum(lengths), 1 + 2 * types]`` of word vectors ``[sum(lengths), hidden]``."""
-        with autocast(words.device, None):  # so small a product gains nothing from less precision
+        """Return tag logits ``[sum(lengths), 1 + 2 * types]`` of word vectors ``[sum(lengths), hidden]``."""
+        with autocast(words.device, None):  # a product this small gains no speed from less precision
             return torch.cat([block(words) for block in self.blocks], dim=1)

@@ -81,9 +81,9 @@ def _data_show(parsed: argparse.Namespace) -> int:
         raise UserError(f"--figure {parsed.figure}: expected a name that ends in .png or .pdf")
     found = overview(*_corpus_and_split(parsed))
     if parsed.figure is not None:
-        from cl_ner_bench.analysis.figures.unlabelled import hidden_figure
+        from cl_ner_bench.analysis.figures.unlabelled import unlabelled_figure
 
-        picture = hidden_figure(found)
+        picture = unlabelled_figure(found)
         _write("--figure", parsed.figure, picture.to_bytes(parsed.figure.suffix[1:]))
         _write("--figure", parsed.figure.with_suffix(".csv"), picture.frame.to_csv(index=False).encode())
         print(f"{parsed.figure}: {picture.caption}", file=sys.stderr)

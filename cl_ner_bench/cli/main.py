@@ -333,10 +333,10 @@ def _report(parsed: argparse.Namespace) -> int:
     style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before anything is read
 
     from cl_ner_bench.analysis.report.files import finished_results, write_files
-    from cl_ner_bench.analysis.tables.text import Layout
+    from cl_ner_bench.analysis.tables.text import TableLayout
 
     captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
-    layout = Layout(parsed.columns, parsed.form, captions, parsed.label_prefix)
+    layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix)
     out = parsed.out or parsed.folders[0]
     results = finished_results(parsed.folders)
     if parsed.examples:  # first: a corpus that is not there is told before a long report
@@ -422,7 +422,7 @@ def _reproduce(parsed: argparse.Namespace) -> int:
         warn(f"stopped; run the same command again to go on ({outcome.out})")
         return outcome.code
 
-    from cl_ner_bench.analysis.agreement import DISAGREES, judge
+    from cl_ner_bench.analysis.comparison.agreement import DISAGREES, judge
     from cl_ner_bench.analysis.data.frames import load_results
 
     results = load_results(outcome.out)

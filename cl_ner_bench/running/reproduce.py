@@ -21,7 +21,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options, layer
 
 if TYPE_CHECKING:
-    from cl_ner_bench.analysis.agreement import Judgement
+    from cl_ner_bench.analysis.comparison.agreement import Judgement
 
 # The preset's alone: with another one it would be another experiment, for which there is `bench run`.
 FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")

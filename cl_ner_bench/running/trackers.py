@@ -137,9 +137,9 @@ def scores(run: Record, step: int, counts: Mapping[str, Any]) -> dict[str, float
     """``VIEW/SCORE`` after ``step`` for each score of ``scores.csv`` that is defined, from its ``counts.json``."""
     import numpy as np
 
-    from cl_ner_bench.analysis.scores.measures import Layout, step_scores
+    from cl_ner_bench.analysis.scores.measures import TaskLayout, step_scores
 
-    layout = Layout.of(run["tasks"])
+    layout = TaskLayout.of(run["tasks"])
     index = {unit: i for i, unit in enumerate(layout.units)}
     found: dict[str, float] = {}
     for view in ("all", "filter"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench.analysis.agreement import judge
+from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.comparison.notes import BF16, notes_of
 from cl_ner_bench.analysis.data.frames import load_results
@@ -48,7 +48,7 @@ def encoder(**changes: Any) -> dict[str, Any]:
     return published_encoder(BERT) | changes
 
 
-def plain(text: str) -> str:
+def cell_text(text: str) -> str:
     """A text without what formats add: line breaks, and marks around commas."""
     return " ".join(re.sub(r"[{}\\]", "", text).split())
 
@@ -92,7 +92,7 @@ def test_what_is_not_as_published_is_said_everywhere_and_compared_with_nothing(
     assert said in notes_of(c)
     main = main_table(c, "all")
     for text in (to_markdown(main), to_text(main), to_csv(main), to_latex(main)):
-        assert plain(said) in plain(text)
+        assert cell_text(said) in cell_text(text)
     (table,) = published_tables(results)
     beside = [title for title, _ in table.sections if "SpanKL paper" in title]
     assert beside
@@ -110,10 +110,10 @@ def test_every_table_every_figure_and_the_page_carry_the_notes(tmp_path: Path) -
     results = load_results(spankl(tmp_path, **changes))
     files = report_files(results, formats=["png"])
     told = [name for name in files if re.fullmatch(r"(tables|figures)/.*\.(csv|md|tex)|report\.html", name)]
-    texts = {name: plain(files[name].decode()) for name in told}
+    texts = {name: cell_text(files[name].decode()) for name in told}
     assert {name.split("/")[0] for name in texts} == {"tables", "figures", "report.html"}
     for name in ("another corpus", "from a folder", "bf16"):
-        said = plain(UNLIKE[name][1])
+        said = cell_text(UNLIKE[name][1])
         assert [file for file, text in texts.items() if said not in text] == []
     assert "(train, dev, test)</dt><dd>MISC 5, 1, 2</dd>" in texts["report.html"]
     assert "<dd>folder: 24 layers, 1,024 wide, 16 heads, 28,996 sub-tokens, cased</dd>" in texts["report.html"]

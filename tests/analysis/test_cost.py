@@ -12,9 +12,9 @@ from matplotlib.text import Text
 
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.figures.cost import cost_figures
-from cl_ner_bench.analysis.figures.figure import Picture
+from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.table import Cell, Table
-from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, costs
+from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, run_costs
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.testing.results import write_grid
 
@@ -33,7 +33,7 @@ def step(k: int, **changes: Any) -> dict[str, Any]:
 
 
 def test_costs_of_a_run_are_over_all_its_steps() -> None:
-    assert costs({"learned": [step(1), step(2)]}) == {
+    assert run_costs({"learned": [step(1), step(2)]}) == {
         "train_seconds": 30.0,
         "train_sentences_per_second": 30.0,  # 3 epochs of 100 and of 200 sentences in 30 s
         "test_sentences_per_second": 250.0,
@@ -45,12 +45,12 @@ def test_costs_of_a_run_are_over_all_its_steps() -> None:
 
 def test_what_a_record_lacks_is_not_invented() -> None:
     old = {key: value for key, value in step(1).items() if key in ("step", "updates", "epochs", "seconds")}
-    found = costs({"learned": [old, step(2)]})  # a sum over the other step alone would be too little
+    found = run_costs({"learned": [old, step(2)]})  # a sum over the other step alone would be too little
     assert found.pop("train_seconds") == 30.0
     assert found.pop("parameters") == 2_000_000
     assert all(math.isnan(value) for value in found.values())
-    assert all(math.isnan(value) for value in costs({"learned": []}).values())
-    assert math.isnan(costs({"learned": [step(1, peak_memory_bytes=0)]})["peak_memory_bytes"])
+    assert all(math.isnan(value) for value in run_costs({"learned": []}).values())
+    assert math.isnan(run_costs({"learned": [step(1, peak_memory_bytes=0)]})["peak_memory_bytes"])
 
 
 def table_of(folder: Path, **more: Any) -> Table:
@@ -90,7 +90,7 @@ def test_runs_of_different_machines_carry_a_note(tmp_path: Path) -> None:
     assert any("2 kinds of machines: not comparable" in note for note in table.notes)
 
 
-def figure_of(folder: Path, seeds: int) -> Picture:
+def figure_of(folder: Path, seeds: int) -> ReportFigure:
     runs = [(0, seed) for seed in range(seeds)]
     for i, method in enumerate(["frozen-span", "spankl", "finetune-span"]):
         learned = [step(1, seconds=4.0**i), step(2, seconds=4.0**i)]

@@ -22,7 +22,7 @@ from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.data.outcomes import KINDS, reduced
 from cl_ner_bench.analysis.errors import breakdown
-from cl_ner_bench.analysis.errors.breakdown import LOST, analyses, error_tables
+from cl_ner_bench.analysis.errors.breakdown import LOST, error_analyses, error_tables
 from cl_ner_bench.analysis.figures.errors import LAYERS, error_figures
 from cl_ner_bench.analysis.scores.scorer import f1
 from cl_ner_bench.analysis.table import Cell, Table
@@ -178,7 +178,7 @@ def test_similarity_of_types_is_what_joint_training_confuses(tmp_path: Path) -> 
     write(tmp_path)
     write(tmp_path, {2: [[0, 1, "C"], [2, 3, "NA"], [4, 6, "A"], [7, 8, "C"]]}, "joint-span")
     write_mentions(tmp_path)
-    confused = breakdown._confused(analyses(results := load_results(tmp_path))[0].c, results)
+    confused = breakdown._confused(error_analyses(results := load_results(tmp_path))[0].c, results)
     assert confused == {"A": 50.0, "NA": 0.0, "C": 0.0}
     found = means(table(tmp_path, "mentions"))
     title = "joint training takes the type for another (%)"
@@ -222,7 +222,7 @@ def test_a_real_run_adds_up_to_its_stored_counts(tmp_path: Path) -> None:
             tp = kinds["old-right"] + kinds["new-right"]
             fp = sum(n for kind, n in kinds.items() if kind.startswith("false-"))
             assert [tp, fp, sum(kinds.values()) - tp - fp] == triple
-    steps = analyses(results)[0].steps
+    steps = error_analyses(results)[0].steps
     scores = results.scores[results.scores["view"] == "all"]
     assert steps["micro_f1"].to_numpy() == pytest.approx(scores["micro_f1"].to_numpy(), abs=1e-9)
 

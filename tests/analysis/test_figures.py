@@ -1,4 +1,4 @@
-"""Figures: the numbers in them, stable looks, equal bytes, and names that do not cover each other."""
+"""Figures: the numbers in them, stable appearances, equal bytes, and names that do not cover each other."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.curves import dataset_curves, order_curves, step_curves
-from cl_ner_bench.analysis.figures.draw import Picture, figures
-from cl_ner_bench.analysis.figures.figure import Theme, short
-from cl_ner_bench.analysis.figures.heatmaps import heat_maps
+from cl_ner_bench.analysis.figures.draw import ReportFigure, figures
+from cl_ner_bench.analysis.figures.figure import Theme, shortened
+from cl_ner_bench.analysis.figures.heatmaps import heatmaps
 from cl_ner_bench.analysis.figures.ranks import rank_diagrams
-from cl_ner_bench.analysis.figures.scatter import plane
+from cl_ner_bench.analysis.figures.scatter import forgetting_scatter
 from cl_ner_bench.analysis.figures.style import (
     _KNOWN,
     COLOURS,
     FORMATS,
     GREY,
     STYLES,
+    appearance_of,
+    appearances,
     formats_of,
     ink,
-    look,
-    looks,
     luminance,
     rc,
     style_of,
@@ -65,7 +65,7 @@ def paper() -> Iterator[None]:
         yield
 
 
-def drawn(folder: Path) -> dict[str, Picture]:
+def drawn(folder: Path) -> dict[str, ReportFigure]:
     return {p.name.removesuffix("-toy-split-minilm"): p for p in figures(load_results(folder))}
 
 
@@ -75,7 +75,7 @@ def themed(results: Results, style: str = "paper") -> tuple[Comparison, Theme]:
 
 
 @pytest.fixture(scope="module")
-def pictures(grid: Path) -> dict[str, Picture]:
+def pictures(grid: Path) -> dict[str, ReportFigure]:
     return drawn(grid)
 
 
@@ -83,7 +83,7 @@ def texts(of: Figure | Axes) -> list[str]:
     return [text.get_text() for text in of.findobj(Text) if text.get_text()]
 
 
-def test_each_kind_for_each_view_with_every_method_named(pictures: dict[str, Picture]) -> None:
+def test_each_kind_for_each_view_with_every_method_named(pictures: dict[str, ReportFigure]) -> None:
     kinds = ("steps", "steps_macro", "steps_micro", "plane")  # one order, one dataset, one type a task
     assert set(pictures) == {f"{kind}-{view}" for kind in kinds for view in ("all", "filter")} | {"types-all"}
     labels = {label for label, _, _ in METHODS.values()}
@@ -93,7 +93,7 @@ def test_each_kind_for_each_view_with_every_method_named(pictures: dict[str, Pic
     assert labels - set(texts(pictures["plane-all"].figure)) == {"Joint (span)", "Joint (token)"}
 
 
-def test_numbers_beside_a_figure_are_the_scores(grid: Path, pictures: dict[str, Picture]) -> None:
+def test_numbers_beside_a_figure_are_the_scores(grid: Path, pictures: dict[str, ReportFigure]) -> None:
     results = load_results(grid)
     scores = results.scores.query("view == 'all' and method == 'spankl'")
     for kind, measure in (("steps", "task_macro_f1"), ("steps_macro", "macro_f1"), ("steps_micro", "micro_f1")):
@@ -109,7 +109,7 @@ def test_numbers_beside_a_figure_are_the_scores(grid: Path, pictures: dict[str, 
     assert point["learning_mean"]["seqstar"] == own["learning"]
 
 
-def test_no_line_reaches_a_step_that_was_not_measured(grid: Path, pictures: dict[str, Picture]) -> None:
+def test_no_line_reaches_a_step_that_was_not_measured(grid: Path, pictures: dict[str, ReportFigure]) -> None:
     measured = load_results(grid).scores.query("view == 'all'").groupby("method")["step"].min()
     assert set(measured) == {1, 4}
     for kind in ("steps", "steps_macro", "steps_micro"):
@@ -129,9 +129,9 @@ def test_no_line_reaches_a_step_that_was_not_measured(grid: Path, pictures: dict
 def test_same_runs_give_the_same_bytes_in_every_format(tmp_path: Path, kind: str) -> None:
     write_grid(tmp_path, ["spankl", "joint-span"], n_steps=2)
 
-    def draw() -> Picture:
+    def draw() -> ReportFigure:
         c, theme = themed(load_results(tmp_path))
-        return step_curves(c, "all", theme) if kind == "steps" else heat_maps(c, "all", theme)[0]
+        return step_curves(c, "all", theme) if kind == "steps" else heatmaps(c, "all", theme)[0]
 
     first, second = draw(), draw()
     content = {suffix: first.to_bytes(suffix) for suffix in FORMATS}
@@ -150,11 +150,11 @@ def test_names_cover_neither_each_other_nor_leave_the_figure(crowd: Results, kin
         figure = {
             "steps": lambda: step_curves(c, "all", theme),
             "orders": lambda: order_curves(c, "all", theme)[-1],
-            "plane": lambda: plane(c, "all", theme),
+            "plane": lambda: forgetting_scatter(c, "all", theme),
             "cost": lambda: cost_figures(crowd, style)[0],
         }[kind]().figure
         figure.draw_without_rendering()
-        labels = {short(row.label) for row in c.rows}
+        labels = {shortened(row.label) for row in c.rows}
         found = [text for text in figure.findobj(Text) if text.get_text() in labels]
         boxes = [Text.get_window_extent(text) for text in found]
     assert len({text.get_text() for text in found}) == len(c.rows)
@@ -179,14 +179,16 @@ def test_a_panel_for_each_order_over_its_seeds(crowd: Results) -> None:
 def test_what_does_not_fit_on_a_page_goes_on_in_another_picture(crowd: Results) -> None:
     c, theme = themed(crowd)
     slides = Theme.of([c], "slides")
-    pages = heat_maps(c, "all", slides)
+    pages = heatmaps(c, "all", slides)
     assert [p.name.split("-")[0] for p in pages] == ["types", "types2"]
     assert set().union(*(p.frame["method"] for p in pages)) == {row.method for row in c.rows}
-    assert len(heat_maps(c, "all", theme)) == 1
-    assert all(p.figure.get_figheight() <= 9.0 + 0.5 for p in heat_maps(c, "all", theme))
+    assert len(heatmaps(c, "all", theme)) == 1
+    assert all(p.figure.get_figheight() <= 9.0 + 0.5 for p in heatmaps(c, "all", theme))
 
 
-def test_the_cells_of_a_heat_map_hold_the_rounded_numbers_in_a_readable_colour(pictures: dict[str, Picture]) -> None:
+def test_the_cells_of_a_heat_map_hold_the_rounded_numbers_in_a_readable_colour(
+    pictures: dict[str, ReportFigure],
+) -> None:
     picture = pictures["types-all"]
     names = [text.get_text() for text in picture.figure.axes[0].get_yticklabels()]
     for label in ("SpanKL", "Joint (span)"):
@@ -206,7 +208,7 @@ def test_many_steps_show_colours_instead_of_numbers_that_nobody_could_read(tmp_p
     names = [f"t{i:02d}" for i in range(40)]
     write_run(tmp_path, counts={k + 1: {t: triple(60) for t in names[: k + 1]} for k in range(40)})
     c, theme = themed(load_results(tmp_path))
-    (picture,) = heat_maps(c, "all", theme)
+    (picture,) = heatmaps(c, "all", theme)
     numbers, bar = picture.figure.axes
     assert not numbers.texts
     assert "F1" in texts(bar)  # which colour is which score
@@ -249,7 +251,7 @@ def test_tasks_and_few_types_have_heat_maps_of_their_own_and_many_types_only_by_
         counts = {k: {t: triple(60) for task in tasks[:k] for t in task["types"]} for k in (1, 2)}
         write_run(tmp_path / str(n_types), counts=counts, tasks=tasks)
         c, theme = themed(load_results(tmp_path / str(n_types)))
-        pictures = heat_maps(c, "all", theme)
+        pictures = heatmaps(c, "all", theme)
         assert [p.name.split("-")[0] for p in pictures] == kinds
         assert {"task1", "task2"} <= set(texts(pictures[0].figure))
 
@@ -265,20 +267,23 @@ def test_notes_and_warning_stand_in_the_figure(tmp_path: Path) -> None:
 
 def test_looks_are_told_apart_and_depend_on_the_name() -> None:
     assert len(set(_KNOWN.values())) == len(_KNOWN)
-    assert look("my-method") == look("my-method")
-    assert look("my-method") not in _KNOWN.values()
-    assert looks(["my-method", "spankl"]) == {"my-method": look("my-method"), "spankl": look("spankl")}
+    assert appearance_of("my-method") == appearance_of("my-method")
+    assert appearance_of("my-method") not in _KNOWN.values()
+    assert appearances(["my-method", "spankl"]) == {
+        "my-method": appearance_of("my-method"),
+        "spankl": appearance_of("spankl"),
+    }
 
 
 def test_fifteen_unknown_methods_have_fifteen_markers_and_few_share_a_colour() -> None:
     for names in (FOREIGN, [f"m{i}" for i in range(15)], [f"variant={i}" for i in range(15)]):
-        found = looks(names)
-        assert found == looks(reversed(names))
+        found = appearances(names)
+        assert found == appearances(reversed(names))
         assert len({marker for _, marker in found.values()}) == 15
         colours = [colour for colour, _ in found.values()]
         assert max(map(colours.count, colours)) <= 2
         assert not set(found.values()) & set(_KNOWN.values())
-    many = looks([*_KNOWN, *(f"m{i}" for i in range(60))])
+    many = appearances([*_KNOWN, *(f"m{i}" for i in range(60))])
     assert len(set(many.values())) == len(_KNOWN) + 60
 
 
@@ -322,8 +327,8 @@ def test_two_settings_of_a_method_are_two_lines(tmp_path: Path) -> None:
     for config in ("aaaaaaaa", "bbbbbbbb"):
         write_grid(tmp_path, ["spankl"], n_steps=2, config=config)
     c, theme = themed(load_results(tmp_path))
-    first, second = (theme.looks[row.method, row.config] for row in c.rows)
-    assert first == look("spankl") != second
+    first, second = (theme.appearances[row.method, row.config] for row in c.rows)
+    assert first == appearance_of("spankl") != second
 
 
 def test_slides_have_the_shape_of_a_screen(tmp_path: Path) -> None:

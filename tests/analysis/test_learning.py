@@ -16,7 +16,7 @@ from cl_ner_bench.analysis.comparison.learning import learning_checks, starved_r
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
-from cl_ner_bench.analysis.figures.figure import titled
+from cl_ner_bench.analysis.figures.figure import title_with_warnings
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.table import Cell
@@ -123,7 +123,7 @@ def test_it_is_marked_in_every_output(tmp_path: Path) -> None:
         for text in (to_csv(table), to_markdown(table).replace("\\", ""), to_latex(table).replace("\\", "")):
             assert mark in text, table.name
     assert mark in " ".join(terminal_table(results).replace("\n  ", " ").split("\n"))
-    assert titled(c).endswith(f"({STARVED}: Frozen (span))")
+    assert title_with_warnings(c).endswith(f"({STARVED}: Frozen (span))")
     assert any(sentence.startswith(f"Frozen (span): {STARVED}") for sentence in verdict(c, results))
     files = report_files(results, formats=("png",))
     assert mark in files["report.html"].decode()

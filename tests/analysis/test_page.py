@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results, load_results
-from cl_ner_bench.analysis.figures.figure import Picture, Theme
-from cl_ner_bench.analysis.report.page import EMBEDDED, ROWS, Block, render_page
+from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme
+from cl_ner_bench.analysis.report.page import EMBEDDED, ROWS, ComparisonReport, render_page
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.latex import to_latex
 from cl_ner_bench.analysis.tables.scores import main_table, step_table, type_table
@@ -64,13 +64,13 @@ def page(results: Results) -> str:
     tables = [(section, make(c, view)) for view in ("all", "filter") for section, make in made]
     figure = Figure(figsize=(3, 2))
     figure.subplots().plot([0, 1], [0, 1])
-    picture = Picture(f"plane-all-{c.slug}", "A caption.", figure, c.measures)
+    picture = ReportFigure(f"plane-all-{c.slug}", "A caption.", figure, c.measures)
     files = {f"figures/{picture.name}.png": picture.to_bytes("png"), "counts.csv": b"x" * (EMBEDDED + 1)}
     for _, table in tables:
         files |= {f"tables/{table.name}.{suffix}": convert(table).encode()
                   for suffix, convert in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))}  # fmt: skip
-    block = Block(c, ["An answer."], ["A note."], tables, [("figures", picture)])
-    return render_page(results, [block], Theme.of([c], "paper").looks, files)
+    block = ComparisonReport(c, ["An answer."], ["A note."], tables, [("figures", picture)])
+    return render_page(results, [block], Theme.of([c], "paper").appearances, files)
 
 
 def browse(page: str, folder: Path, script: str = "", size: str = "1280,900", dark: bool = False, **more: str) -> Any:
@@ -259,9 +259,9 @@ def test_a_model_that_several_orders_share_counts_once(tmp_path: Path) -> None:
             write_run(tmp_path, "spankl", counts, order=order, seed=seed, step_keys={"1": f"b{order}{seed}"})
     results = load_results(tmp_path)
     (c,) = comparisons(results)
-    block = Block(c, [], [], [("scores", main_table(c, "all"))], [])
+    block = ComparisonReport(c, [], [], [("scores", main_table(c, "all"))], [])
     files = {f"tables/main-all-{c.slug}.{suffix}": b"" for suffix in ("csv", "md", "tex")}
-    found = browse(render_page(results, [block], Theme.of([c], "paper").looks, files), tmp_path, """
+    found = browse(render_page(results, [block], Theme.of([c], "paper").appearances, files), tmp_path, """
       await wait(); await hover(curves, .5);
       const out = {tip: tip(curves)};
       for (const name of ["SpanKL", "Joint (span)"]) {
@@ -314,7 +314,9 @@ def test_long_tables_and_large_files_are_left_to_the_folder(results: Results) ->
     table = Table("main-all-x", "Long.", ("Row", "n"), (("", lines),), (), c.measures)
     names = [f"tables/main-all-x.{suffix}" for suffix in ("csv", "md", "tex")]
     files = {name: b"x" * (EMBEDDED + (name.endswith("csv"))) for name in names}
-    page = render_page(results, [Block(c, [], [], [("scores", table)], [])], Theme.of([c], "paper").looks, files)
+    page = render_page(
+        results, [ComparisonReport(c, [], [], [("scores", table)], [])], Theme.of([c], "paper").appearances, files
+    )
     assert f"{ROWS + 1} rows: too long for this page" in page
     assert "row 400" not in page
     assert 'href="tables/main-all-x.csv"' in page

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cl_ner_bench.analysis.agreement import judge
+from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.literature.numbers import published_number
 from cl_ner_bench.analysis.literature.settings import Setting, presets, read_settings, settings
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.published import published_number, published_tables
+from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.corpora.cards import list_cards, recipe_names
 from cl_ner_bench.errors import UserError

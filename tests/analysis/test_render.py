@@ -22,7 +22,7 @@ from cl_ner_bench.analysis.tables import latex as latex_module
 from cl_ner_bench.analysis.tables.latex import latex, to_latex
 from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import tables
-from cl_ner_bench.analysis.tables.text import Layout, long_form, to_csv, to_markdown, to_text
+from cl_ner_bench.analysis.tables.text import TableLayout, long_form, to_csv, to_markdown, to_text
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
@@ -64,13 +64,13 @@ def test_texts_among_numbers_are_braced() -> None:
 
 @pytest.mark.parametrize(("columns", "environment"), [(1, "{table}[t]"), (2, "{table*}[t]")])
 def test_a_table_is_as_wide_as_one_column_or_two(columns: int, environment: str) -> None:
-    assert rf"\begin{environment}" in to_latex(small(), Layout(columns=columns))
+    assert rf"\begin{environment}" in to_latex(small(), TableLayout(columns=columns))
 
 
 def test_what_is_too_wide_is_cut_into_panels_that_repeat_the_first_column() -> None:
     steps = tuple(f"S{k}" for k in range(1, 12))
     line = ("Fine-tuning (token)", *(Cell(50, 1.5) for _ in steps))
-    text = to_latex(small(header=("Method", *steps), sections=(("x", (line,)),)), Layout(columns=1))
+    text = to_latex(small(header=("Method", *steps), sections=(("x", (line,)),)), TableLayout(columns=1))
     assert text.count(r"\begin{tabular}") > 1
     assert text.count("Fine-tuning (token)") == text.count(r"\begin{tabular}")
     assert [text.count(f"{{{step}}}") for step in steps] == [1] * len(steps)
@@ -78,7 +78,7 @@ def test_what_is_too_wide_is_cut_into_panels_that_repeat_the_first_column() -> N
 
 def test_what_is_longer_than_a_page_is_a_longtable() -> None:
     lines = tuple((f"type {i}", Cell(50, math.nan)) for i in range(66))
-    text = to_latex(small(header=("Type", "F1"), sections=(("x", lines),)), Layout(columns=1))
+    text = to_latex(small(header=("Type", "F1"), sections=(("x", lines),)), TableLayout(columns=1))
     assert text.startswith("% \\usepackage{booktabs,siunitx,longtable}\n")
     assert r"\begin{longtable}" in text
     assert text.count("type 65") == 1
@@ -89,19 +89,19 @@ def test_the_long_form_has_a_number_a_row() -> None:
     table = long_form(small())
     assert table.header == ("Method", "Column", "Value")
     assert [row[:2] for _, rows in table.sections for row in rows][:3] == [("A", "n"), ("A", "Avg micro"), ("A", "BWT")]
-    assert "| A | BWT | -2.50±0.25 |" in to_markdown(small(), Layout(form="long"))
-    assert r"B & Avg micro & 70.13{\tiny$\pm$1.24}{$^\dagger$} \\" in to_latex(small(), Layout(form="long"))
+    assert "| A | BWT | -2.50±0.25 |" in to_markdown(small(), TableLayout(form="long"))
+    assert r"B & Avg micro & 70.13{\tiny$\pm$1.24}{$^\dagger$} \\" in to_latex(small(), TableLayout(form="long"))
 
 
 def test_the_longest_key_that_begins_a_name_gives_the_caption() -> None:
-    layout = Layout(captions={"main": "Ours.", "main-all-toy": r"50 % of \input{x}"}, label_prefix="appendix:")
+    layout = TableLayout(captions={"main": "Ours.", "main-all-toy": r"50 % of \input{x}"}, label_prefix="appendix:")
     assert r"\caption{50 \% of \textbackslash{}input\{x\}}" in to_latex(small(), layout)
     assert r"\label{appendix:main-all-toy}" in to_latex(small(), layout)
     assert r"\caption{Ours.}" in to_latex(small(name="main-filter-toy"), layout)
     assert to_markdown(small(name="mainly-all-toy"), layout).startswith("A caption.")
-    layout.check([small()])
+    layout.check_captions([small()])
     with pytest.raises(UserError, match="--caption mian: no table's name begins so; there are main-all-toy"):
-        Layout(captions={"mian": ""}).check([small()])
+        TableLayout(captions={"mian": ""}).check_captions([small()])
 
 
 def test_a_tied_value_has_a_dagger_everywhere_and_csv_stays_unrounded() -> None:
@@ -148,7 +148,7 @@ def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(tmp_path: P
     assert {"≤", "±", "†", "–"} <= set(printed)
     notes = tuple(f"x{c}y" for c in [*printed, *latex_module._MATHS])
     assert not [note for note in notes if "U+" in latex(note)]
-    _, text = compiled(tmp_path, [small(notes=notes)], Layout())
+    _, text = compiled(tmp_path, [small(notes=notes)], TableLayout())
 
     def plain(words: str) -> str:
         return re.sub(r"[\s\u0338]", "", unicodedata.normalize("NFKC", words).translate(LOOKALIKES))
@@ -156,7 +156,7 @@ def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(tmp_path: P
     assert not [note for note in notes if plain(note) not in plain(text)]
 
 
-def compiled(folder: Path, made: list[Table], layout: Layout) -> tuple[str, str]:
+def compiled(folder: Path, made: list[Table], layout: TableLayout) -> tuple[str, str]:
     """The log and the text of a two-column document with all tables."""
     inputs = ""
     for i, table in enumerate(made):
@@ -191,7 +191,7 @@ def test_every_table_compiles_and_fits(tmp_path: Path, columns: int, form: str) 
     results = load_results(tmp_path)
     made = [t for t in [*tables(results), *published_tables(results)] if "-all-" in t.name]
     assert {t.name.split("-")[0] for t in made} >= {"main", "steps", "types", "published"}
-    log, text = compiled(tmp_path, made, Layout(columns=columns, form=form))
+    log, text = compiled(tmp_path, made, TableLayout(columns=columns, form=form))
     assert "Overfull" not in log
     assert "Float too large" not in log
     for piece in ("SpanKL", "Memory-free methods", "ExtendNER"):
@@ -209,6 +209,6 @@ def test_odd_names_survive_a_real_latex(tmp_path: Path) -> None:
             ]
             more = {"label": method, "run_id": f"{i}-{seed}", "dataset": ODD, "uncased": True}
             write_run(tmp_path, method, counts, tasks, seed=seed, **more)
-    _, text = compiled(tmp_path, [t for t in tables(load_results(tmp_path)) if "-all-" in t.name], Layout())
+    _, text = compiled(tmp_path, [t for t in tables(load_results(tmp_path)) if "-all-" in t.name], TableLayout())
     for piece in ("50%", "$A", "#1", "{x}", "[y]", "U+4E2D", "<script>", "\\input"):
         assert piece in text, piece

@@ -13,7 +13,7 @@ from nervaluate import Evaluator
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
-from cl_ner_bench.analysis.scores.scorer import Columns, Matches, count, f1, f1_scores, match
+from cl_ner_bench.analysis.scores.scorer import Matches, MentionColumns, count, f1, f1_scores, match
 
 TYPES = ["PER", "ORG", "GPE"]
 
@@ -125,14 +125,14 @@ def test_columns_may_stand_in_any_order_and_hold_a_mention_twice() -> None:
     sets = [{tuple(row) for row in side.tolist()} for side in (gold, pred)]
     parts = [sets[0] & sets[1], sets[1] - sets[0], sets[0] - sets[1]]
     expected = {name: [sum(m[3] == k for m in part) for part in parts] for k, name in enumerate("ABCD")}
-    assert Matches(Columns(*gold.T), Columns(*pred.T), "ABCD").count() == expected
+    assert Matches(MentionColumns(*gold.T), MentionColumns(*pred.T), "ABCD").count() == expected
 
 
 @pytest.mark.parametrize("wrong", [(0, -1, 1, 0), (0, 0, 1, 3), (-1, 0, 1, 0), (2**31, 2**31, 2**31, 0)])
 def test_numbers_that_name_no_mention_are_refused(wrong: tuple[int, ...]) -> None:
-    good = Columns(*np.array([[0, 0, 1, 2]]).T)
+    good = MentionColumns(*np.array([[0, 0, 1, 2]]).T)
     with pytest.raises(ValueError):  # noqa: PT011  numpy's own messages
-        Matches(good, Columns(*np.array([wrong]).T), TYPES)
+        Matches(good, MentionColumns(*np.array([wrong]).T), TYPES)
 
 
 def test_one_word_less_or_another_type_is_no_match() -> None:

@@ -23,12 +23,12 @@ from cl_ner_bench.analysis.comparison.influence import influence_of, sentence_er
 from cl_ner_bench.analysis.comparison.intervals import estimate, holm, unit_means
 from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
 from cl_ner_bench.analysis.comparison.spread import components, spread
-from cl_ner_bench.analysis.comparison.statistics import compared, dataset_ranks, differences, gaps, standing
-from cl_ner_bench.analysis.comparison.verdict import limits, verdict
+from cl_ner_bench.analysis.comparison.statistics import best_and_tied, dataset_ranks, differences, gaps, tested_pairs
+from cl_ner_bench.analysis.comparison.verdict import power_notes, verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import reduced
 from cl_ner_bench.analysis.figures.figure import Theme
-from cl_ner_bench.analysis.report.page.data import payload
+from cl_ner_bench.analysis.report.page.data import page_data
 from cl_ner_bench.analysis.table import Cell
 from cl_ner_bench.analysis.tables.scores import difference_table, gap_table, main_table, spread_table, type_table
 from cl_ner_bench.testing.results import triple, write_run
@@ -130,7 +130,7 @@ def test_seeds_of_one_order_are_no_evidence_about_other_orders(tmp_path: Path) -
     assert d.low == pytest.approx(expected.confidence_interval(0.95).low, abs=1e-5)
     assert d.low < 0
     assert d.p > 0.05
-    tied = standing(c, c.measures[c.measures["view"] == "all"], "micro_f1")[1]
+    tied = best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1")[1]
     assert [row.method for row in tied] == ["extendner"]
     table = difference_table(c, "all", results)
     assert table is not None
@@ -148,7 +148,7 @@ def test_every_number_of_orders_says_what_it_counts(tmp_path: Path, n_orders: in
     rng = np.random.default_rng(n_orders)
     grid(tmp_path, {m: list(rng.uniform(40, 60, len(pairs))) for m in ("spankl", "extendner")}, pairs)
     c, _ = only(tmp_path)
-    (note,) = limits(c)
+    (note,) = power_notes(c)
     if n_orders == 1:
         assert note.startswith("tests and intervals count 3 seeds of one order: nothing is said about other orders")
     else:
@@ -164,7 +164,7 @@ def test_a_test_never_contradicts_its_interval(n_orders: int, n_seeds: int, rand
         grid(Path(name), {m: [random.uniform(50, 60) for _ in pairs] for m in methods}, pairs)
         c, results = only(Path(name))
         found = differences(c, "all", "micro_f1", results)
-        best, tied = standing(c, c.measures[c.measures["view"] == "all"], "micro_f1")
+        best, tied = best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1")
     assert len(found) == 3
     for d in found:
         if len(pairs) >= FEW:
@@ -226,13 +226,13 @@ def test_gaps_to_different_joint_models_differ_as_surely_as_those_are_known(tmp_
             score = {1: {"A": triple(45 + 2 * order)}}
     c, _ = only(tmp_path)
     frame = c.measures[c.measures["view"] == "all"]
-    by_pair = {(d.row.method, d.other.method): d for d in compared(c, frame, "gap")}
+    by_pair = {(d.row.method, d.other.method): d for d in tested_pairs(c, frame, "gap")}
     joints = [75 - 80, 84 - 84]  # of each seed
     methods = [60.5 - 50.5, 62.5 - 51.5, 59.0 - 52.5]  # of each order
     expected = stats.ttest_ind(methods, [-gap for gap in joints], equal_var=False)
     assert by_pair["spankl", "extendner"].p == pytest.approx(expected.pvalue, abs=1e-3)
     # Two methods of one architecture have one joint model: gaps differ just as their scores do.
-    scores = {(d.row.method, d.other.method): d for d in compared(c, frame, "task_macro_f1")}
+    scores = {(d.row.method, d.other.method): d for d in tested_pairs(c, frame, "task_macro_f1")}
     assert by_pair["extendner", "seqstar"].p == pytest.approx(scores["extendner", "seqstar"].p)
 
 
@@ -409,7 +409,7 @@ SURE = {"spankl": [70, 71, 72, 75, 74, 73], "extendner": [60, 66, 64, 61, 62, 63
 def test_the_worse_of_two_over_six_runs_is_significantly_worse(tmp_path: Path) -> None:
     grid(tmp_path, SURE)
     c, results = only(tmp_path)
-    best, tied = standing(c, c.measures[c.measures["view"] == "all"], "micro_f1")
+    best, tied = best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1")
     assert ([row.method for row in best], tied) == (["spankl"], set())
     (answer, orders) = verdict(c, results)
     assert "take SpanKL: 72.5 ± 1.9 macro-F1 over tasks after the last step (n = 6), significantly better" in answer
@@ -423,12 +423,12 @@ def test_the_worse_of_two_over_six_runs_is_significantly_worse(tmp_path: Path) -
 def test_close_methods_are_marked_as_not_significantly_worse(tmp_path: Path) -> None:
     grid(tmp_path, SURE | {"extendner": [71, 70, 73, 74, 72, 73]})
     c, results = only(tmp_path)
-    (row,) = standing(c, c.measures[c.measures["view"] == "all"], "micro_f1")[1]
+    (row,) = best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1")[1]
     assert row.method == "extendner"
     assert "Not significantly worse: ExtendNER, 0.3 points lower" in verdict(c, results)[0]
     table = main_table(c, "all")
-    marks = {line[0]: (line[2].bold, line[2].tied) for _, lines in table.sections for line in lines}  # type: ignore
-    assert marks == {"SpanKL": (True, False), "ExtendNER": (False, True), "Joint (span)": (False, False)}
+    significance_notes = {line[0]: (line[2].bold, line[2].tied) for _, lines in table.sections for line in lines}  # type: ignore
+    assert significance_notes == {"SpanKL": (True, False), "ExtendNER": (False, True), "Joint (span)": (False, False)}
     assert any(note.startswith("bold: best mean of its group; †: not significantly worse") for note in table.notes)
 
 
@@ -441,7 +441,7 @@ def test_with_too_few_runs_nobody_is_named(tmp_path: Path, n: int) -> None:
     assert "SpanKL" not in text
     assert "ExtendNER" not in text
     assert "Joint (span) 80.0" in text
-    assert not any(standing(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
+    assert not any(best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
 
 
 def test_undertrained_comes_first_and_alone(tmp_path: Path) -> None:
@@ -449,7 +449,7 @@ def test_undertrained_comes_first_and_alone(tmp_path: Path) -> None:
     c, results = only(tmp_path)
     (sentence,) = verdict(c, results)
     assert sentence.startswith("Undertrained: do not compare these runs (step-1 micro-F1 below 85")
-    assert not any(standing(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
+    assert not any(best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
 
 
 def forgetting_grid(folder: Path, learned: dict[str, tuple[float, float]], n: int = 6, **more: Any) -> None:
@@ -467,13 +467,13 @@ def test_who_found_nothing_is_neither_bold_nor_marked(tmp_path: Path) -> None:
     forgetting_grid(tmp_path, grades, undertrained_below=0.0)
     c, results = only(tmp_path)
     table = main_table(c, "all")
-    marks = {
+    significance_notes = {
         line[0]: {name for name, cell in zip(table.header, line, strict=True) if isinstance(cell, Cell) and cell.bold}
         for _, lines in table.sections
         for line in lines
     }
-    assert marks["SpanKL"] >= {"Micro", "Task macro", "Forgetting", "BWT"}
-    assert marks["Fine-tuning (span)"] == set()
+    assert significance_notes["SpanKL"] >= {"Micro", "Task macro", "Forgetting", "BWT"}
+    assert significance_notes["Fine-tuning (span)"] == set()
     assert not [cell for _, lines in table.sections for line in lines for cell in line[1:]
                 if isinstance(cell, Cell) and line[0] == "Fine-tuning (span)" and cell.tied]  # fmt: skip
     assert "found nothing, so neither bold nor †: Fine-tuning (span)" in table.notes
@@ -495,7 +495,7 @@ def test_where_nobody_found_anything_nobody_is_best(tmp_path: Path) -> None:
     grid(tmp_path, {"spankl": [0.0] * 6, "extendner": [0.0] * 6}, undertrained_below=0.0)
     c, results = only(tmp_path)
     assert verdict(c, results)[0] == "Memory-free methods: no method found anything."
-    assert not any(standing(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
+    assert not any(best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
 
 
 def with_joint(folder: Path, scores: dict[str, list[float]], **joints: list[float]) -> None:
@@ -526,7 +526,7 @@ def test_there_is_no_gap_to_undertrained_joint_training(tmp_path: Path, joint: f
     gaps_of = gap_table(c, "all", results)
     assert gaps_of is not None
     assert [line[0] for _, lines in gaps_of.sections for line in lines] == ["SpanKL", "Frozen (span)"]
-    page = json.loads(payload(results, [c], Theme.of([c], "paper").looks))["blocks"][c.slug]
+    page = json.loads(page_data(results, [c], Theme.of([c], "paper").appearances))["blocks"][c.slug]
     curves = {page["rows"][row]["label"]: scores for (row, *_), scores in
               zip(page["runs"], page["scores"]["all"]["gap_task_macro"], strict=True)}  # fmt: skip
     assert [label for label, scores in curves.items() if scores[-1] is None] == ["ExtendNER", "Joint (token)"]

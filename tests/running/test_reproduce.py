@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cl_ner_bench import HOME
-from cl_ner_bench.analysis.agreement import judge
+from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
 from cl_ner_bench.cli import main

@@ -28,9 +28,9 @@ from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.data.outcomes import readable
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.files import write_report
-from cl_ner_bench.analysis.report.page import Block, render_page
+from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
 from cl_ner_bench.analysis.tables.scores import main_table, type_table
-from cl_ner_bench.analysis.tables.text import Layout
+from cl_ner_bench.analysis.tables.text import TableLayout
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli.main import _print_results, main
 from cl_ner_bench.corpora.load import load_corpus
@@ -302,15 +302,15 @@ def test_names_on_the_page(evil: Path, tmp_path: Path) -> None:
     compared = comparisons(results)
     tables = [("scores", main_table(compared[0], "all")), ("types", type_table(compared[0], "all"))]
     files = {f"tables/{table.name}.{suffix}": b"" for _, table in tables for suffix in ("csv", "md", "tex")}
-    block = Block(compared[0], verdict(compared[0], results), [EVIL], tables, [])
-    page = render_page(results, [block], Theme.of(compared, "paper").looks, files)
+    block = ComparisonReport(compared[0], verdict(compared[0], results), [EVIL], tables, [])
+    page = render_page(results, [block], Theme.of(compared, "paper").appearances, files)
     assert browse(page, tmp_path, "return document.querySelectorAll('img').length") == 0  # and an empty console
 
 
 def test_names_in_latex(evil: Path, tmp_path: Path) -> None:
     needs_latex()
     (compared,) = comparisons(load_results(evil))
-    _, shown = compiled(tmp_path, [main_table(compared, "all"), type_table(compared, "all")], Layout())
+    _, shown = compiled(tmp_path, [main_table(compared, "all"), type_table(compared, "all")], TableLayout())
     assert r"\input{/etc/passwd}" in shown
     assert not (tmp_path / "ran").exists()
 
@@ -409,8 +409,8 @@ class Ran:
 
 def test_a_pickle_in_parquet(corpus: Path, tmp_path: Path) -> None:
     """Older versions of pyarrow opened the pickles of extension types."""
-    payload = pickle.dumps(Ran(tmp_path / "ran"))
-    metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": payload}
+    page_data = pickle.dumps(Ran(tmp_path / "ran"))
+    metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": page_data}
     words = pa.field("words", pa.list_(pa.string()), metadata=metadata)
     mentions = pa.field("ner_tags", pa.list_(pa.string()))
     table = pa.table([[["Anna", "met"]], [["B-PER", "O"]]], schema=pa.schema([words, mentions]))

@@ -16,7 +16,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats
 
 _LONGEST = 160  # bytes of a slug: file names end at 255
-PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
+SHARED_PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
 GROUPS = {
     "memory-free": "Memory-free methods",
     "exemplar": "Methods with stored examples",
@@ -25,7 +25,7 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """A method with one setting: a row of a table, a line of a figure."""
 
     method: str
@@ -55,16 +55,16 @@ class Comparison:
     encoder: str
     slug: str  # part of file names
     n_steps: int
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     pairs: tuple[tuple[int, int], ...]
     matched: bool
-    left_out: Mapping[tuple[int, int], Mapping[Row, str]]
+    left_out: Mapping[tuple[int, int], Mapping[MethodRow, str]]
     runs: tuple[Mapping[str, Any], ...]
     measures: pd.DataFrame
     scores: pd.DataFrame
     counts: pd.DataFrame
     joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
-    single_task_rows: tuple[Row, ...]
+    single_task_rows: tuple[MethodRow, ...]
     single_task_runs: tuple[Mapping[str, Any], ...]
     single_task_measures: pd.DataFrame
     single_task_counts: pd.DataFrame
@@ -75,7 +75,7 @@ class Comparison:
         return f"{self.dataset}, {self.scenario}, {self.encoder}"
 
     @property
-    def groups(self) -> list[tuple[str, list[Row]]]:
+    def groups(self) -> list[tuple[str, list[MethodRow]]]:
         """The rows by group: those that store no examples, those that do, and the references apart."""
         names = [*GROUPS, *sorted({row.group for row in self.rows} - set(GROUPS))]
         grouped = [(name, [row for row in self.rows if row.group == name]) for name in names]
@@ -104,7 +104,7 @@ class Comparison:
 
     def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of ``frame`` that are of ``compared_runs``."""
-        return _only(frame, [run["run_id"] for run in self.compared_runs])
+        return _rows_of_runs(frame, [run["run_id"] for run in self.compared_runs])
 
     @property
     def tasks_vary(self) -> bool:
@@ -120,11 +120,11 @@ class Comparison:
         """Return ``names`` with a row per trained model (and value of ``by``); ``frame`` has one per run."""
         return per_model(frame, self.models, names, by)
 
-    def n_models(self, row: Row, frame: pd.DataFrame) -> int:
+    def n_models(self, row: MethodRow, frame: pd.DataFrame) -> int:
         """Return how many trained models of ``row`` stand behind ``frame``."""
         return len(set(models_in(row.of(frame), self.models)))
 
-    def values(self, rows: Iterable[Row], frame: pd.DataFrame, name: str) -> Floats:
+    def values(self, rows: Iterable[MethodRow], frame: pd.DataFrame, name: str) -> Floats:
         """``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.
 
         ``frame`` holds one row per run (of one view, and of one step where it has steps); nan where it has none.
@@ -135,15 +135,15 @@ class Comparison:
         return np.array(table, dtype=np.float64).reshape(-1, len(rows))
 
     @cached_property
-    def row_of(self) -> dict[str, Row]:
+    def row_of(self) -> dict[str, MethodRow]:
         """The row of each run, by its id."""
         rows = {(row.method, row.config): row for row in self.rows}
         return {run["run_id"]: rows[run["method"], run["config"]] for run in self.runs}
 
     @cached_property
-    def matched_runs(self) -> list[dict[Row, str]]:
+    def matched_runs(self) -> list[dict[MethodRow, str]]:
         """Per matched (order, seed) pair the run of each row that has one, sorted by pair."""
-        by_pair: dict[tuple[int, int, str], dict[Row, str]] = {}
+        by_pair: dict[tuple[int, int, str], dict[MethodRow, str]] = {}
         for run in self.runs:
             by_pair.setdefault(_pair(run), {})[self.row_of[run["run_id"]]] = run["run_id"]
         needed = set(_compared_rows(self.rows))
@@ -157,7 +157,10 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
     for run in results.finished:
         tasks = _tasks(run)
         # Other sentences, the same ones split otherwise, or another encoder of one name make another comparison.
-        data = (run["settings"].get("split_seed", 0), *(str(run.get("fingerprints", {}).get(k)) for k in PRINTS))
+        data = (
+            run["settings"].get("split_seed", 0),
+            *(str(run.get("fingerprints", {}).get(k)) for k in SHARED_PRINTS),
+        )
         sample = run["settings"].get("max_sentences") or 0
         blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks, data), []).append(run)
     out: list[Comparison] = []
@@ -174,7 +177,7 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
 def _compare(results: Results, slug: str, block: list[dict[str, Any]]) -> Comparison:
     runs = [run for run in block if run["registry_name"] not in SINGLE_TASK] or block
     by_row = _by_row(runs)
-    rows = _rows(by_row)
+    rows = _method_rows(by_row)
     finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
     common = set.intersection(*finished.values())
     ids = {run["run_id"] for run in runs}
@@ -191,23 +194,23 @@ def _compare(results: Results, slug: str, block: list[dict[str, Any]]) -> Compar
         matched=bool(common),
         left_out=_left_out(finished, common),
         runs=tuple(runs),
-        measures=_only(results.measures, ids),
-        scores=_only(results.scores, ids),
-        counts=_only(results.counts, ids),
+        measures=_rows_of_runs(results.measures, ids),
+        scores=_rows_of_runs(results.scores, ids),
+        counts=_rows_of_runs(results.counts, ids),
         joints={run_id: joint for run_id, joint in results.joints.items() if run_id in ids and joint in ids},
-        single_task_rows=tuple(_rows(_by_row(single))),
+        single_task_rows=tuple(_method_rows(_by_row(single))),
         single_task_runs=tuple(single),
-        single_task_measures=_only(results.measures, single_ids),
-        single_task_counts=_only(results.counts, single_ids),
+        single_task_measures=_rows_of_runs(results.measures, single_ids),
+        single_task_counts=_rows_of_runs(results.counts, single_ids),
         damaged=_damaged(results),
     )
 
 
 def _left_out(
-    finished: Mapping[Row, set[tuple[int, int, str]]], common: set[tuple[int, int, str]]
-) -> dict[tuple[int, int], dict[Row, str]]:
+    finished: Mapping[MethodRow, set[tuple[int, int, str]]], common: set[tuple[int, int, str]]
+) -> dict[tuple[int, int], dict[MethodRow, str]]:
     """Return the pairs that not all rows finished, each with the rows that lack it and the reason."""
-    found: dict[tuple[int, int], dict[Row, str]] = {}
+    found: dict[tuple[int, int], dict[MethodRow, str]] = {}
     for order, seed, split in sorted(set.union(*finished.values()) - common):
         for row, own in finished.items():
             if (order, seed, split) not in own:
@@ -257,25 +260,25 @@ def _by_row(runs: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[s
     return found
 
 
-def _rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[Row]:
+def _method_rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[MethodRow]:
     firsts = [runs[0] for runs in by_row.values()]
     labels = [run["label"] for run in firsts]
     rows = []
     for run in firsts:
         # Two settings of one method (joined folders): the config tells them apart.
         label = run["label"] if labels.count(run["label"]) == 1 else f"{run['label']} [{run['config']}]"
-        rows.append(Row(run["method"], run["config"], label, group_of(run), run["architecture"]))
+        rows.append(MethodRow(run["method"], run["config"], label, group_of(run), run["architecture"]))
     rank = {name: i for i, name in enumerate(GROUPS)}
     return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), r.architecture, r.label, r.config))
 
 
-def _compared_rows(rows: Iterable[Row]) -> list[Row]:
+def _compared_rows(rows: Iterable[MethodRow]) -> list[MethodRow]:
     """Return the rows that are compared: all but the references, or all where there is nothing else."""
     rows = list(rows)
     return [row for row in rows if row.group != "reference"] or rows
 
 
-def _only(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+def _rows_of_runs(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
     return frame[frame["run_id"].isin(list(ids))].reset_index(drop=True)
 
 

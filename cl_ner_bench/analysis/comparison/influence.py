@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import Reduced, reduced
-from cl_ner_bench.analysis.scores.measures import TEST, Floats, Layout
+from cl_ner_bench.analysis.scores.measures import TEST, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
 
 # Scores that follow from the counts after the last step, which are known by sentence.
@@ -71,14 +71,14 @@ def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
 @lru_cache(maxsize=2)
 def influences(
     c: Comparison, results: Results
-) -> tuple[Mapping[tuple[str, str], Mapping[Row, Floats]], Mapping[str, Integers]]:
+) -> tuple[Mapping[tuple[str, str], Mapping[MethodRow, Floats]], Mapping[str, Integers]]:
     """Per view and measure of BY_SENTENCE, and per row of ``c``, the influence of each test sentence on the row's mean
     score; and per view the ids of these sentences. Runs on several test sets have no ``task_macro_f1`` here: a type's
     task depends on the set.
 
     Raises UserError for predictions that cannot be read, and for runs whose test sentences differ.
     """
-    found: dict[tuple[str, str], dict[Row, Floats]] = {}
+    found: dict[tuple[str, str], dict[MethodRow, Floats]] = {}
     rows = {(row.method, row.config): row for row in c.rows}
     sizes = {row: len(row.of(c.compared(c.measures))["run_id"].unique()) for row in c.rows}
     sentences: dict[str, Integers] = {}
@@ -101,7 +101,7 @@ def influences(
 
 def _units(run: Mapping[str, Any], final: Reduced) -> dict[str, Integers]:
     """For each measure the unit of each type."""
-    layout, n = Layout.of(run["tasks"]), len(final.types)
+    layout, n = TaskLayout.of(run["tasks"]), len(final.types)
     units = {"micro_f1": np.zeros(n, dtype=np.int64), "macro_f1": np.arange(n)}
     if {test_set for test_set, _ in layout.units} == {TEST}:
         task_of = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 
@@ -43,7 +43,7 @@ class LearningCheck:
     the largest first.
     """
 
-    row: Row
+    row: MethodRow
     checked: int
     checked_later: int
     starved: tuple[Shortfall, ...]
@@ -102,7 +102,7 @@ def starved_rows(c: Comparison) -> list[str]:
     return [check.row.label for check in learning_checks(c) if check.starved]
 
 
-def unfit_rows(c: Comparison) -> dict[Row, str]:
+def unfit_rows(c: Comparison) -> dict[MethodRow, str]:
     """Return the rows that may not stand beside a published number for how they learned, each with the reason."""
     starved = {check.row for check in learning_checks(c) if check.starved}
     unchosen = {row for row in c.rows if count_without_choice(c, row)[0]}
@@ -116,7 +116,7 @@ def steps_without_choice(run: Mapping[str, Any]) -> list[int]:
     return [s["step"] for s in run["learned"] if (scores := s.get("dev_scores")) and all(x == 0 for x in scores)]
 
 
-def count_without_choice(c: Comparison, row: Row) -> tuple[int, int]:
+def count_without_choice(c: Comparison, row: MethodRow) -> tuple[int, int]:
     """Return how many steps of a row's runs have no choice of epoch, and how many have dev scores at all."""
     runs = _runs(c, row)
     scored = [s for run in runs for s in run["learned"] if any(x is not None for x in s.get("dev_scores", ()))]
@@ -152,12 +152,12 @@ def _shortfall(check: LearningCheck) -> str:
     )
 
 
-def _without_choice(c: Comparison, row: Row) -> str:
+def _without_choice(c: Comparison, row: MethodRow) -> str:
     """Return the steps of a row without a choice of epoch, as ``SEQ* 3 of 8 steps (5, 7, 8)``; '' where none is."""
     n, total = count_without_choice(c, row)
     steps = sorted({step for run in _runs(c, row) for step in steps_without_choice(run)})
     return f"{row.label} {n} of {total} steps ({', '.join(map(str, steps))})" if n else ""
 
 
-def _runs(c: Comparison, row: Row) -> list[Mapping[str, Any]]:
+def _runs(c: Comparison, row: MethodRow) -> list[Mapping[str, Any]]:
     return [run for run in c.runs if (run["method"], run["config"]) == (row.method, row.config)]

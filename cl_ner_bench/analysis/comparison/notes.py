@@ -12,6 +12,7 @@ import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, group_of
 from cl_ner_bench.analysis.comparison.learning import DEV_ZERO, learning_notes
+from cl_ner_bench.analysis.literature.numbers import BF16
 from cl_ner_bench.analysis.literature.settings import (
     ENCODERS,
     UNKNOWN,
@@ -24,7 +25,6 @@ from cl_ner_bench.analysis.literature.settings import (
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 WARM_UP = 0.2  # share of a task's updates
 TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
-BF16 = "bf16, which is not shown equivalent to fp32"
 MOST_TYPES = 8  # that a note names
 
 
@@ -157,7 +157,7 @@ def _shared(c: Comparison) -> str:
     return _join(f"{label} {models} (in {n} runs)" for label, models, n in sizes if models < n)
 
 
-def n_of(sizes: Mapping[str, int]) -> str:
+def sample_sizes(sizes: Mapping[str, int]) -> str:
     """Return ``n = 3`` for the sizes of rows by label, followed by those that differ: ``n = 3 (SpanKL 5)``."""
     (most, _), *_ = Counter(sizes.values()).most_common(1)
     others = _join(f"{label} {size}" for label, size in sizes.items() if size != most)
@@ -194,7 +194,7 @@ def _without_task(c: Comparison) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def undefined(c: Comparison, view: str) -> list[str]:
+def undefined_notes(c: Comparison, view: str) -> list[str]:
     """Types, and whole tasks, whose F1 is undefined after the last step: the test part has none of them."""
     final = c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)]
     names = []

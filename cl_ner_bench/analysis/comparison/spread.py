@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.intervals import unit_means
-from cl_ner_bench.analysis.comparison.statistics import grouped, may_rank
+from cl_ner_bench.analysis.comparison.statistics import may_rank, row_groups
 from cl_ner_bench.analysis.scores.measures import LOWER_IS_BETTER, Floats
 
 
@@ -27,7 +27,7 @@ class Spread:
     Models that several orders share (joint training) do not differ by order: they count as those of one.
     """
 
-    row: Row
+    row: MethodRow
     n: int
     n_orders: int
     mean: float
@@ -96,13 +96,13 @@ def components(by_order: Sequence[Floats]) -> Components:
     return Components(order_std, math.sqrt(within), share(1), share(low), share(high))
 
 
-def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[Row, float]:
+def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[MethodRow, float]:
     """Per row its rank within its group by the mean over seeds of each order, averaged over orders."""
     if not may_rank(c) or c.n_orders < 2:
         return {}
     sign = 1 if measure in LOWER_IS_BETTER else -1
-    out: dict[Row, float] = {}
-    for group in grouped(c, frame, measure):
+    out: dict[MethodRow, float] = {}
+    for group in row_groups(c, frame, measure):
         means = unit_means(group.values, group.orders)
         if len(group.rows) > 1:
             out |= dict(zip(group.rows, stats.rankdata(sign * means, axis=1).mean(axis=0).tolist(), strict=True))

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
 from cl_ner_bench.analysis.comparison.notes import FEW, undertrained, without_gap
@@ -40,8 +40,8 @@ class Difference:
     width of the 95 % interval over test sentences, for these trained models.
     """
 
-    row: Row
-    other: Row
+    row: MethodRow
+    other: MethodRow
     group: str
     n: int
     units: int
@@ -80,7 +80,7 @@ def differences(c: Comparison, view: str, measure: str, results: Results) -> lis
     the last step: they then hold for these trained models only.
     """
     frame = c.measures[c.measures["view"] == view]
-    return [_over_sentences(d, c, view, measure, results) for d in compared(c, frame, measure)]
+    return [_over_sentences(d, c, view, measure, results) for d in tested_pairs(c, frame, measure)]
 
 
 def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
@@ -92,7 +92,7 @@ def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Diffe
     """
     frame = c.measures[c.measures["view"] == view]
     found = []
-    for group in grouped(c, frame, measure):
+    for group in row_groups(c, frame, measure):
         for place, row in enumerate(group.rows):
             joints = {c.row_of[c.joints[ids[row]]] for ids in c.matched_runs if ids[row] in c.joints}
             if len(joints) == 1 and row.architecture not in without_gap(c):
@@ -100,13 +100,13 @@ def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Diffe
     return [_over_sentences(d, c, view, GAP_OF[measure], results) for d in found]
 
 
-def compared(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
+def tested_pairs(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
     """Return all pairs of rows within each group but the references, tested; best rows first.
 
     ``frame`` holds ``measure`` once per run.
     """
     found: list[Difference] = []
-    for group in grouped(c, frame, measure):
+    for group in row_groups(c, frame, measure):
         pairs = list(combinations(range(len(group.rows)), 2))
         if pairs:
             left, right = np.array(pairs).T
@@ -127,18 +127,18 @@ def smallest_p(c: Comparison) -> tuple[int, float]:
     return units, 2.0 ** (1 - units)
 
 
-def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row], set[Row]]:
+def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[MethodRow], set[MethodRow]]:
     """The rows with the best mean of their group (equal to two decimals), and the others not significantly worse.
 
     Both empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs. What ``unranked`` names is
     in neither.
     """
-    best: set[Row] = set()
-    tied: set[Row] = set()
-    leaders: dict[str, Row] = {}
+    best: set[MethodRow] = set()
+    tied: set[MethodRow] = set()
+    leaders: dict[str, MethodRow] = {}
     means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
     apart = unranked(c, frame, measure)
-    for d in compared(c, frame, measure) if may_rank(c) else ():
+    for d in tested_pairs(c, frame, measure) if may_rank(c) else ():
         if d.row in apart:
             continue
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
@@ -151,7 +151,7 @@ def standing(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[Row]
     return best - apart, tied - apart
 
 
-def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
+def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]:
     """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
 
     Who found nothing has nothing to forget either, and a gap needs joint training that is not undertrained.
@@ -162,12 +162,12 @@ def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
     return apart if measure in DIFFERENCES else apart | _zero(c, frame, measure)
 
 
-def found_nothing(c: Comparison) -> set[Row]:
+def found_nothing(c: Comparison) -> set[MethodRow]:
     """Return the rows whose final micro-F1 is 0.00."""
     return _zero(c, c.measures[c.measures["view"] == "all"], "micro_f1")
 
 
-def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[Row]:
+def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]:
     means = c.compared(frame).groupby(["method", "config"])[measure].mean()
     return {row for row in c.rows if round(means.get((row.method, row.config), math.nan), 2) == 0}
 
@@ -215,7 +215,7 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
 
 
 @dataclass(frozen=True)
-class Part:
+class ScorePart:
     """Parts that scores are sums of: ``values[runs, rows]``, and the trained model of each (the name of its run)."""
 
     values: Floats
@@ -223,16 +223,16 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """Rows of one group, the best mean first, over the runs where all are defined.
 
     The scores are the sum of ``parts``: one, or for gaps that of joint training and minus that of the method.
     """
 
     name: str
-    rows: list[Row]
+    rows: list[MethodRow]
     orders: NDArray[np.int64]
-    parts: tuple[Part, ...]
+    parts: tuple[ScorePart, ...]
 
     @property
     def values(self) -> Floats:
@@ -253,7 +253,7 @@ class Group:
         """Return the estimate of the sum of parts for the row at this place."""
         return self._sum([(part, row, 1) for part in self.parts])
 
-    def _sum(self, terms: Sequence[tuple[Part, int, int]]) -> Estimate:
+    def _sum(self, terms: Sequence[tuple[ScorePart, int, int]]) -> Estimate:
         """Return the estimate of a sum of rows of parts, each with its sign.
 
         What all orders share (joint models, one a seed) varies by model, the rest by order: these are two samples. In
@@ -271,7 +271,7 @@ class Group:
         return estimate(*(sample[:, None] for sample in samples))
 
 
-def grouped(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Group]:
+def row_groups(c: Comparison, frame: pd.DataFrame, measure: str) -> list[RowGroup]:
     """Return the groups that are compared; rows without any value are left out, and groups without common runs."""
     out = []
     sign = 1 if measure in LOWER_IS_BETTER else -1
@@ -279,27 +279,27 @@ def grouped(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Group]:
     for name, rows in c.groups:
         if name == "reference" or not c.matched:
             continue
-        parts = _parts(c, rows, frame, measure)
+        parts = _score_parts(c, rows, frame, measure)
         values = np.sum([part.values for part in parts], axis=0)
         there = np.flatnonzero(~np.isnan(values).all(axis=0))
         common = ~np.isnan(values[:, there]).any(axis=1)
         if common.any():
             means = unit_means(values[common][:, there], orders[common]).mean(axis=0)
             ranked = there[np.argsort(sign * means, kind="stable")]
-            chosen = (Part(part.values[common][:, ranked], part.models[common][:, ranked]) for part in parts)
-            out.append(Group(name, [rows[i] for i in ranked], orders[common], tuple(chosen)))
+            chosen = (ScorePart(part.values[common][:, ranked], part.models[common][:, ranked]) for part in parts)
+            out.append(RowGroup(name, [rows[i] for i in ranked], orders[common], tuple(chosen)))
     return out
 
 
-def _parts(c: Comparison, rows: Sequence[Row], frame: pd.DataFrame, measure: str) -> list[Part]:
+def _score_parts(c: Comparison, rows: Sequence[MethodRow], frame: pd.DataFrame, measure: str) -> list[ScorePart]:
     """Return what the scores of ``rows`` are the sum of, for all matched runs; nan where there is none."""
     step = int(frame["step"].iloc[0]) if "step" in frame else LAST
 
-    def part(name: str, runs: Sequence[Sequence[str]], sign: int = 1) -> Part:
+    def part(name: str, runs: Sequence[Sequence[str]], sign: int = 1) -> ScorePart:
         scores = dict(zip(frame["run_id"], frame[name], strict=True))
         values = np.array([[scores.get(run, math.nan) for run in of_pair] for of_pair in runs], dtype=np.float64)
         models = np.array([[c.models.get((run, step), run) for run in of_pair] for of_pair in runs], dtype=np.str_)
-        return Part(sign * values, models)
+        return ScorePart(sign * values, models)
 
     own = [[ids[row] for row in rows] for ids in c.matched_runs]
     if measure not in GAP_OF:
@@ -312,7 +312,7 @@ def _shares(models: NDArray[np.str_]) -> bool:
     return len(np.unique(models)) < len(models)
 
 
-def _difference(row: Row, other: Row, group: Group, found: Estimate, at: int = 0) -> Difference:
+def _difference(row: MethodRow, other: MethodRow, group: RowGroup, found: Estimate, at: int = 0) -> Difference:
     """Return place ``at`` of the estimates; with fewer than FEW runs the mean alone."""
     n, n_orders = len(group.orders), len(np.unique(group.orders))
     d = Difference(row, other, group.name, n, n_orders if n_orders > 1 else n, float(found.mean[at]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.learning import starved_rows
 from cl_ner_bench.analysis.comparison.notes import undertrained, without_gap
 from cl_ner_bench.analysis.comparison.statistics import (
@@ -25,7 +25,7 @@ from cl_ner_bench.analysis.comparison.statistics import (
 from cl_ner_bench.analysis.data.frames import Results
 
 
-def marks(c: Comparison, family: str) -> list[str]:
+def significance_notes(c: Comparison, family: str) -> list[str]:
     """Return what bold and † mean in a table of ``c`` and what its tests rest on; empty where nothing is marked.
 
     ``family``: what p-values are corrected over, a ``column`` or ``line`` of the table.
@@ -38,10 +38,10 @@ def marks(c: Comparison, family: str) -> list[str]:
     meaning = f"†: not significantly worse, which does not mean equal ({how})"
     nothing = [row.label for row in c.rows if row in found_nothing(c)]
     apart = [f"found nothing, so neither bold nor †: {', '.join(nothing)}"] if nothing else []
-    return [f"bold: best mean of its group; {meaning}", *apart, *limits(c)]
+    return [f"bold: best mean of its group; {meaning}", *apart, *power_notes(c)]
 
 
-def limits(c: Comparison) -> list[str]:
+def power_notes(c: Comparison) -> list[str]:
     """Return what tests and intervals over the matched runs of ``c`` count, and what they rest on."""
     units, floor = smallest_p(c)
     unit = unit_of(c)
@@ -76,17 +76,17 @@ def verdict(c: Comparison, results: Results) -> list[str]:
             f"{', '.join(starved)}: starved by this recipe, so that differences to them may be the recipe's and not "
             "the methods'."
         )
-    notes = limits(c) if found or behind else []
+    notes = power_notes(c) if found or behind else []
     return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
 
 def _answer(
     c: Comparison,
     group: str,
-    rows: Sequence[Row],
+    rows: Sequence[MethodRow],
     frame: pd.DataFrame,
     found: list[Difference],
-    behind: Mapping[Row, Difference],
+    behind: Mapping[MethodRow, Difference],
 ) -> list[str]:
     """Return the sentences about one group; ``found`` begins with its best method, ``behind`` holds the gaps."""
     best = found[0].row if found else rows[0]

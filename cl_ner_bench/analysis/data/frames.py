@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cl_ner_bench.analysis.data.distinct import Models, models_of, per_model
 from cl_ner_bench.analysis.data.joining import read_runs
 from cl_ner_bench.analysis.scores import measures
-from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, Layout
+from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.records import RUN, Damaged, DamagedError, learn_again, read_json
 from cl_ner_bench.untrusted import unpacked
@@ -176,12 +176,12 @@ class _Layouts:
     """The layout of each run; runs with the same tasks share one."""
 
     def __init__(self) -> None:
-        self.made: dict[str, Layout] = {}
+        self.made: dict[str, TaskLayout] = {}
 
-    def of(self, run: Mapping[str, Any], folder: Path) -> Layout:
+    def of(self, run: Mapping[str, Any], folder: Path) -> TaskLayout:
         key = json.dumps(run["tasks"])
         try:
-            self.made[key] = self.made.get(key) or Layout.of(run["tasks"])
+            self.made[key] = self.made.get(key) or TaskLayout.of(run["tasks"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             path = folder / "run.json"
             raise DamagedError(path, f"has tasks unlike docs/results.md says ({error!r})", learn_again(path)) from error
@@ -243,13 +243,13 @@ class _Counts:
     half a million rows."""
 
     def __init__(self) -> None:
-        self.runs: list[tuple[Mapping[str, Any], Layout, int]] = []  # with its number of rows
+        self.runs: list[tuple[Mapping[str, Any], TaskLayout, int]] = []  # with its number of rows
         self.steps: list[int] = []
         self.views: list[str] = []
         self.units: list[int] = []  # of the run's layout
         self.triples: list[NDArray[np.int64]] = []
 
-    def read(self, run: Mapping[str, Any], folder: Path, layout: Layout) -> dict[str, NDArray[np.int64]]:
+    def read(self, run: Mapping[str, Any], folder: Path, layout: TaskLayout) -> dict[str, NDArray[np.int64]]:
         """Take in one run; returns per view its counts ``[T, units, 3]``."""
         index = {unit: i for i, unit in enumerate(layout.units)}
         shape = (run["n_steps"], len(index), 3)
@@ -288,7 +288,7 @@ class _Counts:
         columns: dict[str, Any] = {key: _repeated([run[key] for run, *_ in self.runs], sizes) for key in RUN}
         columns |= {"step": np.array(self.steps, dtype=np.int64), "view": self.views}
 
-        def named(of: Callable[[Layout], Any]) -> Any:
+        def named(of: Callable[[TaskLayout], Any]) -> Any:
             taken = [np.array(of(layout))[part] for (_, layout, _), part in zip(self.runs, parts, strict=True)]
             return np.concatenate(taken) if taken else []
 

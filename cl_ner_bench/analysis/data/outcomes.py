@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.data.frames import Results, leave_out
-from cl_ner_bench.analysis.scores.measures import TEST, Layout
+from cl_ner_bench.analysis.scores.measures import TEST, TaskLayout
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.atomic import SEAL, is_changed, sealed, write_bytes
 from cl_ner_bench.storage.records import DamagedError, learn_again
@@ -144,7 +144,7 @@ def reduce_run(
 
     ``domains`` are the test sentences of each test set, where there are several.
     """
-    layout, last = Layout.of(run["tasks"]), run["n_steps"]
+    layout, last = TaskLayout.of(run["tasks"]), run["n_steps"]
     types = _types(layout)
     test_sets = list(dict.fromkeys(test_set for test_set, _ in layout.units))
     step_of = np.full((len(test_sets), len(types)), last + 1)  # of a type that is never taught there
@@ -265,7 +265,7 @@ def _per_sentence(triples: Sequence[Integers]) -> Integers:
     return np.concatenate([cells, counts], axis=1)
 
 
-def _types(layout: Layout) -> tuple[str, ...]:
+def _types(layout: TaskLayout) -> tuple[str, ...]:
     return tuple(dict.fromkeys(type_ for _, type_ in layout.units))
 
 
@@ -361,7 +361,7 @@ def _is_sound(r: Reduced, run: Mapping[str, Any]) -> bool:
     n, steps, types = len(r.mentions), len(run["steps"]), len(r.types)
     shapes = [getattr(r, name).shape for name in ("sentences", "mentions", "learned", "outcomes", "errors")]
     wanted = [(r.n_sentences,), (n, 4), (n,), (steps, n), (steps, len(KINDS), types)]
-    if (list(r.steps), r.types) != (run["steps"], _types(Layout.of(run["tasks"]))) or shapes != wanted:
+    if (list(r.steps), r.types) != (run["steps"], _types(TaskLayout.of(run["tasks"]))) or shapes != wanted:
         return False
     if [r.confusion.shape[1:], r.final.shape[1:]] != [(4,), (5,)]:
         return False

@@ -44,7 +44,7 @@ ATTRIBUTES = (
 
 
 @dataclass(frozen=True)
-class Binned:
+class BinnedMentions:
     """The test mentions of a comparison's splits with their attributes as numbers (``frame``), and the bins.
 
     ``frame``: split, id, start, end, type and a column for each of ``attributes`` (nan where it is not known).
@@ -55,7 +55,7 @@ class Binned:
     _known: dict[tuple[str, tuple[str, ...], bytes], Integers] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, c: Comparison, results: Results, confusion: Mapping[str, float]) -> Binned | None:
+    def of(cls, c: Comparison, results: Results, confusion: Mapping[str, float]) -> BinnedMentions | None:
         """None where the results folder lacks ``mentions.csv.gz``, or where it has none of the comparison's splits.
 
         ``confusion``: percent per type; empty where there is no joint training. Raises UserError for a file that

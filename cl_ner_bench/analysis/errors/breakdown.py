@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Reduced, reduced
-from cl_ner_bench.analysis.errors.attributes import Binned
-from cl_ner_bench.analysis.scores.measures import Layout
+from cl_ner_bench.analysis.errors.attributes import BinnedMentions
+from cl_ner_bench.analysis.scores.measures import TaskLayout
 from cl_ner_bench.analysis.table import Cell, Line, Section, Table
 
 VIEW = "all"
@@ -79,7 +79,7 @@ class ErrorAnalysis:
     c: Comparison
     steps: pd.DataFrame
     counts: pd.DataFrame
-    confusion: Mapping[Row, Confusion]
+    confusion: Mapping[MethodRow, Confusion]
     bins: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -95,7 +95,7 @@ class ErrorAnalysis:
 
 
 @lru_cache(maxsize=4)  # tables and figures need the same
-def analyses(results: Results) -> tuple[ErrorAnalysis, ...]:
+def error_analyses(results: Results) -> tuple[ErrorAnalysis, ...]:
     """One for each comparison. Reads (and where needed stores) the reduction of each run."""
     return tuple(_analyse(c, results) for c in comparisons(results))
 
@@ -103,7 +103,7 @@ def analyses(results: Results) -> tuple[ErrorAnalysis, ...]:
 def error_tables(results: Results) -> list[Table]:
     """The tables of kinds ``errors`` (last step), ``errorsteps`` (each step), ``confusion`` and ``mentions``."""
     found = []
-    for a in analyses(results):
+    for a in error_analyses(results):
         found += [error_table(a), step_table(a), confusion_table(a)]
         found += [] if a.bins.empty else [mention_table(a)]
     return found
@@ -132,7 +132,7 @@ def error_table(a: ErrorAnalysis) -> Table:
                 spread = {"points_mean": points.mean(), "points_std": points.std(ddof=1)}
                 data.append({**what, "kind": kind, "number_mean": number, **spread})
     header = ("Points of micro-F1", *(row.label for row in a.c.rows))
-    return _table(a, "errors", caption, header, sections, data)
+    return _error_table(a, "errors", caption, header, sections, data)
 
 
 def step_table(a: ErrorAnalysis) -> Table:
@@ -166,7 +166,7 @@ def step_table(a: ErrorAnalysis) -> Table:
         "adds up to 100. E2O: an old mention predicted as O. O2E: O, or an old mention, predicted as a type of the "
         "step."
     )
-    return _table(a, "errorsteps", caption, ("Step", *columns.values()), sections, data)
+    return _error_table(a, "errorsteps", caption, ("Step", *columns.values()), sections, data)
 
 
 def confusion_table(a: ErrorAnalysis) -> Table:
@@ -191,7 +191,7 @@ def confusion_table(a: ErrorAnalysis) -> Table:
         "on the diagonal. Row O: false positives where no gold mention was lost. n: mentions."
     )
     header = ("Gold", "n", *next(iter(a.confusion.values())).names, "O")
-    return _table(a, "confusion", caption, header, sections, data)
+    return _error_table(a, "confusion", caption, header, sections, data)
 
 
 def mention_table(a: ErrorAnalysis) -> Table:
@@ -216,14 +216,14 @@ def mention_table(a: ErrorAnalysis) -> Table:
         f"{a.c.title}: recall (0 to 100) of test mentions of types learned before the last step, right after "
         "their step and after the last one, by attributes of the mention and of its type. n: mentions."
     )
-    return _table(a, "mentions", caption, ("Mentions", "n", *(r.label for r in a.c.rows)), sections, data)
+    return _error_table(a, "mentions", caption, ("Mentions", "n", *(r.label for r in a.c.rows)), sections, data)
 
 
 def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
-    binned = Binned.of(c, results, _confused(c, results))
+    binned = BinnedMentions.of(c, results, _confused(c, results))
     row_of = {run["run_id"]: row for row in c.rows for run in c.runs if _is_of(run, row)}
     points, counts, bins = [], [], []
-    tables: dict[Row, list[Integers]] = {row: [] for row in c.rows}
+    tables: dict[MethodRow, list[Integers]] = {row: [] for row in c.rows}
     names: tuple[str, ...] = ()
     for run in c.runs:
         r = reduced(results, run["run_id"])
@@ -268,7 +268,7 @@ def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
 
 def _table_of(run: Mapping[str, Any], r: Reduced, by_task: bool) -> tuple[tuple[str, ...], Integers]:
     """The names of types (or tasks), and the counts of gold (rows) and predicted ones (columns), O being the last."""
-    layout = Layout.of(run["tasks"])
+    layout = TaskLayout.of(run["tasks"])
     first = {type_: task for (_, type_), task in reversed([*zip(layout.units, layout.task_of, strict=True)])}
     names = tuple(dict.fromkeys(first[t] for t in r.types)) if by_task else r.types
     place = np.array([*(names.index(first[t] if by_task else t) for t in r.types), len(names)])
@@ -304,7 +304,7 @@ def _confused(c: Comparison, results: Results) -> dict[str, float]:
     return {name: 100 * wrong[name] / n for name, n in gold.items()}
 
 
-def _bins(run: Mapping[str, Any], r: Reduced, binned: Binned) -> list[dict[str, Any]]:
+def _bins(run: Mapping[str, Any], r: Reduced, binned: BinnedMentions) -> list[dict[str, Any]]:
     """Recall when learned and at the end per bin, of mentions whose type was learned before the last step."""
     old = np.flatnonzero(r.learned < run["n_steps"])
     at_end = r.outcomes[-1, old] == RIGHT
@@ -330,11 +330,11 @@ def _cell(values: pd.Series) -> Cell:
     return Cell(float(values.mean()), float(values.std(ddof=1)))
 
 
-def _identity(row: Row) -> dict[str, object]:
+def _identity(row: MethodRow) -> dict[str, object]:
     return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
 
 
-def _is_of(run: Mapping[str, Any], row: Row) -> bool:
+def _is_of(run: Mapping[str, Any], row: MethodRow) -> bool:
     return bool(run["method"] == row.method and run["config"] == row.config)
 
 
@@ -342,7 +342,7 @@ def _unit(c: Comparison) -> str:
     return "task" if c.counts["type"].nunique() > MANY_TYPES else "type"
 
 
-def _table(
+def _error_table(
     a: ErrorAnalysis, kind: str, caption: str, header: tuple[str, ...], sections: Sequence[Section], data: list[Any]
 ) -> Table:
     notes = (*notes_of(a.c), *a.notes)

@@ -10,21 +10,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
 from cl_ner_bench.analysis.comparison.statistics import may_rank
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.figures.figure import Picture, Theme, canvas, picture, titled
-from cl_ner_bench.analysis.figures.scatter import bars, scatter
+from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme, canvas, title_with_warnings
+from cl_ner_bench.analysis.figures.scatter import bars_caption, scatter
 from cl_ner_bench.analysis.figures.style import GREY, rc
 from cl_ner_bench.analysis.table import STEPS
-from cl_ner_bench.analysis.tables.cost import COSTS, QUALITY, cost_frame, machines
+from cl_ner_bench.analysis.tables.cost import COSTS, QUALITY, cost_frame, machine_notes
 
 _DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # what a figure shows in another unit
 _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
 
 
-def cost_figures(results: Results, style: str = "paper") -> list[Picture]:
+def cost_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
     """Per comparison ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory.
 
     None for a comparison whose records hold no times, or whose runs no scores. Raises UserError for an unknown style.
@@ -33,10 +33,10 @@ def cost_figures(results: Results, style: str = "paper") -> list[Picture]:
     theme = Theme.of(compared, style)
     with mpl.rc_context(rc(style)):
         drawn = [_cost_figure(c, theme) for c in compared]
-    return [picture for picture in drawn if picture is not None]
+    return [figure for figure in drawn if figure is not None]
 
 
-def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
+def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
     frame = c.per_model(cost_frame(c), *COSTS, QUALITY)
     axis_of = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
     panels = {name: title for name, title in axis_of.items() if frame[name].notna().any()}
@@ -44,12 +44,11 @@ def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
         return None
     style, n = theme.style, len(panels)
     shape = (1, n) if style.fixed else (n, 1)
-    figure, axes = canvas(
-        titled(c), (*notes_of(c), *machines(c)), style, shape, (style.column, 0.35 + 2.3 * n), sharey=True
-    )  # fmt: skip
+    notes = (*notes_of(c), *machine_notes(c))
+    figure, axes = canvas(title_with_warnings(c), notes, style, shape, (style.column, 0.35 + 2.3 * n), sharey=True)
     data: dict[str, dict[str, Any]] = {}
     for ax, (name, title) in zip(axes.flat, panels.items(), strict=True):
-        points: list[tuple[Row, pd.DataFrame]] = []
+        points: list[tuple[MethodRow, pd.DataFrame]] = []
         for row in c.rows:
             own = row.of(frame)[[name, QUALITY]].dropna()
             if len(own):
@@ -76,9 +75,9 @@ def _cost_figure(c: Comparison, theme: Theme) -> Picture | None:
     caption = (
         f"{c.title}: macro-F1 over tasks after the last step (all test sentences) against what learning cost. A step "
         "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
-        f"grey stairs, where all methods have the same {FEW} or more runs: none reaches more for less{bars(c)}."
+        f"grey stairs, where all methods have the same {FEW} or more runs: none reaches more for less{bars_caption(c)}."
     )
-    return picture(c, "cost", "all", caption, figure, list(data.values()))
+    return ReportFigure.of(c, "cost", "all", caption, figure, list(data.values()))
 
 
 def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> None:

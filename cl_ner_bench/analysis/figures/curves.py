@@ -12,32 +12,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.figures.figure import (
     LABEL,
     Axess,
-    Picture,
+    ReportFigure,
     Theme,
-    at_least,
     canvas,
     common_notes,
     label_ends,
     lay_out,
     paged,
-    picture,
-    settled,
-    titled,
+    title_with_warnings,
+    widened,
+    with_fixed_layout,
 )
 from cl_ner_bench.analysis.figures.style import Style
 from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES
 
-KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
+CURVE_KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
 _BOUNDS = "Dashed: joint training of the same architecture, a point at the last step where it was run there only"
-Ends = list[tuple[float, Row]]
+Ends = list[tuple[float, MethodRow]]
 
 
-def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_macro_f1") -> Picture:
+def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_macro_f1") -> ReportFigure:
     """A measure after each step, mean over runs with a band of one standard deviation; a panel per architecture."""
     frame = c.scores[c.scores["view"] == view]
     panels = [(a, [r for r in c.rows if r.architecture == a]) for a in sorted({row.architecture for row in c.rows})]
@@ -46,7 +45,14 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
     shape = (1, len(panels)) if style.fixed else (len(panels), 1)
     ratios = {} if style.fixed else {"height_ratios": heights}
     figure, axes = canvas(
-        titled(c), notes_of(c), style, shape, (style.column, sum(heights) + 0.75), sharey=True, sharex=True, **ratios
+        title_with_warnings(c),
+        notes_of(c),
+        style,
+        shape,
+        (style.column, sum(heights) + 0.75),
+        sharey=True,
+        sharex=True,
+        **ratios,
     )
     data, ends = [], []
     for ax, (architecture, rows) in zip(axes.flat, panels, strict=True):
@@ -57,10 +63,10 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
         ax.set_ylabel(STEPS[measure])
     _finish(axes, ends, [c.n_steps] * len(panels), theme)
     caption = f"{c.title}: {_meaning(measure)} after each step, {VIEW_TITLES[view]}. {_BOUNDS}{_band(c)}."
-    return picture(c, KINDS[measure], view, caption, figure, data)
+    return ReportFigure.of(c, CURVE_KINDS[measure], view, caption, figure, data)
 
 
-def order_curves(c: Comparison, view: str, theme: Theme) -> list[Picture]:
+def order_curves(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
     """Macro-F1 over tasks after each step, a panel per order; none where there is one order."""
     if len(c.orders) < 2:
         return []
@@ -68,9 +74,9 @@ def order_curves(c: Comparison, view: str, theme: Theme) -> list[Picture]:
     return [_orders(c, view, kind, page, theme) for kind, page in paged("orders", c.orders, most)]
 
 
-def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: Theme) -> Picture:
+def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: Theme) -> ReportFigure:
     frame = c.scores[c.scores["view"] == view]
-    figure, axes = _panels(titled(c), notes_of(c), len(orders), len(c.rows), theme.style)
+    figure, axes = _panels(title_with_warnings(c), notes_of(c), len(orders), len(c.rows), theme.style)
     data, ends = [], []
     for ax, order in zip(axes.flat, orders, strict=False):
         found, numbers = _curves(ax, c, c.rows, frame[frame["order"] == order], "task_macro_f1", theme)
@@ -89,10 +95,10 @@ def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: T
         f"{c.title}: {_meaning('task_macro_f1')} after each step, {VIEW_TITLES[view]}, for each order of the tasks. "
         f"{_BOUNDS}{_band(c, 'the seeds of an order')}."
     )
-    return picture(c, kind, view, caption, figure, data)
+    return ReportFigure.of(c, kind, view, caption, figure, data)
 
 
-def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> list[Picture]:
+def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
     """Macro-F1 over tasks after each step, a panel per comparison; none where there is one comparison."""
     if len(compared) < 2:
         return []
@@ -100,7 +106,7 @@ def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> l
     return [_datasets(view, kind, page, theme) for kind, page in paged("datasets", compared, most)]
 
 
-def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme) -> Picture:
+def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme) -> ReportFigure:
     notes = common_notes(compared)
     n_names = max(len(c.rows) for c in compared)
     figure, axes = _panels("Datasets and scenarios", notes, len(compared), n_names, theme.style, own_names=True)
@@ -111,7 +117,7 @@ def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme
         ends.append(found)
         what = {"dataset": c.dataset, "scenario": c.scenario, "encoder": c.encoder}
         data += [what | line for line in numbers]
-        ax.set_title(textwrap.fill(titled(c), 34), loc="left")
+        ax.set_title(textwrap.fill(title_with_warnings(c), 34), loc="left")
     _finish(axes, ends, [c.n_steps for c in compared], theme)
     caption = (
         f"{_meaning('task_macro_f1')[0].upper()}{_meaning('task_macro_f1')[1:]} after each step, {VIEW_TITLES[view]}, "
@@ -119,11 +125,11 @@ def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme
     )
     frame = pd.DataFrame(data)
     frame["notes"] = "; ".join(notes)
-    return settled(Picture(f"{kind}-{view}-overall", caption, figure, frame))
+    return with_fixed_layout(ReportFigure(f"{kind}-{view}-overall", caption, figure, frame))
 
 
 def _curves(
-    ax: Axes, c: Comparison, rows: Iterable[Row], frame: pd.DataFrame, measure: str, theme: Theme
+    ax: Axes, c: Comparison, rows: Iterable[MethodRow], frame: pd.DataFrame, measure: str, theme: Theme
 ) -> tuple[Ends, list[dict[str, Any]]]:
     """Draw a line for each row that has scores, over the steps at which it was scored; return the lines' ends and the
     numbers in them."""
@@ -185,7 +191,7 @@ def _panel_height(n_names: int) -> float:
 def _finish(axes: Axess, ends: Sequence[Ends], n_steps: Sequence[int], theme: Theme, last_of_row: bool = False) -> None:
     """One scale for all panels; names beside the lines of each, or of the last panel of a row."""
     low, high = axes.flat[0].get_ylim()
-    axes.flat[0].set_ylim(at_least(10, max(low, -2), min(high, 102)))
+    axes.flat[0].set_ylim(widened(10, max(low, -2), min(high, 102)))
     n_columns = axes.shape[1]
     lay_out(axes.flat[0].figure)
     for i, (ax, found, last) in enumerate(zip(axes.flat, ends, n_steps, strict=False)):

@@ -12,11 +12,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from cl_ner_bench.analysis.comparison.compare import Row, comparisons
+from cl_ner_bench.analysis.comparison.compare import MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.errors.breakdown import VIEW, ErrorAnalysis, analyses
-from cl_ner_bench.analysis.figures.figure import Axess, Picture, Theme, canvas, picture, short, titled
+from cl_ner_bench.analysis.errors.breakdown import VIEW, ErrorAnalysis, error_analyses
+from cl_ner_bench.analysis.figures.figure import (
+    Axess,
+    ReportFigure,
+    Theme,
+    canvas,
+    shortened,
+    title_with_warnings,
+)
 from cl_ner_bench.analysis.figures.heatmaps import draw_cells
 from cl_ner_bench.analysis.figures.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, Style, rc
 
@@ -36,17 +43,17 @@ LEGEND = 1.45  # inches in print
 CELL = 0.19, 0.14  # inches in print that a number of the heat map needs
 
 
-def error_figures(results: Results, style: str = "paper") -> list[Picture]:
+def error_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
     """The figures of kinds ``errors``, ``confusion`` (``confusion2``, ... where a page is full) and ``mentions``."""
     theme = Theme.of(comparisons(results), style)
-    found: list[Picture] = []
+    found: list[ReportFigure] = []
     with mpl.rc_context(rc(style)):
-        for a in analyses(results):
+        for a in error_analyses(results):
             found += [*lost_f1(a, theme), *confusions(a, theme), *attributes(a, theme)]
     return found
 
 
-def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
+def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     """Where each method's F1 went after each step, stacked to 100; a panel per method."""
     style, n_steps = theme.style, a.c.n_steps
     width, height = max(1.35, 0.13 * n_steps), 1.35
@@ -55,7 +62,7 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
     for i, rows in enumerate(pages, 1):
         shape = (math.ceil(len(rows) / n_columns), n_columns)
         size = (min(style.page, max(style.column, shape[1] * width + LEGEND)), shape[0] * height + 0.95)
-        figure, axes = canvas(titled(a.c), notes_of(a.c), style, shape, size, sharex=True, sharey=True)
+        figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size, sharex=True, sharey=True)
         data: list[dict[str, Any]] = []
         for ax, row in zip(axes.flat, rows, strict=False):
             means = row.of(a.steps).groupby("step").mean(numeric_only=True)
@@ -82,14 +89,14 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
             f"{a.c.title}: micro-F1 after each step and where the rest of the 100 points went, all test sentences; "
             "mean over runs. Old: learned in an earlier step; new: in this one."
         )
-        found.append(picture(a.c, _kind("errors", i), VIEW, caption, figure, data))
+        found.append(ReportFigure.of(a.c, _kind("errors", i), VIEW, caption, figure, data))
     return found
 
 
-def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
+def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     """What the gold mentions of each type (or task) were taken for after the last step; a panel per method."""
     style, rows = theme.style, list(a.confusion)
-    names = [short(name) for name in (*a.confusion[rows[0]].names, "O")]
+    names = [shortened(name) for name in (*a.confusion[rows[0]].names, "O")]
     longest = 0.05 * max(map(len, names)) + 0.15
     width, height = max(1.15, CELL[0] * len(names)) + 0.1, CELL[1] * len(names) + 0.35
     pages, n_columns = _pages(rows, style, (width, height), longest, longest + 0.8)
@@ -97,7 +104,7 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
     for i, chosen in enumerate(pages, 1):
         shape = (math.ceil(len(chosen) / n_columns), n_columns)
         size = (min(style.page, max(style.column, shape[1] * width + longest)), shape[0] * height + longest + 0.5)
-        figure, axes = canvas(titled(a.c), notes_of(a.c), style, shape, size)
+        figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size)
         readable = style.page / style.scale >= shape[1] * width + longest - 1e-6
         data: list[dict[str, Any]] = []
         for ax, row in zip(axes.flat, chosen, strict=False):
@@ -116,11 +123,11 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
             f"taken for each {a.unit} (columns) after the last step; wrong boundaries stand on the diagonal. Last row: "
             "false positives where no gold mention was lost. Less than 0.5 has no number."
         )
-        found.append(picture(a.c, _kind("confusion", i), VIEW, caption, figure, data))
+        found.append(ReportFigure.of(a.c, _kind("confusion", i), VIEW, caption, figure, data))
     return found
 
 
-def attributes(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
+def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     """The recall lost since a mention's type was learned, by attributes of the mention; none without such rows."""
     if a.bins.empty or a.bins["learned"].isna().all():
         return []
@@ -129,7 +136,7 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
     panels = list(frame.groupby("attribute", sort=False))
     shape = (math.ceil(len(panels) / 3), min(3, len(panels)))
     size = (style.page, shape[0] * 1.75 + 0.7)
-    figure, axes = canvas(titled(a.c), notes_of(a.c), style, shape, size, sharey=True)
+    figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size, sharey=True)
     data: list[dict[str, Any]] = []
     for ax, (attribute, of) in zip(axes.flat, panels, strict=False):
         bins = list(dict.fromkeys(of["bin"]))
@@ -138,7 +145,7 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
             own = row.of(of).groupby("bin", sort=False)["drop"].agg(["mean", "std", "size"]).reindex(bins)
             if own["mean"].isna().all():
                 continue
-            ax.plot(range(len(bins)), own["mean"], label=short(row.label), **theme.line(row))
+            ax.plot(range(len(bins)), own["mean"], label=shortened(row.label), **theme.line(row))
             if (own["size"] > 1).any():
                 low, high = own["mean"] - own["std"].fillna(0), own["mean"] + own["std"].fillna(0)
                 ax.fill_between(range(len(bins)), low, high, color=theme.line(row)["color"], alpha=0.15, linewidth=0)
@@ -162,12 +169,12 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[Picture]:
         f"types learned before the last step, by attributes of the mention and of its type{spread}. "
         "Negative: found later."
     )
-    return [picture(a.c, "mentions", VIEW, caption, figure, data)]
+    return [ReportFigure.of(a.c, "mentions", VIEW, caption, figure, data)]
 
 
 def _pages(
-    rows: Sequence[Row], style: Style, panel: tuple[float, float], beside: float, above: float
-) -> tuple[list[list[Row]], int]:
+    rows: Sequence[MethodRow], style: Style, panel: tuple[float, float], beside: float, above: float
+) -> tuple[list[list[MethodRow]], int]:
     """The rows that share a page, and how many panels stand side by side.
 
     ``panel``: width and height of one; ``beside`` and ``above``: what else needs room (all in inches in print).
@@ -187,9 +194,9 @@ def _finish(axes: Axess, n: int) -> None:
         ax.label_outer() if i < n else ax.set_axis_off()
 
 
-def _title(ax: Axes, row: Row, width: float) -> None:
+def _title(ax: Axes, row: MethodRow, width: float) -> None:
     """The method's name, in lines that fit a panel of ``width`` inches in print."""
-    ax.set_title(textwrap.fill(short(row.label), int(width * 14)), loc="left")
+    ax.set_title(textwrap.fill(shortened(row.label), int(width * 14)), loc="left")
 
 
 def _kind(kind: str, page: int) -> str:

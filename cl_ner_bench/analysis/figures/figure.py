@@ -1,4 +1,4 @@
-"""What all figures share: the picture with its numbers, the canvas with title and notes, and places for names."""
+"""What all figures share: the figure with its numbers, its canvas with title and notes, and places for names."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.learning import starved_rows
 from cl_ner_bench.analysis.comparison.notes import notes_of, undertrained
-from cl_ner_bench.analysis.figures.style import RC, Look, Style, ink, looks, style_of
+from cl_ner_bench.analysis.figures.style import RC, Appearance, Style, appearances, ink, style_of
 
 Item = TypeVar("Item")
 Axess = np.ndarray[Any, Any]  # of Axes
@@ -33,13 +33,22 @@ LABEL = 0.122  # inches (in print) that a name needs from the one below
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure and the numbers in it (unrounded), with its caption; ``name`` is ``KIND-VIEW-SLUG``."""
 
     name: str
     caption: str
     figure: Figure
     frame: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls, c: Comparison, kind: str, view: str, caption: str, figure: Figure, data: Sequence[Mapping[str, Any]]
+    ) -> ReportFigure:
+        """Return a comparison's finished figure, its layout fixed, so that every format shows the same."""
+        frame = pd.DataFrame(data)
+        frame["notes"] = "; ".join(notes_of(c))
+        return with_fixed_layout(cls(f"{kind}-{view}-{c.slug}", caption, figure, frame))
 
     def to_bytes(self, suffix: str) -> bytes:
         """The file's content for ``pdf``, ``png`` or ``svg``; the same figure gives the same bytes."""
@@ -69,7 +78,7 @@ class Theme:
     """A style, and the look of every row of the results: the same in all figures of a report."""
 
     style: Style
-    looks: Mapping[tuple[str, str], Look]  # by method and config
+    appearances: Mapping[tuple[str, str], Appearance]  # by method and config
 
     @classmethod
     def of(cls, compared: Iterable[Comparison], style: str) -> Theme:
@@ -80,17 +89,21 @@ class Theme:
             for row in c.rows:  # a second setting of a method is another line
                 names[row.method, row.config] = f"{row.method} {row.config}" if row.method in seen else row.method
                 seen.add(row.method)
-        found = looks(names.values())
+        found = appearances(names.values())
         return cls(style_of(style), {key: found[name] for key, name in names.items()})
 
-    def name(self, row: Row) -> dict[str, Any]:
+    def name(self, row: MethodRow) -> dict[str, Any]:
         """How a row's name is written: in its colour, with a white edge that keeps lines out of it."""
         edge = withStroke(linewidth=self.style.pt(1.5), foreground="white")
-        return {"color": ink(self.looks[row.method, row.config][0]), "size": self.style.pt(6.5), "path_effects": [edge]}
+        return {
+            "color": ink(self.appearances[row.method, row.config][0]),
+            "size": self.style.pt(6.5),
+            "path_effects": [edge],
+        }
 
-    def line(self, row: Row) -> dict[str, Any]:
+    def line(self, row: MethodRow) -> dict[str, Any]:
         """How matplotlib draws a row's line: references thin, dashed and hollow."""
-        colour, marker = self.looks[row.method, row.config]
+        colour, marker = self.appearances[row.method, row.config]
         if row.group != "reference":
             return {"color": colour, "marker": marker}
         thin = {"linestyle": "--", "linewidth": self.style.pt(0.9), "markerfacecolor": "white"}
@@ -120,7 +133,7 @@ def canvas(
     return figure, axes
 
 
-def titled(c: Comparison) -> str:
+def title_with_warnings(c: Comparison) -> str:
     """A comparison's title, with the warnings that must not be missed."""
     starved = starved_rows(c)
     warnings = ["undertrained: do not compare"] * bool(undertrained(c))
@@ -137,17 +150,8 @@ def common_notes(compared: Sequence[Comparison]) -> list[str]:
     return [note if len(of) == len(compared) else f"{' and '.join(of)}: {note}" for note, of in titles.items()]
 
 
-def picture(
-    c: Comparison, kind: str, view: str, caption: str, figure: Figure, data: Sequence[Mapping[str, Any]]
-) -> Picture:
-    """The finished picture of a comparison. Its layout is settled here, so that every format shows the same."""
-    frame = pd.DataFrame(data)
-    frame["notes"] = "; ".join(notes_of(c))
-    return settled(Picture(f"{kind}-{view}-{c.slug}", caption, figure, frame))
-
-
-def settled(drawn: Picture) -> Picture:
-    """The picture with its layout settled."""
+def with_fixed_layout(drawn: ReportFigure) -> ReportFigure:
+    """Compute the layout and keep it as it is."""
     lay_out(drawn.figure)
     drawn.figure.set_layout_engine("none")
     return drawn
@@ -161,24 +165,24 @@ def lay_out(figure: Figure) -> None:
 
 
 def paged(kind: str, items: Sequence[Item], most: int) -> list[tuple[str, Sequence[Item]]]:
-    """The items in pages of at most ``most``, each with its kind for the picture's name: ``kind``, ``kind2``, ..."""
+    """The items in pages of at most ``most``, each with its kind for the figure's name: ``kind``, ``kind2``, ..."""
     n_pages = math.ceil(len(items) / most)
     size = math.ceil(len(items) / max(n_pages, 1))
     return [(f"{kind}{n + 1 if n else ''}", items[n * size : (n + 1) * size]) for n in range(n_pages)]
 
 
-def short(label: str) -> str:
+def shortened(label: str) -> str:
     """A name that fits beside a line: what is longer loses its middle (its end tells settings apart)."""
     return label if len(label) <= _LONGEST else f"{label[:13]}…{label[-12:]}"
 
 
-def at_least(span: float, low: float, high: float) -> tuple[float, float]:
+def widened(span: float, low: float, high: float) -> tuple[float, float]:
     """The range, widened to ``span`` points: a narrower one would make noise look like a result."""
     room = max(0.0, span - (high - low)) / 2
     return low - room, high + room
 
 
-def label_ends(ax: Axes, ends: Sequence[tuple[float, Row]], at: float, theme: Theme, room: bool = True) -> None:
+def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, theme: Theme, room: bool = True) -> None:
     """Names beside the lines' ends (at x = ``at``), moved apart as little as need be, with a thin line to them.
 
     The figure must have been laid out. ``room``: whether its layout shall make room for the names (false where the
@@ -199,7 +203,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, Row]], at: float, theme: Th
     places = isotonic_regression(ordered, y_min=low, y_max=max(low, high - shifts[-1])) + shifts
     for (y, row), place in zip(known, places, strict=True):
         name = ax.annotate(
-            short(row.label), (at, y), (style.pt(12), place), textcoords=("offset points", "data"), va="center",
+            shortened(row.label), (at, y), (style.pt(12), place), textcoords=("offset points", "data"), va="center",
             annotation_clip=False, **theme.name(row),
             arrowprops=_LEADER | {"linewidth": style.pt(0.4), "shrinkB": style.pt(3), "relpos": (0, 0.5)},
         )  # fmt: skip
@@ -207,7 +211,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, Row]], at: float, theme: Th
 
 
 def label_points(
-    ax: Axes, points: Sequence[tuple[float, float, Row]], bars: Sequence[tuple[float, float]], theme: Theme
+    ax: Axes, points: Sequence[tuple[float, float, MethodRow]], bars: Sequence[tuple[float, float]], theme: Theme
 ) -> None:
     """Each name at the nearest place around its point where it covers neither a point, a bar nor another name.
 
@@ -224,7 +228,7 @@ def label_points(
             ends = ax.transData.transform([(left, y - up), (right, y + up)])
             taken.append(Bbox(ends).padded(pt(0.5) * scale))
     for (x, y, row), (px, py) in zip(points, where, strict=True):
-        text = ax.text(x, y, short(row.label), size=pt(6.5))
+        text = ax.text(x, y, shortened(row.label), size=pt(6.5))
         size = text.get_window_extent()
         text.remove()
         best = None
@@ -241,7 +245,7 @@ def label_points(
         taken.append(box)
         leader = _LEADER | {"linewidth": pt(0.4), "shrinkB": pt(2)}
         ax.annotate(
-            short(row.label), (x, y), ((box.x0 - px) / scale, (box.y0 - py) / scale), textcoords="offset points",
+            shortened(row.label), (x, y), ((box.x0 - px) / scale, (box.y0 - py) / scale), textcoords="offset points",
             arrowprops=leader if distance > 10 else None, ha="left", va="bottom", **theme.name(row),
         )  # fmt: skip
 

@@ -13,9 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
-from cl_ner_bench.analysis.comparison.notes import n_of, notes_of
-from cl_ner_bench.analysis.figures.figure import Picture, Theme, canvas, paged, picture, short, titled
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.notes import notes_of, sample_sizes
+from cl_ner_bench.analysis.figures.figure import (
+    ReportFigure,
+    Theme,
+    canvas,
+    paged,
+    shortened,
+    title_with_warnings,
+)
 from cl_ner_bench.analysis.figures.style import Style
 from cl_ner_bench.analysis.scores.measures import Floats
 from cl_ner_bench.analysis.table import VIEW_TITLES
@@ -27,16 +34,16 @@ SMALLEST = 5.5  # points in print of a number; where it does not fit the colour 
 COLOURS = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
 
 
-def heat_maps(c: Comparison, view: str, theme: Theme) -> list[Picture]:
+def heatmaps(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
     """By task, and by type where that says more and there are at most ``MANY_TYPES``; a panel per method.
 
-    More methods than a page holds go on in further pictures (``tasks2``, ...).
+    More methods than a page holds go on in further figures (``tasks2``, ...).
     """
     types = {type_ for task in c.runs[0]["tasks"] for type_ in task["types"]}
     alike = all(task["types"] == [task["name"]] for task in c.runs[0]["tasks"])
     units = [] if alike else ["task"]
     units += ["type"] if len(types) <= MANY_TYPES else []
-    return [drawn for unit in units or ["task"] for drawn in _heat_maps(c, view, unit, theme)]
+    return [drawn for unit in units or ["task"] for drawn in _heatmaps_of(c, view, unit, theme)]
 
 
 def draw_cells(
@@ -63,7 +70,7 @@ def draw_cells(
     ax.tick_params(length=0)
 
 
-def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Picture]:
+def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[ReportFigure]:
     order = c.first_order
     counts = c.counts[(c.counts["view"] == view) & (c.counts["order"] == order)]
     scores = with_f1(counts, unit)
@@ -78,7 +85,7 @@ def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Pictur
     sizes = {row.label: row.of(counts)["run_id"].nunique() for row in c.rows}
     caption = (
         f"{c.title}: F1 of each {unit} (from above in learning order{of}) after each step, {VIEW_TITLES[view]}; mean "
-        f"over seeds, {n_of(sizes)}. Blank: not learned yet, not scored or undefined."
+        f"over seeds, {sample_sizes(sizes)}. Blank: not learned yet, not scored or undefined."
     )
     return [
         _page(c, view, kind, caption, page, names, unit, order, n_columns, theme)
@@ -87,25 +94,25 @@ def _heat_maps(c: Comparison, view: str, unit: str, theme: Theme) -> list[Pictur
 
 
 def _page(
-    c: Comparison, view: str, kind: str, caption: str, grids: Sequence[tuple[Row, Floats]], names: Sequence[str],
+    c: Comparison, view: str, kind: str, caption: str, grids: Sequence[tuple[MethodRow, Floats]], names: Sequence[str],
     unit: str, order: int, n_columns: int, theme: Theme,
-) -> Picture:  # fmt: skip
+) -> ReportFigure:  # fmt: skip
     style = theme.style
     n_columns = min(n_columns, len(grids))
     n_rows = math.ceil(len(grids) / n_columns)
     width = _names_width(names) + n_columns * _panel_width(c.n_steps)
     readable = width <= style.page / style.scale + 1e-6
     size = (min(style.page, max(style.column, width + 0.15)), n_rows * _panel_height(names) + 0.65)
-    figure, axes = canvas(titled(c), notes_of(c), style, (n_rows, n_columns), size, sharey=True)
+    figure, axes = canvas(title_with_warnings(c), notes_of(c), style, (n_rows, n_columns), size, sharey=True)
     data: list[dict[str, Any]] = []
     for ax, (row, grid) in zip(axes.flat, grids, strict=False):
         points, every = (style.pt(SMALLEST), 1) if readable else (None, math.ceil(c.n_steps / 8))
-        draw_cells(ax, grid, list(map(short, names)), list(map(str, range(1, c.n_steps + 1))), points, every)
+        draw_cells(ax, grid, list(map(shortened, names)), list(map(str, range(1, c.n_steps + 1))), points, every)
         for (y, x), value in np.ndenumerate(grid):
             if not math.isnan(value):
                 what = {"method": row.method, "label": row.label, "order": order, "step": x + 1}
                 data.append(what | {unit: names[y], "f1_mean": value})
-        ax.set_title(textwrap.fill(short(row.label), int(_panel_width(c.n_steps) / 0.062)), loc="left")
+        ax.set_title(textwrap.fill(shortened(row.label), int(_panel_width(c.n_steps) / 0.062)), loc="left")
         ax.tick_params(labelsize=style.pt(6))
     for i, ax in enumerate(axes.flat):
         ax.set_axis_off() if i >= len(grids) else ax.label_outer()
@@ -114,7 +121,7 @@ def _page(
             ax.set_xlabel("step", labelpad=1)
     if not readable:
         figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), ax=axes, label="F1", fraction=0.03, pad=0.02)
-    return picture(c, kind, view, caption, figure, data)
+    return ReportFigure.of(c, kind, view, caption, figure, data)
 
 
 def _fit(style: Style, n: int, names: Sequence[str], n_steps: int) -> tuple[int, int]:
@@ -128,7 +135,7 @@ def _fit(style: Style, n: int, names: Sequence[str], n_steps: int) -> tuple[int,
 
 
 def _names_width(names: Sequence[str]) -> float:
-    return 0.15 + 0.052 * max(len(short(name)) for name in names)
+    return 0.15 + 0.052 * max(len(shortened(name)) for name in names)
 
 
 def _panel_width(n_steps: int) -> float:

@@ -11,11 +11,19 @@ from matplotlib.ticker import MaxNLocator
 from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.comparison.statistics import ALPHA, DATASETS, DatasetRanks, dataset_ranks
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.figures.figure import LABEL, Picture, Theme, canvas, common_notes, settled, short
+from cl_ner_bench.analysis.figures.figure import (
+    LABEL,
+    ReportFigure,
+    Theme,
+    canvas,
+    common_notes,
+    shortened,
+    with_fixed_layout,
+)
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
 
-def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[Picture]:
+def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
     """A diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); mostly none."""
     if len({c.dataset for c in compared}) < DATASETS:
         return []
@@ -23,7 +31,7 @@ def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, t
     return [_diagram(ranks, compared, view, f"ranks{i if i > 1 else ''}", theme) for i, ranks in enumerate(found, 1)]
 
 
-def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kind: str, theme: Theme) -> Picture:
+def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kind: str, theme: Theme) -> ReportFigure:
     from scikit_posthocs import critical_difference_diagram
 
     pt = theme.style.pt
@@ -48,7 +56,7 @@ def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kin
         label = text.get_text()
         marker = MarkerStyle(lines[label]["marker"])
         point.set_paths([marker.get_path().transformed(marker.get_transform())])
-        shown, rank = short(label), f"{found.ranks[label]:.2f}"
+        shown, rank = shortened(label), f"{found.ranks[label]:.2f}"
         text.set(text=f"{shown}  {rank}" if text.get_ha() == "right" else f"{rank}  {shown}", **theme.name(rows[label]))
     ax.spines["top"].set_visible(True)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -60,4 +68,4 @@ def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kin
     )
     frame = pd.DataFrame({"label": found.ranks.index, "mean_rank": found.ranks.to_numpy(), "n": len(found.datasets)})
     frame["notes"] = "; ".join(notes)
-    return settled(Picture(f"{kind}-{view}-overall", caption, figure, frame))
+    return with_fixed_layout(ReportFigure(f"{kind}-{view}-overall", caption, figure, frame))

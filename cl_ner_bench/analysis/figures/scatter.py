@@ -8,24 +8,23 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, Row
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.figures.figure import (
-    Picture,
+    ReportFigure,
     Theme,
-    at_least,
     canvas,
     label_points,
     lay_out,
-    picture,
-    titled,
+    title_with_warnings,
+    widened,
 )
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
-Points = Sequence[tuple[Row, pd.DataFrame]]  # per row a column for x and one for y, a line per trained model
+Points = Sequence[tuple[MethodRow, pd.DataFrame]]  # per row a column for x and one for y, a line per trained model
 
 
-def plane(c: Comparison, view: str, theme: Theme) -> Picture | None:
+def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> ReportFigure | None:
     """Forgetting against plasticity (F1 right after learning), both over tasks; best is the upper left.
 
     None where no method forgets or learns over steps.
@@ -36,16 +35,16 @@ def plane(c: Comparison, view: str, theme: Theme) -> Picture | None:
     if not points:
         return None
     size = (theme.style.column, 2.6 + 0.06 * max(0, len(points) - 8))
-    figure, axes = canvas(titled(c), notes_of(c), theme.style, (1, 1), size)
+    figure, axes = canvas(title_with_warnings(c), notes_of(c), theme.style, (1, 1), size)
     ax = axes.flat[0]
     ax.set_xlabel("forgetting (lower is better)")
     ax.set_ylabel("learning: F1 right after (higher is better)")
     data = scatter(ax, points, theme, span=5)
     caption = (
         f"{c.title}: forgetting (mean drop of a task's F1 from its best earlier step) against plasticity (its F1 "
-        f"right after learning), {VIEW_TITLES[view]}. Hollow: joint training{bars(c)}."
+        f"right after learning), {VIEW_TITLES[view]}. Hollow: joint training{bars_caption(c)}."
     )
-    return picture(c, "plane", view, caption, figure, data)
+    return ReportFigure.of(c, "plane", view, caption, figure, data)
 
 
 def scatter(ax: Axes, points: Points, theme: Theme, span: float = 0) -> list[dict[str, Any]]:
@@ -66,13 +65,13 @@ def scatter(ax: Axes, points: Points, theme: Theme, span: float = 0) -> list[dic
         data.append({"method": row.method, "label": row.label, "n": len(values), **numbers})
     ax.margins(0.16)
     if ax.get_xscale() == "linear":
-        ax.set_xlim(at_least(span, *ax.get_xlim()))
-    ax.set_ylim(at_least(span, *ax.get_ylim()))
+        ax.set_xlim(widened(span, *ax.get_xlim()))
+    ax.set_ylim(widened(span, *ax.get_ylim()))
     ax.grid(linewidth=theme.style.pt(0.3), alpha=0.5)
     lay_out(ax.figure.figure)
     label_points(ax, places, spreads, theme)
     return data
 
 
-def bars(c: Comparison) -> str:
+def bars_caption(c: Comparison) -> str:
     return "; bars: standard deviation over runs (order, seed)" if len(c.runs) > len(c.rows) else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from cl_ner_bench.errors import UserError, did_you_mean
 
-Look = tuple[str, str]  # colour and marker
+Appearance = tuple[str, str]  # colour and marker
 
 COLUMN, PAGE = 3.35, 6.9  # widths in inches: one column, and both
 FORMATS = ("pdf", "png", "svg")
@@ -21,7 +21,7 @@ INDIGO, BROWN = "#332288", "#6B3E00"
 GREY = "#4D4D4D"  # of references alone
 COLOURS = (BLUE, RED, GREEN, PINK, INDIGO, ORANGE, BROWN, SKY)
 MARKERS = tuple("osD^vP*X<>pdh8H")
-_KNOWN: dict[str, Look] = {
+_KNOWN: dict[str, Appearance] = {
     "spankl": (BLUE, "o"),
     "spankl-nokd": (SKY, "v"),
     "extendner": (RED, "s"),
@@ -103,7 +103,7 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
         "figure.constrained_layout.h_pad": 0.04,
     }
     return {
-        "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+        "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure everywhere
         "text.usetex": False,  # whatever a matplotlibrc in the current folder says: names are no TeX
         "text.parse_math": False,  # a method may be called $x_1$
         "axes.spines.top": False,
@@ -119,12 +119,15 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
 RC: Any = rc("paper")
 
 
-def look(method: str) -> Look:
-    """Colour and marker of a method by its name alone; two methods that are not built in may meet: see ``looks``."""
+def appearance_of(method: str) -> Appearance:
+    """Return colour and marker of a method by its name alone.
+
+    Two methods that are not built in may get the same: ``appearances`` prevents it.
+    """
     return _KNOWN.get(method) or _OTHERS[_start(method)]
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
+def appearances(methods: Iterable[str]) -> dict[str, Appearance]:
     """A look for each of the methods of a report: built-in ones have their own, the others that of ``look`` or, where
     another has it already, the next free one. No two are equal, and up to 15 methods have 15 markers."""
     names = sorted(set(methods))
@@ -157,12 +160,12 @@ def _darker(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * share):02X}" for i in (1, 3, 5))
 
 
-def _first_free(candidates: Sequence[Look], taken: Sequence[Look], share: int) -> Look:
+def _first_free(candidates: Sequence[Appearance], taken: Sequence[Appearance], share: int) -> Appearance:
     """The first look with an unused marker and a colour that few have, else with an unused marker, else unused."""
     colours, markers = [colour for colour, _ in taken], {marker for _, marker in taken}
-    free = [look for look in candidates if look not in taken] or list(candidates)
-    own = [look for look in free if look[1] not in markers]
-    return next((look for look in own if colours.count(look[0]) < share), (own or free)[0])
+    free = [pair for pair in candidates if pair not in taken] or list(candidates)
+    own = [pair for pair in free if pair[1] not in markers]
+    return next((pair for pair in own if colours.count(pair[0]) < share), (own or free)[0])
 
 
 def _start(method: str) -> int:

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cl_ner_bench.analysis.figures.figure import Picture
+from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.figures.heatmaps import MANY_TYPES
 from cl_ner_bench.analysis.figures.style import BLUE, GREY, ORANGE, PAGE, RC
 
-KINDS = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned later": "#BBBBBB"}
+STATES = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned later": "#BBBBBB"}
 
 
-def hidden_figure(facts: Mapping[str, Any]) -> Picture:
+def unlabelled_figure(facts: Mapping[str, Any]) -> ReportFigure:
     """Train mentions by step: labelled, of types learned before, of types learned later; and per type (or task).
 
     ``facts`` are those of ``scenarios.statistics.overview``, as `bench data show --json` prints them. The frame has a
@@ -26,9 +26,9 @@ def hidden_figure(facts: Mapping[str, Any]) -> Picture:
     rows = []
     for step in facts["steps"]:
         for type_, at in facts["labelled_at"].items():
-            kind = next(iter(KINDS))
+            kind = next(iter(STATES))
             if type_ not in step["labelled"]:
-                kind = list(KINDS)[1 if at[0] < step["step"] else 2]
+                kind = list(STATES)[1 if at[0] < step["step"] else 2]
             n = step["labelled"].get(type_, step["hidden"].get(type_))
             rows.append((step["step"], step["task"], type_, facts["types"][type_]["task"], kind, n))
     frame = pd.DataFrame(rows, columns=["step", "task", "type", "task_of_type", "kind", "mentions"])
@@ -39,7 +39,7 @@ def hidden_figure(facts: Mapping[str, Any]) -> Picture:
         f"{title}: mentions in the train sentences of each step. Labelled are those of the step's types; the others "
         "are there, but unlabelled."
     )
-    return Picture("hidden", caption, figure, frame)
+    return ReportFigure("hidden", caption, figure, frame)
 
 
 def _draw(frame: pd.DataFrame) -> Figure:
@@ -49,7 +49,7 @@ def _draw(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(PAGE, 1.1 + 0.16 * max(len(names), 7)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1 + 0.06 * len(steps)))
     bottom = np.zeros(len(steps))
-    for kind, colour in KINDS.items():
+    for kind, colour in STATES.items():
         heights = frame[frame["kind"] == kind].groupby("step")["mentions"].sum().reindex(steps, fill_value=0)
         left.bar(steps, heights, bottom=bottom, color=colour, label=kind, width=0.75)
         bottom += heights.to_numpy()

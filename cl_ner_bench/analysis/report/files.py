@@ -19,13 +19,13 @@ from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.draw import figures
 from cl_ner_bench.analysis.figures.errors import error_figures
 from cl_ner_bench.analysis.figures.figure import Theme
-from cl_ner_bench.analysis.report.page import Block, render_page
+from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.cost import cost_tables
 from cl_ner_bench.analysis.tables.latex import to_latex
 from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import tables
-from cl_ner_bench.analysis.tables.text import Layout, to_csv, to_markdown
+from cl_ner_bench.analysis.tables.text import TableLayout, to_csv, to_markdown
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.atomic import sealed, write_bytes
 from cl_ner_bench.untrusted import links_out
@@ -40,7 +40,7 @@ def write_report(
     out: Path,
     style: str = "paper",
     formats: Sequence[str] = ("pdf", "png"),
-    layout: Layout | None = None,
+    layout: TableLayout | None = None,
 ) -> list[Path]:
     """Write ``counts.csv``, ``scores.csv``, ``summary.csv``, ``tables/``, ``figures/`` and ``report.html``.
 
@@ -69,7 +69,7 @@ def finished_results(dirs: Sequence[Path]) -> Results:
 
 
 def write_files(
-    results: Results, out: Path, style: str, formats: Sequence[str], layout: Layout | None = None
+    results: Results, out: Path, style: str, formats: Sequence[str], layout: TableLayout | None = None
 ) -> list[Path]:
     """As ``write_report``, of ``finished_results``."""
     for path, wrong, remedy in links_out(out):
@@ -88,41 +88,41 @@ def report_files(
     results: Results,
     style: str = "paper",
     formats: Sequence[str] = ("pdf", "png"),
-    layout: Layout | None = None,
+    layout: TableLayout | None = None,
 ) -> dict[str, bytes]:
     """The content of each file of a report by its relative path; ``report.html`` last.
 
     ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
     tables. Raises UserError for a caption of ``layout`` that belongs to no table.
     """
-    layout = layout or Layout()
+    layout = layout or TableLayout()
     files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
     all_tables = _tables(results)
-    layout.check(table for _, table in all_tables)
+    layout.check_captions(table for _, table in all_tables)
     all_figures = [
-        *(("figures", picture) for picture in figures(results, style)),
-        *(("errors", picture) for picture in error_figures(results, style)),
-        *(("cost", picture) for picture in cost_figures(results, style)),
+        *(("figures", drawn) for drawn in figures(results, style)),
+        *(("errors", drawn) for drawn in error_figures(results, style)),
+        *(("cost", drawn) for drawn in cost_figures(results, style)),
     ]
     for _, table in all_tables:
         texts = {"csv": to_csv(table), "md": to_markdown(table, layout), "tex": to_latex(table, layout)}
         files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
-    for _, picture in all_figures:
+    for _, drawn in all_figures:
         for suffix in formats:
-            files[f"figures/{picture.name}.{suffix}"] = picture.to_bytes(suffix)
-        files[f"figures/{picture.name}.csv"] = _csv(picture.frame)
+            files[f"figures/{drawn.name}.{suffix}"] = drawn.to_bytes(suffix)
+        files[f"figures/{drawn.name}.csv"] = _csv(drawn.frame)
     compared = comparisons(results)
     blocks = [
-        Block(
+        ComparisonReport(
             comparison=c,
             answer=verdict(c, results),
             notes=notes_of(c),
             tables=[(section, t) for section, t in all_tables if _block_of(t.name, compared) is c],
-            pictures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],
+            figures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],
         )
         for c in compared
     ]
-    files["report.html"] = render_page(results, blocks, Theme.of(compared, style).looks, files).encode()
+    files["report.html"] = render_page(results, blocks, Theme.of(compared, style).appearances, files).encode()
     return files
 
 

@@ -132,7 +132,7 @@ def _when_learned(s: Floats, learned: NDArray[np.int64]) -> Floats:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TaskLayout:
     """Which units a run learns, in which task and when. A unit is a type on a test set.
 
     A type that comes back belongs to its first task; with a test set for each domain, to the first of that domain.
@@ -147,7 +147,7 @@ class Layout:
     of_type: NDArray[np.int64]  # [types, units], 1 where the unit is of the type
 
     @classmethod
-    def of(cls, tasks: Sequence[Mapping[str, Any]]) -> Layout:
+    def of(cls, tasks: Sequence[Mapping[str, Any]]) -> TaskLayout:
         """From a run record's ``tasks``: ``{"name", "types", "learned_at"}`` in learning order, with ``domain`` where
         there are several test sets."""
         owner: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -172,7 +172,7 @@ class Layout:
         return f1_scores(np.einsum("ut,ktc->kuc", self.member, counts))
 
 
-def step_scores(counts: NDArray[np.int64], layout: Layout) -> dict[str, Floats]:
+def step_scores(counts: NDArray[np.int64], layout: TaskLayout) -> dict[str, Floats]:
     """The scores of ``STEP_SCORES`` after each step, each of shape ``[T]``; a type's counts are pooled over test sets.
 
     ``counts[T, units, 3]`` is 0 for units not yet learned and for steps that were not run: both are then
@@ -191,7 +191,7 @@ def step_scores(counts: NDArray[np.int64], layout: Layout) -> dict[str, Floats]:
 
 
 def over_steps(
-    scores: Mapping[str, Floats], fixed: NDArray[np.int64], layout: Layout, complete: bool
+    scores: Mapping[str, Floats], fixed: NDArray[np.int64], layout: TaskLayout, complete: bool
 ) -> dict[str, float]:
     """The measures of ``OVER_STEPS`` and ``FURTHER_OVER_STEPS`` of one run and view.
 
@@ -224,7 +224,7 @@ def over_steps(
     }
 
 
-def against_joint(fixed: NDArray[np.int64], joint: NDArray[np.int64] | None, layout: Layout) -> dict[str, float]:
+def against_joint(fixed: NDArray[np.int64], joint: NDArray[np.int64] | None, layout: TaskLayout) -> dict[str, float]:
     """The measures of ``INTRANSIGENCE``, from counts ``[T, units, 3]`` on the same sentences at every step.
 
     ``joint`` are those of joint training of the same architecture on the same tasks; nan without them (None),

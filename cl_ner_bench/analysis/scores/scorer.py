@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 
 
-class Columns(NamedTuple):
+class MentionColumns(NamedTuple):
     """Mentions of many sentences as whole numbers >= 0, ``[mentions]`` each; a type is its place in a list of types."""
 
     sentence: Integers
@@ -36,7 +36,7 @@ class Matches:
         ValueError: a number is negative, a type is none of ``types``, or a mention does not fit an integer of 64 bits.
     """
 
-    def __init__(self, gold: Columns, pred: Columns, types: Iterable[str]) -> None:
+    def __init__(self, gold: MentionColumns, pred: MentionColumns, types: Iterable[str]) -> None:
         self.types = tuple(types)
         highest = [max(int(column.max(initial=0)) for column in pair) for pair in zip(gold[:3], pred[:3], strict=True)]
         sizes = (*(n + 1 for n in highest), max(1, len(self.types)), 2)
@@ -78,7 +78,7 @@ def match(
     return Matches(_columns(gold, types), _columns(pred, types), types)
 
 
-def _columns(sentences: Sequence[Collection[tuple[Any, ...]]], types: Sequence[str]) -> Columns:
+def _columns(sentences: Sequence[Collection[tuple[Any, ...]]], types: Sequence[str]) -> MentionColumns:
     mentions = [*chain.from_iterable(sentences)]
     starts, ends, names = (map(itemgetter(entry), mentions) for entry in range(3))
     numbers = map({type_: k for k, type_ in enumerate(types)}.__getitem__, names)
@@ -87,7 +87,7 @@ def _columns(sentences: Sequence[Collection[tuple[Any, ...]]], types: Sequence[s
         columns = [np.fromiter(column, np.int64, len(mentions)) for column in (starts, ends, numbers)]
     except KeyError as error:
         raise ValueError(f"a mention has the type {error}, which is none of {[*types]}") from None
-    return Columns(np.repeat(np.arange(len(sentences)), sizes), *columns)
+    return MentionColumns(np.repeat(np.arange(len(sentences)), sizes), *columns)
 
 
 def count(

@@ -32,7 +32,7 @@ _MEANING = (
 )
 
 
-def costs(run: Mapping[str, Any]) -> dict[str, float]:
+def run_costs(run: Mapping[str, Any]) -> dict[str, float]:
     """What a finished run cost, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
 
     Rates are over all steps together; memory and carried bytes the largest of a step; parameters the last model's.
@@ -72,7 +72,7 @@ def _cost_table(c: Comparison) -> Table:
             what = {"method": row.method, "config": row.config, "label": row.label, "group": row.group, "n": len(own)}
             data.append(what | {f"{n}_{part}": of[n] for n in names for part, of in (("mean", means), ("std", stds))})
         sections.append((GROUPS.get(group, group), tuple(lines)))
-    notes = (*notes_of(c), *machines(c))
+    notes = (*notes_of(c), *machine_notes(c))
     out = pd.DataFrame(data)
     out["notes"] = "; ".join(notes)
     spread = " Mean ± standard deviation over trained models." if len(c.runs) > len(c.rows) else ""
@@ -86,11 +86,11 @@ def cost_frame(c: Comparison) -> pd.DataFrame:
     quality = c.measures[c.measures["view"] == "all"].set_index("run_id")[QUALITY]
     keys = ("run_id", "method", "config")
     return pd.DataFrame(
-        [{k: run[k] for k in keys} | costs(run) | {QUALITY: quality[run["run_id"]]} for run in c.runs]
+        [{k: run[k] for k in keys} | run_costs(run) | {QUALITY: quality[run["run_id"]]} for run in c.runs]
     )  # fmt: skip
 
 
-def machines(c: Comparison) -> list[str]:
+def machine_notes(c: Comparison) -> list[str]:
     """A note where the runs come from different machines."""
     kinds = {tuple(sorted((k, str(v)) for k, v in run.get("machine", {}).items())) for run in c.runs}
     return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []

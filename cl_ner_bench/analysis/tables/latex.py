@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cl_ner_bench.analysis.tables.text import TIED, Layout, long_form, number
+from cl_ner_bench.analysis.tables.text import TIED, TableLayout, long_form, number
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.table import Cell, Table
@@ -61,14 +61,14 @@ _ACCENTS |= {"\u030a", "\u030b", "\u030c", "\u0327"}
 _LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£¡¿")
 
 
-def to_latex(table: Table, layout: Layout | None = None) -> str:
+def to_latex(table: Table, layout: TableLayout | None = None) -> str:
     """LaTeX that needs ``booktabs`` and ``siunitx`` (version 3), and ``longtable`` where its first line says so.
 
     Columns of numbers are aligned at the decimal point. What is too wide is cut into panels of columns, one below the
     other; what is then too long for one column goes over both, and what is longer than a page becomes a ``longtable``,
     which LaTeX allows in one-column text only.
     """
-    layout = layout or Layout()
+    layout = layout or TableLayout()
     table = long_form(table) if layout.form == "long" else table
     caption, label = layout.caption(table), layout.label_prefix + re.sub(r"[^a-zA-Z0-9-]", "-", table.name)
     columns = layout.columns

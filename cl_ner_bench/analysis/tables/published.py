@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.learning import unfit_rows
-from cl_ner_bench.analysis.comparison.notes import BF16, notes_of
+from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.literature.settings import (
-    UNKNOWN,
-    PublishedRow,
-    Setting,
-    corpus_differences,
-    encoder_differences,
-    settings,
-)
-from cl_ner_bench.analysis.scores import measures
+from cl_ner_bench.analysis.literature.numbers import protocol_differences, published_number
+from cl_ner_bench.analysis.literature.settings import UNKNOWN, Setting, settings
 from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
 
-SPLIT_SEED = 1  # of the published random splits
 _MICRO_MACRO = ("micro", "macro")
 
 
-class Column(NamedTuple):
+class MeasureColumn(NamedTuple):
     """What stands in a column: a measure of a comparison, after ``step`` or (None) over the whole run."""
 
     c: Comparison
@@ -37,11 +28,11 @@ class Column(NamedTuple):
     step: int | None = None
 
 
-class Block(NamedTuple):
+class MeasureBlock(NamedTuple):
     """Rows of one kind of number; all blocks of a table have as many columns."""
 
     title: str
-    columns: Sequence[Column]
+    columns: Sequence[MeasureColumn]
 
 
 def published_tables(results: Results) -> list[Table]:
@@ -63,67 +54,6 @@ def published_tables(results: Results) -> list[Table]:
     return out
 
 
-def reasons(setting: Setting, runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why runs of the setting's dataset and scenario may not be compared with its numbers; empty where they may."""
-    run = runs[0]
-    found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
-    if any(one["settings"].get("precision") == "bf16" for one in runs):
-        found.append(f"here {BF16}")
-    if setting.view == UNKNOWN:
-        found.append("its test sentences are not stated")
-    if run["n_steps"] != setting.n_steps or run.get("inputs", {}).get("tasks"):
-        found.append("other tasks")
-    if sample := run["settings"].get("max_sentences"):
-        found.append(f"here a sample of {sample} sentences")
-    if run["scenario"] == "split" and run["settings"].get("split_seed", SPLIT_SEED) != SPLIT_SEED:
-        found.append("here another split seed")
-    orders = {run["order"] for run in runs}
-    if orders - set(setting.orders):
-        found.append("other orders" if setting.orders else "its orders are not stated")
-    elif orders != set(setting.orders) and any(row.order is None for row in setting.rows):
-        found.append(f"mean over {len(setting.orders)} orders, here {len(orders)}")
-    return list(dict.fromkeys(found))
-
-
-def published_number(
-    rows: Iterable[PublishedRow], measure: str, n_steps: int, step: int | None = None, orders: Iterable[int] = ()
-) -> Cell:
-    """A row's number, or, of rows for single orders, the mean and standard deviation over ``orders``; nan where the
-    source has none. A measure at the last step stands for its value over the run."""
-    rows = list(rows)
-    if rows and rows[0].order is None:
-        return _number(rows[0], measure, n_steps, step)
-    numbers = np.array([_number(row, measure, n_steps, step).mean for row in rows if row.order in set(orders)])
-    if not len(numbers):
-        return Cell(math.nan, math.nan)
-    return Cell(float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan)
-
-
-def _number(row: PublishedRow, measure: str, n_steps: int, step: int | None) -> Cell:
-    at_step = row.steps.get(measure, ())
-    k = n_steps if step is None else step
-    if k == n_steps and measure in row.values:
-        return Cell(*row.values[measure])
-    if k <= len(at_step):
-        return Cell(at_step[k - 1], math.nan)
-    if step is None and len(row.tasks) == n_steps:
-        return Cell(_of_tasks(row.tasks).get(measure, math.nan), math.nan)
-    return Cell(math.nan, math.nan)
-
-
-def _of_tasks(tasks: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The measures that follow from the task scores after each step, one task a step."""
-    t = len(tasks)
-    s = np.array([[*row, *[np.nan] * (t - len(row))] for row in tasks])
-    learned = np.arange(1, t + 1)
-    return {
-        "forgetting": measures.forgetting(s, learned),
-        "bi": measures.backward_interference(s),
-        "bwt": measures.backward_transfer(s, learned),
-        "learning": measures.learning(s, learned),
-    }
-
-
 def _same_tasks(c: Comparison, setting: Setting) -> bool:
     return (c.dataset, c.scenario) == (setting.dataset, setting.scenario)
 
@@ -141,14 +71,14 @@ def _family(c: Comparison) -> tuple[Any, ...]:
 def _by_step(family: Sequence[Comparison], view: str, found: Sequence[Setting]) -> Table:
     (c,) = family
     measure = "task_macro_f1"
-    columns = [*(Column(c, measure, k) for k in range(1, c.n_steps + 1)), Column(c, "bi")]
+    columns = [*(MeasureColumn(c, measure, k) for k in range(1, c.n_steps + 1)), MeasureColumn(c, "bi")]
     header = ("Method", *(f"S{k}" for k in range(1, c.n_steps + 1)), "BI")
     caption = (
         f"{c.title}: macro-F1 over tasks after each step, and BI, {VIEW_TITLES[view]}, ours and published. Ours: mean "
         f"± standard deviation over the n = {len(c.pairs)} (order, seed) pairs that all methods finished; published: "
         "over orders, where known."
     )
-    return _table(c, view, caption, header, [Block(STEPS[measure], columns)], found)
+    return _published_table(c, view, caption, header, [MeasureBlock(STEPS[measure], columns)], found)
 
 
 def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting]) -> Table:
@@ -156,7 +86,7 @@ def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting
     titles = [re.sub(r"(FG|PG)(\d)", r"\1-\2", c.scenario.upper()) for c in family]  # as the papers write them
     header = ("Method", *(f"{title} {name}" for title in titles for name in _MICRO_MACRO))
     blocks = [
-        Block(title, [Column(c, f"{prefix}{name}_f1") for c in family for name in _MICRO_MACRO])
+        MeasureBlock(title, [MeasureColumn(c, f"{prefix}{name}_f1") for c in family for name in _MICRO_MACRO])
         for title, prefix in (("Mean over steps", "avg_"), ("After the last step", ""))
     ]
     c = family[0]
@@ -165,11 +95,16 @@ def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting
         "± standard deviation, where known; ours over the (order, seed) pairs that all methods finished. Means over "
         "steps include the first."
     )
-    return _table(c, view, caption, header, blocks, found)
+    return _published_table(c, view, caption, header, blocks, found)
 
 
-def _table(
-    c: Comparison, view: str, caption: str, header: tuple[str, ...], blocks: Sequence[Block], found: Sequence[Setting]
+def _published_table(
+    c: Comparison,
+    view: str,
+    caption: str,
+    header: tuple[str, ...],
+    blocks: Sequence[MeasureBlock],
+    found: Sequence[Setting],
 ) -> Table:
     compared = list(dict.fromkeys(column.c for column in blocks[0].columns))
     why = {s.name: _why_not(next(d for d in compared if _same_tasks(d, s)), s) for s in found}
@@ -206,10 +141,12 @@ def _table(
 
 def _why_not(c: Comparison, setting: Setting) -> list[str]:
     """Return why a comparison's rows may not be set beside the setting's numbers; empty where they may."""
-    return reasons(setting, c.compared_runs) + ([] if c.matched else ["here no run that all methods finished"])
+    return protocol_differences(setting, c.compared_runs) + (
+        [] if c.matched else ["here no run that all methods finished"]
+    )
 
 
-def _ours(column: Column, label: str, view: str) -> Cell:
+def _ours(column: MeasureColumn, label: str, view: str) -> Cell:
     """Return a row's mean over the runs that all methods finished; nan where the row lacks one."""
     c, measure, step = column
     frame = c.measures if step is None else c.scores[c.scores["step"] == step]
@@ -226,7 +163,7 @@ def _left_empty(compared: Sequence[Comparison]) -> list[str]:
     return [f"left empty, as not all runs are finished: {', '.join(dict.fromkeys(lacking))}"] if lacking else []
 
 
-def _theirs(block: Block, found: Sequence[Setting]) -> list[Line]:
+def _theirs(block: MeasureBlock, found: Sequence[Setting]) -> list[Line]:
     """A line per published label; a mark on labels with a cell that the source prints wrongly."""
     lines: list[Line] = []
     for label in dict.fromkeys(row.label for s in found for row in s.rows):
@@ -257,7 +194,7 @@ def _notes(setting: Setting) -> list[str]:
     return notes
 
 
-def _tidy(block: Block, lines: Sequence[Line], about: Mapping[str, object]) -> list[dict[str, object]]:
+def _tidy(block: MeasureBlock, lines: Sequence[Line], about: Mapping[str, object]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for label, *cells in lines:
         for column, cell in zip(block.columns, cells, strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, Row, comparisons
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.influence import drawn_together
 from cl_ner_bench.analysis.comparison.learning import (
     FAR_BELOW,
@@ -16,18 +16,18 @@ from cl_ner_bench.analysis.comparison.learning import (
     learning_checks,
     new_task_scores,
 )
-from cl_ner_bench.analysis.comparison.notes import FEW, n_of, notes_of, undefined, without_gap
+from cl_ner_bench.analysis.comparison.notes import FEW, notes_of, sample_sizes, undefined_notes, without_gap
 from cl_ner_bench.analysis.comparison.spread import spread
 from cl_ner_bench.analysis.comparison.statistics import (
     GAP_OF,
     HEADLINE,
     Difference,
+    best_and_tied,
     differences,
     gaps,
-    standing,
     unit_of,
 )
-from cl_ner_bench.analysis.comparison.verdict import limits, marks
+from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_notes
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
 from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
@@ -96,11 +96,11 @@ def main_table(c: Comparison, view: str) -> Table:
         "better; BWT (Lopez-Paz and Ranzato 2017): its change since it was learned; learning: its F1 right after "
         f"learning; gap: joint training of the same architecture minus the method, macro-F1 over tasks.{_std(c)}"
     )
-    more = [*marks(c, "column"), *_gap_notes(c, frame)]
-    return _table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, more)
+    more = [*significance_notes(c, "column"), *_gap_notes(c, frame)]
+    return _score_table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, more)
 
 
-def _shown(c: Comparison, row: Row, measure: str, cell: Cell) -> Cell:
+def _shown(c: Comparison, row: MethodRow, measure: str, cell: Cell) -> Cell:
     """Return the cell as printed: no gap to joint training that is undertrained."""
     return Cell(math.nan, math.nan) if measure in GAPS and row.architecture in without_gap(c) else cell
 
@@ -129,7 +129,16 @@ def step_table(c: Comparison, view: str) -> Table:
             values = {f"{m}_{part}": getattr(cells[m, k][row], part) for m in STEPS for part in ("mean", "std")}
             data.append({**_identity(row), "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
     caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
-    return _table(c, view, "steps", caption, ("Method", *(f"S{k}" for k in steps)), sections, data, marks(c, "column"))
+    return _score_table(
+        c,
+        view,
+        "steps",
+        caption,
+        ("Method", *(f"S{k}" for k in steps)),
+        sections,
+        data,
+        significance_notes(c, "column"),
+    )
 
 
 def type_table(c: Comparison, view: str) -> Table:
@@ -156,7 +165,7 @@ def type_table(c: Comparison, view: str) -> Table:
             sections.append((task["name"] or "types", tuple(lines)))
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
     header = ("Type", *(row.label for row in c.rows))
-    return _table(c, view, "types", caption, header, sections, data, marks(c, "line"))
+    return _score_table(c, view, "types", caption, header, sections, data, significance_notes(c, "line"))
 
 
 def learning_table(c: Comparison, view: str) -> Table | None:
@@ -202,7 +211,7 @@ def learning_table(c: Comparison, view: str) -> Table | None:
         f"that have dev scores.{_std(c)}"
     )
     header = ("Method", "Starved", "Dev 0", *(f"S{k}" for k in steps))
-    return _table(c, view, "learning", caption, header, sections, data)
+    return _score_table(c, view, "learning", caption, header, sections, data)
 
 
 def difference_table(c: Comparison, view: str, results: Results) -> Table | None:
@@ -243,7 +252,7 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
         f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {_interval(c)}; {test}."
     )
     header = ("Method", "Other", "n", "Difference", "Low", "High", "Sentences", "p", "p (Holm)")
-    return _table(c, view, "differences", caption, header, sections, data, limits(c) if n >= FEW else ())
+    return _score_table(c, view, "differences", caption, header, sections, data, power_notes(c) if n >= FEW else ())
 
 
 def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
@@ -278,7 +287,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
         f"interval, and one joint model alone gives none; {_interval(c)}."
     )
     header = ("Method", "n", "Joint", "n (joint)", "Gap", "Low", "High", "Sentences")
-    return _table(c, view, "gaps", caption, header, sections, data, limits(c) if len(c.pairs) >= FEW else ())
+    return _score_table(c, view, "gaps", caption, header, sections, data, power_notes(c) if len(c.pairs) >= FEW else ())
 
 
 def spread_table(c: Comparison, view: str) -> Table | None:
@@ -307,7 +316,7 @@ def spread_table(c: Comparison, view: str) -> Table | None:
         "group, mean over orders, descriptive."
     )
     header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Low", "High", "Rank")
-    return _table(c, view, "spread", caption, header, sections, data)
+    return _score_table(c, view, "spread", caption, header, sections, data)
 
 
 def terminal_table(results: Results) -> str:
@@ -330,7 +339,7 @@ def with_f1(counts: pd.DataFrame, unit: str) -> pd.DataFrame:
     return pooled
 
 
-def _table(
+def _score_table(
     c: Comparison,
     view: str,
     kind: str,
@@ -340,19 +349,19 @@ def _table(
     data: list[dict[str, object]],
     more: Sequence[str] = (),
 ) -> Table:
-    notes = (*notes_of(c), *more, *undefined(c, view))
+    notes = (*notes_of(c), *more, *undefined_notes(c, view))
     frame = pd.DataFrame(data)
     frame["notes"] = "; ".join(notes)
     return Table(f"{kind}-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
 
 
-def _identity(row: Row) -> dict[str, object]:
+def _identity(row: MethodRow) -> dict[str, object]:
     return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
 
 
-def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[Row, Cell]:
+def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[MethodRow, Cell]:
     """Mean and spread of each row's models in ``frame``, which holds a row per run; the best of each group marked."""
-    best, tied = standing(c, frame, name) if marked else (set(), set())
+    best, tied = best_and_tied(c, frame, name) if marked else (set(), set())
     found = c.per_model(frame, name).groupby(["method", "config"])[name].agg(["mean", "std"])
     numbers = found.reindex(pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])).to_numpy(float)
     return {
@@ -376,7 +385,7 @@ def _interval(c: Comparison) -> str:
     )
 
 
-def _single_task_cell(row: Row, frame: pd.DataFrame, name: str, *models: str) -> Cell:
+def _single_task_cell(row: MethodRow, frame: pd.DataFrame, name: str, *models: str) -> Cell:
     """Mean and spread of a single-task row over its models, known by the columns ``models``; orders share them."""
     values = row.of(frame).groupby([*models])[name].mean()
     return Cell(float(values.mean()), float(values.std(ddof=1)))
@@ -404,4 +413,4 @@ def _std(c: Comparison) -> str:
     sizes = {row.label: c.n_models(row, frame) for row in c.rows}
     if set(sizes.values()) == {1}:
         return " One run each."
-    return f" Mean ± standard deviation over all finished runs of a method (order, seed), {n_of(sizes)}."
+    return f" Mean ± standard deviation over all finished runs of a method (order, seed), {sample_sizes(sizes)}."

@@ -19,7 +19,7 @@ TIED = "†"  # not significantly worse than the best of its group
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """How tables are set in LaTeX and Markdown.
 
     ``columns``: as wide as one or two columns of a two-column paper (``table``, ``table*``). ``form``: ``wide``, or
@@ -38,7 +38,7 @@ class Layout:
         keys = [key for key in self.captions if _begins(table.name, key)]
         return self.captions[max(keys, key=len)] if keys else table.caption
 
-    def check(self, tables: Iterable[Table]) -> None:
+    def check_captions(self, tables: Iterable[Table]) -> None:
         """Raises UserError for a caption that belongs to none of the tables."""
         names = [table.name for table in tables]
         for key in self.captions:
@@ -60,9 +60,9 @@ def to_csv(table: Table) -> str:
     return table.frame.to_csv(index=False, lineterminator="\n")
 
 
-def to_markdown(table: Table, layout: Layout | None = None) -> str:
+def to_markdown(table: Table, layout: TableLayout | None = None) -> str:
     """A GitHub table with its caption above and its notes below."""
-    layout = layout or Layout()
+    layout = layout or TableLayout()
     table = long_form(table) if layout.form == "long" else table
 
     def line(cells: list[str]) -> str:
@@ -95,7 +95,7 @@ def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> s
     for title, rows in table.sections:
         lines.append((title, []))
         for row in rows:
-            cells = [cell if isinstance(cell, str) else plain(cell, 1) for cell in (row[i] for i in kept)]
+            cells = [cell if isinstance(cell, str) else cell_text(cell, 1) for cell in (row[i] for i in kept)]
             lines.append(("", ["  " + cells[0], *cells[1:]]))
     widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(kept))]
     out = [*textwrap.wrap(table.caption, width), ""]
@@ -107,7 +107,7 @@ def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> s
     return "\n".join(out)
 
 
-def plain(cell: Cell, digits: int = 2) -> str:
+def cell_text(cell: Cell, digits: int = 2) -> str:
     """Mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
     spread = "" if math.isnan(cell.std) else f"±{number(cell.std, digits)}"
     return number(cell.mean, digits) + spread + (TIED if cell.tied else "")
@@ -118,4 +118,4 @@ def _md(text: str) -> str:
 
 
 def _md_cell(cell: Cell) -> str:
-    return f"**{plain(cell, 2)}**" if cell.bold else plain(cell, 2)
+    return f"**{cell_text(cell, 2)}**" if cell.bold else cell_text(cell, 2)

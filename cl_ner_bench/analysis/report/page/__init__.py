@@ -17,18 +17,18 @@ import jinja2
 
 from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.figures.figure import Picture
-from cl_ner_bench.analysis.figures.style import Look
+from cl_ner_bench.analysis.figures.figure import ReportFigure
+from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.literature.settings import SHAPE
-from cl_ner_bench.analysis.report.page.data import learning_order, payload
+from cl_ner_bench.analysis.report.page.data import learning_order, page_data
 from cl_ner_bench.analysis.table import STEPS, Cell, Table
 from cl_ner_bench.analysis.tables.scores import MAIN
-from cl_ner_bench.analysis.tables.text import plain
+from cl_ner_bench.analysis.tables.text import cell_text
 from cl_ner_bench.storage.records import RUN
 
 HERE = Path(__file__).parent
 EMBEDDED = 64 * 1024  # bytes: larger files are links to the folders beside the page
-IMAGES = 4 * 1024 * 1024  # bytes of pictures inside the page, likewise
+IMAGES = 4 * 1024 * 1024  # bytes of figures inside the page, likewise
 ROWS = 400  # of a table; longer ones are in their files only
 SECTIONS = {
     "scores": "Scores",
@@ -45,18 +45,21 @@ MIME |= {"svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
 
 
 @dataclass(frozen=True)
-class Block:
-    """A comparison with what the report says of it; tables and pictures by the section they stand in."""
+class ComparisonReport:
+    """A comparison with what the report says of it; tables and figures by the section they stand in."""
 
     comparison: Comparison
     answer: Sequence[str]
     notes: Sequence[str]
     tables: Sequence[tuple[str, Table]]
-    pictures: Sequence[tuple[str, Picture]]
+    figures: Sequence[tuple[str, ReportFigure]]
 
 
 def render_page(
-    results: Results, blocks: Sequence[Block], looks: Mapping[tuple[str, str], Look], files: Mapping[str, bytes]
+    results: Results,
+    blocks: Sequence[ComparisonReport],
+    appearances: Mapping[tuple[str, str], Appearance],
+    files: Mapping[str, bytes],
 ) -> str:
     """The page's text. ``files`` are the report's other files by relative path; small ones are put into the page."""
     environment = jinja2.Environment(
@@ -66,11 +69,11 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    parts = [_part(block, files) for block in blocks]
+    parts = [_page_part(block, files) for block in blocks]
     room = IMAGES
-    for picture in (p for part in parts for name in SECTIONS for p in part["pictures"][name]):
-        room -= picture["size"]  # in the order of the page, as long as there is room
-        picture["embedded"] = room >= 0
+    for figure in (f for part in parts for name in SECTIONS for f in part["figures"][name]):
+        room -= figure["size"]  # in the order of the page, as long as there is room
+        figure["embedded"] = room >= 0
     environments = _environments(results)
     return environment.get_template("report.html.j2").render(
         results=results,
@@ -81,10 +84,10 @@ def render_page(
         environment_of={run_id: i for i, (*_, ids) in enumerate(environments, 1) for run_id in ids},
         archive=_data_url("tables.zip", _zip(files)),
         beside=sorted(name for name, content in files.items() if len(content) > EMBEDDED),
-        data=payload(results, [block.comparison for block in blocks], looks),
+        data=page_data(results, [block.comparison for block in blocks], appearances),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
         script=(HERE / "report.js").read_text(encoding="utf-8"),
-        plain=plain,
+        cell_text=cell_text,
         is_number=_NUMBER.fullmatch,
         json=lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),
         folder=lambda run: f"runs/{results.folders[run['run_id']].name}",
@@ -92,23 +95,23 @@ def render_page(
     )
 
 
-def _part(block: Block, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _page_part(block: ComparisonReport, files: Mapping[str, bytes]) -> dict[str, Any]:
     """What the template shows of a comparison."""
     c = block.comparison
-    tables = [(section, _table(c, table, files)) for section, table in block.tables]
-    pictures = [(section, _picture(picture, files)) for section, picture in block.pictures]
+    tables = [(section, _page_table(c, table, files)) for section, table in block.tables]
+    figures = [(section, _page_figure(figure, files)) for section, figure in block.figures]
     return {
         "c": c,
         "answer": block.answer,
         "notes": block.notes,
         "tables": {name: [table for of, table in tables if of == name] for name in SECTIONS},
-        "pictures": {name: [picture for of, picture in pictures if of == name] for name in SECTIONS},
+        "figures": {name: [figure for of, figure in figures if of == name] for name in SECTIONS},
         "orders": _orders(c),
         "facts": _facts(c),
     }
 
 
-def _table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
     """A table whose heads and rows say what they stand for, so that the script can look up the runs of a value."""
     kind, view = table.name.split("-")[:2]
     # Published rows may have our labels: no value of theirs leads to a run of ours.
@@ -151,14 +154,14 @@ def _first(cell: str | Cell, rows: Mapping[str, int]) -> dict[str, Any]:
     return {"row": rows[cell]} if cell in rows else {"type": cell}
 
 
-def _picture(picture: Picture, files: Mapping[str, bytes]) -> dict[str, Any]:
-    name = f"figures/{picture.name}"
-    image = files.get(f"{name}.png") or picture.to_bytes("png")
+def _page_figure(drawn: ReportFigure, files: Mapping[str, bytes]) -> dict[str, Any]:
+    name = f"figures/{drawn.name}"
+    image = files.get(f"{name}.png") or drawn.to_bytes("png")
     return {
-        "name": picture.name,
-        "view": picture.name.split("-")[1],
-        "caption": picture.caption,
-        "width": int(picture.figure.get_figwidth() * 130),
+        "name": drawn.name,
+        "view": drawn.name.split("-")[1],
+        "caption": drawn.caption,
+        "width": int(drawn.figure.get_figwidth() * 130),
         "size": len(image) * 4 // 3,
         "source": _data_url("x.png", image),
         "downloads": [

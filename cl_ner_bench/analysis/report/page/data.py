@@ -15,7 +15,7 @@ from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.comparison.notes import without_gap
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import STEP_GAPS, VIEWS, Results
-from cl_ner_bench.analysis.figures.style import Look
+from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.analysis.table import STEPS
@@ -28,7 +28,9 @@ CURVES = {
 }
 
 
-def payload(results: Results, comparisons: Iterable[Comparison], looks: Mapping[tuple[str, str], Look]) -> str:
+def page_data(
+    results: Results, comparisons: Iterable[Comparison], appearances: Mapping[tuple[str, str], Appearance]
+) -> str:
     """The JSON that stands inside ``<script type="application/json">``.
 
     Scores are whole numbers of hundredths (tenths where the key says so), null where undefined. Per comparison:
@@ -43,14 +45,16 @@ def payload(results: Results, comparisons: Iterable[Comparison], looks: Mapping[
             [run["run_id"], *(str(run.get("fingerprints", {}).get(key, ""))[:12] for key in ("data", "split"))]
             for run in results.runs
         ],
-        "blocks": {c.slug: _block(c, index, looks) for c in comparisons},
+        "blocks": {c.slug: _block(c, index, appearances) for c in comparisons},
     }
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     # Inside a script element neither its end nor a comment's begin may stand as such.
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _block(c: Comparison, index: Mapping[str, int], looks: Mapping[tuple[str, str], Look]) -> dict[str, Any]:
+def _block(
+    c: Comparison, index: Mapping[str, int], appearances: Mapping[tuple[str, str], Appearance]
+) -> dict[str, Any]:
     number = {(row.method, row.config): i for i, row in enumerate(c.rows)}
     types = list(dict.fromkeys(t for task in learning_order(c.runs[0]) for t in task["types"]))
     ids = [run["run_id"] for run in c.runs]
@@ -63,7 +67,7 @@ def _block(c: Comparison, index: Mapping[str, int], looks: Mapping[tuple[str, st
         "rows": [
             dict(zip(("label", "group", "architecture", "method", "config", "colour", "marker"), values, strict=True))
             for values in (
-                (r.label, r.group, r.architecture, r.method, r.config, *looks[r.method, r.config]) for r in c.rows
+                (r.label, r.group, r.architecture, r.method, r.config, *appearances[r.method, r.config]) for r in c.rows
             )
         ],
         "curves": CURVES,

@@ -16,9 +16,9 @@ from cl_ner_bench.analysis.comparison.intervals import unit_means
 from cl_ner_bench.analysis.comparison.learning import unfit_rows
 from cl_ner_bench.analysis.data.distinct import models_in, models_of, per_model
 from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.literature.numbers import protocol_differences, published_number
 from cl_ner_bench.analysis.literature.settings import PublishedRow, Setting, encoder_name
 from cl_ner_bench.analysis.table import Cell
-from cl_ner_bench.analysis.tables.published import published_number, reasons
 
 # Two one-sided tests at 5 % each are the same as asking whether the 90 % interval lies within the margin
 # (Schuirmann 1987, doi:10.1007/BF01068419).
@@ -105,7 +105,7 @@ def _interval(
     none = (math.nan, math.nan)
     if not runs:
         return *none, f"no finished run with {setting.encoder}"
-    if other := reasons(setting, runs):
+    if other := protocol_differences(setting, runs):
         return *none, f"another protocol: {'; '.join(other)}"
     if {run["order"] for run in runs} != set(setting.orders):
         return *none, "not all orders are finished"

@@ -5,12 +5,12 @@ Nothing is written but results and this cache, be it by the suite or by the libr
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from cl_ner_bench.storage.atomic import write_bytes
 
@@ -49,7 +49,7 @@ def drawing() -> dict[str, str]:
         fonts = libraries / "fontconfig" / "fonts.conf"
         with suppress(OSError):  # a cache that cannot be written
             if not fonts.exists():
-                write_bytes(fonts, _FONTS.format(folder=escape(str(fonts.parent))).encode())
+                write_bytes(fonts, _FONTS.format(folder=html.escape(str(fonts.parent))).encode())
             found["FONTCONFIG_FILE"] = str(fonts)
     return {name: value for name, value in found.items() if name not in os.environ}
 

@@ -1,110 +1,115 @@
-"""`bench data`: a corpus looked at, examined, and split."""
+"""`bench data`: look at a corpus, check it, write its task split."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.cli.output import note, show, show_json
+from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
 from cl_ner_bench.errors import UserError
 
+OPTIONS = ("data", "tasks", "scenario", "split_seed", "max_sentences")
 
-def add_data(commands: Any) -> Any:
-    """Add the command to ``commands``, the subparsers of `bench`; returns its parser."""
-    parser = commands.add_parser("data", help="look at a corpus and its tasks", description="Look at a corpus.")
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=type(parser), required=True)
-    show = actions.add_parser(
+
+def add_parser(commands: Any) -> None:
+    parser: Parser = commands.add_parser(
+        "data", help="show, check or split a corpus", description="Show, check or split a corpus."
+    )
+    parser.set_defaults(parser=parser)
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True)
+    show_parser = add_command(
+        actions,
         "show",
-        help="counts per split, type, task and step; co-occurrence; licence; how to get it",
+        _show,
+        "show counts by part, type, task and step; co-occurrence; licence; how to get the corpus",
         epilog="examples:\n  bench data show synthetic\n  bench data show ontonotes --data PATH --order 3 --json\n"
         "  bench data show fewnerd --data PATH --scenario ocilner --figure hidden.png",
     )
-    split = actions.add_parser(
+    split_parser = add_command(
+        actions,
         "split",
-        help="the task split as a manifest; `run --split FILE.json` replays it",
+        _split,
+        "write the task split to a file that `bench run --split FILE.json` replays",
         epilog="example:\n  bench data split synthetic --scenario filter --order 2 --out split.json\n"
         "  bench run --split split.json",
     )
-    check = actions.add_parser(
+    check_parser = add_command(
+        actions,
         "check",
-        help="the corpus doctor: every problem with file:line; exit 1 where one was found",
-        description="The corpus doctor: every problem with file:line and what to do. Exit 1 where one was found.",
+        _check,
+        "find problems in a corpus, each with file and line",
+        description="Find problems in a corpus, each with file, line and repair. Exit code 1 if there is one.",
         epilog="examples:\n  bench data check path/to/folder\n  bench data check wnut17 --data PATH --all",
     )
-    check.add_argument("dataset", metavar="DATASET|PATH")
-    check.add_argument("--data", type=Path, metavar="PATH", help="where your own copy of the corpus lies")
-    check.add_argument("--all", action="store_true", help="show all findings (default: the first 5 of each kind)")
-    check.add_argument("--json", action="store_true", help="as JSON")
-    check.set_defaults(function=_data_check, command="data")
-    for command in (show, split, check):
-        command.set_defaults(parser=command)
-    for command in (show, split):
-        command.add_argument("dataset", metavar="DATASET|PATH")
-        for flag, metavar, text in (
-            ("--data", "PATH", "where your own copy of the corpus lies"),
-            ("--tasks", "TASKS", 'tasks and their order by hand, as "ORG;PERSON;GPE,DATE"'),
-            ("--scenario", "NAME", "as `bench list scenarios` names them, or a FILE.toml (default: split)"),
-            ("--split-seed", "N", "seed of the task split (default: 1)"),
-            ("--max-sentences", "N", "a sample of N train sentences"),
-        ):
-            command.add_argument(flag, metavar=metavar, help=text)
-        command.add_argument("--order", dest="orders", metavar="K", help="order of the tasks (default: 0)")
-    show.add_argument("--json", action="store_true", help="as JSON")
-    show.add_argument(
+    for command in (show_parser, split_parser, check_parser):
+        command.add_argument(
+            "dataset", metavar="DATASET|PATH", help="a name of `bench list datasets`, a card, or a folder of files"
+        )
+    for command in (show_parser, split_parser):
+        add_options(command, OPTIONS)
+        command.add_argument("--order", dest="orders", metavar="K", help="number of the task order (default: 0)")
+    show_parser.add_argument("--json", action="store_true", help="print JSON")
+    show_parser.add_argument(
         "--figure",
         type=Path,
         metavar="FILE",
-        help="draw labelled and hidden mentions (.png, .pdf; numbers as .csv beside)",
+        help="draw labelled and unlabelled mentions (.png, .pdf; the numbers go to a .csv of the same name)",
     )
-    split.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="where to write it")
-    show.set_defaults(function=_data_show, command="data")
-    split.set_defaults(function=_data_split, command="data")
-    return parser
+    split_parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="file to write")
+    check_parser.add_argument("--data", type=Path, metavar="PATH", help="folder or file of your own copy of the corpus")
+    check_parser.add_argument("--all", action="store_true", help="print all problems (default: 5 of each kind)")
+    check_parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _corpus_and_split(parsed: argparse.Namespace) -> Any:
     from cl_ner_bench.running.options import layer
     from cl_ner_bench.running.plan import load, make_splits
 
-    names = ("dataset", "data", "tasks", "scenario", "split_seed", "max_sentences", "orders")
-    options = layer({name: getattr(parsed, name) for name in names})[0].options
+    options = layer(given(parsed, ("dataset", "orders", *OPTIONS)))[0].options
     corpus = load(options)
     return corpus, make_splits(options, corpus)[0]
 
 
-def _data_show(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.scenarios.statistics import as_text, overview
+def _show(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.cli.overview import as_text
+    from cl_ner_bench.scenarios.statistics import overview
 
     if parsed.figure is not None and parsed.figure.suffix not in (".png", ".pdf"):
         raise UserError(f"--figure {parsed.figure}: expected a name that ends in .png or .pdf")
-    found = overview(*_corpus_and_split(parsed))
+    facts = overview(*_corpus_and_split(parsed))
     if parsed.figure is not None:
         from cl_ner_bench.analysis.figures.unlabelled import unlabelled_figure
 
-        picture = unlabelled_figure(found)
+        picture = unlabelled_figure(facts)
         _write("--figure", parsed.figure, picture.to_bytes(parsed.figure.suffix[1:]))
         _write("--figure", parsed.figure.with_suffix(".csv"), picture.frame.to_csv(index=False).encode())
-        print(f"{parsed.figure}: {picture.caption}", file=sys.stderr)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if parsed.json else as_text(found))
+        note(f"{parsed.figure}: {picture.caption}")
+    if parsed.json:
+        show_json(facts)
+    else:
+        show(as_text(facts))
     return 0
 
 
-def _data_check(parsed: argparse.Namespace) -> int:
+def _check(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.corpora.doctor import SHOWN, as_text, check
 
     diagnosis = check(parsed.dataset, parsed.data, None if parsed.all else SHOWN)
-    print(json.dumps(diagnosis.to_json(), indent=1) if parsed.json else as_text(diagnosis))
+    if parsed.json:
+        show_json(diagnosis.to_json(), ascii=True)
+    else:
+        show(as_text(diagnosis))
     return 0 if diagnosis.healthy else 1
 
 
-def _data_split(parsed: argparse.Namespace) -> int:
+def _split(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.storage.store import canonical
 
     _, split = _corpus_and_split(parsed)
     _write("--out", parsed.out, f"{canonical(split.to_json())}\n".encode())
-    print(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}", file=sys.stderr)
+    note(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}")
     return 0
 
 

@@ -1,27 +1,57 @@
-"""Everything that a command prints."""
+"""What commands print: results on stdout, messages on stderr, control characters of others' names as escapes."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from cl_ner_bench.errors import printable
 
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.data.frames import Results
+
+WIDTH = 100
+"""Columns that printed text takes at most, where it can be broken."""
+
+
+def show(text: str) -> None:
+    """Print text on stdout."""
+    print(printable(text), flush=True)
+
+
+def show_json(value: Any, ascii: bool = False) -> None:
+    """Print a value as JSON on stdout; ``ascii``: other characters as escapes, lone surrogates among them."""
+    print(json.dumps(value, indent=1, ensure_ascii=ascii))
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    print(printable(text), file=sys.stderr)
+
+
+def transient(text: str) -> None:
+    """Show one line on a terminal in place of the last one ('': clear it)."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
+
 
 class _Lines(logging.Handler):
-    """Prints each message of the package's loggers as a plain line on stderr, control characters as escapes."""
+    """Prints each message of the package's loggers as a plain line on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(
-            printable(self.format(record)), file=sys.stderr
-        )  # looked up anew: a live display puts itself in its place
+        note(self.format(record))
 
 
 @contextmanager
 def log_lines(quiet: bool = False) -> Iterator[None]:
-    """Show what the package logs on stderr while the block runs: INFO and above, with ``quiet`` warnings only."""
+    """Show what the package logs while the block runs: INFO and above, with ``quiet`` warnings only."""
     logger, handler = logging.getLogger("cl_ner_bench"), _Lines()
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -33,3 +63,72 @@ def log_lines(quiet: bool = False) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: bool = False,
+    wrap: Collection[int] = (),
+    gap: int = 2,
+    width: int = WIDTH,
+) -> str:
+    """Return rows as aligned columns.
+
+    Args:
+        header: the titles of the columns; empty: no line of titles, all rows have the length of the first.
+        right: align all columns but the first to the right, not only those of whole numbers.
+        wrap: columns whose texts are broken into several lines so that a row fits ``width``.
+        gap: blanks between two columns.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    body = [list(row) for row in rows]
+    titles = list(header) or [""] * len(body[0])
+    grid = Table(box=None, show_header=bool(header), header_style="", padding=(0, gap, 0, 0), pad_edge=False)
+    for i, title in enumerate(titles):
+        whole_numbers = bool(body) and all(isinstance(row[i], int) for row in body)
+        justify: Literal["left", "right"] = "right" if whole_numbers or (right and i) else "left"
+        grid.add_column(Text(_one_line(title)), justify=justify, no_wrap=i not in wrap, overflow="fold")
+    for row in body:
+        cells = (f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row)
+        grid.add_row(*(Text(_one_line(cell)) for cell in cells))
+    file = StringIO()
+    console = Console(file=file, width=sys.maxsize, color_system=None, force_terminal=False, legacy_windows=False)
+    size = console.measure(grid)
+    console.width = min(size.maximum, max(width, size.minimum))
+    console.print(grid)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def wrapped(text: str, indent: int = 2) -> list[str]:
+    """Return text as lines of at most ``WIDTH`` columns, all but the first indented."""
+    # Paths and URLs stay whole.
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a reader takes them in: ``1 h 05 min``, ``5 min 07 s``, ``7 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def show_results(results: Results, written: Iterable[Path], quiet: bool = False) -> None:
+    """Print the table of results, and on stderr what was left out and what was written."""
+    from cl_ner_bench.analysis.tables.scores import terminal_table
+
+    show(terminal_table(results))
+    for damaged in results.damaged:
+        note(f"left out: {damaged}")
+    if not quiet:
+        many = ("tables", "figures")  # these folders hold a file for each view and corpus
+        for line in dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written):
+            note(line)
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", "\\n")

@@ -209,7 +209,7 @@ def _make(out: Path) -> None:
 
 
 def _check_space(prepared: Prepared) -> None:
-    from cl_ner_bench.running.preview import disk_bytes
+    from cl_ner_bench.running.demand import disk_bytes
 
     need, free = disk_bytes(prepared), disk_usage(prepared.out).free
     if need > free:
@@ -217,8 +217,3 @@ def _check_space(prepared: Prepared) -> None:
             f"--out {prepared.out}: about {need / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free; "
             "pass another --out, or --keep-models none"
         )
-
-
-def warn(text: str) -> None:
-    """A line for the user, beside the results."""
-    log.warning(text)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cl_ner_bench.analysis.literature.settings import (
     ENCODERS,
@@ -20,14 +18,10 @@ from cl_ner_bench.analysis.literature.settings import (
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options, layer
 
-if TYPE_CHECKING:
-    from cl_ner_bench.analysis.comparison.agreement import Judgement
-
 # The preset's alone: with another one it would be another experiment, for which there is `bench run`.
 FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")
 # What may differ and still be the published experiment.
 FREE = (*NOT_OF_THE_GRID, "data", "seeds", "device", "threads")
-WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -97,41 +91,3 @@ def _meaning(key: str, options: Options) -> Any:
 
 def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
-    """What is said after the grid is done: the source and its defects, then either that this was a rehearsal, or
-    ours, theirs, the difference and the verdict."""
-    setting, preset = plan.setting, plan.setting.preset
-    assert preset is not None, "presets() holds settings with a preset only"
-    lines = _wrap(f"{setting.name}: {setting.source}; {setting.place}; {setting.evidence}", "  ")
-    lines += [line for note in setting.notes for line in _wrap(f"- {note}", "  ")]
-    if setting.defects:
-        lines += _wrap(f"! The published numbers are of defective implementations: {setting.defects}", "  ")
-    if plan.changes:
-        text = f"A REHEARSAL ({'; '.join(plan.changes)}): no difference to the published numbers is shown."
-        return "\n".join([*lines, "", *_wrap(text, "  ")])
-    lines += ["", *_table(judgements), ""]
-    lines += [line for j in judgements if j.why for line in _wrap(f"- {j.label}, {j.measure}: {j.why}", "  ")]
-    lines += _wrap(
-        "agrees: the 90 % interval of the difference lies within the margin (two one-sided tests at 5 %). Margins: "
-        f"{preset.why}.",
-        "  ",
-    )
-    lines += [line for deviation in preset.deviations for line in _wrap(f"known deviation: {deviation}", "  ")]
-    return "\n".join(lines)
-
-
-def _table(judgements: Sequence[Judgement]) -> list[str]:
-    rows = [["method", "measure", "ours", "n", "theirs", "difference", "90 % interval", "margin", "verdict"]]
-    for j in judgements:
-        interval = "-" if math.isnan(j.low) else f"{j.low:+.2f} to {j.high:+.2f}"
-        ours, gap = ("-", "-") if math.isnan(j.ours.mean) else (f"{j.ours.mean:.2f}", f"{j.difference:+.2f}")
-        numbers = [ours, str(j.n), f"{j.theirs.mean:.2f}", gap, interval, f"{j.margin:g}"]
-        rows.append([j.method, j.measure, *numbers, j.verdict])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def _wrap(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent)

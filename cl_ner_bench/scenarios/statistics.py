@@ -1,8 +1,7 @@
-"""Facts about a corpus and a task split: what ``bench data show`` prints, and one row per test mention."""
+"""Facts about a corpus and a task split, as `bench data show` prints them, and one row per test mention."""
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -106,68 +105,6 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
     }
 
 
-def as_text(facts: dict[str, Any]) -> str:
-    """What ``overview`` found, as plain text."""
-    both = facts["co_occurrence"]
-    blocks = [
-        f"{facts['title']} ({facts['dataset']})",
-        "\n".join(
-            _wrapped(f"{key.replace('_', ' '):<12}{facts[key]}")
-            for key in ("source", "licence", "citation", "how_to_get")
-            if facts[key]
-        ),
-        "\n".join(_wrapped(f"note        {remark}") for remark in [*facts["remarks"], *facts["differences"]]),
-        _table(
-            ["part", "sentences", "words", "mentions", "nested", "without mentions", "longest"],
-            [[part, *counts.values()] for part, counts in facts["parts"].items()],
-        ),
-        f"flat predictions can find at most {100 * facts['flat_recall']:.1f} % of the test mentions: the others overlap"
-        if facts["flat_recall"] < 1
-        else "",
-        f"the limit of {facts['protocol']['max_words']} words drops {facts['lost_mentions']:,} test mentions"
-        if facts["lost_mentions"]
-        else "",
-        _table(["sentences by domain", *PARTS], [[name, *row.values()] for name, row in facts["domains"].items()])
-        if facts["domains"]
-        else "",
-        _wrapped(without_task_text(facts["without_task"], facts["n_mentions"])) if facts["without_task"] else "",
-        _table(["mentions by task", *PARTS], [[t, *(r[p] for p in PARTS)] for t, r in facts["tasks"].items()]),
-        _table(["mentions by type", "task", *PARTS], [[t, *row.values()] for t, row in facts["types"].items()]),
-        f"scenario {facts['scenario']}, order {facts['order']}, split {facts['split'][:8]}\n"
-        f"{_wrapped(_protocol(facts['protocol']))}\n"
-        "hidden: train mentions of other steps' types, present but not labelled in the step",
-        _table(
-            ["step", "task", "train", "dev", "labelled", "hidden"],
-            [
-                [
-                    row["step"],
-                    row["task"],
-                    row["train_sentences"],
-                    row["dev_sentences"],
-                    sum(row["labelled"].values()),
-                    sum(row["hidden"].values()),
-                ]
-                for row in facts["steps"]
-            ],
-        ),
-        "train mentions of each type by step: [labelled], hidden",
-        _table(
-            ["type", "labelled at", *(str(row["step"]) for row in facts["steps"])],
-            [
-                [t, ", ".join(map(str, at)), *(_in_step(row, t) for row in facts["steps"])]
-                for t, at in facts["labelled_at"].items()
-            ],
-        ),
-        f"train sentences with two or more types {100 * both['two_types']:.1f} %, "
-        f"tasks {100 * both['two_tasks']:.1f} %\nthose that name both tasks (columns by step):",
-        _table(
-            ["step", "task", *map(str, range(1, len(both["tasks"]) + 1))],
-            [[k, n, *row] for k, (n, row) in enumerate(zip(both["tasks"], both["matrix"], strict=True), 1)],
-        ),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
-
-
 def without_task(corpus: Corpus, split: TaskSplit) -> dict[str, Mapping[str, int]]:
     """Return the mentions, by type and part, of the types that no task learns; they count as O."""
     unlearned = set(corpus.card.types).difference(split.types(split.n_steps))
@@ -244,18 +181,6 @@ def recall_ceiling(sentences: Iterable[Sentence], nested: bool = False, width: i
     return found / total if total else 1.0
 
 
-def _in_step(row: dict[str, Any], type_: str) -> str:
-    return f"[{row['labelled'][type_]:,}]" if type_ in row["labelled"] else f"{row['hidden'][type_]:,}"
-
-
-def _protocol(protocol: dict[str, Any]) -> str:
-    return "protocol    " + ", ".join(f"{name} {value}" for name, value in protocol.items() if value)
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 100, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
-
-
 def _of_domain(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
     """The sentences in use of one domain, of all without one."""
     return tuple(corpus.parts[part][i] for i in (corpus.domain_ids(part, domain) if domain else corpus.ids(part)))
@@ -280,17 +205,3 @@ def _counts(sentences: Collection[Sentence]) -> dict[str, int]:
         "without_mentions": sum(mentions == 0 for _, mentions in rows),
         "longest": max((words for words, _ in rows), default=0),
     }
-
-
-def _table(header: list[str], rows: list[list[Any]]) -> str:
-    """Columns of equal width: texts to the left, numbers to the right."""
-    cells = [header, *([f"{v:,}" if isinstance(v, int) else str(v) for v in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    numeric = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    )

@@ -24,25 +24,21 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, out, err
 
 
-QUICK = [
-    *(["--help"], ["run", "--help"], ["perf", "--help"], ["report", "--help"], ["reproduce", "--help"], ["reproduce"]),
-    *(
-        ["list", "methods"],
-        ["list", "datasets", "--json"],
-        ["list", "methods", "-v"],
-        ["list", "presets"],
-        ["status", "--help"],
-    ),
-]
+HEAVY = {"torch", "pandas", "numpy", "transformers", "matplotlib", "scipy"}
+HELP = [["--help"], *([name, "--help"] for name in ("run", "perf", "report", "reproduce", "status", "verify", "list"))]
+LISTS = [["list", "methods"], ["list", "datasets", "--json"], ["list", "methods", "-v"], ["list", "presets"]]
 
 
-@pytest.mark.parametrize("words", QUICK)
-def test_quick_commands_import_neither_torch_nor_pandas(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [*((words, {*HEAVY, "rich", "urllib.request"}) for words in HELP), *((w, HEAVY) for w in [*LISTS, ["reproduce"]])],
+)
+def test_quick_commands_import_nothing_heavy(words: list[str], heavy: set[str]) -> None:
     code = (
         "import sys; from cl_ner_bench.cli.main import main\n"
         f"try: main({words})\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'pandas', 'numpy', 'transformers', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        f"heavy = {heavy} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cl_ner_bench.cli.overview import as_text
 from cl_ner_bench.corpora import doctor
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
@@ -20,7 +21,6 @@ from cl_ner_bench.scenarios.protocol import read_scenario
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.statistics import (
     MENTION_COLUMNS,
-    as_text,
     corpus_notes,
     mention_rows,
     overview,

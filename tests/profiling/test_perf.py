@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cl_ner_bench import registry
 from cl_ner_bench.cli import main
+from cl_ner_bench.cli.perf import as_text
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import StepData
@@ -193,7 +194,7 @@ def test_the_command_measures_every_method_of_the_grid_and_writes_nothing(
     assert (grid["runs"], grid["steps"], grid["steps_shared"], grid["jobs"]) == (4, 8, 0, 2)
     assert grid["memory_bytes"] == 2 * max(row["memory_bytes"] for row in report["methods"])
     assert grid["seconds"] > max(row["start_seconds"] for row in report["methods"])
-    text = perf.as_text(report)
+    text = as_text(report)
     assert max(map(len, text.splitlines())) <= 100
     assert "4 runs, 8 steps to learn" in text
     assert "A sample: 3 to 8 updates" in text or "A sample: 3 updates" in text
@@ -255,11 +256,11 @@ def test_a_busy_machine_and_an_unknown_limit_are_told() -> None:
     }
     facts = {"processor": "P", "cores": 1, "memory_gb": 2.0}
     report = {"methods": [row], "grid": grid, "machine": facts, "device": "cpu"}
-    text = perf.as_text(report)
+    text = as_text(report)
     assert "BUSY: while it was measured, a process had only 50 % of a core." in text
     assert "limit of seqstar: not known, the encoder is frozen." in text
     assert "MEMORY: " in text
     assert "1 run, 2 steps to learn and 1 shared with them; 1,234 sentences pass the model" in text
     assert "About 1 h 01 min, 1 at a time" in text
     rates["own_share"] = 1.0
-    assert "BUSY" not in perf.as_text(report)
+    assert "BUSY" not in as_text(report)

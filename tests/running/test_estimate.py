@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.running import worker
 from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, computing, time_left
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.preview import preview
 from cl_ner_bench.running.progress import Board, duration
 from cl_ner_bench.storage.store import commit_step, write_json, write_record
 from cl_ner_bench.testing.grids import write_inputs

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import merge
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
-from cl_ner_bench.running.preview import preview
 from cl_ner_bench.storage.store import write_json
 
 

@@ -15,9 +15,10 @@ from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
 from cl_ner_bench.cli import main
+from cl_ner_bench.cli.reproduce import as_text
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.running import grid
-from cl_ner_bench.running.reproduce import FIXED, FREE, as_found, as_text, reproduction
+from cl_ner_bench.running.reproduce import FIXED, FREE, as_found, reproduction
 from cl_ner_bench.testing.grids import bench
 from cl_ner_bench.testing.results import published_encoder, write_matrix
 from cl_ner_bench.testing.tiny import tiny_encoder

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench import load_results, registry
+from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.learning.first_step import deviation
@@ -26,7 +27,6 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
-from cl_ner_bench.running.preview import preview
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.running.sharing import Model, Step, drop, held, items, share, work
 from cl_ner_bench.scenarios.split import make_split

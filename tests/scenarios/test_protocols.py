@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cl_ner_bench.cli.overview import as_text
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
@@ -30,7 +31,7 @@ from cl_ner_bench.scenarios.protocol import (
     read_scenario,
 )
 from cl_ner_bench.scenarios.split import increments, make_split
-from cl_ner_bench.scenarios.statistics import as_text, overview, recall_ceiling
+from cl_ner_bench.scenarios.statistics import overview, recall_ceiling
 from cl_ner_bench.scenarios.task import TaskSplit
 
 Make = Callable[..., Corpus]

@@ -32,7 +32,8 @@ from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
 from cl_ner_bench.analysis.tables.scores import main_table, type_table
 from cl_ner_bench.analysis.tables.text import TableLayout
 from cl_ner_bench.analysis.verify import verify
-from cl_ner_bench.cli.main import _print_results, main
+from cl_ner_bench.cli.main import main
+from cl_ner_bench.cli.output import show_results
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.storage.atomic import sealed
 from cl_ner_bench.storage.store import COMMIT, commit_step, has_model, save_model, step_record
@@ -316,7 +317,7 @@ def test_names_in_latex(evil: Path, tmp_path: Path) -> None:
 
 
 def test_names_in_the_terminal(evil: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _print_results(load_results(evil), [])
+    show_results(load_results(evil), [])
     shown = capsys.readouterr().out
     assert r"\x1b[2J\x00" in shown
     assert "\x1b" not in shown

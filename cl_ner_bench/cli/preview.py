@@ -1,38 +1,31 @@
-"""The resolved plan as text (`bench run --dry-run`): runs, what is done, where values come from, time and disk."""
+"""The resolved plan of a grid as text (`bench run --dry-run`): values and their origins, runs, time, memory, disk."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cl_ner_bench.models.encoders.info import encoder_info
-from cl_ner_bench.running.estimate import Job, Rates, time_left
-from cl_ner_bench.running.machine import MEMORY_PER_RUN
+from cl_ner_bench.cli.output import duration, wrapped
+from cl_ner_bench.running.demand import demand
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Prepared, Run
-from cl_ner_bench.running.progress import duration
-from cl_ner_bench.running.sharing import work
 from cl_ner_bench.scenarios.statistics import corpus_notes
-
-IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
-PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
 
 def preview(prepared: Prepared) -> str:
-    """What `bench run` would do now."""
+    """Return what `bench run` would do now."""
     lines = [f"out  {prepared.out}", ""]
     for plan in prepared.plans:
         lines += _values(plan)
     lines += [f"runs ({len(prepared.runs)}; {len(prepared.todo)} to do, {prepared.jobs} at a time)"]
     lines += [f"  {_steps(prepared.runs)}"]
     lines += [f"  {run.id}: {_state(run)}" for run in prepared.runs]
-    return "\n".join([*lines, "", *_estimate(prepared)])
+    return "\n".join([*lines, "", *_demand(prepared)])
 
 
 def _values(plan: Plan) -> Iterator[str]:
-    """Every value and where it came from. What all methods of an architecture share is shown once."""
+    """Yield every value and its origin. What all methods of an architecture share is shown once."""
     yield "values"
     for key in OPTIONS:
         value = getattr(plan.options, key)
@@ -43,7 +36,7 @@ def _values(plan: Plan) -> Iterator[str]:
             line, source = f"  {key:<16}{shown}", f"[{origin}{resolved}]"
             yield f"{line}  {source}" if len(line) + len(source) <= 98 else f"{line}\n{' ' * 18}{source}"
     for note in corpus_notes(plan.corpus, plan.runs[0].split):
-        yield textwrap.fill(f"  {'note':<16}{note}", 98, subsequent_indent=" " * 18, break_on_hyphens=False)
+        yield from wrapped(f"  {'note':<16}{note}", 18)
     yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
     for record in {run.record["method"]: run.record for run in plan.runs}.values():
@@ -66,7 +59,7 @@ def _line(plan: Plan, record: Mapping[str, Any], key: str) -> str:
 
 
 def _steps(runs: Sequence[Run]) -> str:
-    """How many steps there are, and how many of them are learned."""
+    """Return how many steps there are, and how many of them are to be learned."""
     missing = [str(step) in run.record["shared"] for run in runs for step in run.missing()]
     done = sum(len(run.record["steps"]) for run in runs) - len(missing)
     counts = [(missing.count(False), "to learn"), (missing.count(True), "shared with them"), (done, "done")]
@@ -88,43 +81,13 @@ def _span(steps: Sequence[int]) -> str:
     return f"{steps[0]}-{steps[-1]}" if whole else ",".join(map(str, steps))
 
 
-def _estimate(prepared: Prepared) -> list[str]:
+def _demand(prepared: Prepared) -> list[str]:
     if not prepared.todo:
         return ["nothing to learn; tables and report are remade"]
-    rates = Rates(run.record | {"learned": _learned(run)} for run in prepared.runs)
-    source = "from the finished steps in this folder" if rates else "rough: nothing is measured yet in this folder"
-    jobs, options = [Job(run.record, run.done()) for run in prepared.todo], prepared.options
-    seconds = time_left(jobs, rates, prepared.jobs, not options.no_report)
-    disk, kept = math.ceil(disk_bytes(prepared) / 1e6), options.keep_models
-    memory, measured = _memory(prepared)
+    need = demand(prepared)
+    known, rough = "from the finished steps in this folder", "rough: nothing is measured yet in this folder"
     return [
-        f"estimate: about {duration(seconds)} ({source})",
-        f"          {disk:,} MB of disk (--keep-models {kept})",
-        f"          {memory / 1e9:.1f} GB of memory ({measured})",
+        f"estimate: about {duration(need.seconds)} ({known if need.seconds_measured else rough})",
+        f"          {math.ceil(need.disk_bytes / 1e6):,} MB of disk (--keep-models {prepared.options.keep_models})",
+        f"          {need.memory_bytes / 1e9:.1f} GB of memory ({known if need.memory_measured else rough})",
     ]
-
-
-def _memory(prepared: Prepared) -> tuple[float, str]:
-    """Of all runs at a time, by the most that a step in this folder has held where there is one."""
-    at_once = min(prepared.jobs, len(prepared.todo))
-    peaks = [row["peak_memory_bytes"] for r in prepared.runs for row in _learned(r) if "peak_memory_bytes" in row]
-    known = "from the finished steps in this folder" if peaks else "rough: nothing is measured yet in this folder"
-    return at_once * max(peaks, default=MEMORY_PER_RUN), known
-
-
-def disk_bytes(prepared: Prepared) -> float:
-    """What a grid will have written at most: models that are kept, models and checkpoints in use, predictions."""
-    if not prepared.todo:
-        return 0.0
-    last = {r.key(r.record["steps"][-1]) for r in prepared.todo}
-    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
-    in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
-    sentences = sum(len(r.split.test) * len(r.missing()) for r in prepared.todo)
-    model = encoder_info(prepared.options.encoder).weight_bytes
-    return (kept + in_use) * model + sentences * PREDICTION_BYTES
-
-
-def _learned(run: Run) -> list[dict[str, Any]]:
-    from cl_ner_bench.storage.store import read_record
-
-    return (read_record(run.folder / "run.json") or {}).get("learned", [])

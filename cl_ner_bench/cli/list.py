@@ -1,0 +1,181 @@
+"""`bench list`: methods, datasets, scenarios, encoders and presets. Imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from cl_ner_bench.cli.output import WIDTH, show, show_json, table
+from cl_ner_bench.cli.parsing import add_command
+from cl_ner_bench.errors import UserError, did_you_mean
+
+Row = Mapping[str, Any]
+WIDE = 160
+"""Columns of a terminal from which on tables have all of ``WIDE_COLUMNS``."""
+
+
+def list_methods() -> list[Row]:
+    from cl_ner_bench.registry import methods
+
+    return [card.to_json() for card in methods().values()]
+
+
+def list_datasets() -> list[Row]:
+    from cl_ner_bench.corpora.cards import list_cards, recipe_names
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "types": len(card.types),
+            "tasks": {task: list(types) for task, types in card.tasks.items()},
+            "orders": len(card.orders),
+            "recipes": list(recipe_names(card)),
+            "source": "generated" if card.reader == "synthetic" else "hub or --data" if card.hub else "--data",
+            "licence": card.licence,
+            "how_to_get": card.how_to_get,
+        }
+        for card in list_cards().values()
+    ]
+
+
+def list_scenarios() -> list[Row]:
+    from cl_ner_bench.corpora.cards import list_cards
+    from cl_ner_bench.scenarios.protocol import SCENARIOS
+
+    of_cards = {name: f"of the dataset {card.name}" for card in list_cards().values() for name in card.scenarios}
+    return [{"name": name, "summary": summary} for name, summary in (SCENARIOS | of_cards).items()]
+
+
+def list_encoders() -> list[Row]:
+    rows = [
+        ("minilm", "all-MiniLM-L6-v2: 6 layers, 384 wide, uncased, sentence-tuned; comes with the package, offline"),
+        ("bert-base-cased", "12 layers, 768 wide; of CFNER and later papers; from the Hugging Face hub"),
+        ("bert-large-cased", "24 layers, 1024 wide; of SpanKL; from the Hugging Face hub"),
+        ("NAME[@REVISION]", "any Hugging Face encoder by its name"),
+        ("./PATH or /PATH", "a folder written by save_pretrained; a name is never looked up as a folder"),
+    ]
+    return [{"name": name, "summary": summary} for name, summary in rows]
+
+
+def list_presets() -> list[Row]:
+    from cl_ner_bench.analysis.literature.settings import presets
+
+    return [
+        {
+            "name": name,
+            "dataset": setting.dataset,
+            "scenario": setting.scenario,
+            "encoder": setting.encoder,
+            "methods": list(setting.methods),
+            "orders": len(setting.orders),
+            "summary": f"{setting.cite}, {setting.evidence}{'; defective code' if setting.defects else ''}",
+        }
+        for name, setting in presets().items()
+    ]
+
+
+KINDS: dict[str, Callable[[], list[Row]]] = {
+    "methods": list_methods,
+    "datasets": list_datasets,
+    "scenarios": list_scenarios,
+    "encoders": list_encoders,
+    "presets": list_presets,
+}
+COLUMNS = {
+    "methods": ("name", "architecture", "group", "year", "summary"),
+    "datasets": ("name", "types", "orders", "source", "title"),
+    "scenarios": ("name", "summary"),
+    "encoders": ("name", "summary"),
+    "presets": ("name", "orders", "encoder", "summary"),
+}
+WIDE_COLUMNS = COLUMNS | {
+    "methods": ("name", "architecture", "group", "status", "year", "summary", "paper", "deviations")
+}
+LONG = ("summary", "title", "paper", "deviations")
+"""Columns that are broken into lines."""
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "list",
+        _execute,
+        "list methods, datasets, scenarios, encoders or presets",
+        usage="bench list KIND [NAME] [options]",
+        description="List what there is to choose from; with NAME, or -v, everything that is known of it.",
+        epilog="examples:\n  bench list methods\n"
+        "  bench list methods spankl      its paper, status, deviations, settings\n"
+        "  bench list methods -v\n  bench list datasets --json\n\n"
+        f"On a terminal of {WIDE} columns the table of methods has papers, status and deviations, too.",
+    )
+    parser.add_argument("kind", choices=[*KINDS], metavar=" | ".join(KINDS), help="what to list")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one entry (default: all)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-v", "--verbose", action="store_true", help="print everything that is known of each entry")
+    how.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    rows = KINDS[parsed.kind]() if parsed.name is None else [_row(parsed.kind, parsed.name)]
+    broken = _broken(parsed.kind) if parsed.name is None else {}
+    if parsed.json:
+        more = {"broken": [{"name": name, "error": error} for name, error in broken.items()]} if broken else {}
+        show_json({"schema": 1, parsed.kind: rows, **more})
+        return 0
+    in_full = parsed.verbose or parsed.name is not None
+    show("\n\n".join(_details(rows)) if in_full else as_table(parsed.kind, rows))
+    for name, error in broken.items():
+        show(f"broken: {name}: {error}")
+    return 0
+
+
+def as_table(kind: str, rows: Sequence[Row]) -> str:
+    """Return rows of a kind as a table; a wide terminal shows more columns."""
+    width = _width()
+    columns = (WIDE_COLUMNS if width >= WIDE else COLUMNS)[kind]
+    wrap = [i for i, column in enumerate(columns) if column in LONG]
+    return table(columns, [[_text(row[column]) for column in columns] for row in rows], wrap=wrap, width=width)
+
+
+def _details(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield everything that is known of each row, one fact a line."""
+    for row in rows:
+        facts = {key: _text(value) for key, value in row.items() if key != "name" and value not in (None, "", [], {})}
+        lines = [(f"  {key}", text) for key, text in facts.items()]
+        yield f"{row['name']}\n{table([], lines, wrap=[1], width=_width())}"
+
+
+def _broken(kind: str) -> Mapping[str, str]:
+    """Return the entries of a kind that cannot be read: name -> why."""
+    if kind == "methods":
+        from cl_ner_bench.registry import methods
+
+        return methods().broken
+    if kind == "datasets":
+        from cl_ner_bench.corpora.cards import list_cards
+
+        return list_cards().broken
+    return {}
+
+
+def _row(kind: str, name: str) -> Row:
+    """Return the row of one name. Raises UserError where there is none, or where it is broken."""
+    rows, broken = {row["name"]: row for row in KINDS[kind]()}, _broken(kind)
+    if name in broken:
+        raise UserError(broken[name])
+    if name not in rows:
+        raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, [*rows])}")
+    return rows[name]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} = {_text(part)}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "-")
+
+
+def _width() -> int:
+    return max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)

@@ -1,0 +1,73 @@
+"""Parsers of the command line, and the options of a grid as flags."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING
+from typing import Any, NoReturn
+
+from cl_ner_bench.errors import UserError, did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser for which wrong use is a UserError with a suggestion, like every other mistake."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        hint = did_you_mean(wrong[1], re.findall(r"'(.*?)'", wrong[2])) if wrong else ""
+        raise UserError(f"{message}.{hint} See `{self.prog} --help`")
+
+    def parse_known_command(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse a command line. Raises UserError for an argument that its command does not know."""
+        parsed, unknown = self.parse_known_args(words)
+        if unknown:
+            command = getattr(parsed, "parser", self)
+            hint = did_you_mean(unknown[0].partition("=")[0], list(command._option_string_actions))
+            raise UserError(f"unknown argument {unknown[0]!r}.{hint} See `{command.prog} --help`")
+        return parsed
+
+
+def add_command(
+    commands: Any, name: str, execute: Callable[[argparse.Namespace], int], help: str, **options: Any
+) -> Parser:
+    """Add a command to ``commands``, the subparsers of a parser; ``execute`` carries it out, returns the exit code."""
+    parser: Parser = commands.add_parser(name, help=help, **{"description": f"{help}.".capitalize(), **options})
+    parser.set_defaults(execute=execute, parser=parser)
+    return parser
+
+
+def add_options(parser: Parser, names: Iterable[str], config: bool = False) -> None:
+    """Add the options of `bench run` that are called ``names``, in their groups; ``config``: and a file of them."""
+    from cl_ner_bench.running.options import FILES, OPTIONS
+
+    options = {name: OPTIONS[name] for name in names}
+    titles = dict.fromkeys(option.metadata["group"] for option in options.values())
+    groups = {title: parser.add_argument_group(title) for title in titles}
+    for name, option in options.items():
+        group, flag = groups[option.metadata["group"]], f"--{name.replace('_', '-')}"
+        text = option.metadata["help"].replace("%", "%%")  # argparse formats with %
+        if isinstance(option.default, bool):
+            group.add_argument(flag, action="store_true", default=None, help=text)
+        else:
+            action = "append" if option.default_factory is dict else "store"
+            text += _default(option.default)
+            group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
+    if config:
+        files = groups.get(FILES, parser)
+        files.add_argument("--config", metavar="FILE.toml", help="read options from a TOML file; flags override it")
+
+
+def given(parsed: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return the values of the options called ``names``; None where one was not given."""
+    return {name: getattr(parsed, name) for name in names}
+
+
+def _default(value: Any) -> str:
+    if value is None or value is MISSING:
+        return ""
+    return f" (default: {','.join(map(str, value)) if isinstance(value, tuple) else value})"

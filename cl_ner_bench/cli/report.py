@@ -1,0 +1,86 @@
+"""`bench report`: tables, figures and the page from stored results."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.cli.output import show, show_results
+from cl_ner_bench.cli.parsing import add_command
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "report",
+        _execute,
+        "write tables, figures and report.html from stored results",
+        description="Write tables, figures and report.html from what results folders store. Never trains.",
+        epilog="examples:\n  bench report results/synthetic-split results/more --out both\n"
+        "  bench report results/synthetic-split --style slides --format png,svg",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RESULTS_DIR", help="results of `bench run`")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the first RESULTS_DIR)")
+    texts = parser.add_argument_group("examples of forgetting")
+    texts.add_argument(
+        "--examples", action="store_true", help="write examples.md: sentences that went from right to wrong"
+    )
+    texts.add_argument(
+        "--data", type=Path, metavar="PATH", help="where the corpus is now (default: where it was for training)"
+    )
+    texts.add_argument(
+        "--examples-per-type", type=int, default=3, metavar="N", help="at most N examples of a type (default: 3)"
+    )
+    figures = parser.add_argument_group("figures")
+    figures.add_argument("--style", default="paper", metavar="paper|slides", help="sizes and fonts (default: paper)")
+    figures.add_argument(
+        "--format", default="pdf,png", metavar="LIST", help="file formats: pdf, png, svg (default: pdf,png)"
+    )
+    tables = parser.add_argument_group("tables")
+    tables.add_argument(
+        "--columns",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        metavar="1|2",
+        help="set LaTeX tables over one or two columns of a page (default: 2)",
+    )
+    tables.add_argument(
+        "--form",
+        choices=("wide", "long"),
+        default="wide",
+        metavar="wide|long",
+        help="long: one number a row (default: wide)",
+    )
+    tables.add_argument(
+        "--caption",
+        action="append",
+        default=[],
+        metavar="TABLE=TEXT",
+        help="caption of the tables whose names begin with TABLE (main, steps-all), in place of the default; "
+        "may be repeated",
+    )
+    tables.add_argument(
+        "--label-prefix", default="tab:", metavar="TEXT", help="prefix of the names in \\label (default: tab:)"
+    )
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.analysis.figures.style import formats_of, style_of
+
+    style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before anything is read
+
+    from cl_ner_bench.analysis.report.files import finished_results, write_files
+    from cl_ner_bench.analysis.tables.text import TableLayout
+
+    captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
+    layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix)
+    out = parsed.out or parsed.folders[0]
+    results = finished_results(parsed.folders)
+    if parsed.examples:  # first: a missing corpus is an error before the long report
+        from cl_ner_bench.running.examples import write_examples
+
+        show(f"{write_examples(results, out, parsed.data, parsed.examples_per_type)[1]}\n")
+    show_results(results, write_files(results, out, style, formats, layout))
+    return 0

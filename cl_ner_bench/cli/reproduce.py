@@ -1,0 +1,114 @@
+"""`bench reproduce`: run a published experiment and compare with its numbers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cl_ner_bench.cli.list import as_table, list_presets
+from cl_ner_bench.cli.output import show, show_results, table, wrapped
+from cl_ner_bench.cli.parsing import add_command, add_options, given
+from cl_ner_bench.cli.run import add_output_options, carry_out
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.comparison.agreement import Judgement
+    from cl_ner_bench.running.reproduce import Reproduction
+
+EXAMPLES = """\
+examples:
+  bench reproduce                             list the experiments
+  bench reproduce spankl-ontonotes-split --data PATH --seeds 0,1,2
+  bench reproduce spankl-fewnerd-split --data PATH --encoder minilm --max-sentences 600
+
+Only seeds, device, threads and files may differ from the preset. Any other change, of data, encoder
+or training (as in the last line), makes it a rehearsal, which shows no difference. Exit code 1: a
+difference beyond the margin was found.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    from cl_ner_bench.running.options import OPTIONS
+    from cl_ner_bench.running.reproduce import FIXED
+
+    parser = add_command(
+        commands,
+        "reproduce",
+        _execute,
+        "run a published experiment and compare with its numbers",
+        usage="bench reproduce [PRESET] [options]",
+        description="Run a published experiment with all its orders, and show the difference to its numbers.\n"
+        "Without PRESET: list the experiments.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("preset", nargs="?", metavar="PRESET", help="a name of `bench list presets`")
+    names = [name for name in OPTIONS if name not in FIXED]
+    add_options(parser, names)
+    add_output_options(parser)
+    parser.set_defaults(options=names)
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    if parsed.preset is None:
+        show(as_table("presets", list_presets()))
+        return 0
+    from cl_ner_bench.running import grid
+    from cl_ner_bench.running.reproduce import as_found, reproduction
+
+    options = given(parsed, parsed.options)
+    asked = reproduction(parsed.preset, options)
+    prepared = grid.prepare(asked.options, command=parsed.words)
+    plan = as_found(asked, options, [run.record for run in prepared.runs])
+    if plan.options != asked.options:  # a rehearsal has a folder of its own
+        prepared = grid.prepare(plan.options, command=parsed.words)
+    if parsed.dry_run:
+        from cl_ner_bench.cli.preview import preview
+
+        show(preview(prepared))
+        return 0
+    outcome = carry_out(prepared, parsed.quiet)
+    if outcome.code >= 128:
+        return outcome.code
+
+    from cl_ner_bench.analysis.comparison.agreement import DISAGREES, judge
+    from cl_ner_bench.analysis.data.frames import load_results
+
+    results = load_results(outcome.out)
+    show_results(results, outcome.written, parsed.quiet)
+    judgements = [] if plan.changes else judge(plan.setting, results)
+    show(f"\n{as_text(plan, judgements)}")
+    return max(outcome.code, int(any(j.verdict == DISAGREES for j in judgements)))
+
+
+def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
+    """Return the end of the output: the source and its defects, then either that this was a rehearsal, or our
+    numbers, the published ones, the difference and the verdict."""
+    setting, preset = plan.setting, plan.setting.preset
+    assert preset is not None, "presets() holds settings with a preset only"
+    lines = wrapped(f"{setting.name}: {setting.source}; {setting.place}; {setting.evidence}")
+    lines += [line for note in setting.notes for line in wrapped(f"- {note}")]
+    if setting.defects:
+        lines += wrapped(f"! The published numbers are of defective implementations: {setting.defects}")
+    if plan.changes:
+        text = f"A REHEARSAL ({'; '.join(plan.changes)}): no difference to the published numbers is shown."
+        return "\n".join([*lines, "", *wrapped(text)])
+    lines += ["", _as_table(judgements), ""]
+    lines += [line for j in judgements if j.why for line in wrapped(f"- {j.label}, {j.measure}: {j.why}")]
+    lines += wrapped(
+        "agrees: the 90 % interval of the difference lies within the margin (two one-sided tests at 5 %). Margins: "
+        f"{preset.why}."
+    )
+    lines += [line for deviation in preset.deviations for line in wrapped(f"known deviation: {deviation}")]
+    return "\n".join(lines)
+
+
+def _as_table(judgements: Sequence[Judgement]) -> str:
+    rows = []
+    for j in judgements:
+        interval = "-" if math.isnan(j.low) else f"{j.low:+.2f} to {j.high:+.2f}"
+        ours, gap = ("-", "-") if math.isnan(j.ours.mean) else (f"{j.ours.mean:.2f}", f"{j.difference:+.2f}")
+        numbers = [ours, str(j.n), f"{j.theirs.mean:.2f}", gap, interval, f"{j.margin:g}"]
+        rows.append([j.method, j.measure, *numbers, j.verdict])
+    header = ["method", "measure", "ours", "n", "theirs", "difference", "90 % interval", "margin", "verdict"]
+    return table(header, rows)

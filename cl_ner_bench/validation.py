@@ -6,7 +6,7 @@ what was expected; without one they name the innermost value that does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _LARGEST = 2**63 - 1  # of TOML; Python refuses to print whole numbers of more than 4,300 digits
 _FINITE = 1.7976931348623157e308
+_REFUSED = (msgspec.ValidationError, ValueError)  # ValueError: of a whole number that cannot be printed
 
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 Whole = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST, description="a whole number")]
@@ -27,7 +28,7 @@ Positive = Annotated[int, Meta(ge=1, le=_LARGEST, description="a whole number of
 FilePath = Annotated[str, Meta(min_length=1, max_length=999, description="a path of less than 1,000 characters")]
 
 _NAME_IN_PATH = r"(?!\.\.(?:[/\\]|\Z))[^/\\\0]+"
-BELOW = rf"(?s)\A(?!.:){_NAME_IN_PATH}(?:[/\\]{_NAME_IN_PATH})*[/\\]*\Z"
+BELOW = rf"\A(?![\s\S]:){_NAME_IN_PATH}(?:[/\\]{_NAME_IN_PATH})*[/\\]*\Z"
 """Pattern of a relative path without ``..``: of files that a card may name, as it may come from others."""
 PathBelow = Annotated[
     str,
@@ -70,7 +71,7 @@ def convert(
     """
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except _REFUSED as error:
         problem = _problem(value, kind, key) or str(error)
         raise fail(f"{where}: {problem}" if where else problem) from None
 
@@ -79,7 +80,7 @@ def fits(value: Any, kind: Any) -> bool:
     """Return True where ``value`` is a ``kind``."""
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+    except _REFUSED:
         return False
     return True
 
@@ -91,7 +92,7 @@ def _problem(value: Any, kind: Any, key: str) -> str | None:
     """
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except _REFUSED as error:
         cause = error.__cause__
     else:
         return None
@@ -106,9 +107,13 @@ def _problem(value: Any, kind: Any, key: str) -> str | None:
             return _message(_join(key, cause.key), cause.expected, cause.found)
         return inside
     if isinstance(value, Mapping) and _is_table(kind):
-        text = next((_wrong(key, "texts as keys", name) for name in value if not isinstance(name, str)), None)
-        inner = get_args(kind)[1]
-        return text or next(filter(None, (_problem(v, inner, _join(key, k)) for k, v in value.items())), None)
+        names, inner = get_args(kind)
+        unknown = next((name for name in value if not fits(name, names)), None)
+        if unknown is not None and get_origin(names) is Literal:
+            return _unknown(key, unknown, get_args(names))
+        if unknown is not None:
+            return _wrong(key, "texts as keys", unknown)
+        return next(filter(None, (_problem(v, inner, _join(key, k)) for k, v in value.items())), None)
     if isinstance(value, list | tuple) and get_origin(kind) in (list, tuple):
         item = get_args(kind)[0]
         return next(filter(None, (_problem(v, item, f"{key}[{i}]") for i, v in enumerate(value))), None)
@@ -121,11 +126,15 @@ def _problems_of_keys(value: Mapping[Any, Any], kind: type[Struct], key: str) ->
         if name in fields:
             yield _problem(inner, fields[name].type, _join(key, name))
         elif kind.__struct_config__.forbid_unknown_fields:
-            near = did_you_mean(str(name), list(fields))
-            yield f"unknown key '{_join(key, name)}'; known are {', '.join(fields)}.{near}"
+            yield _unknown(key, name, list(fields))
     for name, field in fields.items():
         if field.required and name not in value:
             yield f"key '{_join(key, name)}' is missing: expected {_expected(field.type)}."
+
+
+def _unknown(key: str, name: Any, known: Sequence[str]) -> str:
+    near = did_you_mean(str(name), list(known))
+    return f"unknown key '{_join(key, name)}'; known are {', '.join(known)}.{near}"
 
 
 def _wrong(key: str, expected: str, value: Any, kind: Any = None) -> str:

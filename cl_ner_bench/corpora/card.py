@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cl_ner_bench.errors import short
+from cl_ner_bench.validation import Above0, AtLeast0, Count, MisfitError, Positive, Share, Text, Whole
+
+Part = Literal["train", "dev", "test"]
 
 
-@dataclass(frozen=True)
-class Hub:
+class Hub(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a corpus lies on the Hugging Face hub, and which columns of its tables hold what.
 
     ``revision`` is a commit or a branch; of a script-based set the branch ``refs/convert/parquet``, whose files lie
@@ -16,63 +23,120 @@ class Hub:
     some. ``tags`` are the columns of tags, one a layer (none given: found by common names).
     """
 
-    repo: str
-    revision: str = "main"
+    repo: Annotated[str, Meta(min_length=1, description="the name of a dataset on the hub")]
+    revision: Text = "main"
     config: str = ""
     folder: str = ""
-    tags: tuple[str, ...] = ()
+    tags: Annotated[tuple[Text, ...], Meta(description="a list of columns")] = ()
 
 
-class Explained(NamedTuple):
+class PartCounts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The published sizes of one part; ``types`` are mentions by type."""
+
+    sentences: Count | None = None
+    words: Count | None = None
+    mentions: Count | None = None
+    types: Mapping[str, Count] = {}
+
+
+class Explained(Struct, frozen=True, forbid_unknown_fields=True):
     """A count that differs from the published one for a known reason: ``part`` has ``value`` of ``key``.
 
     ``accepted``: published numbers are of such copies too, so that numbers on them may stand side by side.
     """
 
-    part: str
+    part: Part
     key: str
-    value: int
+    value: Whole
     means: str
     accepted: bool = False
 
 
-@dataclass(frozen=True)
-class Card:
-    """What is known of a dataset before its text is read.
+class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hyper-parameters of a recipe, within the bounds of the options of the same names."""
 
-    ``tasks`` maps a task's name to its types, in the base order (tasks are numbered ``0..T-1`` by it);
-    ``orders`` are permutations of these numbers. Both are empty for a corpus without a card until its
-    sentences are read; then each type is a task. ``counts`` are the published ones by part: ``sentences``,
-    ``words``, ``mentions``, and mentions by type under ``types``; ``explained_counts`` are other counts that are
-    known, and what they mean. ``scenarios`` maps a name to the table of a protocol. ``recipes`` maps a recipe's
-    name to hyper-parameters, where the tables ``span`` and ``token`` hold those of one architecture alone. ``file`` is
-    where the card was read from.
-    """
+    epochs: Positive | None = None
+    batch_size: Positive | None = None
+    lr: AtLeast0 | None = None
+    head_lr: AtLeast0 | None = None
+    weight_decay: AtLeast0 | None = None
+    dropout: Share | None = None
+    clip: Above0 | None = None
+    warmup_updates: Count | None = None
+    warmup_share: Share | None = None
+    max_length: Annotated[int, Meta(ge=8, le=2**63 - 1, description="a whole number of at least 8")] | None = None
+    max_span_width: Count | None = None
+    pool: Positive | None = None
 
-    name: str
-    title: str
-    tasks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    orders: tuple[tuple[int, ...], ...] = ()
+    def given(self) -> dict[str, Any]:
+        """Return what the recipe states itself, without the tables of single architectures."""
+        values = {name: getattr(self, name) for name in HyperParameters.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Recipe(HyperParameters, frozen=True, forbid_unknown_fields=True):
+    """Hyper-parameters, and those of one architecture alone."""
+
+    span: HyperParameters = HyperParameters()
+    token: HyperParameters = HyperParameters()
+
+
+class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a card's file. Docs: :class:`Card`."""
+
+    name: Text
+    title: Text
+    tasks: Mapping[
+        str, Annotated[tuple[Text, ...], Meta(min_length=1, description='a list of types like ["PERSON", "ORG"]')]
+    ] = {}
+    orders: Annotated[tuple[tuple[Whole, ...], ...], Meta(description="a list of orders like [[0, 1], [1, 0]]")] = ()
     licence: str = ""
     citation: str = ""
     how_to_get: str = ""
     hub: Hub | None = None
-    reader: str = "auto"
-    reader_options: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reader: Literal["auto", "conll2012", "synthetic", "union"] = "auto"
+    reader_options: Mapping[str, Any] = {}
+    counts: Mapping[Part, PartCounts] = {}
     explained_counts: tuple[Explained, ...] = ()
-    undertrained_below: float = 20.0
-    joint_steps: str = "all"  # at which steps joint models are trained unless the user says: all, last
-    scenarios: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    file: str = field(default="", compare=False)
+    undertrained_below: Annotated[float, Meta(ge=0, le=1e308, description="a number of at least 0")] = 20.0
+    joint_steps: Literal["all", "last"] = "all"
+    scenarios: Mapping[str, Annotated[Mapping[str, Any], Meta(description="a table that describes a protocol")]] = {}
+    recipes: Mapping[str, Recipe] = {}
+    schema: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        for type_, times in Counter(self.types).items():
+            if times > 1:
+                raise MisfitError("tasks", "each type in one task only", f"{short(type_)} twice")
+        for order in self.orders:
+            if sorted(order) != list(range(len(self.tasks))):
+                expected = f"permutations of the {len(self.tasks)} tasks, numbered from 0"
+                raise MisfitError("orders", expected, short(list(order)))
 
     @property
     def types(self) -> tuple[str, ...]:
         """All types, in the base order of their tasks."""
         return tuple(t for types in self.tasks.values() for t in types)
 
+
+class Card(CardTable, frozen=True):
+    """What is known of a dataset before its text is read.
+
+    ``tasks`` maps a task's name to its types, in the base order (tasks are numbered ``0..T-1`` by it);
+    ``orders`` are permutations of these numbers. Both are empty for a corpus without a card until its
+    sentences are read; then each type is a task. ``reader_options`` are checked by the reader (``load.find_card``).
+    ``counts`` are the published ones; ``explained_counts`` are other counts that are known, and what they mean.
+    ``joint_steps`` says at which steps joint models are trained unless the user says. ``scenarios`` maps a name to the
+    table of a protocol. ``file`` is where the card was read from.
+    """
+
+    file: str = ""
+
     @property
     def where(self) -> str:
-        """How messages begin that are about what the card says."""
+        """The beginning of messages about what the card says."""
         return self.file or f"card {self.name}"
+
+    def says_the_same(self, other: Card) -> bool:
+        """Return True where both cards state the same, wherever they were read from."""
+        return msgspec.structs.replace(self, file="") == msgspec.structs.replace(other, file="")

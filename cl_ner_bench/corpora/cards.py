@@ -3,133 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cl_ner_bench import HOME
-from cl_ner_bench.corpora.card import Card, Explained, Hub
-from cl_ner_bench.corpora.sentence import PARTS
-from cl_ner_bench.corpora.validation import (
-    COUNT,
-    NAME,
-    TABLE,
-    TEXT,
-    Each,
-    Shape,
-    Value,
-    check,
-    is_below,
-    is_list_of,
-    is_number,
-    is_path,
-    is_text,
-    is_whole,
-    one_of,
-)
+from cl_ner_bench.corpora.card import Card, CardTable, HyperParameters, Recipe
 from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
 from cl_ner_bench.untrusted import leads_out, read_toml
+from cl_ner_bench.validation import FilePath, PathBelow, convert, fits
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
 _GENERIC = HOME / "datasets" / "generic.toml"  # no dataset: recipes for all of them
-ARCHITECTURES = ("span", "token")
 
 
 def read_card(path: Path) -> Card:
-    """The card in a TOML file. Relative paths in ``reader_options`` are relative to it.
+    """Return the card in a TOML file. Relative paths in ``reader_options`` are relative to it.
 
     Raises UserError that names the file and the key for broken TOML, unknown keys, wrong types, and orders that
     are no permutations of the tasks.
     """
     table = read_toml(path, f"{path}: the card")
-    check(table, str(path), _CARD)
-    table.pop("schema", None)
-    table.setdefault("name", path.stem)
-    table.setdefault("title", table["name"])
-    tasks = {name: tuple(types) for name, types in table.get("tasks", {}).items()}
-    counted = Counter(type_ for types in tasks.values() for type_ in types)
-    for type_, times in counted.items():
-        if times > 1:
-            raise UserError(f"{path}: key 'tasks': expected each type in one task only, found {short(type_)} twice.")
-    orders = tuple(tuple(order) for order in table.get("orders", []))
-    for order in orders:
-        if sorted(order) != list(range(len(tasks))):
-            expected = f"permutations of the {len(tasks)} tasks, numbered from 0"
-            raise UserError(f"{path}: key 'orders': expected {expected}, found {short(order)}.")
-    hub: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.get("hub", {}).items()}
-    if hub and "repo" not in hub:
-        raise UserError(f"{path}: key 'hub.repo': expected the name of a dataset on the hub, found none.")
-    return Card(
-        **{
-            **table,
-            "tasks": tasks,
-            "orders": orders,
-            "hub": Hub(**hub) if hub else None,
-            "reader_options": _from(path, table.get("reader_options", {})),
-            "explained_counts": tuple(Explained(**row) for row in table.get("explained_counts", [])),
-            "undertrained_below": float(table.get("undertrained_below", Card.undertrained_below)),
-            "file": str(path),
-        }
-    )
-
-
-def _whole(least: int) -> Value:
-    return Value(f"a whole number of at least {least}", lambda value: is_whole(value) and value >= least)
-
-
-_AT_LEAST_0 = Value("a number of at least 0", lambda value: is_number(value) and value >= 0)
-_SHARE = Value("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
-
-# The hyper-parameters of a recipe, within the bounds of the options of the same names.
-_RECIPE: Mapping[str, Shape] = {
-    **dict.fromkeys(("epochs", "batch_size"), _whole(1)),
-    **dict.fromkeys(("lr", "head_lr", "weight_decay"), _AT_LEAST_0),
-    "dropout": _SHARE,
-    "clip": Value("a number above 0", lambda value: is_number(value) and value > 0),
-    "warmup_updates": _whole(0),
-    "warmup_share": _SHARE,
-    "max_length": _whole(8),
-    "max_span_width": COUNT,
-    "pool": _whole(1),
-}
-
-
-def _is_explained(value: Any) -> bool:
-    shapes = {"part": str, "key": str, "value": int, "means": str, "accepted": bool}
-    return (
-        isinstance(value, Mapping)
-        and {key: type(v) for key, v in ({"accepted": False} | dict(value)).items()} == shapes
-        and value["part"] in PARTS
-        and is_whole(value["value"])
-    )
-
-
-_CARD: Mapping[str, Shape] = {
-    "schema": Value("1", lambda value: type(value) is int and value == 1),
-    **dict.fromkeys(("name", "title", "reader"), NAME),
-    **dict.fromkeys(("licence", "citation", "how_to_get"), TEXT),
-    "tasks": Each(Value('a list of types like ["PERSON", "ORG"]', partial(is_list_of, is_text, least=1))),
-    "orders": Value("a list of orders like [[0, 1], [1, 0]]", partial(is_list_of, partial(is_list_of, is_whole))),
-    "hub": {
-        **dict.fromkeys(("repo", "revision"), NAME),
-        **dict.fromkeys(("config", "folder"), TEXT),
-        "tags": Value("a list of columns", partial(is_list_of, is_text)),
-    },
-    "reader_options": TABLE,  # load.find_card checks them: a reader has its own
-    "counts": {part: {"sentences": COUNT, "words": COUNT, "mentions": COUNT, "types": Each(COUNT)} for part in PARTS},
-    "explained_counts": Value(
-        "a list of tables with part, key, value (a whole number), means and, where that is so, accepted = true",
-        partial(is_list_of, _is_explained),
-    ),
-    "undertrained_below": _AT_LEAST_0,
-    "joint_steps": one_of("all", "last"),
-    "scenarios": Each(Value("a table that describes a protocol", TABLE.fits)),
-    "recipes": Each({**_RECIPE, **dict.fromkeys(ARCHITECTURES, _RECIPE)}),
-}
+    name = table.get("name", path.stem)
+    card = convert({"name": name, "title": name} | table, CardTable, str(path))
+    values = msgspec.structs.asdict(card)
+    return Card(**values | {"reader_options": _from(path, card.reader_options), "file": str(path)})
 
 
 def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,10 +42,10 @@ def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """
 
     def file(name: Any) -> Any:
-        if not is_path(name):
+        if not fits(name, FilePath):
             return name
         path = card.parent / name
-        if not is_below(name) or leads_out(path, card.parent):
+        if not fits(name, PathBelow) or leads_out(path, card.parent):
             raise UserError(
                 f"{card}: key 'reader_options': {short(name)} leads out of the card's folder, which a card must not. "
                 "Where the text lies elsewhere, say it with --data PATH."
@@ -221,7 +124,7 @@ def recipe(card: Card, name: str, architecture: str) -> dict[str, Any]:
         )
     merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # what no paper limits, and no recipe need say
     for source in (generic(), card):
-        layer: Mapping[str, Any] = source.recipes.get(name, {})
-        merged |= {key: value for key, value in layer.items() if key not in ARCHITECTURES}
-        merged |= layer.get(architecture, {})
+        layer = source.recipes.get(name, Recipe())
+        own: HyperParameters = getattr(layer, architecture)
+        merged |= layer.given() | own.given()
     return merged

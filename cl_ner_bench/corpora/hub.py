@@ -16,8 +16,8 @@ from cl_ner_bench import caches
 from cl_ner_bench.corpora.card import Card, Hub
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.objects import read_objects
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
 
@@ -27,8 +27,8 @@ _BATCH = 1000  # rows
 _PATIENCE = 10  # seconds until the hub has answered
 
 
-def hub_rows(card: Card, reading: Reading, report: Report) -> dict[str, Iterator[Row]]:
-    """The sentences of a card's hub source, streaming from the downloaded tables, their types as of ``reading``.
+def hub_rows(card: Card, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
+    """The sentences of a card's hub source, streaming from the downloaded tables, their types as of ``options``.
 
     What ``datasets`` downloads and converts stays below the cache folder; ``HF_HUB_OFFLINE`` is respected. Raises
     UserError that says what to do instead where the hub does not give them: no network, no such dataset or
@@ -46,7 +46,7 @@ def hub_rows(card: Card, reading: Reading, report: Report) -> dict[str, Iterator
             report.problem("missing", where, 0, f"no {part} part", fix)
             parts[part] = iter(())
         else:
-            parts[part] = _rows(tables[split], where, hub, reading, report)
+            parts[part] = _rows(tables[split], where, hub, options, report)
     return parts
 
 
@@ -121,7 +121,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _rows(table: Any, where: Path, hub: Hub, reading: Reading, report: Report) -> Iterator[Row]:
+def _rows(table: Any, where: Path, hub: Hub, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """The sentences of one table; of several columns of tags the mentions of all."""
     columns = table.column_names
     missing = [column for column in hub.tags if column not in columns]
@@ -130,15 +130,15 @@ def _rows(table: Any, where: Path, hub: Hub, reading: Reading, report: Report) -
         report.problem("columns", where, 0, f"no column {missing[0]!r}", fix)
         return
     layers = [{"ner_tags": column} | {c: c for c in columns if c in _WORDS} for column in hub.tags]
-    readers = [_layer(table, fields, where, reading, report) for fields in layers or [{c: c for c in columns}]]
+    readers = [_layer(table, fields, where, options, report) for fields in layers or [{c: c for c in columns}]]
     for _, rows in groupby(merge(*readers, key=_line), key=_line):
         found = list(rows)
         if len(found) == len(readers):
             mentions = tuple(sorted({m for row in found for m in row.mentions}))
-            yield found[0]._replace(mentions=reading.of_types(mentions))
+            yield found[0]._replace(mentions=options.of_types(mentions))
 
 
-def _layer(table: Any, fields: Mapping[str, str], where: Path, reading: Reading, report: Report) -> Iterator[Row]:
+def _layer(table: Any, fields: Mapping[str, str], where: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """The sentences of a table whose columns are taken for ``fields``: field -> column."""
     names = {field: _names(table.features[column]) for field, column in fields.items()}
 
@@ -149,7 +149,7 @@ def _layer(table: Any, fields: Mapping[str, str], where: Path, reading: Reading,
                 number += 1
                 yield number, dict(zip(fields, values, strict=True))
 
-    return read_objects(objects, where, reading, report, {field: found for field, found in names.items() if found})
+    return read_objects(objects, where, options, report, {field: found for field, found in names.items() if found})
 
 
 def _line(row: Row) -> int:

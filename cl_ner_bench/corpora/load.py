@@ -5,65 +5,54 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
 from cl_ner_bench.corpora.published_counts import Counts, Difference, differences
-from cl_ner_bench.corpora.readers import conll2012
+from cl_ner_bench.corpora.readers.conll2012 import Conll2012Options, open_conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, part_files
 from cl_ner_bench.corpora.readers.lines import Row, some
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
-from cl_ner_bench.corpora.validation import (
-    BELOW,
-    PATH,
-    TEXT,
-    Each,
-    Shape,
-    Value,
-    check,
-    is_below,
-    is_list_of,
-    is_text,
-    one_of,
-)
+from cl_ner_bench.corpora.synthetic.generate import GeneratorOptions, generate
 from cl_ner_bench.errors import UserError, did_you_mean, short
-
-_UNION: Mapping[str, Shape] = {
-    "path": PATH,
-    "corpora": Each(
-        {
-            "dataset": PATH,
-            "data": BELOW,
-            "rename": Each(Value('a new type; "" drops the old one', TEXT.fits)),
-            "types": Value("a list of types", partial(is_list_of, is_text)),
-        }
-    ),
-}
+from cl_ner_bench.validation import FilePath, PathBelow, Text, convert
 
 
-def _check_synthetic(options: Mapping[str, Any], where: str) -> None:
-    from cl_ner_bench.corpora.synthetic.generate import check_options  # reading its grammar takes a while
+class MemberOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """One corpus of a union: a dataset, or a folder below the union's; docs/data.md has an example."""
 
-    check_options(options, where)
+    dataset: FilePath | None = None
+    data: PathBelow | None = None
+    rename: Mapping[str, Annotated[str, Meta(description='a new type; "" drops the old one')]] = {}
+    types: Annotated[tuple[Text, ...], Meta(description="a list of types")] = ()
 
 
-# What checks the ``reader_options`` of a card, by reader; the second argument begins messages.
-_CHECKS: Mapping[str, Callable[[Mapping[str, Any], str], object]] = {
-    "auto": Reading.of,
-    "conll2012": partial(check, shape=conll2012.OPTIONS, key="reader_options"),
-    "synthetic": _check_synthetic,
-    "union": partial(check, shape=_UNION, key="reader_options"),
+class UnionOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The reader options of a corpus that is made of several."""
+
+    corpora: Mapping[str, MemberOptions] = {}
+    path: FilePath | None = None
+
+
+Options = ReaderOptions | Conll2012Options | GeneratorOptions | UnionOptions
+_OPTIONS: Mapping[str, type[Options]] = {
+    "auto": ReaderOptions,
+    "conll2012": Conll2012Options,
+    "synthetic": GeneratorOptions,
+    "union": UnionOptions,
 }
 
 _FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
@@ -152,7 +141,7 @@ def load_corpus(
 def _unlike_published(card: Card, counts: Mapping[str, Counts]) -> Iterator[Difference]:
     """Yield in what a corpus is not the published one that its card's name stands for."""
     known = list_cards().get(card.name)
-    if known is not None and known != card:
+    if known is not None and not known.says_the_same(card):
         of = f"its card is {card.file}" if card.file else "it has no card"
         text = f"only the name is that of the dataset {card.name}: {of}, so that published counts were not compared"
         yield Difference(text, False)
@@ -196,12 +185,11 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
             f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
             f"{did_you_mean(dataset, list(cards))}{cards.unread}"
         )
-    check(card.reader, card.where, one_of(*_CHECKS), "reader")
-    _CHECKS[card.reader](card.reader_options, card.where)
-    if card.reader == "synthetic":
+    options = _options_of(card)
+    if isinstance(options, GeneratorOptions):
         return card, None
-    if folder is None and "path" in card.reader_options:
-        folder = Path(card.reader_options["path"])
+    if folder is None and options.path is not None:
+        folder = Path(options.path)
     if folder is None and card.hub is not None:
         return card, None
     if folder is None and path.suffix == ".toml":
@@ -216,42 +204,42 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     return card, folder
 
 
+def _options_of(card: Card) -> Options:
+    return convert(card.reader_options, _OPTIONS[card.reader], card.where, key="reader_options")
+
+
 def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterator[Row]]:
     """The sentences of train, dev and test as their source holds them, streaming; ``folder`` as of ``find_card``.
 
     What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, and for lists of
     ids and corpora of a union that are not there.
     """
-    options = card.reader_options
-    if card.reader == "auto":
-        reading = Reading.of(options, card.where)
+    options = _options_of(card)
+    if isinstance(options, ReaderOptions):
         if folder is not None:
-            parts = open_parts(folder, reading, report)
+            parts = open_parts(folder, options, report)
         else:
             from cl_ner_bench.corpora.hub import hub_rows
 
-            parts = hub_rows(card, reading, report)
-        parts[PARTS[-1]] = chain(parts[PARTS[-1]], _remark_on_renames(reading, report))
+            parts = hub_rows(card, options, report)
+        parts[PARTS[-1]] = chain(parts[PARTS[-1]], _remark_on_renames(options, report))
         return parts
-    if card.reader == "synthetic":
-        from cl_ner_bench.corpora.synthetic.generate import generate
-
-        made, where = generate(**options), Path(card.name)
+    if isinstance(options, GeneratorOptions):
+        made, where = generate(options), Path(card.name)
         return {p: (Row(where, s.id + 1, s.words, s.mentions) for s in sentences) for p, sentences in made.items()}
-    if card.reader == "union":
+    if isinstance(options, UnionOptions):
         members = [(m, rows_of(m.card, m.folder, report)) for m in members_of(card, folder).values()]
         return {part: chain(*[m.rows(rows[part]) for m, rows in members]) for part in PARTS}
     assert folder is not None
-    ids = {part: _ids(Path(path), card) for part, path in options.get("ids", {}).items()}
-    rest = {key: options[key] for key in ("normalise", "test_folder") if key in options}
-    return conll2012.open_conll2012(folder, ids, options.get("exclude", ()), report, **rest)
+    ids: dict[str, frozenset[str]] = {part: _ids(Path(path), card) for part, path in options.ids.items()}
+    return open_conll2012(folder, ids, options, report)
 
 
-def _remark_on_renames(reading: Reading, report: Report) -> Iterator[Row]:
+def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
     """No rows; a remark where ``rename`` named a type that none of those before had."""
-    absent = [type_ for type_ in reading.rename if type_ not in reading.seen]
+    absent = [type_ for type_ in options.rename if type_ not in options.seen]
     if absent:
-        near = did_you_mean(absent[0], sorted(reading.seen))
+        near = did_you_mean(absent[0], sorted(options.seen))
         report.remark(f"'rename' names types that never occur: {some(absent)}.{near}")
     yield from ()
 
@@ -314,7 +302,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     if folder is None:
         assert card.hub is not None
         source = f"the Hugging Face hub ({card.hub.repo}, revision {card.hub.revision})"
-        key = cache.content_key(["hub", asdict(card.hub), dict(card.reader_options)])
+        key = cache.content_key(["hub", msgspec.structs.asdict(card.hub), dict(card.reader_options)])
     else:
         source = str(folder)
         options = {k: v for k, v in card.reader_options.items() if k not in ("path", "ids")}
@@ -364,7 +352,9 @@ def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
     if card.reader == "conll2012":
         paths: Iterable[Path] = folder.rglob("*gold_conll")
     else:
-        found = part_files(folder, Reading.of(card.reader_options, card.where), Report())
+        options = _options_of(card)
+        assert isinstance(options, ReaderOptions)
+        found = part_files(folder, options, Report())
         paths = chain.from_iterable((path, path.with_suffix(".ann")) for path in chain(*found.values()))
     for path in sorted({path for path in paths if path.is_file()}):
         yield path.relative_to(folder).as_posix(), path
@@ -402,7 +392,8 @@ class Member(NamedTuple):
 
 def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
     """The corpora of a union by domain. Raises UserError for entries that are none."""
-    corpora = card.reader_options.get("corpora", {})
+    options = _options_of(card)
+    corpora = options.corpora if isinstance(options, UnionOptions) else {}
     if not corpora:
         example = 'news = { dataset = "conll2003", data = "..." }'
         raise UserError(f"{card.where}: key 'reader_options.corpora': expected a table of corpora, like {example}.")
@@ -410,13 +401,11 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
     for domain, entry in corpora.items():
         key = f"{card.where}: key 'reader_options.corpora.{short(domain)[1:-1]}"
         where = f"{key}'"
-        below = entry.get("data", domain)
-        if not is_below(below):
-            raise UserError(f"{where}: expected {BELOW.expected}, found {short(below)}.")
+        below = convert(entry.data or domain, PathBelow, where)
         data = folder / below if folder is not None else None
-        if "dataset" in entry:
+        if entry.dataset is not None:
             try:
-                found = find_card(_dataset_of(entry["dataset"], card), data if "data" in entry else None)
+                found = find_card(_dataset_of(entry.dataset, card), data if entry.data else None)
             except UserError as error:
                 raise UserError(f"{where}: {error}") from None
         elif data is not None and not os.path.isdir(data):
@@ -428,7 +417,7 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
             found = Card(domain, f"{card.title}: {domain}", how_to_get=card.how_to_get, hub=hub), data
         if found[0].reader == "union":
             raise UserError(f"{where}: a union of unions is not supported. List their corpora here.")
-        members[domain] = Member(*found, entry.get("rename", {}), tuple(entry.get("types", ())), key)
+        members[domain] = Member(*found, entry.rename, entry.types, key)
     return members
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from cl_ner_bench.corpora.card import Card, Explained
+from cl_ner_bench.corpora.card import Card, Explained, Part, PartCounts
 
 
 @dataclass
@@ -32,19 +32,20 @@ def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[Difference]
     Mentions of types that the card does not use are not counted. Types are compared only where a part's published
     number of sentences was found: in another selection of sentences all of them differ.
     """
-    known = {(e.part, e.key, e.value): e for e in card.explained_counts}
+    known: dict[tuple[str, str, int], Explained] = {(e.part, e.key, e.value): e for e in card.explained_counts}
     for part, counts in found.items():
-        published = dict(card.counts.get(part, {}))
-        types = published.pop("types", {})
+        published = card.counts.get(cast(Part, part), PartCounts())
         used = {t: n for t, n in counts.types.items() if t in card.types or not card.tasks}
         sizes = {"sentences": counts.sentences, "words": counts.words, "mentions": sum(used.values())}
-        for key, expected in published.items():
-            if sizes[key] != expected:
-                why = known.get((part, key, sizes[key]))
-                text = f"{part}: {sizes[key]:,} {key}, published are {expected:,}{_reason(why)}"
+        for key, size in sizes.items():
+            expected = getattr(published, key)
+            if expected not in (None, size):
+                why = known.get((part, key, size))
+                text = f"{part}: {size:,} {key}, published are {expected:,}{_reason(why)}"
                 yield Difference(text, _is_accepted(why))
-        if counts.sentences == published.get("sentences", counts.sentences):
-            other = [(t, n, known.get((part, t, used.get(t, 0)))) for t, n in types.items() if used.get(t, 0) != n]
+        if published.sentences in (None, counts.sentences):
+            types = published.types.items()
+            other = [(t, n, known.get((part, t, used.get(t, 0)))) for t, n in types if used.get(t, 0) != n]
             if other:
                 texts = [f"{t} {used.get(t, 0):,} ({n:,}{_reason(why)})" for t, n, why in other]
                 text = f"{part}: mentions by type, published in brackets: {', '.join(texts)}"

@@ -12,10 +12,12 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import Literal, get_args
 
 from cl_ner_bench.corpora.sentence import Mention
 
-SCHEMES = ("IO", "IOB1", "BIO", "BIOES")
+Scheme = Literal["IO", "IOB1", "BIO", "BIOES"]
+SCHEMES: tuple[str, ...] = get_args(Scheme)
 PHRASES = frozenset(["", "NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"])
 """Types of CoNLL-2000's phrases, which CoNLL-2003 has beside its names; "" is what is left of O."""
 
@@ -45,7 +47,7 @@ def has_prefix(tag: str) -> bool:
     return _PREFIXED.fullmatch(tag) is not None
 
 
-class Habits:
+class TagStatistics:
     """What the tags of many sentences look like: ``add`` each once, then ask for the scheme. Keeps counts only."""
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.corpora.readers.folder import read_rows
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Problem, Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import UserError
 
@@ -34,7 +34,7 @@ class Collected(Report):
 
 
 def read(path: Path, report: Report | None = None, **options: Any) -> Read:
-    rows = read_rows(path, Reading.of(options, "card"), report or Report())
+    rows = read_rows(path, ReaderOptions.of(options, "card"), report or Report())
     return [("|".join(row.words), [tuple(m) for m in row.mentions]) for row in rows]
 
 

@@ -128,13 +128,13 @@ def test_the_version_is_raised_when_readers_read_otherwise(tmp_path: Path) -> No
     import hashlib
 
     from cl_ner_bench.corpora.readers.folder import read_rows
+    from cl_ner_bench.corpora.readers.options import ReaderOptions
     from cl_ner_bench.corpora.readers.problems import Report
-    from cl_ner_bench.corpora.readers.reading import Reading
 
     digest = hashlib.sha256()
     for name, text in QUIRKS.items():
         (tmp_path / name).write_bytes(text.encode())
-        for row in read_rows(tmp_path / name, Reading(word_column=1 if name == "b.txt" else 0), Report()):
+        for row in read_rows(tmp_path / name, ReaderOptions(word_column=1 if name == "b.txt" else 0), Report()):
             digest.update(repr((row.words, [tuple(m) for m in row.mentions])).encode())
     assert (cache.VERSION, digest.hexdigest()[:16]) == READ
 

@@ -12,7 +12,7 @@ import pytest
 
 from cl_ner_bench.cli.overview import as_text
 from cl_ner_bench.corpora import doctor
-from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.card import Card, HyperParameters, Recipe
 from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
 from cl_ner_bench.corpora.load import find_card, load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
@@ -97,7 +97,9 @@ def test_recipes_override_key_by_key() -> None:
         **{"clip": 1.0, "warmup_updates": 200, "warmup_share": 0.1, "max_length": 512, "max_span_width": 0, "pool": 1},
     }
     assert recipe(cards["fewnerd"], "paper", "token") == paper | {"epochs": 5, "batch_size": 24, "clip": 5.0}
-    own = Card("x", "X", recipes={"paper": {"lr": 1.0, "clip": 2.0, "span": {"clip": 3.0}}, "mine": {"epochs": 1}})
+    own = Card(
+        "x", "X", recipes={"paper": Recipe(lr=1.0, clip=2.0, span=HyperParameters(clip=3.0)), "mine": Recipe(epochs=1)}
+    )
     assert recipe(own, "paper", "span") == paper | {"lr": 1.0, "clip": 3.0}
     assert recipe(own, "paper", "token") == paper | {"lr": 1.0, "clip": 2.0}
     assert recipe(own, "mine", "token") == {"epochs": 1, "max_span_width": 0, "pool": 1}
@@ -111,7 +113,7 @@ def test_recipes_override_key_by_key() -> None:
     ("text", "said"),
     [
         ("tasks = ", "not TOML"),
-        ("lisence = 'x'", "unknown key 'lisence'; known are schema, name, "),
+        ("lisence = 'x'", "unknown key 'lisence'; known are name, title, "),
         ("lisence = 'x'", "Did you mean 'licence'"),
         ("schema = 2", "key 'schema': expected 1"),
         ("title = 3", "key 'title': expected a text"),
@@ -249,7 +251,7 @@ def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
 
 
 def test_every_hyper_parameter_of_the_generic_recipe_is_checked(tmp_path: Path) -> None:
-    for key in generic().recipes["paper"]:
+    for key in generic().recipes["paper"].given():
         (tmp_path / "card.toml").write_text(f"[recipes.a]\n{key} = 'x'\n")
         with pytest.raises(UserError, match=f"key 'recipes.a.{key}': expected a .*number"):
             read_card(tmp_path / "card.toml")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from cl_ner_bench.corpora import doctor, load
-from cl_ner_bench.corpora.card import Card, Explained, Hub
+from cl_ner_bench.corpora.card import Card, Explained, Hub, PartCounts
 from cl_ner_bench.corpora.cards import list_cards, read_card
 from cl_ner_bench.corpora.load import find_card, load_corpus, rows_of
 from cl_ner_bench.corpora.published_counts import Counts, differences
@@ -234,7 +235,7 @@ def test_differences_are_told_by_their_known_reason() -> None:
 
 def test_counts_by_type_are_compared_where_the_sentences_are_all_there() -> None:
     explained = (Explained("train", "ORG", 4, "one ORG is missing in v4", accepted=True),)
-    card = Card("x", "X", counts={"train": {"sentences": 2, "types": {"ORG": 5, "PER": 1}}}, explained_counts=explained)
+    card = Card("x", "X", counts={"train": PartCounts(2, types={"ORG": 5, "PER": 1})}, explained_counts=explained)
     found = Counts(2)
     found.types.update(ORG=4)
     text = "train: mentions by type, published in brackets: ORG 4 (5: one ORG is missing in v4)"
@@ -249,21 +250,21 @@ def test_counts_by_type_are_compared_where_the_sentences_are_all_there() -> None
 def test_ontonotes_published_counts_add_up(name: str) -> None:
     card = list_cards()[name]
     for counts in card.counts.values():
-        assert counts["mentions"] == sum(counts["types"].values())
-        assert set(counts["types"]) == set(card.types)
-    assert card.counts["train"]["sentences"] == 59924
+        assert counts.mentions == sum(counts.types.values())
+        assert set(counts.types) == set(card.types)
+    assert card.counts["train"].sentences == 59924
     total = {"ontonotes": 68814, "ontonotes18": 81829}[name]
-    assert card.counts["train"]["mentions"] == total
-    assert ("train", "mentions", total - 1) in [e[:3] for e in card.explained_counts]
+    assert card.counts["train"].mentions == total
+    assert ("train", "mentions", total - 1) in [(e.part, e.key, e.value) for e in card.explained_counts]
 
 
 def test_ontonotes_counts_are_checked_on_generated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """59,924 sentences with the published mentions of each type, one ORG short: the difference has its name."""
     card = list_cards()["ontonotes18"]
     ids = Path(card.reader_options["ids"]["train"]).read_text().split()
-    left = dict(card.counts["train"]["types"]) | {"ORG": card.counts["train"]["types"]["ORG"] - 1}
+    left = dict(card.counts["train"].types) | {"ORG": card.counts["train"].types["ORG"] - 1}
     mentions = iter([t for t, n in left.items() for _ in range(n)])
-    n = card.counts["train"]["sentences"]
+    n = card.counts["train"].sentences
     per_document = -(-n // 20)
     for number, name in enumerate([i for i in ids if not i.startswith("pt/")][:20]):
         rows = []
@@ -494,11 +495,11 @@ def test_a_folder_beside_the_card_does_not_stand_for_a_dataset_of_its_name(unite
 
 def test_domains_count_in_the_fingerprint_of_a_union_alone(united: Path) -> None:
     corpus = load_corpus(str(united))
-    apart = replace(corpus, domains={})
+    apart = dataclasses.replace(corpus, domains={})
     assert corpus.fingerprint != apart.fingerprint
     moved = {name: dict(parts) for name, parts in corpus.domains.items()}
     moved["news"]["train"], moved["more"]["train"] = range(0, 2), range(2, 5)
-    assert replace(corpus, domains=moved).fingerprint not in (corpus.fingerprint, apart.fingerprint)
+    assert dataclasses.replace(corpus, domains=moved).fingerprint not in (corpus.fingerprint, apart.fingerprint)
     assert load_corpus(str(united.parent / "news")).domains == {}
 
 
@@ -602,8 +603,9 @@ all = ["PER", "LOC"]
         ("[hub]\nrepo = 'x'\ntags = 'y'", "key 'hub.tags': expected a list"),
         ("[counts]\ntrain = { sentence = 1 }", "unknown key 'counts.train.sentence'; known are sentences"),
         ("[counts]\ntrain = { types = { A = 'x' } }", "key 'counts.train.types.A'"),
-        ("explained_counts = [3]", "key 'explained_counts'"),
-        ("explained_counts = [{ part = 'train' }]", "key 'explained_counts'"),
+        ("explained_counts = [3]", "key 'explained_counts[0]': expected a table, found 3"),
+        ("explained_counts = [{ part = 'train' }]", "key 'explained_counts[0].key' is missing"),
+        ("explained_counts = [{ part = 'tran' }]", "key 'explained_counts[0].part': expected one of train, dev, test"),
         ("explained_counts = 1", "key 'explained_counts'"),
         ("[scenarios]\nx = 1", "key 'scenarios.x'"),
     ],

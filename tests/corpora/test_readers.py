@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.corpora.readers.folder import open_parts
-from cl_ner_bench.corpora.readers.problems import Report, Unheard
-from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
 from tests.corpora.reading import Collected, assert_refused, mentions, read, write
@@ -81,7 +81,7 @@ def test_skipped_lines_that_could_be_rows_are_counted(tmp_path: Path) -> None:
     assert [remark.split(";")[0] for remark in report.remarks] == [
         f"lines that look like rows but begin with the comment prefix: 2 (the first: {path}:2: '#one\\tO')"
     ]
-    report = Unheard()
+    report = SilentReport()
     assert read(write(tmp_path / "a.txt", "# a\n# b\n"), report, comment="#") == []
     assert report.remarks == []
 
@@ -166,7 +166,9 @@ def test_what_can_be_read_is_read_after_problems(tmp_path: Path) -> None:
 
 def test_files_are_streamed(tmp_path: Path) -> None:
     path = write(tmp_path / "x.conll", "a\tO\n\n" * 60_000 + "b\n")
-    rows = iter(open_parts(tmp_path, Reading.of({"files": dict.fromkeys(PARTS, "x.conll")}, ""), Report())["train"])
+    rows = iter(
+        open_parts(tmp_path, ReaderOptions.of({"files": dict.fromkeys(PARTS, "x.conll")}, ""), Report())["train"]
+    )
     assert next(rows).words == ("a",)
     with pytest.raises(UserError, match=":120001: "):
         list(rows)
@@ -178,7 +180,7 @@ def test_files_are_streamed(tmp_path: Path) -> None:
 
 def found(folder: Path, **options: Any) -> dict[str, str]:
     """The words of each part."""
-    parts = open_parts(folder, Reading.of(options, "card"), Report())
+    parts = open_parts(folder, ReaderOptions.of(options, "card"), Report())
     return {part: " ".join(word for row in rows for word in row.words) for part, rows in parts.items()}
 
 
@@ -263,19 +265,19 @@ def test_files_and_documents_can_be_named(tmp_path: Path) -> None:
         ({"subfolder": "/etc"}, "subfolder': expected a folder's name, relative"),
         ({"path": 3}, "path': expected a path"),
         ({"tag_columns": [10**5000]}, "tag_columns': expected a list"),
-        ({"files": dict.fromkeys(PARTS, "a"), "documents": "*"}, "exclude each other"),
+        ({"files": dict.fromkeys(PARTS, "a"), "documents": "*"}, "either 'files' or 'documents', not both"),
     ],
 )
 def test_reader_options_are_checked(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=f"^card x: .*{said}"):
-        Reading.of(options, "card x")
+        ReaderOptions.of(options, "card x")
 
 
 def test_types_are_cut_then_renamed_then_united() -> None:
-    reading = Reading.of({"type_until": "-", "rename": {"per": "PER", "misc": ""}}, "")
+    options = ReaderOptions.of({"type_until": "-", "rename": {"per": "PER", "misc": ""}}, "")
     given = mentions((0, 1, "per-actor"), (0, 1, "per-other"), (1, 2, "misc-x"), (2, 3, "loc"))
-    assert reading.of_types(given) == mentions((0, 1, "PER"), (2, 3, "loc"))
-    assert Reading().of_types(given) is given
+    assert options.of_types(given) == mentions((0, 1, "PER"), (2, 3, "loc"))
+    assert ReaderOptions().of_types(given) is given
 
 
 # Real corpora
@@ -297,7 +299,7 @@ def test_real_corpora_have_their_counts(
     real_data: Path, corpus: str, options: dict[str, Any], counts: dict[str, tuple[int, int]]
 ) -> None:
     report = Report()
-    parts = open_parts(real_data / corpus, Reading.of(options, ""), report)
+    parts = open_parts(real_data / corpus, ReaderOptions.of(options, ""), report)
     read_counts = {}
     for part, rows in parts.items():
         sizes = [len(row.mentions) for row in rows]

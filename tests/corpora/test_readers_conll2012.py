@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench.corpora.readers.conll2012 import open_conll2012, unescape
+from cl_ner_bench.corpora.readers.conll2012 import Conll2012Options, open_conll2012, unescape
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.errors import UserError
 from tests.corpora.reading import Collected, Read
@@ -57,7 +57,7 @@ def read(
     report: Report | None = None,
     **options: Any,
 ) -> dict[str, Read]:
-    parts = open_conll2012(folder, ids, exclude, report or Report(), **options)
+    parts = open_conll2012(folder, ids, Conll2012Options(exclude=tuple(exclude), **options), report or Report())
     return {
         part: [("|".join(row.words), [tuple(m) for m in row.mentions]) for row in rows] for part, rows in parts.items()
     }

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_ner_bench.corpora.readers.conll2012 import open_conll2012
+from cl_ner_bench.corpora.readers.conll2012 import Conll2012Options, open_conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, read_rows
 from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.errors import UserError
 from tests.corpora.reading import Collected, write
 
@@ -59,10 +59,10 @@ def test_any_bytes_end_in_rows_or_in_one_message(name: str, data: bytes) -> None
         for report in (Report(), Collected()):
             with contextlib.suppress(UserError):
                 if name == "x.gold_conll":
-                    for rows in open_conll2012(Path(folder), {}, (), report).values():
+                    for rows in open_conll2012(Path(folder), {}, Conll2012Options(), report).values():
                         check(rows)
                 else:
-                    check(read_rows(path, Reading(), report))
-                    check(open_parts(Path(folder), Reading(), report)["test"])
+                    check(read_rows(path, ReaderOptions(), report))
+                    check(open_parts(Path(folder), ReaderOptions(), report)["test"])
         if isinstance(report, Collected):
             assert all("\n" not in str(problem) and len(str(problem)) < 1000 for problem in report.problems)

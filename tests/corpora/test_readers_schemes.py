@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_ner_bench.corpora.schemes import SCHEMES, Habits, illegal, split_tag, to_mentions, to_tags
+from cl_ner_bench.corpora.schemes import SCHEMES, TagStatistics, illegal, split_tag, to_mentions, to_tags
 from cl_ner_bench.corpora.sentence import Mention
 
 
@@ -48,10 +48,10 @@ def test_decoding_equals_seqeval(drawn: tuple[list[Mention], int], scheme: str) 
 
 
 def detect(*sentences: list[str]) -> str:
-    habits = Habits()
+    statistics = TagStatistics()
     for tags in sentences:
-        habits.add(tags)
-    return habits.scheme
+        statistics.add(tags)
+    return statistics.scheme
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,11 @@ import pytest
 from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
-from cl_ner_bench.corpora.synthetic.generate import TYPES, VERSION, _Names, _rng, generate
+from cl_ner_bench.corpora.synthetic.generate import TYPES, VERSION, GeneratorOptions, _rng
+from cl_ner_bench.corpora.synthetic.generate import generate as generated
+from cl_ner_bench.corpora.synthetic.writer import Names
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.validation import convert
 
 # Numbers computed on this corpus mean this text. Change it only together with VERSION, or with its size.
 GOLDEN = (2, "9c7a55f747f46a62cf8dd268321ff262b1c27193c7488467515025cfadc5a305")
@@ -25,6 +28,11 @@ GOLDEN = (2, "9c7a55f747f46a62cf8dd268321ff262b1c27193c7488467515025cfadc5a305")
 @cache
 def default() -> Corpus:
     return load_corpus("synthetic")
+
+
+def generate(size: Any = None, **options: Any) -> dict[str, tuple[Sentence, ...]]:
+    given = options if size is None else {"size": size} | options
+    return generated(convert(given, GeneratorOptions, "synthetic", key="reader_options"))
 
 
 def surface(sentence: Sentence, mention: Mention) -> str:
@@ -102,7 +110,7 @@ def test_the_doctor_finds_nothing_at_any_setting(tmp_path: Path, capsys: pytest.
 
 def test_names_of_training_are_not_those_that_training_never_sees() -> None:
     for seed in range(20):
-        names = _Names(_rng(seed, "names"))
+        names = Names(_rng(seed, "names"))
         lists = (names.given, names.surname, names.city, names.shared, names.brand, names.group, names.letters)
         for seen, unseen in lists:
             assert len({*seen, *unseen}) == len(seen) + len(unseen)
@@ -213,8 +221,8 @@ def test_types_knob() -> None:
         ({"co_occurrence": 0.9}, "co_occurrence': expected a number from 0 to 0.82"),
         ({"co_occurrence": "x"}, "co_occurrence': expected"),
         ({"size": 3}, "size': expected"),
-        ({"size": {"train": 1}}, "size': expected"),
-        ({"size": {"train": 0, "dev": 1, "test": 1}}, "size': expected"),
+        ({"size": {"train": 1}}, "size.dev' is missing: expected a whole number of at least 1"),
+        ({"size": {"train": 0, "dev": 1, "test": 1}}, "size.train': expected a whole number of at least 1, found 0"),
         ({"seed": "x"}, "seed': expected a whole number"),
         ({"seed": 1.5}, "seed': expected a whole number"),
     ],

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from cl_ner_bench.corpora.readers import words as cutting
 from cl_ner_bench.corpora.readers.lines import Row, lines
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
@@ -30,7 +30,7 @@ class _Mark(NamedTuple):
     line: int
 
 
-def read_brat(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Each line of a text that is not blank is a sentence, cut into words by ``words.cut``.
 
     Characters count from 0 over the whole text, line ends included (a byte-order mark excluded). Mentions with gaps

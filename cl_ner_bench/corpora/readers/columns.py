@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from cl_ner_bench.corpora import schemes
 from cl_ner_bench.corpora.readers.lines import Row, lines
-from cl_ner_bench.corpora.readers.problems import Report, Unheard
-from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.errors import short
 
@@ -29,13 +29,13 @@ class _Block(NamedTuple):
     layers: list[tuple[str, ...]]
 
 
-def read_columns(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """CoNLL-style columns: a word and its tags a row, blank lines between sentences.
 
-    Columns are separated by ``reading.separator`` (" " stands for any run of blanks and tabs); where none is given
+    Columns are separated by ``options.separator`` (" " stands for any run of blanks and tabs); where none is given
     by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
     an empty last one (after a trailing separator) aside. ``-DOCSTART-`` rows end a sentence and are skipped, and so
-    are lines that begin with ``reading.comment`` where no sentence has begun (a word may begin so, too: see
+    are lines that begin with ``options.comment`` where no sentence has begun (a word may begin so, too: see
     ``comment``). Tags are in IO (with ``I-`` or, as the
     official Few-NERD files, without), IOB1, BIO or BIOES (also written BILOU or BMES). A sentence's mentions are
     those of all its tag columns together.
@@ -43,17 +43,18 @@ def read_columns(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
     A sentence with a malformed row is left out. Problems: ``columns``, ``words``, ``tags`` and those of ``lines``.
     Conventions: ``comment`` (skipped lines that could be rows), ``other columns`` (tags that are not read).
     """
-    if reading.tag_columns == Reading.tag_columns and reading.word_column == Reading.word_column:
-        _remark_on_others(path, reading, report)
-    tags = Tags(path, reading, report, (t for block in _blocks(path, reading, Unheard()) for t in block.layers))
-    for numbers, words, layers in _blocks(path, reading, report):
+    plain = ReaderOptions()
+    if (options.tag_columns, options.word_column) == (plain.tag_columns, plain.word_column):
+        _remark_on_others(path, options, report)
+    tags = Tags(path, options, report, (t for block in _blocks(path, options, SilentReport()) for t in block.layers))
+    for numbers, words, layers in _blocks(path, options, report):
         found = [mentions for layer in layers if (mentions := tags.mentions(layer, numbers)) is not None]
         if len(found) == len(layers):
             mentions = found[0] if len(found) == 1 else tuple(sorted({*chain.from_iterable(found)}))
             yield Row(path, numbers[0], tuple(map(sys.intern, words)), mentions)
 
 
-def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
+def _blocks(path: Path, options: ReaderOptions, report: Report) -> Iterator[_Block]:
     """The sentences without a malformed row."""
     split: _Split | None = None
     width = word_column = 0
@@ -71,14 +72,14 @@ def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
         skipped.clear()
 
     skipped: list[tuple[int, str]] = []
-    for numbers, texts in _sentences(path, reading.comment, report, skipped):
+    for numbers, texts in _sentences(path, options.comment, report, skipped):
         if split is None:
-            if not reading.comment and texts[0].startswith("#") and _is_comment(texts, reading):
+            if not options.comment and texts[0].startswith("#") and _is_comment(texts, options):
                 text = f"the first row begins with '#': {short(texts[0])}"
                 wrong("columns", [0], text, 'Comment lines? Name them in a card: [reader_options] comment = "#"')
                 return
-            split, width = _layout(texts[0], reading.separator)
-            columns = [reading.word_column, *reading.tag_columns]
+            split, width = _layout(texts[0], options.separator)
+            columns = [options.word_column, *options.tag_columns]
             absent = any(not -width <= column < width for column in columns)
             if width < 2:
                 fix = "Separate them by a tab or a blank, or name the 'separator' in a card"
@@ -112,9 +113,9 @@ def _blocks(path: Path, reading: Reading, report: Report) -> Iterator[_Block]:
     tell_comments()
 
 
-def _is_comment(texts: Sequence[str], reading: Reading) -> bool:
+def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:
     """Whether the first row of a file has one column alone, or no tag and differs in that from the second."""
-    first, *others = [_layout(text, reading.separator)[0](text) for text in texts[:2]]
+    first, *others = [_layout(text, options.separator)[0](text) for text in texts[:2]]
     if len(first) == 1:
         return True
     return not _are_tags(first[-1:]) and any(len(row) != len(first) or schemes.has_prefix(row[-1]) for row in others)
@@ -161,13 +162,13 @@ def _layout(row: str, separator: str) -> tuple[_Split, int]:
     return at_separator, width
 
 
-def _remark_on_others(path: Path, reading: Reading, report: Report) -> None:
+def _remark_on_others(path: Path, options: ReaderOptions, report: Report) -> None:
     """Say so where columns that are not read look like tags, or those read as words like numbers."""
-    sentences = _sentences(path, reading.comment, Unheard(), [])
+    sentences = _sentences(path, options.comment, SilentReport(), [])
     texts = [*islice((text for _, texts in sentences for text in texts), _LOOK)]
     if not texts:
         return
-    split, width = _layout(texts[0], reading.separator)
+    split, width = _layout(texts[0], options.separator)
     columns = list(zip(*(cells for cells in map(split, texts) if len(cells) == width), strict=True))
     if width > 2 and all(map(str.isdecimal, columns[0])):
         report.remark(f"{path}: column 0, read as words, holds numbers alone; a card may name another 'word_column'")

@@ -10,16 +10,19 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Annotated, Literal
 
+from msgspec import Meta, Struct
+
+from cl_ner_bench.corpora.card import Part
 from cl_ner_bench.corpora.readers.folder import is_inside
 from cl_ner_bench.corpora.readers.lines import Row, head, lines
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Mention
-from cl_ner_bench.corpora.validation import PATH, Shape, Value, is_list_of, is_text, one_of
 from cl_ner_bench.errors import short
+from cl_ner_bench.validation import FilePath, Text
 
 _COMPONENTS = {
     "train": "train",
@@ -28,15 +31,23 @@ _COMPONENTS = {
     "test": "test",
     "conll-2012-test": "test",
 }
-_TEST_FOLDERS = ("test", "conll-2012-test")
-OPTIONS: Mapping[str, Shape] = {
-    "path": PATH,
-    "ids": dict.fromkeys(PARTS, PATH),
-    "exclude": Value('a list of how ids of documents begin, like ["pt/"]', partial(is_list_of, is_text)),
-    "normalise": Value("true or false", lambda value: isinstance(value, bool)),
-    "test_folder": one_of(*_TEST_FOLDERS),
-}
-"""What a card may say in ``reader_options``."""
+
+
+class Conll2012Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """The reader options of OntoNotes in CoNLL-2012 form.
+
+    ``ids``: the file with the list of document ids of each part. A part with a list keeps its documents and no others;
+    documents whose id begins with one of ``exclude`` are left out everywhere. ``normalise`` gives words as they were
+    written (``unescape``). The test part is the folder ``test_folder`` and no other; without it, ``conll-2012-test``
+    where that exists, else ``test``.
+    """
+
+    ids: Mapping[Part, FilePath] = {}
+    exclude: Annotated[tuple[Text, ...], Meta(description='a list of how ids of documents begin, like ["pt/"]')] = ()
+    normalise: bool = True
+    test_folder: Literal["test", "conll-2012-test"] | None = None
+    path: FilePath | None = None
+
 
 _BEGIN = re.compile(rb"#begin document \(?([^\s);]+)")
 _BLANKS = re.compile("[ \t]+")
@@ -46,22 +57,15 @@ _WORD_COLUMN, _NAME_COLUMN, _MIN_COLUMNS = 3, 10, 12  # then the predicates' arg
 
 
 def open_conll2012(
-    folder: Path,
-    ids: Mapping[str, Collection[str]],
-    exclude: Collection[str],
-    report: Report,
-    normalise: bool = True,
-    test_folder: str | None = None,
+    folder: Path, ids: Mapping[str, Collection[str]], options: Conll2012Options, report: Report
 ) -> dict[str, Iterator[Row]]:
-    """The sentences of each part, documents in the order of their ids; files are opened when they are read.
+    """Return the sentences of each part, documents in the order of their ids; files are opened when they are read.
 
-    A file's part is told by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by
-    ``ids``. The test part is the folder ``test_folder`` (``test`` or ``conll-2012-test``) and no other; without it,
-    ``conll-2012-test`` where that exists, else ``test``. A part with a list in ``ids`` keeps its documents and no
-    others; documents whose id begins with one of ``exclude`` are left out everywhere. ``normalise`` gives words as
-    they were written (``unescape``). Remarks say what was left out; a folder without such files, a part without
-    documents and malformed lines are problems (kinds ``missing``, ``columns``, ``words``, ``brackets``).
+    A file's part is told by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by ``ids``, the
+    content of the lists that ``options`` name. Remarks say what was left out; a folder without such files, a part
+    without documents and malformed lines are problems (kinds ``missing``, ``columns``, ``words``, ``brackets``).
     """
+    exclude, test_folder = options.exclude, options.test_folder
     documents: dict[str, dict[str, Path]] = {part: {} for part in PARTS}
     official: dict[str, Path] = {}
     n_files = 0
@@ -93,16 +97,16 @@ def open_conll2012(
     kept = 0
     parts: dict[str, Iterator[Row]] = {}
     for part, found in documents.items():
-        names = [n for n in sorted(found) if not n.startswith(tuple(exclude)) and n in ids.get(part, (n,))]
+        names = [n for n in sorted(found) if not n.startswith(exclude) and n in ids.get(part, (n,))]
         if not names:
             where = test_folder if part == "test" and test_folder else part
             fix = f"Expected a folder '{where}' with annotations"
             report.problem("missing", folder, 0, f"no documents of the {part} part", fix)
-        missing = len([n for n in ids.get(part, ()) if n not in found and not n.startswith(tuple(exclude))])
+        missing = len([n for n in ids.get(part, ()) if n not in found and not n.startswith(exclude)])
         if missing:
             report.remark(f"{part}: {missing} documents of the card's list are not there")
         kept += len(names)
-        parts[part] = _rows([found[name] for name in names], normalise, report)
+        parts[part] = _rows([found[name] for name in names], options.normalise, report)
     if kept < n_files:
         reasons = ["the documents of the card's lists"] * bool(ids) + [f"without {start}" for start in exclude]
         report.remark(f"{kept} of {n_files} files were read: {', '.join(reasons) or 'one for each document'}")

@@ -10,8 +10,8 @@ from pathlib import Path
 from cl_ner_bench.corpora.readers.columns import read_columns
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
 from cl_ner_bench.corpora.readers.lines import Row, head, some
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import leads_out
@@ -29,21 +29,21 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 _JSON_OBJECT = re.compile(rb"\s*(\[\s*)?\{\s*[\"'}]")
 
 
-def open_parts(folder: Path, reading: Reading, report: Report) -> dict[str, Iterator[Row]]:
+def open_parts(folder: Path, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
     """The sentences of the train, dev and test part of a folder; files are opened when they are read.
 
-    Without ``reading.files`` and ``reading.documents`` a part is the file or the folder that bears its name
+    Without ``options.files`` and ``options.documents`` a part is the file or the folder that bears its name
     (``train.txt``, ``a.dev.conll``, ``eng.testa``, ``validation/``); all files of such a folder belong to it, and so
     do all shards of a file (``train-00000-of-00002.parquet``).
     Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """
-    return {part: _rows(paths, part, reading, report) for part, paths in part_files(folder, reading, report).items()}
+    return {part: _rows(paths, part, options, report) for part, paths in part_files(folder, options, report).items()}
 
 
-def part_files(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
+def part_files(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:
     """The files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``, ``outside`` (a link
     that leads out of the folder)."""
-    parts = _part_files(folder, reading, report)
+    parts = _part_files(folder, options, report)
     return {part: [path for path in paths if is_inside(path, folder, report)] for part, paths in parts.items()}
 
 
@@ -56,23 +56,23 @@ def is_inside(path: Path, folder: Path, report: Report) -> bool:
     return not outside
 
 
-def _part_files(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
-    if reading.subfolder and os.path.isdir(folder / reading.subfolder):
-        folder = folder / reading.subfolder
-    if reading.documents:
-        return _share_out(folder, reading, report)
-    if reading.files:
-        return {part: _named(folder, reading.files[part], report) for part in PARTS}
+def _part_files(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:
+    if options.subfolder and os.path.isdir(folder / options.subfolder):
+        folder = folder / options.subfolder
+    if options.documents:
+        return _share_out(folder, options, report)
+    if options.files:
+        return {part: _named(folder, options.files[part], report) for part in PARTS}
     return _by_name(folder, report)
 
 
-def read_rows(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
-    """The sentences of one file, in the format of ``reading.format``.
+def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
+    """The sentences of one file, in the format of ``options.format``.
 
     ``auto`` is parquet or brat where the file's name says so (``.parquet``; a ``.txt`` beside an ``.ann``), JSON where
-    the name says so or the file begins with an object, and columns otherwise. Types are as ``reading`` wants them.
+    the name says so or the file begins with an object, and columns otherwise. Types are as ``options`` wants them.
     """
-    format_ = _format(path) if reading.format == "auto" else reading.format
+    format_ = _format(path) if options.format == "auto" else options.format
     if format_ == "parquet":
         # pyarrow takes longer to import than most files to read.
         from cl_ner_bench.corpora.readers.parquet import read_parquet as read
@@ -80,8 +80,8 @@ def read_rows(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
         from cl_ner_bench.corpora.readers.brat import read_brat as read
     else:
         read = read_jsonl if format_ == "jsonl" else read_columns
-    for row in read(path, reading, report):
-        yield row._replace(mentions=reading.of_types(row.mentions))
+    for row in read(path, options, report):
+        yield row._replace(mentions=options.of_types(row.mentions))
 
 
 def _format(path: Path) -> str:
@@ -114,10 +114,10 @@ class _Listener(Report):
         self._report.remark(text)
 
 
-def _rows(paths: Sequence[Path], part: str, reading: Reading, report: Report) -> Iterator[Row]:
+def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Report) -> Iterator[Row]:
     listener, empty = _Listener(report), True
     for path in paths:
-        for row in read_rows(path, reading, listener):
+        for row in read_rows(path, options, listener):
             empty = False
             yield row
     if empty and paths and not listener.heard:
@@ -125,13 +125,13 @@ def _rows(paths: Sequence[Path], part: str, reading: Reading, report: Report) ->
         report.problem("empty", paths[0], 0, f"no sentences; expected the {part} part here", fix)
 
 
-def _share_out(folder: Path, reading: Reading, report: Report) -> dict[str, list[Path]]:
-    paths = _glob(folder, reading.documents)
+def _share_out(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:
+    paths = _glob(folder, options.documents)
     if len(paths) < len(PARTS):
-        text = f"{len(paths)} files match documents = {short(reading.documents)}, expected one for each part or more"
-        above = Path(reading.documents).parts[0]
+        text = f"{len(paths)} files match documents = {short(options.documents)}, expected one for each part or more"
+        above = Path(options.documents).parts[0]
         fix = "Correct the glob; it is relative to the folder"
-        if not os.path.isdir(folder / above) and above != reading.documents and "*" not in above:
+        if not os.path.isdir(folder / above) and above != options.documents and "*" not in above:
             fix = f"Point --data to the folder that holds {short(above)}, or correct the glob"
         report.problem("missing", folder, 0, text, fix)
     parts: dict[str, list[Path]] = {part: [] for part in PARTS}

@@ -11,22 +11,22 @@ from typing import Any
 
 from cl_ner_bench.corpora.readers.lines import Row, chunks, head, lines
 from cl_ner_bench.corpora.readers.objects import read_objects
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 
 _LARGEST = 1 << 26  # characters: what a list's item needs to be readable before
 _VISIBLE = re.compile(r"[^ \t\n\r]")
 _decode = json.JSONDecoder().raw_decode
 
 
-def read_jsonl(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+def read_jsonl(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """A sentence an object, in the shapes of ``read_objects``: an object a line, or a file that is one list of them.
 
     A malformed line is left out; of a malformed list all that follows. Problems: ``object`` (no JSON), and those of
     ``read_objects`` and ``lines``.
     """
     is_list = head(path).lstrip().startswith(b"[")
-    return read_objects(partial(_listed if is_list else _lined, path), path, reading, report, {})
+    return read_objects(partial(_listed if is_list else _lined, path), path, options, report, {})
 
 
 def _lined(path: Path, report: Report) -> Iterator[tuple[int, Any]]:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from cl_ner_bench.corpora.readers import words as cutting
 from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, some
-from cl_ner_bench.corpora.readers.problems import Report, Unheard
-from cl_ner_bench.corpora.readers.reading import Reading
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.corpora.schemes import PHRASES, has_prefix
 from cl_ner_bench.corpora.sentence import Mention
@@ -31,7 +31,7 @@ Objects = Callable[[Report], Iterator[tuple[int, Any]]]
 
 
 def read_objects(
-    objects: Objects, path: Path, reading: Reading, report: Report, names: Mapping[str, Sequence[str]]
+    objects: Objects, path: Path, options: ReaderOptions, report: Report, names: Mapping[str, Sequence[str]]
 ) -> Iterator[Row]:
     """The sentences of a file of objects. ``names`` are the names of class ids, by field.
 
@@ -42,7 +42,7 @@ def read_objects(
       also ``{type: [[start, end], ...]}`` (``ent_dct`` of SpanKL's files) and ``{"start": [...], "end": [...],
       "label": [...]}`` (Hugging Face's lists of features);
     - the same words with ``ner_tags`` (``tags``, ``labels``), a tag for each: texts, or numbers where
-      ``reading.tag_names`` or ``names`` names them;
+      ``options.tag_names`` or ``names`` names them;
     - ``text``, a text, with ``entities`` (``spans``, ``mentions``, ``label``, ``labels``) in characters (also
       ``start_offset`` and ``end_offset``): it is cut into words by ``words.cut``, or at ``tokens`` of
       ``{"start", "end"}`` where these are given.
@@ -51,7 +51,7 @@ def read_objects(
     Problems: ``object`` (no object, or one without labels), ``words``, ``spans``, ``tags``. Conventions: ``inside a
     word``, ``illegal tag``.
     """
-    reader = _Reader(objects, path, reading, report, names)
+    reader = _Reader(objects, path, options, report, names)
     for number, item in objects(report):
         row = reader.row(number, item)
         if row is not None:
@@ -68,9 +68,9 @@ class _Words(NamedTuple):
 
 class _Reader:
     def __init__(
-        self, objects: Objects, path: Path, reading: Reading, report: Report, names: Mapping[str, Sequence[str]]
+        self, objects: Objects, path: Path, options: ReaderOptions, report: Report, names: Mapping[str, Sequence[str]]
     ) -> None:
-        self._objects, self._path, self._reading, self._report, self._names = objects, path, reading, report, names
+        self._objects, self._path, self._options, self._report, self._names = objects, path, options, report, names
         self._tags: Tags | None = None
 
     def row(self, number: int, item: Any) -> Row | None:
@@ -129,14 +129,16 @@ class _Reader:
             self._problem("tags", number, text, fix)
             return None
         if self._tags is None:
-            everything = (self._named_tags(i, o, Unheard()) for i, o in self._objects(Unheard()) if isinstance(o, dict))
-            self._tags = Tags(self._path, self._reading, self._report, filter(None, everything))
+            everything = (
+                self._named_tags(i, o, SilentReport()) for i, o in self._objects(SilentReport()) if isinstance(o, dict)
+            )
+            self._tags = Tags(self._path, self._options, self._report, filter(None, everything))
         return self._tags.mentions(tags, [number] * n_words)
 
     def _named_tags(self, number: int, item: Mapping[str, Any], report: Report) -> list[str] | None:
         """An object's tags as texts, or None after a problem."""
         field, tags = _first(item, _TAGS)
-        names = self._reading.tag_names or self._names.get(field, ())
+        names = self._options.tag_names or self._names.get(field, ())
         if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) and not has_half_pair("".join(tags)):
             return [*map(sys.intern, tags)]
         if not isinstance(tags, list) or not all(type(tag) is int for tag in tags):
@@ -167,7 +169,7 @@ class _Reader:
             text, fix = f"'{field}' holds tags, expected entities", f"Call '{field}' 'tags' instead"
             self._problem("spans", number, text, fix)
             return None
-        names = self._reading.tag_names or self._names.get(field, ())
+        names = self._options.tag_names or self._names.get(field, ())
         mentions = [self._mention(number, item, names, found) for item in items]
         return None if None in mentions else tuple(sorted({*filter(None, mentions)}))
 

@@ -10,20 +10,20 @@ from typing import Any
 
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.objects import FIELDS, LABEL_FIELDS, read_objects
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 
 _BATCH = 1000  # rows
 
 
-def read_parquet(path: Path, reading: Reading, report: Report) -> Iterator[Row]:
+def read_parquet(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """A sentence a row, in the shapes of ``read_objects``; a row's line is its number, from 1.
 
-    Class ids (``ner_tags``) get their names from ``reading.tag_names``, else from the ClassLabel features that
+    Class ids (``ner_tags``) get their names from ``options.tag_names``, else from the ClassLabel features that
     Hugging Face writes into the file's metadata. Problems: ``parquet`` (no such file, or another one), and those of
     ``read_objects``.
     """
-    return read_objects(partial(_rows, path), path, reading, report, _class_names(path))
+    return read_objects(partial(_rows, path), path, options, report, _class_names(path))
 
 
 def _rows(path: Path, report: Report) -> Iterator[tuple[int, Any]]:

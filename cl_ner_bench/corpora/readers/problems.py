@@ -80,7 +80,7 @@ class Report:
         self._remarks.append(text)
 
 
-class Unheard(Report):
+class SilentReport(Report):
     """For a first look at a file that is then read again: what is wrong is passed over, and told the second time."""
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:

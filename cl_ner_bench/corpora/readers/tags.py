@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora import schemes
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.readers.reading import Reading
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
@@ -20,24 +20,25 @@ _MANY = 100  # words without one O that make a column look like something else t
 class Tags:
     """Decodes the tag sequences of one file.
 
-    ``sentences`` are all its tag sequences, looked through once where ``reading`` does not give the scheme. A scheme
+    ``sentences`` are all its tag sequences, looked through once where ``options`` does not give the scheme. A scheme
     that is given is not looked for, but IO is written with ``I-`` or without: that is always found out.
     Problems: ``tags``. Conventions: ``illegal tag``.
     """
 
-    def __init__(self, path: Path, reading: Reading, report: Report, sentences: Iterable[Sequence[str]]) -> None:
+    def __init__(self, path: Path, options: ReaderOptions, report: Report, sentences: Iterable[Sequence[str]]) -> None:
         self._path, self._report = path, report
-        self.scheme, self.prefixed = reading.scheme, True
+        self.scheme: str = options.scheme
+        self.prefixed = True
         self._fault: tuple[str, str] | None = None  # what is wrong with the whole file, and what to do
         self._told = False
-        if reading.scheme in ("auto", "IO"):
-            habits = schemes.Habits()
+        if options.scheme in ("auto", "IO"):
+            statistics = schemes.TagStatistics()
             for tags in sentences:
-                habits.add(tags)
-            self.scheme = habits.scheme if reading.scheme == "auto" else "IO"
-            self.prefixed = habits.prefixed
+                statistics.add(tags)
+            self.scheme = statistics.scheme if options.scheme == "auto" else "IO"
+            self.prefixed = statistics.prefixed
             if not self.prefixed:
-                self._fault = _fault(habits)
+                self._fault = _fault(statistics)
 
     def mentions(self, tags: Sequence[str], numbers: Sequence[int]) -> tuple[Mention, ...] | None:
         """The mentions of one sentence, or None after a problem. ``numbers`` are the lines of its tags."""
@@ -61,14 +62,14 @@ class Tags:
         return schemes.to_mentions(tags, self.prefixed)
 
 
-def _fault(habits: schemes.Habits) -> tuple[str, str] | None:
+def _fault(statistics: schemes.TagStatistics) -> tuple[str, str] | None:
     """What tells that bare tags are no IO tags."""
-    if habits.plain >= _MANY and not habits.outside:
+    if statistics.plain >= _MANY and not statistics.outside:
         fix = "Tag words outside of all mentions by O, or say which column holds the tags ('tag_columns')"
         return "no word of this file is tagged O", fix
     for pattern in (_FRONT, _BACK):
-        for tag in sorted(habits.plain_tags):
-            if _begins_and_goes_on(tag, pattern, habits.plain_tags):
+        for tag in sorted(statistics.plain_tags):
+            if _begins_and_goes_on(tag, pattern, statistics.plain_tags):
                 return f"tags are written like {short(tag)}, expected B- or I- and a type", "Write prefixes like B-PER"
     return None
 

@@ -1,0 +1,94 @@
+"""How the plain files of a corpus are to be read: the reader options of its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from cl_ner_bench.corpora.schemes import Scheme
+from cl_ner_bench.corpora.sentence import PARTS, Mention
+from cl_ner_bench.errors import short
+from cl_ner_bench.validation import BELOW, FilePath, MisfitError, Text, Whole, convert
+
+_INSIDE = rf"(?!\.\Z){BELOW}"
+_COLUMN = "whole number{}; columns count from 0, from the last backwards with -1, -2"
+_FILES = f"a table with a file name or glob (relative to the folder) for each of {', '.join(PARTS)}"
+
+
+class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """The reader options of a card for plain files; the defaults find out what they can.
+
+    Where the files are: ``subfolder`` of the corpus' folder (used where it exists); ``files``, a file name or glob
+    for each part; or ``documents``, a glob of files with one document each, which ``parts_rule`` shares out: of the
+    documents sorted by path, numbers 0, 10, 20... are dev, numbers 1, 11, 21... test, and the rest train. Without
+    these, parts are told by file names. ``path`` is where the corpus lies, which is no concern of a reader.
+
+    Columns: ``separator`` ("" finds out), ``word_column``, ``tag_columns`` (several are layers or nesting levels,
+    each decoded on its own), ``comment`` (prefix of lines to skip before a sentence). Tags: ``scheme``, and
+    ``tag_names`` for tags that are written as numbers.
+    Types: what stands before ``type_until`` is the type ("-" makes ``person-actor`` ``person``); then ``rename``
+    renames it or, with "", drops its mentions.
+    """
+
+    format: Literal["auto", "columns", "jsonl", "parquet", "brat"] = "auto"
+    separator: Annotated[str, Meta(min_length=1, description="a text, like a tab or a comma")] = ""
+    word_column: Annotated[Whole, Meta(description="a " + _COLUMN.format(""))] = 0
+    tag_columns: Annotated[tuple[Whole, ...], Meta(min_length=1, description="a list of " + _COLUMN.format("s"))] = (
+        -1,
+    )
+    scheme: Literal["auto", Scheme] = "auto"
+    comment: Annotated[str, Meta(min_length=1, description="a text, like #")] = ""
+    tag_names: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1, description='a list of tags like ["O", "B-PER", "I-PER"], at the index of their number'),
+    ] = ()
+    rename: Annotated[
+        Mapping[str, str], Meta(description='a table like {"old type" = "new type"}; "" drops a type')
+    ] = {}
+    type_until: Annotated[str, Meta(min_length=1, description='a text, like "-"')] = ""
+    subfolder: Annotated[
+        str, Meta(max_length=999, pattern=_INSIDE, description="a folder's name, relative to the corpus")
+    ] = ""
+    files: Annotated[Mapping[str, Annotated[str, Meta(max_length=999, pattern=_INSIDE)]], Meta(description=_FILES)] = {}
+    documents: Annotated[
+        str,
+        Meta(max_length=999, pattern=_INSIDE, description="a glob of files, relative to the folder, like *.tsv"),
+    ] = ""
+    parts_rule: Literal["every tenth"] = "every tenth"
+    path: FilePath | None = None
+
+    def __post_init__(self) -> None:
+        if self.files and self.files.keys() != {*PARTS}:
+            raise MisfitError("files", _FILES, short(dict(self.files)))
+        if self.files and self.documents:
+            raise MisfitError("files", "either 'files' or 'documents', not both")
+
+    @staticmethod
+    def of(options: Mapping[str, Any], where: str) -> ReaderOptions:
+        """Return the typed ``reader_options`` of a card. ``where`` (the card's file) begins messages.
+
+        Raises UserError for unknown keys and for values that do not fit.
+        """
+        return convert(options, ReaderOptions, where, key="reader_options")
+
+    @cached_property
+    def seen(self) -> set[str]:
+        """The types that were found so far, as they are called before ``rename``."""
+        return set()
+
+    def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
+        """The mentions under the types that are wanted, sorted, each once. ``seen`` notes those before ``rename``."""
+        if not mentions or not (self.rename or self.type_until):
+            return mentions
+        found = set()
+        for start, end, type_ in mentions:
+            if self.type_until:
+                type_ = type_.split(self.type_until, 1)[0]
+            self.seen.add(type_)
+            type_ = self.rename.get(type_, type_)
+            if type_:
+                found.add(Mention(start, end, type_))
+        return tuple(sorted(found))

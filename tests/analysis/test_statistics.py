@@ -23,7 +23,7 @@ from cl_ner_bench.analysis.comparison.influence import influence_of, sentence_er
 from cl_ner_bench.analysis.comparison.intervals import estimate, holm, unit_means
 from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
 from cl_ner_bench.analysis.comparison.spread import components, spread
-from cl_ner_bench.analysis.comparison.statistics import best_and_tied, dataset_ranks, differences, gaps, tested_pairs
+from cl_ner_bench.analysis.comparison.statistics import best_and_tied, dataset_ranks, differences, gaps, pairs_tested
 from cl_ner_bench.analysis.comparison.verdict import power_notes, verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import reduced
@@ -226,13 +226,13 @@ def test_gaps_to_different_joint_models_differ_as_surely_as_those_are_known(tmp_
             score = {1: {"A": triple(45 + 2 * order)}}
     c, _ = only(tmp_path)
     frame = c.measures[c.measures["view"] == "all"]
-    by_pair = {(d.row.method, d.other.method): d for d in tested_pairs(c, frame, "gap")}
+    by_pair = {(d.row.method, d.other.method): d for d in pairs_tested(c, frame, "gap")}
     joints = [75 - 80, 84 - 84]  # of each seed
     methods = [60.5 - 50.5, 62.5 - 51.5, 59.0 - 52.5]  # of each order
     expected = stats.ttest_ind(methods, [-gap for gap in joints], equal_var=False)
     assert by_pair["spankl", "extendner"].p == pytest.approx(expected.pvalue, abs=1e-3)
     # Two methods of one architecture have one joint model: gaps differ just as their scores do.
-    scores = {(d.row.method, d.other.method): d for d in tested_pairs(c, frame, "task_macro_f1")}
+    scores = {(d.row.method, d.other.method): d for d in pairs_tested(c, frame, "task_macro_f1")}
     assert by_pair["extendner", "seqstar"].p == pytest.approx(scores["extendner", "seqstar"].p)
 
 

@@ -80,7 +80,7 @@ def differences(c: Comparison, view: str, measure: str, results: Results) -> lis
     the last step: they then hold for these trained models only.
     """
     frame = c.measures[c.measures["view"] == view]
-    return [_over_sentences(d, c, view, measure, results) for d in tested_pairs(c, frame, measure)]
+    return [_over_sentences(d, c, view, measure, results) for d in pairs_tested(c, frame, measure)]
 
 
 def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
@@ -100,7 +100,7 @@ def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Diffe
     return [_over_sentences(d, c, view, GAP_OF[measure], results) for d in found]
 
 
-def tested_pairs(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
+def pairs_tested(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
     """Return all pairs of rows within each group but the references, tested; best rows first.
 
     ``frame`` holds ``measure`` once per run.
@@ -138,7 +138,7 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
     leaders: dict[str, MethodRow] = {}
     means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
     apart = unranked(c, frame, measure)
-    for d in tested_pairs(c, frame, measure) if may_rank(c) else ():
+    for d in pairs_tested(c, frame, measure) if may_rank(c) else ():
         if d.row in apart:
             continue
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best

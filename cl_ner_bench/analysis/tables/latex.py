@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cl_ner_bench.analysis.tables.text import TIED, TableLayout, long_form, number
+from cl_ner_bench.analysis.tables.text import TIED, TableLayout, cell_text, long_form, number
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.table import Cell, Table
 
-# Widths of a column and of a page in points (those of ACL's style, the narrowest of the common two-column ones).
-WIDTHS = {1: 219.0, 2: 455.0}
 TABCOLSEP = 2.8
-PAGE = 620.0  # points of a page that a float may fill
-# Points of a character, and of a small one in a standard deviation, by font size (Computer Modern).
-_SIZES = {"footnotesize": (4.3, 3.5), "scriptsize": (4.05, 3.5)}
+# Characters that fit one column and both, by size of the font. 219 and 455 points: ACL's style, the narrowest of the
+# common two-column ones. What is wider is cut into panels.
+ROOM = {1: {"footnotesize": 51, "scriptsize": 54}, 2: {"footnotesize": 106, "scriptsize": 115}}
+CAPITAL = 0.4  # by which a capital is wider than a character
+LINES = 65  # of \footnotesize that fit a page
 
-
-_LATEX = {
+_TEXT = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -55,14 +54,15 @@ _CAPITAL = r"\Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Ome
 _MATHS = dict(zip("−×·≤≥≠≈→←∞°²³µ›", _SIGNS.split(), strict=True))
 _MATHS |= zip("αβγδεζηθικλμνξπρςστυφχψω", _SMALL.split(), strict=True)
 _MATHS |= zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True)
-# What LaTeX prints without further packages or font encodings.
+# What LaTeX prints without further packages or font encodings. (pylatexenc writes commands of other packages for half
+# of the characters that it knows, Cyrillic and Polish letters among them: the document would not compile.)
 _ACCENTS = {"\u0300", "\u0301", "\u0302", "\u0303", "\u0304", "\u0306", "\u0307", "\u0308"}
 _ACCENTS |= {"\u030a", "\u030b", "\u030c", "\u0327"}
 _LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£¡¿")
 
 
 def to_latex(table: Table, layout: TableLayout | None = None) -> str:
-    """LaTeX that needs ``booktabs`` and ``siunitx`` (version 3), and ``longtable`` where its first line says so.
+    """Return LaTeX that needs ``booktabs`` and ``siunitx`` (version 3), and ``longtable`` where its first line says so.
 
     Columns of numbers are aligned at the decimal point. What is too wide is cut into panels of columns, one below the
     other; what is then too long for one column goes over both, and what is longer than a page becomes a ``longtable``,
@@ -72,12 +72,12 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
     table = long_form(table) if layout.form == "long" else table
     caption, label = layout.caption(table), layout.label_prefix + re.sub(r"[^a-zA-Z0-9-]", "-", table.name)
     columns = layout.columns
-    size, panels = _panels(table, WIDTHS[columns])
-    if columns == 1 and _height(table, caption, panels, WIDTHS[1]) > PAGE:
-        columns, (size, panels) = 2, _panels(table, WIDTHS[2])
+    size, panels = _panels(table, columns)
+    if columns == 1 and _lines(table, caption, panels, 1) > LINES:
+        columns, (size, panels) = 2, _panels(table, 2)
     setup = rf"\{size}\setlength{{\tabcolsep}}{{{TABCOLSEP}pt}}\sisetup{{detect-weight}}"
     notes = r" \par ".join(latex(note) + "." for note in table.notes)
-    if _height(table, caption, panels, WIDTHS[columns]) > PAGE:
+    if _lines(table, caption, panels, columns) > LINES:
         lines = [
             r"% \usepackage{booktabs,siunitx,longtable}",
             rf"\begingroup{setup}\setlength{{\parindent}}{{0pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
@@ -103,7 +103,7 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
 
 
 def latex(text: str) -> str:
-    """``text`` so that LaTeX prints it. Letters beyond its fonts become their code point, as in [U+4E2D]."""
+    """Return ``text`` with LaTeX's escapes. Letters beyond its fonts become their code point, as in [U+4E2D]."""
     text = re.sub("-(?=-)", "-\u200b", unicodedata.normalize("NFC", text))  # two hyphens are no dash
     text = re.sub(r"(?<![^\s(\[])'(?=\S)", "‘", text)  # LaTeX prints straight quotes as closing ones
     text = re.sub(r'(?<![^\s(\[])"(?=\S)', "“", text).replace('"', "”")
@@ -111,8 +111,8 @@ def latex(text: str) -> str:
 
 
 def _latex_char(char: str) -> str:
-    if char in _LATEX:
-        return _LATEX[char]
+    if char in _TEXT:
+        return _TEXT[char]
     base, *marks = list(unicodedata.normalize("NFD", char))
     if char.isspace() or unicodedata.category(char) == "Cc":
         return " "
@@ -124,15 +124,15 @@ def _latex_char(char: str) -> str:
 
 
 def _stacked(text: str) -> str:
-    """A column's title with its words above each other, so that the column stays narrow."""
+    """Return a column's title with its words above each other, so that the column stays narrow."""
     words = [latex(word) for word in text.split()]
     return words[0] if len(words) == 1 else r"\shortstack[r]{" + r" \\ ".join(words) + "}"
 
 
 def _tabular(table: Table, panel: Sequence[int], caption: str | None = None, label: str | None = None) -> str:
-    """Some columns of a table as pandas sets them, with a caption as a ``longtable``; titles of sections stand over the
-    whole width."""
-    room = int(sum(_width(table, i, 1.0) for i in panel) / 5)
+    """Return some columns of a table as pandas sets them, titles of sections over the whole width; with a caption a
+    ``longtable``."""
+    room = int(0.84 * sum(_characters(table, i) for i in panel))
     rows: list[list[str]] = []
     for i, (title, lines) in enumerate(table.sections):
         for j, part in enumerate(textwrap.wrap(title, max(room, 24))):
@@ -155,7 +155,7 @@ def _is_number(table: Table, column: int) -> bool:
 
 
 def _column(table: Table, column: int) -> str:
-    """``l`` and ``r`` for texts; for numbers siunitx's ``S`` with room for the widest number and what follows it."""
+    """Return ``l`` or ``r`` for texts, for numbers siunitx's ``S`` with room for the widest one and what follows it."""
     if column == 0:
         return "l"
     if not _is_number(table, column):
@@ -167,7 +167,7 @@ def _column(table: Table, column: int) -> str:
 
 
 def _parts(table: Table, column: int) -> tuple[str, int, bool]:
-    """The widest number before the point (as ``-2``), the characters of the widest deviation, whether one is tied."""
+    """Return the digits before the point (as ``-2``), the characters of the widest deviation, and if one is tied."""
     cells = [row[column] for _, rows in table.sections for row in rows]
     numbers = [cell for cell in cells if not isinstance(cell, str) and not math.isnan(cell.mean)]
     whole = [number(cell.mean).split(".")[0] for cell in numbers]
@@ -177,51 +177,40 @@ def _parts(table: Table, column: int) -> tuple[str, int, bool]:
     return f"{sign}{digits}", spread, any(cell.tied for cell in numbers)
 
 
-def _width(table: Table, column: int, scale: float) -> float:
-    """Points that a column takes in \\footnotesize times ``scale``, its space included. An estimate."""
-    large, small = _SIZES["footnotesize"]
+def _characters(table: Table, column: int) -> float:
+    """Return how many characters wide a column is, its space included."""
+    cells = [row[column] for _, rows in table.sections for row in rows]
     texts = [table.header[column]] if column == 0 else table.header[column].split()
-    texts += [cell for _, rows in table.sections for row in rows if isinstance(cell := row[column], str)]
-    most = max((_points(text, large) for text in texts), default=0.0)
-    if column and _is_number(table, column):
-        before, spread, mark = _parts(table, column)
-        # Bold digits are wider; the sign of the deviation is as wide as two digits.
-        wide = 1.15 * large * (int(before.lstrip("-")) + 2.6 + 1.5 * before.startswith("-"))
-        most = max(most, wide + large * mark + 1.15 * small * (spread + 1 if spread else 0))
-    return most * scale + 2 * TABCOLSEP
+    texts += [cell if isinstance(cell, str) else cell_text(cell) for cell in cells]
+    return 1.3 + max(len(text) + CAPITAL * sum(map(str.isupper, text)) for text in texts)
 
 
-def _points(text: str, large: float) -> float:
-    return sum(large * (1.4 if c.isupper() else 0.65 if c in " -./,()il" else 1.0) for c in text)
-
-
-def _height(table: Table, caption: str, panels: Sequence[Sequence[int]], width: float) -> float:
-    """Points that a float takes: its caption (10 pt), its panels and its notes (8 pt). An estimate."""
+def _lines(table: Table, caption: str, panels: Sequence[Sequence[int]], columns: int) -> int:
+    """Return how many lines a table takes: its caption, its panels and its notes."""
+    room = 0.8 * ROOM[columns]["footnotesize"]  # of a caption, in a larger font
     rows = sum(1.5 + len(lines) for _, lines in table.sections) + 4
-    texts = 12 * (1 + _points(caption, 5.4) // width) + sum(9.5 * (1 + _points(n, 4.5) // width) for n in table.notes)
-    return texts + 9.5 * rows * len(panels)
+    return int(sum(1.1 + len(text) // room for text in (caption, *table.notes)) + rows * len(panels))
 
 
-def _panels(table: Table, width: float) -> tuple[str, list[list[int]]]:
-    """The largest size of the font in which all columns fit; else panels of columns, each with the first one."""
-    columns = range(1, len(table.header))
-    for size, (large, _) in _SIZES.items():
-        scale = large / _SIZES["footnotesize"][0]
-        if sum(_width(table, c, scale) for c in (0, *columns)) <= width:
-            return size, [[0, *columns]]
-    panels: list[list[int]] = [[0]]
-    left = width - _width(table, 0, 1.0)
-    for c in columns:
-        if (needed := _width(table, c, 1.0)) > left and len(panels[-1]) > 1:
+def _panels(table: Table, columns: int) -> tuple[str, list[list[int]]]:
+    """Return the larger font in which all columns fit beside each other; else panels, each with the first column."""
+    first, *others = (_characters(table, c) for c in range(len(table.header)))
+    for size, room in ROOM[columns].items():
+        if first + sum(others) <= room:
+            return size, [[*range(len(table.header))]]
+    panels: list[list[int]] = []
+    left = 0.0
+    for column, width in enumerate(others, 1):
+        if not panels or width > left:
             panels.append([0])
-            left = width - _width(table, 0, 1.0)
-        panels[-1].append(c)
-        left -= needed
+            left = ROOM[columns]["footnotesize"] - first
+        panels[-1].append(column)
+        left -= width
     return "footnotesize", panels
 
 
 def _latex_cell(cell: str | Cell, is_number: bool) -> str:
-    """What siunitx takes for a number, and in braces what it must leave alone."""
+    """Return what siunitx takes for a number, and in braces what it must leave alone."""
     if isinstance(cell, str):
         return f"{{{latex(cell)}}}" if is_number else latex(cell)
     if math.isnan(cell.mean):

@@ -3,7 +3,7 @@
     python -m benchmarks.planning paper      # the published grids on 1, 8 and 64 GPUs
     python -m benchmarks.planning scale      # up to 1,000,000 steps on 10,000 workers
     python -m benchmarks.planning plan       # what planning costs per step
-    python -m benchmarks.planning board      # what a look at the files of waiting runs costs
+    python -m benchmarks.planning looks      # what a look at the files of waiting runs costs
 
 The grids are planned by `bench run`'s own code on generated corpora with the cards' types, tasks and orders, so
 that what is shared is what would be shared. Times follow from a stated rate (``RATE``); nothing is trained.
@@ -27,7 +27,7 @@ from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.progress import SETTLED, Board
+from cl_ner_bench.running.progress import SETTLED, Progress
 from cl_ner_bench.running.schedule import Item, Schedule
 from cl_ner_bench.running.sharing import Step, items, work
 from cl_ner_bench.storage.shared import Depot
@@ -187,7 +187,7 @@ def plan(home: Path) -> None:
         print(f"| {len(runs):,} | {steps:,} | {1000 * (time.process_time() - begin) / steps:.2f} |", flush=True)
 
 
-def board(home: Path) -> None:
+def looks(home: Path) -> None:
     """What a look at all runs of a grid costs while they wait, which happens twice a second."""
     print("| runs | first look, ms a run | each further look, ms a run |")
     print("|---:|---:|---:|")
@@ -197,18 +197,18 @@ def board(home: Path) -> None:
             run.folder.mkdir(parents=True, exist_ok=True)
             write_json(run.folder / "run.json", run.record | {"status": "waiting"}, durable=False)
         time.sleep(1.5 * SETTLED)
-        found = Board(runs, runs)
-        looks = []
+        found = Progress(runs, runs)
+        seconds = []
         for _ in range(2):
             begin = time.perf_counter()
             list(found.poll())
-            looks.append(1000 * (time.perf_counter() - begin) / len(runs))
-        print(f"| {len(runs):,} | {looks[0]:.3f} | {looks[1]:.4f} |", flush=True)
+            seconds.append(1000 * (time.perf_counter() - begin) / len(runs))
+        print(f"| {len(runs):,} | {seconds[0]:.3f} | {seconds[1]:.4f} |", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = {"paper": paper, "scale": scale, "plan": plan, "board": board}
+    kinds = {"paper": paper, "scale": scale, "plan": plan, "looks": looks}
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"some of {', '.join(kinds)} (default: all)")
     for kind in parser.parse_args().kinds or kinds:
         with tempfile.TemporaryDirectory() as home:

@@ -19,7 +19,7 @@ if HOME != _PACKAGE:
     __path__.append(str(HOME))
 
 _PUBLIC = {
-    "run": "cl_ner_bench.running.grid",
+    "run": "cl_ner_bench.cli.run",
     "load_results": "cl_ner_bench.analysis.data.frames",
     "Mention": "cl_ner_bench.corpora.sentence",
     "Sentence": "cl_ner_bench.corpora.sentence",

@@ -10,6 +10,7 @@ from cl_ner_bench.cli.output import note, show, show_results
 from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
 
 if TYPE_CHECKING:
+    from cl_ner_bench.analysis.data.frames import Results
     from cl_ner_bench.running.grid import Outcome
     from cl_ner_bench.running.plan import Prepared
 
@@ -66,10 +67,28 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
-    """Learn what is missing; where that was stopped, say how to go on."""
+    """Learn what is missing and show the progress; where that was stopped, say how to go on."""
+    from cl_ner_bench.cli.live import progress_on_stderr
     from cl_ner_bench.running import grid
 
-    outcome = grid.carry_out(prepared, quiet)
+    outcome = grid.carry_out(prepared, None if quiet else progress_on_stderr)
     if outcome.code >= 128:
         log.warning(f"stopped; run the same command again to go on ({outcome.out})")
     return outcome
+
+
+def run(**options: Any) -> Results:
+    """`bench run` as a function: the same options with underscores (``config`` too), the same results folder.
+
+    Returns the folder's results. ``quiet=True`` shows no progress. Raises UserError where the command would end
+    with exit code 2, KeyboardInterrupt where it was stopped by Ctrl-C; failed runs stand in ``Results.runs``.
+    """
+    from cl_ner_bench.analysis.data.frames import load_results
+    from cl_ner_bench.cli.live import progress_on_stderr
+    from cl_ner_bench.running import grid
+
+    quiet, config = bool(options.pop("quiet", False)), options.pop("config", None)
+    outcome = grid.carry_out(grid.prepare(options, config), None if quiet else progress_on_stderr)
+    if outcome.code >= 128:
+        raise KeyboardInterrupt
+    return load_results(outcome.out)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cl_ner_bench.cli.output import show, show_json
+from cl_ner_bench.cli.output import duration, show, show_json
 from cl_ner_bench.cli.parsing import add_command
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from cl_ner_bench.running.status import GridStatus, RunStatus, StatusReader
+
+SHOWN = 12  # runs of a state that a snapshot lists
 
 
 def add_parser(commands: Any) -> None:
@@ -32,14 +40,90 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running.status import Reader, watch
+    from cl_ner_bench.running.status import StatusReader
 
+    reader = StatusReader(parsed.folder, parsed.store)
+    status = reader.read()
     if parsed.watch:
-        watch(parsed.folder, parsed.store)
-        return 0
-    status = Reader(parsed.folder, parsed.store).read()
-    if parsed.json:
+        _watch(reader, status)
+    elif parsed.json:
         show_json(status.to_json())
     else:
-        show("\n".join(status.lines()))
+        show("\n".join(lines(status)))
     return 0
+
+
+def _watch(reader: StatusReader, status: GridStatus) -> None:
+    """Show the progress of a grid until nothing of it runs: live on a terminal, else a line for each event."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from cl_ner_bench.cli.live import status_line, step_line
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        with Live(on_screen(status), console=console, auto_refresh=False, transient=True) as live:
+            live.refresh()
+            for now in reader.follow(status):
+                live.update(on_screen(now), refresh=True)
+                status = now
+        show("\n".join(lines(status)))
+        return
+    show("\n".join(lines(status)))
+    for now in reader.follow(status):
+        for event in now.events_since(status):
+            show(status_line(event) if event.step is None else step_line(event, now.seconds_left))
+        status = now
+    show(head(status))
+
+
+def on_screen(status: GridStatus) -> Group:
+    """Return what a terminal shows while a grid is watched."""
+    from cl_ner_bench.cli.live import screen
+
+    running = [(run.record, run.progress) for run in status.of("running") if run.progress]
+    return screen(head(status), running, where=True)
+
+
+def head(status: GridStatus) -> str:
+    """Return the state of a grid in one line."""
+    runs = status.runs
+    states = ", ".join(f"{n} {state}" for state, n in status.counts.items()) or "no runs"
+    done, every = sum(len(run.done) for run in runs), sum(len(run.record["steps"]) for run in runs)
+    text = f"{status.folder}: {states}; {done} of {every} steps done"
+    if to_learn := sum(len(run.to_learn()) for run in status.of("running", "lost", "interrupted", "waiting")):
+        text += f", {to_learn} left to learn"
+    if status.seconds_left is not None:
+        return f"{text}, about {duration(status.seconds_left)} left"
+    return text + (
+        f", about {duration(status.computing_seconds_left)} of one worker" if status.computing_seconds_left else ""
+    )
+
+
+def lines(status: GridStatus) -> Iterator[str]:
+    """Yield the state of a grid, line by line."""
+    from cl_ner_bench.cli.live import run_name
+
+    yield head(status)
+    for state in ("running", "lost", "failed", "interrupted"):
+        found = status.of(state)
+        if found:
+            yield state
+        for run in found[:SHOWN]:
+            yield f"  {run_name(run.record)}: {_position(run) if state == 'running' else run.reason()}"
+        if len(found) > SHOWN:
+            yield f"  and {len(found) - SHOWN} more (--json lists all)"
+    for file in status.unreadable:
+        yield f"{file}: cannot be read; remove the run's folder, the same command learns it again"
+
+
+def _position(run: RunStatus) -> str:
+    at, since = run.progress, run.record["times"].get("started", "")
+    if not at:
+        return f"starts, since {since}"
+    parts = [f"step {at['step']} of {run.record['n_steps']}"] if at["step"] else []
+    if at.get("epochs"):
+        parts += [f"epoch {at['epoch']} of {at['epochs']}", f"update {at['update']} of {at['updates']}"]
+        parts += [f"loss {at['loss']:.3g}"] if "loss" in at else []
+    where = f"{at['host']}, " if "host" in at else ""
+    return f"{', '.join([*parts, at['phase']])} ({where}process {at['pid']}, since {since})"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError
@@ -19,7 +19,7 @@ from cl_ner_bench.running.folder import write_split, write_top
 from cl_ner_bench.running.merge import check_folder, merge, obsolete
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Prepared, Run, file_word, make_plan, manifest
-from cl_ner_bench.running.progress import shown
+from cl_ner_bench.running.progress import Display, Listener, Progress, followed
 from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.scenarios.statistics import corpus_notes
@@ -27,9 +27,6 @@ from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.atomic import sweep, temporary
 from cl_ner_bench.storage.open import depot
 from cl_ner_bench.storage.store import read_record, remove_folder
-
-if TYPE_CHECKING:
-    from cl_ner_bench.analysis.data.frames import Results
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +38,6 @@ class Outcome:
     code: int
     out: Path
     written: list[Path]
-
-
-def run(**options: Any) -> Results:
-    """`bench run` as a function: the same options with underscores (``config`` too), the same results folder.
-
-    Returns the folder's results. ``quiet=True`` shows no progress. Raises UserError where the command would end
-    with exit code 2, KeyboardInterrupt where it was stopped by Ctrl-C; failed runs stand in ``Results.runs``.
-    """
-    from cl_ner_bench.analysis.data.frames import load_results
-
-    quiet, config = bool(options.pop("quiet", False)), options.pop("config", None)
-    prepared = prepare(options, config)
-    outcome = carry_out(prepared, quiet)
-    if outcome.code >= 128:
-        raise KeyboardInterrupt
-    return load_results(outcome.out)
 
 
 def prepare(
@@ -113,13 +94,13 @@ def _folder(layers: list[Layered]) -> Path:
     return Path("results") / "-".join(map(file_word, names))
 
 
-def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
-    """Learn what is missing, then write mentions, tables and report.
+def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
+    """Learn what is missing, then write mentions, tables and report; ``display`` shows the progress.
 
     Raises UserError where the results folder can no longer be written.
     """
     try:
-        return _carry_out(prepared, quiet)
+        return _carry_out(prepared, display)
     except UserError:
         raise
     except OSError as error:
@@ -129,7 +110,7 @@ def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
         ) from None
 
 
-def _carry_out(prepared: Prepared, quiet: bool) -> Outcome:
+def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
     out, options = prepared.out, prepared.options
     for plan in prepared.plans:
         if plan.added:
@@ -162,11 +143,15 @@ def _carry_out(prepared: Prepared, quiet: bool) -> Outcome:
     log.info(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
     code = 0
     if prepared.todo:
-        with (
-            closing(backends.pool(options, prepared.jobs, out)) as places,
-            trackers.tracked(options.tracker, out, log.warning) as tell,
-            shown(prepared.runs, prepared.todo, quiet, tell, prepared.jobs, not options.no_report),
-        ):
+        with ExitStack() as stack:
+            places = stack.enter_context(closing(backends.pool(options, prepared.jobs, out)))
+            progress = Progress(prepared.runs, prepared.todo, prepared.jobs, not options.no_report)
+            listeners: list[Listener] = []
+            if options.tracker:
+                listeners.append(stack.enter_context(trackers.tracked(options.tracker, out)))
+            if display:
+                listeners.append(stack.enter_context(display(progress)))
+            stack.enter_context(followed(progress, listeners))
             code = execute(
                 prepared.todo,
                 shared,

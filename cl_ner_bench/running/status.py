@@ -1,8 +1,7 @@
-"""`bench status`: how far a grid is that this, another process or another machine learns. Reads its files only."""
+"""The progress of a grid that any process or machine learns, read from the files of its results folder."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.estimate import Job, Rates, computing, time_left
-from cl_ner_bench.running.progress import duration, end_line, headed, name, progress_table, step_line
+from cl_ner_bench.running.progress import RunEvent
 from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.open import depot
 from cl_ner_bench.storage.shared import Depot, Look
@@ -25,9 +21,7 @@ from cl_ner_bench.untrusted import refuse_links_out
 
 SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
 STATES = ("done", "running", "lost", "failed", "interrupted", "waiting", "unreadable")
-OVER = ("done", "failed")
 EVERY = 2.0  # seconds between two looks
-SHOWN = 12  # runs of a state that a snapshot lists
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class GridStatus:
     """All runs of a results folder at one moment; ``unreadable`` are records that tell nothing."""
 
     folder: Path
@@ -98,14 +92,14 @@ class Status:
         return [run for run in self.runs if run.status in statuses]
 
     @cached_property
-    def computing_left(self) -> float | None:
+    def computing_seconds_left(self) -> float | None:
         """Seconds that one worker would need for all that is left, failed runs aside. None before anything is measured,
         or where the records are too old to tell."""
         jobs = [run.job for run in self.of("running", "lost", "interrupted", "waiting")]
         return None if (rates := self._rates(jobs)) is None else computing(jobs, rates)
 
     @cached_property
-    def time_left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Seconds until what runs and what waits is learned, by as many workers as there are now, and the report is
         written; None without a worker."""
         jobs, workers = [run.job for run in self.of("running", "waiting")], len(self.of("running"))
@@ -117,46 +111,16 @@ class Status:
             return None
         return Rates([run.record for run in self.runs if "words" in run.record], jobs) or None
 
-    def head(self) -> str:
-        every = sum(len(run.record["steps"]) for run in self.runs)
-        done = sum(len(run.done) for run in self.runs)
-        states = ", ".join(f"{n} {status}" for status, n in self.counts.items()) or "no runs"
-        text = f"{self.folder}: {states}; {done} of {every} steps done"
-        if to_learn := sum(len(run.to_learn()) for run in self.of("running", "lost", "interrupted", "waiting")):
-            text += f", {to_learn} left to learn"
-        if self.time_left is not None:
-            return f"{text}, about {duration(self.time_left)} left"
-        return text + (f", about {duration(self.computing_left)} of one worker" if self.computing_left else "")
-
-    def lines(self) -> Iterator[str]:
-        """The snapshot as text."""
-        yield self.head()
-        for status in ("running", "lost", "failed", "interrupted"):
-            found = self.of(status)
-            if found:
-                yield status
-            for run in found[:SHOWN]:
-                yield f"  {name(run.record)}: {_position(run) if status == 'running' else run.reason()}"
-            if len(found) > SHOWN:
-                yield f"  and {len(found) - SHOWN} more (--json lists all)"
-        for file in self.unreadable:
-            yield f"{file}: cannot be read; remove the run's folder, the same command learns it again"
-
-    def news_since(self, before: Status) -> Iterator[str]:
-        """A line for each step that was finished and each run that changed its state since."""
+    def events_since(self, before: GridStatus) -> Iterator[RunEvent]:
+        """Yield an event for each step that was finished and each run whose status changed since ``before``."""
         old = {run.folder: run for run in before.runs}
-        left = "" if self.time_left is None else duration(self.time_left)
         for run in self.runs:
             known = old.get(run.folder)
             for step in run.done:
                 if known is None or step not in known.done:
-                    yield step_line(run.record, run.folder, step, left)
+                    yield RunEvent(run.folder, run.record, run.status, step)
             if known is None or run.status != known.status:
-                yield end_line({**run.record, "status": run.status, "reason": run.reason()})
-
-    def __rich__(self) -> Group:
-        rows = [(run.record, run.progress) for run in self.of("running") if run.progress]
-        return headed(self.head(), progress_table(rows, where=True))
+                yield RunEvent(run.folder, run.record, run.status, reason=run.reason())
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -166,26 +130,14 @@ class Status:
             "steps": sum(len(run.record["steps"]) for run in self.runs),
             "steps_done": sum(len(run.done) for run in self.runs),
             "steps_to_learn": sum(len(run.to_learn()) for run in self.runs),
-            "time_left_seconds": self.time_left,
-            "computing_left_seconds": self.computing_left,
+            "time_left_seconds": self.seconds_left,
+            "computing_left_seconds": self.computing_seconds_left,
             "runs": [run.to_json() for run in self.runs],
             "unreadable": list(map(str, self.unreadable)),
         }
 
 
-def _position(run: RunStatus) -> str:
-    at, since = run.progress, run.record["times"].get("started", "")
-    if not at:
-        return f"starts, since {since}"
-    parts = [f"step {at['step']} of {run.record['n_steps']}"] if at["step"] else []
-    if at.get("epochs"):
-        parts += [f"epoch {at['epoch']} of {at['epochs']}", f"update {at['update']} of {at['updates']}"]
-        parts += [f"loss {at['loss']:.3g}"] if "loss" in at else []
-    where = f"{at['host']}, " if "host" in at else ""
-    return f"{', '.join([*parts, at['phase']])} ({where}process {at['pid']}, since {since})"
-
-
-class Reader:
+class StatusReader:
     """Reads a results folder again and again. A record that was not replaced since is not read anew: grids have
     thousands of runs, most of them finished.
 
@@ -201,7 +153,7 @@ class Reader:
         self._look = Look(self._shared)
         self._known: dict[Path, tuple[tuple[int, ...], Any]] = {}
 
-    def read(self) -> Status:
+    def read(self) -> GridStatus:
         """The runs as they are now. Raises UserError where there is no results folder."""
         self._look()
         if not (self.folder / "runs").is_dir():
@@ -215,7 +167,17 @@ class Reader:
                 unreadable.append(file)
             else:
                 runs.append(_status(record, file.parent, self._shared))
-        return Status(self.folder, runs, unreadable)
+        return GridStatus(self.folder, runs, unreadable)
+
+    def follow(self, status: GridStatus) -> Iterator[GridStatus]:
+        """Yield the state after ``status`` again and again, until nothing runs."""
+        seen_running = time.monotonic()
+        while status.of("running") or (status.of("waiting") and time.monotonic() - seen_running < SILENT):
+            time.sleep(EVERY)  # runs that wait start soon after another has ended, unless their driver is gone
+            status = self.read()
+            if status.of("running"):
+                seen_running = time.monotonic()
+            yield status
 
     def _record(self, file: Path) -> Any:
         try:
@@ -247,42 +209,3 @@ def _status(record: Mapping[str, Any], folder: Path, shared: Depot) -> RunStatus
     # While a teacher looks at much data there is no heartbeat, but the lease is held.
     lost = silent > SILENT and leases.holder(shared.leases, folder.name) is None
     return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)
-
-
-def watch(folder: Path, store: str | None = None) -> None:
-    """Show how the grid in ``folder`` gets on until nothing of it runs: a live board on a terminal, else lines."""
-    reader = Reader(folder, store)
-    status = reader.read()
-    console = Console(highlight=False)
-    live = Live(status, console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-    if live is None:
-        _say(status.lines())
-    else:
-        live.start(refresh=True)
-    try:
-        quiet_since = time.monotonic()
-        while _goes_on(status, quiet_since):
-            time.sleep(EVERY)
-            before, status = status, reader.read()
-            if status.of("running"):
-                quiet_since = time.monotonic()
-            if live:
-                live.update(status, refresh=True)
-            else:
-                _say(status.news_since(before))
-    finally:
-        if live:
-            live.stop()
-    _say(status.lines() if live else [status.head()])
-
-
-def _goes_on(status: Status, quiet_since: float) -> bool:
-    """Runs that wait are started soon after another has ended, or their driver is gone."""
-    waiting = bool(status.of("waiting")) and time.monotonic() - quiet_since < SILENT
-    return bool(status.of("running")) or waiting
-
-
-def _say(lines: Iterator[str] | Sequence[str]) -> None:
-    for line in lines:
-        print(line)
-    sys.stdout.flush()

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.cli.live import progress_line
+from cl_ner_bench.cli.output import duration
 from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.running import worker
 from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, computing, time_left
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.progress import Board, duration
+from cl_ner_bench.running.progress import Progress
 from cl_ner_bench.storage.store import commit_step, write_json, write_record
 from cl_ner_bench.testing.grids import write_inputs
 
@@ -142,13 +144,13 @@ def test_a_run_waits_for_what_it_takes_and_does_not_learn_it() -> None:
     assert left(maker, rates=Rates([record(learned=finished(10.0)), copied])) == pytest.approx(START + 60)
 
 
-def test_the_board_and_the_dry_run_tell_the_time_of_the_model(tmp_path: Path) -> None:
+def test_progress_and_dry_run_show_the_time_of_the_model(tmp_path: Path) -> None:
     words = write_inputs(tmp_path / "inputs")
     given = {flag[2:].replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
     given |= {"methods": "spankl", "bounds": "none", "seeds": "0,1", "jobs": 1, "out": str(tmp_path / "out")}
     first, second = runs = prepare(given).runs
     assert "rough: nothing is measured" in preview(prepare(given))
-    board = Board(runs, runs, jobs=1)
+    progress = Progress(runs, runs, jobs=1)
     row = {"step": 1, "seconds": 300.0, "predict_seconds": 100.0}
     counts = {"schema": 1, "step": 1, "views": {"all": {"test": {"PER": [1, 0, 0]}}}}
     commit_step(first.folder / "step-1", first.key(1), row, {"counts.json": json.dumps(counts).encode()})
@@ -159,7 +161,9 @@ def test_the_board_and_the_dry_run_tell_the_time_of_the_model(tmp_path: Path) ->
     jobs = [Job(first.record, [1], state), Job(second.record, ())]
     expected = time_left(jobs, Rates([measured, second.record]), 1)
     assert 1800 < expected < 2500, "five steps of about 400 s"
-    assert [item.line for item in board.poll()][1].endswith(f", about {duration(expected)} left")
+    lines = [progress_line(event, progress) for event in progress.poll()]
+    assert lines[0] == ""
+    assert lines[1].endswith(f", about {duration(expected)} left")
     jobs[0] = replace(jobs[0], state=None)
     expected = time_left(jobs, Rates([measured, second.record]), 1)
     assert f"estimate: about {duration(expected)} (from the finished steps" in preview(prepare(given))

@@ -13,9 +13,11 @@ import pytest
 from rich.console import Console
 
 from cl_ner_bench.cli import main
+from cl_ner_bench.cli.live import status_line, step_line
+from cl_ner_bench.cli.status import head, on_screen
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import estimate, status
-from cl_ner_bench.running.status import Reader
+from cl_ner_bench.running.status import GridStatus, StatusReader
 from cl_ner_bench.storage.store import commit_step, write_json, write_record
 from cl_ner_bench.testing.grids import METHODS, bench, start, write_inputs
 from cl_ner_bench.testing.results import write_run
@@ -77,9 +79,9 @@ def test_every_state_is_told(grid: Path, capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
-def test_the_live_board_shows_what_runs_and_where(grid: Path) -> None:
+def test_a_terminal_shows_what_runs_and_where(grid: Path) -> None:
     text = io.StringIO()
-    Console(file=text, width=120).print(Reader(grid).read())
+    Console(file=text, width=120).print(on_screen(StatusReader(grid).read()))
     rows = [line.split() for line in text.getvalue().splitlines()]
     assert ["run", "where", "step", "epoch", "loss", "phase"] in rows
     assert ["extendner", "order", "0", "seed", "0", "far:77", "2/3", "1/2", "0.25", "learning"] in rows
@@ -109,7 +111,7 @@ def test_time_left_is_what_is_left_at_the_measured_rates(tmp_path: Path) -> None
     beat(two, step=3, phase="predicting", predicted_words=900)
 
     def left() -> float:
-        return (Reader(tmp_path).read().time_left or 0) - estimate.REPORT
+        return (StatusReader(tmp_path).read().seconds_left or 0) - estimate.REPORT
 
     assert left() == pytest.approx(9 + 2 + 30, rel=0.1)
     add_run(tmp_path, "spankl", "waiting", seed=3)
@@ -121,39 +123,39 @@ def test_time_left_is_what_is_left_at_the_measured_rates(tmp_path: Path) -> None
 def test_no_time_is_made_up(tmp_path: Path) -> None:
     folder = add_run(tmp_path, "spankl", "running")
     beat(folder)
-    found = Reader(tmp_path).read()
-    assert (found.time_left, found.computing_left) == (None, None), "nothing was measured"
+    found = StatusReader(tmp_path).read()
+    assert (found.seconds_left, found.computing_seconds_left) == (None, None), "nothing was measured"
     add_run(tmp_path, "spankl", "interrupted", 1, seed=1)
     beat(folder, age=100)
-    found = Reader(tmp_path).read()
-    assert found.time_left is None, "nobody works"
-    assert found.computing_left == pytest.approx(60 - 4.5 + estimate.START + 50, rel=0.1)
-    assert "of one worker" in found.head()
+    found = StatusReader(tmp_path).read()
+    assert found.seconds_left is None, "nobody works"
+    assert found.computing_seconds_left == pytest.approx(60 - 4.5 + estimate.START + 50, rel=0.1)
+    assert "of one worker" in head(found)
 
 
 def test_records_of_earlier_versions_tell_no_time(tmp_path: Path) -> None:
     folder = add_run(tmp_path, "spankl", "running", 1)
     beat(folder)
-    assert Reader(tmp_path).read().time_left is not None
+    assert StatusReader(tmp_path).read().seconds_left is not None
     record = json.loads((folder / "run.json").read_bytes())
     write_record(folder / "run.json", {key: value for key, value in record.items() if key not in ("words", "seal")})
-    assert Reader(tmp_path).read().time_left is None
+    assert StatusReader(tmp_path).read().seconds_left is None
 
 
 def test_a_run_that_was_only_just_started_runs_and_one_that_never_spoke_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_run(tmp_path, "spankl", "running")
-    assert Reader(tmp_path).read().counts == {"running": 1}
+    assert StatusReader(tmp_path).read().counts == {"running": 1}
     now = time.time()
     monkeypatch.setattr(status.time, "time", lambda: now + 1000)
-    assert Reader(tmp_path).read().counts == {"lost": 1}
+    assert StatusReader(tmp_path).read().counts == {"lost": 1}
 
 
-def test_a_reader_sees_what_changes_and_says_it_once(tmp_path: Path) -> None:
+def test_a_reader_sees_each_change_once(tmp_path: Path) -> None:
     folder = add_run(tmp_path, "spankl", "running", 1)
     beat(folder)
-    reader = Reader(tmp_path)
+    reader = StatusReader(tmp_path)
     before = reader.read()
     add_run(tmp_path, "extendner", "waiting")
     record = json.loads((folder / "run.json").read_bytes())
@@ -162,12 +164,12 @@ def test_a_reader_sees_what_changes_and_says_it_once(tmp_path: Path) -> None:
     commit_step(folder / "step-2", "aa2", {"step": 2}, {"counts.json": counts})
     write_record(folder / "run.json", record | {"status": "failed", "reason": "no luck"})
     after = reader.read()
-    assert list(after.news_since(before)) == [
+    assert event_lines(before, after) == [
         "extendner order 0 seed 0: waiting",
         "spankl order 0 seed 0: step 2 of 3 finished, micro-F1 80.0",
         "spankl order 0 seed 0: failed: no luck",
     ]
-    assert list(reader.read().news_since(after)) == []
+    assert event_lines(after, reader.read()) == []
 
 
 def test_a_damaged_record_is_named_and_hides_no_other(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +188,7 @@ def test_no_results_folder_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture
         assert "is no results folder" in capsys.readouterr().err
     assert main.main(["status", str(tmp_path), "--json", "--watch"]) == 2
     with pytest.raises(UserError, match="no results folder"):
-        Reader(tmp_path / "nothing").read()
+        StatusReader(tmp_path / "nothing").read()
 
 
 def test_a_report_of_an_unfinished_grid_uses_what_is_finished(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +213,11 @@ def test_a_grid_that_another_process_learns_is_followed_to_its_end(tmp_path: Pat
     assert [f"step {k} of 3 finished" in text for k in (2, 3)] == [True, True]
     assert lines[-1] == f"{out}: 1 done; 3 of 3 steps done"
     assert bench("status", str(out)).stdout.splitlines() == lines[-1:]
+
+
+def event_lines(before: GridStatus, after: GridStatus) -> list[str]:
+    events = after.events_since(before)
+    return [status_line(event) if event.step is None else step_line(event, None) for event in events]
 
 
 def wait_for(found: Callable[[], object], seconds: float = 120) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ import pytest
 
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.cli import main
+from cl_ner_bench.cli.live import progress_line
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import trackers
 from cl_ner_bench.running.options import TRACKERS
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.progress import Board, News
-from cl_ner_bench.running.trackers import KINDS, Tracking
+from cl_ner_bench.running.progress import Progress, RunEvent
+from cl_ner_bench.running.trackers import KINDS, TrackedRun, Tracking
 from cl_ner_bench.storage.store import write_json
 from cl_ner_bench.testing.grids import METHODS, bench, records, stored, write_inputs
 
@@ -29,42 +30,30 @@ CLOSING = 60.0
 
 
 class Recorder:
-    """Notes what it is told."""
+    """A tracker that notes what it is told; it can fail, or hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, failing: Collection[str] = (), hangs: bool = False) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.threads: set[int] = set()
+        self._failing, self._hangs = failing, hangs
 
-    def start(self, run: Mapping[str, Any]) -> None:
+    def start(self, run: Mapping[str, Any]) -> TrackedRun:
+        if self._hangs:
+            threading.Event().wait()
         self.threads.add(threading.get_ident())
-        self.told.append(("start", run["run_id"]))
+        self._note("start", run["run_id"], error=ConnectionError("no route"))
+        return self
 
-    def step(self, run: Mapping[str, Any], step: int, scores: Mapping[str, float], learned: Mapping[str, Any]) -> None:
-        self.told.append(("step", step, scores, learned["updates"]))
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self._note("step", step, values, error=SystemExit(3))
 
-    def end(self, run: Mapping[str, Any], status: str) -> None:
-        self.told.append(("end", status))
+    def end(self, status: str) -> None:
+        self._note("end", status, error=MemoryError())
 
-
-class Failing(Recorder):
-    """Raises at every call."""
-
-    def start(self, run: Mapping[str, Any]) -> None:
-        super().start(run)
-        raise ConnectionError("no route")
-
-    def step(self, *told: Any) -> None:
-        super().step(*told)
-        raise SystemExit(3)
-
-    def end(self, run: Mapping[str, Any], status: str) -> None:
-        super().end(run, status)
-        raise MemoryError
-
-
-class Hanging(Recorder):
-    def start(self, run: Mapping[str, Any]) -> None:
-        threading.Event().wait()
+    def _note(self, *told: Any, error: BaseException) -> None:
+        self.told.append(told)
+        if told[0] in self._failing:
+            raise error
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +68,17 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
 
 
 @pytest.fixture
-def news(grid: tuple[list[str], Path]) -> list[News]:
-    """What a driver would tell of that run."""
+def run(grid: tuple[list[str], Path]) -> Run:
     _, out = grid
     record = records(out)["good"]
-    run = Run(record, None, out / "runs" / record["run_id"], "previous")  # type: ignore[arg-type]
-    return [News(run, record), *(News(run, record, "", k) for k in (1, 2, 3)), News(run, record, ended=True)]
+    return Run(record, None, out / "runs" / record["run_id"], "previous")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def events(run: Run) -> list[RunEvent]:
+    """What a driver would send of that run."""
+    steps = [RunEvent(run.folder, run.record, "running", step) for step in (1, 2, 3)]
+    return [RunEvent(run.folder, run.record, "running"), *steps, RunEvent(run.folder, run.record, "done")]
 
 
 def test_event_files_hold_the_scores_of_every_step(grid: tuple[list[str], Path]) -> None:
@@ -108,76 +102,88 @@ def test_event_files_hold_the_scores_of_every_step(grid: tuple[list[str], Path])
     assert "tracker" not in (out / "experiment.toml").read_text(), "it is no part of the grid"
 
 
-def test_steps_from_before_a_stop_are_news_to_trackers_and_not_to_the_user(news: list[News], tmp_path: Path) -> None:
-    run = replace(news[0].run, folder=shutil.copytree(news[0].run.folder, tmp_path / "run"))
-    board = Board([run], [run])
-    assert list(board.poll()) == []
+def test_steps_from_before_a_stop_are_events_for_trackers_and_no_lines_for_the_user(run: Run, tmp_path: Path) -> None:
+    run = replace(run, folder=shutil.copytree(run.folder, tmp_path / "run"))
+    progress = Progress([run], [run])
+    assert list(progress.poll()) == []
     write_json(run.folder / "progress.json", {"step": 3, "phase": "predicting"})
-    assert [(item.step, item.line, item.ended) for item in board.poll()] == [
-        (None, "", False),
-        *((step, "", False) for step in (1, 2, 3)),
+    events = list(progress.poll())
+    assert [(event.step, event.status, event.new) for event in events] == [
+        (None, "running", True),
+        *((step, "running", False) for step in (1, 2, 3)),
     ]
-    assert list(board.poll()) == []
+    assert [progress_line(event, progress) for event in events] == [""] * 4
+    assert list(progress.poll()) == []
 
 
-def test_the_files_of_a_run_are_read_where_one_was_replaced(news: list[News], tmp_path: Path) -> None:
-    run = replace(news[0].run, folder=shutil.copytree(news[0].run.folder, tmp_path / "run"))
-    board = Board([run], [run])
+def test_the_files_of_a_run_are_read_where_one_was_replaced(run: Run, tmp_path: Path) -> None:
+    run = replace(run, folder=shutil.copytree(run.folder, tmp_path / "run"))
+    progress = Progress([run], [run])
     os.utime(run.folder, (1000, 1000))
-    assert list(board.poll()) == []
+    assert list(progress.poll()) == []
     (run.folder / "run.json").rename(run.folder / "aside")
     os.utime(run.folder, (1000, 1000))
-    assert list(board.poll()) == []
-    assert board._changed[run.id] == 1000
+    assert list(progress.poll()) == []
+    assert progress._changed[run.id] == 1000
     write_json(run.folder / "progress.json", {"step": 3, "phase": "predicting"})
-    assert len(list(board.poll())) == 4
+    assert len(list(progress.poll())) == 4
 
 
-def test_a_tracker_is_told_of_runs_in_one_thread(news: list[News]) -> None:
-    recorder, said = Recorder(), []
-    tracking = Tracking(lambda: recorder, "--tracker x", said.append)
-    for item in news:
-        tracking.tell(item)
+def test_a_tracker_is_told_of_runs_in_one_thread(events: list[RunEvent], caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    tracking = Tracking(recorder.start, "--tracker x")
+    for event in events:
+        tracking.send(event)
     tracking.close(CLOSING)
     start, *steps, end = recorder.told
-    assert (start, end) == (("start", news[0].run.id), ("end", "done"))
+    assert (start, end) == (("start", events[0].record["run_id"]), ("end", "done"))
     assert [step[:2] for step in steps] == [("step", 1), ("step", 2), ("step", 3)]
-    assert all(0 <= score <= 100 for step in steps for score in step[2].values())
+    for _, _, values in steps:
+        assert {"all/micro_f1", "learned/updates", "learned/seconds"} <= values.keys()
+        assert all(0 <= value <= 100 for name, value in values.items() if not name.startswith("learned/"))
     assert recorder.threads != {threading.get_ident()}
-    assert said == []
+    assert caplog.messages == []
 
 
-def test_a_run_that_was_stopped_is_ended_with_what_its_record_says(news: list[News]) -> None:
+def test_a_run_that_was_stopped_is_ended_with_what_its_record_says(events: list[RunEvent]) -> None:
     recorder = Recorder()
-    tracking = Tracking(lambda: recorder, "--tracker x", print)
-    tracking.tell(news[0])
+    tracking = Tracking(recorder.start, "--tracker x")
+    tracking.send(events[0])
     tracking.close(CLOSING)
     assert recorder.told[1:] == [("end", "done")]
 
 
-@pytest.mark.parametrize("tracker", [Failing, Recorder])
-def test_a_failing_tracker_is_told_of_once_and_goes_on_being_told(news: list[News], tracker: type[Recorder]) -> None:
-    recorder, said = tracker(), []
-    tracking = Tracking(lambda: recorder, "--tracker x", said.append)
-    for item in news:
-        tracking.tell(item)
+@pytest.mark.parametrize(
+    ("failing", "told", "said"),
+    [
+        ((), ["start", "step", "step", "step", "end"], ""),
+        (("step", "end"), ["start", "step", "step", "step", "end"], "failed (SystemExit: 3)"),
+        (("start",), ["start"], "could not be started (ConnectionError: no route)"),
+    ],
+)
+def test_a_failing_tracker_is_logged_once_and_goes_on_being_told(
+    events: list[RunEvent], caplog: pytest.LogCaptureFixture, failing: tuple[str, ...], told: list[str], said: str
+) -> None:
+    recorder = Recorder(failing)
+    tracking = Tracking(recorder.start, "--tracker x")
+    for event in events:
+        tracking.send(event)
     tracking.close(CLOSING)
-    assert [told[0] for told in recorder.told] == ["start", "step", "step", "step", "end"]
-    if tracker is Failing:
-        (line,) = said
-        assert line.startswith("--tracker x failed (ConnectionError: no route)")
+    assert [call[0] for call in recorder.told] == told
+    assert caplog.messages == (
+        [f"--tracker x {said}; the runs and their results are not touched by it"] if said else []
+    )
 
 
-def test_a_hanging_tracker_holds_nobody_up(news: list[News]) -> None:
-    said: list[str] = []
-    tracking = Tracking(Hanging, "--tracker x", said.append)
-    for item in news:
-        tracking.tell(item)
+def test_a_hanging_tracker_holds_nobody_up(events: list[RunEvent], caplog: pytest.LogCaptureFixture) -> None:
+    tracking = Tracking(Recorder(hangs=True).start, "--tracker x")
+    for event in events:
+        tracking.send(event)
     begun = time.monotonic()
     tracking.close(0.2)
     assert time.monotonic() - begun < 30
-    assert len(said) == 1
-    assert "within 0.2 s" in said[0]
+    (line,) = caplog.messages
+    assert "within 0.2 s" in line
 
 
 def test_a_package_that_cannot_be_imported_fails_no_run(
@@ -194,7 +200,7 @@ def test_a_package_that_cannot_be_imported_fails_no_run(
     assert stored(tmp_path / "out") == stored(out)
 
 
-def test_a_package_that_is_missing_is_told_beforehand(
+def test_a_missing_package_is_an_error_before_anything_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find, packages = trackers.importlib.util.find_spec, {kind.package for kind in KINDS.values()}

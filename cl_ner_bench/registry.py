@@ -1,7 +1,8 @@
 """Methods: cards read from source text, classes imported when a run needs them.
 
-A method file begins with a literal ``CARD = {name: {...}}``; it is read with :func:`ast.literal_eval`,
-so that listing methods runs nobody's code and imports neither torch nor pandas. Methods come from the suite's
+A method file begins with a literal ``CARD``: ``{name: {...}}``, or ``{..., "variants": {name: {...}}}`` with the keys
+that all its methods share. It is read with :func:`ast.literal_eval`, so that listing methods runs nobody's code and
+imports neither torch nor pandas. Methods come from the suite's
 own ``methods/``, from installed packages (entry-point group ``cl_ner_bench.methods``, each naming a module)
 and from a path that the user gives.
 """
@@ -15,17 +16,21 @@ import importlib.util
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from cl_ner_bench import HOME
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
 from cl_ner_bench.source import BESIDE, Program, is_card, parse
+from cl_ner_bench.validation import MisfitError, convert
 
 ENTRY_POINTS = "cl_ner_bench.methods"
 BASES = {"span": "SpanLearner", "token": "TagLearner"}
@@ -36,46 +41,54 @@ GROUPS = {
     "joint-warm": ("joint-span-warm", "joint-token-warm"),
     "single-task": ("single-task-span", "single-task-token"),
 }
-_CHOICES = {
-    "architecture": ARCHITECTURES,
-    "data": ("task", "union"),
-    "start": ("previous", "pretrained"),
-    "first_step": ("own", "base"),
-    "group": ("reference", "memory-free", "exemplar"),
-}
-_TEXTS = ("label", "status", "paper", "summary", "stores", "deviations")
+_SETTINGS = "a dict of hyper-parameters and their defaults: texts, numbers, true or false, None, lists of them"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
-@dataclass(frozen=True)
-class MethodCard:
+def _is_plain(value: Any) -> bool:
+    """Return True for what JSON and TOML hold."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a method's card. Docs: :class:`MethodCard`."""
+
+    class_name: str = msgspec.field(name="class")
+    architecture: Literal["span", "token"]
+    label: str = ""
+    data: Literal["task", "union"] = "task"
+    start: Literal["previous", "pretrained"] = "previous"
+    first_step: Literal["own", "base"] = "own"
+    settings: Annotated[Mapping[str, Any], Meta(description=_SETTINGS)] = {}
+    group: Literal["reference", "memory-free", "exemplar"] = "memory-free"
+    status: str = ""
+    paper: str = ""
+    year: int = 0
+    summary: str = ""
+    stores: str = ""
+    deviations: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(map(_is_plain, self.settings.values())):
+            raise MisfitError("settings", _SETTINGS, short(dict(self.settings)))
+
+
+class MethodCard(CardTable, frozen=True, kw_only=True):
     """What a method says of itself.
 
     ``data`` is what a step is learned from: its own sentences (``task``) or those of all steps so far
     (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
     ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
     settings: a grid learns it once for all such methods of an architecture.
-    ``settings`` are the method's own hyper-parameters with their defaults. ``module`` is None for a file
-    outside any package.
+    ``settings`` are the method's own hyper-parameters with their defaults. ``year`` is the paper's, 0 without one.
+    ``module`` is None for a file outside any package.
     """
 
     name: str
-    class_name: str
-    architecture: str
     file: Path
     module: str | None = None
-    label: str = ""
-    data: str = "task"
-    start: str = "previous"
-    first_step: str = "own"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    group: str = "memory-free"
-    status: str = ""
-    paper: str = ""
-    year: int | None = None
-    summary: str = ""
-    stores: str = ""
-    deviations: str = ""
 
     @property
     def is_bound(self) -> bool:
@@ -83,8 +96,8 @@ class MethodCard:
         return self.data == "union" and self.start == "pretrained"
 
     def to_json(self) -> dict[str, Any]:
-        row = {k: v for k, v in vars(self).items() if k not in ("file", "module", "class_name")}
-        return row | {"class": self.class_name, "file": str(self.file), "settings": dict(self.settings)}
+        row = {key: getattr(self, key) for key in CardTable.__struct_fields__ if key != "class_name"}
+        return {"name": self.name} | row | {"class": self.class_name, "file": str(self.file)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ class Variant:
 
 
 def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
-    """The cards of one method file. Raises UserError, naming file and key, where ``CARD`` is wrong."""
+    """Return the cards of one method file. Raises UserError, naming file and key, where ``CARD`` is wrong."""
     for node in parse(file).body:
         if isinstance(node, ast.Assign) and is_card(node):
             try:
@@ -113,37 +126,27 @@ def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
                 ) from None
             if not isinstance(value, dict) or not value:
                 raise UserError(f"{file}:{node.lineno}: CARD must be a dict: method name -> its card")
-            return [_card(file, node.lineno, module, name, row) for name, row in value.items()]
+            common, rows = _variant_rows(value, f"{file}:{node.lineno}: CARD")
+            return [_card(file, node.lineno, module, name, row, common) for name, row in rows.items()]
     raise UserError(f"{file}: no CARD found; a method file begins with a literal CARD = {{name: {{...}}}}")
 
 
-def _card(file: Path, line: int, module: str | None, name: Any, row: Any) -> MethodCard:
+def _variant_rows(value: dict[Any, Any], where: str) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Return the keys that all methods of a ``CARD`` share, and each method's own."""
+    if "variants" not in value:
+        return {}, value
+    rows = convert(value["variants"], dict[Any, Any], where, key="variants")
+    return {key: shared for key, shared in value.items() if key != "variants"}, rows
+
+
+def _card(file: Path, line: int, module: str | None, name: Any, own: Any, common: dict[Any, Any]) -> MethodCard:
     where = f"{file}:{line}: CARD[{name!r}]"
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(row, dict):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
-    known = [f for f in MethodCard.__dataclass_fields__ if f not in ("name", "file", "module", "class_name")]
-    for key in row:
-        if key not in [*known, "class"]:
-            raise UserError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), [*known, 'class'])}")
-    for key in ("class", "architecture"):
-        if key not in row:
-            raise UserError(f"{where}: key {key!r} is missing")
-    for key, choices in _CHOICES.items():
-        if key in row and row[key] not in choices:
-            raise UserError(f"{where}: {key} must be one of {', '.join(choices)}, not {row[key]!r}")
-    for key in ("class", *_TEXTS):
-        if not isinstance(row.get(key, ""), str):
-            raise UserError(f"{where}: {key} must be a text, not {row[key]!r}")
-    if type(row.get("year")) not in (int, type(None)):
-        raise UserError(f"{where}: year must be a whole number, not {row['year']!r}")
-    settings = row.get("settings", {})
-    if not isinstance(settings, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in settings.items()):
-        raise UserError(
-            f"{where}: settings must be a dict of hyper-parameters and their defaults: texts, numbers, true or false, "
-            "None, lists of them"
-        )
-    values = {"label": name} | {key: value for key, value in row.items() if key != "class"}
-    card = MethodCard(name=name, class_name=row["class"], file=file, module=module, **values)
+    row = common | own
+    table = convert(row, CardTable, where)
+    values = msgspec.structs.asdict(table) | {"label": row.get("label", name)}
+    card = MethodCard(**values, name=name, file=file, module=module)
     if card.data == "union" and card.group == "memory-free":
         raise UserError(
             f"{where}: group is memory-free{'' if 'group' in row else ' by default'}, but with data 'union' a step is "
@@ -151,13 +154,6 @@ def _card(file: Path, line: int, module: str | None, name: Any, row: Any) -> Met
             "method that sees the data of its own step alone"
         )
     return card
-
-
-def _is_plain(value: Any) -> bool:
-    """Return True for what JSON and TOML hold."""
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 @cache

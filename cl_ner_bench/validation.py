@@ -1,7 +1,8 @@
 """Plain values (of TOML, JSON or a Python literal) to typed ones, with one message where a value does not fit.
 
 A schema is a :class:`msgspec.Struct`. Where a value has a ``Meta(description=...)``, messages say this description as
-what was expected; without one they name the innermost value that does not fit.
+what was expected, in place of what is inside of the value; without one they name the innermost value that does not
+fit. Structs are always looked into.
 """
 
 from __future__ import annotations
@@ -97,11 +98,13 @@ def _problem(value: Any, kind: Any, key: str) -> str | None:
     else:
         return None
     if get_origin(kind) is Annotated:
-        return _wrong(key, _expected(kind), value, kind)
+        inner = get_args(kind)[0]
+        inside = _problem(value, inner, key) if any(map(_is_struct, get_args(inner))) else None
+        return inside or _wrong(key, _expected(kind), value, kind)
     if get_origin(kind) in (Union, UnionType):
         members = [member for member in get_args(kind) if member not in (NoneType, msgspec.UnsetType)]
         return _problem(value, members[0], key) if len(members) == 1 else _wrong(key, _expected(kind), value, kind)
-    if isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, Mapping):
+    if _is_struct(kind) and isinstance(value, Mapping):
         inside = next(filter(None, _problems_of_keys(value, kind, key)), None)
         if inside is None and isinstance(cause, MisfitError):
             return _message(_join(key, cause.key), cause.expected, cause.found)
@@ -167,11 +170,15 @@ def _expected(kind: Any) -> str:
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
     if get_origin(kind) in (Union, UnionType):
         return _expected(get_args(kind)[0])
-    if _is_table(kind) or (isinstance(kind, type) and issubclass(kind, Struct)):
+    if _is_table(kind) or _is_struct(kind):
         return "a table"
     if (get_origin(kind) or kind) in (list, tuple):
         return "a list"
     return {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}.get(kind, str(kind))
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _is_table(kind: Any) -> bool:

@@ -56,6 +56,16 @@ def test_a_file_gives_all_of_its_methods_or_one() -> None:
     assert registry.resolve([variant.spec]) == [variant]
 
 
+def test_variants_share_what_the_card_says_once(tmp_path: Path) -> None:
+    shared = "'class': 'M', 'architecture': 'span', 'settings': {'a': 1}"
+    file = write(
+        tmp_path, f"CARD = {{{shared}, 'variants': {{'m': {{'label': 'Em'}}, 'n': {{'settings': {{'a': 2}}}}}}}}"
+    )
+    m, n = registry.read_cards(Path(file))
+    assert (m.name, m.label, m.class_name, m.settings) == ("m", "Em", "M", {"a": 1})
+    assert (n.name, n.label, n.class_name, n.settings) == ("n", "n", "M", {"a": 2})
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
@@ -79,10 +89,16 @@ def test_wrong_names_are_explained(names: list[str], said: str) -> None:
         ("x = 1", "no CARD"),
         ("CARD = dict(a=1)", "literal"),
         ("CARD = [1]", "must be a dict"),
-        ("CARD = {'m': {'class': 'M'}}", "'architecture' is missing"),
-        ("CARD = {'m': {'class': 'M', 'architecture': 'spam'}}", "architecture must be one of span, token"),
+        ("CARD = {'m': {'class': 'M'}}", "'architecture' is missing: expected one of span"),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'spam'}}",
+            "found 'spam'. Did you mean 'span'",
+        ),
         ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'setings': {}}}", "Did you mean 'settings'"),
-        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': 3}}", "settings must be a dict"),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': 3}}",
+            "'settings': expected a dict of",
+        ),
         (
             "CARD = {'m': {'class': 'M', 'architecture': 'span', 'data': 'union'}}",
             'group is memory-free by default.*write "group": "reference"',
@@ -91,9 +107,18 @@ def test_wrong_names_are_explained(names: list[str], said: str) -> None:
             "CARD = {'m': {'class': 'M', 'architecture': 'span', 'data': 'union', 'group': 'memory-free'}}",
             r"CARD\['m'\]: group is memory-free, but with data 'union'",
         ),
-        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': {'a': {1}}}}", "settings must be a dict"),
-        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'paper': 3}}", "paper must be a text"),
-        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'year': '2023'}}", "year must be a whole number"),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': {'a': {1}}}}",
+            "'settings': expected a dict of",
+        ),
+        ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'paper': 3}}", "key 'paper': expected a text, found 3"),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'year': '2023'}}",
+            "'year': expected a whole number",
+        ),
+        ("CARD = {'class': 'M', 'variants': 3}", "key 'variants': expected a table, found 3"),
+        ("CARD = {'class': 'M', 'variants': {'m': {}}}", r"CARD\['m'\]: key 'architecture' is missing"),
+        ("CARD = {'class': 'M', 'architecture': 'span', 'variants': {'m': 3}}", "expected a name of letters"),
         ("CARD = {['m']: 1}", "literal"),
         ("CARD = {}\0", "not Python"),
         ("CARD = {'../m': {'class': 'M', 'architecture': 'span'}}", "expected a name"),

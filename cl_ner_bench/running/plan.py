@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
@@ -226,7 +228,7 @@ def scenario_of(options: Options, corpus: Corpus) -> Scenario:
         return scenario
     if scenario.tasks or scenario.types:
         raise UserError(f"--tasks: scenario {scenario.name} names its tasks or types itself; leave --tasks out")
-    return replace(scenario, types=corpus.card.types) if scenario.increments else scenario
+    return msgspec.structs.replace(scenario, types=corpus.card.types) if scenario.increments else scenario
 
 
 def manifest(file: str) -> Any:

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.untrusted import read_toml
+from cl_ner_bench.validation import Above0, AtLeast0, MisfitError, Positive, Text, Whole, convert
 
-ASSIGN = ("random", "filter", "greedy")
-DEV = ("same", "whole", "mentions")
-DEV_LABELS = ("new", "seen")
-SELECTION = ("macro", "micro", "last")
+Assign = Literal["random", "filter", "greedy"]
+Dev = Literal["same", "whole", "mentions"]
+DevLabels = Literal["new", "seen"]
+Selection = Literal["macro", "micro", "last"]
+INCREMENTS = re.compile(r"fg(\d+)-pg(\d+)(-seen)?")
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
     """What a step is learned from and chosen by.
 
     Attributes:
@@ -43,39 +47,71 @@ class Protocol:
         shots: a step's train sentences are drawn until each of its types has so many mentions.
     """
 
-    assign: str = "random"
-    dev: str = "same"
-    dev_labels: str = "new"
-    selection: str = "macro"
-    max_words: int | None = None
-    blurry: float = 0.0
-    sentences: int | None = None
-    shots: int | None = None
+    assign: Assign = "random"
+    dev: Dev = "same"
+    dev_labels: DevLabels = "new"
+    selection: Selection = "macro"
+    max_words: Positive | None = None
+    blurry: AtLeast0 = 0.0
+    sentences: Positive | None = None
+    shots: Positive | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the plain protocol."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if value != getattr(Protocol(), name)}
+        """Return the values that differ from the plain protocol's."""
+        plain = msgspec.structs.asdict(Protocol())
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value != plain[name]}
 
 
-@dataclass(frozen=True)
-class PlannedTask:
+class PlannedTask(Struct, frozen=True, forbid_unknown_fields=True):
     """Types to be learned together, before sentences are chosen.
 
     ``domain``: of a corpus made of several, the one that gives the sentences. ``share``: the task's part of a random
     assignment, relative to the others'. ``sentences`` and ``shots`` stand above the protocol's.
     """
 
-    name: str
-    types: tuple[str, ...]
+    types: Annotated[tuple[Text, ...], Meta(min_length=1, description="a list of types")]
+    name: str = ""
     domain: str = ""
-    share: float = 1.0
-    sentences: int | None = None
-    shots: int | None = None
+    share: Above0 = 1.0
+    sentences: Positive | None = None
+    shots: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if len({*self.types}) < len(self.types):
+            raise MisfitError("types", "each type once", short(list(self.types)))
 
 
-@dataclass(frozen=True)
-class Scenario:
+class ScenarioTable(Protocol, frozen=True):
+    """The keys of a table that describes a scenario: those of a protocol, and ``like``, the scenario it starts from."""
+
+    name: str = ""
+    like: str = "split"
+    types: Annotated[tuple[Text, ...], Meta(description="a list of different types")] = ()
+    orders: Annotated[
+        tuple[tuple[Whole, ...], ...], Meta(description="permutations of the tasks, numbered from 0")
+    ] = ()
+    tasks: tuple[PlannedTask, ...] = ()
+    schema: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        if self.like not in BUILT_IN and not INCREMENTS.fullmatch(self.like):
+            names = f"{', '.join(BUILT_IN)}, fg8-pg2, fg8-pg2-seen"
+            raise MisfitError("like", f"a built-in scenario ({names})", short(self.like))
+        if len({*self.types}) < len(self.types):
+            raise MisfitError("types", "a list of different types", short(list(self.types)))
+        if self.types and not INCREMENTS.fullmatch(self.like):
+            raise MisfitError("types", 'them beside like = "fgA-pgB" only, which cuts them')
+        if self.tasks and INCREMENTS.fullmatch(self.like):
+            raise MisfitError("tasks", 'none beside like = "fgA-pgB", which makes them')
+        if len({bool(task.domain) for task in self.tasks}) > 1:
+            raise MisfitError("tasks", "a domain for all tasks or for none")
+        if self.orders and not self.tasks:
+            raise MisfitError("orders", "them beside [[tasks]] only, which they permute")
+        if any(sorted(order) != list(range(len(self.tasks))) for order in self.orders):
+            raise MisfitError("orders", f"permutations of the {len(self.tasks)} tasks, numbered from 0")
+
+
+class Scenario(Struct, frozen=True):
     """A protocol and the tasks it is applied to.
 
     The tasks are those listed; else, with ``increments`` (A, B), the ``types`` (all in alphabetical order where none
@@ -97,8 +133,9 @@ class Scenario:
         return bool(self.tasks or self.increments or self.by_domain)
 
     def to_json(self) -> dict[str, Any]:
-        """What it means, whatever it is called."""
-        return {name: value for name, value in asdict(self).items() if name not in ("name", "own")}
+        """Return what it means, whatever it is called."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in values.items() if name not in ("name", "own")}
 
 
 GREEDY = Protocol(assign="greedy", dev="whole", selection="micro")
@@ -108,7 +145,6 @@ BUILT_IN = {
     "filter": Scenario("filter", Protocol(assign="filter")),
     "domains": Scenario("domains", by_domain=True),
 }
-INCREMENTS = re.compile(r"fg(\d+)-pg(\d+)(-seen)?")
 SCENARIOS = {
     "split": "every train and dev sentence belongs to one task, at random (SpanKL, AAAI 2023)",
     "filter": "a task has every sentence that names one of its types (SpanKL, AAAI 2023)",
@@ -153,92 +189,37 @@ def read_scenario(file: Path, card: Card) -> Scenario:
     return scenario
 
 
-_OF_PROTOCOL = tuple(f.name for f in fields(Protocol))
-_OF_TASK = tuple(f.name for f in fields(PlannedTask))
-_OF_SCENARIO = ("schema", "name", "like", "types", "orders", "tasks", *_OF_PROTOCOL)
-
-
-def parse_protocol(table: Mapping[str, Any], where: str, base: Protocol = Protocol()) -> Protocol:
-    """``base`` with the values of a table. Raises UserError for unknown keys and values that do not fit."""
-    numbers = {"sentences": int, "shots": int, "max_words": int, "blurry": float}
-    choices = {"assign": ASSIGN, "dev": DEV, "dev_labels": DEV_LABELS, "selection": SELECTION}
-    for key, value in table.items():
-        if key not in _OF_PROTOCOL:
-            raise UserError(f"{where}: unknown key '{key}'.{did_you_mean(key, list(_OF_PROTOCOL))}")
-        good = value in choices[key] if key in choices else _is_number(value, numbers[key])
-        if not good:
-            expected = f"one of {', '.join(choices[key])}" if key in choices else _number(numbers[key])
-            raise UserError(f"{where}: key '{key}': expected {expected}.")
-    return replace(base, **table)
-
-
 def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) -> Scenario:
-    """The scenario in a table: keys of :class:`Protocol`, and ``name``, ``like``, ``types``, ``orders``, ``tasks``.
+    """Return the scenario that a table describes (:class:`ScenarioTable`). ``where`` begins messages.
 
-    ``like`` names the built-in scenario that it starts from (split). ``where`` stands in messages. Raises UserError.
+    Raises UserError for unknown keys, and for values that do not fit or that do not fit the card.
     """
-
-    def check(good: bool, key: str, expected: str) -> None:
-        if not good:
-            raise UserError(f"{where}: key '{key}': expected {expected}.")
-
-    def known(keys: Collection[str], names: Sequence[str], inside: str = "") -> None:
-        for key in keys:
-            if key not in names:
-                raise UserError(f"{where}: unknown key '{inside}{key}'.{did_you_mean(key, list(names))}")
-
-    known(table, _OF_SCENARIO)
-    check(table.get("schema", 1) == 1, "schema", "1")
-    for key in ("name", "like"):
-        check(isinstance(table.get(key, ""), str), key, "a text")
-    like = table.get("like", "split")
-    built_in = like in BUILT_IN or INCREMENTS.fullmatch(like) is not None
-    check(built_in, "like", f"a built-in scenario ({', '.join(BUILT_IN)}, fg8-pg2, fg8-pg2-seen)")
-    base = find_scenario(like, card)
-    protocol = parse_protocol({key: table[key] for key in _OF_PROTOCOL if key in table}, where, base.protocol)
-    types = table.get("types", [])
-    check(_is_texts(types) and len(set(types)) == len(types), "types", "a list of different types")
-    check(not types or base.increments is not None, "types", 'them beside like = "fgA-pgB" only, which cuts them')
-    _check_types(types, card, f"{where}: key 'types'")
-    left_out = [t for t in card.types if t not in types] if types else []
-    check(not left_out, "types", f"all types of {card.name}, as it orders them; missing are {', '.join(left_out)}")
-    rows = table.get("tasks", [])
-    check(isinstance(rows, list), "tasks", "[[tasks]] tables")
+    found = convert(table, ScenarioTable, where)
+    base = find_scenario(found.like, card)
+    given = {key: getattr(found, key) for key in Protocol.__struct_fields__ if key in table}
+    _check_types(found.types, card, f"{where}: key 'types'")
+    left_out = [t for t in card.types if t not in found.types] if found.types else []
+    if left_out:
+        expected = f"all types of {card.name}, as it orders them; missing are {', '.join(left_out)}"
+        raise UserError(f"{where}: key 'types': expected {expected}.")
+    protocol = replace(base.protocol, **given)
     tasks: list[PlannedTask] = []
-    for k, row in enumerate(rows):
-        inside = f"tasks[{k}]"
-        check(isinstance(row, Mapping), inside, "a table")
-        known(row, _OF_TASK, f"{inside}.")
-        check(_is_texts(row.get("types")) and bool(row["types"]), f"{inside}.types", "a list of types")
-        check(len(set(row["types"])) == len(row["types"]), f"{inside}.types", "each type once")
-        _check_types(row["types"], card, f"{where}: key '{inside}.types'")
-        row = {"name": _task_name(row["types"], k, tasks), **row}
-        for key in ("name", "domain"):
-            check(isinstance(row.get(key, ""), str), f"{inside}.{key}", "a text")
-        for key, kind in (("share", float), ("sentences", int), ("shots", int)):
-            check(key not in row or _is_number(row[key], kind), f"{inside}.{key}", _number(kind))
-        check(row.get("share", 1) > 0, f"{inside}.share", "a number above 0")
-        by_share = protocol.assign == "random"
-        check(
-            "share" not in row or by_share, f"{inside}.share", 'it with assign = "random" only, which deals by shares'
-        )
-        check(row["name"] not in {t.name for t in tasks}, f"{inside}.name", "a name that no other task has")
-        tasks.append(PlannedTask(**{**row, "types": tuple(row["types"])}))
-    check(len({bool(t.domain) for t in tasks}) < 2, "tasks", "a domain for all tasks or for none")
-    check(not tasks or base.increments is None, "tasks", 'none beside like = "fgA-pgB", which makes them')
-    orders = table.get("orders", [])
-    check(not orders or bool(tasks), "orders", "them beside [[tasks]] only, which they permute")
-    of = list(range(len(tasks)))
-    numbers = isinstance(orders, list) and all(isinstance(o, list) and all(type(k) is int for k in o) for o in orders)
-    good = numbers and all(sorted(order) == of for order in orders)
-    check(good, "orders", f"permutations of the {len(of)} tasks, numbered from 0")
+    for k, task in enumerate(found.tasks):
+        key = f"{where}: key 'tasks[{k}]"
+        _check_types(task.types, card, f"{key}.types'")
+        task = replace(task, name=task.name or _task_name(task.types, k, tasks))
+        if "share" in table["tasks"][k] and protocol.assign != "random":
+            raise UserError(f'{key}.share\': expected it with assign = "random" only, which deals by shares.')
+        if task.name in {other.name for other in tasks}:
+            raise UserError(f"{key}.name': expected a name that no other task has, found {short(task.name)}.")
+        tasks.append(task)
     return replace(
         base,
-        name=table.get("name", name),
+        name=found.name or name,
         protocol=protocol,
         tasks=tuple(tasks) or base.tasks,
-        types=tuple(types) or base.types,
-        orders=tuple(map(tuple, orders)) or base.orders,
+        types=found.types or base.types,
+        orders=found.orders or base.orders,
         own=True,
     )
 
@@ -249,19 +230,6 @@ def _task_name(types: Sequence[str], number: int, before: Sequence[PlannedTask])
         return f"task{number + 1}"
     times = 1 + sum(task.types == tuple(types) for task in before)
     return types[0] if times == 1 else f"{types[0]} {times}"
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) and v for v in value)
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    good = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    return good and (value >= 1 if kind is int else 0 <= value < float("inf"))
-
-
-def _number(kind: type) -> str:
-    return "a whole number of at least 1" if kind is int else "a number of at least 0"
 
 
 def _check_types(types: Collection[str], card: Card, where: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
@@ -108,17 +109,17 @@ def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedT
     elif scenario.increments:
         types = _permuted(scenario.types or sorted(corpus.card.types), order)
         groups = increments(scenario.increments, types)
-        tasks = [PlannedTask(g[0] if len(g) == 1 else f"step{k}", g) for k, g in enumerate(groups, 1)]
+        tasks = [PlannedTask(g, g[0] if len(g) == 1 else f"step{k}") for k, g in enumerate(groups, 1)]
     elif scenario.by_domain:
         present = {
             name: {m.type for s in _sentences(corpus, "train", name) for m in s.mentions} for name in corpus.domains
         }
         known = corpus.card.types
-        tasks = [PlannedTask(name, tuple(t for t in known if t in present[name]), name) for name in corpus.domains]
+        tasks = [PlannedTask(tuple(t for t in known if t in present[name]), name, name) for name in corpus.domains]
         if not tasks:
             raise UserError(f"--scenario {scenario.name}: {corpus.name} is one corpus; it needs a union of several.")
     else:
-        tasks = [PlannedTask(name, types) for name, types in corpus.card.tasks.items()]
+        tasks = [PlannedTask(types, name) for name, types in corpus.card.tasks.items()]
     for task in tasks:
         if task.domain and task.domain not in corpus.domains:
             known_domains = ", ".join(corpus.domains) or "none"

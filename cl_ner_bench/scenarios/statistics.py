@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 
@@ -78,7 +79,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "scenario": split.scenario,
         "order": split.order,
         "split": split.hash,
-        "protocol": {f.name: getattr(split.protocol, f.name) for f in fields(split.protocol)},
+        "protocol": msgspec.structs.asdict(split.protocol),
         "labelled_at": split.labelled_at,
         "fingerprint": corpus.fingerprint,
         "parts": {part: _counts(used[part]) for part in PARTS},

@@ -12,28 +12,58 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from cl_ner_bench.corpora.readers.lines import has_half_pair
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
-from cl_ner_bench.errors import UserError
-from cl_ner_bench.scenarios.protocol import Protocol, parse_protocol
+from cl_ner_bench.errors import UserError, short
+from cl_ner_bench.scenarios.protocol import Protocol
+from cl_ner_bench.validation import MisfitError, Text, Whole, convert
 
 TEST = "test"  # the name of the test set where there is one
 
 
-@dataclass(frozen=True)
-class Task:
+_Ids = Annotated[tuple[Whole, ...], Meta(description="a list of sentence ids")]
+
+
+class Task(Struct, frozen=True):
     """Types that are learned together, and the ids of the train and dev sentences they are learned from.
 
     ``domain`` names the test set that the task is scored on, where the corpus has several.
     """
 
     name: str
-    types: tuple[str, ...]
-    train: tuple[int, ...]
-    dev: tuple[int, ...]
+    types: Annotated[tuple[str, ...], Meta(min_length=1, description="a list of types")]
+    train: Annotated[tuple[Whole, ...], Meta(min_length=1, description="a list of sentence ids that is not empty")]
+    dev: _Ids
     domain: str = ""
+
+    def __post_init__(self) -> None:
+        if len({*self.types}) < len(self.types):
+            raise MisfitError("types", "each type once", short(list(self.types)))
+
+
+class _Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A task split as a JSON file holds it."""
+
+    schema: Literal[1]
+    dataset: str
+    data: str
+    scenario: Text
+    order: Annotated[int, Meta(ge=0, lt=2**53, description="an order of at least 0")]
+    tasks: Annotated[tuple[Task, ...], Meta(min_length=1, description="a list of tasks that is not empty")]
+    test: _Ids
+    protocol: Protocol = Protocol()
+    order_of: Literal["tasks", "types"] = "tasks"
+    domains: Mapping[str, _Ids] = {}
+    labelled_at: Mapping[str, list[int]] | None = None
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.tasks]
+        if len({*names}) < len(names):
+            raise MisfitError("tasks", "tasks of different names", short(names))
 
 
 @dataclass(frozen=True)
@@ -218,65 +248,47 @@ class TaskSplit:
             if not good:
                 raise UserError(f"{source}: {problem} Write it again with 'bench data split'.")
 
-        def ids(values: Any, part: str, where: str) -> tuple[int, ...]:
-            good = isinstance(values, list) and all(type(i) is int for i in values)
-            check(good, f"{where}: expected a list of sentence ids.")
-            wrong = set(values) - set(corpus.ids(part))
+        def check_ids(ids: tuple[int, ...], part: str, where: str) -> None:
+            wrong = set(ids) - set(corpus.ids(part))
             check(not wrong, f"{where}: the {part} part in use has no sentence {min(wrong, default=None)}.")
-            check(len(set(values)) == len(values), f"{where}: a sentence is named twice.")
-            return tuple(values)
+            check(len(set(ids)) == len(ids), f"{where}: a sentence is named twice.")
 
-        check(isinstance(data, dict) and data.get("schema") == 1, "not a task split of schema 1.")
-        shapes = {"dataset": str, "data": str, "scenario": str, "order": int, "tasks": list, "test": list}
-        for key, shape in shapes.items():
-            check(type(data.get(key)) is shape, f"key '{key}' is missing or no {shape.__name__}.")
-        known = {*shapes, "schema", "protocol", "domains", "labelled_at", "order_of"}
-        for key in data:
-            check(key in known, f"unknown key '{key[:40]}'.")
-        if data["dataset"] != corpus.name:
-            raise UserError(f"{source}: it is a split of {data['dataset']}, not of {corpus.name}: pass that --dataset.")
+        found = convert(
+            data, _Manifest, fail=lambda text: UserError(f"{source}: {text} Write it again with 'bench data split'.")
+        )
+        if found.dataset != corpus.name:
+            raise UserError(f"{source}: it is a split of {found.dataset}, not of {corpus.name}: pass that --dataset.")
         check(
-            data["data"] == corpus.fingerprint,
-            f"it was made from other data (fingerprint {data['data'][:8]}, the corpus has {corpus.fingerprint[:8]}): "
+            found.data == corpus.fingerprint,
+            f"it was made from other data (fingerprint {found.data[:8]}, the corpus has {corpus.fingerprint[:8]}): "
             "another copy, other tasks or another --max-sentences.",
         )
-        for key in ("protocol", "domains"):
-            check(isinstance(data.get(key, {}), dict), f"key '{key}' is no table.")
-        protocol = parse_protocol(data.get("protocol", {}), f"{source}: protocol")
-        domains = {name: ids(values, "test", f"domains.{name}") for name, values in data.get("domains", {}).items()}
-        check(bool(data["tasks"]), "it has no tasks.")
-        tasks: list[Task] = []
-        for k, row in enumerate(data["tasks"]):
+        for name, ids in found.domains.items():
+            check_ids(ids, "test", f"domains.{name}")
+        for k, task in enumerate(found.tasks):
             where = f"tasks[{k}]"
-            check(isinstance(row, dict) and isinstance(row.get("name"), str), f"{where}: no name.")
-            check(row["name"] not in {task.name for task in tasks}, f"{where}: another task has its name.")
-            types = row.get("types")
-            good = isinstance(types, list) and types and all(isinstance(t, str) for t in types)
-            check(bool(good), f"{where}: expected a list of types.")
-            unknown = sorted(set(types) - set(corpus.card.types))
+            unknown = sorted(set(task.types) - set(corpus.card.types))
             check(not unknown, f"{where}: the corpus has no type {unknown[:1]}.")
-            check(len(set(types)) == len(types), f"{where}: a type is named twice.")
-            domain = row.get("domain", "")
-            check(isinstance(domain, str) and domain in (domains or [""]), f"{where}: no domain {domain!r}.")
-            train = ids(row.get("train"), "train", f"{where}.train")
-            check(bool(train), f"{where}: it has no train sentences.")
-            dev = ids(row.get("dev"), "dev", f"{where}.dev")
-            tasks.append(Task(row["name"], tuple(types), train, dev, domain))
-        test = ids(data["test"], "test", "test")
-        in_domains = sorted(i for values in domains.values() for i in values)
-        check(not domains or in_domains == sorted(test), "the domains do not share out the test sentences.")
-        check(
-            not any(map(has_half_pair, (data["scenario"], *(t.name for t in tasks)))), "a name holds half a character."
+            check(task.domain in (found.domains or [""]), f"{where}: no domain {task.domain!r}.")
+            check_ids(task.train, "train", f"{where}.train")
+            check_ids(task.dev, "dev", f"{where}.dev")
+        check_ids(found.test, "test", "test")
+        in_domains = sorted(i for ids in found.domains.values() for i in ids)
+        check(not found.domains or in_domains == sorted(found.test), "the domains do not share out the test sentences.")
+        names = (found.scenario, *(task.name for task in found.tasks))
+        check(not any(map(has_half_pair, names)), "a name holds half a character.")
+        split = cls(
+            found.dataset,
+            found.data,
+            found.scenario,
+            found.order,
+            found.tasks,
+            found.test,
+            found.protocol,
+            found.domains,
+            found.order_of,
         )
-        check(
-            bool(data["scenario"]) and 0 <= data["order"] < 1 << 53,
-            "expected a scenario's name and an order of at least 0.",
-        )
-        order_of = data.get("order_of", "tasks")
-        check(order_of in ("tasks", "types"), "'order_of' is tasks or types.")
-        names = (data["dataset"], data["data"], data["scenario"], data["order"])
-        split = cls(*names, tuple(tasks), test, protocol, domains, order_of)
-        check(data.get("labelled_at", split.labelled_at) == split.labelled_at, "'labelled_at' contradicts the tasks.")
+        check(found.labelled_at in (None, split.labelled_at), "'labelled_at' contradicts the tasks.")
         return split
 
     @cached_property

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -22,7 +23,9 @@ CORPUS = tiny_corpus()
 TYPES = CORPUS.card.types
 PROTOCOLS: dict[str, str | Scenario] = {
     **{name: name for name in ("split", "filter", "fg1-pg1", "fg1-pg1-seen")},
-    "epochs chosen by all types seen": Scenario("own", replace(SEEN, selection="macro"), increments=(1, 1)),
+    "epochs chosen by all types seen": Scenario(
+        "own", msgspec.structs.replace(SEEN, selection="macro"), increments=(1, 1)
+    ),
     "whole dev, last epoch": Scenario("own", Protocol(dev="whole", selection="last")),
 }
 

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -20,13 +20,13 @@ from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios.assignment import blurred, by_filter, few, greedy
 from cl_ner_bench.scenarios.protocol import (
-    ASSIGN,
-    DEV,
-    DEV_LABELS,
-    SELECTION,
+    Assign,
+    Dev,
+    DevLabels,
     PlannedTask,
     Protocol,
     Scenario,
+    Selection,
     find_scenario,
     read_scenario,
 )
@@ -68,10 +68,10 @@ def corpora(draw: st.DrawFn, domains: bool = False) -> Corpus:
 def scenarios(draw: st.DrawFn, domains: bool = False) -> Scenario:
     """Any protocol over any tasks: of uneven size, with types that come back, with or without domains."""
     protocol = Protocol(
-        assign=draw(st.sampled_from(ASSIGN)),
-        dev=draw(st.sampled_from(DEV)),
-        dev_labels=draw(st.sampled_from(DEV_LABELS)),
-        selection=draw(st.sampled_from(SELECTION)),
+        assign=draw(st.sampled_from(get_args(Assign))),
+        dev=draw(st.sampled_from(get_args(Dev))),
+        dev_labels=draw(st.sampled_from(get_args(DevLabels))),
+        selection=draw(st.sampled_from(get_args(Selection))),
         max_words=draw(st.none() | st.integers(1, 4)),
         blurry=draw(st.sampled_from([0.0, 0.3, 2.0])),
         sentences=draw(st.none() | st.integers(1, 5)),
@@ -85,8 +85,8 @@ def scenarios(draw: st.DrawFn, domains: bool = False) -> Scenario:
     )
     tasks = [
         PlannedTask(
-            f"task{k}",
             tuple(types),
+            f"task{k}",
             draw(st.sampled_from(["news", "tweets"])) if domains else "",
             draw(st.sampled_from([0.5, 1, 3])),
         )
@@ -270,16 +270,16 @@ def test_returning_types_come_with_other_sentences() -> None:
 
 def test_few_shots() -> None:
     rows = sentences(["A", "B", "AAB", "", "C", "A", "B", "A"] * 5)
-    chosen = few(rows, PlannedTask("t", ("A", "B"), shots=3), seed=1)
+    chosen = few(rows, PlannedTask(("A", "B"), "t", shots=3), seed=1)
     count = Counter(m.type for i in chosen for m in rows[i].mentions)
     assert all(3 <= count[t] <= 5 for t in "AB")
     assert count["C"] == 0
     assert (
         chosen
-        == few(rows, PlannedTask("t", ("A", "B"), shots=3), seed=1)
-        != few(rows, PlannedTask("t", ("A", "B"), shots=3), 2)
+        == few(rows, PlannedTask(("A", "B"), "t", shots=3), seed=1)
+        != few(rows, PlannedTask(("A", "B"), "t", shots=3), 2)
     )
-    assert len(few(rows, PlannedTask("t", ("A",), sentences=4), seed=1)) == 4
+    assert len(few(rows, PlannedTask(("A",), "t", sentences=4), seed=1)) == 4
 
 
 def test_a_corpus_of_several_domains(make_corpus: Make) -> None:
@@ -308,8 +308,9 @@ def test_a_given_order_of_types(tmp_path: Path, make_corpus: Make) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tasks = 3", "'tasks': expected"),
-        ("asign = 'random'", "unknown key 'asign'. Did you mean 'assign'"),
+        ("tasks = 3", "'tasks': expected a list, found 3"),
+        ("asign = 'random'", "unknown key 'asign'; known are assign, dev, "),
+        ("asign = 'random'", "Did you mean 'assign'?"),
         ("assign = 'randm'", "'assign': expected one of random, filter, greedy"),
         ("blurry = -1", "'blurry': expected a number of at least 0"),
         ("shots = 0", "'shots': expected a whole number of at least 1"),

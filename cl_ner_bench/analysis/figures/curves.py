@@ -17,13 +17,15 @@ from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.figures.figure import (
     LABEL,
     Axess,
+    Item,
+    Page,
     ReportFigure,
     Theme,
     canvas,
     common_notes,
     label_ends,
     lay_out,
-    paged,
+    paginated,
     title_with_warnings,
     widened,
     with_fixed_layout,
@@ -37,13 +39,13 @@ Ends = list[tuple[float, MethodRow]]
 
 
 def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_macro_f1") -> ReportFigure:
-    """A measure after each step, mean over runs with a band of one standard deviation; a panel per architecture."""
+    """Draw a measure after each step, mean over runs and one standard deviation as a band; a panel per architecture."""
     frame = c.scores[c.scores["view"] == view]
     panels = [(a, [r for r in c.rows if r.architecture == a]) for a in sorted({row.architecture for row in c.rows})]
     style = theme.style
     heights = [max(1.55, LABEL * len(rows) + 0.25) for _, rows in panels]
     shape = (1, len(panels)) if style.fixed else (len(panels), 1)
-    ratios = {} if style.fixed else {"height_ratios": heights}
+    ratios: dict[str, Any] = {} if style.fixed else {"height_ratios": heights}
     figure, axes = canvas(
         title_with_warnings(c),
         notes_of(c),
@@ -67,18 +69,17 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
 
 
 def order_curves(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """Macro-F1 over tasks after each step, a panel per order; none where there is one order."""
+    """Draw macro-F1 over tasks after each step, a panel per order; none where there is one order."""
     if len(c.orders) < 2:
         return []
-    most = _columns(theme.style) * _rows(theme.style, len(c.rows))
-    return [_orders(c, view, kind, page, theme) for kind, page in paged("orders", c.orders, most)]
+    return [_orders(c, view, page, theme) for page in _pages(c.orders, len(c.rows), theme.style, 4)]
 
 
-def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: Theme) -> ReportFigure:
+def _orders(c: Comparison, view: str, page: Page[int], theme: Theme) -> ReportFigure:
     frame = c.scores[c.scores["view"] == view]
-    figure, axes = _panels(title_with_warnings(c), notes_of(c), len(orders), len(c.rows), theme.style)
+    figure, axes = _panels(title_with_warnings(c), notes_of(c), page, len(c.rows), theme.style)
     data, ends = [], []
-    for ax, order in zip(axes.flat, orders, strict=False):
+    for ax, order in zip(axes.flat, page.items, strict=False):
         found, numbers = _curves(ax, c, c.rows, frame[frame["order"] == order], "task_macro_f1", theme)
         ends.append(found)
         data += [{"order": order} | line for line in numbers]
@@ -90,42 +91,42 @@ def _orders(c: Comparison, view: str, kind: str, orders: Sequence[int], theme: T
             textwrap.shorten(names, int(width / 0.038), placeholder=" …"), (0, 1), (0, theme.style.pt(3)),
             xycoords="axes fraction", textcoords="offset points", size=theme.style.pt(5.5), color="#555555",
         )  # fmt: skip
-    _finish(axes, ends, [c.n_steps] * len(orders), theme, last_of_row=True)
+    _finish(axes, ends, [c.n_steps] * len(page.items), theme, last_of_row=True)
     caption = (
         f"{c.title}: {_meaning('task_macro_f1')} after each step, {VIEW_TITLES[view]}, for each order of the tasks. "
         f"{_BOUNDS}{_band(c, 'the seeds of an order')}."
     )
-    return ReportFigure.of(c, kind, view, caption, figure, data)
+    return ReportFigure.of(c, f"orders{page.suffix}", view, caption, figure, data)
 
 
 def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
-    """Macro-F1 over tasks after each step, a panel per comparison; none where there is one comparison."""
+    """Draw macro-F1 over tasks after each step, a panel per comparison; none where there is one comparison."""
     if len(compared) < 2:
         return []
-    most = _columns(theme.style, own_names=True) * _rows(theme.style, max(len(c.rows) for c in compared))
-    return [_datasets(view, kind, page, theme) for kind, page in paged("datasets", compared, most)]
-
-
-def _datasets(view: str, kind: str, compared: Sequence[Comparison], theme: Theme) -> ReportFigure:
-    notes = common_notes(compared)
     n_names = max(len(c.rows) for c in compared)
-    figure, axes = _panels("Datasets and scenarios", notes, len(compared), n_names, theme.style, own_names=True)
+    n_columns = 3 if theme.style.fixed else 2  # names stand beside every panel
+    return [_datasets(view, page, n_names, theme) for page in _pages(compared, n_names, theme.style, n_columns)]
+
+
+def _datasets(view: str, page: Page[Comparison], n_names: int, theme: Theme) -> ReportFigure:
+    notes = common_notes(page.items)
+    figure, axes = _panels("Datasets and scenarios", notes, page, n_names, theme.style)
     data, ends = [], []
-    for ax, c in zip(axes.flat, compared, strict=False):
+    for ax, c in zip(axes.flat, page.items, strict=False):
         scores = c.scores[c.scores["view"] == view]
         found, numbers = _curves(ax, c, c.rows, scores, "task_macro_f1", theme)
         ends.append(found)
         what = {"dataset": c.dataset, "scenario": c.scenario, "encoder": c.encoder}
         data += [what | line for line in numbers]
         ax.set_title(textwrap.fill(title_with_warnings(c), 34), loc="left")
-    _finish(axes, ends, [c.n_steps for c in compared], theme)
+    _finish(axes, ends, [c.n_steps for c in page.items], theme)
     caption = (
         f"{_meaning('task_macro_f1')[0].upper()}{_meaning('task_macro_f1')[1:]} after each step, {VIEW_TITLES[view]}, "
         f"for each dataset and scenario. {_BOUNDS}; bands, where there are several runs: standard deviation over runs."
     )
     frame = pd.DataFrame(data)
     frame["notes"] = "; ".join(notes)
-    return with_fixed_layout(ReportFigure(f"{kind}-{view}-overall", caption, figure, frame))
+    return with_fixed_layout(ReportFigure(f"datasets{page.suffix}-{view}-overall", caption, figure, frame))
 
 
 def _curves(
@@ -159,29 +160,19 @@ def _curves(
 
 
 def _every(n: int) -> list[int]:
-    """Which points get a marker: of many some, the last among them, for what overlaps cannot be told apart."""
+    """Return the points that get a marker: of many some, the last among them, as overlapping ones look alike."""
     return list(range(n - 1, -1, -math.ceil(n / 12)))
 
 
-def _panels(
-    title: str, notes: Sequence[str], n: int, n_names: int, style: Style, own_names: bool = False
-) -> tuple[Figure, Axess]:
-    """Small multiples: as many columns as stay readable; each row is as high as its names need."""
-    n_rows = math.ceil(n / _columns(style, own_names))
-    n_columns = math.ceil(n / n_rows)
-    height = n_rows * _panel_height(n_names) + 0.5
-    figure, axes = canvas(title, notes, style, (n_rows, n_columns), (style.page, height), sharey=True)
-    for ax in axes.flat[n:]:
-        ax.set_axis_off()
-    return figure, axes
+def _pages(items: Sequence[Item], n_names: int, style: Style, n_columns: int) -> list[Page[Item]]:
+    panel = (style.page / style.scale / n_columns, _panel_height(n_names))
+    return paginated(items, style, panel, margins=(0, 0.7))
 
 
-def _columns(style: Style, own_names: bool = False) -> int:
-    return (3 if style.fixed else 2) if own_names else 4
-
-
-def _rows(style: Style, n_names: int) -> int:
-    return max(1, int((style.height / style.scale - 0.7) / _panel_height(n_names)))
+def _panels(title: str, notes: Sequence[str], page: Page[Any], n_names: int, style: Style) -> tuple[Figure, Axess]:
+    """Return small multiples with one scale; each row is as high as its names need."""
+    size = (style.page, page.shape[0] * _panel_height(n_names) + 0.5)
+    return canvas(title, notes, style, page.shape, size, len(page.items), sharey=True)
 
 
 def _panel_height(n_names: int) -> float:
@@ -189,7 +180,7 @@ def _panel_height(n_names: int) -> float:
 
 
 def _finish(axes: Axess, ends: Sequence[Ends], n_steps: Sequence[int], theme: Theme, last_of_row: bool = False) -> None:
-    """One scale for all panels; names beside the lines of each, or of the last panel of a row."""
+    """Set one scale for all panels; write names beside the lines of each, or of the last panel of a row."""
     low, high = axes.flat[0].get_ylim()
     axes.flat[0].set_ylim(widened(10, max(low, -2), min(high, 102)))
     n_columns = axes.shape[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,15 +16,15 @@ from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.errors.breakdown import VIEW, ErrorAnalysis, error_analyses
 from cl_ner_bench.analysis.figures.figure import (
-    Axess,
     ReportFigure,
     Theme,
     canvas,
+    paginated,
     shortened,
     title_with_warnings,
 )
 from cl_ner_bench.analysis.figures.heatmaps import draw_cells
-from cl_ner_bench.analysis.figures.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, Style, rc
+from cl_ner_bench.analysis.figures.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, rc
 
 # From below; neighbours differ in lightness, so that grey print tells them apart.
 LAYERS = {
@@ -44,7 +43,7 @@ CELL = 0.19, 0.14  # inches in print that a number of the heat map needs
 
 
 def error_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
-    """The figures of kinds ``errors``, ``confusion`` (``confusion2``, ... where a page is full) and ``mentions``."""
+    """Draw the kinds ``errors``, ``confusion`` (``confusion2``, ... where a page is full) and ``mentions``."""
     theme = Theme.of(comparisons(results), style)
     found: list[ReportFigure] = []
     with mpl.rc_context(rc(style)):
@@ -54,15 +53,16 @@ def error_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
 
 
 def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
-    """Where each method's F1 went after each step, stacked to 100; a panel per method."""
+    """Draw where each method's F1 went after each step, stacked to 100; a panel per method."""
     style, n_steps = theme.style, a.c.n_steps
     width, height = max(1.35, 0.13 * n_steps), 1.35
-    pages, n_columns = _pages(list(a.c.rows), style, (width, height), LEGEND, 1.2)
     found = []
-    for i, rows in enumerate(pages, 1):
-        shape = (math.ceil(len(rows) / n_columns), n_columns)
-        size = (min(style.page, max(style.column, shape[1] * width + LEGEND)), shape[0] * height + 0.95)
-        figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size, sharex=True, sharey=True)
+    for page in paginated(a.c.rows, style, (width, height), margins=(LEGEND, 1.2)):
+        (n_rows, n_columns), rows = page.shape, page.items
+        size = (min(style.page, max(style.column, n_columns * width + LEGEND)), n_rows * height + 0.95)
+        figure, axes = canvas(
+            title_with_warnings(a.c), notes_of(a.c), style, page.shape, size, len(rows), sharex=True, sharey=True
+        )
         data: list[dict[str, Any]] = []
         for ax, row in zip(axes.flat, rows, strict=False):
             means = row.of(a.steps).groupby("step").mean(numeric_only=True)
@@ -75,12 +75,13 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
                     {"method": row.method, "label": row.label, "step": int(step), "layer": name, "points_mean": value}
                     for step, value in zip(means.index, values, strict=True)
                 ]
-            _title(ax, row, width)
+            _title_panel(ax, row, width)
             ax.set_xlim(0.4, n_steps + 0.6)
             ax.set_ylim(0, 100)
             ax.set_xlabel("step")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        _finish(axes, len(rows))
+        for ax in axes.flat[: len(rows)]:
+            ax.label_outer()
         for ax in axes[:, 0]:
             ax.set_ylabel("points of micro-F1")
         handles, labels = axes.flat[0].get_legend_handles_labels()
@@ -89,23 +90,22 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
             f"{a.c.title}: micro-F1 after each step and where the rest of the 100 points went, all test sentences; "
             "mean over runs. Old: learned in an earlier step; new: in this one."
         )
-        found.append(ReportFigure.of(a.c, _kind("errors", i), VIEW, caption, figure, data))
+        found.append(ReportFigure.of(a.c, f"errors{page.suffix}", VIEW, caption, figure, data))
     return found
 
 
 def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
-    """What the gold mentions of each type (or task) were taken for after the last step; a panel per method."""
+    """Draw what the gold mentions of each type (or task) were taken for after the last step; a panel per method."""
     style, rows = theme.style, list(a.confusion)
     names = [shortened(name) for name in (*a.confusion[rows[0]].names, "O")]
     longest = 0.05 * max(map(len, names)) + 0.15
     width, height = max(1.15, CELL[0] * len(names)) + 0.1, CELL[1] * len(names) + 0.35
-    pages, n_columns = _pages(rows, style, (width, height), longest, longest + 0.8)
     found = []
-    for i, chosen in enumerate(pages, 1):
-        shape = (math.ceil(len(chosen) / n_columns), n_columns)
-        size = (min(style.page, max(style.column, shape[1] * width + longest)), shape[0] * height + longest + 0.5)
-        figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size)
-        readable = style.page / style.scale >= shape[1] * width + longest - 1e-6
+    for page in paginated(rows, style, (width, height), margins=(longest, longest + 0.8)):
+        (n_rows, n_columns), chosen = page.shape, page.items
+        size = (min(style.page, max(style.column, n_columns * width + longest)), n_rows * height + longest + 0.5)
+        figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, page.shape, size, len(chosen))
+        readable = style.page / style.scale >= n_columns * width + longest - 1e-6
         data: list[dict[str, Any]] = []
         for ax, row in zip(axes.flat, chosen, strict=False):
             share = a.confusion[row].share
@@ -113,22 +113,23 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
             for (y, x), value in np.ndenumerate(share):
                 what = {"method": row.method, "label": row.label, "order": a.order, "gold": names[y]}
                 data.append(what | {"predicted": names[x], "share_mean": value})
-            _title(ax, row, width)
+            _title_panel(ax, row, width)
             ax.tick_params(axis="x", labelrotation=90)
             ax.tick_params(labelsize=style.pt(5.5))
-        _finish(axes, len(chosen))
+        for ax in axes.flat[: len(chosen)]:
+            ax.label_outer()
         order = f", order {a.order}" if len(a.c.orders) > 1 else ""
         caption = (
             f"{a.c.title}: percent of the gold mentions of each {a.unit} (rows, in learning order{order}) that were "
             f"taken for each {a.unit} (columns) after the last step; wrong boundaries stand on the diagonal. Last row: "
             "false positives where no gold mention was lost. Less than 0.5 has no number."
         )
-        found.append(ReportFigure.of(a.c, _kind("confusion", i), VIEW, caption, figure, data))
+        found.append(ReportFigure.of(a.c, f"confusion{page.suffix}", VIEW, caption, figure, data))
     return found
 
 
 def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
-    """The recall lost since a mention's type was learned, by attributes of the mention; none without such rows."""
+    """Draw the recall lost since a mention's type was learned, by its attributes; none without such rows."""
     if a.bins.empty or a.bins["learned"].isna().all():
         return []
     style = theme.style
@@ -136,7 +137,7 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     panels = list(frame.groupby("attribute", sort=False))
     shape = (math.ceil(len(panels) / 3), min(3, len(panels)))
     size = (style.page, shape[0] * 1.75 + 0.7)
-    figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size, sharey=True)
+    figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size, len(panels), sharey=True)
     data: list[dict[str, Any]] = []
     for ax, (attribute, of) in zip(axes.flat, panels, strict=False):
         bins = list(dict.fromkeys(of["bin"]))
@@ -157,8 +158,6 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
         ax.set_xticks(range(len(bins)), bins)
         ax.set_xlim(-0.3, len(bins) - 0.7)
         ax.set_xlabel(textwrap.fill(str(attribute), 34))
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
     for ax in axes[:, 0]:
         ax.set_ylabel("recall lost")
     handles, labels = axes.flat[0].get_legend_handles_labels()
@@ -172,32 +171,6 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     return [ReportFigure.of(a.c, "mentions", VIEW, caption, figure, data)]
 
 
-def _pages(
-    rows: Sequence[MethodRow], style: Style, panel: tuple[float, float], beside: float, above: float
-) -> tuple[list[list[MethodRow]], int]:
-    """The rows that share a page, and how many panels stand side by side.
-
-    ``panel``: width and height of one; ``beside`` and ``above``: what else needs room (all in inches in print).
-    """
-    width, height = panel
-    columns = max(1, int((style.page / style.scale - beside) / width + 1e-6))
-    columns = min(columns, len(rows))
-    columns = math.ceil(len(rows) / math.ceil(len(rows) / columns))  # lines of equal length
-    lines = max(1, int((style.height / style.scale - above) / height))
-    step = columns * lines
-    return [list(rows[i : i + step]) for i in range(0, len(rows), step)], columns
-
-
-def _finish(axes: Axess, n: int) -> None:
-    """Ticks at the left and below alone; panels without a method blank."""
-    for i, ax in enumerate(axes.flat):
-        ax.label_outer() if i < n else ax.set_axis_off()
-
-
-def _title(ax: Axes, row: MethodRow, width: float) -> None:
-    """The method's name, in lines that fit a panel of ``width`` inches in print."""
+def _title_panel(ax: Axes, row: MethodRow, width: float) -> None:
+    """Write the method's name, in lines that fit a panel of ``width`` inches in print."""
     ax.set_title(textwrap.fill(shortened(row.label), int(width * 14)), loc="left")
-
-
-def _kind(kind: str, page: int) -> str:
-    return kind if page == 1 else f"{kind}{page}"

@@ -1,4 +1,4 @@
-"""What all figures share: the figure with its numbers, its canvas with title and notes, and places for names."""
+"""The parts that all figures share: the figure with its numbers, canvas, pages of panels, and places for names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -51,7 +51,7 @@ class ReportFigure:
         return with_fixed_layout(cls(f"{kind}-{view}-{c.slug}", caption, figure, frame))
 
     def to_bytes(self, suffix: str) -> bytes:
-        """The file's content for ``pdf``, ``png`` or ``svg``; the same figure gives the same bytes."""
+        """Return the file's content for ``pdf``, ``png`` or ``svg``; the same figure gives the same bytes."""
         buffer = io.BytesIO()
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": "cl_ner_bench"}}
         with mpl.rc_context(RC), _lean_fonts():
@@ -61,9 +61,9 @@ class ReportFigure:
 
 @contextmanager
 def _lean_fonts() -> Iterator[None]:
-    """Fonts go into a PDF without the tables that place letters: there, every letter has its place already.
+    """Leave out of a PDF's fonts the tables that place letters: in a PDF every letter has its place already.
 
-    To reduce them to the letters in use takes half of the time of a report.
+    Reducing these tables to the letters in use takes half of the time of a report.
     """
     before = subset.Options._drop_tables_default
     subset.Options._drop_tables_default = [*before, "GDEF", "GPOS", "GSUB"]
@@ -75,14 +75,14 @@ def _lean_fonts() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Theme:
-    """A style, and the look of every row of the results: the same in all figures of a report."""
+    """A style, and colour and marker of every row of the results: the same in all figures of a report."""
 
     style: Style
     appearances: Mapping[tuple[str, str], Appearance]  # by method and config
 
     @classmethod
     def of(cls, compared: Iterable[Comparison], style: str) -> Theme:
-        """Raises UserError for an unknown style."""
+        """Return the theme of a report. Raises UserError for an unknown style."""
         names: dict[tuple[str, str], str] = {}
         for c in compared:
             seen: set[str] = set()
@@ -93,7 +93,7 @@ class Theme:
         return cls(style_of(style), {key: found[name] for key, name in names.items()})
 
     def name(self, row: MethodRow) -> dict[str, Any]:
-        """How a row's name is written: in its colour, with a white edge that keeps lines out of it."""
+        """Return matplotlib's settings of a row's name: its colour, and a white edge that keeps lines out of it."""
         edge = withStroke(linewidth=self.style.pt(1.5), foreground="white")
         return {
             "color": ink(self.appearances[row.method, row.config][0]),
@@ -102,7 +102,7 @@ class Theme:
         }
 
     def line(self, row: MethodRow) -> dict[str, Any]:
-        """How matplotlib draws a row's line: references thin, dashed and hollow."""
+        """Return matplotlib's settings of a row's line: references thin, dashed and hollow."""
         colour, marker = self.appearances[row.method, row.config]
         if row.group != "reference":
             return {"color": colour, "marker": marker}
@@ -110,12 +110,47 @@ class Theme:
         return {"color": colour, "marker": marker, **thin}
 
 
-def canvas(
-    title: str, notes: Sequence[str], style: Style, shape: tuple[int, int], size: tuple[float, float], **options: Any
-) -> tuple[Figure, Axess]:
-    """A figure with its title above and the notes below, and its axes ``[rows, columns]`` as ``shape`` says.
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """The items that share a figure, a panel each. ``suffix`` of the figure's kind: nothing, ``2``, ``3``, ..."""
 
-    ``size`` is width (inches) and height (inches in print, without the notes); a style with a fixed size overrides it.
+    suffix: str
+    items: Sequence[Item]
+    shape: tuple[int, int]  # rows and columns of panels
+
+
+def paginated(
+    items: Sequence[Item], style: Style, panel: tuple[float, float], margins: tuple[float, float]
+) -> list[Page[Item]]:
+    """Return the items on pages, and within a page in rows, of about equal length.
+
+    ``panel``: width and height of one, ``margins``: of what a page holds besides panels; inches in print.
+    """
+    most_columns = max(1, int((style.page / style.scale - margins[0]) / panel[0] + 1e-6))
+    most_rows = max(1, int((style.height / style.scale - margins[1]) / panel[1]))
+    n_pages = math.ceil(math.ceil(len(items) / most_columns) / most_rows)
+    size = math.ceil(len(items) / n_pages)
+    found = []
+    for n in range(n_pages):
+        own = items[n * size : (n + 1) * size]
+        n_rows = math.ceil(len(own) / most_columns)
+        found.append(Page(str(n + 1) if n else "", own, (n_rows, math.ceil(len(own) / n_rows))))
+    return found
+
+
+def canvas(
+    title: str,
+    notes: Sequence[str],
+    style: Style,
+    shape: tuple[int, int],
+    size: tuple[float, float],
+    n_panels: int | None = None,
+    **options: Any,
+) -> tuple[Figure, Axess]:
+    """Return a figure with its title above and the notes below, and its axes ``[rows, columns]`` as ``shape`` says.
+
+    ``size``: width (inches) and height (inches in print, without the notes); a style with a fixed size overrides it.
+    Axes after the first ``n_panels`` are blank.
     """
     width, height = style.page if style.fixed else size[0], size[1]
     characters = width / style.scale * 23
@@ -125,16 +160,17 @@ def canvas(
     axes = figure.subplots(*shape, squeeze=False, **options)
     for ax in axes.flat:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], nbins=7))
-    figure.suptitle(
-        textwrap.fill(title, int(characters * 0.68)), x=0.01, ha="left", size=style.pt(7.5), weight="bold"
-    )  # fmt: skip
+    for ax in axes.flat[n_panels or axes.size :]:
+        ax.set_axis_off()
+    heading = textwrap.fill(title, int(characters * 0.68))
+    figure.suptitle(heading, x=0.01, ha="left", size=style.pt(7.5), weight="bold")
     if lines:
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", size=style.pt(5.5), color="#444444")
     return figure, axes
 
 
 def title_with_warnings(c: Comparison) -> str:
-    """A comparison's title, with the warnings that must not be missed."""
+    """Return a comparison's title with the warnings that must not be missed."""
     starved = starved_rows(c)
     warnings = ["undertrained: do not compare"] * bool(undertrained(c))
     warnings += [f"starved by this recipe: {', '.join(starved)}"] * bool(starved)
@@ -142,7 +178,7 @@ def title_with_warnings(c: Comparison) -> str:
 
 
 def common_notes(compared: Sequence[Comparison]) -> list[str]:
-    """The notes of all comparisons, each once, with the comparisons that it is true of where that is not all."""
+    """Return the notes of all comparisons, each once; before a note that not all share, those that it applies to."""
     titles: dict[str, list[str]] = {}
     for c in compared:
         for note in notes_of(c):
@@ -164,29 +200,22 @@ def lay_out(figure: Figure) -> None:
     engine.execute(figure)
 
 
-def paged(kind: str, items: Sequence[Item], most: int) -> list[tuple[str, Sequence[Item]]]:
-    """The items in pages of at most ``most``, each with its kind for the figure's name: ``kind``, ``kind2``, ..."""
-    n_pages = math.ceil(len(items) / most)
-    size = math.ceil(len(items) / max(n_pages, 1))
-    return [(f"{kind}{n + 1 if n else ''}", items[n * size : (n + 1) * size]) for n in range(n_pages)]
-
-
 def shortened(label: str) -> str:
-    """A name that fits beside a line: what is longer loses its middle (its end tells settings apart)."""
+    """Return a name that fits beside a line: a longer one loses its middle (the end tells settings apart)."""
     return label if len(label) <= _LONGEST else f"{label[:13]}…{label[-12:]}"
 
 
 def widened(span: float, low: float, high: float) -> tuple[float, float]:
-    """The range, widened to ``span`` points: a narrower one would make noise look like a result."""
+    """Return the range, widened to ``span`` points: a narrower one would make noise look like a result."""
     room = max(0.0, span - (high - low)) / 2
     return low - room, high + room
 
 
 def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, theme: Theme, room: bool = True) -> None:
-    """Names beside the lines' ends (at x = ``at``), moved apart as little as need be, with a thin line to them.
+    """Write names beside the lines' ends (at x = ``at``), moved apart as little as possible, with a thin line to them.
 
-    The figure must have been laid out. ``room``: whether its layout shall make room for the names (false where the
-    place beside ``ax`` is empty).
+    The figure must have been laid out. ``room``: make room for the names in the layout (false where the place
+    beside ``ax`` is empty).
     """
     from sklearn.isotonic import isotonic_regression  # slow to import
 
@@ -213,46 +242,48 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
 def label_points(
     ax: Axes, points: Sequence[tuple[float, float, MethodRow]], bars: Sequence[tuple[float, float]], theme: Theme
 ) -> None:
-    """Each name at the nearest place around its point where it covers neither a point, a bar nor another name.
+    """Write each name at the nearest place around its point where it covers no point, no bar and no other name.
 
     The figure must have been laid out. ``bars``: half the width and height of each point's bars, 0 for none.
+    (adjustText pushes names apart by forces: with 17 methods some still covered each other, or it took half a minute.)
     """
-    pt, scale = theme.style.pt, ax.figure.dpi / 72
+    pt, pixels = theme.style.pt, ax.figure.dpi / 72
     window = ax.get_window_extent()
-    where = ax.transData.transform([(x, y) for x, y, _ in points])
-    half = pt(3.6) * scale
-    taken = [Bbox.from_extents(px - half, py - half, px + half, py + half) for px, py in where]
+    centres = ax.transData.transform([(x, y) for x, y, _ in points])
+    half = pt(3.6) * pixels
+    taken = [Bbox.from_extents(px - half, py - half, px + half, py + half) for px, py in centres]
     for (x, y, _), (dx, dy) in zip(points, bars, strict=True):
         for across, up in ((dx, 0.0), (0.0, dy)):
             left, right = np.clip([x - across, x + across], *ax.get_xlim())  # a log axis has no zero
             ends = ax.transData.transform([(left, y - up), (right, y + up)])
-            taken.append(Bbox(ends).padded(pt(0.5) * scale))
-    for (x, y, row), (px, py) in zip(points, where, strict=True):
-        text = ax.text(x, y, shortened(row.label), size=pt(6.5))
-        size = text.get_window_extent()
-        text.remove()
-        best = None
-        for distance, dx, dy in _around(pt(1) * scale):
-            # The box lies on the side of its point that the direction names.
-            x0 = px + dx - size.width * (0.5 - 0.5 * np.sign(round(dx, 6)))
-            y0 = py + dy - size.height * (0.5 - 0.5 * np.sign(round(dy, 6)))
-            box = Bbox.from_bounds(x0, y0, size.width, size.height)
-            inside = window.x0 <= box.x0 and box.x1 <= window.x1 and window.y0 <= box.y0 and box.y1 <= window.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                best = (box, distance)
+            taken.append(Bbox(ends).padded(pt(0.5) * pixels))
+    for (x, y, row), (px, py) in zip(points, centres, strict=True):
+        name = ax.annotate(shortened(row.label), (x, y), (0, 0), textcoords="offset points", **theme.name(row))
+        size = name.get_window_extent()
+        distance, box = 0, Bbox.from_bounds(px, py, size.width, size.height)  # where there is no free place
+        for further, place in _places(px, py, size.width, size.height, pt(1) * pixels):
+            inside = window.containsx(place.x0) and window.containsx(place.x1)
+            inside = inside and window.containsy(place.y0) and window.containsy(place.y1)
+            if inside and not any(place.overlaps(other) for other in taken):
+                distance, box = further, place
                 break
-        box, distance = best or (size, 0)
         taken.append(box)
+        name.remove()
         leader = _LEADER | {"linewidth": pt(0.4), "shrinkB": pt(2)}
         ax.annotate(
-            shortened(row.label), (x, y), ((box.x0 - px) / scale, (box.y0 - py) / scale), textcoords="offset points",
+            shortened(row.label), (x, y), ((box.x0 - px) / pixels, (box.y0 - py) / pixels), textcoords="offset points",
             arrowprops=leader if distance > 10 else None, ha="left", va="bottom", **theme.name(row),
         )  # fmt: skip
 
 
-def _around(unit: float) -> Iterable[tuple[float, float, float]]:
-    """Distances (points in print) and offsets (pixels; ``unit`` is a point) to try, the nearest first."""
+def _places(x: float, y: float, width: float, height: float, point: float) -> Iterable[tuple[int, Bbox]]:
+    """Return boxes around ``x, y`` (pixels) in the order to try them, each with its distance (points in print).
+
+    A box lies on the side that its direction names. ``point``: pixels of a point.
+    """
     for distance in (5, 9, 14, 20, 27, 35, 45, 60, 80, 110):
         for turn in (0, 8, 4, 12, 2, 6, 14, 10, 1, 15, 7, 9, 3, 5, 11, 13):
-            angle = turn * math.pi / 8
-            yield distance, distance * unit * math.cos(angle), distance * unit * math.sin(angle)
+            across, up = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
+            left = x + distance * point * across - width * (0.5 - 0.5 * np.sign(round(across, 6)))
+            low = y + distance * point * up - height * (0.5 - 0.5 * np.sign(round(up, 6)))
+            yield distance, Bbox.from_bounds(left, low, width, height)

@@ -16,14 +16,14 @@ from matplotlib.colors import Normalize
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.notes import notes_of, sample_sizes
 from cl_ner_bench.analysis.figures.figure import (
+    Page,
     ReportFigure,
     Theme,
     canvas,
-    paged,
+    paginated,
     shortened,
     title_with_warnings,
 )
-from cl_ner_bench.analysis.figures.style import Style
 from cl_ner_bench.analysis.scores.measures import Floats
 from cl_ner_bench.analysis.table import VIEW_TITLES
 from cl_ner_bench.analysis.tables.scores import with_f1
@@ -35,7 +35,7 @@ COLOURS = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
 
 
 def heatmaps(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """By task, and by type where that says more and there are at most ``MANY_TYPES``; a panel per method.
+    """Draw F1 by task, and by type where that says more and there are at most ``MANY_TYPES``; a panel per method.
 
     More methods than a page holds go on in further figures (``tasks2``, ...).
     """
@@ -80,30 +80,27 @@ def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[Repo
     for row in c.rows:
         means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)
         grids.append((row, means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)))
-    n_columns, n_rows = _fit(theme.style, len(grids), names, c.n_steps)
+    panel = (_panel_width(c.n_steps), 0.33 + CELL[1] * len(names))
+    pages = paginated(grids, theme.style, panel, margins=(_names_width(names), 0.8))
     of = f", order {order}" if len(c.orders) > 1 else ""
     sizes = {row.label: row.of(counts)["run_id"].nunique() for row in c.rows}
     caption = (
         f"{c.title}: F1 of each {unit} (from above in learning order{of}) after each step, {VIEW_TITLES[view]}; mean "
         f"over seeds, {sample_sizes(sizes)}. Blank: not learned yet, not scored or undefined."
     )
-    return [
-        _page(c, view, kind, caption, page, names, unit, order, n_columns, theme)
-        for kind, page in paged(f"{unit}s", grids, n_columns * n_rows)
-    ]
+    return [_page(c, view, unit, caption, page, names, order, panel, theme) for page in pages]
 
 
 def _page(
-    c: Comparison, view: str, kind: str, caption: str, grids: Sequence[tuple[MethodRow, Floats]], names: Sequence[str],
-    unit: str, order: int, n_columns: int, theme: Theme,
+    c: Comparison, view: str, unit: str, caption: str, page: Page[tuple[MethodRow, Floats]], names: Sequence[str],
+    order: int, panel: tuple[float, float], theme: Theme,
 ) -> ReportFigure:  # fmt: skip
-    style = theme.style
-    n_columns = min(n_columns, len(grids))
-    n_rows = math.ceil(len(grids) / n_columns)
-    width = _names_width(names) + n_columns * _panel_width(c.n_steps)
+    style, grids = theme.style, page.items
+    n_rows, n_columns = page.shape
+    width = _names_width(names) + n_columns * panel[0]
     readable = width <= style.page / style.scale + 1e-6
-    size = (min(style.page, max(style.column, width + 0.15)), n_rows * _panel_height(names) + 0.65)
-    figure, axes = canvas(title_with_warnings(c), notes_of(c), style, (n_rows, n_columns), size, sharey=True)
+    size = (min(style.page, max(style.column, width + 0.15)), n_rows * panel[1] + 0.65)
+    figure, axes = canvas(title_with_warnings(c), notes_of(c), style, page.shape, size, len(grids), sharey=True)
     data: list[dict[str, Any]] = []
     for ax, (row, grid) in zip(axes.flat, grids, strict=False):
         points, every = (style.pt(SMALLEST), 1) if readable else (None, math.ceil(c.n_steps / 8))
@@ -112,26 +109,16 @@ def _page(
             if not math.isnan(value):
                 what = {"method": row.method, "label": row.label, "order": order, "step": x + 1}
                 data.append(what | {unit: names[y], "f1_mean": value})
-        ax.set_title(textwrap.fill(shortened(row.label), int(_panel_width(c.n_steps) / 0.062)), loc="left")
+        ax.set_title(textwrap.fill(shortened(row.label), int(panel[0] / 0.062)), loc="left")
         ax.tick_params(labelsize=style.pt(6))
-    for i, ax in enumerate(axes.flat):
-        ax.set_axis_off() if i >= len(grids) else ax.label_outer()
-        if i < len(grids) <= i + n_columns:
+    for i, ax in enumerate(axes.flat[: len(grids)]):
+        ax.label_outer()
+        if len(grids) <= i + n_columns:
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("step", labelpad=1)
     if not readable:
         figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), ax=axes, label="F1", fraction=0.03, pad=0.02)
-    return ReportFigure.of(c, kind, view, caption, figure, data)
-
-
-def _fit(style: Style, n: int, names: Sequence[str], n_steps: int) -> tuple[int, int]:
-    """How many panels fit side by side and below each other; at least one."""
-    width, height = style.page / style.scale, style.height / style.scale - 0.8
-    columns = max(1, int((width - _names_width(names)) / _panel_width(n_steps)))
-    rows = max(1, int(height / _panel_height(names)))
-    columns = min(columns, n)
-    needed = math.ceil(n / columns)
-    return math.ceil(n / needed), math.ceil(needed / math.ceil(needed / rows))  # rows and pages of about equal length
+    return ReportFigure.of(c, f"{unit}s{page.suffix}", view, caption, figure, data)
 
 
 def _names_width(names: Sequence[str]) -> float:
@@ -140,7 +127,3 @@ def _names_width(names: Sequence[str]) -> float:
 
 def _panel_width(n_steps: int) -> float:
     return max(1.15, CELL[0] * n_steps) + 0.12
-
-
-def _panel_height(names: Sequence[str]) -> float:
-    return 0.33 + CELL[1] * len(names)

@@ -18,7 +18,7 @@ STATES = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned l
 
 
 def unlabelled_figure(facts: Mapping[str, Any]) -> ReportFigure:
-    """Train mentions by step: labelled, of types learned before, of types learned later; and per type (or task).
+    """Draw train mentions by step: labelled, of types learned before, of types learned later; and per type (or task).
 
     ``facts`` are those of ``scenarios.statistics.overview``, as `bench data show --json` prints them. The frame has a
     row for each step and type.
@@ -43,6 +43,8 @@ def unlabelled_figure(facts: Mapping[str, Any]) -> ReportFigure:
 
 
 def _draw(frame: pd.DataFrame) -> Figure:
+    import seaborn as sns  # slow to import
+
     unit = "type" if frame["type"].nunique() <= MANY_TYPES else "task_of_type"
     names = list(dict.fromkeys(frame[unit]))
     steps = sorted(set(frame["step"]))
@@ -58,15 +60,18 @@ def _draw(frame: pd.DataFrame) -> Figure:
         frameon=False, fontsize=6, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, handlelength=1, columnspacing=1
     )
     counts = frame.pivot_table(index=unit, columns="step", values="mentions", aggfunc="sum").loc[names]
-    right.imshow(np.log1p(counts), cmap="Greys", aspect="auto", vmax=1.6 * np.log1p(counts.to_numpy()).max())
+    shades = np.log1p(counts.to_numpy())
+    sns.heatmap(
+        shades, ax=right, vmin=0, vmax=1.6 * shades.max(), cmap="Greys", cbar=False, annot=counts, fmt=",",
+        annot_kws={"size": 5.5, "color": GREY}, xticklabels=steps, yticklabels=names,
+    )  # fmt: skip
     labelled = frame[frame["kind"] == "labelled"]
-    cells = {(step, name) for step, name in zip(labelled["step"], labelled[unit], strict=True)}
-    for y, name in enumerate(names):
-        for x, step in enumerate(steps):
-            own = (step, name) in cells
-            style: dict[str, Any] = {"color": BLUE, "weight": "bold"} if own else {"color": GREY}
-            right.text(x, y, f"{counts.loc[name, step]:,}", ha="center", va="center", fontsize=5.5, **style)
-    right.set(xlabel="step", xticks=range(len(steps)), xticklabels=steps, yticks=range(len(names)), yticklabels=names)
+    own = set(zip(labelled["step"], labelled[unit], strict=True))
+    for text in right.texts:
+        x, y = (int(place) for place in text.get_position())
+        if (steps[x], names[y]) in own:
+            text.set(color=BLUE, weight="bold")
+    right.set(xlabel="step", ylabel="")
     right.set_title("by type (bold: labelled)" if unit == "type" else "by task (bold: labelled)")
     right.tick_params(length=0)
     return figure

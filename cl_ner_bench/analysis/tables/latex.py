@@ -21,7 +21,7 @@ TABCOLSEP = 2.8
 # common two-column ones. What is wider is cut into panels.
 ROOM = {1: {"footnotesize": 51, "scriptsize": 54}, 2: {"footnotesize": 106, "scriptsize": 115}}
 CAPITAL = 0.4  # by which a capital is wider than a character
-LINES = 65  # of \footnotesize that fit a page
+LINES = 68  # of \footnotesize that fit a page
 
 _TEXT = {
     "\\": r"\textbackslash{}",

@@ -96,6 +96,21 @@ def test_numbers_are_finite_and_can_be_printed(kind: Any) -> None:
         assert not fits(value, kind)
 
 
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (Count, [0], [-1, 0.0]),
+        (Positive, [1], [0]),
+        (Share, [0, 0.0, 0.5, 1.0], [-1, -0.1, 1.1, 2]),
+        (AtLeast0, [0, 0.0, 7.5], [-1, -0.5]),
+        (Above0, [1, 0.1], [0, 0.0, -1, -0.5]),
+    ],
+)
+def test_bounds_of_numbers(kind: Any, good: list[Any], bad: list[Any]) -> None:
+    assert all(fits(value, kind) and fits([value], list[kind]) for value in good)
+    assert not any(fits(value, kind) for value in bad)
+
+
 @pytest.mark.parametrize("path", ["a", "a/b.txt", "a\\b", "a/", ".", "a..b", "*/*.tsv", "ä ö/ü"])
 def test_paths_below_a_folder(path: str) -> None:
     assert fits(path, PathBelow)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
@@ -348,8 +348,8 @@ def test_a_doubtful_number_is_not_judged(tmp_path: Path) -> None:
 
 BAD = {
     "schema = 2": "key 'schema': expected 1",
-    "schema = 1\nsource = [": "cannot be read as TOML",
-    'schema = 1\n[[results]]\nname = "x"\nsorce = "y"': "unknown key 'sorce'. Did you mean 'source'",
+    "schema = 1\nsource = [": "is not TOML",
+    'schema = 1\n[[results]]\nname = "x"\nsorce = "y"': "unknown key 'sorce'; known are name, source, ",
     'schema = 1\n[[results]]\nname = "x"': "missing",
 }
 
@@ -382,10 +382,13 @@ n_steps = 2
     [
         ('rows = [{ label = "a", steps = { m = [1, 2, 3] } }]', "at most 2 steps, found 3"),
         ('rows = [{ label = "a", tasks = [[1], [2]] }]', "expected k scores in row k"),
-        ('rows = [{ label = "a", values = { m = 101 } }]', "expected a score of -100 to 100, found '101'"),
+        ('rows = [{ label = "a", values = { m = 101 } }]', "key 'rows[0].values.m': expected a score of -100 to 100"),
+        ('rows = [{ label = "a", values = { m = 101 } }]', "found 101"),
+        ('rows = [{ label = "a", values = { m = [1, 2, 3] } }]', "or a mean and its deviation, found [1, 2, 3]"),
+        ('rows = []\nsorces = "s"', "Did you mean 'source'?"),
         ('rows = [{ label = "a", values = { m = "1" } }]', "expected a score"),
         ('rows = []\nerrata = [{ row = "a", measure = "m", printed = 1, why = "w" }]', "no row 'a' with 'm'"),
-        ("rows = [1]", "expected a table"),
+        ("rows = [1]", "key 'rows[0]': expected a table, found 1"),
     ],
 )
 def test_wrong_numbers_are_refused(tmp_path: Path, more: str, said: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from cl_ner_bench.errors import UserError, did_you_mean
+import msgspec
+from msgspec import Meta, Struct
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.untrusted import read_toml
+from cl_ner_bench.validation import MisfitError, Text, convert
 
 FOLDER = Path(__file__).parent / "published"
-SCHEMA = 1
-EVIDENCE = ("printed", "digitised", "inferred", "third-party snippet")
 UNKNOWN = "unknown"  # a view or an encoder that the source does not state: nothing is comparable with it
 
 
@@ -50,8 +52,30 @@ ENCODERS = {
 SHAPE = {"layers": "layers", "width": "wide", "heads": "heads", "vocabulary": "sub-tokens"}
 
 
-@dataclass(frozen=True)
-class PublishedRow:
+_SCORE = "a score of -100 to 100"
+_Score = Annotated[float, Meta(ge=-100, le=100, description=_SCORE)]
+_Scores = tuple[_Score, ...]
+# Not tuple[_Score, _Score]: msgspec 0.23 corrupts its memory where a union holds a bounded number and a fixed tuple.
+_Pair = Annotated[_Scores, Meta(min_length=2, max_length=2)]
+
+
+class RowTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a row in a file, where a value is a mean, or a mean and its standard deviation."""
+
+    label: str
+    method: str = ""
+    group: str = "memory-free"
+    order: int | None = None
+    values: Mapping[str, Annotated[_Score | _Pair, Meta(description=f"{_SCORE}, or a mean and its deviation")]] = {}
+    steps: Mapping[str, _Scores] = {}
+    tasks: tuple[_Scores, ...] = ()
+
+    def __post_init__(self) -> None:
+        if [len(scores) for scores in self.tasks] != list(range(1, len(self.tasks) + 1)):
+            raise MisfitError("tasks", "k scores in row k")
+
+
+class PublishedRow(RowTable, frozen=True):
     """One method's numbers, 0..100; ``method`` is the name under which this suite has the same method, if it has.
 
     ``values``: measure -> (mean, standard deviation; nan where it is not known). ``steps``: measure -> the score after
@@ -59,17 +83,10 @@ class PublishedRow:
     ``order`` is an order of the dataset's card, None for a mean over the setting's orders.
     """
 
-    label: str
-    method: str = ""
-    group: str = "memory-free"
-    order: int | None = None
-    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    steps: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    tasks: tuple[tuple[float, ...], ...] = ()
+    values: Mapping[str, tuple[float, float]] = {}
 
 
-@dataclass(frozen=True)
-class Erratum:
+class Erratum(Struct, frozen=True, forbid_unknown_fields=True):
     """A cell that its source prints wrongly: ``right`` (nan: not known) stands in the row instead of ``printed``."""
 
     row: str
@@ -79,8 +96,7 @@ class Erratum:
     right: float = math.nan
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(Struct, frozen=True, forbid_unknown_fields=True):
     """How `bench reproduce` repeats a setting: options of the grid and what counts as agreement.
 
     ``margins``: measure -> the largest difference of means, in points, that counts as none; ``why`` gives its reason.
@@ -94,26 +110,20 @@ class Preset:
     deviations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Numbers of one source under one protocol.
+class SettingTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a setting in a file. Docs: :class:`Setting`."""
 
-    ``cite`` names the source in a row of a table, ``place`` is where in it the numbers stand. ``runs`` is the number
-    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``defects`` tells what is known to
-    be wrong with the implementations behind the numbers.
-    """
-
-    name: str
+    name: Text
     source: str
     cite: str
     place: str
-    evidence: str
+    evidence: Literal["printed", "digitised", "inferred", "third-party snippet"]
     dataset: str
     scenario: str
     view: str
     encoder: str
     n_steps: int
-    rows: tuple[PublishedRow, ...]
+    rows: tuple[RowTable, ...]
     orders: tuple[int, ...] = ()
     runs: int = 0
     ddof: int = 1
@@ -121,7 +131,28 @@ class Setting:
     defects: str = ""
     errata: tuple[Erratum, ...] = ()
     preset: Preset | None = None
-    file: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        for k, row in enumerate(self.rows):
+            lengths = {len(scores) for scores in [*row.steps.values(), row.tasks] if scores}
+            if any(length > self.n_steps for length in lengths):
+                raise MisfitError(f"rows[{k}]", f"at most {self.n_steps} steps", f"{max(lengths)} in row {row.label!r}")
+        for k, erratum in enumerate(self.errata):
+            if not any(row.label == erratum.row and erratum.measure in row.values for row in self.rows):
+                expected = "a row and a measure of this setting"
+                raise MisfitError(f"errata[{k}]", expected, f"no row {erratum.row!r} with {erratum.measure!r}")
+
+
+class Setting(SettingTable, frozen=True):
+    """Numbers of one source under one protocol.
+
+    ``cite`` names the source in a row of a table, ``place`` is where in it the numbers stand. ``runs`` is the number
+    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``defects`` tells what is known to
+    be wrong with the implementations behind the numbers.
+    """
+
+    rows: tuple[PublishedRow, ...]
+    file: str = ""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -201,79 +232,26 @@ def _number(size: int | None) -> str:
     return "unknown" if size is None else f"{size:,}"
 
 
+class _File(Struct, frozen=True):
+    """A file of settings; what else stands at its top belongs to each of its ``results``."""
+
+    schema: Literal[1]
+    results: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def _read(path: Path) -> list[Setting]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as TOML ({error})") from None
-    if table.pop("schema", None) != SCHEMA:
-        raise UserError(f"{path}: key 'schema': expected {SCHEMA}")
-    results, preset, notes = table.pop("results", []), table.pop("preset", None), table.pop("notes", [])
-    common: dict[str, Any] = table | {"file": str(path)}
-    if preset is not None:
-        common["preset"] = _record(Preset, preset, f"{path}: preset", seeds=tuple, deviations=tuple)
-    return [_setting({**common, **one, "notes": [*one.get("notes", []), *notes]}, str(path)) for one in results]
+    table = read_toml(path, str(path))
+    file = convert(table, _File, str(path))
+    common = {key: value for key, value in table.items() if key not in _File.__struct_fields__}
+    return [_setting({**common, **one, "notes": [*one.get("notes", []), *file.notes]}, path) for one in file.results]
 
 
-def _setting(table: dict[str, Any], path: str) -> Setting:
-    where = f"{path}: {table.get('name', 'results')}"
-
-    def row(raw: Any) -> PublishedRow:
-        return _record(PublishedRow, raw, f"{where}: rows", values=_values, steps=_steps, tasks=_matrix)
-
-    setting = _record(
-        Setting,
-        table,
-        where,
-        rows=lambda rows: tuple(map(row, rows)),
-        errata=lambda raw: tuple(_record(Erratum, one, f"{where}: errata") for one in raw),
-        orders=tuple,
-        notes=tuple,
-    )
-    if setting.evidence not in EVIDENCE:
-        raise UserError(f"{where}: key 'evidence': expected one of {', '.join(EVIDENCE)}, found {setting.evidence!r}")
-    for one in setting.rows:
-        lengths = {len(scores) for scores in [*one.steps.values(), one.tasks] if scores}
-        if any(length > setting.n_steps for length in lengths):
-            raise UserError(
-                f"{where}: row {one.label!r}: expected at most {setting.n_steps} steps, found {max(lengths)}"
-            )
-        if [len(line) for line in one.tasks] != list(range(1, len(one.tasks) + 1)):
-            raise UserError(f"{where}: row {one.label!r}: key 'tasks': expected k scores in row k")
-    for erratum in setting.errata:
-        if not any(one.label == erratum.row and erratum.measure in one.values for one in setting.rows):
-            raise UserError(f"{where}: errata: no row {erratum.row!r} with {erratum.measure!r}")
-    return setting
+def _setting(table: dict[str, Any], path: Path) -> Setting:
+    found = convert(table, SettingTable, f"{path}: {table.get('name', 'results')}")
+    rows = tuple(PublishedRow(**msgspec.structs.asdict(row) | {"values": _pairs(row)}) for row in found.rows)
+    return Setting(**msgspec.structs.asdict(found) | {"rows": rows, "file": str(path)})
 
 
-def _record(kind: type, table: Any, where: str, **convert: Callable[[Any], Any]) -> Any:
-    """A dataclass from a table; ``convert`` makes values of what TOML holds."""
-    if not isinstance(table, dict):
-        raise UserError(f"{where}: expected a table, found {str(table)[:80]!r}")
-    known = {f.name: f for f in fields(kind)}
-    for key in table:
-        if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}.{did_you_mean(key, list(known))}")
-    try:
-        return kind(**{key: convert[key](value) if key in convert else value for key, value in table.items()})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}") from None
-
-
-def _score(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -100 <= value <= 100:
-        raise ValueError(f"expected a score of -100 to 100, found {str(value)[:80]!r}")
-    return float(value)
-
-
-def _values(table: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    pairs = {name: value if isinstance(value, list) else [value, None] for name, value in table.items()}
-    return {name: (_score(mean), math.nan if std is None else _score(std)) for name, (mean, std) in pairs.items()}
-
-
-def _steps(table: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(map(_score, scores)) for name, scores in table.items()}
-
-
-def _matrix(rows: Any) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(map(_score, row)) for row in rows)
+def _pairs(row: RowTable) -> dict[str, tuple[float, float]]:
+    return {name: (v[0], v[1]) if isinstance(v, tuple) else (v, math.nan) for name, v in row.values.items()}

@@ -1,41 +1,32 @@
 """ExtendNER: one growing softmax, taught by labels where they are and by the previous model elsewhere."""
 
 CARD = {
-    "extendner": {
-        "label": "ExtendNER",
-        "class": "ExtendNER",
-        "architecture": "token",
-        "data": "task",
-        "start": "previous",
-        "first_step": "base",
-        "group": "memory-free",
-        "settings": {"kd_weight": 1.0, "temperature": 1.0},
-        "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021, "
-        "as run beside SpanKL (arXiv 2302.12200)",
-        "year": 2021,
-        "status": "re-implementation",
-        "summary": "CE on words labelled with a new type, KL to the previous model on all other words.",
-        "stores": "one copy of the model",
-        "deviations": "Temperature 1 and the suite's schedule, as in SpanKL's comparison; its reading of wrong word "
-        "vectors and its Viterbi decoding that equals argmax are not repeated.",
-    },
-    "extendner-paper": {
-        "label": "ExtendNER (T=2)",
-        "class": "ExtendNER",
-        "architecture": "token",
-        "data": "task",
-        "start": "previous",
-        "first_step": "base",
-        "group": "memory-free",
-        "settings": {"kd_weight": 1.0, "temperature": 2.0},
-        "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021",
-        "year": 2021,
-        "status": "from the paper",
-        "summary": "ExtendNER with the original's distillation temperature of 2.",
-        "stores": "one copy of the model",
-        "deviations": "Epochs, learning rate and epoch selection are the recipe's, not the original's 20 epochs with "
-        "patience 3. Both softmaxes are at temperature 2; the loss is not scaled by its square. The original's "
-        "settings are known from secondary sources.",
+    "class": "ExtendNER",
+    "architecture": "token",
+    "first_step": "base",
+    "year": 2021,
+    "stores": "one copy of the model",
+    "variants": {
+        "extendner": {
+            "label": "ExtendNER",
+            "settings": {"kd_weight": 1.0, "temperature": 1.0},
+            "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021, "
+            "as run beside SpanKL (arXiv 2302.12200)",
+            "status": "re-implementation",
+            "summary": "CE on words labelled with a new type, KL to the previous model on all other words.",
+            "deviations": "Temperature 1 and the suite's schedule, as in SpanKL's comparison; its reading of wrong "
+            "word vectors and its Viterbi decoding that equals argmax are not repeated.",
+        },
+        "extendner-paper": {
+            "label": "ExtendNER (T=2)",
+            "settings": {"kd_weight": 1.0, "temperature": 2.0},
+            "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021",
+            "status": "from the paper",
+            "summary": "ExtendNER with the original's distillation temperature of 2.",
+            "deviations": "Epochs, learning rate and epoch selection are the recipe's, not the original's 20 epochs "
+            "with patience 3. Both softmaxes are at temperature 2; the loss is not scaled by its square. The "
+            "original's settings are known from secondary sources.",
+        },
     },
 }
 

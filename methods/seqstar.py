@@ -1,38 +1,29 @@
 """Frozen-encoder baselines without a teacher: learn features on the first task, then only new classifiers."""
 
 CARD = {
-    "seqstar": {
-        "label": "SEQ*",
-        "class": "SeqStar",
-        "architecture": "token",
-        "data": "task",
-        "start": "previous",
-        "group": "memory-free",
-        "settings": {"warmup_epochs": 3},
-        "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language Models, "
-        "ACL 2024, arXiv 2312.07887",
-        "year": 2024,
-        "status": "re-implementation",
-        "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old rows frozen, CE on all words.",
-        "stores": "nothing",
-        "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder runs "
-        "without dropout; with fewer than 3 epochs it is frozen from task 2 on. The recipe's optimiser, "
-        "epochs and dev selection are used. BIO-constrained decoding.",
-    },
-    "frozen-span": {
-        "label": "Frozen encoder (span)",
-        "class": "FrozenSpan",
-        "architecture": "span",
-        "data": "task",
-        "start": "previous",
-        "group": "memory-free",
-        "settings": {"warmup_epochs": 3},
-        "paper": "",
-        "year": 0,
-        "status": "baseline",
-        "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, BCE on the new columns only.",
-        "stores": "nothing",
-        "deviations": "",
+    "settings": {"warmup_epochs": 3},
+    "stores": "nothing",
+    "variants": {
+        "seqstar": {
+            "label": "SEQ*",
+            "class": "SeqStar",
+            "architecture": "token",
+            "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language Models, "
+            "ACL 2024, arXiv 2312.07887",
+            "year": 2024,
+            "status": "re-implementation",
+            "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old rows frozen, CE on all words.",
+            "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder runs "
+            "without dropout; with fewer than 3 epochs it is frozen from task 2 on. The recipe's optimiser, "
+            "epochs and dev selection are used. BIO-constrained decoding.",
+        },
+        "frozen-span": {
+            "label": "Frozen encoder (span)",
+            "class": "FrozenSpan",
+            "architecture": "span",
+            "status": "baseline",
+            "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, BCE on the new columns only.",
+        },
     },
 }
 

@@ -1,37 +1,15 @@
 """The references for learning: each task alone, by a model that knows no other."""
 
 CARD = {
-    "single-task-span": {
-        "label": "Single task (span)",
-        "class": "SingleTaskSpan",
-        "architecture": "span",
-        "data": "task",
-        "start": "pretrained",
-        "first_step": "base",
-        "group": "reference",
-        "settings": {},
-        "paper": "",
-        "year": 0,
-        "status": "baseline",
-        "summary": "At every step a new model of the step's task alone: what this recipe learns of it at best.",
-        "stores": "nothing",
-        "deviations": "",
-    },
-    "single-task-token": {
-        "label": "Single task (token)",
-        "class": "SingleTaskToken",
-        "architecture": "token",
-        "data": "task",
-        "start": "pretrained",
-        "first_step": "base",
-        "group": "reference",
-        "settings": {},
-        "paper": "",
-        "year": 0,
-        "status": "baseline",
-        "summary": "At every step a new model of the step's task alone: what this recipe learns of it at best.",
-        "stores": "nothing",
-        "deviations": "",
+    "start": "pretrained",
+    "first_step": "base",
+    "group": "reference",
+    "status": "baseline",
+    "summary": "At every step a new model of the step's task alone: what this recipe learns of it at best.",
+    "stores": "nothing",
+    "variants": {
+        "single-task-span": {"label": "Single task (span)", "class": "SingleTaskSpan", "architecture": "span"},
+        "single-task-token": {"label": "Single task (token)", "class": "SingleTaskToken", "architecture": "token"},
     },
 }
 

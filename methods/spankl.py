@@ -1,41 +1,32 @@
 """SpanKL: independent span classifiers per type, distilled from the previous step's model."""
 
 CARD = {
-    "spankl": {
-        "label": "SpanKL",
-        "class": "SpanKL",
-        "architecture": "span",
-        "data": "task",
-        "start": "previous",
-        "first_step": "base",
-        "group": "memory-free",
-        "settings": {"kd_weight": 1.0},
-        "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, "
-        "arXiv 2302.12200",
-        "year": 2023,
-        "status": "faithful",
-        "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
-        "stores": "one copy of the model",
-        "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights have "
-        "their own random stream. Sentences beyond the encoder's limit are windowed, not cut. Warm-up is at most "
-        "10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns from its "
-        "labels and is not distilled.",
-    },
-    "spankl-nokd": {
-        "label": "SpanKL without KD",
-        "class": "SpanKL",
-        "architecture": "span",
-        "data": "task",
-        "start": "previous",
-        "first_step": "base",
-        "group": "memory-free",
-        "settings": {"kd_weight": 0.0},
-        "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (ablation)",
-        "year": 2023,
-        "status": "faithful",
-        "summary": "SpanKL without distillation: the old columns get no signal at all.",
-        "stores": "nothing",
-        "deviations": "As spankl. Weight decay still acts on the old columns, as in the original.",
+    "class": "SpanKL",
+    "architecture": "span",
+    "first_step": "base",
+    "year": 2023,
+    "status": "faithful",
+    "variants": {
+        "spankl": {
+            "label": "SpanKL",
+            "settings": {"kd_weight": 1.0},
+            "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, "
+            "arXiv 2302.12200",
+            "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
+            "stores": "one copy of the model",
+            "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights "
+            "have their own random stream. Sentences beyond the encoder's limit are windowed, not cut. Warm-up is at "
+            "most 10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns "
+            "from its labels and is not distilled.",
+        },
+        "spankl-nokd": {
+            "label": "SpanKL without KD",
+            "settings": {"kd_weight": 0.0},
+            "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (ablation)",
+            "summary": "SpanKL without distillation: the old columns get no signal at all.",
+            "stores": "nothing",
+            "deviations": "As spankl. Weight decay still acts on the old columns, as in the original.",
+        },
     },
 }
 

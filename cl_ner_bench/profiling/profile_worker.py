@@ -12,7 +12,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.load import load_corpus
@@ -30,8 +33,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models.encoders.bert import Bert
-from cl_ner_bench.models.heads.span import PROJECTION, SpanHead
+from cl_ner_bench.models.heads.span import SpanHead
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 
 LEFT_OUT = 2
@@ -58,6 +60,12 @@ GROUPS = {
 }
 """torch's operations by what they are for (the softmax is attention's). "other" is the rest, and the time between
 operations: dropout masks, gold labels, Python."""
+
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+}
+"""Operations that ``FlopCounterMode`` does not count by itself, and their formulas."""
 
 
 def main() -> int:
@@ -234,29 +242,21 @@ class Learned:
 
 
 class Limit:
-    """What the matrix products of an update take at the least, measured on the spot, by turns with the updates.
+    """The time that the matrix products of updates take at the least, measured on the spot, by turns with the updates.
 
-    FLOPs forward of a batch, with T sub-tokens of all windows (t in one), N words, S spans, K types, encoder width h,
-    feed-forward width f and c outputs of the head's linear layers:
+    torch counts the FLOPs of a forward and a backward pass of the batch (2 for a multiplication and an addition). The
+    rate of torch's matmul is measured on the products of the encoder's linear layers (outputs, gradient of the inputs,
+    gradient of the weights), in the precision of the run, without padding, into memory that is there:
 
-        linear layers of the encoder, each layer    2 T (4 h h + 2 h f)
-        attention, each layer                       4 t t h, summed over windows
-        head                                        2 N h c
-        span scores                                 2 S 50 K
+        share = FLOPs of the updates / rate / seconds of the updates
 
-    and twice as much again for the gradients. The products of the encoder's linear layers (outputs, gradient of the
-    inputs, gradient of the weights) are timed with torch's matmul for one layer, in the precision of the run, without
-    padding, into memory that is there; the others are added by their FLOPs at the rate so found:
-
-        share = layers * seconds of a layer's products * (all FLOPs / FLOPs of the encoder's linear layers)
-                / seconds of the updates
-
-    It is known for BERT and RoBERTa, while they are being learned.
+    The loss is left out. It is not known for a frozen encoder, whose vectors are computed before the updates.
     """
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self.backbone = learner.encoder.backbone
+        layers = [part for part in learner.encoder.backbone.modules() if isinstance(part, nn.Linear)]
+        self._sizes = Counter((layer.in_features, layer.out_features) for layer in layers)
         self.seconds = 0.0  # that the products of all updates take at the least
         self.flops = 0  # of all products of all updates
         self._timed = [0.0, 0.0]  # seconds and FLOPs of those that were timed
@@ -264,60 +264,61 @@ class Limit:
 
     @property
     def unknown(self) -> str:
-        """Why it is not known; '' where it is."""
-        if not isinstance(self.backbone, Bert):
-            return "the encoder is neither BERT nor RoBERTa"
+        """The reason why it is not known; '' where it is."""
+        if not self._sizes:
+            return "the encoder has no linear layers"
         return "the encoder is frozen" if self.learner.encoder_frozen else ""
 
     def __call__(self, batch: Batch) -> None:
         """Take a turn with the products of an update that just was."""
         if self.unknown:
             return
-        layers, learner = self.backbone.encoder.layer, self.learner
-        windows = [n for tokens in batch.tokens for n in tokens.windows]
-        sizes = [(linear.in_features, linear.out_features) for linear in _linear(layers[0])]
-        device = learner.device
-        for _ in range(2):  # the first time, memory and kernels are made
-            begin = own_time(device)
-            for size in sizes:
-                self._products(sum(windows), *size, device)
-            seconds = own_time(device) - begin
-        timed = 6 * sum(windows) * sum(a * b for a, b in sizes)
-        width = layers[0].attention.self.query.out_features
-        others = 12 * len(layers) * width * sum(n * n for n in windows)
-        others += 6 * sum(batch.lengths) * sum(part.in_features * part.out_features for part in _linear(learner.head))
-        if isinstance(learner.head, SpanHead):
-            others += 6 * PROJECTION * learner.n_columns * sum(learner.rows(batch.lengths))
+        rows, device = sum(n for tokens in batch.tokens for n in tokens.windows), self.learner.device
+        seconds, timed = 0.0, 0
+        for (n_in, n_out), layers in self._sizes.items():
+            products = self._products(rows, n_in, n_out)
+            threads, clock = torch.get_num_threads(), partial(own_time, device)
+            timer = Timer("products()", globals={"products": products}, num_threads=threads, timer=clock)
+            seconds += layers * timer.timeit(1).mean
+            timed += layers * 6 * rows * n_in * n_out
+        flops = count_flops(self.learner, batch)
         self._timed = [self._timed[0] + seconds, self._timed[1] + timed]
-        self.flops += len(layers) * timed + others
-        self.seconds += seconds * (len(layers) + others / timed)
+        self.flops += flops
+        self.seconds += seconds * flops / timed
 
-    def _products(self, rows: int, n_in: int, n_out: int, device: torch.device) -> None:
-        """A linear layer: its outputs, the gradient of its inputs and that of its weights."""
+    def _products(self, rows: int, n_in: int, n_out: int) -> Callable[[], None]:
+        """Return what computes a linear layer's outputs, the gradient of its inputs and that of its weights."""
         shapes = ((rows, n_in), (n_out, n_in), (rows, n_out), (rows, n_out), (rows, n_in), (n_out, n_in))
         inputs, weight, outputs, gradient, of_inputs, of_weight = (
-            self._buffer(i, *shape, device) for i, shape in enumerate(shapes)
+            self._buffer(i, *shape) for i, shape in enumerate(shapes)
         )
-        torch.mm(inputs, weight.T, out=outputs)
-        torch.mm(gradient, weight, out=of_inputs)
-        torch.mm(gradient.T, inputs, out=of_weight)
 
-    def _buffer(self, i: int, rows: int, columns: int, device: torch.device) -> Tensor:
+        def compute() -> None:
+            torch.mm(inputs, weight.T, out=outputs)
+            torch.mm(gradient, weight, out=of_inputs)
+            torch.mm(gradient.T, inputs, out=of_weight)
+
+        return compute
+
+    def _buffer(self, i: int, rows: int, columns: int) -> Tensor:
         if self._buffers[i].numel() < rows * columns:
             dtype = self.learner.autocast or torch.float32
-            self._buffers[i] = torch.randn(rows * columns, device=device).to(dtype)
+            self._buffers[i] = torch.randn(rows * columns, device=self.learner.device).to(dtype)
         return self._buffers[i][: rows * columns].view(rows, columns)
 
     def found(self, seconds: float) -> dict[str, Any]:
-        """The share that the limit has of updates that took ``seconds``."""
+        """Return the share that the limit has of updates that took ``seconds``."""
         if self.unknown:
             return {"share": None, "unknown": self.unknown}
         timed, flops = self._timed
         return {"share": self.seconds / seconds, "gflops": flops / timed / 1e9}
 
 
-def _linear(module: nn.Module) -> list[nn.Linear]:
-    return [part for part in module.modules() if isinstance(part, nn.Linear)]
+def count_flops(learner: Learner, batch: Batch) -> int:
+    """Return the FLOPs of a forward and a backward pass. The gradients of parameters change."""
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+        learner(batch).logits.sum().backward()
+    return int(counter.get_total_flops())
 
 
 def shares(profiler: Any, seconds: float, kind: str) -> dict[str, float]:

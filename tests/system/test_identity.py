@@ -179,7 +179,7 @@ def test_an_option_changes_keys_where_it_changes_numbers_and_nowhere_else(home: 
             assert same == wanted, f"{run}: --{name} {value} and {other_value}"
         # Orders are counted from tasks by hand and from a replayed split: a run of these has a name of its own.
         if name not in ("tasks", "split", "scenario"):
-            configs = [{r.record["registry_name"]: r.record["config"] for r in p.runs} for p in (one, other)]
+            configs = [{r.record.registry_name: r.record.config for r in p.runs} for p in (one, other)]
             equal = {configs[0][m] == configs[1][m] for m in configs[0].keys() & configs[1].keys()}
             assert equal == {group == other_group}, f"--{name} {value} and {other_value}"
 
@@ -288,7 +288,7 @@ def test_keys_do_not_depend_on_the_order_in_which_anything_is_written(home: Path
     rng = random.Random(seed)
     run = planned(home).runs[0]
     card, own = registry.methods()["spankl"], {"b": 1, "a": {"y": 2, "x": 3}}
-    facts = (run.record["settings"] | {"method": own}, run.record["fingerprints"])
+    facts = (run.record.settings | {"method": own}, run.record.fingerprints)
     assert digest(computed(card, *facts)) == digest(computed(card, *(shuffled(fact, rng) for fact in facts)))
 
 
@@ -307,9 +307,9 @@ from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
 options = json.loads({json.dumps(json.dumps(BASE | options))})
 made = make_plan(layer(options | dict(dataset="corpus", encoder="./encoder"))[0], Path("out"))
-print(json.dumps([[run.id, run.record["step_keys"]] for run in made.runs]))
+print(json.dumps([[run.id, run.record.step_keys] for run in made.runs]))
 """
-    known = [[run.id, run.record["step_keys"]] for run in planned(home, **options).runs]
+    known = [[run.id, run.record.step_keys] for run in planned(home, **options).runs]
     path = os.pathsep.join([str(registry.HOME), os.environ.get("PYTHONPATH", "")])
     for seed, folder in (("1", home), ("77", home / "copy")):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path, "TZ": "Pacific/Kiritimati"}

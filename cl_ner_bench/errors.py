@@ -17,7 +17,9 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """``text`` for a terminal: names may come from others, and what would command it is shown as an escape."""
+    """Return ``text`` with control characters shown as escapes: names may come from others, and must not command the
+    terminal.
+    """
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -31,7 +33,7 @@ def short(value: Any) -> str:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """' Did you mean X?' for the nearest known word, else ''."""
+    """Return " Did you mean 'X'?" for the nearest known word, else ""."""
     import difflib
 
     near = difflib.get_close_matches(word, known, n=1)

@@ -76,7 +76,7 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MethodCard(CardTable, frozen=True, kw_only=True):
-    """What a method says of itself.
+    """The facts that a method's file states about it.
 
     ``data`` is what a step is learned from: its own sentences (``task``) or those of all steps so far
     (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
@@ -179,7 +179,8 @@ def _of_plug_in(point: EntryPoint) -> Iterator[Entry[MethodCard]]:
 
 
 def resolve(names: Iterable[str]) -> list[Variant]:
-    """What each name stands for: a method, a group, ``FILE.py`` or ``FILE.py:NAME``, ``LABEL=`` before it.
+    """Return the methods that names stand for: a method, a group, ``FILE.py`` or ``FILE.py:NAME``, each with an
+    optional ``LABEL=`` before it.
 
     Names given twice count once. Raises UserError for unknown names and for two methods under one label.
     """

@@ -22,7 +22,8 @@ _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+
 
 
 def links_out(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """What below ``folder`` is a link that leads out of it, or neither file nor folder: what is wrong, and the remedy.
+    """Yield what below ``folder`` is a link that leads out of it, or neither file nor folder: its path, the problem,
+    and the remedy.
 
     Nothing else below it names a place elsewhere, whether it is read or written. ``folder`` may be a link itself.
     """
@@ -43,23 +44,23 @@ def links_out(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def refuse_links_out(folder: Path) -> None:
-    """Raises UserError for the first of ``links_out``."""
+    """Raise UserError for the first of ``links_out``."""
     for path, wrong, remedy in links_out(folder):
         raise UserError(f"{path} {wrong}: {remedy}")
 
 
 def is_name(value: Any) -> bool:
-    """Whether a text names one thing in a folder and no way out of it."""
+    """Return whether a text names one thing in a folder and no way out of it."""
     return isinstance(value, str) and re.fullmatch(r"(?!\.\.?$)[^/\\\0]{1,255}", value) is not None
 
 
 def is_way(value: Any) -> bool:
-    """Whether a text is the path of something below a folder, its parts joined by ``/``."""
+    """Return whether a text is the path of something below a folder, its parts joined by ``/``."""
     return isinstance(value, str) and all(map(is_name, value.split("/")))
 
 
 def is_sums(value: Any, named: Callable[[Any], bool] = is_name) -> TypeGuard[dict[str, str]]:
-    """Whether it is a table of sha256 (hex) by the names of files; ``named`` says what a name may be."""
+    """Return whether it is a table of sha256 (hex) by the names of files; ``named`` says what a name may be."""
     return isinstance(value, dict) and all(map(named, value)) and all(map(is_sha256, value.values()))
 
 
@@ -68,7 +69,7 @@ def is_sha256(value: Any) -> bool:
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Whether ``path`` lies elsewhere than below ``folder`` once its links are followed."""
+    """Return whether ``path`` lies elsewhere than below ``folder`` once its links are followed."""
     return not _is_below(os.path.realpath(path), os.path.realpath(folder))
 
 
@@ -77,12 +78,12 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def most(packed: int) -> int:
-    """The bytes that ``packed`` bytes of gzip may unpack to."""
+    """Return the bytes that ``packed`` bytes of gzip may unpack to."""
     return max(UNPACKED_BYTES, UNPACKED_TIMES * packed)
 
 
 def unpacked(packed: bytes) -> bytes:
-    """The content of a gzip file. Raises ValueError where it is damaged, cut short or much larger than its kind."""
+    """Return the content of a gzip file. Raises ValueError where it is damaged, cut short or far too large."""
     limit = most(len(packed))
     unpacker = zlib.decompressobj(wbits=31)
     try:
@@ -95,7 +96,7 @@ def unpacked(packed: bytes) -> bytes:
 
 
 def import_environment() -> dict[str, str]:
-    """Environment of a child process that imports nothing from the current folder unless we do.
+    """Return the environment of a child process that imports nothing from the current folder unless we do.
 
     ``python -m``, as which workers start, looks there before all others, and it may be a folder of another's.
     """
@@ -103,8 +104,9 @@ def import_environment() -> dict[str, str]:
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """What a TOML file holds. Raises UserError, which ``what`` begins, for one that cannot be read, is no TOML or is
-    made to take endless time."""
+    """Return the content of a TOML file. Raises UserError, whose message begins with ``what``, for a file that cannot
+    be read, is no TOML, or would take endless time to parse.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(TOML_BYTES + 1)

@@ -30,8 +30,9 @@ _NUMBER = "I"
 
 
 class Parsed(NamedTuple):
-    """What a reader made of a corpus: the sentences of each part with all their mentions, its remarks, and the ids of
-    the test sentences that begin a document (empty where that is not known)."""
+    """A parsed corpus: the sentences of each part with all their mentions, the reader's remarks, and the ids of the
+    test sentences that begin a document (empty if unknown).
+    """
 
     parts: Mapping[str, tuple[Sentence, ...]]
     remarks: tuple[str, ...] = ()
@@ -39,7 +40,7 @@ class Parsed(NamedTuple):
 
 
 def content_key(source: Any, files: Iterable[tuple[str, Path]] = ()) -> str:
-    """sha256 (hex) over ``VERSION``, ``source`` (reader and options), and the files' names and bytes."""
+    """Return the sha256 (hex) over ``VERSION``, ``source`` (reader and options), and the files' names and bytes."""
     digest = hashlib.sha256(json.dumps([VERSION, source], sort_keys=True, default=str).encode())
     for name, path in files:
         try:
@@ -52,7 +53,7 @@ def content_key(source: Any, files: Iterable[tuple[str, Path]] = ()) -> str:
 
 
 def read(key: str, remarks: list[str]) -> Parsed | None:
-    """The corpus stored under ``key``; None where there is none, or where it is damaged, which is remarked."""
+    """Return the corpus stored under ``key``; None where there is none, or where it is damaged, which is remarked."""
     path = _path(key)
     try:
         header, _, body = path.read_bytes().partition(b"\n")
@@ -80,7 +81,7 @@ def write(key: str, parsed: Parsed, remarks: list[str]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write beside ``path``; it takes its place in one move when all is written. Raises OSError."""
+    """Return a file to write beside ``path``; it takes its place in one move when all is written. Raises OSError."""
     beside = path.with_name(f"{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,8 +105,9 @@ def _header(body: bytes) -> bytes:
 
 
 def _encode(parsed: Parsed) -> bytes:
-    """A line of JSON, then numbers (4 bytes each): words and types as places in a vocabulary, so that every word is
-    decoded, and kept in memory, once."""
+    """Return a line of JSON, then numbers (4 bytes each): words and types as places in a vocabulary, so that every word
+    is decoded, and kept in memory, once.
+    """
     vocabulary: dict[str, int] = {}
     types: dict[str, int] = {}
     sizes, blocks = {}, []

@@ -16,7 +16,7 @@ Part = Literal["train", "dev", "test"]
 
 
 class Hub(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a corpus lies on the Hugging Face hub, and which columns of its tables hold what.
+    """The place of a corpus on the Hugging Face hub, and the columns of its tables.
 
     ``revision`` is a commit or a branch; of a script-based set the branch ``refs/convert/parquet``, whose files lie
     in ``folder``/train, ``folder``/validation and ``folder``/test. ``config`` names the subset of a set that declares
@@ -120,7 +120,7 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(CardTable, frozen=True):
-    """What is known of a dataset before its text is read.
+    """The facts about a dataset that are known before its text is read.
 
     ``tasks`` maps a task's name to its types, in the base order (tasks are numbered ``0..T-1`` by it);
     ``orders`` are permutations of these numbers. Both are empty for a corpus without a card until its

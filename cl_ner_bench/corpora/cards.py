@@ -36,7 +36,8 @@ def read_card(path: Path) -> Card:
 
 
 def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Reader options whose files are found from the card's folder. What is no file stays, for the check of the options.
+    """Return reader options with paths relative to the card's folder made absolute. Values that are no paths stay as
+    they are; the reader checks them.
 
     Raises UserError for what leads out of that folder: a card may be another's.
     """
@@ -100,17 +101,17 @@ def _cards_in(folder: Path) -> Iterator[Entry[Card]]:
 
 @cache
 def generic() -> Card:
-    """The card whose recipes hold for every dataset and for corpora without a card."""
+    """Return the card whose recipes hold for every dataset and for corpora without a card."""
     return read_card(_GENERIC)
 
 
 def recipe_names(card: Card) -> tuple[str, ...]:
-    """The recipes that exist for a dataset: its own and the generic ones."""
+    """Return the recipes that exist for a dataset: its own and the generic ones."""
     return tuple(dict.fromkeys([*generic().recipes, *card.recipes]))
 
 
 def recipe(card: Card, name: str, architecture: str) -> dict[str, Any]:
-    """The hyper-parameters of a recipe for one architecture (``span`` or ``token``).
+    """Return the hyper-parameters of a recipe for one architecture (``span`` or ``token``).
 
     Weakest first: the generic recipe, its table of the architecture, the card's recipe, its table of the
     architecture.

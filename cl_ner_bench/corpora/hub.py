@@ -28,7 +28,7 @@ _PATIENCE = 10  # seconds until the hub has answered
 
 
 def hub_rows(card: Card, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
-    """The sentences of a card's hub source, streaming from the downloaded tables, their types as of ``options``.
+    """Return the sentences of a card's hub source, streaming from the downloaded tables, their types as of ``options``.
 
     What ``datasets`` downloads and converts stays below the cache folder; ``HF_HUB_OFFLINE`` is respected. Raises
     UserError that says what to do instead where the hub does not give them: no network, no such dataset or
@@ -81,7 +81,7 @@ def _load(card: Card, hub: Hub) -> Any:
 
 
 def _is_silent() -> bool:
-    """Whether the hub, asked once, does not answer: the libraries ask for half a minute, and cannot be told not to."""
+    """Return whether the hub does not answer one request. The libraries would retry for half a minute."""
     hub: Any = importlib.import_module("huggingface_hub")
     if hub.constants.HF_HUB_OFFLINE:
         return False  # nobody is asked
@@ -109,7 +109,7 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the libraries would warn of is in the one message, if it matters."""
+    """Silence the libraries' warnings: what matters of them is in our message."""
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -122,7 +122,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _rows(table: Any, where: Path, hub: Hub, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """The sentences of one table; of several columns of tags the mentions of all."""
+    """Yield the sentences of one table; of several columns of tags the mentions of all."""
     columns = table.column_names
     missing = [column for column in hub.tags if column not in columns]
     if missing:
@@ -139,7 +139,7 @@ def _rows(table: Any, where: Path, hub: Hub, options: ReaderOptions, report: Rep
 
 
 def _layer(table: Any, fields: Mapping[str, str], where: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """The sentences of a table whose columns are taken for ``fields``: field -> column."""
+    """Yield the sentences of a table whose columns are taken for ``fields``: field -> column."""
     names = {field: _names(table.features[column]) for field, column in fields.items()}
 
     def objects(report: Report) -> Iterator[tuple[int, Any]]:
@@ -157,5 +157,5 @@ def _line(row: Row) -> int:
 
 
 def _names(feature: Any) -> tuple[str, ...]:
-    """The names of a column of class numbers, in the order of their numbers; none for a column of other values."""
+    """Return the class names of a column of class numbers, in the order of these; none for other columns."""
     return tuple(getattr(getattr(feature, "feature", None), "names", ()))

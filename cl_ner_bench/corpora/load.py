@@ -90,7 +90,8 @@ def load_corpus(
     max_sentences: int | None = None,
     split_seed: int = 1,
 ) -> Corpus:
-    """The corpus that ``dataset`` names: a card's name, the path of a card, or a folder with train/dev/test files.
+    """Return the corpus that ``dataset`` names: a card's name, the path of a card, or a folder with train/dev/test
+    files.
 
     ``data`` is where the text lies, for a card that does not say it; without it a card's hub source is asked, after
     the local cache. ``Corpus.source`` says which it was. ``tasks`` ("ORG;PERSON;GPE,DATE") replaces the card's tasks;
@@ -163,7 +164,7 @@ def _dropped(
 
 
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
-    """The card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
+    """Return the card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
 
     Raises UserError for an unknown name, a card's reader options that are none, and for text that is not there: where
     to get it, what to pass.
@@ -209,7 +210,8 @@ def _options_of(card: Card) -> Options:
 
 
 def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterator[Row]]:
-    """The sentences of train, dev and test as their source holds them, streaming; ``folder`` as of ``find_card``.
+    """Return the sentences of train, dev and test as their source holds them, streaming; ``folder`` as of
+    ``find_card``.
 
     What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, and for lists of
     ids and corpora of a union that are not there.
@@ -236,7 +238,7 @@ def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterat
 
 
 def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """No rows; a remark where ``rename`` named a type that none of those before had."""
+    """Yield no rows; remark types of ``rename`` that no row before had."""
     absent = [type_ for type_ in options.rename if type_ not in options.seen]
     if absent:
         near = did_you_mean(absent[0], sorted(options.seen))
@@ -245,7 +247,8 @@ def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
 
 
 def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report: Report) -> None:
-    """Problem ``no mentions``: train has no type of the card (where it names none: of any).
+    """Report the problem ``no mentions`` where train has no mention of the card's types (of any type, if it names
+    none).
 
     ``counts`` are those of each part; ``where`` begins the message.
     """
@@ -265,7 +268,7 @@ def _present(counts: Mapping[str, Counts]) -> list[str]:
 
 
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """``--tasks``: tasks separated by ``;``, their types by ``,``.
+    """Return the types of each task of ``--tasks``: tasks are separated by ``;``, their types by ``,``.
 
     A one-type task bears its type's name, one with the types of a card's task that one's, any other its types
     joined by ``+``.
@@ -294,7 +297,7 @@ def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tu
 
 
 def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
-    """The whole corpus; a parsed one comes from the cache where its source is unchanged."""
+    """Return the whole corpus; a parsed one comes from the cache where its source is unchanged."""
     if card.reader == "synthetic":
         return _Loaded(_parse(rows_of(card, None, Report()), card.title)[0], "generated")
     if card.reader == "union":
@@ -326,7 +329,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
 def _parse(
     rows: Mapping[str, Iterable[Row]], source: str
 ) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, tuple[int, ...]]]:
-    """The sentences of each part, and the ids of those with which a file begins."""
+    """Return the sentences of each part, and the ids of those with which a file begins."""
     parts: dict[str, tuple[Sentence, ...]] = {}
     begins: dict[str, tuple[int, ...]] = {}
     for part, found in rows.items():
@@ -346,7 +349,9 @@ def _parse(
 
 
 def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files that a corpus is read from, by name. Raises UserError where a part has none, or several could be it."""
+    """Yield the files that a corpus is read from, by name. Raises UserError where a part has none, or several could be
+    it.
+    """
     for part, path in card.reader_options.get("ids", {}).items():
         yield f"ids of {part}", Path(path)
     if card.reader == "conll2012":
@@ -373,14 +378,16 @@ class Member(NamedTuple):
         return (row._replace(mentions=self.of_types(row.mentions)) for row in rows)
 
     def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
-        """The mentions of the types that the member's card uses and the union wants, renamed."""
+        """Return the mentions of the types that the member's card uses and the union wants, renamed."""
         used = self.card.types
         named = [(m.start, m.end, self.rename.get(m.type, m.type)) for m in mentions if not used or m.type in used]
         wanted = {Mention(*m) for m in named if m[2] and (not self.types or m[2] in self.types)}
         return tuple(sorted(wanted))
 
     def check_types(self, counts: Mapping[str, Counts]) -> None:
-        """Raises UserError where ``rename`` or ``types`` name what the member, as counted before, does not have."""
+        """Raise UserError where ``rename`` or ``types`` name a type that is not in ``counts``, the member's before
+        renaming.
+        """
         has = [type_ for type_ in _present(counts) if not self.card.types or type_ in self.card.types]
         renamed = sorted({self.rename.get(type_, type_) for type_ in has} - {""})
         for key, names, known in (("rename", self.rename, has), ("types", self.types, renamed)):
@@ -391,7 +398,7 @@ class Member(NamedTuple):
 
 
 def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
-    """The corpora of a union by domain. Raises UserError for entries that are none."""
+    """Return the corpora of a union by domain. Raises UserError for entries that are none."""
     options = _options_of(card)
     corpora = options.corpora if isinstance(options, UnionOptions) else {}
     if not corpora:

@@ -28,7 +28,7 @@ _PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
 
 @lru_cache(maxsize=1 << 14)
 def split_tag(tag: str, prefixed: bool = True) -> tuple[str, str]:
-    """``B-PER`` as ``("B", "PER")``, ``O`` as ``("O", "")``; without prefixes ``PER`` is ``("I", "PER")``.
+    """Return ``B-PER`` as ``("B", "PER")``, ``O`` as ``("O", "")``; without prefixes ``PER`` is ``("I", "PER")``.
 
     Raises ValueError for a tag without a known prefix where prefixes are expected.
     """
@@ -43,12 +43,14 @@ def split_tag(tag: str, prefixed: bool = True) -> tuple[str, str]:
 
 
 def has_prefix(tag: str) -> bool:
-    """Whether ``tag`` is written with a prefix, like ``B-PER``."""
+    """Return whether ``tag`` is written with a prefix, like ``B-PER``."""
     return _PREFIXED.fullmatch(tag) is not None
 
 
 class TagStatistics:
-    """What the tags of many sentences look like: ``add`` each once, then ask for the scheme. Keeps counts only."""
+    """Counts of the tags of many sentences, from which their scheme is found: ``add`` each sentence once, then read
+    ``scheme``.
+    """
 
     def __init__(self) -> None:
         self.outside = self.plain = self.prefixes = 0  # words by their tag: O, a bare type, a type with a prefix
@@ -81,7 +83,7 @@ class TagStatistics:
 
     @property
     def prefixed(self) -> bool:
-        """Whether tags carry prefixes: those of one corpus do so all or none, so the majority is right."""
+        """True if tags carry prefixes. All tags of a corpus do or none does, so the majority is right."""
         return self.prefixes >= self.plain
 
     @property
@@ -101,7 +103,7 @@ class TagStatistics:
 
 
 def to_mentions(tags: Sequence[str], prefixed: bool = True) -> tuple[Mention, ...]:
-    """The mentions that ``tags`` denote (any scheme). Raises ValueError for an unknown prefix."""
+    """Return the mentions that ``tags`` denote (any scheme). Raises ValueError for an unknown prefix."""
     mentions: list[Mention] = []
     start, previous, ended = 0, "", True
     for i, tag in enumerate([*tags, "O"]):
@@ -115,7 +117,7 @@ def to_mentions(tags: Sequence[str], prefixed: bool = True) -> tuple[Mention, ..
 
 
 def illegal(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
-    """Where prefixed ``tags`` break the rules of their scheme: the word's index, and what stands there.
+    """Yield the places where prefixed ``tags`` break the rules of their scheme: the word's index, and the tag there.
 
     Nothing is found exactly where ``to_tags(to_mentions(tags))`` writes the same tags again.
     """
@@ -138,7 +140,7 @@ def illegal(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
 
 
 def to_tags(mentions: Iterable[Mention], n_words: int, scheme: str = "BIO") -> list[str]:
-    """The tags of ``n_words`` words. Raises ValueError where mentions overlap: tags cannot nest."""
+    """Return the tags of ``n_words`` words. Raises ValueError where mentions overlap: tags cannot nest."""
     tags, ends = ["O"] * n_words, dict[int, str]()
     for start, end, type_ in sorted(mentions):
         if any(tag != "O" for tag in tags[start:end]):

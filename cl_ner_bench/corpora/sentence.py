@@ -37,7 +37,7 @@ class Sentence:
     mentions: tuple[Mention, ...] = ()
 
     def only(self, types: Collection[str]) -> Sentence:
-        """The same sentence with the mentions of ``types`` alone: the one door through which labels pass."""
+        """Return the same sentence with the mentions of ``types`` alone: the one door through which labels pass."""
         kept = tuple([m for m in self.mentions if m.type in types])
         return self if len(kept) == len(self.mentions) else Sentence(self.id, self.words, kept)
 
@@ -70,16 +70,16 @@ class Corpus:
         return self.card.name
 
     def ids(self, part: str) -> tuple[int, ...]:
-        """The ids of the sentences in use, in file order."""
+        """Return the ids of the sentences in use, in file order."""
         return tuple(range(len(self.parts[part]))) if self.sample is None else self.sample[part]
 
     def domain_ids(self, part: str, domain: str) -> tuple[int, ...]:
-        """The ids of one domain's sentences in use, in file order. Raises KeyError for an unknown domain."""
+        """Return the ids of one domain's sentences in use, in file order. Raises KeyError for an unknown domain."""
         ids = self.domains[domain][part]
         return tuple(ids) if self.sample is None else tuple(i for i in self.sample[part] if i in ids)
 
     def used(self, part: str) -> tuple[Sentence, ...]:
-        """The sentences in use, in file order."""
+        """Return the sentences in use, in file order."""
         return tuple(self.parts[part][i] for i in self.ids(part))
 
     @cached_property

@@ -57,7 +57,7 @@ class StepKeys:
         how = (card.data == "union", card.start == "pretrained")
         place = (split.hash, step, *how)
         if place not in self._given:
-            test = {name: [sorted(types), split.test_sets[name]] for name, types in split.taught(step).items()}
-            facts = {"learn": split.given(step, *how), "test": test, "max_words": split.protocol.max_words}
+            test = {name: [sorted(types), split.test_sets[name]] for name, types in split.scored_types(step).items()}
+            facts = {"learn": split.step_inputs(step, *how), "test": test, "max_words": split.protocol.max_words}
             self._given[place] = digest(facts)
         return self._given[place]

@@ -430,7 +430,7 @@ def _words(split: TaskSplit, corpus: Corpus, union: bool) -> list[list[int]]:
             ids = set(getattr(task, part)) - known[part]
             counts[part] = union * counts[part] + _count(split, corpus, part, ids)
             known[part] |= ids if union else set()
-        rows.append([*counts.values(), sum(test[name] for name in split.taught(step))])
+        rows.append([*counts.values(), sum(test[name] for name in split.scored_types(step))])
     return rows
 
 

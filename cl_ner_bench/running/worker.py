@@ -282,8 +282,8 @@ class Steps:
         self.cpu_before = time.process_time()
         if self.trainer is None or self.card.start == "pretrained":
             self.trainer = self._new_trainer()
-        anew = self.card.start == "pretrained"
-        data = self.split.step_data(self.corpus, step, union=self.card.data == "union", anew=anew)
+        from_scratch = self.card.start == "pretrained"
+        data = self.split.step_data(self.corpus, step, union=self.card.data == "union", from_scratch=from_scratch)
         learned: dict[str, Any] = self.trainer.learn(data, heartbeat, self._checkpoint(step))
         return {"step": step, **learned}
 
@@ -401,7 +401,7 @@ def score(
     ever = {s.id for s in split.test_part(corpus, split.n_steps) if s.mentions}
     matches = match([s.mentions for s in gold], pred, split.types(step))
     views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}, "filter_last": {}}
-    for test_set, types in split.taught(step).items():
+    for test_set, types in split.scored_types(step).items():
         ids = split.test_sets[test_set]
         chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
         for view, those in chosen.items():

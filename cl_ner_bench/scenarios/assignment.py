@@ -19,7 +19,8 @@ Ids = tuple[int, ...]
 
 
 def at_random(ids: Sequence[int], shares: Sequence[float], seed: int, part: str = "train") -> list[Ids]:
-    """``ids`` shuffled and cut into consecutive chunks as large as the shares say; the last takes the remainder.
+    """Return ``ids``, shuffled and cut into consecutive chunks in proportion to ``shares``; the last takes the
+    remainder.
 
     With equal shares this is the rule of SpanKL's code (arXiv 2302.12200): Python's ``random``, chunks of ``N // T``.
     Sentences without mentions stay: they are a task's true negatives.
@@ -39,12 +40,12 @@ def at_random(ids: Sequence[int], shares: Sequence[float], seed: int, part: str 
 
 
 def holding(sentences: Iterable[Sentence], types: Collection[str]) -> Ids:
-    """The ids of the sentences with at least one mention of ``types``."""
+    """Return the ids of the sentences with at least one mention of ``types``."""
     return tuple(s.id for s in sentences if any(m.type in types for m in s.mentions))
 
 
 def by_filter(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed: int) -> list[Ids]:
-    """A task has every sentence that holds a mention of its types (SpanKL, arXiv 2302.12200, appendix).
+    """Return for each task every sentence that holds a mention of its types (SpanKL, arXiv 2302.12200, appendix).
 
     Sentences may occur in several tasks, those without mentions in none. Where a type comes back, its sentences
     are dealt out among the tasks that label it, at random: it returns with other data, not with the same.
@@ -63,7 +64,7 @@ def by_filter(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], s
 
 
 def greedy(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed: int) -> list[Ids]:
-    """Disjoint slices, each sentence by its rarest type (CFNER, EMNLP 2022).
+    """Return disjoint slices; each sentence is assigned by its rarest type (CFNER, EMNLP 2022).
 
     Task k may hold ``int(N * its types / all types)`` sentences. In file order, a sentence goes to the first task of
     its rarest type (by mentions) that still has room, else of the next type, else to a random task with room, else
@@ -85,7 +86,9 @@ def greedy(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed
 
 
 def blurred(assigned: Sequence[Ids], domains: Sequence[str], share: float, seed: int) -> list[Ids]:
-    """Each task's sentences and ``round(share * their number)`` of the other tasks' of its domain, drawn at random."""
+    """Return each task's sentences and ``round(share * their number)`` of the other tasks' of its domain, drawn at
+    random.
+    """
     out = []
     for k, own in enumerate(assigned):
         same = [ids for j, ids in enumerate(assigned) if j != k and domains[j] == domains[k]]
@@ -96,7 +99,7 @@ def blurred(assigned: Sequence[Ids], domains: Sequence[str], share: float, seed:
 
 
 def few(sentences: Sequence[Sentence], task: PlannedTask, seed: int) -> Ids:
-    """Of a task's sentences those within its budget: ``task.sentences`` at most, and ``task.shots`` mentions a type.
+    """Return a task's sentences within its budget: at most ``task.sentences``, and ``task.shots`` mentions a type.
 
     Drawn at random; for shots, a sentence is taken where it holds a type that still lacks some, so that a type may
     end with more (the usual N-way K-shot sampling).

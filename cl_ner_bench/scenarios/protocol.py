@@ -30,7 +30,7 @@ INCREMENTS = re.compile(r"fg(\d+)-pg(\d+)(-seen)?")
 
 
 class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a step is learned from and chosen by.
+    """The data that a step is learned from, and the score that chooses its epoch.
 
     Attributes:
         assign: to which task a train sentence goes. ``random``: each to one, at random, in parts as large as the
@@ -129,7 +129,7 @@ class Scenario(Struct, frozen=True):
 
     @property
     def own_tasks(self) -> bool:
-        """Whether the tasks are the scenario's, so that the orders of the card do not hold."""
+        """True if the tasks are the scenario's own, so that the card's orders do not apply."""
         return bool(self.tasks or self.increments or self.by_domain)
 
     def to_json(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ SCENARIOS = {
 
 
 def find_scenario(name: str, card: Card) -> Scenario:
-    """The scenario that ``name`` means for a dataset: a built-in one, one of its card's, or a TOML file.
+    """Return the scenario that ``name`` means for a dataset: a built-in one, one of its card's, or a TOML file.
 
     Raises UserError for an unknown name (with the nearest known one) and for a file that is malformed.
     """
@@ -179,7 +179,7 @@ def find_scenario(name: str, card: Card) -> Scenario:
 
 
 def read_scenario(file: Path, card: Card) -> Scenario:
-    """The scenario in a TOML file. Raises UserError that names the file and the key."""
+    """Return the scenario in a TOML file. Raises UserError that names the file and the key."""
     table = read_toml(file, f"--scenario {file}:")
     scenario = parse_scenario(table, file.stem, card, f"--scenario {file}")
     if scenario.name in BUILT_IN or scenario.name in card.scenarios or INCREMENTS.fullmatch(scenario.name):
@@ -225,7 +225,7 @@ def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) 
 
 
 def _task_name(types: Sequence[str], number: int, before: Sequence[PlannedTask]) -> str:
-    """What a task without a name is called: its one type (``PER 2`` where that comes back), or its number."""
+    """Return the name of a task without one: its one type (``PER 2`` where that comes back), or its number."""
     if len(types) > 1:
         return f"task{number + 1}"
     times = 1 + sum(task.types == tuple(types) for task in before)

@@ -19,14 +19,16 @@ T = TypeVar("T")
 
 
 def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | None:
-    """How many orders there are; None where any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
+    """Return the number of orders; None where any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
     card = data.card if isinstance(data, Corpus) else data
     scenario = find_scenario(scenario, card) if isinstance(scenario, str) else scenario
     return len(scenario.orders if scenario.own_tasks else card.orders) or None
 
 
 def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "split") -> tuple[int, ...]:
-    """``--orders``: ``0,1`` or ``all``. Raises UserError for no number, one out of range, ``all`` without end."""
+    """Return the orders that ``--orders`` names: ``0,1`` or ``all``. Raises UserError for a text that is no list of
+    numbers, a number out of range, and ``all`` where there is no last order.
+    """
     n = orders(data, scenario)
     if text.strip() == "all":
         if n is None:
@@ -42,7 +44,7 @@ def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "spl
 
 
 def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 0, split_seed: int = 1) -> TaskSplit:
-    """The tasks of ``corpus`` in the order ``order``, each with its train and dev sentences.
+    """Return the tasks of ``corpus`` in the order ``order``, each with its train and dev sentences.
 
     An order moves tasks together with their sentences: those are bound to the task, not to the position at which it is
     learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow.
@@ -88,7 +90,7 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
 
 
 def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, ...]]:
-    """``types`` cut into the first A, then B a step. Raises UserError where they do not divide."""
+    """Return ``types`` cut into the first A, then B a step. Raises UserError where they do not divide."""
     first, then = sizes
     rest = len(types) - first
     if first < 1 or then < 1 or rest < 0 or rest % then:
@@ -102,7 +104,7 @@ def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, 
 
 
 def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedTask]:
-    """The tasks before an order moves them; those of increments follow the order already."""
+    """Return the tasks before an order moves them; those of increments follow the order already."""
     protocol = scenario.protocol
     if scenario.tasks:
         tasks = list(scenario.tasks)
@@ -139,7 +141,7 @@ def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedT
 def _assign(
     corpus: Corpus, scenario: Scenario, tasks: Sequence[PlannedTask], part: str, seed: int
 ) -> list[tuple[int, ...]]:
-    """The ids of each task's sentences, those of one domain being dealt out among its tasks only."""
+    """Return the ids of each task's sentences, those of one domain being dealt out among its tasks only."""
     found: list[tuple[int, ...]] = [()] * len(tasks)
     for domain in dict.fromkeys(task.domain for task in tasks):
         own = [k for k, task in enumerate(tasks) if task.domain == domain]
@@ -163,7 +165,7 @@ def _sentences(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
 
 
 def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Sequence[int]:
-    """The base tasks in learning order."""
+    """Return the base tasks in learning order."""
     if scenario.increments:
         return range(n_tasks)
     given = scenario.orders if scenario.own_tasks else corpus.card.orders

@@ -28,7 +28,7 @@ MENTION_COLUMNS = (
 
 
 def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
-    """The facts of a corpus under a split, ready for JSON.
+    """Return the facts of a corpus under a split, ready for JSON.
 
     ``steps`` tells for each step and each type learned so far or later how many mentions of the step's train
     sentences are ``labelled`` and how many ``hidden`` (present, but not labelled in this step): the
@@ -132,7 +132,7 @@ def corpus_notes(corpus: Corpus, split: TaskSplit) -> list[str]:
 
 
 def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
-    """One row (``MENTION_COLUMNS``) per test mention of a learned type, by sentence.
+    """Yield one row (``MENTION_COLUMNS``) per test mention of a learned type, by sentence.
 
     Over the train sentences of all tasks, a mention is *labelled* where its sentence is given to its type's
     own task:
@@ -166,7 +166,7 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
 
 
 def recall_ceiling(sentences: Iterable[Sentence], nested: bool = False, width: int = 0) -> float:
-    """The recall (0..1) that predictions of at most ``width`` words (0: of any width) can reach at most.
+    """Return the recall (0..1) that predictions of at most ``width`` words (0: of any width) can reach at most.
 
     Unless ``nested`` they do not overlap: the largest set of mentions without overlap is found by their ends, the
     earliest first.
@@ -183,12 +183,12 @@ def recall_ceiling(sentences: Iterable[Sentence], nested: bool = False, width: i
 
 
 def _of_domain(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
-    """The sentences in use of one domain, of all without one."""
+    """Return the sentences in use of one domain, of all without one."""
     return tuple(corpus.parts[part][i] for i in (corpus.domain_ids(part, domain) if domain else corpus.ids(part)))
 
 
 def _nested(sentence: Sentence) -> int:
-    """Mentions inside another one; of several with one span all but one."""
+    """Return the number of mentions inside another one; of several with one span all but one count."""
     reached = nested = 0
     for _, end, _ in sorted(sentence.mentions, key=lambda m: (m.start, -m.end)):
         nested += end <= reached

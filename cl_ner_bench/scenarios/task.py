@@ -118,7 +118,7 @@ class TaskSplit:
         return len(self.tasks)
 
     def types(self, step: int) -> tuple[str, ...]:
-        """The types learned after ``step``, in learning order."""
+        """Return the types learned after ``step``, in learning order."""
         return _types(self.tasks[:step])
 
     @property
@@ -128,7 +128,7 @@ class TaskSplit:
 
     @cached_property
     def union_sizes(self) -> list[tuple[int, int]]:
-        """How many different train and dev sentences the tasks up to each step have."""
+        """The numbers of different train and dev sentences of the tasks up to each step."""
         train: set[int] = set()
         dev: set[int] = set()
         sizes = []
@@ -138,8 +138,8 @@ class TaskSplit:
             sizes.append((len(train), len(dev)))
         return sizes
 
-    def taught(self, step: int) -> dict[str, tuple[str, ...]]:
-        """What is scored after ``step``: the types of each test set.
+    def scored_types(self, step: int) -> dict[str, tuple[str, ...]]:
+        """Return the types that are scored after ``step``, by test set.
 
         With one test set these are all types learned so far; with a test set for each domain, those that
         were labelled in tasks of this domain: other domains may not even annotate a type.
@@ -154,8 +154,10 @@ class TaskSplit:
         """The ids of the test sentences by test set."""
         return self.domains or {TEST: self.test}
 
-    def given(self, step: int, union: bool = False, anew: bool = False) -> dict[str, Any]:
-        """What :meth:`step_data` gives, with ids for sentences: equal for steps that learn from the same."""
+    def step_inputs(self, step: int, union: bool = False, from_scratch: bool = False) -> dict[str, Any]:
+        """Return the fields of :meth:`step_data`, with ids for sentences: equal for steps that learn from the same
+        data.
+        """
         tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
         several = len(tasks) > 1
 
@@ -164,9 +166,9 @@ class TaskSplit:
             return tuple(sorted(set(found)) if several else found)
 
         types, labelled = self.types(step), _types(tasks)
-        if anew and not union:  # a new model that is shown one task knows of no other
+        if from_scratch and not union:  # a new model that is shown one task knows of no other
             types = labelled
-        elif anew and several:
+        elif from_scratch and several:
             types, labelled = tuple(sorted(types)), tuple(sorted(labelled))
         return {
             "step": step,
@@ -178,41 +180,44 @@ class TaskSplit:
             "selection": self.protocol.selection,
         }
 
-    def step_data(self, corpus: Corpus, step: int, union: bool = False, anew: bool = False) -> StepData:
-        """Return what a method is trained on, and its epoch chosen by, in ``step``.
+    def step_data(self, corpus: Corpus, step: int, union: bool = False, from_scratch: bool = False) -> StepData:
+        """Return the sentences that a method is trained on in ``step``, and those that its epoch is chosen by.
 
-        The step's own sentences labelled with its own types only; with ``union`` each sentence of tasks
+        They are the step's own sentences, labelled with its own types only; with ``union`` each sentence of tasks
         1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
-        the protocol says so, for the choice of the epoch alone (``StepData.shown``). ``anew``: nothing is left of
-        earlier steps, so a model of the step's own sentences knows its own types only, and what is joined must not show
-        the order of the steps (types stand by name).
+        the protocol says so, for the choice of the epoch alone (``StepData.shown``). ``from_scratch``: the model keeps
+        nothing of earlier steps. With the step's own sentences it knows the step's types only; with ``union`` its data
+        must not depend on the order of the steps, so types stand by name.
         """
-        given = self.given(step, union, anew)
+        inputs = self.step_inputs(step, union, from_scratch)
         for part, labels in (("train", "labelled"), ("dev", "dev_labelled")):
-            given[part] = tuple(self.sentence(corpus, part, i).only(given[labels]) for i in given[part])
-        return StepData(**given)
+            inputs[part] = tuple(self.sentence(corpus, part, i).only(inputs[labels]) for i in inputs[part])
+        return StepData(**inputs)
 
     def test_part(self, corpus: Corpus, step: int) -> list[Sentence]:
-        """The whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set's name."""
+        """Return the whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set's
+        name.
+        """
         return [
             self.sentence(corpus, "test", i).only(types)
-            for name, types in sorted(self.taught(step).items())
+            for name, types in sorted(self.scored_types(step).items())
             for i in self.test_sets[name]
         ]
 
     def sentence(self, corpus: Corpus, part: str, id_: int) -> Sentence:
-        """A sentence as long as the protocol wants it, with all its labels."""
+        """Return a sentence as long as the protocol wants it, with all its labels."""
         return cut(corpus.parts[part][id_], self.protocol.max_words)
 
     def lost_mentions(self, corpus: Corpus) -> int:
-        """Test mentions of learned types that the protocol's limit of words drops."""
+        """Return the number of test mentions of learned types that the protocol's limit of words drops."""
         learned = set(self.types(self.n_steps))
         whole = sum(m.type in learned for i in self.test for m in corpus.parts["test"][i].mentions)
         return whole - sum(m.type in learned for i in self.test for m in self.sentence(corpus, "test", i).mentions)
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest. What a plain split does not need (protocol, domains, returning types) stands there only
-        where it is needed."""
+        """Return the manifest. Protocol, domains and returning types stand there only if they differ from the plain
+        split's.
+        """
         content: dict[str, Any] = {
             "schema": 1,
             "dataset": self.dataset,
@@ -238,7 +243,7 @@ class TaskSplit:
 
     @classmethod
     def from_json(cls, data: Any, corpus: Corpus, source: str = "--split") -> TaskSplit:
-        """The split that ``to_json`` wrote, checked against ``corpus``; ``source`` names it in messages.
+        """Return the split that ``to_json`` wrote, checked against ``corpus``; ``source`` names it in messages.
 
         Raises UserError for another schema, missing or wrong keys, another corpus (by its fingerprint), types
         that the corpus does not have, and ids that do not exist.
@@ -299,7 +304,7 @@ class TaskSplit:
 
 
 def cut(sentence: Sentence, max_words: int | None) -> Sentence:
-    """The first ``max_words`` words of a sentence, and the mentions that lie in them."""
+    """Return the first ``max_words`` words of a sentence, and the mentions that lie in them."""
     if max_words is None or len(sentence.words) <= max_words:
         return sentence
     mentions = tuple(m for m in sentence.mentions if m.end <= max_words)
@@ -307,5 +312,5 @@ def cut(sentence: Sentence, max_words: int | None) -> Sentence:
 
 
 def _types(tasks: Iterable[Task]) -> tuple[str, ...]:
-    """The types of ``tasks``, each once."""
+    """Return the types of ``tasks``, each once."""
     return tuple(dict.fromkeys(t for task in tasks for t in task.types))

@@ -132,13 +132,13 @@ class Step(NamedTuple):
     outcome: Outcome
 
 
-def two_steps(make: Make, folder: Path, union: bool = False, anew: bool = False) -> Iterator[Step]:
+def two_steps(make: Make, folder: Path, union: bool = False, from_scratch: bool = False) -> Iterator[Step]:
     trainer, model = make(), None
     for number in (1, 2):
-        data = SPLIT.step_data(CORPUS, number, union=union, anew=anew)
-        trainer = make() if anew else trainer
+        data = SPLIT.step_data(CORPUS, number, union=union, from_scratch=from_scratch)
+        trainer = make() if from_scratch else trainer
         yield Step(data, model, outcome(trainer, trainer.learn(data)))
-        if not anew:
+        if not from_scratch:
             model = folder / f"model-{number}"
             model.mkdir()
             trainer.save(model)

@@ -240,7 +240,7 @@ def test_a_single_task_model_knows_its_task_alone_and_is_the_same_in_every_order
     outcomes = []
     for tasks, step in ((first, 1), (second, 2)):
         t = trainer(method, encoder, epochs=3, lr=3e-3)
-        data = tasks.step_data(CORPUS, step, anew=True)
+        data = tasks.step_data(CORPUS, step, from_scratch=True)
         assert (data.types, data.labelled, data.dev_labelled) == (("PER",), ("PER",), ("PER",))
         t.learn(data)
         assert t.learner.head.types == ("PER",)

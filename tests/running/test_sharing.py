@@ -50,12 +50,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
 
 
-def first_step(learner: type[Learner], settings: Any, encoder: str, union: bool = False, anew: bool = False) -> Any:
+def first_step(
+    learner: type[Learner], settings: Any, encoder: str, union: bool = False, from_scratch: bool = False
+) -> Any:
     """The weights after step 1 of a two-type task, and what was recorded, times aside."""
     tasks = (Task("a", ("LOC", "DATE"), tuple(range(12)), (0, 1, 2)), Task("b", ("PER",), tuple(range(12, 24)), (3, 4)))
     split = TaskSplit("tiny", CORPUS.fingerprint, "split", 0, tasks, CORPUS.ids("test"))
     trainer = Trainer(learner, settings, RECIPE, encoder, seed=0)
-    record = trainer.learn(split.step_data(CORPUS, 1, union, anew))
+    record = trainer.learn(split.step_data(CORPUS, 1, union, from_scratch))
     weights: dict[str, Tensor] = trainer.learner.state_dict()
     return weights, {k: v for k, v in record.items() if k != "seconds"}, trainer.predict(CORPUS.used("test"))
 
@@ -192,7 +194,7 @@ def test_domains_are_tested_in_one_order(make_corpus: Callable[..., Corpus]) -> 
     halves = {"tweets": {p: range(3) for p in PARTS}, "news": {p: range(3, 6) for p in PARTS}}
     corpus = dataclasses.replace(corpus, domains=halves)
     splits = orders_of(corpus, "domains", *range(4))
-    assert len({tuple(split.taught(2)) for split in splits}) == 2, "both orders are there"
+    assert len({tuple(split.scored_types(2)) for split in splits}) == 2, "both orders are there"
     assert len({tuple(split.test_part(corpus, 2)) for split in splits}) == 1
 
 

@@ -291,8 +291,8 @@ def test_a_corpus_of_several_domains(make_corpus: Make) -> None:
         ("news", ("A", "B"), (0, 1, 2)),
         ("tweets", ("A", "B", "C"), (3, 4, 5)),
     ]
-    assert split.taught(1) == {"news": ("A", "B")}
-    assert split.taught(2) == {"news": ("A", "B"), "tweets": ("A", "B", "C")}
+    assert split.scored_types(1) == {"news": ("A", "B")}
+    assert split.scored_types(2) == {"news": ("A", "B"), "tweets": ("A", "B", "C")}
     assert [s.id for s in split.test_part(corpus, 1)] == [0, 1, 2]
     assert [s.id for s in split.test_part(corpus, 2)] == list(range(6))
     with pytest.raises(UserError, match="toy is one corpus; it needs a union"):

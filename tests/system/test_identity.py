@@ -258,7 +258,7 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
         parent = None
         for step in record["steps"]:
             data = run.split.step_data(made.corpus, step, card.data == "union", card.start == "pretrained")
-            scored = {name: sorted(types) for name, types in run.split.taught(step).items()}
+            scored = {name: sorted(types) for name, types in run.split.scored_types(step).items()}
             test = (scored, run.split.test_part(made.corpus, step))
             base = step == 1 and card.first_step == "base"
             method = card.architecture if base else (card.name, card.settings)

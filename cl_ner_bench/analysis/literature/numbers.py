@@ -23,7 +23,7 @@ BF16 = "bf16, which is not shown equivalent to fp32"
 
 
 def protocol_differences(setting: Setting, runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why runs of the setting's dataset and scenario may not be compared with its numbers; empty where they may."""
+    """Return why runs of the setting's dataset and scenario are not comparable with its numbers; empty if they are."""
     run = runs[0]
     found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
     if any(one["settings"].get("precision") == "bf16" for one in runs):
@@ -47,8 +47,9 @@ def protocol_differences(setting: Setting, runs: Sequence[Mapping[str, Any]]) ->
 def published_number(
     rows: Iterable[PublishedRow], measure: str, n_steps: int, step: int | None = None, orders: Iterable[int] = ()
 ) -> Cell:
-    """A row's number, or, of rows for single orders, the mean and standard deviation over ``orders``; nan where the
-    source has none. A measure at the last step stands for its value over the run."""
+    """Return a row's number, or, of rows for single orders, the mean and standard deviation over ``orders``; nan where
+    the source has none. A measure at the last step stands for its value over the run.
+    """
     rows = list(rows)
     if rows and rows[0].order is None:
         return _number(rows[0], measure, n_steps, step)
@@ -71,7 +72,7 @@ def _number(row: PublishedRow, measure: str, n_steps: int, step: int | None) -> 
 
 
 def _of_tasks(tasks: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The measures that follow from the task scores after each step, one task a step."""
+    """Return the measures that follow from the task scores after each step, one task a step."""
     t = len(tasks)
     s = np.array([[*row, *[np.nan] * (t - len(row))] for row in tasks])
     learned = np.arange(1, t + 1)

@@ -97,7 +97,7 @@ class Erratum(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Preset(Struct, frozen=True, forbid_unknown_fields=True):
-    """How `bench reproduce` repeats a setting: options of the grid and what counts as agreement.
+    """Options with which `bench reproduce` repeats a setting, and what counts as agreement.
 
     ``margins``: measure -> the largest difference of means, in points, that counts as none; ``why`` gives its reason.
     ``deviations`` are what is known to differ from the published experiment.
@@ -162,18 +162,22 @@ class Setting(SettingTable, frozen=True):
 
 @cache
 def settings() -> Mapping[str, Setting]:
-    """All published settings by name, in the order of their files."""
+    """Return all published settings by name, in the order of their files."""
     return read_settings(FOLDER)
 
 
 def presets() -> dict[str, Setting]:
-    """The settings that `bench reproduce` can repeat: with a preset, a method of this suite and a known protocol."""
+    """Return the settings that `bench reproduce` can repeat: with a preset, a method of this suite and a known
+    protocol.
+    """
     known = {name: setting for name, setting in settings().items() if setting.preset and setting.methods}
     return {name: setting for name, setting in known.items() if UNKNOWN not in (setting.view, setting.encoder)}
 
 
 def read_settings(folder: Path) -> dict[str, Setting]:
-    """The settings in the TOML files of a folder. Raises UserError that names file and key for what does not fit."""
+    """Return the settings in the TOML files of a folder. Raises UserError that names file and key for what does not
+    fit.
+    """
     found: dict[str, Setting] = {}
     for path in sorted(folder.glob("*.toml")):
         for setting in _read(path):

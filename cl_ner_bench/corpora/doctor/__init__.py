@@ -31,7 +31,7 @@ __all__ = ["SHOWN", "Diagnosis", "as_text", "check"]
 
 @dataclass
 class Diagnosis:
-    """What the doctor found in one corpus: counts per part, findings, and what the readers remarked."""
+    """The result of checking one corpus: counts per part, findings, and the readers' remarks."""
 
     source: str
     parts: dict[str, Tally]
@@ -146,7 +146,7 @@ class _Domain:
         self._counts = {part: Tally() for part in PARTS}
 
     def rows(self, part: str) -> Iterator[Row]:
-        """The rows of one part as the union has them."""
+        """Yield the rows of one part as the union has them."""
         for row in self._parts[part]:
             count(row, self._counts[part])
             yield row._replace(mentions=self._member.of_types(row.mentions))
@@ -161,7 +161,7 @@ class _Domain:
 
 
 def _with_files(rows: Iterator[Row], findings: Findings) -> Iterator[Row]:
-    """The rows; the bytes of each file are looked at when its first row comes by."""
+    """Yield the rows; the bytes of each file are looked at when its first row comes by."""
     path = None
     for row in rows:
         if row.path != path:
@@ -196,7 +196,7 @@ def _look_at_bytes(path: Path, findings: Findings) -> None:
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """The counts of each part, the findings by kind, and at the end what to mend first."""
+    """Return the counts of each part, the findings by kind, and at the end what to mend first."""
     lines = [f"{diagnosis.source}"]
     for part, tally in diagnosis.parts.items():
         nested = f", {tally.nested:,} of them nested" if tally.nested else ""

@@ -90,7 +90,9 @@ class Findings(Report):
         return sum(n for (level, _), n in self.totals.items() if level == "error")
 
     def groups(self) -> list[tuple[str, str, list[Finding], int]]:
-        """Level, kind, the kept findings and their total: errors first, as they came, then warnings in their order."""
+        """Return (level, kind, the kept findings, their total) of each kind: errors first, as they came, then warnings
+        in their order.
+        """
         order = {kind: i for i, kind in enumerate(WARNINGS)}
         keys = sorted(self.totals, key=lambda key: (key[0], order[key[1]] if key[0] == "warning" else 0))
         return [(*key, self._kept[key], self.totals[key]) for key in keys]

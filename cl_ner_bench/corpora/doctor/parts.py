@@ -23,7 +23,7 @@ RARE_NAME = 50  # a type 50 times rarer than one that differs by one letter is t
 
 @dataclass
 class Tally(Counts):
-    """What was counted in one part."""
+    """The counts of one part."""
 
     path: Path | None = None  # of its first sentence
     in_mentions: int = 0  # words
@@ -107,7 +107,7 @@ def look_at_types(card: Card, where: Path, tallies: Mapping[str, Tally], finding
 
 
 def _united(tallies: Mapping[str, Tally]) -> tuple[Counter[str], dict[str, tuple[Path, int]]]:
-    """Mentions by type in all parts, and where each type occurs first."""
+    """Return the mentions by type in all parts, and the first place of each type."""
     total: Counter[str] = Counter()
     first: dict[str, tuple[Path, int]] = {}
     for tally in tallies.values():
@@ -121,7 +121,7 @@ def _too_many(total: Counter[str]) -> bool:
 
 
 def _slips(total: Counter[str], declared: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Type names that look like a slip, each with what it should be ("" where it looks like a tag)."""
+    """Yield type names that look like a slip, each with the name that was meant ("" where it looks like a tag)."""
     for type_ in sorted(total):
         if type_ not in declared and _TAG_LIKE.fullmatch(type_):
             yield type_, ""
@@ -137,7 +137,7 @@ def _slips(total: Counter[str], declared: frozenset[str]) -> Iterator[tuple[str,
 
 
 def _differ_by_one(a: str, b: str) -> bool:
-    """Whether one letter that is added, left out or replaced, or two that are exchanged, make ``b`` of ``a``."""
+    """Return whether ``a`` becomes ``b`` by one letter added, left out or replaced, or by two neighbours exchanged."""
     if min(len(a), len(b)) < 3:
         return False
     head = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

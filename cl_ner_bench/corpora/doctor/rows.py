@@ -159,7 +159,7 @@ class _Place(NamedTuple):
 
 
 class Copies:
-    """Where each sentence was seen first, by a hash of its words."""
+    """The first place of each sentence, by a hash of its words."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings

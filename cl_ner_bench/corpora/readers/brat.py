@@ -31,7 +31,7 @@ class _Mark(NamedTuple):
 
 
 def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """Each line of a text that is not blank is a sentence, cut into words by ``words.cut``.
+    """Yield a sentence for each line of a text that is not blank, cut into words by ``words.cut``.
 
     Characters count from 0 over the whole text, line ends included (a byte-order mark excluded). Mentions with gaps
     and those that go on in the next line are left out; what is no text-bound mark (``T``) is not looked at.
@@ -70,7 +70,7 @@ def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Ro
 def _mention(
     mark: _Mark, text: str, begin: int, borders: cutting.Borders, path: Path, report: Report
 ) -> Mention | None:
-    """The mention of a mark in the line ``text``, which begins at character ``begin``, or None after a problem."""
+    """Return a mark's mention in the line ``text``, which begins at character ``begin``; None after a problem."""
     start, end = mark.start - begin, mark.end - begin
     covered = text[start:end]
     span = cutting.touched(start, end, borders)

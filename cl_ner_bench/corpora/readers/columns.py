@@ -30,7 +30,7 @@ class _Block(NamedTuple):
 
 
 def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """CoNLL-style columns: a word and its tags a row, blank lines between sentences.
+    """Yield the sentences of CoNLL-style columns: a word and its tags a row, blank lines between sentences.
 
     Columns are separated by ``options.separator`` (" " stands for any run of blanks and tabs); where none is given
     by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
@@ -55,7 +55,7 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
 
 
 def _blocks(path: Path, options: ReaderOptions, report: Report) -> Iterator[_Block]:
-    """The sentences without a malformed row."""
+    """Yield the sentences without a malformed row."""
     split: _Split | None = None
     width = word_column = 0
     tag_columns: list[int] = []
@@ -114,7 +114,7 @@ def _blocks(path: Path, options: ReaderOptions, report: Report) -> Iterator[_Blo
 
 
 def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:
-    """Whether the first row of a file has one column alone, or no tag and differs in that from the second."""
+    """Return whether the first row of a file has one column only, or no tag though the second row has one."""
     first, *others = [_layout(text, options.separator)[0](text) for text in texts[:2]]
     if len(first) == 1:
         return True
@@ -124,7 +124,7 @@ def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:
 def _sentences(
     path: Path, comment: str, report: Report, skipped: list[tuple[int, str]]
 ) -> Iterator[tuple[list[int], list[str]]]:
-    """The rows of each sentence, with their line numbers. Lines that are left out as comments go to ``skipped``."""
+    """Yield each sentence's rows with their line numbers. Lines that are left out as comments go to ``skipped``."""
     numbers, texts = list[int](), list[str]()
     for number, text in chain(lines(path, report), [(0, "")]):
         if not text or text.isspace() or text.startswith("-DOCSTART-"):
@@ -139,7 +139,7 @@ def _sentences(
 
 
 def _layout(row: str, separator: str) -> tuple[_Split, int]:
-    """How rows are split, and into how many columns, told by the first row."""
+    """Return how to split rows, and the number of columns, as the first row shows them."""
     if not separator:
         separator = "\t" if "\t" in row else " " if " " in row.strip(" ") or "," not in row else ","
 

@@ -114,7 +114,7 @@ def open_conll2012(
 
 
 def unescape(word: str) -> str:
-    r"""The word as it was written: CoNLL-2012 escapes some.
+    r"""Return the word as it was written: CoNLL-2012 escapes some.
 
     ``/.`` ``/?`` ``/-`` (a slash and one punctuation mark) lose the slash; ``-LRB-`` and its kin become
     brackets; ``%um`` (a filled pause) loses the per cent sign; ``\/`` and ``\*`` lose the backslash.

@@ -30,7 +30,7 @@ _JSON_OBJECT = re.compile(rb"\s*(\[\s*)?\{\s*[\"'}]")
 
 
 def open_parts(folder: Path, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
-    """The sentences of the train, dev and test part of a folder; files are opened when they are read.
+    """Return the sentences of the train, dev and test part of a folder; files are opened when they are read.
 
     Without ``options.files`` and ``options.documents`` a part is the file or the folder that bears its name
     (``train.txt``, ``a.dev.conll``, ``eng.testa``, ``validation/``); all files of such a folder belong to it, and so
@@ -41,14 +41,15 @@ def open_parts(folder: Path, options: ReaderOptions, report: Report) -> dict[str
 
 
 def part_files(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:
-    """The files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``, ``outside`` (a link
-    that leads out of the folder)."""
+    """Return the files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``, ``outside`` (a
+    link that leads out of the folder).
+    """
     parts = _part_files(folder, options, report)
     return {part: [path for path in paths if is_inside(path, folder, report)] for part, paths in parts.items()}
 
 
 def is_inside(path: Path, folder: Path, report: Report) -> bool:
-    """Whether a file of a corpus, and the brat marks beside it, lie in the corpus' folder. Problem: ``outside``."""
+    """Return whether a file, and the brat marks beside it, lie in the corpus' folder. Problem: ``outside``."""
     outside = [file for file in (path, path.with_suffix(".ann")) if leads_out(file, folder)]
     for file in outside:
         fix = "Put a copy in its place, or point --data to the real folder"
@@ -67,7 +68,7 @@ def _part_files(folder: Path, options: ReaderOptions, report: Report) -> dict[st
 
 
 def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """The sentences of one file, in the format of ``options.format``.
+    """Yield the sentences of one file, in the format of ``options.format``.
 
     ``auto`` is parquet or brat where the file's name says so (``.parquet``; a ``.txt`` beside an ``.ann``), JSON where
     the name says so or the file begins with an object, and columns otherwise. Types are as ``options`` wants them.
@@ -97,7 +98,7 @@ def _format(path: Path) -> str:
 
 
 class _Listener(Report):
-    """Passes all on, and remembers whether there was a problem."""
+    """A report that passes everything on to another, and remembers whether there was a problem."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -177,7 +178,7 @@ def _by_name(folder: Path, report: Report) -> dict[str, list[Path]]:
 
 
 def _inside(folder: Path, report: Report) -> list[Path]:
-    """The data files of a part's folder; of a folder of brat documents the texts."""
+    """Return the data files of a part's folder; of a folder of brat documents the texts."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
     marks = [p for p in files if p.suffix == ".ann"]
     for mark in marks:

@@ -20,7 +20,8 @@ _decode = json.JSONDecoder().raw_decode
 
 
 def read_jsonl(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """A sentence an object, in the shapes of ``read_objects``: an object a line, or a file that is one list of them.
+    """Yield a sentence an object, in the shapes of ``read_objects``: an object a line, or a file that is one list of
+    them.
 
     A malformed line is left out; of a malformed list all that follows. Problems: ``object`` (no JSON), and those of
     ``read_objects`` and ``lines``.
@@ -75,7 +76,7 @@ class _Text:
         self.at, self.line = 0, 1
 
     def peek(self) -> str:
-        """The next character that is no blank, where ``at`` then stands; "" at the end."""
+        """Return the next character that is no blank, where ``at`` then stands; "" at the end."""
         while True:
             found = _VISIBLE.search(self._text, self.at)
             self._go_to(found.start() if found else len(self._text))
@@ -85,7 +86,7 @@ class _Text:
                 return ""
 
     def item(self) -> Any:
-        """The JSON value that begins here. Raises ValueError or RecursionError where none does."""
+        """Return the JSON value that begins here. Raises ValueError or RecursionError where none does."""
         while True:
             try:
                 item, end = _decode(self._text, self.at)

@@ -29,7 +29,8 @@ class Row(NamedTuple):
 
 
 def lines(path: Path, report: Report, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a text file, plain or gzipped (told by content), without byte-order mark and line ends.
+    """Yield the numbered lines of a text file, plain or gzipped (told by content), without byte-order mark and line
+    ends.
 
     Only LF or CRLF ends a line: words may hold the other characters that Unicode counts as line ends.
     Problems: ``unreadable`` (no such file, broken gzip), ``encoding`` (UTF-16, a line that is not UTF-8, a second
@@ -58,7 +59,7 @@ def lines(path: Path, report: Report, keep_ends: bool = False) -> Iterator[tuple
 
 
 def chunks(path: Path, report: Report) -> Iterator[str]:
-    """A text file like ``lines`` gives it, cut anywhere: for files whose lines may be as long as the file."""
+    """Yield a text file like ``lines`` gives it, cut anywhere: for files whose lines may be as long as the file."""
     decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
     try:
         with _open(path) as file:
@@ -79,7 +80,7 @@ def chunks(path: Path, report: Report) -> Iterator[str]:
 
 
 def head(path: Path) -> bytes:
-    """The first bytes of a file, unpacked and without byte-order mark; none where it cannot be read."""
+    """Return the first bytes of a file, unpacked and without byte-order mark; none where it cannot be read."""
     try:
         with _open(path) as file:
             return file.read(1 << 14)
@@ -88,12 +89,12 @@ def head(path: Path) -> bytes:
 
 
 def has_half_pair(text: str) -> bool:
-    """Whether text holds half of a surrogate pair, which no file can hold in UTF-8 (JSON can: an escape)."""
+    """Return whether text holds half of a surrogate pair, which no file can hold in UTF-8 (JSON can: an escape)."""
     return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def good_words(words: Collection[str], path: Path, line: int, report: Report) -> bool:
-    """Whether words are text: not empty, not only blanks, no half of a surrogate pair. Problem: ``words``."""
+    """Return whether words are text: not empty, not only blanks, no half of a surrogate pair. Problem: ``words``."""
     if not all(words) or any(map(str.isspace, words)):
         what = "a word is empty or blank"
         fix = "Write the word; where there was none, take its tag out too, and count the words of the mentions anew"
@@ -106,13 +107,13 @@ def good_words(words: Collection[str], path: Path, line: int, report: Report) ->
 
 
 def some(names: Sequence[str], limit: int = 8) -> str:
-    """The first ``limit`` names as a message lists them, and how many more there are."""
+    """Return the first ``limit`` names as a message lists them, and how many more there are."""
     rest = [f"and {len(names) - limit} more"] if len(names) > limit else []
     return ", ".join([*(short(name)[1:-1] for name in names[:limit]), *rest])
 
 
 def _plain(block: bytes) -> list[str] | None:
-    """The lines of a block, or None where one of them needs a closer look."""
+    """Return the lines of a block, or None where one of them needs a closer look."""
     block = block.replace(b"\r\n", b"\n")
     if any(odd in block for odd in (b"\0", b"\r", _BOM)):
         return None
@@ -123,7 +124,7 @@ def _plain(block: bytes) -> list[str] | None:
 
 
 def _decoded(raw: bytes, path: Path, number: int, report: Report) -> str | None:
-    """One line with its end, or None after a problem."""
+    """Return one line with its end, or None after a problem."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -188,7 +189,7 @@ class _Unpacking(gzip.GzipFile):
 
 
 def _open(path: Path) -> BinaryIO:
-    """A file, unpacked, behind its byte-order mark."""
+    """Return a file, unpacked, behind its byte-order mark."""
     file = path.open("rb")
     try:
         if file.peek(2)[:2] == b"\x1f\x8b" or path.suffix == ".gz":

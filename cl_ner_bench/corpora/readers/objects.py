@@ -33,7 +33,7 @@ Objects = Callable[[Report], Iterator[tuple[int, Any]]]
 def read_objects(
     objects: Objects, path: Path, options: ReaderOptions, report: Report, names: Mapping[str, Sequence[str]]
 ) -> Iterator[Row]:
-    """The sentences of a file of objects. ``names`` are the names of class ids, by field.
+    """Yield the sentences of a file of objects. ``names`` are the names of class ids, by field.
 
     Shapes of an object:
 
@@ -74,7 +74,7 @@ class _Reader:
         self._tags: Tags | None = None
 
     def row(self, number: int, item: Any) -> Row | None:
-        """The sentence of one object, or None after a problem."""
+        """Return the sentence of one object, or None after a problem."""
         if not isinstance(item, dict):
             self._problem("object", number, "expected a JSON object", "Write one sentence as an object on each line")
             return None
@@ -136,7 +136,7 @@ class _Reader:
         return self._tags.mentions(tags, [number] * n_words)
 
     def _named_tags(self, number: int, item: Mapping[str, Any], report: Report) -> list[str] | None:
-        """An object's tags as texts, or None after a problem."""
+        """Return an object's tags as texts, or None after a problem."""
         field, tags = _first(item, _TAGS)
         names = self._options.tag_names or self._names.get(field, ())
         if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) and not has_half_pair("".join(tags)):
@@ -174,7 +174,7 @@ class _Reader:
         return None if None in mentions else tuple(sorted({*filter(None, mentions)}))
 
     def _mention(self, number: int, item: Any, names: Sequence[str], found: _Words) -> Mention | None:
-        """A mention, or None after a problem."""
+        """Return a mention, or None after a problem."""
         said = None
         if isinstance(item, dict):
             said = item.get("text")
@@ -217,12 +217,12 @@ class _Reader:
 
 
 def _first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
-    """The first of ``fields`` that an object has, and its value; else ``("", None)``."""
+    """Return the first of ``fields`` that an object has, and its value; else ``("", None)``."""
     return next(((field, item[field]) for field in fields if item.get(field) is not None), ("", None))
 
 
 def _listed(entities: Any) -> list[Any] | None:
-    """Entities as a list, however they are grouped; None where that cannot be."""
+    """Return entities as a list, however they are grouped; None where that is impossible."""
     if isinstance(entities, list):
         return entities
     if not isinstance(entities, dict) or not all(isinstance(values, list) for values in entities.values()):

@@ -80,7 +80,9 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return set()
 
     def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
-        """The mentions under the types that are wanted, sorted, each once. ``seen`` notes those before ``rename``."""
+        """Return the mentions under the types that are wanted, sorted, each once. ``seen`` notes those before
+        ``rename``.
+        """
         if not mentions or not (self.rename or self.type_until):
             return mentions
         found = set()

@@ -17,7 +17,7 @@ _BATCH = 1000  # rows
 
 
 def read_parquet(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """A sentence a row, in the shapes of ``read_objects``; a row's line is its number, from 1.
+    """Yield a sentence a row, in the shapes of ``read_objects``; a row's line is its number, from 1.
 
     Class ids (``ner_tags``) get their names from ``options.tag_names``, else from the ClassLabel features that
     Hugging Face writes into the file's metadata. Problems: ``parquet`` (no such file, or another one), and those of
@@ -47,7 +47,7 @@ def _rows(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
 
 
 def _class_names(path: Path) -> dict[str, list[str]]:
-    """The names of the class ids in each column, as far as the file tells."""
+    """Return the names of the class ids in each column, as far as the file tells."""
     import pyarrow
     from pyarrow import parquet
 
@@ -60,7 +60,7 @@ def _class_names(path: Path) -> dict[str, list[str]]:
 
 
 def _names_in(feature: Any) -> list[str]:
-    """The names of the first ClassLabel in a feature, which may be a list or a table of others."""
+    """Return the names of the first ClassLabel in a feature, which may be a list or a table of others."""
     if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
         return [str(name) for name in feature.get("names", ())]
     inner = feature.values() if isinstance(feature, dict) else feature if isinstance(feature, list) else ()

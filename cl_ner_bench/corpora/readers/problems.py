@@ -46,7 +46,8 @@ CONVENTIONS = {
 
 
 class Report:
-    """A reader's ear. This one raises at the first problem; the doctor's (``doctor.Findings``) collects them all.
+    """The receiver of a reader's problems and remarks. This one raises at the first problem; the doctor's
+    (``doctor.Findings``) collects them all.
 
     A reader calls ``problem`` and, where that returns, leaves out what it cannot read (the line, the sentence, the
     file) and goes on behind it. ``remark`` is for what the user should know of a whole file or folder;
@@ -60,7 +61,7 @@ class Report:
 
     @property
     def remarks(self) -> list[str]:
-        """What was said so far, and one sentence for each kind of convention that was needed."""
+        """The remarks so far, and one sentence for each kind of convention that was needed."""
         counted = []
         for kind, number in self._counts.items():
             what, how = CONVENTIONS[kind]
@@ -81,7 +82,7 @@ class Report:
 
 
 class SilentReport(Report):
-    """For a first look at a file that is then read again: what is wrong is passed over, and told the second time."""
+    """A report that ignores problems, for a first pass over a file that is then read again."""
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
         """Do nothing."""

@@ -18,7 +18,7 @@ _MANY = 100  # words without one O that make a column look like something else t
 
 
 class Tags:
-    """Decodes the tag sequences of one file.
+    """A decoder of the tag sequences of one file.
 
     ``sentences`` are all its tag sequences, looked through once where ``options`` does not give the scheme. A scheme
     that is given is not looked for, but IO is written with ``I-`` or without: that is always found out.
@@ -41,7 +41,7 @@ class Tags:
                 self._fault = _fault(statistics)
 
     def mentions(self, tags: Sequence[str], numbers: Sequence[int]) -> tuple[Mention, ...] | None:
-        """The mentions of one sentence, or None after a problem. ``numbers`` are the lines of its tags."""
+        """Return the mentions of one sentence, or None after a problem. ``numbers`` are the lines of its tags."""
         if tags.count("O") == len(tags):
             return ()
         if self._fault:
@@ -63,7 +63,7 @@ class Tags:
 
 
 def _fault(statistics: schemes.TagStatistics) -> tuple[str, str] | None:
-    """What tells that bare tags are no IO tags."""
+    """Return the problem and its fix where bare tags cannot be IO tags, else None."""
     if statistics.plain >= _MANY and not statistics.outside:
         fix = "Tag words outside of all mentions by O, or say which column holds the tags ('tag_columns')"
         return "no word of this file is tagged O", fix

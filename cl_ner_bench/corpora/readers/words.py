@@ -53,7 +53,9 @@ def cut(text: str) -> list[tuple[int, int]]:
 
 
 def touched(start: int, end: int, borders: Borders) -> Touched | None:
-    """The words that share a character with ``start .. end-1``, None where no word does. ``borders`` are in order."""
+    """Return the words that share a character with ``start .. end-1``, None where no word does. ``borders`` are in
+    order.
+    """
     first = bisect_right(borders, start, key=lambda border: border[1])
     last = bisect_left(borders, end, key=lambda border: border[0])
     if last <= first:

@@ -86,7 +86,7 @@ class Names:
 
 
 def _demonym(country: str) -> tuple[str, str]:
-    """Adjective and plural: velmaria, velmarian, velmarians."""
+    """Return adjective and plural of a country: velmarian and velmarians of velmaria."""
     for end, adjective, plural in (("land", "ish", "ish"), ("stan", "i", "is"), ("oria", "ese", "ese")):
         if country.endswith(end):
             return country.removesuffix(end) + adjective, country.removesuffix(end) + plural
@@ -129,7 +129,7 @@ class Writer:
         return self.rng.random() < probability
 
     def name(self, sides: Sequence[Sequence[T]]) -> T:
-        """A name that training may see, or, at the unseen rate, one that it never sees."""
+        """Return a name that training may see, or, at the unseen rate, one that it never sees."""
         return self.pick(sides[self.chance(self.unseen_rate)])
 
     def bare(self, own: Sequence[Sequence[str]]) -> str:

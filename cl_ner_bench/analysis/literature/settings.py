@@ -147,8 +147,8 @@ class Setting(SettingTable, frozen=True):
     """Numbers of one source under one protocol.
 
     ``cite`` names the source in a row of a table, ``place`` is where in it the numbers stand. ``runs`` is the number
-    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``defects`` tells what is known to
-    be wrong with the implementations behind the numbers.
+    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``defects`` are the known
+    errors of the implementations behind the numbers.
     """
 
     rows: tuple[PublishedRow, ...]

@@ -26,6 +26,8 @@ from cl_ner_bench.running.trackers import KINDS, TrackedRun, Tracking
 from cl_ner_bench.storage.store import write_json
 from cl_ner_bench.testing.grids import METHODS, bench, records, stored, write_inputs
 
+pytestmark = pytest.mark.slow
+
 CLOSING = 60.0
 
 

@@ -444,12 +444,12 @@ def looks(home: Path, _: argparse.Namespace) -> None:
             run.folder.mkdir(parents=True, exist_ok=True)
             write_json(run.folder / "run.json", run.record | {"status": "waiting"}, durable=False)
         time.sleep(1.5 * SETTLED)
-        found, seconds = Progress(runs, runs), []
+        found, spent = Progress(runs, runs), []
         for _ in range(2):
             begin = time.perf_counter()
             list(found.poll())
-            seconds.append(1000 * (time.perf_counter() - begin) / len(runs))
-        row(f"{len(runs):,}", f"{seconds[0]:.3f}", f"{seconds[1]:.4f}")
+            spent.append(1000 * (time.perf_counter() - begin) / len(runs))
+        row(f"{len(runs):,}", f"{spent[0]:.3f}", f"{seconds[1]:.4f}")
 
 
 # A report

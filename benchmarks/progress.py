@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from cl_ner_bench.running import machine
-from cl_ner_bench.storage import store
+from cl_ner_bench.storage.folder import ResultsFolder
 
 EVERY = 0.25
 APART = 2.0  # seconds between two events of a phase
@@ -76,21 +76,20 @@ class Recorder:
 
     def look(self) -> None:
         """Note what is new."""
-        for file in sorted(self.out.glob("runs/*/run.json")):
-            if (record := store.read_record(file)) is None:
-                continue
-            run, at = record["run_id"], file.stat().st_mtime
-            if state := store.read_json(file.parent / store.PROGRESS):
+        folder = ResultsFolder.open(self.out)
+        for run, record in folder.runs.items():
+            files = folder.run(run)
+            at = files.recorded_at
+            if state := files.progress():
                 self.clocks[run].look(state["pid"])
                 self._add(state["time"], run, "progress", state)
-            for step in record["steps"]:
-                folder = file.parent / f"step-{step}"
-                if done := store.step_record(folder, record["step_keys"][str(step)]):
-                    row = {**done["learned"], "shared_with": done.get("shared_with")}
-                    self._add((folder / store.COMMIT).stat().st_mtime, run, f"step {step}", row)
-            self.runs[run] = record
-            self._add(at, run, "status", {"status": record["status"]})
-            if record["status"] == "done":
+            for step in record.steps:
+                if done := files.step(step, record.step_keys[str(step)]):
+                    row = {**done.learned, "shared_with": done.shared_with}
+                    self._add(done.files.file.stat().st_mtime, run, f"step {step}", row)
+            self.runs[run] = record.to_builtins()
+            self._add(at, run, "status", {"status": record.status})
+            if record.status == "done":
                 self.ended.setdefault(run, at)
 
     def _add(self, at: float, run: str, kind: str, value: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.registry import code_fingerprint
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.grids import write_inputs
 
 RAISES = "raise SystemExit('it was run')\n"
@@ -166,7 +167,7 @@ def test_a_helper_is_part_of_every_steps_key(tmp_path: Path) -> None:
     plans = []
     for text in ("weight = 1\n", "weight = 1  # as before\n", "weight = 2\n"):
         write(tmp_path, helper=text)
-        plans.append(make_plan(layer(options)[0], tmp_path / "out").runs[0].record)
+        plans.append(make_plan(layer(options)[0], ResultsFolder.open(tmp_path / "out")).runs[0].record)
     first, same, other = plans
     assert first["step_keys"] == same["step_keys"]
     assert not {*first["step_keys"].values()} & {*other["step_keys"].values()}

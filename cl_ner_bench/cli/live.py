@@ -13,7 +13,8 @@ from rich.text import Text
 
 from cl_ner_bench.cli.output import duration
 from cl_ner_bench.errors import printable
-from cl_ner_bench.running.progress import Listener, Progress, Record, RunEvent, State
+from cl_ner_bench.running.progress import Listener, Progress, RunEvent, State
+from cl_ner_bench.storage.run_record import RunRecord
 
 ESTIMATED = 2.0  # seconds between two estimates on a terminal: they look at all runs
 SHOWN = 12  # running runs that fit a terminal
@@ -21,7 +22,7 @@ SHOWN = 12  # running runs that fit a terminal
 
 @contextmanager
 def progress_on_stderr(progress: Progress) -> Iterator[Listener]:
-    """Show the progress of a command on stderr while the block runs; yields the listener for its events."""
+    """Show the progress of a command on stderr while the block runs; yields what is to be called for each event."""
     console = Console(stderr=True, highlight=False)
 
     def print_event(event: RunEvent) -> None:
@@ -36,7 +37,7 @@ def progress_on_stderr(progress: Progress) -> Iterator[Listener]:
 
 
 class _Screen:
-    """The content of a live terminal, rendered at each refresh."""
+    """What a terminal shows of ``progress``, made anew at each refresh."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._started = progress, time.monotonic()
@@ -51,7 +52,7 @@ class _Screen:
         return screen(f"{head}, {duration(now - self._started)}{self._left}", progress.running())
 
 
-def screen(head: str, running: Iterable[tuple[Record, State]], where: bool = False) -> Group:
+def screen(head: str, running: Iterable[tuple[RunRecord, State]], where: bool = False) -> Group:
     """Return a line over a table of the runs that are being learned; ``where`` names their machine and process."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("run", *(["where"] if where else []), "step", "epoch", "loss", "phase"):
@@ -59,7 +60,7 @@ def screen(head: str, running: Iterable[tuple[Record, State]], where: bool = Fal
     for record, state in running:
         if table.row_count < SHOWN:
             epoch = f"{state['epoch']}/{state['epochs']}" if state.get("epochs") else ""
-            step = f"{state['step']}/{record['n_steps']}" if state["step"] else ""
+            step = f"{state['step']}/{record.n_steps}" if state["step"] else ""
             loss = f"{state['loss']:.3g}" if "loss" in state else ""
             place = [f"{state.get('host', '')}:{state['pid']}"] if where else []
             table.add_row(*map(Text, (run_name(record), *place, step, epoch, loss, state["phase"])))
@@ -67,7 +68,7 @@ def screen(head: str, running: Iterable[tuple[Record, State]], where: bool = Fal
 
 
 def progress_line(event: RunEvent, progress: Progress) -> str:
-    """Return the line that a command prints for an event; '' for none."""
+    """Return what the user of a command reads of an event; '' if it is nothing new."""
     if event.step is not None:
         return step_line(event, progress.seconds_left()) if event.new else ""
     return f"{status_line(event)} ({len(progress.ended)} of {len(progress.todo)} runs)" if event.ended else ""
@@ -76,8 +77,8 @@ def progress_line(event: RunEvent, progress: Progress) -> str:
 def step_line(event: RunEvent, seconds_left: float | None) -> str:
     """Return which step of a run is finished, its score, and the time left where it is known."""
     record = event.record
-    how = "shared" if str(event.step) in record["shared"] else "finished"
-    text = f"{run_name(record)}: step {event.step} of {record['n_steps']} {how}, micro-F1 {event.micro_f1():.1f}"
+    how = "shared" if event.step and record.is_shared(event.step) else "finished"
+    text = f"{run_name(record)}: step {event.step} of {record.n_steps} {how}, micro-F1 {event.micro_f1():.1f}"
     return text + about(seconds_left)
 
 
@@ -85,8 +86,8 @@ def status_line(event: RunEvent) -> str:
     return f"{run_name(event.record)}: {event.status}" + (f": {event.reason}" if event.reason else "")
 
 
-def run_name(record: Record) -> str:
-    return f"{record['method']} order {record['order']} seed {record['seed']}"
+def run_name(record: RunRecord) -> str:
+    return f"{record.method} order {record.order} seed {record.seed}"
 
 
 def about(seconds_left: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Printing: results to stdout, messages to stderr, control characters in names of others as escapes."""
+"""What commands print: results on stdout, messages on stderr, control characters of others' names as escapes."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from cl_ner_bench.errors import printable
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.data.frames import Results
 
 WIDTH = 100
 """Columns that printed text takes at most, where it can be broken."""
 
 
 def show(text: str) -> None:
-    """Print text to stdout."""
+    """Print text on stdout."""
     print(printable(text), flush=True)
 
 
 def show_json(value: Any, ascii: bool = False) -> None:
-    """Print a value as JSON to stdout; ``ascii``: with escapes for all other characters."""
+    """Print a value as JSON on stdout; ``ascii``: other characters as escapes, lone surrogates among them."""
     print(json.dumps(value, indent=1, ensure_ascii=ascii))
 
 
 def note(text: str) -> None:
-    """Print a line to stderr."""
+    """Print a line on stderr."""
     print(printable(text), file=sys.stderr)
 
 
@@ -39,7 +43,7 @@ def transient(text: str) -> None:
 
 
 class _Lines(logging.Handler):
-    """A log handler that prints each message as a plain line to stderr."""
+    """Prints each message of the package's loggers as a plain line on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(self.format(record))
@@ -47,7 +51,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def log_lines(quiet: bool = False) -> Iterator[None]:
-    """Print the package's log while the block runs: INFO and above; with ``quiet``, warnings only."""
+    """Show what the package logs while the block runs: INFO and above, with ``quiet`` warnings only."""
     logger, handler = logging.getLogger("cl_ner_bench"), _Lines()
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -107,10 +111,23 @@ def wrapped(text: str, indent: int = 2) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in readable form: ``1 h 05 min``, ``5 min 07 s``, ``7 s``."""
+    """Return seconds as a reader takes them in: ``1 h 05 min``, ``5 min 07 s``, ``7 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def show_results(results: Results, written: Iterable[Path], quiet: bool = False) -> None:
+    """Print the table of results, and on stderr what was left out and what was written."""
+    from cl_ner_bench.analysis.tables.scores import terminal_table
+
+    show(terminal_table(results))
+    for damaged in results.damaged:
+        note(f"left out: {damaged}")
+    if not quiet:
+        many = ("tables", "figures")  # these folders hold a file for each view and corpus
+        for line in dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written):
+            note(line)
 
 
 def _one_line(text: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from cl_ner_bench.cli.output import duration, wrapped
 from cl_ner_bench.running.demand import demand
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.plan import Plan, Prepared, Run
 from cl_ner_bench.scenarios.statistics import corpus_notes
+from cl_ner_bench.storage.run_record import RunRecord
 
 
 def preview(prepared: Prepared) -> str:
@@ -39,29 +39,29 @@ def _values(plan: Plan) -> Iterator[str]:
         yield from wrapped(f"  {'note':<16}{note}", 18)
     yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
-    for record in {run.record["method"]: run.record for run in plan.runs}.values():
-        method = record["settings"]["method"]
-        training = [_line(plan, record, k) for k in record["settings"] if k not in method]
+    for record in {run.record.method: run.record for run in plan.runs}.values():
+        method = record.settings["method"]
+        training = [_line(plan, record, k) for k in record.settings if k not in method]
         training = [line for line in training if line]
-        if shared.setdefault(record["architecture"], training) is training:
-            yield f"training, {record['architecture']} methods"
+        if shared.setdefault(record.architecture, training) is training:
+            yield f"training, {record.architecture} methods"
             yield from training
-        yield f"{record['method']} ({record['registry_name']}, {record['architecture']})"
-        yield from (line for line in training if line not in shared[record["architecture"]])
+        yield f"{record.method} ({record.registry_name}, {record.architecture})"
+        yield from (line for line in training if line not in shared[record.architecture])
         yield from (_line(plan, record, k) for k in method)
     yield ""
 
 
-def _line(plan: Plan, record: Mapping[str, Any], key: str) -> str:
-    settings = record["settings"] | record["settings"]["method"]
-    origin = plan.origins.get(f"{record['method']}.{key}")
+def _line(plan: Plan, record: RunRecord, key: str) -> str:
+    settings = record.settings | record.settings["method"]
+    origin = plan.origins.get(f"{record.method}.{key}")
     return f"  {key:<16}{settings[key]}  [{origin}]" if origin else ""
 
 
 def _steps(runs: Sequence[Run]) -> str:
     """Return how many steps there are, and how many of them are to be learned."""
-    missing = [str(step) in run.record["shared"] for run in runs for step in run.missing()]
-    done = sum(len(run.record["steps"]) for run in runs) - len(missing)
+    missing = [run.record.is_shared(step) for run in runs for step in run.missing()]
+    done = sum(len(run.record.steps) for run in runs) - len(missing)
     counts = [(missing.count(False), "to learn"), (missing.count(True), "shared with them"), (done, "done")]
     return f"{done + len(missing)} steps: {', '.join(f'{n} {what}' for n, what in counts if n)}"
 
@@ -69,7 +69,7 @@ def _steps(runs: Sequence[Run]) -> str:
 def _state(run: Run) -> str:
     if not (missing := run.missing()):
         return "done"
-    shared = [k for k in missing if str(k) in run.record["shared"]]
+    shared = [k for k in missing if run.record.is_shared(k)]
     counts = [([k for k in missing if k not in shared], "to learn"), (shared, "shared"), (run.done(), "done")]
     return ", ".join(
         f"{'step' if len(steps) == 1 else 'steps'} {_span(steps)} {what}" for steps, what in counts if steps

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.list import as_table, list_presets
-from cl_ner_bench.cli.output import show, table, wrapped
+from cl_ner_bench.cli.output import show, show_results, table, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
-from cl_ner_bench.cli.results import show_results
 from cl_ner_bench.cli.run import add_output_options, carry_out
 
 if TYPE_CHECKING:
@@ -55,12 +54,12 @@ def _execute(parsed: argparse.Namespace) -> int:
         show(as_table("presets", list_presets()))
         return 0
     from cl_ner_bench.running import grid
-    from cl_ner_bench.running.reproduce import reproduction, with_differences
+    from cl_ner_bench.running.reproduce import as_found, reproduction
 
     options = given(parsed, parsed.options)
     asked = reproduction(parsed.preset, options)
     prepared = grid.prepare(asked.options, command=parsed.words)
-    plan = with_differences(asked, options, [run.record for run in prepared.runs])
+    plan = as_found(asked, options, [run.record for run in prepared.runs])
     if plan.options != asked.options:  # a rehearsal has a folder of its own
         prepared = grid.prepare(plan.options, command=parsed.words)
     if parsed.dry_run:

@@ -89,7 +89,7 @@ def head(status: GridStatus) -> str:
     """Return the state of a grid in one line."""
     runs = status.runs
     states = ", ".join(f"{n} {state}" for state, n in status.counts.items()) or "no runs"
-    done, every = sum(len(run.done) for run in runs), sum(len(run.record["steps"]) for run in runs)
+    done, every = sum(len(run.done) for run in runs), sum(len(run.record.steps) for run in runs)
     text = f"{status.folder}: {states}; {done} of {every} steps done"
     if to_learn := sum(len(run.to_learn()) for run in status.of("running", "lost", "interrupted", "waiting")):
         text += f", {to_learn} left to learn"
@@ -118,10 +118,10 @@ def lines(status: GridStatus) -> Iterator[str]:
 
 
 def _position(run: RunStatus) -> str:
-    at, since = run.progress, run.record["times"].get("started", "")
+    at, since = run.progress, run.record.times.get("started", "")
     if not at:
         return f"starts, since {since}"
-    parts = [f"step {at['step']} of {run.record['n_steps']}"] if at["step"] else []
+    parts = [f"step {at['step']} of {run.record.n_steps}"] if at["step"] else []
     if at.get("epochs"):
         parts += [f"epoch {at['epoch']} of {at['epochs']}", f"update {at['update']} of {at['updates']}"]
         parts += [f"loss {at['loss']:.3g}"] if "loss" in at else []

@@ -1,7 +1,7 @@
-"""The speed of a grid on this machine, measured on a sample of it.
+"""`bench perf`: how fast a grid would be on this machine, measured on a sample of it.
 
-One run of each kind is measured in a child process (``profiling.profile_worker``) like a worker's. Nothing is trained
-to the end, and nothing is kept.
+One run of each kind is measured in a child process of its own (``profiling.profile_worker``), as a worker would learn
+it. Nothing is learned to the end, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from msgspec import structs
+
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import machine
 from cl_ner_bench.running.estimate import KIND, Job, Rates, time_left
@@ -24,7 +26,7 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.sharing import work
-from cl_ner_bench.storage import store
+from cl_ner_bench.storage.json_files import canonical
 
 log = logging.getLogger(__name__)
 Report = dict[str, Any]
@@ -36,7 +38,7 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
 
     Raises UserError where `bench run` would, and where a measurement fails.
     """
-    nowhere = free_folder(Path("perf"))  # finished steps of a results folder must not shorten the grid
+    nowhere = free_folder(Path("perf"))  # what a results folder holds already is no part of the question
     prepared = prepare({**given, "out": str(nowhere)}, config)
     runs = prepared.runs
     first: dict[tuple[str, ...], Run] = {}
@@ -47,9 +49,10 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
         differ = [own for own, *all_ in zip(kind, *first, strict=True) if len(set(all_)) > 1]
         name = " ".join(dict.fromkeys([kind[0], *differ]))
         log.info(f"measuring {name} ({len(rows) + 1} of {len(first)})")
-        about = {key: run.record[key] for key in (*KIND, "architecture", "settings")}
+        about = {key: getattr(run.record, key) for key in (*KIND, "architecture", "settings")}
         rows[kind] = {"name": name, **about, **_measure(run, prepared.options.device)}
-    measured = [run.record | {"shared": {}, "learned": as_finished(run, rows[kind])} for kind, run in first.items()]
+    learned = {kind: as_finished(run, rows[kind]) for kind, run in first.items()}
+    measured = [structs.replace(run.record, shared={}, learned=learned[kind]) for kind, run in first.items()]
     rates = Rates(measured, start=fmean(row["start_seconds"] for row in rows.values()))
     jobs = min(prepared.jobs, len(runs))
     return {
@@ -71,15 +74,15 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
 
 
 def _kind(run: Run) -> tuple[str, ...]:
-    return tuple(run.record[key] for key in KIND)
+    return tuple(getattr(run.record, key) for key in KIND)
 
 
 def _measure(run: Run, device: str) -> Report:
-    """Measure a run in a child process, which Ctrl-C ends, too."""
+    """What the child process finds of a run. Ctrl-C ends it too."""
     record = run.record
-    late = record["steps"][-1] if record["data"] == "union" else min(2, run.split.n_steps)
+    late = record.steps[-1] if record.data == "union" else min(2, run.split.n_steps)
     request = {
-        "record": record,
+        "record": record.to_builtins(),
         "split": run.split.to_json(),
         "device": machine.devices(device)[0],
         "steps": sorted({1, late}),
@@ -91,16 +94,16 @@ def _measure(run: Run, device: str) -> Report:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | machine.child_environment(record["settings"]["threads"]),
+        env=os.environ | machine.child_environment(record.settings["threads"]),
     ) as child:
         try:
-            printed, said = child.communicate(store.canonical(request))
+            printed, said = child.communicate(canonical(request))
         finally:  # after Ctrl-C, `subprocess` itself would leave before the child is gone
             child.kill()
             child.wait()
     if child.returncode:
         last = said.strip().splitlines()[-1:]
-        raise UserError(": ".join([f"{record['method']} cannot be measured, exit code {child.returncode}", *last]))
+        raise UserError(": ".join([f"{record.method} cannot be measured, exit code {child.returncode}", *last]))
     found: Report = json.loads(printed)
     if "error" in found:
         raise UserError(found["error"])
@@ -108,7 +111,7 @@ def _measure(run: Run, device: str) -> Report:
 
 
 def as_finished(run: Run, row: Row) -> list[Report]:
-    """Return the rows that the record of ``run`` would have of the measured steps if they were finished.
+    """Return what the record of ``run`` would say of the steps of which a sample was measured, had they been finished.
 
     A step of n train, m dev and t test sentences takes n * setup + epochs * (n / learned + m / predicted) seconds, and
     t / predicted seconds more for its predictions.
@@ -116,7 +119,7 @@ def as_finished(run: Run, row: Row) -> list[Report]:
     learned, predicted = [], row["prediction"]
     per_word = predicted["sentences"] / predicted["words"] / predicted["sentences_per_second"]
     for rates in row["training"]:
-        train, dev, test = run.record["words"][rates["step"] - 1]
+        train, dev, test = run.record.words[rates["step"] - 1]
         n = train * rates["sentences"] / rates["words"]
         epoch = n / rates["sentences_per_second"] + dev * per_word
         seconds = n * rates["setup_seconds_per_sentence"] + row["settings"]["epochs"] * epoch

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.running import machine
-from cl_ner_bench.running.job import Unit, learn
+from cl_ner_bench.running.job import Job, learn
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.atomic import host
@@ -37,13 +37,13 @@ JOB_MINUTES = 24 * 60  # time limit of a Slurm job; --slurm time=MINUTES is anot
 
 
 class Pool(Protocol):
-    """Where units are learned."""
+    """Workers that learn jobs."""
 
-    def place(self, taken: Sequence[str]) -> str | None:
-        """The device for one more unit beside those that are under way on ``taken``; None where there is no room."""
+    def device_for(self, taken: Sequence[str]) -> str | None:
+        """Return the device for one more job beside those on the devices ``taken``; None where there is no room."""
 
-    def submit(self, unit: Unit) -> Future[str]:
-        """Have ``unit`` learned. A future that fails says that its worker was lost, not that the run failed."""
+    def submit(self, job: Job) -> Future[str]:
+        """Have ``job`` learned. A future that fails says that its worker was lost, not that the run failed."""
 
     def close(self) -> None:
         """Give up the workers, and whatever is still under way."""
@@ -56,16 +56,16 @@ class Loky:
         self._places = places
         self._executor: Any = None
 
-    def place(self, taken: Sequence[str]) -> str | None:
+    def device_for(self, taken: Sequence[str]) -> str | None:
         return _least_used(self._places, taken)
 
-    def submit(self, unit: Unit) -> Future[str]:
+    def submit(self, job: Job) -> Future[str]:
         from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
         def send() -> Future[str]:
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(len(self._places), timeout=IDLE, initializer=ignore_interrupts)
-            future: Future[str] = self._executor.submit(learn, unit)
+            future: Future[str] = self._executor.submit(learn, job)
             return future
 
         try:
@@ -109,7 +109,7 @@ class Dask:
         shares = {"GPU": options.gpus_per_run} if cuda and options.scheduler else None
         self._executor = self._client.get_executor(pure=False, resources=shares)
 
-    def place(self, taken: Sequence[str]) -> str | None:
+    def device_for(self, taken: Sequence[str]) -> str | None:
         if self._places is not None:
             return _least_used(self._places, taken)
         try:
@@ -118,8 +118,8 @@ class Dask:
             raise _no_answer("dask", self._address, error) from None
         return self._device if len(taken) < min(self._most, threads) else None
 
-    def submit(self, unit: Unit) -> Future[str]:
-        future: Future[str] = self._executor.submit(learn, unit)
+    def submit(self, job: Job) -> Future[str]:
+        future: Future[str] = self._executor.submit(learn, job)
         return future
 
     def close(self) -> None:
@@ -159,13 +159,13 @@ class Ray:
         needs = {"num_cpus": options.threads, "num_gpus": self._needs.get("GPU", 0)}
         self._learn = ray.remote(learn).options(max_retries=0, **needs)
 
-    def place(self, taken: Sequence[str]) -> str | None:
+    def device_for(self, taken: Sequence[str]) -> str | None:
         has = self._ray.cluster_resources()
         room = min(int(has.get(what, 0) / need) for what, need in self._needs.items())
         return self._device if len(taken) < min(self._most, room) else None
 
-    def submit(self, unit: Unit) -> Future[str]:
-        future: Future[str] = self._learn.remote(unit).future()
+    def submit(self, job: Job) -> Future[str]:
+        future: Future[str] = self._learn.remote(job).future()
         return future
 
     def close(self) -> None:
@@ -194,19 +194,19 @@ class Slurm:
             raise UserError(f"--backend slurm: {error}") from None
         except (NameError, ValueError, AssertionError) as error:
             raise UserError(f"--slurm: {error}") from None
-        self._ready: list[tuple[Unit, Future[str]]] = []
+        self._ready: list[tuple[Job, Future[str]]] = []
         self._sent: dict[Future[str], Any] = {}
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
-    def place(self, taken: Sequence[str]) -> str | None:
+    def device_for(self, taken: Sequence[str]) -> str | None:
         return self._device if len(taken) < self._most else None
 
-    def submit(self, unit: Unit) -> Future[str]:
+    def submit(self, job: Job) -> Future[str]:
         future: Future[str] = Future()
         with self._lock:
-            self._ready.append((unit, future))
+            self._ready.append((job, future))
         return future
 
     def _follow(self) -> None:
@@ -215,7 +215,7 @@ class Slurm:
             with self._lock:
                 ready, self._ready = self._ready, []
             try:
-                jobs = self._executor.map_array(Job(), [unit for unit, _ in ready]) if ready else []
+                jobs = self._executor.map_array(SlurmTask(), [job for job, _ in ready]) if ready else []
             except Exception as error:  # whatever sbatch did not like
                 for _, future in ready:
                     future.set_exception(error)
@@ -238,21 +238,21 @@ class Slurm:
             self._folder.parent.rmdir()
 
 
-class Job:
-    """What a Slurm job does. After a requeue it does it again: finished steps and checkpoints are there."""
+class SlurmTask:
+    """The call that a Slurm job makes. After a requeue it is made again: finished steps and checkpoints are there."""
 
-    def __call__(self, unit: Unit) -> str:
+    def __call__(self, job: Job) -> str:
         # A node that died holds its lease a while longer; a job that gave up at once would only be sent again.
         end = time.monotonic() + leases.ABANDONED + leases.HEARTBEAT
-        while (status := learn(unit)) == "busy" and time.monotonic() < end:
+        while (status := learn(job)) == "busy" and time.monotonic() < end:
             time.sleep(POLL)
         return status
 
-    def checkpoint(self, unit: Unit) -> Any:
+    def checkpoint(self, job: Job) -> Any:
         """What submitit queues again when the job is preempted or out of time."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, unit)
+        return DelayedSubmission(self, job)
 
 
 def ignore_interrupts() -> None:
@@ -308,7 +308,7 @@ def check(options: Options) -> None:
 
 
 def pool(options: Options, jobs: int, out: Path) -> Pool:
-    """The pool of ``--backend`` for at most ``jobs`` units at a time.
+    """The pool of ``--backend`` for at most ``jobs`` jobs at a time.
 
     Raises UserError where no scheduler answers, or it does not know what is asked of it.
     """

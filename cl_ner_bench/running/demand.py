@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.plan import Prepared, Run
 from cl_ner_bench.running.sharing import work
-from cl_ner_bench.storage.store import read_record
 
 IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
 PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
@@ -31,7 +32,7 @@ class Demand:
 def demand(prepared: Prepared) -> Demand:
     """Estimate what a grid needs from now to its end, the report included."""
     learned = {run.id: _learned(run) for run in prepared.runs}
-    rates = Rates(run.record | {"learned": learned[run.id]} for run in prepared.runs)
+    rates = Rates(structs.replace(run.record, learned=learned[run.id]) for run in prepared.runs)
     jobs = [Job(run.record, run.done()) for run in prepared.todo]
     seconds = time_left(jobs, rates, prepared.jobs, not prepared.options.no_report)
     peaks = [row["peak_memory_bytes"] for rows in learned.values() for row in rows if "peak_memory_bytes" in row]
@@ -44,7 +45,7 @@ def disk_bytes(prepared: Prepared) -> float:
     predictions."""
     if not prepared.todo:
         return 0.0
-    last = {run.key(run.record["steps"][-1]) for run in prepared.todo}
+    last = {run.key(run.record.steps[-1]) for run in prepared.todo}
     kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
     in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
     sentences = sum(len(run.split.test) * len(run.missing()) for run in prepared.todo)
@@ -53,4 +54,4 @@ def disk_bytes(prepared: Prepared) -> float:
 
 
 def _learned(run: Run) -> list[dict[str, Any]]:
-    return (read_record(run.folder / "run.json") or {}).get("learned", [])
+    return record.learned if (record := run.folder.record) else []

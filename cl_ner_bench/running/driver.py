@@ -1,4 +1,4 @@
-"""The runs of a grid, learned one beside the other: started in the schedule's order, and none lost with its worker."""
+"""The driver of a grid: it starts jobs in the schedule's order, and no run is lost with its worker."""
 
 from __future__ import annotations
 
@@ -11,100 +11,99 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from cl_ner_bench.running import sharing
 from cl_ner_bench.running.backends import Pool
-from cl_ner_bench.running.folder import write_split
-from cl_ner_bench.running.job import Unit
-from cl_ner_bench.running.plan import Run
+from cl_ner_bench.running.job import RESUMES, Job
+from cl_ner_bench.running.plan import Prepared, Run
 from cl_ner_bench.running.schedule import Schedule
-from cl_ner_bench.running.worker import RESUMES
-from cl_ner_bench.storage import leases, store
-from cl_ner_bench.storage.atomic import alive, host
-from cl_ner_bench.storage.shared import Depot, Look, StoreError, told_later
+from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.shared import StoreError, tolerate_outage
 
 log = logging.getLogger(__name__)
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # what a results folder may become meanwhile
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # why a results folder can no longer be written
 LOST_WORKERS = 3  # that a run may lose before it counts as failed
 ANNOUNCED = 8  # runs at a time: a store far away takes its time
-NO_ROOM = 10.0  # seconds without any worker after which a user is told
-TICK = 0.5  # seconds between two looks at what others wait for
+NO_ROOM = 10.0  # seconds without any worker after which a message is logged
+TICK = 0.5  # seconds between two looks for awaited steps
 STOPS = 15.0  # seconds after a stop in which a run ends wherever its worker can be reached
 BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for again
 
 
-def execute(
-    runs: Sequence[Run],
-    shared: Depot,
-    places: Pool,
-    *,
-    keep_models: str,
-    checkpoint_seconds: float,
-    timeout: float | None,
-) -> int:
-    """Learn all ``runs`` in ``places``. Returns 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
+def execute(prepared: Prepared, pool: Pool) -> int:
+    """Learn all that is to do, in ``pool``. Return 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
 
-    How each run ended stands in its ``run.json``. The first Ctrl-C lets children stop at their next update, the second
-    kills them.
+    How each run ended is in its record. The first Ctrl-C lets children stop at their next update, the second kills
+    them.
     """
-    out, name = shared.out, f"driver-{host()}-{os.getpid()}"
-    stop = out.absolute() / f".stop-{host()}-{os.getpid()}"
-    _remove_old_stops(out)
-    models = sharing.held(runs, out, keep_models)
-    with leases.wait(shared.leases, name), _signals(stop, lambda: _kill_all(runs, shared)) as received:
-        with ThreadPoolExecutor(ANNOUNCED) as pool:
-            list(pool.map(lambda run: _announce(run, shared), runs))
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-
-        def unit(run: Run, device: str, awaited: Sequence[Hashable]) -> Unit:
-            return Unit(
-                folder=str(run.folder.absolute()),  # workers elsewhere stand in another folder
-                record=store.canonical(run.record),
-                store=shared.url,
-                device=device,
-                keep_models=keep_models,
-                checkpoint_seconds=checkpoint_seconds,
-                timeout=timeout,
-                stop=str(stop),
-                driver=name,
-                since=since,
-                first=tuple(what.step for what in awaited if isinstance(what, sharing.Step)),
-                held=tuple(k for k in run.record["steps"] if run.key(k) in models),
-            )
-
+    folder, runs, keep_models = prepared.folder, prepared.todo, prepared.options.keep_models
+    driver, stop = f"driver-{host()}-{os.getpid()}", folder.stop_file()
+    folder.remove_old_stop_files()
+    pinned = sharing.pinned(runs, folder, keep_models)
+    with folder.wait_for_lease(driver), _signals(stop, lambda: _kill_all(runs, folder)) as received:
+        with ThreadPoolExecutor(ANNOUNCED) as threads:
+            list(threads.map(lambda run: _record_status(run, folder, "waiting"), runs))
+        jobs = _Jobs(prepared, driver, stop, pinned)
         try:
-            _Course(runs, shared, unit, places).follow(received)
+            _Dispatcher(runs, folder, jobs, pool).follow(received)
         finally:
             stop.unlink(missing_ok=True)
-    leases.Folder(out).tidy()
+    folder.tidy()
     if received:
         return 128 + received[0]
-    sharing.drop(models, runs, shared, keep_models)
+    sharing.drop(pinned, runs, folder, keep_models)
     return 0
 
 
-class _Course:
-    """The runs of a grid on their way: which wait, which are learned in ``places``, which others are at."""
+class _Jobs:
+    """The jobs of one command: everything that they have in common."""
 
-    def __init__(
-        self, runs: Sequence[Run], shared: Depot, unit: Callable[[Run, str, Sequence[Hashable]], Unit], places: Pool
-    ) -> None:
+    def __init__(self, prepared: Prepared, driver: str, stop: Path, pinned: Collection[str]) -> None:
+        self._folder, self._options = prepared.folder, prepared.options
+        self._driver, self._stop, self._pinned = driver, stop, pinned
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def job(self, run: Run, device: str, awaited: Sequence[Hashable]) -> Job:
+        """Return the job of a run; ``awaited`` is what others wait for that it makes."""
+        return Job(
+            out=str(self._folder.path.absolute()),  # workers elsewhere have another current folder
+            store=self._folder.url,
+            record=run.record,
+            device=device,
+            keep_models=self._options.keep_models,
+            checkpoint_seconds=self._options.checkpoint_seconds,
+            timeout=self._options.timeout,
+            stop=str(self._stop),
+            driver=self._driver,
+            since=self._since,
+            awaited=tuple(what.step for what in awaited if isinstance(what, sharing.Step)),
+            pinned=tuple(k for k in run.record.steps if run.key(k) in self._pinned),
+        )
+
+
+class _Dispatcher:
+    """The state of a grid while it is learned: which runs wait, which are in the pool, which others are learning."""
+
+    def __init__(self, runs: Sequence[Run], folder: ResultsFolder, jobs: _Jobs, pool: Pool) -> None:
         self._by_id = {run.id: run for run in runs}
-        self._shared, self._unit, self._places = shared, unit, places
-        self._schedule = Schedule(sharing.items(runs, shared))
+        self._folder, self._jobs, self._pool = folder, jobs, pool
+        self._schedule = Schedule(sharing.items(runs, folder))
         self._running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
         self._busy: dict[str, float] = {}  # run that another process learns -> when to ask again
         self._lost: Counter[str] = Counter()
-        self._look, self._room = Look(shared), time.monotonic()
+        self._room = time.monotonic()
 
     def follow(self, received: Sequence[int]) -> None:
-        """Start what may be started, look who has ended and what of it others wait for, until all is done, or stopped
-        by a signal ``received``."""
+        """Start what may be started, see which runs have ended and which awaited steps are there, until all is done, or
+        stopped by a signal ``received``."""
         stopped = 0.0
         while True:
             self._start(received)
@@ -127,8 +126,8 @@ class _Course:
             id = self._schedule.next(idle=not self._running and not self._busy)
             if id is None:
                 break
-            unit = self._unit(self._by_id[id], device, self._schedule.awaited_from(id))
-            self._running[self._places.submit(unit)] = id, device
+            job = self._jobs.job(self._by_id[id], device, self._schedule.awaited_from(id))
+            self._running[self._pool.submit(job)] = id, device
         if self._running or self._busy:
             self._room = time.monotonic()
         elif time.monotonic() - self._room > NO_ROOM:
@@ -136,22 +135,28 @@ class _Course:
             self._room = math.inf  # said once
 
     def _device(self) -> str | None:
-        return self._places.place([device for _, device in self._running.values()])
+        return self._pool.device_for([device for _, device in self._running.values()])
 
     def _see(self) -> None:
-        """Tell the schedule what is there of what others wait for, and which runs to ask for again."""
-        self._look(leave=[id for id, _ in self._running.values()])
+        """Pass on to the schedule which awaited steps and models are there, and which runs to ask for again."""
+        self._folder.poll(leave=[id for id, _ in self._running.values()])
         for id in [*self._busy, *(id for id, _ in self._running.values())]:
             for what in self._schedule.awaited_from(id):
-                with contextlib.suppress(StoreError):  # of which `Look` tells
-                    if _is_there(what, self._by_id, self._shared):
+                with contextlib.suppress(StoreError):  # which `poll` logs
+                    if self._is_there(what):
                         self._schedule.provide(what)
         for id in [id for id, when in self._busy.items() if time.monotonic() > when]:
             del self._busy[id]
             self._schedule.put_back(id)
 
+    def _is_there(self, what: Hashable) -> bool:
+        if isinstance(what, sharing.Step):
+            return self._by_id[what.run_id].finished(what.step) is not None
+        assert isinstance(what, sharing.Model)
+        return self._folder.models.holds(what.key)
+
     def _settle(self, future: Future[str]) -> None:
-        """A run has ended, was not to be had (nor may be, while a store is silent), or lost its worker."""
+        """Put a run back whose worker was lost, or that another process is learning; else end it."""
         id, _ = self._running.pop(future)
         error = CancelledError() if future.cancelled() else future.exception()
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
@@ -164,46 +169,22 @@ class _Course:
             if self._lost[id] < LOST_WORKERS:
                 self._schedule.put_back(id)
                 return
-            _give_up(self._by_id[id], self._shared, f"its worker was lost {LOST_WORKERS} times ({error!r})")
+            with tolerate_outage():
+                why = f"its worker was lost {LOST_WORKERS} times ({error!r})"
+                _record_status(self._by_id[id], self._folder, "failed", why)
         self._schedule.end(id)
 
 
-def _is_there(what: Hashable, by_id: Mapping[str, Run], shared: Depot) -> bool:
-    if isinstance(what, sharing.Step):
-        run = by_id[what.run_id]
-        return store.step_record(run.folder / f"step-{what.step}", run.key(what.step)) is not None
-    assert isinstance(what, sharing.Model)
-    return shared.holds(store.model_folder(shared.out, what.key))
-
-
-def _announce(run: Run, shared: Depot) -> None:
-    """Tell others of a run that is going to be learned, unless another process is at it."""
-    write_split(run)
-    shared.put(run.folder / "split.json")
-    _tell(run, shared, {"status": "waiting"})
-
-
-def _give_up(run: Run, shared: Depot, why: str) -> None:
-    with told_later():
-        _tell(run, shared, {"status": "failed", "reason": why})
-
-
-def _tell(run: Run, shared: Depot, state: Mapping[str, str]) -> None:
-    if (lease := leases.acquire(shared.leases, run.id)) is not None:
+def _record_status(run: Run, folder: ResultsFolder, status: str, reason: str = "") -> None:
+    """Record the status of a run, unless another process is learning it."""
+    if (lease := folder.lease(run.id)) is not None:
         with lease:
-            store.write_record(run.folder / "run.json", {**run.record, **state})
-            shared.put(run.folder / "run.json")
-
-
-def _remove_old_stops(out: Path) -> None:
-    for stale in out.glob(f".stop-{host()}-*"):
-        if not alive(int(stale.name.rpartition("-")[2])):
-            stale.unlink(missing_ok=True)
+            run.folder.save(structs.replace(run.record, status=status, reason=reason))
 
 
 @contextlib.contextmanager
 def _signals(stop: Path, kill: Callable[[], None]) -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM: the first asks the children to stop, a second one ends everything at once."""
+    """Collect SIGINT and SIGTERM: the first asks the children to stop, a second one ends everything at once."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -225,7 +206,7 @@ def _signals(stop: Path, kill: Callable[[], None]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _kill_all(runs: Sequence[Run], shared: Depot) -> None:
+def _kill_all(runs: Sequence[Run], folder: ResultsFolder) -> None:
     import psutil
 
     processes = psutil.Process().children(recursive=True)
@@ -234,6 +215,6 @@ def _kill_all(runs: Sequence[Run], shared: Depot) -> None:
             process.kill()
     psutil.wait_procs(processes, timeout=1)
     for run in runs:
-        record = store.read_record(run.folder / "run.json")
-        if record and record["status"] == "running" and leases.holder(shared.leases, run.id) is None:
-            store.write_record(run.folder / "run.json", record | {"status": "interrupted", "reason": RESUMES})
+        record = run.folder.record
+        if record and record.status == "running" and not folder.is_leased(run.id):
+            run.folder.save_here(structs.replace(record, status="interrupted", reason=RESUMES))

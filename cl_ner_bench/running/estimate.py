@@ -13,79 +13,80 @@ from dataclasses import dataclass
 from typing import Any
 
 from cl_ner_bench.running.schedule import Item, Schedule
+from cl_ner_bench.storage.run_record import RunRecord
 
 RATES = {("cpu", "fp32"): 400.0, ("cpu", "bf16"): 600.0, ("cuda", "fp32"): 20e3, ("cuda", "bf16"): 30e3}
-"""Words that a thread, or a device, learns per second with MiniLM: 6 layers, 384 wide."""
+"""Words that a thread, or a device, learns a second with MiniLM: 6 layers, 384 wide."""
 
 FORWARD = 6.0
-"""Words predicted in the time in which one is learned."""
+"""Times as many words are predicted a second."""
 
 START, REPORT, ROW = 2.5, 15.0, 0.06
-"""Seconds before a run's first step; of tables, figures and page at the end; and of these for each run."""
+"""Seconds until a run's first step begins; of the tables, figures and page at the end, and more for each run."""
 
 SEEN = 10.0
-"""Seconds of updates from which a step's speed is measured, if no step of its kind is finished."""
+"""Seconds of a step's updates after which they tell how fast it is, where no step of its kind is finished."""
 
 CHECK = -1
-"""The check of the training (step 1 for twice the epochs), among a run's steps."""
+"""Stands for the check of the training among a run's steps."""
 
 KIND = ("method", "dataset", "scenario", "encoder")
-"""Properties that decide how fast a run is; order and seed do not."""
+"""Properties that make a run fast or slow, whatever its order and seed."""
 
 LEARNING, PREDICTING = PARTS = ("learning", "predicting")
-Record = Mapping[str, Any]  # what a run.json holds
 
 
 @dataclass(frozen=True)
 class Job:
-    """An unfinished run: its record, its finished steps, and its heartbeat (None: nobody learns it)."""
+    """A run that is not finished: its record, its finished steps, and its heartbeat (None: nobody learns it)."""
 
-    record: Record
+    record: RunRecord
     done: Collection[int]
     state: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:
-        return str(self.record["run_id"])
+        return self.record.run_id
 
     def pending(self) -> list[int]:
-        """Return the unfinished steps, and ``CHECK`` if the check of the training is not done."""
-        check = [CHECK] if self.record["settings"]["training_check"] and "step1_reference" not in self.record else []
-        return [k for k in self.record["steps"] if k not in self.done] + check
+        """Return the steps that are not finished; ``CHECK`` behind them where the training is checked."""
+        check = [CHECK] if self.record.settings["training_check"] and not self.record.step1_reference else []
+        return [k for k in self.record.steps if k not in self.done] + check
 
     def left(self, step: int) -> tuple[float, float]:
-        """Return which shares of a step's learning and predicting are left."""
+        """Return the shares of the step's learning and predicting that are still to be done."""
         at = self.state or {}
         if at.get("step") != abs(step) or (at["phase"] == "checking") != (step == CHECK):
             return 1.0, 1.0
         if at["phase"] == "predicting":
-            return 0.0, 1 - at.get("predicted_words", 0) / max(1, self.record["words"][step - 1][2])
+            return 0.0, 1 - at.get("predicted_words", 0) / max(1, self.record.words[step - 1][2])
         return 1 - at["update"] / at["updates"] if "updates" in at else 1.0, 1.0
 
 
-def typical(record: Record, step: int) -> tuple[float, float]:
+def typical(record: RunRecord, step: int) -> tuple[float, float]:
     """Return the seconds of a step's learning and predicting at typical rates."""
-    settings, shape = record["settings"], record.get("encoder_identity", {})
-    train, dev, test = record["words"][abs(step) - 1]
-    scale = (shape.get("layers") or 6) / 6 * ((shape.get("width") or 384) / 384) ** 2
+    settings, shape = record.settings, record.encoder_identity
+    train, dev, test = record.words[abs(step) - 1]
+    layers, width = (shape.layers or 6, shape.width or 384) if shape else (6, 384)
+    scale = layers / 6 * (width / 384) ** 2
     rate = RATES[settings["device"], settings["precision"]] * settings["threads"] / scale
     epochs = settings["epochs"] * (2 if step == CHECK else 1)
     return epochs * (train + dev / FORWARD) / rate, test / FORWARD / rate
 
 
 class Rates:
-    """The ratios of measured to typical seconds of learning and predicting, from specific to general kinds of steps.
+    """Measured seconds of learning and predicting beside typical ones, by what a step's speed is likely to depend on.
 
-    Measured are the finished steps of all ``records``, and the updates so far of ``jobs`` whose kind has none.
+    Measured are the finished steps of all ``records`` and, for kinds that have none, the updates so far of ``jobs``.
     """
 
-    def __init__(self, records: Iterable[Record], jobs: Iterable[Job] = (), start: float = START) -> None:
+    def __init__(self, records: Iterable[RunRecord], jobs: Iterable[Job] = (), start: float = START) -> None:
         self.start, self.report = start, REPORT
         self._sums: dict[Hashable, tuple[float, float]] = {}
         for record in records:
             self.report += ROW
-            for row in record["learned"]:
-                if str(row["step"]) not in record["shared"]:
+            for row in record.learned:
+                if not record.is_shared(row["step"]):
                     self._add(record, row["step"], row["seconds"], row.get("predict_seconds", 0.0))
         finished = set(self._sums)
         for job in jobs:
@@ -93,7 +94,7 @@ class Rates:
             if not known and at.get("phase") == "learning" and at.get("seconds", 0.0) > SEEN:
                 self._add(job.record, at["step"], at["seconds"], 0.0, at["update"] / at["updates"])
 
-    def _add(self, record: Record, step: int, learning: float, predicting: float, share: float = 1.0) -> None:
+    def _add(self, record: RunRecord, step: int, learning: float, predicting: float, share: float = 1.0) -> None:
         for part, measured, usual in zip(PARTS, (learning, predicting), typical(record, step), strict=True):
             for key in _keys(record, step) if measured else ():
                 a, b = self._sums.get((part, key), (0.0, 0.0))
@@ -104,39 +105,39 @@ class Rates:
         return bool(self._sums)
 
     def seconds(self, job: Job, step: int) -> float:
-        """Return the seconds that are left of a step."""
+        """Return how long a step takes still."""
         rows = zip(PARTS, typical(job.record, step), job.left(step), strict=True)
         return sum(left * usual * self._ratio(part, job.record, step) for part, usual, left in rows)
 
-    def _ratio(self, part: str, record: Record, step: int) -> float:
+    def _ratio(self, part: str, record: RunRecord, step: int) -> float:
         sums = (self._sums.get((part, key)) for key in _keys(record, step))
         return next((measured / usual for measured, usual in filter(None, sums)), 1.0)
 
 
-def _keys(record: Record, step: int) -> Iterator[Hashable]:
-    """Yield the kinds of a step, from specific to general. Later steps have a teacher or more data than the first."""
+def _keys(record: RunRecord, step: int) -> Iterator[Hashable]:
+    """Yield what a step's speed depends on, ever less specific: a later step has a teacher, or more to learn from."""
     kind = _kind(record)
-    yield from ((kind, abs(step) == 1), kind, record["architecture"], "")
+    yield from ((kind, abs(step) == 1), kind, record.architecture, "")
 
 
-def _kind(record: Record) -> tuple[str, ...]:
-    return tuple(record[key] for key in KIND)
+def _kind(record: RunRecord) -> tuple[str, ...]:
+    return tuple(getattr(record, key) for key in KIND)
 
 
-def one_worker_seconds(jobs: Sequence[Job], rates: Rates) -> float:
-    """Return the seconds that one worker needs for all ``jobs``, without the report."""
+def computing(jobs: Sequence[Job], rates: Rates) -> float:
+    """Return the seconds that one worker needs for all ``jobs``; the report is left out."""
     return sum(seconds for job in jobs for _, seconds in _own(job, rates))
 
 
 def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = True) -> float:
-    """Return the seconds until ``workers`` have finished all ``jobs``, which start in the driver's order, and the
+    """Return the seconds until ``workers`` have ended all ``jobs``, started as the driver starts them, and the
     ``report`` is written."""
     own = {job.id: _own(job, rates) for job in jobs}
     makes = {(id, step) for id, steps in own.items() for step, _ in steps}
     items = []
     for job in jobs:
-        shared = [(owner, int(k)) for k, owner in job.record["shared"].items() if job.state is None]
-        cost = math.inf if job.state is not None else sum(job.record["sizes"][k - 1] for k, _ in own[job.id] if k > 0)
+        shared = [(owner, int(k)) for k, owner in job.record.shared.items() if job.state is None]
+        cost = math.inf if job.state is not None else sum(job.record.sizes[k - 1] for k, _ in own[job.id] if k > 0)
         items.append(Item(job.id, cost, {step: step[0] for step in shared if step in makes}))
     schedule = Schedule(items)
     events: list[tuple[float, str, int, bool]] = []  # what a run has made, and whether it ends with it
@@ -157,7 +158,7 @@ def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = Tr
 
 
 def _own(job: Job, rates: Rates) -> list[tuple[int, float]]:
-    """Return the start (0) and the steps that a run learns itself, each with the seconds that are left of it."""
+    """Return the start and the steps that a run learns itself, each with the seconds that it takes still."""
     start = rates.start if job.state is None or not job.state.get("step") else 0.0
-    steps = [k for k in job.pending() if str(k) not in job.record["shared"]]
+    steps = [k for k in job.pending() if not job.record.is_shared(k)]
     return [(0, start), *((k, rates.seconds(job, k)) for k in steps)]

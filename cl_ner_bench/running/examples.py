@@ -1,6 +1,6 @@
-"""Test sentences with a mention that was found and then lost, for `bench report --examples`.
+"""``bench report --examples``: test sentences with a mention that was found and then lost, from the corpus's own text.
 
-Results folders hold ids and no text: the corpus is read again, and its fingerprint compared with the run's.
+Results folders hold ids and no text; here the corpus is read again, and checked to be the one that was learned.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ import numpy as np
 
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import RIGHT, Reduced, reduced
+from cl_ner_bench.analysis.data.outcomes import RIGHT, Outcomes, outcomes_of
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.store import write_bytes
+from cl_ner_bench.storage.atomic import write_bytes
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import unpacked
 
 FILE = "examples.md"
 PER_TYPE = 3
-FORBIDDEN = "may not be shared"  # in the licence of a card
+FORBIDDEN = "may not be shared"  # as cards say it
 
 
 @dataclass(frozen=True)
 class Example:
     """A gold mention that was right after step ``before`` and wrong after ``step``.
 
-    ``was`` and ``now`` are the predictions that overlap it after these two steps. ``again`` is the first later step
-    after which it was right; 0: none.
+    ``was`` and ``now`` are what was predicted over its words after the two; ``again``: the first later step after
+    which it was right once more, 0 for none.
     """
 
     sentence: int
@@ -48,9 +50,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Lost:
-    """The examples of one run by type, and the number of mentions of each type that it found once and lost."""
+    """The examples of one run by type, and how many mentions of each type it lost (found once, wrong at the end)."""
 
-    run: Mapping[str, Any]
+    run: RunRecord
     examples: Mapping[str, tuple[Example, ...]]
     numbers: Mapping[str, int]
 
@@ -58,9 +60,9 @@ class Lost:
 def write_examples(results: Results, out: Path, data: Path | None = None, per_type: int = PER_TYPE) -> tuple[Path, str]:
     """Write ``examples.md`` below ``out``; returns its path and a summary in a few lines.
 
-    They are taken from each method's first finished run with all steps (lowest order, then seed), references apart.
-    ``data`` is where the corpus is now, if it was moved. Raises UserError if the corpus is not there, is another one,
-    or no run has several steps.
+    Of each method (references apart) the first finished run that has all its steps: lowest order, then seed. ``data``
+    is where the corpus lies, if not where it lay when it was learned. Raises UserError where the corpus is not there,
+    is another one, or nothing could be forgotten.
     """
     if per_type < 1:
         raise UserError(f"--examples-per-type {per_type}: expected a number of at least 1")
@@ -78,18 +80,16 @@ def write_examples(results: Results, out: Path, data: Path | None = None, per_ty
         corpus = corpora[_text_of(item.run)]
         parts += _page(item, corpus.parts["test"])
         n = sum(map(len, item.examples.values()))
-        lines.append(f"{item.run['label']}: {sum(item.numbers.values()):,} mentions lost by the end, {n} examples")
+        lines.append(f"{item.run.label}: {sum(item.numbers.values()):,} mentions lost by the end, {n} examples")
     path = out / FILE
     write_bytes(path, ("\n\n".join(parts) + "\n").encode())
     return path, "\n".join(["examples of forgetting:", *(f"  {line}" for line in lines), f"  {path}"])
 
 
-def lost(results: Results, run: Mapping[str, Any], per_type: int) -> Lost:
-    """Return at most ``per_type`` examples of each type, each from another sentence.
-
-    Mentions that stay lost come first, then they are sorted by step and place in the corpus.
-    """
-    r = reduced(results, run["run_id"])
+def lost(results: Results, run: RunRecord, per_type: int) -> Lost:
+    """At most ``per_type`` examples of each type, each of another sentence: those that stay lost first, then by step
+    and place in the corpus."""
+    r = outcomes_of(results, run.run_id)
     right = r.outcomes == RIGHT
     rows, columns = np.nonzero(right[:-1] & ~right[1:])
     never = [not right[row + 1 :, m].any() for row, m in zip(rows, columns, strict=True)]
@@ -100,7 +100,7 @@ def lost(results: Results, run: Mapping[str, Any], per_type: int) -> Lost:
         if len(of_type) < per_type and r.mentions[m, 0] not in [r.mentions[other, 0] for _, other in of_type]:
             of_type.append((row, m))
     steps = sorted({step for pairs in chosen.values() for row, _ in pairs for step in (row, row + 1)})
-    predicted = {row: _predictions(results.folders[run["run_id"]], r.steps[row]) for row in steps}
+    predicted = {row: _predictions(results.folders[run.run_id], r.steps[row]) for row in steps}
     examples = {
         r.types[type_]: tuple(_example(r, right, row, m, predicted) for row, m in pairs)
         for type_, pairs in chosen.items()
@@ -110,7 +110,7 @@ def lost(results: Results, run: Mapping[str, Any], per_type: int) -> Lost:
     return Lost(run, examples, {t: int((gone == i).sum()) for i, t in enumerate(r.types)})
 
 
-def _example(r: Reduced, right: Any, row: int, m: int, predicted: Mapping[int, Mapping[int, list[Any]]]) -> Example:
+def _example(r: Outcomes, right: Any, row: int, m: int, predicted: Mapping[int, Mapping[int, list[Any]]]) -> Example:
     sentence, start, end, type_ = r.mentions[m].tolist()
     later = np.flatnonzero(right[row + 1 :, m])
 
@@ -123,34 +123,34 @@ def _example(r: Reduced, right: Any, row: int, m: int, predicted: Mapping[int, M
     return Example(sentence, mention, r.steps[row], r.steps[row + 1], over(row), over(row + 1), again)
 
 
-def _predictions(folder: Path, step: int) -> dict[int, list[Any]]:
-    """Return the predictions of each sentence. The file was checked when the outcomes were read."""
-    lines = unpacked((folder / f"step-{step}" / "predictions.jsonl.gz").read_bytes()).splitlines()
+def _predictions(folder: RunFolder, step: int) -> dict[int, list[Any]]:
+    """What was predicted per sentence; the reduction has read the same file and found it sound."""
+    lines = unpacked(folder.predictions_file(step).read_bytes()).splitlines()
     return {row["id"]: row["pred"] for row in map(json.loads, lines)}
 
 
-def _first_runs(results: Results) -> list[Mapping[str, Any]]:
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+def _first_runs(results: Results) -> list[RunRecord]:
+    found: dict[tuple[Any, ...], RunRecord] = {}
     for c in comparisons(results):
         for row in c.rows:
-            own = [run for run in c.runs if (run["method"], run["config"]) == (row.method, row.config)]
-            own = [run for run in own if 1 < len(run["steps"]) == run["n_steps"]]
+            own = [run for run in c.runs if (run.method, run.config) == (row.method, row.config)]
+            own = [run for run in own if 1 < len(run.steps) == run.n_steps]
             if own and row.group != "reference":
-                found[c.slug, row] = min(own, key=lambda run: (run["order"], run["seed"], run["run_id"]))
+                found[c.slug, row] = min(own, key=lambda run: (run.order, run.seed, run.run_id))
     return list(found.values())
 
 
-def _text_of(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return everything that decides which text a run has read."""
-    inputs, settings = run.get("inputs", {}), run["settings"]
+def _text_of(run: RunRecord) -> tuple[Any, ...]:
+    """What a run's text depends on."""
+    inputs, settings = run.inputs, run.settings
     return (
         *(inputs.get(key) for key in ("dataset", "data", "tasks")),
         *(settings.get("max_sentences"), settings.get("split_seed", 1)),
-        run.get("fingerprints", {}).get("data"),
+        run.fingerprints.get("data"),
     )
 
 
-def _corpora(runs: Sequence[Mapping[str, Any]], data: Path | None) -> dict[tuple[Any, ...], Corpus]:
+def _corpora(runs: Sequence[RunRecord], data: Path | None) -> dict[tuple[Any, ...], Corpus]:
     keys = {_text_of(run): run for run in runs}
     if data is not None and len({key[0] for key in keys}) > 1:
         names = ", ".join(sorted({str(key[0]) for key in keys}))
@@ -158,24 +158,24 @@ def _corpora(runs: Sequence[Mapping[str, Any]], data: Path | None) -> dict[tuple
     return {key: _corpus(key, run, data) for key, run in keys.items()}
 
 
-def _corpus(key: tuple[Any, ...], run: Mapping[str, Any], data: Path | None) -> Corpus:
+def _corpus(key: tuple[Any, ...], run: RunRecord, data: Path | None) -> Corpus:
     dataset, place, tasks, max_sentences, split_seed, fingerprint = key
     if not isinstance(dataset, str) or not isinstance(place, str | None) or not isinstance(tasks, str | None):
-        raise UserError(f"--examples: the record of run {run['run_id']} does not say which corpus it read")
+        raise UserError(f"--examples: the record of run {run.run_id} does not say which corpus it read")
     if data is None and place is not None:
         data = Path(place)
         if not data.exists():
             raise UserError(
-                f"--examples: the text of {run['dataset']} is not at {data}, where it was learned from: "
+                f"--examples: the text of {run.dataset} is not at {data}, where it was learned from: "
                 "say where it lies with --data PATH"
             )
     try:
         corpus = load_corpus(dataset, data, tasks, max_sentences, split_seed)
     except UserError as error:
-        raise UserError(f"--examples needs the text of {run['dataset']}: {error}") from error
+        raise UserError(f"--examples needs the text of {run.dataset}: {error}") from error
     if corpus.fingerprint != fingerprint:
         raise UserError(
-            f"--examples: {corpus.source} is not the text that {run['run_id']} was learned from (fingerprint "
+            f"--examples: {corpus.source} is not the text that {run.run_id} was learned from (fingerprint "
             f"{corpus.fingerprint[:12]}, expected {str(fingerprint)[:12]}): pass the right copy with --data PATH"
         )
     return corpus
@@ -195,9 +195,9 @@ def _licences(corpora: Iterable[Corpus]) -> list[str]:
 
 def _page(item: Lost, sentences: Sequence[Sentence]) -> list[str]:
     run = item.run
-    names = {task["learned_at"]: task["name"] for task in run["tasks"]}
-    what = ", ".join(map(str, (run["dataset"], run["scenario"], run["encoder"])))
-    parts = [f"## {_md(run['label'])}", _md(f"{what}, order {run['order']}, seed {run['seed']} ({run['run_id']})")]
+    names = {task.learned_at: task.name for task in run.tasks}
+    what = ", ".join(map(str, (run.dataset, run.scenario, run.encoder)))
+    parts = [f"## {_md(run.label)}", _md(f"{what}, order {run.order}, seed {run.seed} ({run.run_id})")]
     if not item.examples:
         parts.append("No mention that was found was lost in a later step.")
     for type_, examples in item.examples.items():
@@ -226,5 +226,5 @@ def _named(words: Sequence[str], mentions: Iterable[Mention]) -> str:
 
 
 def _md(text: str) -> str:
-    """Escape text for Markdown, in one line: words of a corpus may look like markup."""
+    """Text that Markdown shows as it is, in one line; words of a corpus may look like markup."""
     return re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

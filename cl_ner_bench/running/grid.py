@@ -5,35 +5,35 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+from msgspec import structs
+
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import backends, machine, trackers
 from cl_ner_bench.running.driver import execute
-from cl_ner_bench.running.folder import write_split, write_top
-from cl_ner_bench.running.merge import check_folder, merge, obsolete
+from cl_ner_bench.running.experiment import write_experiment
+from cl_ner_bench.running.merge import merge, superseded
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Prepared, Run, file_word, make_plan, manifest
+from cl_ner_bench.running.plan import Prepared, file_word, make_plan, manifest
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
 from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.scenarios.statistics import corpus_notes
-from cl_ner_bench.storage import leases
-from cl_ner_bench.storage.atomic import sweep, temporary
-from cl_ner_bench.storage.open import depot
-from cl_ner_bench.storage.store import read_record, remove_folder
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.untrusted import refuse_links_out
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: ``code`` is the exit code, ``written`` what the user may look at."""
+    """How a command ended: ``code`` is the exit code, ``written`` the files that a user may look at."""
 
     code: int
     out: Path
@@ -43,35 +43,47 @@ class Outcome:
 def prepare(
     given: Mapping[str, Any], config: str | Path | None = None, command: Sequence[str] | None = None
 ) -> Prepared:
-    """Resolve flags and config into runs. Raises UserError for everything that can be known beforehand.
+    """Resolve flags and config into runs.
 
     ``command`` is what the runs' records give as the command; without one, the options that were given.
+
+    Raises:
+        UserError: something cannot be run as asked. Whatever can be known before the first run is found here.
     """
     layers = layer(given, config)
     first = layers[0].options
     backends.check(first)
     if first.tracker:
         trackers.check(first.tracker)
-    out = _folder(layers)
-    check_folder(out)  # so that nothing is written through a link
+    folder = ResultsFolder.open(_results_path(layers), first.store)
+    check_folder(folder)  # so that nothing is written through a link
     if first.store:
-        depot(out, first.store).pull()
-        check_folder(out)
-    plans = [make_plan(one, out) for one in layers]
-    about = {"command": _plain(given, config) if command is None else list(command), "code": code()}
-    planned = share(merge([r for plan in plans for r in plan.runs], out), out)
-    runs = [replace(run, record=run.record | about) for run in planned]
-    if first.training_check and not any(r.record["settings"]["training_check"] for r in runs):
+        folder.pull()
+        check_folder(folder)
+    plans = [make_plan(one, folder) for one in layers]
+    planned = share(merge([run for plan in plans for run in plan.runs], folder), folder)
+    asked = _plain(given, config) if command is None else list(command)
+    runs = [replace(run, record=structs.replace(run.record, command=asked, code=code())) for run in planned]
+    if first.training_check and not any(run.record.settings["training_check"] for run in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
-    damaged = {r.folder / f"step-{step}": wrong for r in runs for step, wrong in r.damaged().items()}
-    spoilt = {folder.parent for folder in damaged}
-    todo = [r for r in runs if _status(r) != "done" or not r.is_complete() or r.folder in spoilt]
+    damaged = [(run, step, wrong) for run in runs for step, wrong in run.damaged().items()]
+    spoilt = {run.id for run, _, _ in damaged}
+    todo = [run for run in runs if run.folder.status != "done" or not run.is_complete() or run.id in spoilt]
     options = plans[0].options
     if first.elsewhere:
         most = max(1, len(todo))  # in fact as many as there are workers
     else:
         most = machine.default_jobs(options.device, options.threads, options.gpus_per_run)
-    return Prepared(out, plans, runs, todo, damaged, first.jobs or most)
+    return Prepared(folder, plans, runs, todo, damaged, first.jobs or most)
+
+
+def check_folder(folder: ResultsFolder) -> None:
+    """Raise UserError where something in a results folder leads out of it: a link, or a name in a run's record.
+
+    A record that is not what was stored is passed over: its run is learned again.
+    """
+    refuse_links_out(folder.path)
+    _ = folder.runs
 
 
 def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
@@ -81,7 +93,7 @@ def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any
     return plain
 
 
-def _folder(layers: list[Layered]) -> Path:
+def _results_path(layers: list[Layered]) -> Path:
     options = layers[0].options
     if options.out:
         return Path(options.out)
@@ -95,9 +107,10 @@ def _folder(layers: list[Layered]) -> Path:
 
 
 def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
-    """Learn what is missing, then write mentions, tables and report; ``display`` shows the progress.
+    """Learn what is missing, then write tables and report; ``display`` shows the progress.
 
-    Raises UserError where the results folder can no longer be written.
+    Raises:
+        UserError: the results folder can no longer be written.
     """
     try:
         return _carry_out(prepared, display)
@@ -111,86 +124,71 @@ def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
 
 
 def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
-    out, options = prepared.out, prepared.options
-    for plan in prepared.plans:
-        if plan.added:
-            log.info(
-                f"--bounds auto adds {', '.join(plan.added)}: gaps are measured to joint training (--bounds none: off)"
-            )
-        for note in corpus_notes(plan.corpus, plan.runs[0].split):
-            log.info(f"{plan.corpus.name}: {note}")
-    shared = depot(out, options.store)
-    _make(out)
-    sweep(out)
+    folder, options = prepared.folder, prepared.options
+    _log_notes(prepared)
+    folder.make()
     _check_space(prepared)
-    shared.check()
-    for folder in obsolete(prepared.runs, out):
-        shared.drop(folder)
-    for folder, wrong in prepared.damaged.items():
-        log.info(f"{folder / wrong} is not what was stored: the step is learned again")
-        remove_folder(folder)
-    with leases.wait(leases.Folder(out), "grids"):  # others may add to the same files
-        corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in prepared.plans]
-        written = write_top(out, [plan.options for plan in prepared.plans], corpora)
+    folder.check_store()
+    _clear_away(prepared)
+    written = write_experiment(folder, prepared.plans)
     for run in prepared.runs:
-        if (run.folder / "run.json").exists() and _status(run) == "None":
-            log.info(f"{run.folder / 'run.json'} is not what was stored: the run is taken up again")
-        write_split(run)
-    shared.push()
-    left = [str(step) in run.record["shared"] for run in prepared.todo for step in run.missing()]
-    more = f" and {sum(left)} shared with them" if any(left) else ""
-    at_once = min(prepared.jobs, max(1, len(prepared.todo)))
-    log.info(f"{len(prepared.runs)} runs, {left.count(False)} steps to learn{more}, {at_once} at a time, into {out}")
-    code = 0
-    if prepared.todo:
-        with ExitStack() as stack:
-            places = stack.enter_context(closing(backends.pool(options, prepared.jobs, out)))
-            progress = Progress(prepared.runs, prepared.todo, prepared.jobs, not options.no_report)
-            listeners: list[Listener] = []
-            if options.tracker:
-                listeners.append(stack.enter_context(trackers.tracked(options.tracker, out)))
-            if display:
-                listeners.append(stack.enter_context(display(progress)))
-            stack.enter_context(followed(progress, listeners))
-            code = execute(
-                prepared.todo,
-                shared,
-                places,
-                keep_models=options.keep_models,
-                checkpoint_seconds=options.checkpoint_seconds,
-                timeout=options.timeout,
-            )
-        shared.pull()
+        if run.folder.is_lost():
+            log.info(f"{run.folder.record_file} is not what was stored: the run is taken up again")
+        run.folder.save_split(run.split.to_json())
+    folder.push()
+    _log_work(prepared)
+    code = _learn(prepared, display) if prepared.todo else 0
     if code:
-        return Outcome(code, out, written)
-    failed = any(_status(run) != "done" for run in prepared.runs)
-    if not options.no_report and any(
-        (read_record(file) or {}).get("status") == "done" for file in out.glob("runs/*/run.json")
-    ):
+        return Outcome(code, folder.path, written)
+    failed = any(run.folder.status != "done" for run in prepared.runs)
+    if not options.no_report and any(record.status == "done" for record in folder.runs.values()):
         from cl_ner_bench.analysis.report.files import write_report
 
-        written += write_report([out], out)
-    return Outcome(1 if failed else 0, out, list(dict.fromkeys(written)))
+        written += write_report([folder.path], folder.path)
+    return Outcome(int(failed), folder.path, list(dict.fromkeys(written)))
 
 
-def _status(run: Run) -> str:
-    return str((read_record(run.folder / "run.json") or {}).get("status"))
+def _log_notes(prepared: Prepared) -> None:
+    for plan in prepared.plans:
+        if plan.added:
+            added = ", ".join(plan.added)
+            log.info(f"--bounds auto adds {added}: gaps are measured to joint training (--bounds none: off)")
+        for note in corpus_notes(plan.corpus, plan.runs[0].split):
+            log.info(f"{plan.corpus.name}: {note}")
 
 
-def _make(out: Path) -> None:
-    """Make the results folder and see that it can be written, before anything is learned."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be made a folder ({error.strerror}); pass another --out") from None
-    probe = temporary(out / "probe")
-    try:
-        probe.write_bytes(b"?")
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); pass another --out") from None
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
+def _clear_away(prepared: Prepared) -> None:
+    """Remove runs that are planned with other settings now, and steps that are damaged."""
+    for run_id in superseded(prepared.runs, prepared.folder):
+        prepared.folder.drop_run(run_id)
+    for run, step, wrong in prepared.damaged:
+        log.info(f"{run.folder.step_folder(step) / wrong} is not what was stored: the step is learned again")
+        run.folder.forget(step)
+
+
+def _log_work(prepared: Prepared) -> None:
+    shared = [run.record.is_shared(step) for run in prepared.todo for step in run.missing()]
+    more = f" and {sum(shared)} shared with them" if any(shared) else ""
+    at_once = min(prepared.jobs, max(1, len(prepared.todo)))
+    to_learn = f"{len(prepared.runs)} runs, {shared.count(False)} steps to learn{more}"
+    log.info(f"{to_learn}, {at_once} at a time, into {prepared.out}")
+
+
+def _learn(prepared: Prepared, display: Display | None) -> int:
+    """Learn the missing steps. Return 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it."""
+    options, out = prepared.options, prepared.out
+    with ExitStack() as stack:
+        pool = stack.enter_context(closing(backends.pool(options, prepared.jobs, out)))
+        progress = Progress(prepared.runs, prepared.todo, prepared.jobs, not options.no_report)
+        listeners: list[Listener] = []
+        if options.tracker:
+            listeners.append(stack.enter_context(trackers.tracked(options.tracker, out)))
+        if display:
+            listeners.append(stack.enter_context(display(progress)))
+        stack.enter_context(followed(progress, listeners))
+        code = execute(prepared, pool)
+    prepared.folder.pull()
+    return code
 
 
 def _check_space(prepared: Prepared) -> None:

@@ -1,4 +1,4 @@
-"""One run, learned in a child process that is watched: what a scheduler's worker does, on whatever machine."""
+"""Jobs: a job is one run, learned in a child process that is watched. Any machine's scheduler can call ``learn``."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from cl_ner_bench.running import machine
-from cl_ner_bench.running.worker import BUSY, INTERRUPTED, RESUMES
-from cl_ner_bench.storage import leases, store
-from cl_ner_bench.storage.open import depot
-from cl_ner_bench.storage.shared import Depot
-from cl_ner_bench.storage.store import PROGRESS
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
 
 GRACE = 4.0  # seconds that a child has to stop by itself
 LOOK = 2.0  # seconds between two looks whether the driver lives
+INTERRUPTED, BUSY = 130, 75  # exit codes of the child
+RESUMES = "stopped; run the same command again to go on"
 
 
-@dataclass(frozen=True)
-class Unit:
-    """One run as plain values: what travels to the process that starts and watches it."""
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as plain values: what travels to the process that starts and watches the child, and to the child."""
 
-    folder: str
-    record: str  # JSON of the run's record
+    out: str  # results folder
     store: str | None  # URL of the object store that the results folder is a copy of
+    record: RunRecord
     device: str
     keep_models: str
     checkpoint_seconds: float
@@ -37,27 +38,36 @@ class Unit:
     stop: str  # a file that asks everybody to stop
     driver: str  # the driver's lease
     since: str  # when the driver began: what ended later is not tried again
-    first: tuple[int, ...]  # steps that others wait for
-    held: tuple[int, ...]  # steps whose models the driver drops, not the run
+    awaited: tuple[int, ...]  # steps that others wait for
+    pinned: tuple[int, ...]  # steps whose models the driver drops, not the run
+
+    def open(self) -> tuple[ResultsFolder, RunFolder]:
+        """Return the results folder, and in it the run's."""
+        folder = ResultsFolder.open(Path(self.out), self.store)
+        return folder, folder.run(self.record.run_id)
+
+    def to_json(self) -> bytes:
+        """Return the job as JSON in ASCII, which also holds the names of files that no encoding holds."""
+        return json.dumps(msgspec.to_builtins(self)).encode()
+
+    @staticmethod
+    def from_json(content: bytes) -> Job:
+        return msgspec.convert(json.loads(content), Job)
 
 
-def learn(unit: Unit) -> str:
-    """Learn one run; returns its status: done, failed, interrupted, or busy where another process is at it."""
-    folder, stop = Path(unit.folder), Path(unit.stop)
-    shared = depot(folder.parent.parent, unit.store)
-    if stop.exists() or _is_gone(unit.driver, shared):
+def learn(job: Job) -> str:
+    """Learn one run; return its status: done, failed, interrupted, or busy where another process is learning it."""
+    folder, run = job.open()
+    if Path(job.stop).exists() or not folder.is_leased(job.driver):
         return "interrupted"
-    if leases.holder(shared.leases, folder.name):
+    if folder.is_leased(job.record.run_id):
         return "busy"
-    shared.get(folder / "run.json")
-    if (ended := _ended_since(folder, unit.since)) is not None:
+    run.fetch_record()
+    if (ended := _ended_since(run, job.since)) is not None:
         return ended
-    record = json.loads(unit.record)
-    told = ("folder", "store", "stop", "device", "keep_models", "checkpoint_seconds", "first", "held")
-    request = {key: getattr(unit, key) for key in told} | {"record": record}
-    environment = os.environ | machine.child_environment(record["settings"]["threads"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("ab") as log:
+    environment = os.environ | machine.child_environment(job.record.settings["threads"])
+    run.path.mkdir(parents=True, exist_ok=True)
+    with run.log_file.open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "cl_ner_bench.running.worker"],
             stdin=subprocess.PIPE,
@@ -69,47 +79,49 @@ def learn(unit: Unit) -> str:
         assert child.stdin is not None
         try:
             with contextlib.suppress(BrokenPipeError), child.stdin:
-                child.stdin.write(json.dumps(request).encode())  # ASCII: names that no encoding holds, too
-            killed = _watch(child, unit, shared)
+                child.stdin.write(job.to_json())
+            killed = _watch(child, job)
         except BaseException:  # a scheduler ends this process: the next one shall find the run free
             child.kill()
             child.wait()
-            _settle(folder, shared, "", True, child)
+            _settle(job, "", True, child)
             raise
     if child.returncode == BUSY:
         return "busy"
-    return _settle(folder, shared, killed or "", killed is not None, child)
+    return _settle(job, killed or "", killed is not None, child)
 
 
-def _settle(folder: Path, shared: Depot, why: str, killed: bool, child: subprocess.Popen[bytes]) -> str:
-    """The status that a run ended with; a child that could not say how it ended is spoken for."""
-    record = store.read_record(folder / "run.json")
-    if record is None or record["status"] not in ("running", "waiting"):
-        return str(record["status"]) if record else "failed"
+def _settle(job: Job, why: str, killed: bool, child: subprocess.Popen[bytes]) -> str:
+    """Return the status that a run ended with, after recording it for a child that could not."""
+    folder, run = job.open()
+    record = run.record
+    if record is None or record.status not in ("running", "waiting"):
+        return record.status if record else "failed"
     interrupted = (killed and not why) or child.returncode == INTERRUPTED
-    reason = RESUMES if interrupted else f"{why or _death(child)} (log: {folder / 'log.txt'})"
+    reason = RESUMES if interrupted else f"{why or _death(child)} (log: {run.log_file})"
     status = "interrupted" if interrupted else "failed"
-    lease = leases.acquire(shared.leases, folder.name)
+    lease = folder.lease(record.run_id)
     if lease is None:
         return "busy"
     with lease:
-        shared.remove(folder / PROGRESS)
-        store.write_record(folder / "run.json", record | {"status": status, "reason": reason})
-        shared.put(folder / "run.json")
+        run.clear_progress()
+        run.save(msgspec.structs.replace(record, status=status, reason=reason))
     return status
 
 
-def _ended_since(folder: Path, since: str) -> str | None:
-    """How a run ended after ``since`` by another driver's doing, None where it did not."""
-    record = store.read_record(folder / "run.json")
-    if record and record["status"] in ("done", "failed") and record["times"].get("finished", "") >= since:
-        return str(record["status"])
+def _ended_since(run: RunFolder, since: str) -> str | None:
+    """Return how a run ended after ``since``, by another driver's doing; None where it did not."""
+    record = run.record
+    if record and record.status in ("done", "failed") and record.times.get("finished", "") >= since:
+        return record.status
     return None
 
 
-def _watch(child: subprocess.Popen[bytes], unit: Unit, shared: Depot) -> str | None:
-    """Wait for a child. None where it ended by itself; else why it was killed, '' for a stop that it did not heed."""
-    stop, orphaned = Path(unit.stop), False
+def _watch(child: subprocess.Popen[bytes], job: Job) -> str | None:
+    """Wait for a child. Return None where it ended by itself, else why it was killed: "" for a stop that it did not
+    heed."""
+    folder, run = job.open()
+    stop, orphaned = Path(job.stop), False
     step, since, stopping, looked = -1, time.monotonic(), None, 0.0
     try:
         while True:
@@ -117,22 +129,22 @@ def _watch(child: subprocess.Popen[bytes], unit: Unit, shared: Depot) -> str | N
                 child.wait(0.2)
                 return None
             now = time.monotonic()
-            if now - looked > max(LOOK, shared.leases.lag):
+            if now - looked > max(LOOK, folder.lag):
                 looked = now
                 with contextlib.suppress(OSError):  # out of reach: nobody can tell
-                    orphaned = orphaned or _is_gone(unit.driver, shared)
+                    orphaned = orphaned or not folder.is_leased(job.driver)
             if orphaned:
                 stop.touch()
             if stop.exists():
                 stopping = stopping or now
                 if now - stopping > GRACE:
                     return _kill(child, "")
-            if unit.timeout is not None:
-                state = store.read_json(Path(unit.folder) / PROGRESS) or {}
+            if job.timeout is not None:
+                state: dict[str, Any] = run.progress() or {}
                 at = state.get("step", step) if state.get("pid") == child.pid else step
                 step, since = at, since if at == step else now
-                if now - since > unit.timeout:
-                    return _kill(child, f"step {max(step, 1)} took longer than --timeout {unit.timeout:g} s")
+                if now - since > job.timeout:
+                    return _kill(child, f"step {max(step, 1)} took longer than --timeout {job.timeout:g} s")
     finally:
         if orphaned:  # the next driver may have tidied up already
             stop.unlink(missing_ok=True)
@@ -142,10 +154,6 @@ def _kill(child: subprocess.Popen[bytes], why: str) -> str:
     child.kill()
     child.wait()
     return why
-
-
-def _is_gone(driver: str, shared: Depot) -> bool:
-    return leases.holder(shared.leases, driver) is None
 
 
 def _death(child: subprocess.Popen[bytes]) -> str:

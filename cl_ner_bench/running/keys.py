@@ -13,7 +13,7 @@ from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.running import machine
 from cl_ner_bench.scenarios.task import TaskSplit
-from cl_ner_bench.storage.store import digest
+from cl_ner_bench.storage.json_files import digest
 
 
 def computed(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:

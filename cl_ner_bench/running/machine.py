@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.caches import kernel_environment, plotting_environment
+from cl_ner_bench.caches import computing, drawing
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.untrusted import import_environment
 
@@ -85,8 +85,8 @@ def child_environment(threads: int) -> dict[str, str]:
         fixed
         | allocator
         | import_environment()
-        | plotting_environment()
-        | kernel_environment()
+        | drawing()
+        | computing()
         | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
     )
 

@@ -29,7 +29,13 @@ from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.split import make_split, parse_orders
 from cl_ner_bench.scenarios.statistics import recall_ceiling, without_task
 from cl_ner_bench.scenarios.task import TaskSplit
-from cl_ner_bench.storage.store import TRAINING_CHECK, damage, digest, read_record, step_record
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.json_files import digest
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import CorpusRecord, EncoderIdentity, RunRecord
+from cl_ner_bench.storage.run_record import Task as TaskRecord
+from cl_ner_bench.storage.steps import FinishedStep
+from cl_ner_bench.validation import convert
 
 EXACT = {"max_span_width": 0, "pool": 1}
 _LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
@@ -37,46 +43,50 @@ _LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end
 
 @dataclass(frozen=True)
 class Run:
-    """One run to do: its record as ``run.json`` will hold it, and the task split it follows."""
+    """A run of a grid: its record as it will be stored, the task split that it follows, and its folder."""
 
-    record: dict[str, Any]
+    record: RunRecord
     split: TaskSplit
-    folder: Path
+    folder: RunFolder
     start: str
 
     @property
     def id(self) -> str:
-        return str(self.record["run_id"])
+        return self.record.run_id
 
     def key(self, step: int) -> str:
-        return str(self.record["step_keys"][str(step)])
+        return self.record.step_keys[str(step)]
+
+    def finished(self, step: int) -> FinishedStep | None:
+        """Return a step as it was stored, None where it is not finished."""
+        return self.folder.step(step, self.key(step))
 
     def done(self) -> list[int]:
-        """The steps that are finished, on disk."""
-        return [k for k in self.record["steps"] if step_record(self.folder / f"step-{k}", self.key(k))]
+        """Return the finished steps."""
+        return [k for k in self.record.steps if self.finished(k)]
 
     def damaged(self) -> dict[int, str]:
-        """Finished steps that are not what was stored, each with the file that is not."""
-        found = ((k, step_record(self.folder / f"step-{k}", self.key(k))) for k in self.record["steps"])
-        return {k: wrong for k, record in found if record and (wrong := damage(self.folder / f"step-{k}", record))}
+        """Return the finished steps of which a file is not what was stored, each with the name of that file."""
+        found = ((k, self.finished(k)) for k in self.record.steps)
+        return {k: wrong for k, step in found if step and (wrong := step.damage())}
 
     def missing(self) -> list[int]:
-        """The steps that are not finished."""
+        """Return the steps that are not finished."""
         done = self.done()
-        return [k for k in self.record["steps"] if k not in done]
+        return [k for k in self.record.steps if k not in done]
 
     def is_complete(self) -> bool:
-        """Whether nothing is left to learn, the check of the training among it."""
-        checked = not self.record["settings"]["training_check"] or read_record(self.folder / TRAINING_CHECK) is not None
-        return checked and self.done() == self.record["steps"]
+        """Return True if nothing is left to learn, and the training was checked where that is asked for."""
+        checked = not self.record.settings["training_check"] or self.folder.training_check() is not None
+        return checked and self.done() == self.record.steps
 
     def cost(self, step: int) -> int:
-        """Sentences that pass the model for ``step``: 0 where another run learns it."""
-        return 0 if str(step) in self.record["shared"] else self.size(step)
+        """Return the sentences that pass the model for ``step``: 0 where another run learns it."""
+        return 0 if self.record.is_shared(step) else self.size(step)
 
     def size(self, step: int) -> int:
-        """Sentences that pass the model while ``step`` is learned (a step's time is about proportional to it)."""
-        return int(self.record["sizes"][step - 1])
+        """Return the sentences that pass the model while ``step`` is learned: its time is about proportional."""
+        return self.record.sizes[step - 1]
 
 
 @dataclass(frozen=True)
@@ -92,17 +102,21 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The grids of a command, planned: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
+    """The planned grids of a command: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
 
-    ``damaged`` are folders of finished steps that are not what was stored, each with the file that is not.
+    ``damaged`` are finished steps that are not what was stored, each with the run and the file's name.
     """
 
-    out: Path
+    folder: ResultsFolder
     plans: list[Plan]
     runs: list[Run]
     todo: list[Run]
-    damaged: dict[Path, str]
+    damaged: list[tuple[Run, int, str]]
     jobs: int
+
+    @property
+    def out(self) -> Path:
+        return self.folder.path
 
     @property
     def options(self) -> Any:
@@ -120,7 +134,7 @@ def variants(options: Options) -> tuple[list[Variant], list[str]]:
     return (registry.resolve([*options.methods, *added]) if added else found), added
 
 
-def make_plan(layered: Layered, out: Path) -> Plan:
+def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     """Resolve a grid against its corpus and registry. Raises UserError for whatever cannot be run as asked."""
     options = layered.options
     chosen, added = variants(options)
@@ -179,7 +193,7 @@ def make_plan(layered: Layered, out: Path) -> Plan:
             seed,
             corpus,
             encoder,
-            out,
+            folder,
             *values[variant.label],
             code[variant.label],
             ceiling,
@@ -304,7 +318,7 @@ def _run(
     seed: int,
     corpus: Corpus,
     encoder: EncoderInfo,
-    out: Path,
+    folder: ResultsFolder,
     training: dict[str, Any],
     method: dict[str, Any],
     code: str,
@@ -353,62 +367,60 @@ def _run(
     config = digest({"scenario": split.scenario, "split": given, **values})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
     run_id = "-".join(map(file_word, names))
-    record = {
-        "schema": 1,
-        "run_id": run_id,
-        "method": variant.label,
-        "registry_name": card.name,
-        "label": variant.title,
-        "dataset": corpus.name,
-        "scenario": split.scenario,
-        "order": split.order,
-        "seed": seed,
-        "encoder": encoder.name,
-        "config": config,
-        "architecture": card.architecture,
-        "group": card.group,
-        "data": card.data,
-        "status": "running",
-        "reason": "",
-        "n_steps": split.n_steps,
-        "steps": steps,
-        "tasks": [
-            {"name": t.name, "types": list(t.types), "learned_at": k} | ({"domain": t.domain} if t.domain else {})
-            for k, t in enumerate(split.tasks, 1)
+    record = RunRecord(
+        run_id=run_id,
+        method=variant.label,
+        registry_name=card.name,
+        label=variant.title,
+        dataset=corpus.name,
+        scenario=split.scenario,
+        order=split.order,
+        seed=seed,
+        encoder=encoder.name,
+        config=config,
+        architecture=card.architecture,
+        group=card.group,
+        data=card.data,
+        status="running",
+        n_steps=split.n_steps,
+        steps=steps,
+        tasks=[
+            TaskRecord(name=task.name, types=list(task.types), learned_at=k, domain=task.domain or "")
+            for k, task in enumerate(split.tasks, 1)
         ],
-        "sizes": _sizes(split, card.data == "union", training["epochs"]),
-        "words": words(split.hash, card.data == "union"),
-        "order_of": split.order_of,
-        "documents": list(corpus.documents),
-        "lost_mentions": split.lost_mentions(corpus),
-        "corpus": {
-            "differences": [d.text for d in corpus.differences if not d.accepted],
-            "accepted": [d.text for d in corpus.differences if d.accepted],
-            "n_mentions": corpus.n_mentions,
-            "without_task": without_task(corpus, split),
-        },
-        "protocol": split.protocol.to_json(),
-        "setting": digest(setting)[:8],
-        "settings": settings,
-        "by_hand": _by_hand(options, card, corpus, training | method),
+        sizes=_sizes(split, card.data == "union", training["epochs"]),
+        words=words(split.hash, card.data == "union"),
+        order_of=split.order_of,
+        documents=list(corpus.documents),
+        lost_mentions=split.lost_mentions(corpus),
+        corpus=convert(
+            {
+                "differences": [d.text for d in corpus.differences if not d.accepted],
+                "accepted": [d.text for d in corpus.differences if d.accepted],
+                "n_mentions": corpus.n_mentions,
+                "without_task": without_task(corpus, split),
+            },
+            CorpusRecord,
+        ),
+        protocol=split.protocol.to_json(),
+        setting=digest(setting)[:8],
+        settings=settings,
+        by_hand=_by_hand(options, card, corpus, training | method),
         # Of recall; empty for predictions of any place and width.
-        "recall_ceiling": None if nested and not width else ceiling(split.hash, nested, width),
-        "uncased": encoder.uncased,
-        "encoder_identity": encoder.identity,
-        "undertrained_below": corpus.card.undertrained_below,
-        "learned": [],
-        "shared": {},
-        "fingerprints": fingerprints,
-        "versions": versions,
-        "machine": dict(machine.facts()),
-        "times": {},
-        "inputs": {
+        recall_ceiling=None if nested and not width else ceiling(split.hash, nested, width),
+        uncased=encoder.uncased,
+        encoder_identity=EncoderIdentity(**encoder.identity),
+        undertrained_below=corpus.card.undertrained_below,
+        fingerprints=fingerprints,
+        versions=versions,
+        machine=dict(machine.facts()),
+        inputs={
             "method": variant.spec,
             **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},
         },
-    }
-    record["step_keys"] = keys(card, values, split, seed, steps)
-    return Run(record, split, out / "runs" / run_id, card.start)
+        step_keys=keys(card, values, split, seed, steps),
+    )
+    return Run(record, split, folder.run(run_id), card.start)
 
 
 def _sizes(split: TaskSplit, union: bool, epochs: int) -> list[int]:

@@ -7,32 +7,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from cl_ner_bench.running.estimate import Job, Rates, time_left
-from cl_ner_bench.storage import store
-from cl_ner_bench.storage.store import PROGRESS
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
 
 if TYPE_CHECKING:
     from cl_ner_bench.running.plan import Run
 
-SETTLED = 2.0  # seconds after a change within which another one may have the same time stamp
+SETTLED = 2.0  # seconds after a change in which another one may bear the same time
 EVERY = 0.5  # seconds between two looks at the files
 State = Mapping[str, Any]  # what a heartbeat file holds
-Record = Mapping[str, Any]  # what a run.json holds
 
 
 @dataclass(frozen=True)
 class RunEvent:
     """A change of a run: it finished ``step``, or, without a step, its ``status`` changed.
 
-    ``record`` is its run.json at that time, ``reason`` why it has that status. ``new`` is False for a step that was
+    ``record`` is its record at that time, ``reason`` why it has that status. ``new`` is False for a step that was
     finished before this command.
     """
 
-    folder: Path
-    record: Record
+    folder: RunFolder
+    record: RunRecord
     status: str
     step: int | None = None
     reason: str = ""
@@ -45,7 +45,8 @@ class RunEvent:
 
     def micro_f1(self) -> float:
         """Return the micro-F1 (0..100) after ``step``, over all types learned so far and all test sentences."""
-        counts = store.read_json(self.folder / f"step-{self.step}" / "counts.json")
+        assert self.step is not None, "no step was finished"
+        counts = self.folder.counts(self.step)
         triples = [triple for types in counts["views"]["all"].values() for triple in types.values()]
         tp, fp, fn = (sum(triple[i] for triple in triples) for i in range(3))
         return 200 * tp / max(1, 2 * tp + fp + fn)
@@ -67,10 +68,10 @@ class Progress:
     def __init__(self, runs: Sequence[Run], todo: Sequence[Run], jobs: int = 1, report: bool = True) -> None:
         self.runs, self.todo, self.jobs, self.report = runs, todo, jobs, report
         self.done: dict[str, list[int]] = {run.id: run.done() for run in todo}
-        self.earlier = {run.id: store.read_record(run.folder / "run.json") for run in runs}
-        self.learned = {run_id: record.get("learned", []) for run_id, record in self.earlier.items() if record}
+        self.old = {run.id: run.folder.record for run in runs}
+        self.learned = {run_id: record.learned for run_id, record in self.old.items() if record}
         self.states: dict[str, dict[str, Any]] = {}
-        self.started: set[str] = set()
+        self.begun: set[str] = set()
         self.ended: dict[str, str] = {}
         self._changed: dict[str, float] = {}  # when the folders of runs were changed that were read since
 
@@ -80,57 +81,56 @@ class Progress:
         return len(self.runs) - len(self.todo) + self.ended_as("done")
 
     def ended_as(self, status: str) -> int:
-        """Return the number of runs that have ended with a status."""
+        """Return how many runs have ended with a status."""
         return sum(ended == status for ended in self.ended.values())
 
-    def running(self) -> Iterator[tuple[Record, State]]:
+    def running(self) -> Iterator[tuple[RunRecord, State]]:
         """Yield the record and the last heartbeat of each run that is being learned."""
         return ((run.record, self.states[run.id]) for run in self.todo if run.id in self.states)
 
     def seconds_left(self) -> float | None:
         """Return the time until the command ends; None before anything was measured."""
-        records = [run.record | {"learned": self.learned.get(run.id, [])} for run in self.runs]
+        records = [structs.replace(run.record, learned=self.learned.get(run.id, [])) for run in self.runs]
         going = [run for run in self.todo if run.id not in self.ended]
         jobs = [Job(run.record, self.done[run.id], self.states.get(run.id)) for run in going]
         rates = Rates(records, jobs)
         return time_left(jobs, rates, self.jobs, self.report) if rates else None
 
     def poll(self) -> Iterator[RunEvent]:
-        """Read the files again, and yield an event for each change."""
+        """Read the files again; yields an event for everything that has happened since."""
         for run in self.todo:
             if run.id not in self.ended and self._may_have_changed(run):
                 yield from self._read(run)
 
     def _read(self, run: Run) -> Iterator[RunEvent]:
-        state = store.read_json(run.folder / PROGRESS)
+        state = run.folder.progress()
         self.states.pop(run.id, None)
         if state:
             self.states[run.id] = state
         done = run.done()
         new = [step for step in done if step not in self.done[run.id]]
         self.done[run.id] = done
-        record = store.read_record(run.folder / "run.json") or run.record
-        self.learned[run.id] = record.get("learned", [])
+        record = run.folder.record or run.record
+        self.learned[run.id] = record.learned
         steps = new
-        if run.id not in self.started and (state or new):
-            self.started.add(run.id)
+        if run.id not in self.begun and (state or new):
+            self.begun.add(run.id)
             yield RunEvent(run.folder, record, "running")
             steps = done
         for step in steps:
             yield RunEvent(run.folder, record, "running", step, new=step in new)
         # A retried run still shows its old record until it starts; one that others waited for goes on later.
-        if state is None and record != self.earlier[run.id] and record["status"] in ("done", "failed"):
-            self.ended[run.id] = record["status"]
-            yield RunEvent(run.folder, record, record["status"], reason=record["reason"])
+        if state is None and record != self.old[run.id] and record.status in ("done", "failed"):
+            self.ended[run.id] = record.status
+            yield RunEvent(run.folder, record, record.status, reason=record.reason)
 
     def _may_have_changed(self, run: Run) -> bool:
         """Return True if files of a run were replaced, or may have been, since they were read.
 
         A grid has thousands of runs, most of them waiting.
         """
-        try:
-            changed = run.folder.stat().st_mtime
-        except FileNotFoundError:
+        changed = run.folder.changed_at
+        if changed is None:
             return False
         if self._changed.get(run.id) == changed:
             return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cl_ner_bench
-from cl_ner_bench.storage.store import digest
+from cl_ner_bench.storage.json_files import digest
 
 PACKAGE = Path(cl_ner_bench.__file__).parent
 

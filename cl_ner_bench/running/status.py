@@ -10,13 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.estimate import Job, Rates, one_worker_seconds, time_left
+from cl_ner_bench.running.estimate import Job, Rates, computing, time_left
 from cl_ner_bench.running.progress import RunEvent
-from cl_ner_bench.storage import leases
-from cl_ner_bench.storage.open import depot
-from cl_ner_bench.storage.shared import Depot, Look
-from cl_ner_bench.storage.store import PROGRESS, read_json, read_record, step_record
+from cl_ner_bench.storage.damage import DamagedError
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import refuse_links_out
 
 SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
@@ -26,14 +25,14 @@ EVERY = 2.0  # seconds between two looks
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The state of one run, from its files.
+    """One run as its files tell it.
 
-    ``status`` is one of ``STATES``: ``lost`` if its record says that it runs, but nobody holds its lease and its
-    heartbeat is older than ``SILENT``. ``progress`` is the heartbeat's content, ``silent`` its age in seconds.
+    ``status`` is one of ``STATES``: ``lost`` where the record says running and the heartbeat has been silent for
+    longer than ``SILENT``. ``silent`` is the heartbeat's age in seconds, ``progress`` what it says.
     """
 
-    record: Mapping[str, Any]
-    folder: Path
+    record: RunRecord
+    folder: RunFolder
     status: str
     done: tuple[int, ...]
     progress: Mapping[str, Any] = field(default_factory=dict)
@@ -41,16 +40,16 @@ class RunStatus:
 
     @property
     def missing(self) -> list[int]:
-        return [k for k in self.record["steps"] if k not in self.done]
+        return [k for k in self.record.steps if k not in self.done]
 
     def to_learn(self) -> list[int]:
-        """Return the missing steps that no other run learns."""
-        return [k for k in self.missing if str(k) not in self.record["shared"]]
+        """The missing steps that no other run learns."""
+        return [k for k in self.missing if not self.record.is_shared(k)]
 
     def reason(self) -> str:
         if self.status == "lost":
             return f"no sign of life for {self.silent:.0f} s; the same command takes it up"
-        return str(self.record["reason"])
+        return self.record.reason
 
     @property
     def job(self) -> Job:
@@ -58,16 +57,16 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         keys = ("run_id", "method", "dataset", "scenario", "order", "seed", "encoder")
-        log = self.folder / "log.txt"
+        log = self.folder.log_file
         at = {"pid", "host", "step", "epoch", "epochs", "update", "updates", "loss", "phase"} & self.progress.keys()
         return {
-            **{key: self.record[key] for key in keys},
+            **{key: getattr(self.record, key) for key in keys},
             "status": self.status,
             "reason": self.reason(),
             "log": str(log) if log.exists() else None,
-            "since": self.record["times"].get("started"),
+            "since": self.record.times.get("started"),
             "silent_seconds": self.silent if self.progress else None,
-            "steps": self.record["steps"],
+            "steps": self.record.steps,
             "steps_done": list(self.done),
             "steps_to_learn": self.to_learn(),
             **{key: self.progress[key] for key in sorted(at)},
@@ -76,7 +75,7 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class GridStatus:
-    """The state of all runs of a results folder at one moment; ``unreadable`` are damaged records."""
+    """All runs of a results folder at one moment; ``unreadable`` are records that tell nothing."""
 
     folder: Path
     runs: Sequence[RunStatus]
@@ -84,7 +83,7 @@ class GridStatus:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """The number of runs in each of ``STATES``, where there are any."""
+        """How many runs there are of each of ``STATES``, where there are any."""
         found = Counter(run.status for run in self.runs) + Counter({"unreadable": len(self.unreadable)})
         return {status: found[status] for status in STATES if found[status]}
 
@@ -93,25 +92,23 @@ class GridStatus:
 
     @cached_property
     def computing_seconds_left(self) -> float | None:
-        """The seconds that one worker would need for all that is left, without failed runs.
-
-        None before anything is measured, and for records of early versions.
-        """
+        """Seconds that one worker would need for all that is left, failed runs aside. None before anything is measured,
+        or where the records are too old to tell."""
         jobs = [run.job for run in self.of("running", "lost", "interrupted", "waiting")]
-        return None if (rates := self._rates(jobs)) is None else one_worker_seconds(jobs, rates)
+        return None if (rates := self._rates(jobs)) is None else computing(jobs, rates)
 
     @cached_property
     def seconds_left(self) -> float | None:
-        """The seconds until the running and the waiting runs are learned by as many workers as there are now, and the
-        report is written. None without a worker."""
+        """Seconds until what runs and what waits is learned, by as many workers as there are now, and the report is
+        written; None without a worker."""
         jobs, workers = [run.job for run in self.of("running", "waiting")], len(self.of("running"))
         rates = self._rates(jobs) if workers else None
         return None if rates is None else time_left(jobs, rates, workers)
 
     def _rates(self, jobs: Sequence[Job]) -> Rates | None:
-        if not all("words" in job.record for job in jobs):
+        if not all(job.record.words for job in jobs):
             return None
-        return Rates([run.record for run in self.runs if "words" in run.record], jobs) or None
+        return Rates([run.record for run in self.runs if run.record.words], jobs) or None
 
     def events_since(self, before: GridStatus) -> Iterator[RunEvent]:
         """Yield an event for each step that was finished and each run whose status changed since ``before``."""
@@ -129,7 +126,7 @@ class GridStatus:
             "schema": 1,
             "folder": str(self.folder),
             "counts": self.counts,
-            "steps": sum(len(run.record["steps"]) for run in self.runs),
+            "steps": sum(len(run.record.steps) for run in self.runs),
             "steps_done": sum(len(run.done) for run in self.runs),
             "steps_to_learn": sum(len(run.to_learn()) for run in self.runs),
             "time_left_seconds": self.seconds_left,
@@ -140,37 +137,36 @@ class GridStatus:
 
 
 class StatusReader:
-    """Reads the state of a results folder again and again.
-
-    Records that were not replaced meanwhile are not read again: grids have thousands of runs, most of them finished.
+    """Reads a results folder again and again.
 
     Args:
-        store: the URL of the object store that the grid shares; the folder is updated from it before each look.
+        store: the URL of the object store that the folder is a copy of: it is brought up to date before each look.
     """
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
-        self.folder, self._shared = folder, depot(folder, store)
+        self._folder = ResultsFolder.open(folder, store)
         if store:
             refuse_links_out(folder)  # so that nothing is written through one
-            self._shared.pull()
-        self._look = Look(self._shared)
-        self._known: dict[Path, tuple[tuple[int, ...], Any]] = {}
+            self._folder.pull()
 
     def read(self) -> GridStatus:
-        """Return the present state. Raises UserError if the folder is no results folder."""
-        self._look()
-        if not (self.folder / "runs").is_dir():
-            raise UserError(
-                f"{self.folder} is no results folder (it holds no 'runs'): give what `bench run --out` writes"
-            )
+        """Return the state of all runs.
+
+        Raises:
+            UserError: this is no results folder.
+        """
+        self._folder.poll()
         runs, unreadable = [], []
-        for file in sorted(self.folder.glob("runs/*/run.json")):
-            record = self._record(file)
+        for folder in self._folder.recorded():
+            try:
+                record = folder.record
+            except DamagedError:
+                record = None
             if record is None:
-                unreadable.append(file)
+                unreadable.append(folder.record_file)
             else:
-                runs.append(_status(record, file.parent, self._shared))
-        return GridStatus(self.folder, runs, unreadable)
+                runs.append(_status(record, folder, self._folder))
+        return GridStatus(self._folder.path, runs, unreadable)
 
     def follow(self, status: GridStatus) -> Iterator[GridStatus]:
         """Yield the state after ``status`` again and again, until nothing runs."""
@@ -182,33 +178,18 @@ class StatusReader:
                 seen_running = time.monotonic()
             yield status
 
-    def _record(self, file: Path) -> Any:
-        try:
-            now = file.stat()
-        except OSError:  # superseded just now by a run with other settings
-            return None
-        sign = (now.st_mtime_ns, now.st_size, now.st_ino)
-        if self._known.get(file, ((), None))[0] != sign:
-            record = read_record(file)
-            needed = ("run_id", "status", "steps", "n_steps", "learned", "times", "architecture")
-            whole = record is not None and all(key in record for key in needed)
-            filled = {"shared": {}, "step_keys": {}, "reason": "", **record} if record and whole else None
-            self._known[file] = sign, filled
-        return self._known[file][1]
 
-
-def _status(record: Mapping[str, Any], folder: Path, shared: Depot) -> RunStatus:
-    status, steps = str(record["status"]), record["steps"]
+def _status(record: RunRecord, folder: RunFolder, home: ResultsFolder) -> RunStatus:
+    status, steps = record.status, record.steps
     if status == "done":
         return RunStatus(record, folder, status, tuple(steps))
-    keys = record["step_keys"]
-    done = tuple(k for k in steps if str(k) in keys and step_record(folder / f"step-{k}", keys[str(k)]))
+    done = tuple(k for k in steps if (key := record.key(k)) and folder.step(k, key))
     if status != "running":
         return RunStatus(record, folder, status, done)
-    progress = read_json(folder / PROGRESS) or {}
+    progress = folder.progress() or {}
     # Before its first heartbeat a run has shown itself by its record.
-    seen = progress.get("time") or (folder / "run.json").stat().st_mtime
+    seen = progress.get("time") or folder.recorded_at
     silent = max(0.0, time.time() - seen)
-    # While a teacher computes its outputs for much data there is no heartbeat, but the lease is held.
-    lost = silent > SILENT and leases.holder(shared.leases, folder.name) is None
+    # While a teacher looks at much data there is no heartbeat, but the lease is held.
+    lost = silent > SILENT and not home.is_leased(record.run_id)
     return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)

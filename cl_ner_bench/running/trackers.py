@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.progress import Listener, Record, RunEvent
-from cl_ner_bench.storage.store import digest, read_json, read_record, step_record
+from cl_ner_bench.running.progress import Listener, RunEvent
+from cl_ner_bench.storage.json_files import digest
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
 
 log = logging.getLogger(__name__)
 PROJECT = "cl-ner-bench"
@@ -46,7 +48,7 @@ class Kind:
     """
 
     package: str
-    start: Callable[[Path, Record], TrackedRun]
+    start: Callable[[Path, RunRecord], TrackedRun]
 
 
 def check(name: str) -> None:
@@ -73,11 +75,11 @@ def tracked(name: str, out: Path) -> Iterator[Listener]:
 class Tracking:
     """Sends events to a tracker in a thread of its own. Its first fault is logged; none is raised."""
 
-    def __init__(self, start: Callable[[Record], TrackedRun], title: str) -> None:
+    def __init__(self, start: Callable[[RunRecord], TrackedRun], title: str) -> None:
         self._start, self._title = start, title
         self._events: queue.SimpleQueue[RunEvent | None] = queue.SimpleQueue()
         self._complained = False
-        self._open: dict[Path, TrackedRun | None] = {}  # None: it could not be started
+        self._open: dict[RunFolder, TrackedRun | None] = {}  # None: it could not be started
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -101,7 +103,7 @@ class Tracking:
                 del self._open[event.folder]
         for folder, tracked_run in self._open.items():
             if tracked_run:
-                status = (read_record(folder / "run.json") or {}).get("status", "interrupted")
+                status = folder.status or "interrupted"
                 self._try("failed", tracked_run.end, status)
 
     def _try(self, fault: str, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -121,25 +123,25 @@ def _mirror(tracked_run: TrackedRun, event: RunEvent) -> None:
     """Send one event to its run."""
     record, step = event.record, event.step
     if step is not None:
-        folder = event.folder / f"step-{step}"
-        learned = (step_record(folder, record["step_keys"][str(step)]) or {}).get("learned", {})
+        finished = event.folder.step(step, record.step_keys[str(step)])
+        learned = finished.learned if finished else {}
         numbers = {f"learned/{k}": float(v) for k, v in learned.items() if type(v) in (int, float) and k != "step"}
-        tracked_run.log({**scores(record, step, read_json(folder / "counts.json")), **numbers}, step)
+        tracked_run.log({**scores(record, step, event.folder.counts(step)), **numbers}, step)
     if event.ended:
         tracked_run.end(event.status)
 
 
-def scores(run: Record, step: int, counts: Mapping[str, Any]) -> dict[str, float]:
+def scores(run: RunRecord, step: int, counts: Mapping[str, Any]) -> dict[str, float]:
     """Return each score of ``scores.csv`` that is defined after ``step`` as ``VIEW/SCORE``, from its counts."""
     import numpy as np
 
     from cl_ner_bench.analysis.scores.measures import TaskLayout, step_scores
 
-    layout = TaskLayout.of(run["tasks"])
+    layout = TaskLayout.of(run.tasks)
     index = {unit: i for i, unit in enumerate(layout.units)}
     found: dict[str, float] = {}
     for view in ("all", "filter"):
-        triples = np.zeros((run["n_steps"], len(index), 3), dtype=np.int64)
+        triples = np.zeros((run.n_steps, len(index), 3), dtype=np.int64)
         for test_set, by_type in counts["views"][view].items():
             for type_, triple in by_type.items():
                 triples[step - 1, index[test_set, type_]] = triple
@@ -147,20 +149,20 @@ def scores(run: Record, step: int, counts: Mapping[str, Any]) -> dict[str, float
     return {name: score for name, score in found.items() if not np.isnan(score)}
 
 
-def _facts(run: Record) -> dict[str, Any]:
+def _facts(run: RunRecord) -> dict[str, Any]:
     """Return the names and settings of a run as one flat table."""
-    settings = run["settings"]
+    settings = run.settings
     own = {f"method.{key}": value for key, value in settings["method"].items()}
-    return {**{k: run[k] for k in NAMES}, **{k: v for k, v in settings.items() if k != "method"}, **own}
+    return {**{k: getattr(run, k) for k in NAMES}, **{k: v for k, v in settings.items() if k != "method"}, **own}
 
 
 class TensorBoard:
     """An event file for each run, below the results folder."""
 
-    def __init__(self, folder: Path, run: Record) -> None:
+    def __init__(self, folder: Path, run: RunRecord) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / run["run_id"]))
+        self._writer = SummaryWriter(str(folder / run.run_id))
         self._writer.add_text("run", f"```json\n{json.dumps(_facts(run), indent=1, ensure_ascii=False)}\n```")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -176,7 +178,7 @@ class TensorBoard:
 class MLflow:
     """A run of MLflow for each run, at ``MLFLOW_TRACKING_URI``, else in a database below the results folder."""
 
-    def __init__(self, folder: Path, run: Record) -> None:
+    def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
@@ -185,7 +187,7 @@ class MLflow:
         folder.mkdir(parents=True, exist_ok=True)
         local = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         self._client = client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
-        name, run_id = f"{PROJECT}-{run['dataset']}-{run['scenario']}", run["run_id"]
+        name, run_id = f"{PROJECT}-{run.dataset}-{run.scenario}", run.run_id
         known = client.get_experiment_by_name(name)
         experiment = known.experiment_id if known else client.create_experiment(name)
         if twins := client.search_runs([experiment], f"tags.cl_ner_bench_run = '{run_id}'"):
@@ -206,16 +208,16 @@ class MLflow:
 class WeightsAndBiases:
     """A run of Weights & Biases for each run; offline, below the results folder, unless ``WANDB_MODE`` says else."""
 
-    def __init__(self, folder: Path, run: Record) -> None:
+    def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             project=PROJECT,
-            group=f"{run['dataset']}-{run['scenario']}",
-            name=run["run_id"],
-            id=digest(run["run_id"])[:32],
+            group=f"{run.dataset}-{run.scenario}",
+            name=run.run_id,
+            id=digest(run.run_id)[:32],
             config=_facts(run),
             dir=str(folder),
             mode=os.environ.get("WANDB_MODE", "offline"),
@@ -234,11 +236,11 @@ class WeightsAndBiases:
 class Trackio:
     """A run of Trackio for each run, in its local database: ``TRACKIO_DIR``, else below the results folder."""
 
-    def __init__(self, folder: Path, run: Record) -> None:
+    def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read when it is imported
         import trackio
 
-        self._run = trackio.init(project=PROJECT, name=run["run_id"], config=_facts(run), resume="allow", embed=False)
+        self._run = trackio.init(project=PROJECT, name=run.run_id, config=_facts(run), resume="allow", embed=False)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)

@@ -1,8 +1,8 @@
-"""Who works on what, when several processes on several machines share a results folder or an object store.
+"""Leases: the right to work on something, when several processes on several machines share a results folder.
 
-A lease is a file that is created exclusively and touched every few seconds. Locks of the file system (``flock``) play
-no part: network file systems and killed owners make them unreliable. A lease only saves work; what two owners finish
-at the same time is decided where it is stored, by the first.
+A lease is a file that is created exclusively and touched every few seconds. Locks of the file system (``flock``) are
+not used: network file systems and killed owners make them unreliable. A lease only saves work: where two owners finish
+the same thing, the first one that stores it wins.
 
 The lease of ``name`` is the file ``leases/<name>.<n>`` with the highest n. Whoever finds it abandoned creates n + 1:
 only one can, and the former owner, should it wake up, finds its own file gone.
@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from cl_ner_bench.storage import layout
 from cl_ner_bench.storage.atomic import alive, create, host, temporary
 
 HEARTBEAT = 10.0
@@ -29,85 +30,85 @@ ABANDONED = 45.0
 """Seconds without a touch after which a lease counts for nothing: the work is taken over within a minute."""
 
 
-class Place(Protocol):
-    """Where leases are kept. Raises OSError where it cannot be reached."""
+class LeaseFiles(Protocol):
+    """The files of leases, in a folder or an object store. Methods raise OSError where it cannot be reached."""
 
     lag: float
-    """Seconds for which the answer whether a lease was lost may be out of date: each costs a place far away."""
+    """Seconds for which it may go unnoticed that a lease was lost: each look costs a store far away."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Make a file if it is not there; of several that try at once, one is told True."""
+        """Make a file if it does not exist. Of several processes that try at once, one gets True."""
 
     def names(self) -> list[str]:
-        """All files."""
+        """Return the names of all files."""
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file, None where it is gone."""
+        """Return the content of a file, None where it is gone."""
 
     def touch(self, name: str) -> None:
-        """Tell that the file's owner lives."""
+        """Show that the file's owner is alive."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
 
     def age(self, name: str) -> float:
-        """Seconds since the last touch by the place's own clock, which all machines see alike; 0 where it is gone."""
+        """Return the seconds since the last touch, by the clock of the folder or store; 0 where the file is gone."""
 
 
-class Folder:
+class LocalLeaseFiles:
     """Leases in a results folder."""
 
     lag = 0.0
 
-    def __init__(self, out: Path) -> None:
-        self._at = out / "leases"
+    def __init__(self, home: Path) -> None:
+        self._folder = home / layout.LEASES
 
     def create(self, name: str, content: bytes) -> bool:
-        return create(self._at / name, content)
+        return create(self._folder / name, content)
 
     def names(self) -> list[str]:
         try:
-            return os.listdir(self._at)
+            return os.listdir(self._folder)
         except FileNotFoundError:
             return []
 
     def read(self, name: str) -> bytes | None:
         try:
-            return (self._at / name).read_bytes()
+            return (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def touch(self, name: str) -> None:
-        os.utime(self._at / name)
+        os.utime(self._folder / name)
 
     def remove(self, name: str) -> None:
-        (self._at / name).unlink(missing_ok=True)
+        (self._folder / name).unlink(missing_ok=True)
 
     def age(self, name: str) -> float:
-        clock = temporary(self._at / name)
+        clock = temporary(self._folder / name)
         try:
             clock.touch()
-            return clock.stat().st_mtime - (self._at / name).stat().st_mtime
+            return clock.stat().st_mtime - (self._folder / name).stat().st_mtime
         except FileNotFoundError:
             return 0.0
         finally:
             clock.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove the folder of leases if there are none."""
+        """Remove the folder if it is empty."""
         with suppress(OSError):
-            self._at.rmdir()
+            self._folder.rmdir()
 
 
 class Lease:
-    """A lease that this process holds until ``release``, or until it was taken over (``lost``).
+    """A lease that this process holds until ``release``, or until another process takes it over (``lost``).
 
-    ``beat`` is called whenever the lease is touched.
+    ``on_touch`` is called whenever the lease is touched.
     """
 
-    def __init__(self, place: Place, name: str, number: int, token: str) -> None:
-        self._place, self._name, self._number, self._token = place, name, number, token
-        self.beat: Callable[[], None] = lambda: None
+    def __init__(self, files: LeaseFiles, name: str, number: int, token: str) -> None:
+        self._files, self._name, self._number, self._token = files, name, number, token
+        self.on_touch: Callable[[], None] = lambda: None
         self._lost, self._looked = False, time.monotonic()
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -115,11 +116,11 @@ class Lease:
 
     def _live(self) -> None:
         while not self._released.wait(HEARTBEAT):
-            with suppress(OSError):  # out of reach: others take the work over, should it last
+            with suppress(OSError):  # out of reach: if it lasts, others take the work over
                 if self.lost:
                     return
-                self._place.touch(self._file)
-                self.beat()
+                self._files.touch(self._file)
+                self.on_touch()
 
     @property
     def _file(self) -> str:
@@ -127,24 +128,24 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether another process has taken the work over, because this one gave no sign of life."""
-        if not self._lost and time.monotonic() - self._looked >= self._place.lag:
+        """True if another process has taken the work over, because this one did not touch the lease in time."""
+        if not self._lost and time.monotonic() - self._looked >= self._files.lag:
             with suppress(OSError):  # out of reach: nobody can tell
-                last = _numbers(self._place, self._name)[-1:]
+                last = _numbers(self._files, self._name)[-1:]
                 self._lost = last != [self._number] or not self._is_own()
             self._looked = time.monotonic()
         return self._lost
 
     def _is_own(self) -> bool:
-        return (_read(self._place, self._file) or {}).get("token") == self._token
+        return (_read(self._files, self._file) or {}).get("token") == self._token
 
     def release(self) -> None:
-        """Give the work back; harmless where the lease was lost."""
+        """Give the lease back; harmless where it was lost."""
         self._released.set()
-        self._thread.join()  # or a last touch could bring it back
-        with suppress(OSError):  # out of reach: it lapses
+        self._thread.join()  # or a last touch could create it again
+        with suppress(OSError):  # out of reach: it expires
             if self._is_own():
-                self._place.remove(self._file)
+                self._files.remove(self._file)
 
     def __enter__(self) -> Lease:
         return self
@@ -153,58 +154,62 @@ class Lease:
         self.release()
 
 
-def acquire(place: Place, name: str) -> Lease | None:
-    """The lease of ``name``, None while another process holds it."""
-    held = _numbers(place, name)
-    if held and not _is_abandoned(place, f"{name}.{held[-1]}"):
+def acquire(files: LeaseFiles, name: str) -> Lease | None:
+    """Take the lease of ``name``. Return None while another process holds it."""
+    held = _numbers(files, name)
+    if held and not _is_abandoned(files, f"{name}.{held[-1]}"):
         return None
     number = held[-1] + 1 if held else 1
     token = uuid.uuid4().hex
     about = {"schema": 1, "token": token, "host": host(), "pid": os.getpid()}
-    if not place.create(f"{name}.{number}", json.dumps(about).encode()):
+    if not files.create(f"{name}.{number}", json.dumps(about).encode()):
         return None
-    if _numbers(place, name)[-1:] != [number]:  # this process had seen an older state of the place
-        place.remove(f"{name}.{number}")
+    if _numbers(files, name)[-1:] != [number]:  # this process had seen an older state
+        files.remove(f"{name}.{number}")
         return None
     for old in held:
-        place.remove(f"{name}.{old}")
-    return Lease(place, name, number, token)
+        files.remove(f"{name}.{old}")
+    return Lease(files, name, number, token)
 
 
-def wait(place: Place, name: str, seconds: float = 120.0) -> Lease:
-    """The lease of something that is done quickly. Raises TimeoutError where it does not become free."""
+def wait(files: LeaseFiles, name: str, seconds: float = 120.0) -> Lease:
+    """Take the lease of something that is done quickly, once it is free.
+
+    Raises:
+        TimeoutError: it does not become free.
+    """
     end = time.monotonic() + seconds
-    while (lease := acquire(place, name)) is None:
+    while (lease := acquire(files, name)) is None:
         if time.monotonic() > end:
             raise TimeoutError(f"another process has held the lease {name!r} for {seconds:g} s")
         time.sleep(0.05)
     return lease
 
 
-def holder(place: Place, name: str) -> dict[str, Any] | None:
-    """Who holds the lease of ``name``: ``host`` and ``pid``; None where it is free or abandoned."""
-    held = _numbers(place, name)
-    if not held or _is_abandoned(place, f"{name}.{held[-1]}"):
+def holder(files: LeaseFiles, name: str) -> dict[str, Any] | None:
+    """Return the holder of a lease: ``host`` and ``pid``; None where it is free or abandoned."""
+    held = _numbers(files, name)
+    if not held or _is_abandoned(files, f"{name}.{held[-1]}"):
         return None
-    return _read(place, f"{name}.{held[-1]}")
+    return _read(files, f"{name}.{held[-1]}")
 
 
-def _numbers(place: Place, name: str) -> list[int]:
-    """The numbers of a lease, the one that counts last."""
-    found = (file.rpartition(".") for file in place.names())
-    return sorted(int(number) for of, _, number in found if of == name and number.isdigit())
+def _numbers(files: LeaseFiles, name: str) -> list[int]:
+    """Return the numbers of a lease; the last one counts."""
+    found = (file.rpartition(".") for file in files.names())
+    return sorted(int(number) for whose, _, number in found if whose == name and number.isdigit())
 
 
-def _read(place: Place, file: str) -> dict[str, Any] | None:
+def _read(files: LeaseFiles, file: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(place.read(file) or b"")
+        found = json.loads(files.read(file) or b"")
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
 
-def _is_abandoned(place: Place, file: str) -> bool:
-    about = _read(place, file)
+def _is_abandoned(files: LeaseFiles, file: str) -> bool:
+    about = _read(files, file)
     if about is not None and about.get("host") == host() and not alive(int(about["pid"])):
         return True
-    return place.age(file) > ABANDONED
+    return files.age(file) > ABANDONED

@@ -1,9 +1,8 @@
-"""A grid in an object store (S3 and its kin, through fsspec), of which each machine's results folder is a copy.
+"""Object stores (S3 and others, through fsspec) that a grid is published in; each machine's results folder is a copy.
 
-The store holds what a results folder does, under the same names. What is made of several files, a step or a model, has
-each file under its sha256, and its record is put last, by a conditional write: of several that publish one, the first
-wins. So no reader meets a part of it, and what a killed process left belongs to nothing. Leases are made by
-conditional writes too.
+The bucket holds the files of a results folder under the same names. The files of a step or a model are stored under
+their sha256, and their checksums last, by a conditional write: of several processes that publish one, the first wins.
+So no reader finds a part of it, and what a killed process left belongs to nothing. Leases use conditional writes, too.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage import layout, manifest
 from cl_ner_bench.storage.atomic import host, remove_folder, sync_folder, temporary, write_bytes
-from cl_ner_bench.storage.shared import Depot, StoreError
-from cl_ner_bench.storage.store import COMMIT, PROGRESS, SUMS, TRAINING_CHECK, is_whole, read_json, read_record
-from cl_ner_bench.untrusted import is_sums, is_way
+from cl_ner_bench.storage.json_files import read_json
+from cl_ner_bench.storage.shared import SharedFolder, StoreError
+from cl_ner_bench.untrusted import is_way
 
-FILES = ("split.json", TRAINING_CHECK, PROGRESS, "run.json")  # of a run; what says that it is done comes last
-PATIENCE, AGAIN = 300.0, 5.0  # seconds for which, and between which, a run tries a store that does not answer
-AT_ONCE = 8  # steps: a store far away takes its time for each
-_STEP = re.compile(r"(runs/[^/]+/step-\d+)/" + re.escape(COMMIT))
+PATIENCE, RETRY = 300.0, 5.0  # seconds for which, and between which, a run tries a store that does not answer
+AT_ONCE = 8  # steps that are copied at a time: each waits for a store far away
+_STEP = re.compile(rf"({layout.RUNS}/[^/]+/step-\d+)/{re.escape(layout.STEP_SUMS)}")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 
 
-class Remote:
-    """The calls of fsspec that are needed, below one URL, with one kind of error."""
+class BucketClient:
+    """The calls of fsspec that are needed, below one URL. All failures are a :class:`StoreError`."""
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
@@ -41,7 +40,7 @@ class Remote:
         self.url = url
         if re.match(r"[^/]+://[^/@]*:[^/@]*@", url):
             raise UserError(
-                "--store: holds a password, which would be stored with the command; say it by the environment"
+                "--store: holds a password, which would be stored with the command; set it in the environment"
             )
         try:
             self._fs, self.root = url_to_fs(url, use_listings_cache=False)
@@ -63,182 +62,188 @@ class Remote:
                 raise
             raise StoreError(f"--store {self.url}: {error or type(error).__name__}") from None
 
-    def create(self, way: str, content: bytes) -> bool:
-        """Write an object if it is not there; of several that try at once, one is told True."""
+    def create(self, key: str, content: bytes) -> bool:
+        """Write an object if it does not exist. Of several processes that try at once, one gets True."""
         try:
             with self._reached(FileExistsError):
-                self._fs.pipe_file(f"{self.root}/{way}", content, mode="create")
+                self._fs.pipe_file(f"{self.root}/{key}", content, mode="create")
             return True
         except FileExistsError:
             return False
 
-    def write(self, way: str, content: bytes) -> None:
+    def write(self, key: str, content: bytes) -> None:
         with self._reached():
-            self._fs.pipe_file(f"{self.root}/{way}", content)
+            self._fs.pipe_file(f"{self.root}/{key}", content)
 
-    def upload(self, file: Path, way: str) -> None:
+    def upload(self, file: Path, key: str) -> None:
         with self._reached():
-            self._fs.put_file(str(file), f"{self.root}/{way}")
+            self._fs.put_file(str(file), f"{self.root}/{key}")
 
-    def download(self, way: str, file: Path) -> bool:
+    def download(self, key: str, file: Path) -> bool:
         try:
             with self._reached(FileNotFoundError):
-                self._fs.get_file(f"{self.root}/{way}", str(file))
+                self._fs.get_file(f"{self.root}/{key}", str(file))
             return True
         except FileNotFoundError:
             return False
 
-    def read(self, way: str) -> bytes | None:
-        return self.read_all([way]).get(way)
+    def read(self, key: str) -> bytes | None:
+        return self.read_all([key]).get(key)
 
-    def read_all(self, ways: Collection[str]) -> dict[str, bytes]:
-        """The content of those objects that are there."""
+    def read_all(self, keys: Collection[str]) -> dict[str, bytes]:
+        """Return the content of those objects that exist."""
         with self._reached():
-            paths = [f"{self.root}/{way}" for way in ways]
+            paths = [f"{self.root}/{key}" for key in keys]
             found = self._fs.cat(paths, on_error="return") if paths else {}
             for error in found.values():
                 if isinstance(error, Exception) and not isinstance(error, FileNotFoundError):
                     raise error
-        return {self._way(path): content for path, content in found.items() if isinstance(content, bytes)}
+        return {self._key(path): content for path, content in found.items() if isinstance(content, bytes)}
 
     def list(self, folder: str) -> dict[str, dict[str, Any]]:
-        """What the store tells of each object below ``folder``."""
+        """Return what the store knows of each object below ``folder``, by key."""
         with self._reached():
             self._fs.invalidate_cache()
             found = self._fs.find(f"{self.root}/{folder}", detail=True)
-        return {self._way(path): about for path, about in found.items()}
+        return {self._key(path): about for path, about in found.items()}
 
-    def remove(self, way: str) -> None:
+    def remove(self, key: str) -> None:
         with suppress(FileNotFoundError), self._reached(FileNotFoundError):
-            self._fs.rm_file(f"{self.root}/{way}")
+            self._fs.rm_file(f"{self.root}/{key}")
 
-    def written(self, way: str) -> float | None:
-        """When an object was written, by the store's clock, in seconds; None where it is gone."""
+    def written(self, key: str) -> float | None:
+        """Return when an object was written, in seconds by the store's clock; None where it is gone."""
         try:
             with self._reached(FileNotFoundError):
                 self._fs.invalidate_cache()
-                return float(self._fs.modified(f"{self.root}/{way}").timestamp())
+                return float(self._fs.modified(f"{self.root}/{key}").timestamp())
         except FileNotFoundError:
             return None
 
-    def _way(self, path: str) -> str:
+    def _key(self, path: str) -> str:
         return path[len(self.root) :].strip("/")
 
 
-class Leases:
-    """Leases in an object store: a touch writes the object anew."""
+class BucketLeaseFiles:
+    """Leases in an object store: a touch writes the object again."""
 
     lag = 5.0
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote, self._own = remote, dict[str, bytes]()
+    def __init__(self, client: BucketClient) -> None:
+        self._client, self._own = client, dict[str, bytes]()
 
     def create(self, name: str, content: bytes) -> bool:
-        made = self._remote.create(f"leases/{name}", content)
+        made = self._client.create(f"{layout.LEASES}/{name}", content)
         if made:
             self._own[name] = content
         return made
 
     def names(self) -> list[str]:
-        return [way.rpartition("/")[2] for way in self._remote.list("leases")]
+        return [key.rpartition("/")[2] for key in self._client.list(layout.LEASES)]
 
     def read(self, name: str) -> bytes | None:
-        return self._remote.read(f"leases/{name}")
+        return self._client.read(f"{layout.LEASES}/{name}")
 
     def touch(self, name: str) -> None:
-        self._remote.write(f"leases/{name}", self._own[name])
+        self._client.write(f"{layout.LEASES}/{name}", self._own[name])
 
     def remove(self, name: str) -> None:
         self._own.pop(name, None)
-        self._remote.remove(f"leases/{name}")
+        self._client.remove(f"{layout.LEASES}/{name}")
 
     def age(self, name: str) -> float:
         clock = f"clocks/{host()}-{os.getpid()}-{uuid.uuid4().hex}"
-        self._remote.write(clock, b"")
-        now, then = self._remote.written(clock), self._remote.written(f"leases/{name}")
-        self._remote.remove(clock)
+        self._client.write(clock, b"")
+        now, then = self._client.written(clock), self._client.written(f"{layout.LEASES}/{name}")
+        self._client.remove(clock)
         return now - then if now is not None and then is not None else 0.0
 
 
-class Objects(Depot):
-    """A results folder as this machine's copy of what stands in an object store."""
+class BucketMirror(SharedFolder):
+    """A results folder that is this machine's copy of a bucket."""
 
-    def __init__(self, out: Path, url: str) -> None:
-        super().__init__(out)
+    def __init__(self, home: Path, url: str) -> None:
+        super().__init__(home)
         self.url = url.rstrip("/")
-        self._remote = Remote(self.url)
-        self.leases = Leases(self._remote)
-        self._known: dict[str, str] = {}  # what the store told of each file when it was pulled last
+        self._client = BucketClient(self.url)
+        self.leases = BucketLeaseFiles(self._client)
+        self._known: dict[str, str] = {}  # what the store knew of each file when it was pulled last
 
     def check(self) -> None:
         probe = f"clocks/{uuid.uuid4().hex}"
-        if not self._remote.create(probe, b"1") or self._remote.create(probe, b"2"):
+        if not self._client.create(probe, b"1") or self._client.create(probe, b"2"):
             raise UserError(
-                f"--store {self.url}: it writes over an object that was to be made only if it is not there "
-                "(If-None-Match on S3), so results could be lost; use a store that knows conditional writes"
+                f"--store {self.url}: it overwrites an object that was to be created only if it does not exist "
+                "(If-None-Match on S3), so results could be lost; use a store that supports conditional writes"
             )
-        self._remote.remove(probe)
+        self._client.remove(probe)
 
     def pull(self, leave: Collection[str] = ()) -> None:
-        found = {way: repr(about) for way, about in self._remote.list("runs").items() if is_way(way)}
-        steps = [self.out / match[1] for way in found if (match := _STEP.fullmatch(way))]
+        found = {key: repr(about) for key, about in self._client.list(layout.RUNS).items() if is_way(key)}
+        steps = [self.home / match[1] for key in found if (match := _STEP.fullmatch(key))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self._fetch, steps))
-        files = [way for name in FILES for way in sorted(found) if way.count("/") == 2 and way.endswith(f"/{name}")]
-        new = [way for way in files if self._known.get(way) != found[way] and not self._is_left(self.out / way, leave)]
-        contents = self._remote.read_all(new)
-        for way in new:
-            if way in contents:
-                write_bytes(self.out / way, contents[way])
-                self._known[way] = found[way]
-        for progress in self.out.glob(f"runs/*/{PROGRESS}"):
-            if self._way(progress) not in found and not self._is_left(progress, leave):
+        of_runs = [key for key in sorted(found) if key.count("/") == 2]
+        files = [key for name in layout.RUN_FILES for key in of_runs if key.endswith(f"/{name}")]
+        new = [key for key in files if self._known.get(key) != found[key] and not self._is_left(self.home / key, leave)]
+        contents = self._client.read_all(new)
+        for key in new:
+            if key in contents:
+                write_bytes(self.home / key, contents[key])
+                self._known[key] = found[key]
+        for progress in self.home.glob(f"{layout.RUNS}/*/{layout.PROGRESS}"):
+            if self._key(progress) not in found and not self._is_left(progress, leave):
                 progress.unlink(missing_ok=True)
 
     def _is_left(self, file: Path, leave: Collection[str]) -> bool:
-        """Whether a file of a run is not had: this command learns the run, here, or elsewhere and that is not over."""
+        """Return True if the local state of a run's file counts: this command is learning the run."""
         if file.parent.name not in leave:
             return False
-        return file.name != PROGRESS or (read_json(file) or {}).get("host") == host()
+        return file.name != layout.PROGRESS or (read_json(file) or {}).get("host") == host()
 
     def push(self) -> None:
-        there = self._remote.list("runs").keys() | self._remote.list("store").keys()
-        records = [*self.out.glob(f"runs/*/step-*/{COMMIT}"), *self.out.glob(f"store/*/{SUMS}")]
-        new = [record for record in records if self._way(record) not in there]
+        there = self._client.list(layout.RUNS).keys() | self._client.list(layout.STORE).keys()
+        steps = self.home.glob(f"{layout.RUNS}/*/step-*/{layout.STEP_SUMS}")
+        models = self.home.glob(f"{layout.STORE}/*/{layout.MODEL_SUMS}")
+        new = [file for file in (*steps, *models) if self._key(file) not in there]
+        whole = [file.parent for file in new if (found := manifest.read(file)) and found.is_whole()]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self._publish, [r.parent for r in new if is_whole(r.parent, r.name)]))
-        for file in [path for name in FILES if name != PROGRESS for path in self.out.glob(f"runs/*/{name}")]:
-            if self._way(file) not in there:
+            list(pool.map(self._publish, whole))
+        names = [name for name in layout.RUN_FILES if name != layout.PROGRESS]
+        for file in [path for name in names for path in self.home.glob(f"{layout.RUNS}/*/{name}")]:
+            if self._key(file) not in there:
                 self.put(file)
 
     def publish(self, folder: Path) -> None:
         _patiently(self._publish, folder)
 
     def _publish(self, folder: Path) -> None:
-        record = folder / _record_name(folder)
-        at, content = self._way(folder), record.read_bytes()
-        about = read_json(record)
-        for name, told in about["sha256"].items():
-            self._remote.upload(folder / name, f"{at}/{told}")
-        while not self._remote.create(f"{at}/{record.name}", content):
-            if self._remote.read(f"{at}/{record.name}") == content or self._have(folder, about["key"]):
+        file = folder / layout.manifest_name(folder)
+        at, content = self._key(folder), file.read_bytes()
+        found = manifest.parse(read_json(file), file)
+        assert found is not None, f"{file} was written just now"
+        for name, (sha256, *_) in found.sums.items():
+            self._client.upload(folder / name, f"{at}/{sha256}")
+        while not self._client.create(f"{at}/{file.name}", content):
+            if self._client.read(f"{at}/{file.name}") == content or self._replace(folder, found.about["key"]):
                 return
-            self._remote.remove(f"{at}/{record.name}")  # of other settings, or damaged
+            self._client.remove(f"{at}/{file.name}")  # of other settings, or damaged
 
     def fetch(self, folder: Path) -> None:
         _patiently(self._fetch, folder)
 
     def _fetch(self, folder: Path) -> None:
         if not folder.is_dir():
-            self._have(folder)
+            self._replace(folder)
 
-    def _have(self, folder: Path, key: str | None = None) -> bool:
-        """Put what is published in the place of ``folder``. False where there is nothing whole, or of another key."""
+    def _replace(self, folder: Path, key: str | None = None) -> bool:
+        """Put what is published in the place of ``folder``. Return False where there is nothing whole, or it has
+        another step key."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = temporary(folder)
         try:
-            record = self._download(folder, made)
-            if record is None or (key is not None and record.get("key") != key):
+            found = self._download(folder, made)
+            if found is None or (key is not None and found.about.get("key") != key):
                 return False
             remove_folder(folder)
             with suppress(OSError):  # a process beside this one was quicker
@@ -248,33 +253,32 @@ class Objects(Depot):
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def _download(self, folder: Path, made: Path) -> dict[str, Any] | None:
-        """Have at ``made`` what is published of a step or model; its record, None where there is nothing whole."""
-        at, name = self._way(folder), _record_name(folder)
-        content = self._remote.read(f"{at}/{name}")
+    def _download(self, folder: Path, made: Path) -> manifest.Manifest | None:
+        """Copy what is published of a step or model to ``made``; return its checksums, None where it is not whole."""
+        at, name = self._key(folder), layout.manifest_name(folder)
+        content = self._client.read(f"{at}/{name}")
         if content is None:
             return None
         write_bytes(made / name, content)
-        record = read_record(made / name)
-        sums = record.get("sha256") if record else None
-        if not is_sums(sums) or not all(
-            self._remote.download(f"{at}/{told}", made / file) for file, told in sums.items()
+        found = manifest.read(made / name)
+        if found is None or not all(
+            self._client.download(f"{at}/{sha256}", made / file) for file, (sha256, *_) in found.sums.items()
         ):
             return None
-        return record if is_whole(made, name) else None
+        return found if found.is_whole() else None
 
     def holds(self, folder: Path) -> bool:
-        return folder.is_dir() or self._remote.read(f"{self._way(folder)}/{_record_name(folder)}") is not None
+        return folder.is_dir() or self._client.read(f"{self._key(folder)}/{layout.manifest_name(folder)}") is not None
 
     def drop(self, folder: Path) -> None:
         remove_folder(folder)
-        below = sorted(self._remote.list(self._way(folder)), key=lambda way: not way.endswith((COMMIT, SUMS)))
-        for way in below:  # the record first: nobody shall find a part
-            self._remote.remove(way)
+        last = (layout.STEP_SUMS, layout.MODEL_SUMS)
+        for key in sorted(self._client.list(self._key(folder)), key=lambda key: not key.endswith(last)):
+            self._client.remove(key)  # the checksums first: nobody shall find a part
 
     def put(self, file: Path) -> None:
         if file.exists():
-            self._remote.upload(file, self._way(file))
+            self._client.upload(file, self._key(file))
 
     def get(self, file: Path) -> None:
         _patiently(self._get, file)
@@ -283,21 +287,21 @@ class Objects(Depot):
         file.parent.mkdir(parents=True, exist_ok=True)
         made = temporary(file)
         try:
-            if self._remote.download(self._way(file), made):
+            if self._client.download(self._key(file), made):
                 made.replace(file)
         finally:
             made.unlink(missing_ok=True)
 
     def remove(self, file: Path) -> None:
         file.unlink(missing_ok=True)
-        self._remote.remove(self._way(file))
+        self._client.remove(self._key(file))
 
-    def _way(self, path: Path) -> str:
-        return path.absolute().relative_to(self.out.absolute()).as_posix()
+    def _key(self, path: Path) -> str:
+        return path.absolute().relative_to(self.home.absolute()).as_posix()
 
 
 def _patiently(call: Callable[[Path], None], path: Path) -> None:
-    """What a run cannot go on without is tried again for a while where the store does not answer."""
+    """Call again for a while where the store does not answer: a run cannot go on without it."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -305,8 +309,4 @@ def _patiently(call: Callable[[Path], None], path: Path) -> None:
         except StoreError:
             if time.monotonic() > end:
                 raise
-            time.sleep(AGAIN)
-
-
-def _record_name(folder: Path) -> str:
-    return SUMS if folder.parent.name == "store" else COMMIT
+            time.sleep(RETRY)

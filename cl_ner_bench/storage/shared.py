@@ -20,68 +20,65 @@ class StoreError(UserError, OSError):
 
 
 @contextmanager
-def told_later() -> Iterator[None]:
-    """What may wait until the store answers again."""
+def tolerate_outage() -> Iterator[None]:
+    """Log a StoreError and continue: what was written here is published with the next change, or the next command."""
     try:
         yield
     except StoreError as error:
         log.warning(f"{error}; going on, and telling others later")
 
 
-class Depot:
-    """A results folder that everybody sees: what is written there is published.
+class SharedFolder:
+    """A results folder that all machines see: what is written there is published.
 
-    Of an object store (``storage.object_store``) the folder is this machine's copy. Files and folders are named by
-    their place in the folder. Where a store cannot be reached, methods raise :class:`StoreError`.
+    With an object store (``storage.object_store``) the folder is this machine's copy. Where the store cannot be
+    reached, methods raise :class:`StoreError`.
     """
 
-    url: str | None = None
-    """Of the object store."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.leases: leases.Place = leases.Folder(out)
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.leases: leases.LeaseFiles = leases.LocalLeaseFiles(home)
 
     def check(self) -> None:
-        """Raises UserError where what is published could be lost."""
+        """Raise UserError where published results could be lost."""
 
     def pull(self, leave: Collection[str] = ()) -> None:
-        """Have all steps and records that others published; of the runs ``leave``, which this command has learned just
-        now, no records but how far they are elsewhere."""
+        """Fetch all steps and records that others published. Of the runs ``leave``, which this command is learning,
+        only fetch how far they are on other machines."""
 
     def push(self) -> None:
-        """Publish what the folder has and others do not."""
+        """Publish everything that the store does not have."""
 
     def publish(self, folder: Path) -> None:
-        """Tell others of a finished step or a model; where another has published it before, have that in its place."""
+        """Publish a finished step or a model; where another process has published it first, fetch that instead."""
 
     def fetch(self, folder: Path) -> None:
-        """Have a finished step or a model, where others published it."""
+        """Fetch a finished step or a model that is not here, if others published it."""
 
     def holds(self, folder: Path) -> bool:
-        """Whether a finished step or a model is here, or can be fetched."""
+        """Return True if a finished step or a model is here or can be fetched."""
         return folder.is_dir()
 
     def drop(self, folder: Path) -> None:
-        """Remove a folder for everybody."""
+        """Remove a folder on all machines."""
         remove_folder(folder)
 
     def put(self, file: Path) -> None:
-        """Tell others of a file as it is now."""
+        """Publish a file."""
 
     def get(self, file: Path) -> None:
-        """Have a file as others know it, if they do."""
+        """Fetch the published state of a file, if there is one."""
 
     def remove(self, file: Path) -> None:
-        """Remove a file for everybody."""
+        """Remove a file on all machines."""
         file.unlink(missing_ok=True)
 
 
-class Look:
-    """Has what others published since the last ``pull``, as often as it costs little of the time, and says once when a
-    store falls silent."""
+class Poll:
+    """Repeated pulls, each only after some time: they take a tenth of the time at most. The first failure of a row of
+    failures is logged."""
 
-    def __init__(self, shared: Depot) -> None:
+    def __init__(self, shared: SharedFolder) -> None:
         self._shared, self._silent = shared, False
         self._next = time.monotonic() + shared.leases.lag
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from cl_ner_bench.analysis.literature.settings import ENCODERS
 from cl_ner_bench.running.plan import file_word
+from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.validation import convert
 
 Triple = Sequence[int]
 ALL = {"train": 1_000, "dev": 200, "test": 400}  # mentions
@@ -44,6 +46,17 @@ def triple(f1: float, n: int = 100_000) -> list[int]:
     """Counts whose F1 is ``f1`` (0..100), up to the size n of the gold."""
     tp = round(n * f1 / 100)
     return [tp, n - tp, n - tp]
+
+
+def run_record(n_steps: int = 3, **changes: Any) -> RunRecord:
+    """Return the record of a made-up run of one-type tasks; ``changes`` replace keys."""
+    tasks = [{"name": f"t{k}", "types": [f"T{k}"], "learned_at": k} for k in range(1, n_steps + 1)]
+    words = dict.fromkeys(
+        ("run_id", "method", "registry_name", "label", "dataset", "scenario", "encoder", "config", "setting"), "x"
+    )
+    known = {"order": 0, "seed": 0, "architecture": "span", "group": "memory-free", "status": "running"}
+    sizes = {"n_steps": n_steps, "steps": [*range(1, n_steps + 1)], "tasks": tasks, "settings": {}}
+    return convert({**words, **known, **sizes, **changes}, RunRecord)
 
 
 def write_run(

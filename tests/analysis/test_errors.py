@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.data.outcomes import KINDS, reduced
+from cl_ner_bench.analysis.data.outcomes import KINDS, outcomes_of
 from cl_ner_bench.analysis.errors import breakdown
 from cl_ner_bench.analysis.errors.breakdown import LOST, error_analyses, error_tables
 from cl_ner_bench.analysis.figures.errors import LAYERS, error_figures
@@ -214,7 +214,7 @@ def test_a_real_run_adds_up_to_its_stored_counts(tmp_path: Path) -> None:
     home = tmp_path / "runs" / source.name
     shutil.copytree(source, home, ignore=shutil.ignore_patterns("reduced*"))
     results = load_results(tmp_path)
-    r = reduced(results, source.name)
+    r = outcomes_of(results, source.name)
     for k, numbers in zip(r.steps, r.errors, strict=True):
         stored = json.loads((home / f"step-{k}" / "counts.json").read_text())["views"]["all"]["test"]
         for type_, triple in stored.items():

@@ -284,7 +284,7 @@ def test_summary_has_mean_std_and_n_over_finished_runs(tmp_path: Path) -> None:
     assert summary.loc["spankl", "micro_f1_std"] == pytest.approx(10)
     assert math.isnan(summary.loc["extendner", "micro_f1_std"])
     assert summary.loc["spankl", "label"] == "SpanKL"
-    assert [run["status"] for run in results.runs].count("failed") == 1
+    assert [run.status for run in results.runs].count("failed") == 1
     assert len(results.finished) == 4
 
 
@@ -341,7 +341,7 @@ def test_columns_are_those_of_the_documented_files(tmp_path: Path) -> None:
 def test_predictions_are_a_row_per_mention(tmp_path: Path) -> None:
     write_run(tmp_path)
     results = load_results(tmp_path)
-    frame = results.predictions(results.runs[0]["run_id"], 1)
+    frame = results.predictions(results.runs[0].run_id, 1)
     assert frame.iloc[:, :5].to_numpy().tolist() == [
         [0, "gold", 0, 2, "PER"],
         [0, "pred", 0, 2, "PER"],
@@ -349,7 +349,7 @@ def test_predictions_are_a_row_per_mention(tmp_path: Path) -> None:
     ]
     assert frame["score"].tolist()[1:] == [0.75, 0.5]
     with pytest.raises(UserError, match="no step 2"):
-        results.predictions(results.runs[0]["run_id"], 2)
+        results.predictions(results.runs[0].run_id, 2)
     with pytest.raises(UserError, match="no run 'x'"):
         results.predictions("x", 1)
 
@@ -374,7 +374,7 @@ def test_no_finished_run_gives_empty_frames(tmp_path: Path) -> None:
         ("run.json", '{"schema": 1, "run_id"', "run.json cannot be read"),
         ("run.json", '{"schema": 2}', "schema 2.*update"),
         ("run.json", "[]", "no 'schema'"),
-        ("run.json", '{"schema": 1}', "lacks 'run_id'"),
+        ("run.json", '{"schema": 1}', "key 'run_id' is missing: expected a text"),
         ("step-1/counts.json", "", "counts.json cannot be read"),
         ("step-1/counts.json", '{"schema": 2}', "schema 2.*update"),
         ("step-1/counts.json", '{"schema": 1, "views": {}}', "counts.json is not as"),
@@ -394,13 +394,13 @@ def test_bad_files_are_named_and_cost_their_run_alone(
     (damaged,) = results.damaged
     assert (damaged.path, damaged.run) == (path, "spankl-toy-0-0-" + path.relative_to(tmp_path).parts[1][-8:])
     assert re.search(message, str(damaged))
-    assert [run["method"] for run in results.runs] == ["extendner"]
+    assert [run.method for run in results.runs] == ["extendner"]
     assert set(results.counts["method"]) == set(results.summary["method"]) == {"extendner"}
 
 
 def test_done_without_the_last_step_is_damaged(tmp_path: Path) -> None:
     write_run(tmp_path, n_steps=2)
-    assert "'done' without its last step" in str(load_results(tmp_path).damaged[0])
+    assert "the last step of a run that is 'done'" in str(load_results(tmp_path).damaged[0])
 
 
 def test_a_folder_that_is_no_results_folder(tmp_path: Path) -> None:

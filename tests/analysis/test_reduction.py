@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data import outcomes
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.data.outcomes import FILE, KINDS, Reduced, reduce_run, reduced
+from cl_ner_bench.analysis.data.outcomes import KINDS, Outcomes, derive_outcomes, outcomes_of
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.atomic import sealed
-from cl_ner_bench.testing.results import write_grid, write_run
+from cl_ner_bench.storage.json_files import sealed
+from cl_ner_bench.testing.results import run_record, write_grid, write_run
 
 Mention = tuple[int, int, str]
 TYPES = ("A", "B", "C", "D")  # learned two by two
@@ -29,7 +29,7 @@ TASKS = [
     {"name": "first", "types": ["A", "B"], "learned_at": 1},
     {"name": "second", "types": ["C", "D"], "learned_at": 2},
 ]
-RUN = {"run_id": "r", "tasks": TASKS, "n_steps": 2, "steps": [1, 2]}
+RUN = run_record(2, tasks=TASKS)
 NAMES = {"right": outcomes.RIGHT, "O": outcomes.AS_O, "new": outcomes.AS_NEW, "old": outcomes.AS_OLD}
 NAMES["boundary"] = outcomes.BOUNDARY
 
@@ -96,7 +96,7 @@ def sort_errors(gold: list[Mention], pred: list[Mention], new: str) -> tuple[dic
 @given(SENTENCES)
 def test_every_mention_is_sorted_as_by_hand(sentences: Any) -> None:
     rows = rows_of(sentences)
-    r = reduce_run(RUN, {}, rows.__getitem__)
+    r = derive_outcomes(RUN, {}, rows.__getitem__)
     for k, new in ((1, "AB"), (2, "CD")):
         expected: Counter[tuple[str, str]] = Counter()
         confusion: Counter[tuple[str, str]] = Counter()
@@ -130,7 +130,7 @@ def test_every_mention_is_sorted_as_by_hand(sentences: Any) -> None:
 @given(SENTENCES)
 def test_the_kinds_add_up_to_the_scorers_counts(sentences: Any) -> None:
     rows = rows_of(sentences)
-    r = reduce_run(RUN, {}, rows.__getitem__)
+    r = derive_outcomes(RUN, {}, rows.__getitem__)
     for k in (1, 2):
         triples = count([row["gold"] for row in rows[k]], [row["pred"] for row in rows[k]], TYPES)
         for i, type_ in enumerate(TYPES):
@@ -148,7 +148,7 @@ def test_the_kinds_add_up_to_the_scorers_counts(sentences: Any) -> None:
 
 
 def test_sentences_without_mentions_are_kept() -> None:
-    r = reduce_run(RUN, {}, lambda _: [{"id": 3, "gold": [], "pred": []}])
+    r = derive_outcomes(RUN, {}, lambda _: [{"id": 3, "gold": [], "pred": []}])
     assert r.n_sentences == 1
     assert not r.errors.any()
     assert r.outcomes.shape == (2, 0)
@@ -166,7 +166,7 @@ def test_a_domain_is_scored_on_the_types_taught_there() -> None:
             {"id": 1, "gold": [[0, 1, "A"]], "pred": [[2, 3, "C", 0.5]]},
         ],
     }
-    r = reduce_run(RUN | {"tasks": tasks}, {"news": [0], "web": [1]}, rows.__getitem__)
+    r = derive_outcomes(run_record(2, tasks=tasks), {"news": [0], "web": [1]}, rows.__getitem__)
     assert r.final.tolist() == [[0, 0, 1, 0, 0], [1, 0, 0, 0, 1], [1, 1, 0, 1, 0]]
     assert r.learned.tolist() == [1, 2]  # A is new where web learns it
     assert dict(zip(KINDS, r.errors[1].sum(axis=1).tolist(), strict=True))["new-as-O"] == 1
@@ -176,54 +176,54 @@ def the_run(folder: Path) -> Path:
     return write_run(folder, counts={1: {"A": [1, 0, 0]}, 2: {"A": [1, 0, 0], "B": [1, 0, 0]}}, run_id="r")
 
 
-def equal(a: Reduced, b: Reduced) -> bool:
-    pairs = [(getattr(a, name), getattr(b, name)) for name in Reduced.__dataclass_fields__]
+def equal(a: Outcomes, b: Outcomes) -> bool:
+    pairs = [(getattr(a, name), getattr(b, name)) for name in Outcomes.__dataclass_fields__]
     return all(x.dtype == y.dtype and np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in pairs)
 
 
 def test_what_is_stored_is_what_was_found_and_has_the_same_bytes(tmp_path: Path) -> None:
     home = the_run(tmp_path)
-    first = reduced(load_results(tmp_path), "r")
-    stored = (home / FILE).read_bytes()
-    assert equal(reduced(load_results(tmp_path), "r"), first)
-    (home / FILE).unlink()
-    reduced(load_results(tmp_path), "r")
-    assert (home / FILE).read_bytes() == stored
+    first = outcomes_of(load_results(tmp_path), "r")
+    stored = (home / "reduced.json.gz").read_bytes()
+    assert equal(outcomes_of(load_results(tmp_path), "r"), first)
+    (home / "reduced.json.gz").unlink()
+    outcomes_of(load_results(tmp_path), "r")
+    assert (home / "reduced.json.gz").read_bytes() == stored
     assert first.outcomes.tolist() == [[0, -1], [0, 0]]
-    assert sorted(path.name for path in home.iterdir()) == [FILE, "run.json", "step-1", "step-2"]
+    assert sorted(path.name for path in home.iterdir()) == ["reduced.json.gz", "run.json", "step-1", "step-2"]
 
 
 def test_it_is_made_anew_where_the_predictions_changed_or_the_file_is_torn(tmp_path: Path) -> None:
     home = the_run(tmp_path)
-    before = reduced(load_results(tmp_path), "r")
-    (home / FILE).write_bytes((home / FILE).read_bytes()[:40])
-    assert equal(reduced(load_results(tmp_path), "r"), before)
+    before = outcomes_of(load_results(tmp_path), "r")
+    (home / "reduced.json.gz").write_bytes((home / "reduced.json.gz").read_bytes()[:40])
+    assert equal(outcomes_of(load_results(tmp_path), "r"), before)
     rows = '{"id":0,"gold":[[0,2,"A"]],"pred":[]}\n{"id":1,"gold":[[0,2,"B"]],"pred":[]}\n'
     (home / "step-2" / "predictions.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
-    assert reduced(load_results(tmp_path), "r").outcomes.tolist() == [[0, -1], [1, 1]]
+    assert outcomes_of(load_results(tmp_path), "r").outcomes.tolist() == [[0, -1], [1, 1]]
 
 
 def test_schema_1_had_no_seal_and_is_read(tmp_path: Path) -> None:
     home = the_run(tmp_path)
-    before = reduced(load_results(tmp_path), "r")
-    content = json.loads(gzip.decompress((home / FILE).read_bytes()))
+    before = outcomes_of(load_results(tmp_path), "r")
+    content = json.loads(gzip.decompress((home / "reduced.json.gz").read_bytes()))
     assert content.pop("schema") == outcomes.SCHEMA == 2
     assert content.pop("seal")
     first = gzip.compress(json.dumps({"schema": 1, **content}).encode())
-    (home / FILE).write_bytes(first)
-    assert equal(reduced(load_results(tmp_path), "r"), before)
-    assert (home / FILE).read_bytes() == first, "read, not made anew"
-    assert not [fault for fault in verify(tmp_path).faults if fault.path.name == FILE]
+    (home / "reduced.json.gz").write_bytes(first)
+    assert equal(outcomes_of(load_results(tmp_path), "r"), before)
+    assert (home / "reduced.json.gz").read_bytes() == first, "read, not made anew"
+    assert not [fault for fault in verify(tmp_path).faults if fault.path.name == "reduced.json.gz"]
     unsealed = gzip.compress(json.dumps({"schema": 2, **content}).encode())
-    (home / FILE).write_bytes(unsealed)
-    reduced(load_results(tmp_path), "r")
-    assert (home / FILE).read_bytes() != unsealed, "made anew"
+    (home / "reduced.json.gz").write_bytes(unsealed)
+    outcomes_of(load_results(tmp_path), "r")
+    assert (home / "reduced.json.gz").read_bytes() != unsealed, "made anew"
 
 
 def test_the_documents_tell_the_schema() -> None:
     docs = HOME / "docs"
     assert f"| `schema`, `source` | {outcomes.SCHEMA} " in (docs / "errors.md").read_text()
-    assert f"1, but {outcomes.SCHEMA} in [`{FILE}`]" in (docs / "results.md").read_text()
+    assert f"1, but {outcomes.SCHEMA} in [`{'reduced.json.gz'}`]" in (docs / "results.md").read_text()
 
 
 NOTHING = {"shape": [0], "int32": ""}
@@ -235,10 +235,10 @@ NOTHING = {"shape": [0], "int32": ""}
 )
 def test_a_stored_file_of_another_shape_is_made_anew(tmp_path: Path, key: str, value: Any) -> None:
     home = the_run(tmp_path)
-    before = reduced(load_results(tmp_path), "r")
-    content = json.loads(gzip.decompress((home / FILE).read_bytes()))
-    (home / FILE).write_bytes(gzip.compress(json.dumps(sealed(content | {key: value})).encode()))
-    assert equal(reduced(load_results(tmp_path), "r"), before)
+    before = outcomes_of(load_results(tmp_path), "r")
+    content = json.loads(gzip.decompress((home / "reduced.json.gz").read_bytes()))
+    (home / "reduced.json.gz").write_bytes(gzip.compress(json.dumps(sealed(content | {key: value})).encode()))
+    assert equal(outcomes_of(load_results(tmp_path), "r"), before)
 
 
 def test_a_folder_that_cannot_be_written_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,8 +248,8 @@ def test_a_folder_that_cannot_be_written_is_only_read(tmp_path: Path, monkeypatc
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(outcomes, "write_bytes", refuse)
-    assert reduced(load_results(tmp_path), "r").n_sentences == 2
-    assert not (home / FILE).exists()
+    assert outcomes_of(load_results(tmp_path), "r").n_sentences == 2
+    assert not (home / "reduced.json.gz").exists()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_predictions_that_are_none_are_refused_by_name(tmp_path: Path, line: str
     home = the_run(tmp_path)
     (home / "step-2" / "predictions.jsonl.gz").write_bytes(gzip.compress(line.encode()))
     with pytest.raises(UserError, match=r"predictions\.jsonl\.gz"):
-        reduced(load_results(tmp_path), "r")
+        outcomes_of(load_results(tmp_path), "r")
 
 
 def test_missing_and_unknown_runs_are_refused(tmp_path: Path) -> None:
@@ -277,20 +277,20 @@ def test_missing_and_unknown_runs_are_refused(tmp_path: Path) -> None:
     results = load_results(tmp_path)
     (home / "step-1" / "predictions.jsonl.gz").unlink()
     with pytest.raises(UserError, match="step-1"):
-        reduced(results, "r")
+        outcomes_of(results, "r")
     with pytest.raises(UserError, match="no finished run 'q'"):
-        reduced(results, "q")
+        outcomes_of(results, "q")
 
 
 def test_gold_that_the_last_step_lacks_is_refused() -> None:
     rows = {1: [{"id": 0, "gold": [[0, 1, "A"]], "pred": []}], 2: [{"id": 0, "gold": [], "pred": []}]}
     with pytest.raises(UserError, match="the last step lacks"):
-        reduce_run(RUN, {}, rows.__getitem__)
+        derive_outcomes(RUN, {}, rows.__getitem__)
 
 
 def test_a_run_of_the_last_step_only_has_one_step(tmp_path: Path) -> None:
     write_grid(tmp_path, ["joint-span"], n_steps=3, joint_last=True)
     results = load_results(tmp_path)
-    r = reduced(results, results.finished[0]["run_id"])
+    r = outcomes_of(results, results.finished[0].run_id)
     assert r.steps == (3,)
     assert r.outcomes.shape == (1, 3)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from benchmarks import coverage
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.influence import influence_of, sentence_error
@@ -25,7 +26,7 @@ from cl_ner_bench.analysis.comparison.spread import components, spread
 from cl_ner_bench.analysis.comparison.statistics import best_and_tied, dataset_ranks, differences, gaps, pairs_tested
 from cl_ner_bench.analysis.comparison.verdict import power_notes, verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
-from cl_ner_bench.analysis.data.outcomes import reduced
+from cl_ner_bench.analysis.data.outcomes import outcomes_of
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.page.data import page_data
 from cl_ner_bench.analysis.table import Cell
@@ -60,6 +61,19 @@ def joint_grid(folder: Path, pairs: list[tuple[int, int]], joint: list[float], m
         write_run(
             folder, "spankl", {1: {"A": triple(score)}}, order=order, seed=seed, step_keys={"1": f"b{order}{seed}"}
         )
+
+
+@pytest.mark.parametrize("size", coverage.SIZES, ids=lambda size: "{}x{}".format(*size))
+def test_equal_methods_are_rarely_called_different_and_intervals_hold_the_truth(size: tuple[int, int]) -> None:
+    values, orders = coverage.scores(*size)
+    one, family = coverage.false_alarms(coverage.tested(values, orders))
+    assert one <= 0.06
+    assert family <= 0.06
+    assert coverage.coverage(values, orders) == pytest.approx(0.95, abs=0.01)
+
+
+def test_the_documented_simulation_is_this_one() -> None:
+    assert coverage.as_markdown() in (HOME / "docs" / "measures.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("sizes", [(5,), (2,), (3, 4), (7, 2)])
@@ -363,9 +377,9 @@ def test_one_run_has_an_interval_over_sentences_alone(tmp_path: Path) -> None:
     assert table is not None
     assert "95 % interval over test sentences, for these trained models only; no test" in table.caption
     # The reduction that intervals are drawn from holds the counts that the scores came from.
-    final = reduced(results, c.runs[0]["run_id"])
+    final = outcomes_of(results, c.runs[0].run_id)
     tp, fp, fn = final.final[:, 2:].sum(axis=0)
-    micro = c.measures.query("view == 'all'").set_index("run_id")["micro_f1"][c.runs[0]["run_id"]]
+    micro = c.measures.query("view == 'all'").set_index("run_id")["micro_f1"][c.runs[0].run_id]
     assert 200 * tp / (2 * tp + fp + fn) == pytest.approx(micro)
 
 

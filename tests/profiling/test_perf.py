@@ -29,7 +29,7 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.testing.grids import METHODS, start, write_inputs
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +204,10 @@ def test_a_sample_stands_for_the_whole_step(inputs: list[str]) -> None:
     run = prepare(options(inputs, methods="spankl", bounds="none")).runs[0]
     training = [{"step": 1, **RATES}, {"step": 3, **RATES, "sentences_per_second": 5.0}]
     prediction = {"sentences_per_second": 100.0, "sentences": 40, "words": 80}
-    row = {"settings": run.record["settings"], "training": training, "prediction": prediction}
+    row = {"settings": run.record.settings, "training": training, "prediction": prediction}
     found = perf.as_finished(run, row)
     for learned, step, rate in zip(found, (1, 3), (10, 5), strict=True):
-        train, dev, test = (words / 2 for words in run.record["words"][step - 1])
+        train, dev, test = (words / 2 for words in run.record.words[step - 1])
         assert learned["step"] == step
         assert learned["seconds"] == pytest.approx(0.01 * train + 2 * (train / rate + dev / 100)), "two epochs"
         assert learned["predict_seconds"] == pytest.approx(test / 100)

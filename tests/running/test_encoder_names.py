@@ -14,6 +14,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.grids import write_inputs
 from cl_ner_bench.testing.tiny import tiny_encoder
 
@@ -91,14 +92,14 @@ def test_a_configuration_of_anothers_states_sizes_or_nothing(tmp_path: Path) -> 
 def test_a_plan_names_the_commit_so_that_it_means_the_same_later(tmp_path: Path, hub: Path) -> None:
     write_inputs(tmp_path)
     given = {"dataset": str(tmp_path / "corpus"), "encoder": "someone/bert", "methods": "spankl", "recipe": "minilm"}
-    plan = make_plan(layer(given)[0], tmp_path / "out")
+    plan = make_plan(layer(given)[0], ResultsFolder.open(tmp_path / "out"))
     record = plan.runs[0].record
     assert plan.options.encoder == record["inputs"]["encoder"] == f"someone/bert@{NEW}"
     assert (record["encoder"], record["encoder_identity"]["revision"]) == ("bert", NEW)
     (hub / "models--someone--bert" / "refs" / "main").write_text(OLD)
     encoder_info.cache_clear()
-    again = make_plan(layer(given | {"encoder": plan.options.encoder})[0], tmp_path / "out")
-    assert again.runs[0].record["step_keys"] == record["step_keys"]
+    again = make_plan(layer(given | {"encoder": plan.options.encoder})[0], ResultsFolder.open(tmp_path / "out"))
+    assert again.runs[0].record.step_keys == record["step_keys"]
 
 
 def test_a_path_in_a_config_file_is_relative_to_it_and_a_name_is_none(tmp_path: Path) -> None:

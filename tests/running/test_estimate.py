@@ -10,30 +10,35 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cl_ner_bench.cli.live import progress_line
 from cl_ner_bench.cli.output import duration
 from cl_ner_bench.cli.preview import preview
-from cl_ner_bench.running import worker
-from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, one_worker_seconds, time_left
+from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, computing, time_left
 from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.heartbeat import Heartbeat
 from cl_ner_bench.running.progress import Progress
-from cl_ner_bench.storage.store import commit_step, write_json, write_record
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.json_files import write_json
+from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
+from cl_ner_bench.storage.steps import commit_step
 from cl_ner_bench.testing.grids import write_inputs
+from cl_ner_bench.testing.results import run_record
 
 RECORDED = sorted(Path(__file__).parent.glob("progress/*.json"))  # by benchmarks/progress.py
 FLOOR = 5.0  # seconds that an estimate may be off near the end
 
 
-def moments(recorded: dict[str, Any]) -> Iterator[tuple[float, list[dict[str, Any]], list[Job]]]:
+def moments(recorded: dict[str, Any]) -> Iterator[tuple[float, list[RunRecord], list[Job]]]:
     """Yield the seconds since the start, all records and the jobs, after each event of a recorded grid."""
-    records = {record["run_id"]: record | {"learned": []} for record in recorded["runs"]}
+    records = {run["run_id"]: run_record(**run) for run in recorded["runs"]}
     jobs = {run_id: Job(record, set()) for run_id, record in records.items()}
     for at, run_id, kind, value in recorded["events"]:
         if kind == "step":
             jobs[run_id].done.add(value["step"])
             if not value["shared_with"]:
-                records[run_id]["learned"].append(value)
+                records[run_id].learned.append(value)
         elif kind == "progress":
             jobs[run_id] = replace(jobs[run_id], state=value)
         elif value["status"] == "done":
@@ -48,7 +53,7 @@ def test_after_the_first_finished_step_the_estimate_holds_within_a_fifth(file: P
     workers = int(recorded["command"].partition("--jobs ")[2].split()[0])
     seen, wrong = 0, []
     for at, records, jobs in moments(recorded):
-        if any(record["learned"] for record in records):
+        if any(record.learned for record in records):
             truth, found = recorded["seconds"] - at, time_left(jobs, Rates(records, jobs), workers)
             seen += 1
             if abs(found - truth) > 0.2 * truth + FLOOR:
@@ -61,12 +66,12 @@ def test_grids_of_both_precisions_one_and_two_at_a_time_are_recorded() -> None:
     assert {file.stem for file in RECORDED} == {"fp32-jobs1", "bf16-jobs1", "fp32-jobs2", "bf16-jobs2"}
 
 
-def record(run_id: str = "a", **more: Any) -> dict[str, Any]:
+def record(run_id: str = "a", **more: Any) -> RunRecord:
     """A run of three steps of 1,000, 2,000 and 3,000 words, one epoch each."""
     settings = {"epochs": 1, "device": "cpu", "precision": "fp32", "threads": 1, "training_check": False}
     facts = {"run_id": run_id, "method": "m", "dataset": "d", "scenario": "s", "encoder": "e", "architecture": "span"}
     sizes = {"steps": [1, 2, 3], "sizes": [100, 200, 300], "words": [[1000 * k, 0, 0] for k in (1, 2, 3)]}
-    return facts | sizes | {"settings": settings, "shared": {}, "learned": [], **more}
+    return run_record(**{**facts, **sizes, "settings": settings, **more})
 
 
 def finished(*seconds: float) -> list[dict[str, Any]]:
@@ -84,7 +89,7 @@ def test_a_run_takes_its_start_its_steps_and_the_report() -> None:
     job = Job(record(), ())
     assert left(job) == pytest.approx(START + 60)
     assert time_left([job], MEASURED, 1) == pytest.approx(START + 60 + REPORT + ROW)
-    assert one_worker_seconds([job, Job(record("b"), (1, 2))], MEASURED) == pytest.approx(2 * START + 60 + 30)
+    assert computing([job, Job(record("b"), (1, 2))], MEASURED) == pytest.approx(2 * START + 60 + 30)
 
 
 def test_a_step_under_way_takes_the_updates_and_the_words_that_are_left() -> None:
@@ -100,19 +105,19 @@ def test_a_step_under_way_takes_the_updates_and_the_words_that_are_left() -> Non
 
 
 def test_the_check_of_the_training_is_step_1_for_twice_the_epochs() -> None:
-    checked = record(settings=record()["settings"] | {"training_check": True})
+    checked = record(settings=record().settings | {"training_check": True})
     assert left(Job(checked, (1, 2))) == pytest.approx(START + 30 + 20)
     at = {"step": 1, "phase": "checking", "update": 1, "updates": 4}
     assert left(Job(checked, (1, 2, 3), at)) == pytest.approx(15)
-    assert left(Job(checked | {"step1_reference": {}}, (1, 2, 3), at)) == 0
+    assert left(Job(structs.replace(checked, step1_reference=TrainingCheck(50.0, 2, 10)), (1, 2, 3), at)) == 0
 
 
 def test_precision_counts_before_and_after_anything_is_measured() -> None:
-    bf16 = record(settings=record()["settings"] | {"precision": "bf16"})
+    bf16 = record(settings=record().settings | {"precision": "bf16"})
     for rates in (Rates([]), MEASURED):
         assert left(Job(bf16, ()), rates=rates) < 0.8 * left(Job(record(), ()), rates=rates)
-    own = Rates([record(learned=finished(10.0)), bf16 | {"method": "other", "learned": finished(9.0)}])
-    assert left(Job(bf16 | {"method": "other"}, (1,)), rates=own) == pytest.approx(START + 18 + 27)
+    own = Rates([record(learned=finished(10.0)), structs.replace(bf16, method="other", learned=finished(9.0))])
+    assert left(Job(structs.replace(bf16, method="other"), (1,)), rates=own) == pytest.approx(START + 18 + 27)
 
 
 def test_each_method_has_its_own_speed_and_a_later_step_another_than_the_first() -> None:
@@ -153,11 +158,11 @@ def test_progress_and_dry_run_show_the_time_of_the_model(tmp_path: Path) -> None
     progress = Progress(runs, runs, jobs=1)
     row = {"step": 1, "seconds": 300.0, "predict_seconds": 100.0}
     counts = {"schema": 1, "step": 1, "views": {"all": {"test": {"PER": [1, 0, 0]}}}}
-    commit_step(first.folder / "step-1", first.key(1), row, {"counts.json": json.dumps(counts).encode()})
-    measured = first.record | {"learned": [row]}
-    write_record(first.folder / "run.json", measured)
+    commit_step(first.folder.step_folder(1), first.key(1), row, {"counts.json": json.dumps(counts).encode()})
+    measured = structs.replace(first.record, learned=[row])
+    first.folder.save(measured)
     state = {"pid": 7, "step": 2, "phase": "learning"}
-    write_json(first.folder / "progress.json", state)
+    write_json(first.folder.path / "progress.json", state)
     jobs = [Job(first.record, [1], state), Job(second.record, ())]
     expected = time_left(jobs, Rates([measured, second.record]), 1)
     assert 1800 < expected < 2500, "five steps of about 400 s"
@@ -171,11 +176,12 @@ def test_progress_and_dry_run_show_the_time_of_the_model(tmp_path: Path) -> None
 
 def test_a_step_begins_without_the_counts_of_the_step_before(tmp_path: Path) -> None:
     lease: Any = SimpleNamespace(lost=False)
-    heartbeat = worker.Heartbeat(tmp_path, tmp_path / "stop", lease)
+    run = ResultsFolder.open(tmp_path).run("a-run")
+    heartbeat = Heartbeat(run, tmp_path / "stop", lease)
     heartbeat.begin(1, "learning")
     heartbeat({"epoch": 2, "epochs": 2, "update": 20, "updates": 20, "loss": 0.5, "seconds": 9.0}, now=True)
     heartbeat({"phase": "predicting", "predicted_words": 70}, now=True)
     heartbeat.begin(2, "learning")
-    state = json.loads((tmp_path / "progress.json").read_bytes())
+    state = json.loads((run.path / "progress.json").read_bytes())
     assert (state["step"], state["phase"]) == (2, "learning")
     assert set(state) == {"schema", "host", "pid", "time", "step", "step_started", "phase"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.corpora.card import Card
@@ -15,7 +16,7 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import merge
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
-from cl_ner_bench.storage.store import write_json
+from cl_ner_bench.storage.folder import ResultsFolder
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +29,22 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def planned(inputs: dict[str, Any], out: Path, **options: Any) -> Run:
-    (run,) = make_plan(layer(inputs | options)[0], out).runs
+    (run,) = make_plan(layer(inputs | options)[0], ResultsFolder.open(out)).runs
     return run
 
 
 def test_a_sample_as_large_as_the_corpus_is_none(inputs: dict[str, Any], tmp_path: Path) -> None:
     whole, same, part = (planned(inputs, tmp_path, max_sentences=n).record for n in (None, 24, 23))
-    assert whole["run_id"] == same["run_id"] != part["run_id"]
-    assert [r["settings"]["max_sentences"] for r in (whole, same, part)] == [None, None, 23]
+    assert whole.run_id == same.run_id != part.run_id
+    assert [r.settings["max_sentences"] for r in (whole, same, part)] == [None, None, 23]
 
 
 def test_a_record_tells_its_corpus_from_the_published_one(inputs: dict[str, Any], tmp_path: Path) -> None:
     card = Path(inputs["dataset"]) / "card.toml"
     card.write_text("[counts]\ntrain = { sentences = 25 }\n")
-    corpus = planned(inputs, tmp_path, dataset=str(card), tasks="PER;LOC").record["corpus"]
-    assert corpus == {
+    corpus = planned(inputs, tmp_path, dataset=str(card), tasks="PER;LOC").record.corpus
+    assert corpus is not None
+    assert to_builtins(corpus) == {
         "differences": ["train: 24 sentences, published are 25"],
         "accepted": [],
         "n_mentions": {"train": 24, "dev": 24, "test": 24},
@@ -52,7 +54,7 @@ def test_a_record_tells_its_corpus_from_the_published_one(inputs: dict[str, Any]
 
 def test_tasks_by_hand_in_another_order_are_another_config(inputs: dict[str, Any], tmp_path: Path) -> None:
     one, two, spaced = (
-        planned(inputs, tmp_path, tasks=tasks).record["config"]
+        planned(inputs, tmp_path, tasks=tasks).record.config
         for tasks in ("PER;LOC;DATE", "DATE;LOC;PER", "PER; LOC; DATE")
     )
     assert one == spaced != two
@@ -60,16 +62,16 @@ def test_tasks_by_hand_in_another_order_are_another_config(inputs: dict[str, Any
 
 def test_tasks_by_hand_order_the_types_of_increments(inputs: dict[str, Any], tmp_path: Path) -> None:
     run = planned(inputs, tmp_path, scenario="fg2-pg1", tasks="PER;LOC,DATE")
-    assert [t["types"] for t in run.record["tasks"]] == [["PER", "LOC"], ["DATE"]]
-    assert run.record["order_of"] == "types"
-    assert planned(inputs, tmp_path, tasks="PER;LOC;DATE").record["order_of"] == "tasks"
+    assert [t.types for t in run.record.tasks] == [["PER", "LOC"], ["DATE"]]
+    assert run.record.order_of == "types"
+    assert planned(inputs, tmp_path, tasks="PER;LOC;DATE").record.order_of == "tasks"
 
 
 def test_what_a_scenario_file_means_is_part_of_the_config(inputs: dict[str, Any], tmp_path: Path) -> None:
     def config(text: str, tasks: str | None = None) -> str:
         file = tmp_path / "mine.toml"
         file.write_text(text)
-        return str(planned(inputs, tmp_path, scenario=str(file), tasks=tasks).record["config"])
+        return str(planned(inputs, tmp_path, scenario=str(file), tasks=tasks).record.config)
 
     assert config('like = "filter"') == config('like = "filter"\nassign = "filter"') != config("shots = 2")
     assert config("shots = 2", "PER;LOC;DATE") != config("shots = 2", "DATE;LOC;PER")
@@ -80,34 +82,34 @@ def test_a_protocol_is_part_of_every_steps_key(inputs: dict[str, Any], tmp_path:
     for selection in ("macro", "last"):
         file = tmp_path / f"{selection}.toml"
         file.write_text(f'selection = "{selection}"')
-        keys.append(planned(inputs, tmp_path, scenario=str(file)).record["step_keys"])
+        keys.append(planned(inputs, tmp_path, scenario=str(file)).record.step_keys)
     assert all(keys[0][step] != keys[1][step] for step in keys[0])
 
 
 def test_only_flat_predictions_have_a_ceiling(inputs: dict[str, Any], tmp_path: Path) -> None:
     span = inputs | {"methods": "spankl"}
-    assert planned(span, tmp_path).record["recall_ceiling"] == 1
-    assert planned(span, tmp_path, nested=True).record["recall_ceiling"] is None
-    assert planned(inputs, tmp_path, nested=True).record["recall_ceiling"] == 1
+    assert planned(span, tmp_path).record.recall_ceiling == 1
+    assert planned(span, tmp_path, nested=True).record.recall_ceiling is None
+    assert planned(inputs, tmp_path, nested=True).record.recall_ceiling == 1
     generated = inputs | {"dataset": "synthetic", "max_span_width": 1}  # has mentions of several words
-    limited = planned(generated | {"methods": "spankl"}, tmp_path).record["recall_ceiling"]
+    limited = planned(generated | {"methods": "spankl"}, tmp_path).record.recall_ceiling
     assert 0 < limited < 1
-    assert planned(generated | {"methods": "spankl"}, tmp_path, nested=True).record["recall_ceiling"] == limited
-    assert planned(generated, tmp_path).record["recall_ceiling"] == 1  # tag methods have no limit
+    assert planned(generated | {"methods": "spankl"}, tmp_path, nested=True).record.recall_ceiling == limited
+    assert planned(generated, tmp_path).record.recall_ceiling == 1  # tag methods have no limit
 
 
 def test_a_training_check_is_not_forgotten_when_steps_are_added(inputs: dict[str, Any], tmp_path: Path) -> None:
     checked = planned(inputs, tmp_path, training_check=True, joint_steps="last")
-    write_json(checked.folder / "run.json", checked.record)
-    (run,) = merge([planned(inputs, tmp_path, joint_steps="all")], tmp_path)
-    assert run.record["steps"] == [1, 2, 3]
-    assert run.record["settings"]["training_check"]
+    checked.folder.save(checked.record)
+    (run,) = merge([planned(inputs, tmp_path, joint_steps="all")], ResultsFolder.open(tmp_path))
+    assert run.record.steps == [1, 2, 3]
+    assert run.record.settings["training_check"]
 
 
 def test_the_reference_profile_takes_nothing_that_changes_training(inputs: dict[str, Any], tmp_path: Path) -> None:
     plain, exact = (planned(inputs, tmp_path, exact=value).record for value in (False, True))
-    assert plain["config"] != exact["config"]
-    assert plain["setting"] != exact["setting"]
+    assert plain.config != exact.config
+    assert plain.setting != exact.setting
     with pytest.raises(UserError, match="joint-token has pool 8, which changes training; pass --pool 1"):
         planned(inputs, tmp_path, exact=True, pool=8)
 
@@ -118,8 +120,10 @@ def test_the_default_grid_trains_joint_models_at_the_last_step(tmp_path: Path) -
         ({}, [3], "card synthetic"),
         ({"joint_steps": "all"}, [1, 2, 3], "flag"),
     ):
-        plan = make_plan(layer({"methods": "spankl,joint-span,joint-span-warm", **given})[0], tmp_path)
-        assert {run.record["method"]: run.record["steps"] for run in plan.runs} == {
+        plan = make_plan(
+            layer({"methods": "spankl,joint-span,joint-span-warm", **given})[0], ResultsFolder.open(tmp_path)
+        )
+        assert {run.record.method: run.record.steps for run in plan.runs} == {
             "spankl": [1, 2, 3],
             "joint-span": steps,
             "joint-span-warm": [1, 2, 3],

@@ -102,9 +102,9 @@ def test_the_record_holds_the_command(options: dict[str, Any], monkeypatch: pyte
     monkeypatch.setattr(grid, "carry_out", lambda found, *rest: prepared.append(found) or grid.Outcome(130, Path(), []))
     words = ["run", *(word for key, value in options.items() for word in (f"--{key}", value))]
     main.main(words)
-    assert [run.record["command"] for run in prepared[0].runs] == [["bench", *words]]
+    assert [run.record.command for run in prepared[0].runs] == [["bench", *words]]
     (run,) = prepare({**options, "seeds": (3,), "data": None, "out": Path(options["out"])}).runs
-    assert run.record["command"] == {**options, "seeds": [3]}
+    assert run.record.command == {**options, "seeds": [3]}
     json.dumps(run.record)
 
 
@@ -119,8 +119,8 @@ def test_no_provenance_changes_what_a_run_is_called_or_computes(
     monkeypatch.setattr(machine, "PACKAGES", ("cl-ner-bench", "not-there"))
     monkeypatch.setattr(grid, "code", lambda: {"version": "9", "digest": "0", "commit": "1", "modified": True})
     (run,) = prepare(options, command=["other"]).runs
-    assert run.record["versions"]["not-there"] == "not installed"
-    assert run.record["code"]["version"] == "9"
+    assert run.record.versions["not-there"] == "not installed"
+    assert run.record.code["version"] == "9"
     assert identity() == before
 
 

@@ -29,11 +29,11 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import Run, make_plan
 from cl_ner_bench.running.schedule import Schedule
-from cl_ner_bench.running.sharing import Model, Step, drop, held, items, share, work
+from cl_ner_bench.running.sharing import Model, Step, drop, items, pinned, share, work
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.task import Task, TaskSplit
-from cl_ner_bench.storage import store
-from cl_ner_bench.storage.shared import Depot
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.steps import FinishedStep, commit_step
 from cl_ner_bench.testing.grids import METHODS, bench, start, stored, write_inputs
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 
@@ -219,11 +219,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def planned(folder: Path, out: Path, methods: str, **options: Any) -> list[Run]:
     given = {"dataset": str(folder / "six.toml"), "data": str(folder), "methods": methods, "bounds": "none"}
-    return share(make_plan(layer(given | options)[0], out).runs, out)
+    return share(make_plan(layer(given | options)[0], ResultsFolder.open(out)).runs, ResultsFolder.open(out))
 
 
 def keys(runs: Sequence[Run]) -> dict[tuple[str, int], dict[int, str]]:
-    return {(r.record["method"], r.record["order"]): {k: r.key(k) for k in r.record["steps"]} for r in runs}
+    return {(r.record.method, r.record.order): {k: r.key(k) for k in r.record.steps} for r in runs}
 
 
 def test_step_1_is_shared_within_an_architecture(folder: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_step_1_is_shared_within_an_architecture(folder: Path, tmp_path: Path) -
         frozenset({"seqstar"}),
     }
     assert len({steps[2] for steps in keys(runs).values()}) == len(runs), "later steps are each method's own"
-    shared = {run.record["method"]: run.record["shared"] for run in runs}
+    shared = {run.record.method: run.record.shared for run in runs}
     assert shared["spankl"] == shared["seqstar"] == {}
     assert set(shared["joint-token"]) == {"1"}
     assert shared["joint-token"]["1"].startswith("finetune-token-"), "the first of the grid learns it"
@@ -274,7 +274,7 @@ def test_a_joint_model_is_shared_where_its_data_is_the_same(
         scenario = str(tmp_path / scenario)
         Path(scenario).write_text('like = "fg2-pg2"\nsentences = 5\n')
     runs = planned(folder, tmp_path, "joint-token", scenario=scenario, orders="0,1,2", joint_steps="last")
-    assert len({run.key(run.record["steps"][-1]) for run in runs}) == shared
+    assert len({run.key(run.record.steps[-1]) for run in runs}) == shared
 
 
 def test_what_sharing_saves_in_spankls_grid(folder: Path, tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_what_sharing_saves_in_spankls_grid(folder: Path, tmp_path: Path) -> Non
     # A joint set of n tasks costs n shares of the data: 126 for the orders, 90 for their sets, of which 6 again.
     assert alone.sentences / together.sentences == pytest.approx((4 * 36 + 2 * 126) / (2 * (6 + 2 * 30 + 90 - 6)))
     assert alone.sentences / together.sentences >= 1.2
-    assert sum(run.cost(k) for run in runs for k in run.record["steps"]) == together.sentences
+    assert sum(run.cost(k) for run in runs for k in run.record.steps) == together.sentences
     assert work(runs[:1]) == work(runs[:1], shared=False)
 
 
@@ -310,21 +310,21 @@ def test_the_preview_says_what_is_learned_once(folder: Path, tmp_path: Path) -> 
 
 
 def finish(run: Run, *steps: int, shared_with: str | None = None) -> None:
-    store.write_json(run.folder / "run.json", run.record)
+    run.folder.save(run.record)
     for step in steps:
-        store.commit_step(run.folder / f"step-{step}", run.key(step), {}, {"a": b"b"}, shared_with)
+        commit_step(run.folder.step_folder(step), run.key(step), {}, {"a": b"b"}, shared_with)
 
 
 def keep(out: Path, run: Run, *steps: int) -> None:
     for step in steps:
-        store.model_folder(out, run.key(step)).mkdir(parents=True)
+        ResultsFolder.open(out).models.path(run.key(step)).mkdir(parents=True)
 
 
 def awaited(runs: Sequence[Run], out: Path) -> dict[str, dict[Any, str]]:
     """What each run waits for, and from whom, by method and order."""
-    names = {run.id: f"{run.record['method']} {run.record['order']}" for run in runs}
+    names = {run.id: f"{run.record.method} {run.record.order}" for run in runs}
     found: dict[str, dict[Any, str]] = {}
-    for item in items(runs, Depot(out)):
+    for item in items(runs, ResultsFolder.open(out)):
         found[names[item.id]] = {
             what.step if isinstance(what, Step) else what: names[maker] for what, maker in item.awaits.items()
         }
@@ -341,7 +341,7 @@ def test_a_run_waits_for_what_others_learn_for_it(folder: Path, tmp_path: Path) 
         "seqstar 0": {},
         "seqstar 1": {},
     }
-    schedule = Schedule(items(runs, Depot(tmp_path)))
+    schedule = Schedule(items(runs, ResultsFolder.open(tmp_path)))
     assert schedule.next() == runs[0].id, "the longest way leads over the joint run for which three others wait"
     assert set(schedule.awaited_from(runs[0].id)) == {Step(runs[0].id, 1), Step(runs[0].id, 6)}
     finish(runs[0], *range(1, 7))
@@ -350,7 +350,7 @@ def test_a_run_waits_for_what_others_learn_for_it(folder: Path, tmp_path: Path) 
 
 def test_a_chain_that_others_wait_for_waits_for_its_own_first_step(folder: Path, tmp_path: Path) -> None:
     runs = planned(folder, tmp_path, "finetune-span,a=spankl,b=spankl")
-    assert [len(run.record["shared"]) for run in runs] == [0, 1, 6]
+    assert [len(run.record.shared) for run in runs] == [0, 1, 6]
     assert awaited(runs, tmp_path) == {
         "finetune-span 0": {},
         "a 0": {1: "finetune-span 0"},
@@ -362,13 +362,13 @@ def test_the_one_that_has_finished_a_step_is_its_learner(folder: Path, tmp_path:
     methods = "finetune-span,spankl,spankl-nokd"
     fine, kl, nokd = planned(folder, tmp_path, methods)
     finish(fine, 1, shared_with=kl.id)
-    assert [run.record["shared"] for run in planned(folder, tmp_path, methods)[1:]] == [{"1": fine.id}] * 2
+    assert [run.record.shared for run in planned(folder, tmp_path, methods)[1:]] == [{"1": fine.id}] * 2
     finish(nokd, 1)
-    assert [r.record["shared"] for r in planned(folder, tmp_path, methods)] == [{"1": kl.id}, {"1": nokd.id}, {}]
+    assert [r.record.shared for r in planned(folder, tmp_path, methods)] == [{"1": kl.id}, {"1": nokd.id}, {}]
     # A run of an earlier command is as good; one that has not finished is not.
-    assert planned(folder, tmp_path, "joint-span")[0].record["shared"] == {"1": nokd.id}
+    assert planned(folder, tmp_path, "joint-span")[0].record.shared == {"1": nokd.id}
     finish(planned(folder, tmp_path, "extendner")[0])
-    assert planned(folder, tmp_path, "finetune-token")[0].record["shared"] == {}
+    assert planned(folder, tmp_path, "finetune-token")[0].record.shared == {}
 
 
 def test_a_model_that_is_gone_is_learned_again_once(folder: Path, tmp_path: Path) -> None:
@@ -389,16 +389,16 @@ def test_models_wait_for_all_that_go_on_from_them(folder: Path, tmp_path: Path) 
     runs = [fine, kl, joint, other]
     every = range(1, 7)
     first, last = fine.key(1), joint.key(6)
-    assert held(runs, tmp_path, "last") == {first, last}
-    assert held(runs, tmp_path, "none") == {first}
+    assert pinned(runs, ResultsFolder.open(tmp_path), "last") == {first, last}
+    assert pinned(runs, ResultsFolder.open(tmp_path), "none") == {first}
     for run in runs:
-        keep(tmp_path, run, *(k for k in every if not store.model_folder(tmp_path, run.key(k)).is_dir()))
+        keep(tmp_path, run, *(k for k in every if not ResultsFolder.open(tmp_path).models.path(run.key(k)).is_dir()))
     finish(fine, *every)
     finish(kl, 1, shared_with=fine.id)
 
     def left(models: set[str], keep_models: str, todo: Sequence[Run] = tuple(runs)) -> set[str]:
-        drop(models, todo, Depot(tmp_path), keep_models)
-        return {key for key in models if store.model_folder(tmp_path, key).is_dir()}
+        drop(models, todo, ResultsFolder.open(tmp_path), keep_models)
+        return {key for key in models if ResultsFolder.open(tmp_path).models.path(key).is_dir()}
 
     both = {first, last}
     assert left(both, "all") == both
@@ -421,10 +421,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options: Any) -> dict[str, list[int]]:
     """Learn a grid as `bench run` does, without tables; returns which steps each method had to learn."""
     given = {name[2:].replace("-", "_"): value for name, value in zip(inputs[::2], inputs[1::2], strict=True)}
-    todo = prepare(given | options | {"out": str(out)}).todo
-    found = {run.record["method"]: [k for k in run.missing() if str(k) not in run.record["shared"]] for run in todo}
+    prepared = prepare(given | options | {"out": str(out), "keep_models": keep_models})
+    todo = prepared.todo
+    for run in todo:
+        run.folder.save_split(run.split.to_json())
+    found = {run.record.method: [k for k in run.missing() if not run.record.is_shared(k)] for run in todo}
     with closing(Loky(["cpu"])) as places:
-        assert execute(todo, Depot(out), places, keep_models=keep_models, checkpoint_seconds=60, timeout=None) == 0
+        assert execute(prepared, places) == 0
     return found
 
 
@@ -580,11 +583,11 @@ def test_a_false_declaration_is_refused_and_shared_with_nobody(
 
 def test_predictions_that_are_not_what_was_stored_are_not_taken(grid: tuple[Path, str], tmp_path: Path) -> None:
     record = by_run(grid[0])["joint-token", 0]
-    folder = grid[0] / "runs" / record["run_id"] / "step-3"
-    known = store.step_record(folder, record["step_keys"]["3"])
+    known = ResultsFolder.open(grid[0]).run(record["run_id"]).step(3, record["step_keys"]["3"])
     assert known is not None
-    data = store.read_blob(folder, known, "predictions.jsonl.gz")
+    data = known.predictions
     assert data is not None
     (tmp_path / "predictions.jsonl.gz").write_bytes(data[:-1] + b"x")
-    assert store.read_blob(tmp_path, known, "predictions.jsonl.gz") is None
-    assert store.read_blob(tmp_path / "nowhere", known, "predictions.jsonl.gz") is None
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        elsewhere = dataclasses.replace(known.files, file=folder / "step.json")
+        assert FinishedStep(elsewhere).predictions is None

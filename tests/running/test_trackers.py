@@ -23,10 +23,12 @@ from cl_ner_bench.running.options import TRACKERS
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.progress import Progress, RunEvent
 from cl_ner_bench.running.trackers import KINDS, TrackedRun, Tracking
-from cl_ner_bench.storage.store import write_json
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.json_files import write_json
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.shared import SharedFolder
 from cl_ner_bench.testing.grids import METHODS, bench, records, stored, write_inputs
-
-pytestmark = pytest.mark.slow
 
 CLOSING = 60.0
 
@@ -39,11 +41,11 @@ class Recorder:
         self.threads: set[int] = set()
         self._failing, self._hangs = failing, hangs
 
-    def start(self, run: Mapping[str, Any]) -> TrackedRun:
+    def start(self, run: RunRecord) -> TrackedRun:
         if self._hangs:
             threading.Event().wait()
         self.threads.add(threading.get_ident())
-        self._note("start", run["run_id"], error=ConnectionError("no route"))
+        self._note("start", run.run_id, error=ConnectionError("no route"))
         return self
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -73,7 +75,8 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
 def run(grid: tuple[list[str], Path]) -> Run:
     _, out = grid
     record = records(out)["good"]
-    return Run(record, None, out / "runs" / record["run_id"], "previous")  # type: ignore[arg-type]
+    folder = ResultsFolder.open(out).run(record["run_id"])
+    return Run(folder.read(), None, folder, "previous")  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -104,11 +107,17 @@ def test_event_files_hold_the_scores_of_every_step(grid: tuple[list[str], Path])
     assert "tracker" not in (out / "experiment.toml").read_text(), "it is no part of the grid"
 
 
+def copied(run: Run, home: Path) -> Run:
+    folder = RunFolder(SharedFolder(home), run.id)
+    shutil.copytree(run.folder.path, folder.path)
+    return replace(run, folder=folder)
+
+
 def test_steps_from_before_a_stop_are_events_for_trackers_and_no_lines_for_the_user(run: Run, tmp_path: Path) -> None:
-    run = replace(run, folder=shutil.copytree(run.folder, tmp_path / "run"))
+    run = copied(run, tmp_path)
     progress = Progress([run], [run])
     assert list(progress.poll()) == []
-    write_json(run.folder / "progress.json", {"step": 3, "phase": "predicting"})
+    write_json(run.folder.path / "progress.json", {"step": 3, "phase": "predicting"})
     events = list(progress.poll())
     assert [(event.step, event.status, event.new) for event in events] == [
         (None, "running", True),
@@ -119,15 +128,15 @@ def test_steps_from_before_a_stop_are_events_for_trackers_and_no_lines_for_the_u
 
 
 def test_the_files_of_a_run_are_read_where_one_was_replaced(run: Run, tmp_path: Path) -> None:
-    run = replace(run, folder=shutil.copytree(run.folder, tmp_path / "run"))
+    run = copied(run, tmp_path)
     progress = Progress([run], [run])
-    os.utime(run.folder, (1000, 1000))
+    os.utime(run.folder.path, (1000, 1000))
     assert list(progress.poll()) == []
-    (run.folder / "run.json").rename(run.folder / "aside")
-    os.utime(run.folder, (1000, 1000))
+    run.folder.record_file.rename(run.folder.path / "aside")
+    os.utime(run.folder.path, (1000, 1000))
     assert list(progress.poll()) == []
     assert progress._changed[run.id] == 1000
-    write_json(run.folder / "progress.json", {"step": 3, "phase": "predicting"})
+    write_json(run.folder.path / "progress.json", {"step": 3, "phase": "predicting"})
     assert len(list(progress.poll())) == 4
 
 
@@ -138,7 +147,7 @@ def test_a_tracker_is_told_of_runs_in_one_thread(events: list[RunEvent], caplog:
         tracking.send(event)
     tracking.close(CLOSING)
     start, *steps, end = recorder.told
-    assert (start, end) == (("start", events[0].record["run_id"]), ("end", "done"))
+    assert (start, end) == (("start", events[0].record.run_id), ("end", "done"))
     assert [step[:2] for step in steps] == [("step", 1), ("step", 2), ("step", 3)]
     for _, _, values in steps:
         assert {"all/micro_f1", "learned/updates", "learned/seconds"} <= values.keys()
@@ -227,7 +236,7 @@ def test_scores_are_those_of_scores_csv(grid: tuple[list[str], Path]) -> None:
     rows = load_results(out).scores.set_index(["view", "step"])
     for step in record["steps"]:
         counts = json.loads((out / "runs" / record["run_id"] / f"step-{step}" / "counts.json").read_text())
-        found = trackers.scores(record, step, counts)
+        found = trackers.scores(ResultsFolder.open(out).runs[record["run_id"]], step, counts)
         for name, score in found.items():
             view, _, measure = name.partition("/")
             assert score == rows.loc[(view, step), measure]

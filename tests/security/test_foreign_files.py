@@ -33,16 +33,16 @@ from cl_ner_bench.analysis.tables.scores import main_table, type_table
 from cl_ner_bench.analysis.tables.text import TableLayout
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli.main import main
-from cl_ner_bench.cli.results import show_results
+from cl_ner_bench.cli.output import show_results
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.storage.atomic import sealed
-from cl_ner_bench.storage.store import COMMIT, commit_step, has_model, save_model, step_record
-from cl_ner_bench.storage.store import SUMS as MODEL_SUMS
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.json_files import sealed
+from cl_ner_bench.storage.steps import commit_step, finished_step
 from cl_ner_bench.testing.grids import METHODS, bench, write_inputs
 from cl_ner_bench.testing.results import write_run
 from cl_ner_bench.untrusted import UNPACKED_BYTES
-
-pytestmark = pytest.mark.slow
+from tests.analysis.test_page import browse
+from tests.analysis.test_render import compiled, needs_latex
 
 DEEP = '{"schema": 1, "x": ' + "[" * 100_000
 HUGE = "1" + "0" * 400
@@ -228,22 +228,25 @@ def test_sums_that_are_none(content: dict[str, Any], results: Path) -> None:
 def test_a_finished_step_names_its_own_files_and_a_run(change: dict[str, Any], tmp_path: Path) -> None:
     step = tmp_path / "step-1"
     assert commit_step(step, "ab", {}, {"counts.json": b"{}"}, shared_with="other")
-    known = step_record(step, "ab")
-    assert known
+    assert finished_step(step, "ab")
+    known = json.loads((step / "step.json").read_text())
     for name in ("x", "step-1/a/b"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
-    (step / COMMIT).write_text(json.dumps(sealed(known | change)))
-    assert step_record(step, "ab") is None
+    (step / "step.json").write_text(json.dumps(sealed(known | change)))
+    assert finished_step(step, "ab") is None
 
 
 def test_a_stored_model_names_its_own_files(tmp_path: Path) -> None:
-    save_model(tmp_path, "ab", lambda folder: (folder / "w").write_bytes(b"w") and None)
-    assert has_model(tmp_path, "ab")
+    models = ResultsFolder.open(tmp_path).models
+    models.save("ab", lambda folder: (folder / "w").write_bytes(b"w") and None)
+    assert models.load("ab", lambda folder: (folder / "w").read_bytes()) == b"w"
     sums = {"../x": hashlib.sha256(b"").hexdigest()}
     (tmp_path / "store" / "x").touch()
-    (tmp_path / "store" / "ab" / MODEL_SUMS).write_text(json.dumps(sealed({"schema": 1, "key": "ab", "sha256": sums})))
-    assert not has_model(tmp_path, "ab")
+    (tmp_path / "store" / "ab" / "model-sums.json").write_text(
+        json.dumps(sealed({"schema": 1, "key": "ab", "sha256": sums}))
+    )
+    assert models.load("ab", lambda folder: folder) is None
 
 
 @pytest.mark.parametrize("name", ["tables", "figures", "counts"])
@@ -298,7 +301,7 @@ def test_names_in_files_and_their_names(evil: Path) -> None:
             assert r"\write" not in content
 
 
-def test_names_on_the_page(evil: Path, browse: Callable[..., Any], tmp_path: Path) -> None:
+def test_names_on_the_page(evil: Path, tmp_path: Path) -> None:
     results = load_results(evil)
     compared = comparisons(results)
     tables = [("scores", main_table(compared[0], "all")), ("types", type_table(compared[0], "all"))]
@@ -308,7 +311,8 @@ def test_names_on_the_page(evil: Path, browse: Callable[..., Any], tmp_path: Pat
     assert browse(page, tmp_path, "return document.querySelectorAll('img').length") == 0  # and an empty console
 
 
-def test_names_in_latex(evil: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:
+def test_names_in_latex(evil: Path, tmp_path: Path) -> None:
+    needs_latex()
     (compared,) = comparisons(load_results(evil))
     _, shown = compiled(tmp_path, [main_table(compared, "all"), type_table(compared, "all")], TableLayout())
     assert r"\input{/etc/passwd}" in shown

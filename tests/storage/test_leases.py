@@ -15,6 +15,7 @@ import pytest
 
 from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.leases import LocalLeaseFiles
 
 NAME = "a-run.v1+x"  # names of runs hold such letters
 
@@ -37,53 +38,55 @@ def put(out: Path, n: int, age: float = 0, at: str = "elsewhere", pid: int = 1) 
 
 
 def test_one_owner_until_it_gives_the_lease_back(tmp_path: Path) -> None:
-    lease = leases.acquire(leases.Folder(tmp_path), NAME)
+    lease = leases.acquire(LocalLeaseFiles(tmp_path), NAME)
     assert lease is not None
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is None
-    assert leases.acquire(leases.Folder(tmp_path), "a-run") is not None, "another name, though this one begins with it"
-    owner = leases.holder(leases.Folder(tmp_path), NAME)
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), "a-run") is not None, (
+        "another name, though this one begins with it"
+    )
+    owner = leases.holder(LocalLeaseFiles(tmp_path), NAME)
     assert owner is not None
     assert (owner["host"], owner["pid"]) == (host(), os.getpid())
     lease.release()
-    assert leases.holder(leases.Folder(tmp_path), NAME) is None
-    with leases.wait(leases.Folder(tmp_path), NAME) as again:
+    assert leases.holder(LocalLeaseFiles(tmp_path), NAME) is None
+    with leases.wait(LocalLeaseFiles(tmp_path), NAME) as again:
         assert not again.lost
-    leases.Folder(tmp_path).tidy()
+    LocalLeaseFiles(tmp_path).tidy()
 
 
 def test_the_folder_of_leases_goes_when_it_is_empty(tmp_path: Path) -> None:
-    with leases.wait(leases.Folder(tmp_path), NAME):
-        leases.Folder(tmp_path).tidy()
+    with leases.wait(LocalLeaseFiles(tmp_path), NAME):
+        LocalLeaseFiles(tmp_path).tidy()
         assert (tmp_path / "leases").is_dir()
-    leases.Folder(tmp_path).tidy()
+    LocalLeaseFiles(tmp_path).tidy()
     assert not (tmp_path / "leases").exists()
-    leases.Folder(tmp_path).tidy()
+    LocalLeaseFiles(tmp_path).tidy()
 
 
 def test_a_dead_owner_on_this_machine_is_followed_at_once(tmp_path: Path, dead: int) -> None:
     old = put(tmp_path, 3, at=host(), pid=dead)
-    lease = leases.acquire(leases.Folder(tmp_path), NAME)
+    lease = leases.acquire(LocalLeaseFiles(tmp_path), NAME)
     assert lease is not None
     assert [path.name for path in old.parent.iterdir()] == [f"{NAME}.4"]
 
 
 def test_a_silent_owner_is_followed_when_its_time_is_over(tmp_path: Path) -> None:
     put(tmp_path, 1, age=leases.ABANDONED - 20)
-    assert leases.holder(leases.Folder(tmp_path), NAME) is not None
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is None
+    assert leases.holder(LocalLeaseFiles(tmp_path), NAME) is not None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is None
     put(tmp_path, 1, age=leases.ABANDONED + 5)
-    assert leases.holder(leases.Folder(tmp_path), NAME) is None
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is not None
+    assert leases.holder(LocalLeaseFiles(tmp_path), NAME) is None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is not None
 
 
 def test_a_paused_owner_on_this_machine_is_followed_too(tmp_path: Path) -> None:
     put(tmp_path, 1, age=leases.ABANDONED + 5, at=host(), pid=os.getpid())
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is not None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is not None
 
 
 def test_an_owner_touches_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "HEARTBEAT", 0.02)
-    with leases.wait(leases.Folder(tmp_path), NAME):
+    with leases.wait(LocalLeaseFiles(tmp_path), NAME):
         (path,) = (tmp_path / "leases").iterdir()
         os.utime(path, (0, 0))
         end = time.monotonic() + 30
@@ -93,22 +96,22 @@ def test_an_owner_touches_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_former_owner_knows_it_and_takes_nothing_away(tmp_path: Path) -> None:
-    former = leases.acquire(leases.Folder(tmp_path), NAME)
+    former = leases.acquire(LocalLeaseFiles(tmp_path), NAME)
     assert former is not None
     (path,) = (tmp_path / "leases").iterdir()
     os.utime(path, (0, 0))  # it was paused
-    lease = leases.acquire(leases.Folder(tmp_path), NAME)
+    lease = leases.acquire(LocalLeaseFiles(tmp_path), NAME)
     assert lease is not None
     assert former.lost
     assert not lease.lost
     former.release()
     assert not lease.lost
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is None
 
 
 def test_the_highest_number_counts(tmp_path: Path) -> None:
     """One that created a lower number saw an older state of the folder."""
-    lease = leases.acquire(leases.Folder(tmp_path), NAME)
+    lease = leases.acquire(LocalLeaseFiles(tmp_path), NAME)
     assert lease is not None
     other = put(tmp_path, 2)
     assert lease.lost
@@ -116,7 +119,7 @@ def test_the_highest_number_counts(tmp_path: Path) -> None:
     assert other.exists()
     for n in (9, 10):
         put(tmp_path, n)
-    assert (leases.holder(leases.Folder(tmp_path), NAME) or {})["token"] == "other-10", "numbers are no texts"
+    assert (leases.holder(LocalLeaseFiles(tmp_path), NAME) or {})["token"] == "other-10", "numbers are no texts"
 
 
 def test_an_older_state_of_the_folder_gives_no_second_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,16 +130,16 @@ def test_an_older_state_of_the_folder_gives_no_second_owner(tmp_path: Path, monk
         return create(path, data)
 
     monkeypatch.setattr(leases, "create", late)
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is None
     assert [path.name for path in (tmp_path / "leases").iterdir()] == [f"{NAME}.7"]
 
 
 def test_a_garbled_lease_counts_until_its_time_is_over(tmp_path: Path) -> None:
     path = put(tmp_path, 1)
     path.write_bytes(b"\x00{")
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is None
     os.utime(path, (0, 0))
-    assert leases.acquire(leases.Folder(tmp_path), NAME) is not None
+    assert leases.acquire(LocalLeaseFiles(tmp_path), NAME) is not None
 
 
 def test_of_many_one_gets_it(tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_of_many_one_gets_it(tmp_path: Path) -> None:
 
     def take() -> None:
         barrier.wait()
-        if (lease := leases.acquire(leases.Folder(tmp_path), NAME)) is not None:
+        if (lease := leases.acquire(LocalLeaseFiles(tmp_path), NAME)) is not None:
             got.append(lease)
 
     for _ in range(20):
@@ -159,5 +162,5 @@ def test_of_many_one_gets_it(tmp_path: Path) -> None:
 
 
 def test_waiting_ends(tmp_path: Path) -> None:
-    with leases.wait(leases.Folder(tmp_path), NAME), pytest.raises(TimeoutError, match="another process"):
-        leases.wait(leases.Folder(tmp_path), NAME, seconds=0.1)
+    with leases.wait(LocalLeaseFiles(tmp_path), NAME), pytest.raises(TimeoutError, match="another process"):
+        leases.wait(LocalLeaseFiles(tmp_path), NAME, seconds=0.1)

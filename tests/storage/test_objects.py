@@ -16,14 +16,18 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
+from benchmarks import faults
 from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.checkpoint import CheckpointFile
-from cl_ner_bench.storage import leases, object_store, store
-from cl_ner_bench.storage.object_store import Objects
-from cl_ner_bench.storage.open import depot
+from cl_ner_bench.storage import json_files, layout, leases, object_store
+from cl_ner_bench.storage.atomic import remove_folder
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.models import Checkpoints, Models
+from cl_ner_bench.storage.object_store import BucketMirror
 from cl_ner_bench.storage.shared import StoreError
-from cl_ner_bench.testing.grids import METHODS, bench, finished, records, start, stored, until, write_inputs
+from cl_ner_bench.storage.steps import commit_step, finished_step
+from cl_ner_bench.testing.grids import METHODS, bench, records, start, stored, write_inputs
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
 URL = "memory://grid"
@@ -39,20 +43,20 @@ def nothing_stays() -> Iterator[None]:
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> Objects:
-    return Objects(tmp_path / "one", URL)
+def one(tmp_path: Path) -> BucketMirror:
+    return BucketMirror(tmp_path / "one", URL)
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Objects:
+def other(tmp_path: Path) -> BucketMirror:
     """Another machine's copy."""
-    return Objects(tmp_path / "other", URL)
+    return BucketMirror(tmp_path / "other", URL)
 
 
-def step(of: Objects, key: str = "key", seconds: float = 1.0, name: str = "step-1") -> Path:
+def step(of: BucketMirror, key: str = "key", seconds: float = 1.0, name: str = "step-1") -> Path:
     """A finished step; what it cost is not the same on every machine."""
-    folder = of.out / "runs" / "run" / name
-    store.commit_step(folder, key, {"seconds": seconds}, {"counts.json": b"{}\n", "predictions.jsonl.gz": b"zipped"})
+    folder = of.home / "runs" / "run" / name
+    commit_step(folder, key, {"seconds": seconds}, {"counts.json": b"{}\n", "predictions.jsonl.gz": b"zipped"})
     return folder
 
 
@@ -63,77 +67,84 @@ def contents(folder: Path) -> dict[str, bytes]:
 # Steps and models
 
 
-def test_what_is_published_is_had_by_others(one: Objects, other: Objects) -> None:
+def test_what_is_published_is_had_by_others(one: BucketMirror, other: BucketMirror) -> None:
     folder = step(one)
     one.publish(folder)
-    store.write_record(folder.parent / "run.json", {"schema": 1, "status": "done"})
+    json_files.write_record(folder.parent / "run.json", {"schema": 1, "status": "done"})
     one.put(folder.parent / "run.json")
     other.pull()
-    assert contents(other.out / "runs" / "run" / "step-1") == contents(folder)
-    assert store.read_record(other.out / "runs" / "run" / "run.json") == {"schema": 1, "status": "done"}
+    assert contents(other.home / "runs" / "run" / "step-1") == contents(folder)
+    assert json_files.read_record(other.home / "runs" / "run" / "run.json") == {"schema": 1, "status": "done"}
 
 
-def test_the_first_wins_and_a_late_owner_has_what_won(one: Objects, other: Objects) -> None:
+def test_the_first_wins_and_a_late_owner_has_what_won(one: BucketMirror, other: BucketMirror) -> None:
     first, late = step(one, seconds=1), step(other, seconds=2)
     one.publish(first)
     other.publish(late)
     assert contents(late) == contents(first)
-    assert (store.step_record(late, "key") or {})["learned"] == {"seconds": 1}
+    found = finished_step(late, "key")
+    assert found is not None
+    assert found.learned == {"seconds": 1}
 
 
-def test_nobody_has_a_part_of_what_was_not_finished(one: Objects, other: Objects, monkeypatch: Any) -> None:
-    monkeypatch.setattr(one._remote, "create", lambda *_: pytest.fail("killed before the record was put"))
+def test_nobody_has_a_part_of_what_was_not_finished(one: BucketMirror, other: BucketMirror, monkeypatch: Any) -> None:
+    monkeypatch.setattr(one._client, "create", lambda *_: pytest.fail("killed before the record was put"))
     with pytest.raises(pytest.fail.Exception):
         one.publish(step(one))
     other.pull()
-    assert not (other.out / "runs" / "run" / "step-1").exists()
-    assert not other.holds(other.out / "runs" / "run" / "step-1")
+    assert not (other.home / "runs" / "run" / "step-1").exists()
+    assert not other.holds(other.home / "runs" / "run" / "step-1")
 
 
 @pytest.mark.parametrize("way", ["counts", "record"])
-def test_what_was_damaged_in_the_store_is_not_had_and_gives_way(way: str, one: Objects, other: Objects) -> None:
+def test_what_was_damaged_in_the_store_is_replaced(way: str, one: BucketMirror, other: BucketMirror) -> None:
     folder = step(one)
     one.publish(folder)
     fs = fsspec.filesystem("memory")
-    record = store.step_record(folder, "key")
-    assert record is not None
-    name = record["sha256"]["counts.json"] if way == "counts" else "step.json"
+    found = finished_step(folder, "key")
+    assert found is not None
+    (sha256,) = found.files.sums["counts.json"]
+    name = sha256 if way == "counts" else "step.json"
     path = f"/grid/runs/run/step-1/{name}"
     fs.pipe_file(path, fs.cat_file(path)[:-2] + b" \n")
-    other.fetch(other.out / "runs" / "run" / "step-1")
-    assert not (other.out / "runs" / "run" / "step-1").exists()
-    assert not list(other.out.rglob("*.tmp"))
+    other.fetch(other.home / "runs" / "run" / "step-1")
+    assert not (other.home / "runs" / "run" / "step-1").exists()
+    assert not list(other.home.rglob("*.tmp"))
     again = step(other, seconds=3)
     other.publish(again)
-    third = Objects(one.out.with_name("third"), URL)
+    third = BucketMirror(one.home.with_name("third"), URL)
     third.pull()
-    assert contents(third.out / "runs" / "run" / "step-1") == contents(again)
+    assert contents(third.home / "runs" / "run" / "step-1") == contents(again)
 
 
-def test_a_step_of_other_settings_gives_way(one: Objects, other: Objects) -> None:
+def test_a_step_of_other_settings_gives_way(one: BucketMirror, other: BucketMirror) -> None:
     one.publish(step(one, key="old"))
     other.publish(step(other, key="new"))
-    assert store.step_record(other.out / "runs" / "run" / "step-1", "new")
+    assert finished_step(other.home / "runs" / "run" / "step-1", "new")
 
 
-def test_models_are_had_where_they_are_needed_and_dropped_for_all(one: Objects, other: Objects) -> None:
-    store.save_model(one.out, "aa", lambda folder: (folder / "model.safetensors").write_bytes(b"weights") and None)
-    one.publish(store.model_folder(one.out, "aa"))
-    there = store.model_folder(other.out, "aa")
+def test_models_are_had_where_they_are_needed_and_dropped_for_all(one: BucketMirror, other: BucketMirror) -> None:
+    Models(one).save("aa", lambda folder: (folder / "model.safetensors").write_bytes(b"weights") and None)
+    there = layout.model_folder(other.home, "aa")
     assert other.holds(there)
     assert not there.exists(), "a model is large: it is fetched where it is needed"
-    other.fetch(there)
-    assert store.has_model(other.out, "aa")
-    other.drop(there)
+    models = Models(other)
+    assert models.load("aa", lambda folder: (folder / "model.safetensors").read_bytes()) == b"weights"
+    models.pin(["aa"])
+    models.drop("aa")
+    assert there.exists(), "another run starts from it"
+    Models(other).drop("aa")
     assert not there.exists()
-    assert not Objects(one.out.with_name("third"), URL).holds(store.model_folder(one.out.with_name("third"), "aa"))
+    assert not BucketMirror(one.home.with_name("third"), URL).holds(
+        layout.model_folder(one.home.with_name("third"), "aa")
+    )
     assert not fsspec.filesystem("memory").find("/grid/store")
 
 
-def test_a_checkpoint_is_gone_on_from_elsewhere(one: Objects, other: Objects) -> None:
+def test_a_checkpoint_is_gone_on_from_elsewhere(one: BucketMirror, other: BucketMirror) -> None:
     state: dict[str, Any] = {"epoch": 3}
-    CheckpointFile(one.out / "store" / "aa.checkpoint", 0, one).save({"w": torch.ones(3)}, state)
-    kept = CheckpointFile(other.out / "store" / "aa.checkpoint", 0, other)
+    CheckpointFile(Checkpoints(one), "aa", 0).save({"w": torch.ones(3)}, state)
+    kept = CheckpointFile(Checkpoints(other), "aa", 0)
     found = kept.load()
     assert found is not None
     assert found[0]["w"].tolist() == [1, 1, 1]
@@ -142,57 +153,57 @@ def test_a_checkpoint_is_gone_on_from_elsewhere(one: Objects, other: Objects) ->
     assert not fsspec.filesystem("memory").find("/grid/store")
 
 
-def test_what_a_folder_had_before_is_published(one: Objects, other: Objects) -> None:
+def test_what_a_folder_had_before_is_published(one: BucketMirror, other: BucketMirror) -> None:
     step(one)
     damaged = step(one, name="step-2")
     (damaged / "counts.json").write_bytes(b"{")
-    store.write_record(one.out / "runs" / "run" / "run.json", {"schema": 1, "status": "failed"})
+    json_files.write_record(one.home / "runs" / "run" / "run.json", {"schema": 1, "status": "failed"})
     one.push()
     other.pull()
-    assert (other.out / "runs" / "run" / "run.json").exists()
-    assert [path.name for path in sorted(other.out.glob("runs/run/step-*"))] == ["step-1"], "a damaged one is not told"
+    assert (other.home / "runs" / "run" / "run.json").exists()
+    assert [path.name for path in sorted(other.home.glob("runs/run/step-*"))] == ["step-1"], "a damaged one is not told"
 
 
-def test_records_of_running_runs_are_left_alone(one: Objects, other: Objects) -> None:
+def test_records_of_running_runs_are_left_alone(one: BucketMirror, other: BucketMirror) -> None:
     for state, machine in (("old", one), ("new", other)):
-        store.write_record(machine.out / "runs" / "run" / "run.json", {"schema": 1, "status": state})
-    one.put(one.out / "runs" / "run" / "run.json")
+        json_files.write_record(machine.home / "runs" / "run" / "run.json", {"schema": 1, "status": state})
+    one.put(one.home / "runs" / "run" / "run.json")
     other.pull(leave=["run"])
-    assert (store.read_record(other.out / "runs" / "run" / "run.json") or {})["status"] == "new"
+    assert (json_files.read_record(other.home / "runs" / "run" / "run.json") or {})["status"] == "new"
     other.pull()
-    assert (store.read_record(other.out / "runs" / "run" / "run.json") or {})["status"] == "old"
+    assert (json_files.read_record(other.home / "runs" / "run" / "run.json") or {})["status"] == "old"
 
 
-def test_progress_is_gone_when_it_is_gone_in_the_store(one: Objects, other: Objects) -> None:
-    file = one.out / "runs" / "run" / store.PROGRESS
-    store.write_json(file, {"step": 1})
+def test_progress_is_gone_when_it_is_gone_in_the_store(one: BucketMirror, other: BucketMirror) -> None:
+    file = one.home / "runs" / "run" / layout.PROGRESS
+    json_files.write_json(file, {"step": 1})
     one.put(file)
     other.pull()
-    assert store.read_json(other.out / "runs" / "run" / store.PROGRESS) == {"step": 1}
+    assert json_files.read_json(other.home / "runs" / "run" / layout.PROGRESS) == {"step": 1}
     one.remove(file)
     other.pull()
-    assert not (other.out / "runs" / "run" / store.PROGRESS).exists()
+    assert not (other.home / "runs" / "run" / layout.PROGRESS).exists()
 
 
-def test_nothing_in_a_store_leads_out_of_the_folder(one: Objects, other: Objects, monkeypatch: Any) -> None:
+def test_nothing_in_a_store_leads_out_of_the_folder(one: BucketMirror, other: BucketMirror, monkeypatch: Any) -> None:
     """Not the names of objects, and not the names in records."""
-    record = store.sealed({"schema": 1, "key": "k", "sha256": {"../../../escaped": "a" * 64}, "learned": {}})
-    folder = one.out / "runs" / "run" / "step-1"
-    store.write_json(folder / "step.json", record)
-    one._remote.upload(folder / "step.json", "runs/run/step-1/step.json")
-    one._remote.write("runs/run/step-1/" + "a" * 64, b"evil")
+    record = json_files.sealed({"schema": 1, "key": "k", "sha256": {"../../../escaped": "a" * 64}, "learned": {}})
+    folder = one.home / "runs" / "run" / "step-1"
+    json_files.write_json(folder / "step.json", record)
+    one._client.upload(folder / "step.json", "runs/run/step-1/step.json")
+    one._client.write("runs/run/step-1/" + "a" * 64, b"evil")
     ways = ["runs/../../escaped/run.json", "runs/x/../../../escaped/step-1/step.json", "runs/run/step-1/step.json"]
-    monkeypatch.setattr(other._remote, "list", lambda _: {way: {} for way in ways})
-    monkeypatch.setattr(other._remote, "read_all", lambda found: dict.fromkeys(found, one._remote.read(ways[-1])))
+    monkeypatch.setattr(other._client, "list", lambda _: {way: {} for way in ways})
+    monkeypatch.setattr(other._client, "read_all", lambda found: dict.fromkeys(found, one._client.read(ways[-1])))
     other.pull()
-    assert [path.relative_to(other.out.parent) for path in other.out.parent.rglob("*escaped*")] == []
-    assert not (other.out / "runs" / "run" / "step-1").exists()
+    assert [path.relative_to(other.home.parent) for path in other.home.parent.rglob("*escaped*")] == []
+    assert not (other.home / "runs" / "run" / "step-1").exists()
 
 
 # Leases
 
 
-def test_one_owner_until_it_gives_the_lease_back(one: Objects, other: Objects) -> None:
+def test_one_owner_until_it_gives_the_lease_back(one: BucketMirror, other: BucketMirror) -> None:
     lease = leases.acquire(one.leases, NAME)
     assert lease is not None
     assert leases.acquire(other.leases, NAME) is None
@@ -203,14 +214,14 @@ def test_one_owner_until_it_gives_the_lease_back(one: Objects, other: Objects) -
     assert not fsspec.filesystem("memory").find("/grid"), "nothing is left, no clock either"
 
 
-def test_a_silent_owner_is_followed_and_knows_it(one: Objects, other: Objects, monkeypatch: Any) -> None:
+def test_a_silent_owner_is_followed_and_knows_it(one: BucketMirror, other: BucketMirror, monkeypatch: Any) -> None:
     former = leases.acquire(one.leases, NAME)
     assert former is not None
     monkeypatch.setattr(leases, "ABANDONED", 0.2)
     time.sleep(0.3)
     lease = leases.acquire(other.leases, NAME)
     assert lease is not None
-    monkeypatch.setattr(object_store.Leases, "lag", 0.0)
+    monkeypatch.setattr(object_store.BucketLeaseFiles, "lag", 0.0)
     assert former.lost
     assert not lease.lost
     former.release()
@@ -218,18 +229,18 @@ def test_a_silent_owner_is_followed_and_knows_it(one: Objects, other: Objects, m
     lease.release()
 
 
-def test_an_owner_touches_its_lease_and_tells_how_far_it_is(one: Objects, monkeypatch: Any) -> None:
+def test_an_owner_touches_its_lease_and_tells_how_far_it_is(one: BucketMirror, monkeypatch: Any) -> None:
     monkeypatch.setattr(leases, "HEARTBEAT", 0.05)
     told = threading.Event()
     with leases.wait(one.leases, NAME) as lease:
         lease.beat = told.set
-        written = one._remote.written(f"leases/{NAME}.1")
+        written = one._client.written(f"leases/{NAME}.1")
         assert written is not None
         assert told.wait(30)
-        assert (one._remote.written(f"leases/{NAME}.1") or 0) > written
+        assert (one._client.written(f"leases/{NAME}.1") or 0) > written
 
 
-def test_an_owner_elsewhere_counts_while_its_lease_is_young(one: Objects, other: Objects) -> None:
+def test_an_owner_elsewhere_counts_while_its_lease_is_young(one: BucketMirror, other: BucketMirror) -> None:
     one.leases.create(f"{NAME}.1", b'{"schema": 1, "token": "t", "host": "far", "pid": 1}')
     assert leases.acquire(other.leases, NAME) is None
     assert (leases.holder(other.leases, NAME) or {})["host"] == "far"
@@ -251,9 +262,9 @@ class Careless(MemoryFileSystem):
 
 def test_a_store_that_writes_over_what_is_there_is_refused(tmp_path: Path) -> None:
     fsspec.register_implementation("careless", Careless, clobber=True)
-    with pytest.raises(UserError, match="writes over an object that was to be made only if it is not there"):
-        Objects(tmp_path, "careless://grid").check()
-    Objects(tmp_path, URL).check()
+    with pytest.raises(UserError, match="overwrites an object that was to be created only if it does not exist"):
+        BucketMirror(tmp_path, "careless://grid").check()
+    BucketMirror(tmp_path, URL).check()
 
 
 @pytest.mark.parametrize(
@@ -270,19 +281,20 @@ def test_a_url_that_names_no_store_is_told(url: str, said: str, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_of_the_store_is_told_as_one(one: Objects, monkeypatch: Any) -> None:
+def test_an_error_of_the_store_is_told_as_one(one: BucketMirror, monkeypatch: Any) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("slow down")
 
-    monkeypatch.setattr(one._remote._fs, "find", refuse)
+    monkeypatch.setattr(one._client._fs, "find", refuse)
     with pytest.raises(StoreError, match=re.escape("--store memory://grid: slow down")):
         one.pull()
     assert isinstance(StoreError("x"), OSError), "leases go on where a place cannot be reached"
 
 
 def test_without_a_store_the_folder_is_all_there_is(tmp_path: Path) -> None:
-    assert depot(tmp_path, None) is depot(tmp_path, None)
-    assert not isinstance(depot(tmp_path, None), Objects)
+    folder = ResultsFolder.open(tmp_path)
+    assert folder is ResultsFolder.open(tmp_path)
+    assert not isinstance(folder._shared, BucketMirror)
 
 
 # The whole, on a server that speaks S3
@@ -293,18 +305,18 @@ def test_of_many_at_once_one_wins_and_one_owns(tmp_path: Path, monkeypatch: pyte
     with s3_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        machines = [Objects(tmp_path / str(n), f"s3://{BUCKET}/many") for n in range(8)]
+        machines = [BucketMirror(tmp_path / str(n), f"s3://{BUCKET}/many") for n in range(8)]
         for _ in range(10):
             race(machines)
 
 
-def race(machines: list[Objects]) -> None:
+def race(machines: list[BucketMirror]) -> None:
     folders = [step(machine, seconds=n) for n, machine in enumerate(machines)]
     barrier = threading.Barrier(len(machines))
 
     owners: list[leases.Lease] = []
 
-    def publish(machine: Objects, folder: Path) -> None:
+    def publish(machine: BucketMirror, folder: Path) -> None:
         barrier.wait()
         machine.publish(folder)
         barrier.wait()
@@ -321,7 +333,13 @@ def race(machines: list[Objects]) -> None:
     owners[0].release()
     machines[0].drop(folders[0])
     for folder in folders:
-        store.remove_folder(folder)
+        remove_folder(folder)
+
+
+@LOOPBACK
+def test_machines_without_a_shared_folder_lose_nothing(tmp_path: Path) -> None:
+    said = faults.objects(tmp_path, machines=2, seeds=1, silent=3, refused=15)
+    assert "each of 6 steps published once" in said
 
 
 @LOOPBACK
@@ -332,7 +350,7 @@ def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -
         environment = server.environment
         there = ["--store", f"s3://{BUCKET}/grid"]
         driver = start(*words, *there, "--out", str(tmp_path / "one"), extra=environment)
-        until(lambda: len(finished(tmp_path / "one")) == 1)
+        faults.until(lambda: len(faults.finished(tmp_path / "one")) == 1)
         seen = bench("status", str(tmp_path / "watched"), *there, extra=environment)
         assert (seen.returncode, "1 running" in seen.stdout) == (0, True), seen
         driver.send_signal(signal.SIGINT)

@@ -21,8 +21,6 @@ from cl_ner_bench.running import backends
 from cl_ner_bench.running.options import Options, layer
 from cl_ner_bench.testing.grids import METHODS, records, stored, write_inputs
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -102,6 +100,15 @@ def test_every_backend_gives_the_same_bits(
     for name in ("counts", "scores", "summary"):
         assert getattr(one, name).to_csv() == getattr(other, name).to_csv()
     assert {path.name for path in out.iterdir()} == KEPT, "no lease, log or stop is left"
+
+
+def test_a_cluster_that_loses_a_worker_and_gains_one_loses_no_run(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = start("benchmarks.cluster", "--backend", "dask", "--folder", str(tmp_path), "--epochs", "2")
+    said = end(process, tmp_path)
+    assert "worker1 was killed" in said
+    assert "4 of 4 runs done; byte-identical to one process: 24 of 24 predictions and counts, 3 of 3 tables" in said
 
 
 def test_a_preempted_job_goes_on(

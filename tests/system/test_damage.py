@@ -14,16 +14,13 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli import main
-from cl_ner_bench.storage.atomic import SEAL, sealed
-from cl_ner_bench.storage.store import COMMIT
+from cl_ner_bench.storage.json_files import SEAL, sealed
 from cl_ner_bench.testing.grids import METHODS, bench, stored, write_inputs
-
-pytestmark = pytest.mark.slow
+from tests.system.test_reference import REFERENCE
 
 FLIPS = 20
 RUN_FILES = ("run.json", "split.json", "reduced.json.gz", "training-check.json")
@@ -94,7 +91,7 @@ def check(out: Path, file: Path, name: str) -> None:
     assert [fault for fault in faults if fault.path == file], [str(fault) for fault in faults]
     assert all("bench" in fault.repair for fault in faults)
     results = load_results(out)
-    assert "good" in {run["method"] for run in results.finished}
+    assert "good" in {run.method for run in results.finished}
     assert {fault.path for fault in results.damaged} == ({file} if name in LOADED else set())
     of_a_run = name in LOADED and name not in TOP_FILES
     assert len(results.finished) == 2 - of_a_run
@@ -220,7 +217,7 @@ def test_forged_gold_is_caught_by_the_other_runs(out: Path) -> None:
 def _forge(file: Path, data: bytes) -> None:
     """Change a file of a step together with its sum and the seal over it."""
     file.write_bytes(data)
-    commit = file.with_name(COMMIT)
+    commit = file.with_name("step.json")
     record = json.loads(commit.read_text())
     record["sha256"][file.name] = hashlib.sha256(data).hexdigest()
     commit.write_text(json.dumps(sealed(record)))
@@ -346,7 +343,7 @@ def test_what_a_later_version_wrote_is_not_replaced(out: Path, words: list[str])
 
 
 def test_the_first_instrument_carries_no_seal_and_follows_from_its_predictions() -> None:
-    found = verify(HOME / "results" / "reference" / "instrument" / "unseen-rate-0.8")
+    found = verify(REFERENCE / "instrument" / "unseen-rate-0.8")
     assert found.faults == []
     assert found.unsealed == found.checked["runs"] + found.checked["steps"]
     assert "carry no seal" in found.as_text()

@@ -1,4 +1,4 @@
-"""What decides a number decides its step's key, and nothing else does."""
+"""What decides a number decides its key, and nothing else does: keys of steps, and files of commands run otherwise."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.identity import Way, begin, differences, end
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.running import machine, plan
 from cl_ner_bench.running.keys import computed
 from cl_ner_bench.running.options import OPTIONS, layer
 from cl_ner_bench.running.plan import Plan, make_plan
-from cl_ner_bench.storage.store import digest, write_json
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.json_files import digest, write_json
 from cl_ner_bench.testing.grids import write_inputs
 
 CASES = 1_000
@@ -91,7 +93,7 @@ def read_once() -> Iterator[None]:
 
 def planned(home: Path, **options: Any) -> Plan:
     inputs = {"dataset": str(home / "corpus"), "encoder": str(home / "encoder")}
-    return make_plan(layer(BASE | inputs | options)[0], home / "out")
+    return make_plan(layer(BASE | inputs | options)[0], ResultsFolder.open(home / "out"))
 
 
 def keys(plan: Plan) -> dict[tuple[str, int, int], dict[str, str]]:
@@ -304,8 +306,9 @@ import json
 from pathlib import Path
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.storage.folder import ResultsFolder
 options = json.loads({json.dumps(json.dumps(BASE | options))})
-made = make_plan(layer(options | dict(dataset="corpus", encoder="./encoder"))[0], Path("out"))
+made = make_plan(layer(options | dict(dataset="corpus", encoder="./encoder"))[0], ResultsFolder.open(Path("out")))
 print(json.dumps([[run.id, run.record.step_keys] for run in made.runs]))
 """
     known = [[run.id, run.record.step_keys] for run in planned(home, **options).runs]
@@ -365,3 +368,28 @@ def test_comments_docstrings_and_the_card_do_not(
     before.write_text(OWN)
     file.write_text(text, encoding="utf-8")
     assert registry.code_fingerprint(file) == registry.code_fingerprint(before)
+
+
+# Whole commands
+
+
+def test_a_command_gives_the_same_files_however_it_is_run(home: Path, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    write_inputs(inputs)
+    methods, seed = ("spankl", "finetune-span"), str(random.randrange(2**32))
+    otherwise = Way("ñ 名 é", 2, True, seed, "C", "Pacific/Kiritimati", "ascii")
+    out, first = begin(Way(), inputs, tmp_path / "one", methods, (0,))
+    other_out, other = begin(otherwise, inputs, tmp_path / "two", methods, (0,))
+    for process in (first, other):
+        end(process)
+    assert differences(out, other_out) == [], otherwise
+
+
+def test_a_name_that_the_locale_cannot_read_is_refused(home: Path, tmp_path: Path) -> None:
+    environment = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(registry.HOME)}
+    command = [sys.executable, "-m", "cl_ner_bench", "run", "--dry-run", "--out", str(tmp_path / "ñ")]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+    assert "set PYTHONUTF8=1" in done.stderr
+    assert "Traceback" not in done.stderr

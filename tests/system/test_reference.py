@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import io
 import json
 from functools import cache
@@ -18,8 +19,6 @@ from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.corpora.load import load_corpus
 
-pytestmark = pytest.mark.slow
-
 REFERENCE = HOME / "results" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.rglob("experiment.toml"))
 WITH_TABLES = [folder for folder in FOLDERS if (folder / "tables").is_dir()]
@@ -30,13 +29,24 @@ def test_there_are_reference_results() -> None:
     assert len(FOLDERS) > len(WITH_TABLES)
 
 
+def test_the_instruments_numbers_follow_from_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HOME / "benchmarks")
+    instrument = importlib.import_module("instrument")
+    stored = pd.read_csv(HOME / "docs" / "instrument.csv")
+    pd.testing.assert_frame_equal(instrument.measured(REFERENCE / "instrument"), stored, check_dtype=False)
+    page = (HOME / "docs" / "synthetic.md").read_text(encoding="utf-8")
+    assert instrument.as_markdown(stored) in page
+    again = instrument.measured(REFERENCE / "instrument-2")
+    assert instrument.as_markdown(again[again["knob"].isin(["co_occurrence", "tasks"])]) in page
+
+
 @pytest.mark.parametrize("folder", sorted((REFERENCE / "instrument-2").glob("*/runs")), ids=lambda f: f.parent.name)
 def test_the_instrument_is_trained_long_enough_on_todays_corpus(folder: Path) -> None:
     results = load_results(folder.parent)
     first = results.scores[(results.scores["step"] == 1) & (results.scores["view"] == "all")]
     assert first[first["method"] == "spankl"]["micro_f1"].min() >= 85
     card = REFERENCE / "instrument-2" / "cards" / f"{folder.parent.name}.toml"
-    assert {run["fingerprints"]["data"] for run in results.runs} == {load_corpus(str(card)).fingerprint}
+    assert {run.fingerprints["data"] for run in results.runs} == {load_corpus(str(card)).fingerprint}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)

@@ -11,8 +11,6 @@ import pytest
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.testing.grids import bench, records, stored, write_inputs
 
-pytestmark = pytest.mark.slow
-
 SCENARIO = """
 [[tasks]]
 types = ["PER", "LOC"]

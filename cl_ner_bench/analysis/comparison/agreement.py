@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.literature.numbers import protocol_differences, published_number
 from cl_ner_bench.analysis.literature.settings import PublishedRow, Setting, encoder_name
 from cl_ner_bench.analysis.table import Cell
+from cl_ner_bench.storage.run_record import RunRecord
 
 # Two one-sided tests at 5 % each are the same as asking whether the 90 % interval lies within the margin
 # (Schuirmann 1987, doi:10.1007/BF01068419).
@@ -60,17 +60,17 @@ def judge(setting: Setting, results: Results) -> list[Judgement]:
     assert setting.preset is not None, "a setting without a preset is never reproduced"
     out = []
     unfit = {
-        run["run_id"]: reason
+        run.run_id: reason
         for c in comparisons(results)
         for row, reason in unfit_rows(c).items()
         for run in c.runs
-        if (run["method"], run["config"]) == (row.method, row.config)
+        if (run.method, run.config) == (row.method, row.config)
     }
     for method in setting.methods:
         rows = [row for row in setting.rows if row.method == method]
         runs = [run for run in results.finished if _is_of(run, setting, method)]
         frame = results.measures[results.measures["view"] == setting.view]
-        frame = frame[frame["run_id"].isin([run["run_id"] for run in runs])]
+        frame = frame[frame["run_id"].isin([run.run_id for run in runs])]
         models = models_of(runs)
         for measure, margin in setting.preset.margins.items():
             theirs = published_number(rows, measure, setting.n_steps, orders=setting.orders)
@@ -79,7 +79,7 @@ def judge(setting: Setting, results: Results) -> list[Judgement]:
             own = per_model(frame, models, [measure])[measure]
             ours = Cell(float(own.mean()), float(own.std(ddof=1)))
             low, high, why = _interval(setting, rows, measure, theirs, runs, frame)
-            if reasons_of_learning := dict.fromkeys(unfit[run["run_id"]] for run in runs if run["run_id"] in unfit):
+            if reasons_of_learning := dict.fromkeys(unfit[run.run_id] for run in runs if run.run_id in unfit):
                 low, high, why = math.nan, math.nan, "; ".join(reasons_of_learning)
             verdict, why = _verdict(low, high, margin, why)
             out.append(
@@ -88,8 +88,8 @@ def judge(setting: Setting, results: Results) -> list[Judgement]:
     return out
 
 
-def _is_of(run: Mapping[str, Any], setting: Setting, method: str) -> bool:
-    own = (run["method"], run["dataset"], run["scenario"], encoder_name(run))
+def _is_of(run: RunRecord, setting: Setting, method: str) -> bool:
+    own = (run.method, run.dataset, run.scenario, encoder_name(run))
     return own == (method, setting.dataset, setting.scenario, setting.encoder)
 
 
@@ -98,7 +98,7 @@ def _interval(
     rows: Sequence[PublishedRow],
     measure: str,
     theirs: Cell,
-    runs: Sequence[Mapping[str, Any]],
+    runs: Sequence[RunRecord],
     frame: pd.DataFrame,
 ) -> tuple[float, float, str]:
     """The 90 % interval of ours minus theirs, or nan and the reason why there is none."""
@@ -107,7 +107,7 @@ def _interval(
         return *none, f"no finished run with {setting.encoder}"
     if other := protocol_differences(setting, runs):
         return *none, f"another protocol: {'; '.join(other)}"
-    if {run["order"] for run in runs} != set(setting.orders):
+    if {run.order for run in runs} != set(setting.orders):
         return *none, "not all orders are finished"
     if doubtful := [
         e for e in setting.errata if e.row == rows[0].label and e.measure == measure and math.isnan(e.right)

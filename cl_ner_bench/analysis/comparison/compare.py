@@ -14,6 +14,7 @@ import pandas as pd
 from cl_ner_bench.analysis.data.distinct import Models, models_in, models_of, per_model
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats
+from cl_ner_bench.storage.run_record import RunRecord, Task
 
 _LONGEST = 160  # bytes of a slug: file names end at 255
 SHARED_PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
@@ -59,13 +60,13 @@ class Comparison:
     pairs: tuple[tuple[int, int], ...]
     matched: bool
     left_out: Mapping[tuple[int, int], Mapping[MethodRow, str]]
-    runs: tuple[Mapping[str, Any], ...]
+    runs: tuple[RunRecord, ...]
     measures: pd.DataFrame
     scores: pd.DataFrame
     counts: pd.DataFrame
     joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
     single_task_rows: tuple[MethodRow, ...]
-    single_task_runs: tuple[Mapping[str, Any], ...]
+    single_task_runs: tuple[RunRecord, ...]
     single_task_measures: pd.DataFrame
     single_task_counts: pd.DataFrame
     damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
@@ -84,32 +85,32 @@ class Comparison:
     @property
     def orders(self) -> list[int]:
         """All orders of which a run is finished."""
-        return sorted({run["order"] for run in self.runs})
+        return sorted({run.order for run in self.runs})
 
     @property
     def n_orders(self) -> int:
         """The number of orders that differences are taken over."""
-        return len({run["order"] for run in self.compared_runs})
+        return len({run.order for run in self.compared_runs})
 
     @property
     def first_order(self) -> int:
         """The lowest order that every method finished, or that any did where nothing is matched."""
-        return min(int(run["order"]) for run in self.compared_runs)
+        return min(int(run.order) for run in self.compared_runs)
 
     @cached_property
-    def compared_runs(self) -> tuple[Mapping[str, Any], ...]:
+    def compared_runs(self) -> tuple[RunRecord, ...]:
         """The runs that differences are taken over: those of the matched pairs, or all where nothing is matched."""
         ids = {run_id for by_row in self.matched_runs for run_id in by_row.values()}
-        return tuple(run for run in self.runs if run["run_id"] in ids or not self.matched)
+        return tuple(run for run in self.runs if run.run_id in ids or not self.matched)
 
     def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of ``frame`` that are of ``compared_runs``."""
-        return _rows_of_runs(frame, [run["run_id"] for run in self.compared_runs])
+        return _rows_of_runs(frame, [run.run_id for run in self.compared_runs])
 
     @property
     def tasks_vary(self) -> bool:
         """True if a type belongs to different tasks in different orders (orders of ``fgA-pgB``)."""
-        return len({tuple(sorted(map(_content, run["tasks"]))) for run in self.runs}) > 1
+        return len({tuple(sorted(map(_content, run.tasks))) for run in self.runs}) > 1
 
     @cached_property
     def models(self) -> Models:
@@ -138,14 +139,14 @@ class Comparison:
     def row_of(self) -> dict[str, MethodRow]:
         """The row of each run, by its id."""
         rows = {(row.method, row.config): row for row in self.rows}
-        return {run["run_id"]: rows[run["method"], run["config"]] for run in self.runs}
+        return {run.run_id: rows[run.method, run.config] for run in self.runs}
 
     @cached_property
     def matched_runs(self) -> list[dict[MethodRow, str]]:
         """Per matched (order, seed) pair the run of each row that has one, sorted by pair."""
         by_pair: dict[tuple[int, int, str], dict[MethodRow, str]] = {}
         for run in self.runs:
-            by_pair.setdefault(_pair(run), {})[self.row_of[run["run_id"]]] = run["run_id"]
+            by_pair.setdefault(_pair(run), {})[self.row_of[run.run_id]] = run.run_id
         needed = set(_compared_rows(self.rows))
         return [by_pair[pair] for pair in sorted(by_pair) if needed <= by_pair[pair].keys()]
 
@@ -153,16 +154,16 @@ class Comparison:
 @lru_cache(maxsize=4)
 def comparisons(results: Results) -> tuple[Comparison, ...]:
     """The finished runs, taken apart into what may stand in one table; sorted by dataset and scenario."""
-    blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    blocks: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in results.finished:
         tasks = _tasks(run)
         # Other sentences, the same ones split otherwise, or another encoder of one name make another comparison.
         data = (
-            run["settings"].get("split_seed", 0),
-            *(str(run.get("fingerprints", {}).get(k)) for k in SHARED_PRINTS),
+            run.settings.get("split_seed", 0),
+            *(str(run.fingerprints.get(k)) for k in SHARED_PRINTS),
         )
-        sample = run["settings"].get("max_sentences") or 0
-        blocks.setdefault((run["dataset"], run["scenario"], run["encoder"], sample, tasks, data), []).append(run)
+        sample = run.settings.get("max_sentences") or 0
+        blocks.setdefault((run.dataset, run.scenario, run.encoder, sample, tasks, data), []).append(run)
     out: list[Comparison] = []
     slugs: set[str] = set()
     for key in sorted(blocks):
@@ -174,21 +175,21 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
     return tuple(out)
 
 
-def _compare(results: Results, slug: str, block: list[dict[str, Any]]) -> Comparison:
-    runs = [run for run in block if run["registry_name"] not in SINGLE_TASK] or block
+def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
+    runs = [run for run in block if run.registry_name not in SINGLE_TASK] or block
     by_row = _by_row(runs)
     rows = _method_rows(by_row)
     finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
     common = set.intersection(*finished.values())
-    ids = {run["run_id"] for run in runs}
+    ids = {run.run_id for run in runs}
     single = [run for run in block if run not in runs]
-    single_ids = {run["run_id"] for run in single}
+    single_ids = {run.run_id for run in single}
     return Comparison(
-        dataset=runs[0]["dataset"],
-        scenario=runs[0]["scenario"],
-        encoder=runs[0]["encoder"],
+        dataset=runs[0].dataset,
+        scenario=runs[0].scenario,
+        encoder=runs[0].encoder,
         slug=slug,
-        n_steps=max(run["n_steps"] for run in runs),
+        n_steps=max(run.n_steps for run in runs),
         rows=tuple(rows),
         pairs=tuple(sorted((order, seed) for order, seed, _ in common)),
         matched=bool(common),
@@ -222,52 +223,52 @@ def _left_out(
 
 def _damaged(results: Results) -> tuple[str, ...]:
     """The runs that are left out because a file of theirs is damaged."""
-    read = {folder.name for folder in results.folders.values()}
+    read = {folder.path.name for folder in results.folders.values()}
     return tuple(sorted({fault.run for fault in results.damaged} - read - {""}))
 
 
-def _tasks(run: Mapping[str, Any]) -> tuple[Any, ...]:
+def _tasks(run: RunRecord) -> tuple[Any, ...]:
     """Return what the tasks of comparable runs share: all of it, or the types alone where orders permute types."""
-    if run.get("order_of") == "types":
-        return (len(run["tasks"]), *sorted(t for task in run["tasks"] for t in task["types"]))
-    return tuple(sorted(map(_content, run["tasks"])))
+    if run.order_of == "types":
+        return (len(run.tasks), *sorted(t for task in run.tasks for t in task.types))
+    return tuple(sorted(map(_content, run.tasks)))
 
 
-def group_of(run: Mapping[str, Any]) -> str:
+def group_of(run: RunRecord) -> str:
     """Return the group of a run's method: a key of ``GROUPS``, or the name that a newer version gave it.
 
     A run that learned from the data of all steps so far is never memory-free, whatever its card said: it is a
     reference.
     """
-    group = str(run["group"])
-    return "reference" if group == "memory-free" and run.get("data") == "union" else group
+    group = str(run.group)
+    return "reference" if group == "memory-free" and run.data == "union" else group
 
 
-def _content(task: Mapping[str, Any]) -> tuple[str, ...]:
-    return (task["name"], *sorted(task["types"]))
+def _content(task: Task) -> tuple[str, ...]:
+    return (task.name, *sorted(task.types))
 
 
-def _pair(run: Mapping[str, Any]) -> tuple[int, int, str]:
+def _pair(run: RunRecord) -> tuple[int, int, str]:
     """Order and seed, under one task split: a replayed split may differ where the order's number does not."""
-    return run["order"], run["seed"], str(run.get("fingerprints", {}).get("split"))
+    return run.order, run.seed, str(run.fingerprints.get("split"))
 
 
-def _by_row(runs: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def _by_row(runs: Iterable[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]:
     """Return the runs of each method and config."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
-        found.setdefault((run["method"], run["config"]), []).append(run)
+        found.setdefault((run.method, run.config), []).append(run)
     return found
 
 
-def _method_rows(by_row: Mapping[tuple[str, str], list[dict[str, Any]]]) -> list[MethodRow]:
+def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]]) -> list[MethodRow]:
     firsts = [runs[0] for runs in by_row.values()]
-    labels = [run["label"] for run in firsts]
+    labels = [run.label for run in firsts]
     rows = []
     for run in firsts:
         # Two settings of one method (joined folders): the config tells them apart.
-        label = run["label"] if labels.count(run["label"]) == 1 else f"{run['label']} [{run['config']}]"
-        rows.append(MethodRow(run["method"], run["config"], label, group_of(run), run["architecture"]))
+        label = run.label if labels.count(run.label) == 1 else f"{run.label} [{run.config}]"
+        rows.append(MethodRow(run.method, run.config, label, group_of(run), run.architecture))
     rank = {name: i for i, name in enumerate(GROUPS)}
     return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), r.architecture, r.label, r.config))
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import Reduced, reduced
+from cl_ner_bench.analysis.data.outcomes import Outcomes, outcomes_of
 from cl_ner_bench.analysis.scores.measures import TEST, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.run_record import RunRecord
 
 # Scores that follow from the counts after the last step, which are known by sentence.
 BY_SENTENCE = ("micro_f1", "macro_f1", "task_macro_f1")
@@ -57,14 +58,14 @@ def _sums(place: Integers, values: NDArray[Any], size: int) -> Floats:
 
 def drawn_together(c: Comparison) -> str:
     """Return what is drawn of the test part: ``documents`` where the runs know at least two, else ``sentences``."""
-    return "documents" if len(c.runs[0].get("documents") or ()) > 1 else "sentences"
+    return "documents" if len(c.runs[0].documents or ()) > 1 else "sentences"
 
 
 def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
     """``[sentences]``: the document (0, 1, ...) of each sentence id; None where sentences are drawn."""
     if drawn_together(c) == "sentences":
         return None
-    at = np.searchsorted(np.array(c.runs[0]["documents"]), sentences, side="right")
+    at = np.searchsorted(np.array(c.runs[0].documents), sentences, side="right")
     return np.unique(at, return_inverse=True)[1].astype(np.int64)
 
 
@@ -83,12 +84,12 @@ def influences(
     sizes = {row: len(row.of(c.compared(c.measures))["run_id"].unique()) for row in c.rows}
     sentences: dict[str, Integers] = {}
     for run in c.compared_runs:
-        row, final = rows[run["method"], run["config"]], reduced(results, run["run_id"])
+        row, final = rows[run.method, run.config], outcomes_of(results, run.run_id)
         with_gold = np.unique(final.final[final.final[:, [2, 4]].any(axis=1), 0])
         for view, ids in (("all", final.sentences), ("filter", with_gold)):
             if not np.array_equal(sentences.setdefault(view, ids), ids):
                 raise UserError(
-                    f"{results.folders[run['run_id']]}: its test sentences are not those of {c.runs[0]['run_id']}, "
+                    f"{results.folders[run.run_id]}: its test sentences are not those of {c.runs[0].run_id}, "
                     "though both say to have the same data: run one of them again"
                 )
             counts = final.final[np.isin(final.final[:, 0], ids)]
@@ -99,9 +100,9 @@ def influences(
     return found, sentences
 
 
-def _units(run: Mapping[str, Any], final: Reduced) -> dict[str, Integers]:
+def _units(run: RunRecord, final: Outcomes) -> dict[str, Integers]:
     """For each measure the unit of each type."""
-    layout, n = TaskLayout.of(run["tasks"]), len(final.types)
+    layout, n = TaskLayout.of(run.tasks), len(final.types)
     units = {"micro_f1": np.zeros(n, dtype=np.int64), "macro_f1": np.arange(n)}
     if {test_set for test_set, _ in layout.units} == {TEST}:
         task_of = {

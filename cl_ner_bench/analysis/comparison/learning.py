@@ -7,7 +7,6 @@ gives the rule and its reasons.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ import pandas as pd
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
 from cl_ner_bench.analysis.scores.scorer import f1_scores
+from cl_ner_bench.storage.run_record import RunRecord
 
 FAR_BELOW = 0.6  # of the reference's F1
 MARGIN = 10.0  # points of F1 that must be missing, too
@@ -62,16 +62,16 @@ def new_task_scores(c: Comparison) -> pd.DataFrame:
     keys = ["run_id", "method", "config", "step", "task"]
     frame = counts.groupby(keys, sort=True)[["tp", "fp", "fn"]].sum().reset_index()
     frame["f1"] = f1_scores(frame[["tp", "fp", "fn"]].to_numpy())
-    runs = {run["run_id"]: run for run in (*c.runs, *c.single_task_runs)}
+    runs = {run.run_id: run for run in (*c.runs, *c.single_task_runs)}
     known: dict[tuple[Any, ...], list[tuple[float, str, str]]] = {}
     for run_id, step, task, f1 in frame[["run_id", "step", "task", "f1"]].itertuples(index=False):
-        if runs[run_id]["registry_name"] in REFERENCES and not math.isnan(f1):
-            known.setdefault((*_setting(runs[run_id]), step, task), []).append((f1, runs[run_id]["label"], run_id))
+        if runs[run_id].registry_name in REFERENCES and not math.isnan(f1):
+            known.setdefault((*_setting(runs[run_id]), step, task), []).append((f1, runs[run_id].label, run_id))
     best = []
     for run_id, step, task in frame[["run_id", "step", "task"]].itertuples(index=False):
         others = [found for found in known.get((*_setting(runs[run_id]), step, task), ()) if found[2] != run_id]
         best.append(max(others, default=(math.nan, "", ""))[:2])
-    frame["seed"] = [runs[run_id]["seed"] for run_id in frame["run_id"]]
+    frame["seed"] = [runs[run_id].seed for run_id in frame["run_id"]]
     frame["reference"] = [f1 for f1, _ in best]
     frame["source"] = [label for _, label in best]
     below = frame["f1"] < FAR_BELOW * frame["reference"]
@@ -111,15 +111,15 @@ def unfit_rows(c: Comparison) -> dict[MethodRow, str]:
     return {row: reason for row, reason in found.items() if reason}
 
 
-def steps_without_choice(run: Mapping[str, Any]) -> list[int]:
+def steps_without_choice(run: RunRecord) -> list[int]:
     """Return the steps of a run whose dev score was 0 in every epoch, so that the first epoch was kept unchosen."""
-    return [s["step"] for s in run["learned"] if (scores := s.get("dev_scores")) and all(x == 0 for x in scores)]
+    return [s["step"] for s in run.learned if (scores := s.get("dev_scores")) and all(x == 0 for x in scores)]
 
 
 def count_without_choice(c: Comparison, row: MethodRow) -> tuple[int, int]:
     """Return how many steps of a row's runs have no choice of epoch, and how many have dev scores at all."""
     runs = _runs(c, row)
-    scored = [s for run in runs for s in run["learned"] if any(x is not None for x in s.get("dev_scores", ()))]
+    scored = [s for run in runs for s in run.learned if any(x is not None for x in s.get("dev_scores", ()))]
     return sum(len(steps_without_choice(run)) for run in runs), len(scored)
 
 
@@ -138,9 +138,9 @@ def learning_notes(c: Comparison) -> list[str]:
     return notes
 
 
-def _setting(run: Mapping[str, Any]) -> tuple[Any, ...]:
+def _setting(run: RunRecord) -> tuple[Any, ...]:
     """Return what a run shares with its references (as for gaps): architecture, split, order, seed and settings."""
-    return (run["architecture"], run["setting"], run["order"], run["seed"], run.get("fingerprints", {}).get("split"))
+    return (run.architecture, run.setting, run.order, run.seed, run.fingerprints.get("split"))
 
 
 def _shortfall(check: LearningCheck) -> str:
@@ -159,5 +159,5 @@ def _without_choice(c: Comparison, row: MethodRow) -> str:
     return f"{row.label} {n} of {total} steps ({', '.join(map(str, steps))})" if n else ""
 
 
-def _runs(c: Comparison, row: MethodRow) -> list[Mapping[str, Any]]:
-    return [run for run in c.runs if (run["method"], run["config"]) == (row.method, row.config)]
+def _runs(c: Comparison, row: MethodRow) -> list[RunRecord]:
+    return [run for run in c.runs if (run.method, run.config) == (row.method, row.config)]

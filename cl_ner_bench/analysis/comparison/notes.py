@@ -21,6 +21,7 @@ from cl_ner_bench.analysis.literature.settings import (
     printed_name,
     settings,
 )
+from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
 
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 WARM_UP = 0.2  # share of a task's updates
@@ -42,14 +43,14 @@ def undertrained(c: Comparison) -> tuple[str, ...]:
     weak: dict[str, float] = {}
     bounds = []
     for run in c.runs:
-        bound = run.get("undertrained_below") or 0.0
+        bound = run.undertrained_below or 0.0
         bounds.append(bound)
-        label, start, end = run["label"], first.get(run["run_id"], math.nan), last[run["run_id"]]
+        label, start, end = run.label, first.get(run.run_id, math.nan), last[run.run_id]
         if start < bound:
             low[label] = min(start, low.get(label, math.inf))
         if (ratio := _ratio(_reference(c, run), start)) < TWICE_AS_LONG:
             short[label] = min(100 * ratio, short.get(label, math.inf))
-        if run["dataset"] == "synthetic" and run["registry_name"] in ("joint-span", "joint-token") and end < bound:
+        if run.dataset == "synthetic" and run.registry_name in ("joint-span", "joint-token") and end < bound:
             weak[label] = min(end, weak.get(label, math.inf))
     bound_text = f"{max(bounds, default=0):g}"
     reasons = []
@@ -69,9 +70,9 @@ def without_gap(c: Comparison) -> Mapping[str, str]:
     last = _micro(c, first=False)
     lowest: dict[tuple[str, str], float] = {}
     for run in c.runs:
-        end = last[run["run_id"]]
-        if run["registry_name"] in ("joint-span", "joint-token") and end < (run.get("undertrained_below") or 0.0):
-            joint = run["architecture"], run["label"]
+        end = last[run.run_id]
+        if run.registry_name in ("joint-span", "joint-token") and end < (run.undertrained_below or 0.0):
+            joint = run.architecture, run.label
             lowest[joint] = min(end, lowest.get(joint, math.inf))
     return {architecture: f"{label} {end:.1f}" for (architecture, label), end in lowest.items()}
 
@@ -96,19 +97,19 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         notes.append(f"damaged and left out, `bench verify` says why: {_join(c.damaged)}")
     if len(c.orders) == 1:
         notes.append("one order")
-    if sample := _unique(run["settings"].get("max_sentences") for run in c.runs):
+    if sample := _unique(run.settings.get("max_sentences") for run in c.runs):
         notes.append(f"a sample of {_join(sample)} training sentences, not the whole corpus")
-    if other := [r for r in _unique(run["settings"].get("recipe") for run in c.runs) if r != "paper"]:
+    if other := [r for r in _unique(run.settings.get("recipe") for run in c.runs) if r != "paper"]:
         notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}, not of the papers")
-    notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.get("by_hand"))
-    if labels := _unique(run["label"] for run in c.runs if run["settings"].get("precision") == "bf16"):
-        notes.append(BF16 if len(labels) == len({run["label"] for run in c.runs}) else f"{BF16}: {_join(labels)}")
-    if any(run.get("uncased") for run in c.runs):
+    notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.by_hand)
+    if labels := _unique(run.label for run in c.runs if run.settings.get("precision") == "bf16"):
+        notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {_join(labels)}")
+    if any(run.uncased for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
-    accepted = dict.fromkeys(text for run in c.runs for text in run.get("corpus", {}).get("accepted", ()))
+    accepted = dict.fromkeys(text for run in c.runs if run.corpus for text in run.corpus.accepted)
     notes += [f"another copy of the published corpus: {text}" for text in accepted]
     notes += _without_task(c)
-    if lost := max((run.get("lost_mentions") or 0 for run in c.runs), default=0):
+    if lost := max((run.lost_mentions or 0 for run in c.runs), default=0):
         notes.append(f"the protocol's limit of words drops {lost:,} test mentions")
     if ceilings := _ceilings(c.runs):
         most = ", ".join(f"{label} {ceiling:.4g} %" for label, ceiling in ceilings.items())
@@ -119,16 +120,16 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         notes.append(f"step-1 micro-F1 relative to the same architecture trained longer: {ratios}")
     steps: dict[str, set[int]] = {}
     for run in c.runs:
-        for step in run["learned"]:
+        for step in run.learned:
             for remark in step.get("remarks", ()):
                 if remark != DEV_ZERO:  # of which the notes on learning tell
                     steps.setdefault(remark, set()).add(step["step"])
     notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
-    if cumulative := _unique(run["label"] for run in c.runs if run["group"] != group_of(run)):
+    if cumulative := _unique(run.label for run in c.runs if run.group != group_of(run)):
         notes.append(
             f"learned from the data of all steps so far, so a reference and not memory-free: {_join(cumulative)}"
         )
-    if any(group_of(run) == "reference" and len(run["steps"]) < run["n_steps"] for run in c.runs):
+    if any(group_of(run) == "reference" and len(run.steps) < run.n_steps for run in c.runs):
         notes.append("joint training at the last step only")
     if shared := _shared(c):
         notes.append(f"a model that several orders share counts once: {shared}")
@@ -170,11 +171,11 @@ def _not_as_published(c: Comparison) -> list[str]:
     Records of earlier versions do not tell; then nothing is said here, and nothing stands beside a published number.
     """
     name = printed_name(c.encoder)
-    notes = [note for run in c.runs if "corpus" in run for note in corpus_differences(run)]
+    notes = [note for run in c.runs if run.corpus for note in corpus_differences(run)]
     if name in ENCODERS:
-        notes += [note for run in c.runs if "encoder_identity" in run for note in encoder_differences(name, run)]
+        notes += [note for run in c.runs if run.encoder_identity for note in encoder_differences(name, run)]
     theirs = {s.encoder for s in settings().values() if (s.dataset, s.scenario) == (c.dataset, c.scenario)} - {UNKNOWN}
-    if theirs and name not in theirs and not any(run.get("uncased") for run in c.runs):  # which has its own note
+    if theirs and name not in theirs and not any(run.uncased for run in c.runs):  # which has its own note
         notes.append(f"not the encoder of published numbers ({_join(sorted(theirs))})")
     return list(dict.fromkeys(notes))
 
@@ -183,13 +184,12 @@ def _without_task(c: Comparison) -> list[str]:
     """Return a note on the types that no task learns: how many train mentions count as O."""
     notes = []
     for run in c.runs:
-        corpus = run.get("corpus", {})
-        found = {type_: counts["train"] for type_, counts in corpus.get("without_task", {}).items()}
-        if found:
+        if run.corpus and run.corpus.without_task:
+            found = {type_: counts.train for type_, counts in run.corpus.without_task.items()}
             by_size = sorted(found, key=lambda type_: (-found[type_], type_))
             named = [f"{type_} {found[type_]:,}" for type_ in by_size[:MOST_TYPES]]
             more = f" and {len(found) - MOST_TYPES} more types" if len(found) > MOST_TYPES else ""
-            share = f"{sum(found.values()):,} of {corpus['n_mentions']['train']:,}"
+            share = f"{sum(found.values()):,} of {run.corpus.n_mentions.train:,}"
             notes.append(f"types in no task, {share} train mentions count as O: {_join(named)}{more}")
     return list(dict.fromkeys(notes))
 
@@ -213,17 +213,17 @@ def _micro(c: Comparison, first: bool) -> dict[str, float]:
     return dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
 
 
-def _reference(c: Comparison, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _reference(c: Comparison, run: RunRecord) -> TrainingCheck | None:
     """Step 1 learned for twice the epochs by the same architecture in the same setting, order and seed."""
 
-    def identity(r: Mapping[str, Any]) -> list[Any]:
-        return [*(r[k] for k in ("architecture", "setting", "order", "seed")), r.get("fingerprints", {}).get("split")]
+    def identity(r: RunRecord) -> list[Any]:
+        return [r.architecture, r.setting, r.order, r.seed, r.fingerprints.get("split")]
 
-    return next((r["step1_reference"] for r in c.runs if "step1_reference" in r and identity(r) == identity(run)), None)
+    return next((r.step1_reference for r in c.runs if r.step1_reference and identity(r) == identity(run)), None)
 
 
-def _ratio(reference: Mapping[str, Any] | None, start: float) -> float:
-    return start / reference["micro_f1"] if reference and reference["micro_f1"] else math.nan
+def _ratio(reference: TrainingCheck | None, start: float) -> float:
+    return start / reference.micro_f1 if reference and reference.micro_f1 else math.nan
 
 
 def _ratios(c: Comparison) -> str:
@@ -231,35 +231,35 @@ def _ratios(c: Comparison) -> str:
     worst: dict[str, tuple[float, str]] = {}
     for run in c.runs:
         reference = _reference(c, run)
-        ratio = _ratio(reference, first.get(run["run_id"], math.nan))
+        ratio = _ratio(reference, first.get(run.run_id, math.nan))
         if reference and not math.isnan(ratio):
-            of = f"{reference['epochs']} epochs: {reference['micro_f1']:.1f}"
-            text = f"{run['label']} {100 * ratio:.1f} % ({of})"
-            worst[run["label"]] = min((ratio, text), worst.get(run["label"], (math.inf, "")))
+            of = f"{reference.epochs} epochs: {reference.micro_f1:.1f}"
+            text = f"{run.label} {100 * ratio:.1f} % ({of})"
+            worst[run.label] = min((ratio, text), worst.get(run.label, (math.inf, "")))
     return ", ".join(text for _, text in worst.values())
 
 
-def _long_warm_up(runs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:
     """The largest share (percent) of warm-up in a task's updates, for methods where it is above the limit."""
     worst: dict[str, float] = {}
     for run in runs:
-        for step in run.get("learned", []):
+        for step in run.learned:
             if step["updates"] and step["warmup_updates"] > WARM_UP * step["updates"]:
                 share = 100 * step["warmup_updates"] / step["updates"]
-                worst[run["label"]] = max(share, worst.get(run["label"], 0.0))
+                worst[run.label] = max(share, worst.get(run.label, 0.0))
     return worst
 
 
-def _ceilings(runs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def _ceilings(runs: Iterable[RunRecord]) -> dict[str, float]:
     """Percent of the gold mentions that a method can find at most, for those that cannot find all."""
-    known = {run["label"]: 100 * run["recall_ceiling"] for run in runs if run.get("recall_ceiling") is not None}
+    known = {run.label: 100 * run.recall_ceiling for run in runs if run.recall_ceiling is not None}
     return {label: ceiling for label, ceiling in known.items() if ceiling < 100}
 
 
-def _by_hand(run: Mapping[str, Any]) -> str:
+def _by_hand(run: RunRecord) -> str:
     """``epochs = 3``; with the method's name where the value is the method's own."""
-    own = run["settings"].get("method", {})
-    return _join(f"{run['label']} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run["by_hand"].items()))
+    own = run.settings.get("method", {})
+    return _join(f"{run.label} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run.by_hand.items()))
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
+from cl_ner_bench.storage.run_record import RunRecord
 
 LAST = 0  # in place of a step: the last one of the run
 Models = Mapping[tuple[str, int], str]
 
 
-def models_of(runs: Iterable[Mapping[str, Any]]) -> Models:
+def models_of(runs: Iterable[RunRecord]) -> Models:
     """Return for each ``(run_id, step)``, and ``(run_id, LAST)``, the first run of the method that holds this model.
 
     Models with one step key (``run.json``) are one model. A run without keys has models of its own. Single-task runs
@@ -23,16 +24,16 @@ def models_of(runs: Iterable[Mapping[str, Any]]) -> Models:
     first: dict[tuple[Any, ...], str] = {}
     found: dict[tuple[str, int], str] = {}
     for run in runs:
-        run_id, keys = run["run_id"], run.get("step_keys", {})
-        for step in run["steps"]:
-            key = keys.get(str(step))
+        run_id = run.run_id
+        for step in run.steps:
+            key = run.key(step)
             found[run_id, step] = run_id
             if key is not None:
-                found[run_id, step] = first.setdefault((run["method"], run["config"], step, key), run_id)
-        found[run_id, LAST] = found[run_id, run["steps"][-1]] if run["steps"] else run_id
-        if run["registry_name"] in SINGLE_TASK and run.get("order_of") != "types":
-            data = run.get("fingerprints", {}).get("data")
-            found[run_id, LAST] = first.setdefault((run["method"], run["config"], data, run["seed"]), run_id)
+                found[run_id, step] = first.setdefault((run.method, run.config, step, key), run_id)
+        found[run_id, LAST] = found[run_id, run.steps[-1]] if run.steps else run_id
+        if run.registry_name in SINGLE_TASK and run.order_of != "types":
+            data = run.fingerprints.get("data")
+            found[run_id, LAST] = first.setdefault((run.method, run.config, data, run.seed), run_id)
     return found
 
 

@@ -9,16 +9,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.data.distinct import Models, models_of, per_model
-from cl_ner_bench.analysis.data.joining import read_runs
+from cl_ner_bench.analysis.data.merging import merge_folders
 from cl_ner_bench.analysis.scores import measures
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.records import RUN, Damaged, DamagedError, learn_again, read_json
+from cl_ner_bench.storage.damage import Damaged, DamagedError, learn_again
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RUN, RunRecord
 from cl_ner_bench.untrusted import unpacked
 
 VIEWS = ("all", "filter")
@@ -53,18 +56,18 @@ class Results:
     such a file are left out of all else.
     """
 
-    runs: list[dict[str, Any]]
+    runs: list[RunRecord]
     counts: pd.DataFrame
     scores: pd.DataFrame
     measures: pd.DataFrame
     summary: pd.DataFrame
-    folders: Mapping[str, Path] = field(repr=False)  # run_id -> its folder
+    folders: Mapping[str, RunFolder] = field(repr=False)  # run_id -> its folder
     joints: Mapping[str, str] = field(repr=False)  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[Damaged, ...] = ()
 
     @property
-    def finished(self) -> list[dict[str, Any]]:
-        return [run for run in self.runs if run["status"] == "done"]
+    def finished(self) -> list[RunRecord]:
+        return [run for run in self.runs if run.status == "done"]
 
     def predictions(self, run_id: str, step: int) -> pd.DataFrame:
         """A row per gold and per predicted mention of the test set after ``step``.
@@ -74,7 +77,7 @@ class Results:
         """
         if run_id not in self.folders:
             raise UserError(f"no run {run_id!r} here; the runs are {', '.join(self.folders)}")
-        path = self.folders[run_id] / f"step-{step}" / "predictions.jsonl.gz"
+        path = self.folders[run_id].predictions_file(step)
         if not path.is_file():
             raise UserError(f"{path} does not exist: run {run_id} stored no step {step}")
         rows: list[tuple[Any, ...]] = []
@@ -94,71 +97,71 @@ def load_results(*dirs: str | PathLike[str]) -> Results:
     A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``). Raises
     UserError for a folder that is no results folder, and for folders that do not fit together (``records``).
     """
-    return _results(*read_runs([Path(d) for d in dirs]))
+    return _results(*merge_folders([Path(d) for d in dirs]))
 
 
 def leave_out(results: Results, damaged: Iterable[Damaged]) -> Results:
     """``results`` as if the runs of these files were not there."""
     damaged = [*damaged]
     gone = {fault.run for fault in damaged}
-    folders = {run_id: folder for run_id, folder in results.folders.items() if folder.name not in gone}
-    return _results([run for run in results.runs if run["run_id"] in folders], folders, [*results.damaged, *damaged])
+    folders = {run_id: folder for run_id, folder in results.folders.items() if folder.path.name not in gone}
+    return _results([run for run in results.runs if run.run_id in folders], folders, [*results.damaged, *damaged])
 
 
-def _results(runs: list[dict[str, Any]], folders: dict[str, Path], damaged: list[Damaged]) -> Results:
+def _results(runs: list[RunRecord], folders: dict[str, RunFolder], damaged: list[Damaged]) -> Results:
     counts, layouts = _Counts(), _Layouts()
     views_of: dict[str, dict[str, NDArray[np.int64]]] = {}
-    for run in [run for run in runs if run["status"] == "done"]:
-        run_id = run["run_id"]
+    for run in [run for run in runs if run.status == "done"]:
+        run_id = run.run_id
         try:
-            views_of[run_id] = counts.read(run, folders[run_id], layouts.of(run, folders[run_id]))
+            views_of[run_id] = counts.read(run, folders[run_id], layouts.of(run))
         except DamagedError as error:
             damaged.append(error.damaged)
             del folders[run_id]
-    runs = [run for run in runs if run["run_id"] in folders]
-    done = [run for run in runs if run["status"] == "done"]
+    runs = [run for run in runs if run.run_id in folders]
+    done = [run for run in runs if run.status == "done"]
     step_scores: dict[tuple[str, str], dict[str, Floats]] = {}
     fixed: dict[tuple[str, str], NDArray[np.int64]] = {}
     totals: dict[tuple[str, str], dict[str, float]] = {}
     for run in done:
-        run_id, layout = run["run_id"], layouts.of(run, folders[run["run_id"]])
+        run_id, layout = run.run_id, layouts.of(run)
         arrays = views_of[run_id]
-        complete = _complete(run)
+        complete = run.is_complete()
         for view in VIEWS:
             fixed[run_id, view] = arrays[FIXED[view]]
             scores = measures.step_scores(arrays[view], layout)
             step_scores[run_id, view] = scores
             totals[run_id, view] = {name: float(values[-1]) for name, values in scores.items()}
             totals[run_id, view] |= measures.over_steps(scores, fixed[run_id, view], layout, complete)
-            if run["registry_name"] in SINGLE_TASK:
+            if run.registry_name in SINGLE_TASK:
                 step_scores[run_id, view] = {name: values * np.nan for name, values in scores.items()}
                 not_theirs = totals[run_id, view].keys() - set(measures.OF_SINGLE_TASK)
                 totals[run_id, view] |= dict.fromkeys(not_theirs, np.nan)
     score_rows, measure_rows = [], []
     joints, joint_of = _joints(done), {}
     for run in done:
-        own, best = (None, []) if run["registry_name"] in SINGLE_TASK else _bounds(run, joints.get(_data(run), []))
-        identity, layout = [run[key] for key in RUN], layouts.of(run, folders[run["run_id"]])
+        own, best = (None, []) if run.registry_name in SINGLE_TASK else _bounds(run, joints.get(_data(run), []))
+        identity, layout = [getattr(run, key) for key in RUN], layouts.of(run)
         if own:
-            joint_of[run["run_id"]] = own["run_id"]
+            joint_of[run.run_id] = own.run_id
         for view in VIEWS:
-            scores, total = step_scores[run["run_id"], view], totals[run["run_id"], view]
-            joint = fixed[own["run_id"], view] if own and _complete(own) and _complete(run) else None
-            total |= measures.against_joint(fixed[run["run_id"], view], joint, layout)
+            scores, total = step_scores[run.run_id, view], totals[run.run_id, view]
+            joint = fixed[own.run_id, view] if own and own.is_complete() and run.is_complete() else None
+            total |= measures.against_joint(fixed[run.run_id, view], joint, layout)
             gaps = {
-                name: step_scores[own["run_id"], view][of] - scores[of] if own else scores[of] * np.nan
+                name: step_scores[own.run_id, view][of] - scores[of] if own else scores[of] * np.nan
                 for name, of in STEP_GAPS.items()
             }
-            for step in run["steps"]:
+            for step in run.steps:
                 values = [scores[name][step - 1] for name in measures.STEP_SCORES]
                 values += [gaps[name][step - 1] for name in STEP_GAPS]
-                score_rows.append((*identity, step, run["n_steps"], view, *values))
+                score_rows.append((*identity, step, run.n_steps, view, *values))
             total["gap"], total["gap_micro"], total["gap_macro"] = (
                 float(gaps[name][-1]) for name in ("gap_task_macro", "gap_micro", "gap_macro")
             )
-            tops = [totals[bound["run_id"], view]["task_macro_f1"] for bound in best]
+            tops = [totals[bound.run_id, view]["task_macro_f1"] for bound in best]
             total["gap_best"] = float(np.max(tops)) - total["task_macro_f1"] if tops else np.nan
-            measure_rows.append((*identity, view, run["label"], *(total[m] for m in measures.MEASURES)))
+            measure_rows.append((*identity, view, run.label, *(total[m] for m in measures.MEASURES)))
     per_run = pd.DataFrame(measure_rows, columns=[*RUN, "view", "label", *measures.MEASURES])
     return Results(
         runs=runs,
@@ -176,50 +179,40 @@ class _Layouts:
     """The layout of each run; runs with the same tasks share one."""
 
     def __init__(self) -> None:
-        self.made: dict[str, TaskLayout] = {}
+        self.made: dict[bytes, TaskLayout] = {}
 
-    def of(self, run: Mapping[str, Any], folder: Path) -> TaskLayout:
-        key = json.dumps(run["tasks"])
-        try:
-            self.made[key] = self.made.get(key) or TaskLayout.of(run["tasks"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            path = folder / "run.json"
-            raise DamagedError(path, f"has tasks unlike docs/results.md says ({error!r})", learn_again(path)) from error
+    def of(self, run: RunRecord) -> TaskLayout:
+        key = msgspec.json.encode(run.tasks)
+        self.made[key] = self.made.get(key) or TaskLayout.of(run.tasks)
         return self.made[key]
 
 
-def _complete(run: Mapping[str, Any]) -> bool:
-    return bool(run["steps"] == list(range(1, run["n_steps"] + 1)))
-
-
-def _joints(done: Iterable[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+def _joints(done: Iterable[RunRecord]) -> dict[tuple[Any, ...], list[RunRecord]]:
     """The joint runs by what they learned; the warm ones are other methods, not references for gaps."""
-    joints: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    joints: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in done:
-        if run["registry_name"] in ("joint-span", "joint-token"):
+        if run.registry_name in ("joint-span", "joint-token"):
             joints.setdefault(_data(run), []).append(run)
     return joints
 
 
-def _data(run: Mapping[str, Any]) -> tuple[Any, ...]:
+def _data(run: RunRecord) -> tuple[Any, ...]:
     """What a run and its reference share: the same split of the same data, order, seed and encoder."""
-    fingerprints = run.get("fingerprints", {})
+    fingerprints = run.fingerprints
     shared = ("dataset", "scenario", "order", "seed", "encoder")
-    return (*(run[key] for key in shared), fingerprints.get("data"), fingerprints.get("split"))
+    return (*(getattr(run, key) for key in shared), fingerprints.get("data"), fingerprints.get("split"))
 
 
-def _bounds(
-    run: Mapping[str, Any], joints: Sequence[dict[str, Any]]
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def _bounds(run: RunRecord, joints: Sequence[RunRecord]) -> tuple[RunRecord | None, list[RunRecord]]:
     """Of the ``joints`` on its data the reference of ``run``, and those of both architectures (or none).
 
     Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters.
     """
-    joint = sorted(joints, key=lambda b: (b["method"] != b["registry_name"], b["run_id"]))  # a variant comes last
-    own = [b for b in joint if b["architecture"] == run["architecture"] and b["setting"] == run["setting"]]
-    other = [b for b in joint if b["architecture"] != run["architecture"]]
+    joint = sorted(joints, key=lambda b: (b.method != b.registry_name, b.run_id))  # a variant comes last
+    own = [b for b in joint if b.architecture == run.architecture and b.setting == run.setting]
+    other = [b for b in joint if b.architecture != run.architecture]
     # Several settings of the other architecture (joined folders): no telling which one is meant.
-    single = len({b["setting"] for b in other}) == 1
+    single = len({b.setting for b in other}) == 1
     return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
 
 
@@ -243,28 +236,28 @@ class _Counts:
     half a million rows."""
 
     def __init__(self) -> None:
-        self.runs: list[tuple[Mapping[str, Any], TaskLayout, int]] = []  # with its number of rows
+        self.runs: list[tuple[RunRecord, TaskLayout, int]] = []  # with its number of rows
         self.steps: list[int] = []
         self.views: list[str] = []
         self.units: list[int] = []  # of the run's layout
         self.triples: list[NDArray[np.int64]] = []
 
-    def read(self, run: Mapping[str, Any], folder: Path, layout: TaskLayout) -> dict[str, NDArray[np.int64]]:
+    def read(self, run: RunRecord, folder: RunFolder, layout: TaskLayout) -> dict[str, NDArray[np.int64]]:
         """Take in one run; returns per view its counts ``[T, units, 3]``."""
         index = {unit: i for i, unit in enumerate(layout.units)}
-        shape = (run["n_steps"], len(index), 3)
+        shape = (run.n_steps, len(index), 3)
         arrays = {view: np.zeros(shape, dtype=np.int64) for view in sorted({*VIEWS, *FIXED.values()})}
         rows: list[tuple[int, str, list[int], NDArray[np.int64]]] = []  # taken in when all of the run was read
-        for step in run["steps"]:
-            path = folder / f"step-{step}" / "counts.json"
+        for step in run.steps:
+            path = folder.counts_file(step)
             try:
-                views = read_json(path)["views"]
+                views = folder.counts(step)["views"]
                 for view, array in arrays.items():
                     for test_set in sorted(views[view]):
                         by_type = views[view][test_set]
                         units = [index[test_set, type_] for type_ in by_type]
                         triples = _triples(by_type.values())
-                        if run["registry_name"] in SINGLE_TASK:
+                        if run.registry_name in SINGLE_TASK:
                             own = layout.learned[units] == step
                             units, triples = list(np.array(units, dtype=np.int64)[own]), triples[own]
                         array[step - 1, units] = triples
@@ -285,7 +278,7 @@ class _Counts:
         units = np.array(self.units, dtype=np.int64)
         sizes = [size for *_, size in self.runs]
         parts = np.split(units, np.cumsum(sizes)[:-1]) if sizes else []
-        columns: dict[str, Any] = {key: _repeated([run[key] for run, *_ in self.runs], sizes) for key in RUN}
+        columns: dict[str, Any] = {key: _repeated([getattr(run, key) for run, *_ in self.runs], sizes) for key in RUN}
         columns |= {"step": np.array(self.steps, dtype=np.int64), "view": self.views}
 
         def named(of: Callable[[TaskLayout], Any]) -> Any:

@@ -1,7 +1,8 @@
-"""Outcomes: what error analysis and intervals over sentences need of a run's predictions, stored beside the run.
+"""Outcomes: what became of each gold mention of a run after each step, derived from its predictions and stored.
 
-``runs/<run-id>/reduced.json.gz`` holds the sha256 of what it came from and is made anew where that differs. The same
-predictions give the same bytes. The kinds of errors, and their order of priority: docs/errors.md.
+Error analysis and intervals over sentences read them. The file holds the sha256 of what it came from and is made again
+where that differs. The same predictions give the same bytes. docs/errors.md defines the kinds of errors and their order
+of priority.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.data.frames import Results, leave_out
 from cl_ner_bench.analysis.scores.measures import TEST, TaskLayout
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.atomic import SEAL, is_changed, sealed, write_bytes
-from cl_ner_bench.storage.records import DamagedError, learn_again
+from cl_ner_bench.storage.atomic import write_bytes
+from cl_ner_bench.storage.damage import DamagedError, learn_again
+from cl_ner_bench.storage.json_files import SEAL, is_changed, sealed
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import unpacked
 
 SCHEMA = 2  # 1 is the same without a seal
-FILE = "reduced.json.gz"
 LIMIT = 2**31  # of sentence ids and places, which are stored as 32-bit integers
 Integers = NDArray[np.int64]
 
@@ -46,7 +50,7 @@ KINDS = (*GOLD, *(f"false-{kind}" for kind in FALSE))
 
 
 @dataclass(frozen=True)
-class Reduced:
+class Outcomes:
     """One run, view ``all``. A type is its place in ``types``; O is the place behind the last.
 
     ``steps``: those the run has (``[S]``). ``sentences``: the ids of the test part. ``mentions``: ``[n, 4]``, a row per
@@ -82,75 +86,75 @@ class _Step:
 
 
 @lru_cache(maxsize=1024)  # both errors and intervals ask for every run
-def reduced(results: Results, run_id: str) -> Reduced:
-    """What is stored beside a finished run, after making it where it is missing or its predictions changed.
+def outcomes_of(results: Results, run_id: str) -> Outcomes:
+    """Return the outcomes of a finished run, after deriving and storing them where they are missing or its predictions
+    changed. Where the folder cannot be written they are not stored.
 
-    Where the folder cannot be written it is made and not stored. Raises UserError for an unknown run, and
-    DamagedError for predictions that are missing, cannot be read or do not fit the run's record.
+    Raises:
+        UserError: no finished run has this id.
+        DamagedError: predictions are missing, cannot be read or do not fit the run's record.
     """
-    run = next((run for run in results.finished if run["run_id"] == run_id), None)
+    run = next((run for run in results.finished if run.run_id == run_id), None)
     if run is None:
-        finished = ", ".join(run["run_id"] for run in results.finished)
+        finished = ", ".join(run.run_id for run in results.finished)
         raise UserError(f"no finished run {run_id!r} here; these are finished: {finished or 'none'}")
-    return reduced_at(results.folders[run_id], run)
+    return outcomes_in(results.folders[run_id], run)
 
 
 def readable(results: Results) -> Results:
-    """``results`` without the runs whose predictions cannot be read, which are among the ``damaged``."""
+    """Return ``results`` without the runs whose predictions cannot be read, which are among the ``damaged``."""
     found = []
     for run in results.finished:
         try:
-            reduced(results, run["run_id"])
+            outcomes_of(results, run.run_id)
         except DamagedError as error:
             found.append(error.damaged)
     return leave_out(results, found) if found else results
 
 
-def reduced_at(folder: Path, run: Mapping[str, Any]) -> Reduced:
-    """As ``reduced``, of the finished run in ``folder`` with the record ``run``."""
-    files = {step: folder / f"step-{step}" / "predictions.jsonl.gz" for step in run["steps"]}
+def outcomes_in(folder: RunFolder, run: RunRecord) -> Outcomes:
+    """Return the outcomes of the finished run in ``folder`` with the record ``run``; see ``outcomes_of``."""
+    files = {step: folder.predictions_file(step) for step in run.steps}
     contents = {step: _read(path) for step, path in files.items()}
     domains = _domains(run, folder)
-    source = hashlib.sha256(json.dumps([run["tasks"], domains]).encode())
+    source = hashlib.sha256(json.dumps([msgspec.to_builtins(run.tasks), domains]).encode())
     for content in contents.values():
         source.update(hashlib.sha256(content).digest())
-    stored = _load(folder / FILE, source.hexdigest())
+    stored = _load(folder.outcomes_file, source.hexdigest())
     if stored is not None and _is_sound(stored, run):
         return stored
     try:
-        found = reduce_run(run, domains, lambda step: parse(contents[step], files[step]))
+        found = derive_outcomes(run, domains, lambda step: parse(contents[step], files[step]))
     except DamagedError:
         raise
     except (UserError, ValueError) as error:  # also numbers that nothing holds
         wrong = f"holds a predictions.jsonl.gz unlike docs/results.md says ({error})"
-        raise DamagedError(folder, wrong, learn_again(folder / FILE)) from error
+        raise DamagedError(folder.path, wrong, learn_again(folder.outcomes_file)) from error
     with suppress(OSError):  # a folder of another's, or a read-only copy
-        write_bytes(folder / FILE, _dump(found, source.hexdigest()), durable=False)
+        write_bytes(folder.outcomes_file, _dump(found, source.hexdigest()), durable=False)
     return found
 
 
-def is_as_stored(folder: Path, run: Mapping[str, Any], rows: Mapping[int, list[Any]]) -> bool:
-    """Whether what is stored beside the finished run in ``folder`` is what ``rows`` (by step) give."""
-    stored = _load(folder / FILE)
+def is_as_stored(folder: RunFolder, run: RunRecord, rows: Mapping[int, list[Any]]) -> bool:
+    """Return True if the stored outcomes of the finished run in ``folder`` are those that ``rows`` (by step) give."""
+    stored = _load(folder.outcomes_file)
     if stored is None or not _is_sound(stored, run):
         return False
-    return _dump(stored, "") == _dump(reduce_run(run, _domains(run, folder), rows.__getitem__), "")
+    return _dump(stored, "") == _dump(derive_outcomes(run, _domains(run, folder), rows.__getitem__), "")
 
 
-def reduce_run(
-    run: Mapping[str, Any], domains: Mapping[str, Sequence[int]], rows: Callable[[int], list[Any]]
-) -> Reduced:
+def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: Callable[[int], list[Any]]) -> Outcomes:
     """Reduce a run from its record; ``rows(step)`` gives what was predicted, as docs/results.md describes the file.
 
     ``domains`` are the test sentences of each test set, where there are several.
     """
-    layout, last = TaskLayout.of(run["tasks"]), run["n_steps"]
+    layout, last = TaskLayout.of(run.tasks), run.n_steps
     types = _types(layout)
     test_sets = list(dict.fromkeys(test_set for test_set, _ in layout.units))
     step_of = np.full((len(test_sets), len(types)), last + 1)  # of a type that is never taught there
     for (test_set, type_), learned in zip(layout.units, layout.learned, strict=True):
         step_of[test_sets.index(test_set), types.index(type_)] = learned
-    steps = {step: _columns(rows(step), types, f"run {run['run_id']}, step {step}") for step in run["steps"]}
+    steps = {step: _columns(rows(step), types, f"run {run.run_id}, step {step}") for step in run.steps}
     sentences, mentions = steps[last].sentences, steps[last].gold
 
     def learned_at(rows: Integers) -> Integers:
@@ -167,7 +171,7 @@ def reduce_run(
         pred = found.pred[learned_at(found.pred) <= step]  # a domain is scored on the types taught there
         place = _places(found.gold, mentions)
         if (place < 0).any():
-            raise UserError(f"run {run['run_id']}: step {step} has gold mentions that the last step lacks")
+            raise UserError(f"run {run.run_id}: step {step} has gold mentions that the last step lacks")
         new = learned_at(found.gold) == step
         outcome, as_type, false = _compare(found.gold, pred, new, learned_at(pred) == step, len(types))
         outcomes[row, place] = outcome
@@ -182,7 +186,7 @@ def reduce_run(
         confusion.append(np.column_stack([np.full(len(cells), step), cells, table[tuple(cells.T)]]))
         if step == last:
             triples = [found.gold[outcome == RIGHT], wrong, found.gold[outcome != RIGHT]]
-    return Reduced(
+    return Outcomes(
         types=types,
         steps=tuple(steps),
         sentences=sentences,
@@ -288,12 +292,12 @@ def _columns(rows: list[Any], types: Sequence[str], where: str) -> _Step:
         raise UserError(f"{where}: {error!r}") from error
 
 
-def _domains(run: Mapping[str, Any], folder: Path) -> dict[str, list[int]]:
+def _domains(run: RunRecord, folder: RunFolder) -> dict[str, list[int]]:
     """The test sentences of each test set, where the tasks name several."""
-    names = {task.get("domain", TEST) for task in run["tasks"]}
+    names = {task.domain or TEST for task in run.tasks}
     if names == {TEST}:
         return {}
-    path = folder / "split.json"
+    path = folder.split_file
     try:
         domains = json.loads(path.read_bytes())["domains"]
         return {name: list(map(int, domains[name])) for name in sorted(names)}
@@ -322,7 +326,7 @@ _ARRAYS = ("sentences", "mentions", "learned", "errors", "confusion", "final")
 _LETTERS = b"-.onpb"  # NOT_LEARNED and the outcomes, a letter each
 
 
-def _dump(r: Reduced, source: str) -> bytes:
+def _dump(r: Outcomes, source: str) -> bytes:
     letters = np.frombuffer(_LETTERS, dtype=np.uint8)
     content = {"schema": SCHEMA, "source": source, "types": r.types, "steps": r.steps}
     content |= {name: _pack(getattr(r, name)) for name in _ARRAYS}
@@ -339,7 +343,7 @@ def _unpack(stored: Mapping[str, Any]) -> Integers:
     return np.frombuffer(base64.b64decode(stored["int32"]), dtype="<i4").reshape(stored["shape"]).astype(np.int64)
 
 
-def _load(path: Path, source: str | None = None) -> Reduced | None:
+def _load(path: Path, source: str | None = None) -> Outcomes | None:
     """What is stored, None where nothing is, or what came from other predictions or another version, or was changed."""
     try:
         content = json.loads(unpacked(path.read_bytes()))
@@ -351,17 +355,17 @@ def _load(path: Path, source: str | None = None) -> Reduced | None:
         place[list(_LETTERS)] = np.arange(len(_LETTERS)) - 1
         rows = [place[np.frombuffer(row.encode(), dtype=np.uint8)] for row in content["outcomes"]]
         arrays = {name: _unpack(content[name]) for name in _ARRAYS}
-        return Reduced(types=tuple(content["types"]), steps=tuple(content["steps"]), outcomes=np.array(rows), **arrays)
+        return Outcomes(types=tuple(content["types"]), steps=tuple(content["steps"]), outcomes=np.array(rows), **arrays)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _is_sound(r: Reduced, run: Mapping[str, Any]) -> bool:
+def _is_sound(r: Outcomes, run: RunRecord) -> bool:
     """Whether what a file held has the shapes and names that are this run's; a results folder may be another's."""
-    n, steps, types = len(r.mentions), len(run["steps"]), len(r.types)
+    n, steps, types = len(r.mentions), len(run.steps), len(r.types)
     shapes = [getattr(r, name).shape for name in ("sentences", "mentions", "learned", "outcomes", "errors")]
     wanted = [(r.n_sentences,), (n, 4), (n,), (steps, n), (steps, len(KINDS), types)]
-    if (list(r.steps), r.types) != (run["steps"], _types(TaskLayout.of(run["tasks"]))) or shapes != wanted:
+    if (list(r.steps), r.types) != (run.steps, _types(TaskLayout.of(run.tasks))) or shapes != wanted:
         return False
     if [r.confusion.shape[1:], r.final.shape[1:]] != [(4,), (5,)]:
         return False

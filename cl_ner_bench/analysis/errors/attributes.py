@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import Integers, Reduced
+from cl_ner_bench.analysis.data.outcomes import Integers, Outcomes
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.top import TopFiles
 from cl_ner_bench.untrusted import unpacked
 
-FILE = "mentions.csv.gz"
 _KEY = ["id", "start", "end", "type"]
 _NUMBERS = {"train_freq_surface": np.int64, "train_freq_type": np.int64, "seen": np.int64, "hidden_rate": np.float64}
 
@@ -61,9 +62,9 @@ class BinnedMentions:
         ``confusion``: percent per type; empty where there is no joint training. Raises UserError for a file that
         cannot be read or has other columns.
         """
-        homes = dict.fromkeys(results.folders[run["run_id"]].parent.parent for run in c.runs)
+        homes = dict.fromkeys(results.folders[run.run_id].home for run in c.runs)
         damaged = {fault.path for fault in results.damaged}
-        files = (home / FILE for home in homes)
+        files = (TopFiles(home).mentions for home in homes)
         found = [_read(file) for file in files if file.is_file() and file not in damaged]
         splits = {_split(run) for run in c.runs}
         frame = pd.concat(found or [pd.DataFrame(columns=["split", *_KEY, *_NUMBERS])], ignore_index=True)
@@ -86,14 +87,14 @@ class BinnedMentions:
         """The names of each attribute's bins."""
         return {a.name: a.labels or _names(*self._thirds(a)) for a in self.attributes}
 
-    def codes(self, run: Mapping[str, object], r: Reduced) -> Integers:
+    def codes(self, run: RunRecord, r: Outcomes) -> Integers:
         """``[attributes, n]``: the bin of each of the run's mentions, -1 where it is not known."""
         key = (_split(run), r.types, r.mentions.tobytes())
         if key not in self._known:  # runs of one split have the same mentions
             self._known[key] = self._codes(key[0], r)
         return self._known[key]
 
-    def _codes(self, split: str, r: Reduced) -> Integers:
+    def _codes(self, split: str, r: Outcomes) -> Integers:
         mentions = pd.DataFrame(r.mentions, columns=_KEY)
         mentions["type"] = np.array(r.types, dtype=object)[r.mentions[:, 3]]
         own = self.frame[self.frame["split"] == split]
@@ -115,9 +116,8 @@ def _names(low: float, high: float) -> tuple[str, str, str]:
     return f"≤ {low:.3g}", f"{low:.3g}–{high:.3g}", f"> {high:.3g}"
 
 
-def _split(run: Mapping[str, object]) -> str:
-    fingerprints = run.get("fingerprints")
-    return str(fingerprints.get("split")) if isinstance(fingerprints, dict) else ""
+def _split(run: RunRecord) -> str:
+    return str(run.fingerprints.get("split"))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -18,10 +18,11 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comp
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Reduced, reduced
+from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Outcomes, outcomes_of
 from cl_ner_bench.analysis.errors.attributes import BinnedMentions
 from cl_ner_bench.analysis.scores.measures import TaskLayout
 from cl_ner_bench.analysis.table import Cell, Line, Section, Table
+from cl_ner_bench.storage.run_record import RunRecord
 
 VIEW = "all"
 MANY_TYPES = 20  # more are shown by task
@@ -221,23 +222,23 @@ def mention_table(a: ErrorAnalysis) -> Table:
 
 def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
     binned = BinnedMentions.of(c, results, _confused(c, results))
-    row_of = {run["run_id"]: row for row in c.rows for run in c.runs if _is_of(run, row)}
+    row_of = {run.run_id: row for row in c.rows for run in c.runs if _is_of(run, row)}
     points, counts, bins = [], [], []
     tables: dict[MethodRow, list[Integers]] = {row: [] for row in c.rows}
     names: tuple[str, ...] = ()
     for run in c.runs:
-        r = reduced(results, run["run_id"])
-        row = row_of[run["run_id"]]
+        r = outcomes_of(results, run.run_id)
+        row = row_of[run.run_id]
         numbers = r.errors.sum(axis=2)
-        own = pd.DataFrame({"run_id": run["run_id"], "method": row.method, "config": row.config, "step": r.steps})
+        own = pd.DataFrame({"run_id": run.run_id, "method": row.method, "config": row.config, "step": r.steps})
         counts.append(own.assign(**dict(zip(KINDS, numbers.T, strict=True))))
         points.append(own.assign(**_points(numbers)))
-        if run["order"] == c.first_order:
+        if run.order == c.first_order:
             names, table = _table_of(run, r, _unit(c) == "task")
             tables[row].append(table)
         if binned is not None:
             bins += [
-                {"run_id": run["run_id"], "method": row.method, "config": row.config} | b for b in _bins(run, r, binned)
+                {"run_id": run.run_id, "method": row.method, "config": row.config} | b for b in _bins(run, r, binned)
             ]
     notes = [] if binned else ["without mentions.csv.gz forgetting by attributes of mentions cannot be computed"]
     if binned and not any(attribute.name == "confusion" for attribute in binned.attributes):
@@ -266,9 +267,9 @@ def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
     return {"micro_f1": 2 * right * point} | {kind: numbers[:, KINDS.index(kind)] * point for kind in LOST}
 
 
-def _table_of(run: Mapping[str, Any], r: Reduced, by_task: bool) -> tuple[tuple[str, ...], Integers]:
+def _table_of(run: RunRecord, r: Outcomes, by_task: bool) -> tuple[tuple[str, ...], Integers]:
     """The names of types (or tasks), and the counts of gold (rows) and predicted ones (columns), O being the last."""
-    layout = TaskLayout.of(run["tasks"])
+    layout = TaskLayout.of(run.tasks)
     first = {type_: task for (_, type_), task in reversed([*zip(layout.units, layout.task_of, strict=True)])}
     names = tuple(dict.fromkeys(first[t] for t in r.types)) if by_task else r.types
     place = np.array([*(names.index(first[t] if by_task else t) for t in r.types), len(names)])
@@ -294,8 +295,8 @@ def _confused(c: Comparison, results: Results) -> dict[str, float]:
     gold: dict[str, int] = {}
     wrong: dict[str, int] = {}
     for run in c.runs:
-        if run["registry_name"] in ("joint-span", "joint-token") and c.models[run["run_id"], LAST] == run["run_id"]:
-            r = reduced(results, run["run_id"])
+        if run.registry_name in ("joint-span", "joint-token") and c.models[run.run_id, LAST] == run.run_id:
+            r = outcomes_of(results, run.run_id)
             last = r.confusion[(r.confusion[:, 0] == r.steps[-1]) & (r.confusion[:, 1] < len(r.types))]
             for _, type_, other, n in last.tolist():
                 name = r.types[type_]
@@ -304,12 +305,12 @@ def _confused(c: Comparison, results: Results) -> dict[str, float]:
     return {name: 100 * wrong[name] / n for name, n in gold.items()}
 
 
-def _bins(run: Mapping[str, Any], r: Reduced, binned: BinnedMentions) -> list[dict[str, Any]]:
+def _bins(run: RunRecord, r: Outcomes, binned: BinnedMentions) -> list[dict[str, Any]]:
     """Recall when learned and at the end per bin, of mentions whose type was learned before the last step."""
-    old = np.flatnonzero(r.learned < run["n_steps"])
+    old = np.flatnonzero(r.learned < run.n_steps)
     at_end = r.outcomes[-1, old] == RIGHT
     row = np.searchsorted(r.steps, r.learned[old])
-    complete = len(r.steps) == run["n_steps"]  # else it was not seen how it was when learned
+    complete = len(r.steps) == run.n_steps  # else it was not seen how it was when learned
     when_learned = r.outcomes[row if complete else np.zeros_like(row), old] == RIGHT
     out = []
     for attribute, codes in zip(binned.attributes, binned.codes(run, r), strict=True):
@@ -334,8 +335,8 @@ def _identity(row: MethodRow) -> dict[str, object]:
     return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
 
 
-def _is_of(run: Mapping[str, Any], row: MethodRow) -> bool:
-    return bool(run["method"] == row.method and run["config"] == row.config)
+def _is_of(run: RunRecord, row: MethodRow) -> bool:
+    return bool(run.method == row.method and run.config == row.config)
 
 
 def _unit(c: Comparison) -> str:

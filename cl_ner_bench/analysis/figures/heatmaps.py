@@ -39,8 +39,8 @@ def heatmaps(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
 
     More methods than a page holds go on in further figures (``tasks2``, ...).
     """
-    types = {type_ for task in c.runs[0]["tasks"] for type_ in task["types"]}
-    alike = all(task["types"] == [task["name"]] for task in c.runs[0]["tasks"])
+    types = {type_ for task in c.runs[0].tasks for type_ in task.types}
+    alike = all(task.types == [task.name] for task in c.runs[0].tasks)
     units = [] if alike else ["task"]
     units += ["type"] if len(types) <= MANY_TYPES else []
     return [drawn for unit in units or ["task"] for drawn in _heatmaps_of(c, view, unit, theme)]
@@ -74,8 +74,8 @@ def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[Repo
     order = c.first_order
     counts = c.counts[(c.counts["view"] == view) & (c.counts["order"] == order)]
     scores = with_f1(counts, unit)
-    tasks = sorted(next(run["tasks"] for run in c.runs if run["order"] == order), key=lambda t: t["learned_at"])
-    names = list(dict.fromkeys(n for t in tasks for n in ([t["name"]] if unit == "task" else t["types"])))
+    tasks = sorted(next(run.tasks for run in c.runs if run.order == order), key=lambda t: t.learned_at)
+    names = list(dict.fromkeys(n for t in tasks for n in ([t.name] if unit == "task" else t.types)))
     grids = []
     for row in c.rows:
         means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)

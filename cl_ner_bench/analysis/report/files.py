@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,10 +25,9 @@ from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import TableLayout, to_csv, to_markdown
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.atomic import sealed, write_bytes
+from cl_ner_bench.storage.report_files import write_report_files
 from cl_ner_bench.untrusted import links_out
 
-SUMS_FILE = "report-sums.json"  # of what a report wrote
 _FRAMES = ("counts", "scores", "summary")
 _SECTION_OF = {"steps": "steps", "learning": "steps", "types": "types"}  # of tables by their kind
 
@@ -59,7 +56,7 @@ def finished_results(dirs: Sequence[Path]) -> Results:
     results = readable(load_results(*dirs))
     if not results.finished:
         states = "; ".join(map(str, results.damaged)) or "; ".join(
-            f"{r['run_id']}: {r['status']} {r.get('reason') or ''}".strip() for r in results.runs
+            f"{r.run_id}: {r.status} {r.reason or ''}".strip() for r in results.runs
         )
         raise UserError(
             f"no finished run in {', '.join(map(str, dirs))} ({states or 'no runs at all'}): "
@@ -76,12 +73,7 @@ def write_files(
         if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
             raise UserError(f"{path} {wrong}: {remedy}")
     files = report_files(results, style, formats, layout)
-    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    record = {"schema": 1, "runs": [run["run_id"] for run in results.finished], "sha256": sums}
-    files[SUMS_FILE] = (json.dumps(sealed(record), indent=1, ensure_ascii=False) + "\n").encode()
-    for name, content in files.items():
-        write_bytes(out / name, content, durable=False)
-    return [out / name for name in files]
+    return write_report_files(out, files, [run.run_id for run in results.finished])
 
 
 def report_files(

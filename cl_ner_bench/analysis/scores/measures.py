@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.scores.scorer import f1_scores
+from cl_ner_bench.storage.run_record import Task
 
 Floats = NDArray[np.float64]
 TEST = "test"  # the name of the test set where there is one
@@ -147,23 +147,23 @@ class TaskLayout:
     of_type: NDArray[np.int64]  # [types, units], 1 where the unit is of the type
 
     @classmethod
-    def of(cls, tasks: Sequence[Mapping[str, Any]]) -> TaskLayout:
+    def of(cls, tasks: Sequence[Task]) -> TaskLayout:
         """From a run record's ``tasks``: ``{"name", "types", "learned_at"}`` in learning order, with ``domain`` where
         there are several test sets."""
-        owner: dict[tuple[str, str], Mapping[str, Any]] = {}
+        owner: dict[tuple[str, str], Task] = {}
         for task in tasks:
-            for type_ in task["types"]:
-                owner.setdefault((task.get("domain", TEST), type_), task)
-        owners = {task["name"]: task["learned_at"] for task in reversed(list(owner.values()))}
+            for type_ in task.types:
+                owner.setdefault((task.domain or TEST, type_), task)
+        owners = {task.name: task.learned_at for task in reversed(list(owner.values()))}
         names = sorted(owners, key=lambda name: owners[name])
         types = dict.fromkeys(type_ for _, type_ in owner)
         return cls(
             units=tuple(owner),
-            task_of=tuple(task["name"] for task in owner.values()),
-            learned=np.array([task["learned_at"] for task in owner.values()], dtype=np.int64),
+            task_of=tuple(task.name for task in owner.values()),
+            learned=np.array([task.learned_at for task in owner.values()], dtype=np.int64),
             tasks=tuple(names),
             task_learned=np.array([owners[name] for name in names], dtype=np.int64),
-            member=np.array([[int(t["name"] == name) for t in owner.values()] for name in names]),
+            member=np.array([[int(t.name == name) for t in owner.values()] for name in names]),
             of_type=np.array([[int(of == type_) for _, of in owner] for type_ in types]),
         )
 

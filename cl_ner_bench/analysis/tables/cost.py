@@ -12,6 +12,7 @@ from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, compari
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.table import Cell, Section, Table
+from cl_ner_bench.storage.run_record import RunRecord
 
 MIB = 2**20
 # Column of the CSV file -> printed name and the unit that it is divided by.
@@ -32,12 +33,12 @@ _MEANING = (
 )
 
 
-def run_costs(run: Mapping[str, Any]) -> dict[str, float]:
+def run_costs(run: RunRecord) -> dict[str, float]:
     """What a finished run cost, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
 
     Rates are over all steps together; memory and carried bytes the largest of a step; parameters the last model's.
     """
-    learned = run["learned"]
+    learned = run.learned
     if not learned:
         return dict.fromkeys(COSTS, math.nan)
     seconds = _total(learned, "seconds")
@@ -86,13 +87,13 @@ def cost_frame(c: Comparison) -> pd.DataFrame:
     quality = c.measures[c.measures["view"] == "all"].set_index("run_id")[QUALITY]
     keys = ("run_id", "method", "config")
     return pd.DataFrame(
-        [{k: run[k] for k in keys} | run_costs(run) | {QUALITY: quality[run["run_id"]]} for run in c.runs]
+        [{k: getattr(run, k) for k in keys} | run_costs(run) | {QUALITY: quality[run.run_id]} for run in c.runs]
     )  # fmt: skip
 
 
 def machine_notes(c: Comparison) -> list[str]:
     """A note where the runs come from different machines."""
-    kinds = {tuple(sorted((k, str(v)) for k, v in run.get("machine", {}).items())) for run in c.runs}
+    kinds = {tuple(sorted((k, str(v)) for k, v in run.machine.items())) for run in c.runs}
     return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []
 
 

@@ -64,7 +64,7 @@ def _is_fg(c: Comparison) -> bool:
 
 def _family(c: Comparison) -> tuple[Any, ...]:
     """Comparisons that share a table: settings of one dataset, encoder and sample. Others have one each."""
-    sample = c.runs[0]["settings"].get("max_sentences")
+    sample = c.runs[0].settings.get("max_sentences")
     return (c.dataset, c.encoder, c.scenario.endswith("-seen"), sample) if _is_fg(c) else (c.slug,)
 
 
@@ -173,7 +173,7 @@ def _theirs(block: MeasureBlock, found: Sequence[Setting]) -> list[Line]:
             for s in found:
                 if _same_tasks(c, s) and _empty(cell):
                     rows = [row for row in s.rows if row.label == label]
-                    orders = {run["order"] for run in c.compared_runs} & set(s.orders) or s.orders
+                    orders = {run.order for run in c.compared_runs} & set(s.orders) or s.orders
                     cell = published_number(rows, measure, s.n_steps, step, orders)
                     if any((e.row, e.measure) == (label, measure) for e in s.errata):
                         marked = " (misprint)"

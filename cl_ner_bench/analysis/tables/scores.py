@@ -31,7 +31,8 @@ from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_n
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
 from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
-from cl_ner_bench.analysis.tables.text import DASH
+from cl_ner_bench.analysis.tables.text import DASH, to_text
+from cl_ner_bench.storage.run_record import Task
 
 MAIN = {
     "micro_f1": "Micro",
@@ -147,22 +148,22 @@ def type_table(c: Comparison, view: str) -> Table:
     frame = with_f1(c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)], "type")
     sections: list[Section] = []
     data: list[dict[str, object]] = []
-    tasks = sorted(c.runs[0]["tasks"], key=lambda t: t["learned_at"])
+    tasks = sorted(c.runs[0].tasks, key=lambda t: t.learned_at)
     if c.tasks_vary:
-        tasks = [{"name": "", "types": sorted(t for task in tasks for t in task["types"])}]
+        tasks = [Task(name="", types=sorted(t for task in tasks for t in task.types), learned_at=1)]
     for task in tasks:
         lines: list[Line] = []
-        for type_ in task["types"]:
-            here = frame[(frame["type"] == type_) & (frame["task"].eq(task["name"]) | c.tasks_vary)]
+        for type_ in task.types:
+            here = frame[(frame["type"] == type_) & (frame["task"].eq(task.name) | c.tasks_vary)]
             if here.empty:  # a type that comes back stands under its first task
                 continue
             cells = _cells(c, here, "f1")
             lines.append((type_, *cells.values()))
             for row, cell in cells.items():
-                what = {**_identity(row), "task": task["name"], "type": type_, "n": c.n_models(row, here)}
+                what = {**_identity(row), "task": task.name, "type": type_, "n": c.n_models(row, here)}
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
-            sections.append((task["name"] or "types", tuple(lines)))
+            sections.append((task.name or "types", tuple(lines)))
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
     header = ("Type", *(row.label for row in c.rows))
     return _score_table(c, view, "types", caption, header, sections, data, significance_notes(c, "line"))
@@ -176,7 +177,7 @@ def learning_table(c: Comparison, view: str) -> Table | None:
     if view != "all":
         return None
     frame = new_task_scores(c)
-    of_rows = frame["run_id"].isin([run["run_id"] for run in c.runs])
+    of_rows = frame["run_id"].isin([run.run_id for run in c.runs])
     steps = range(1, c.n_steps + 1)
     checks = {check.row: check for check in learning_checks(c)}
     cells = {}
@@ -317,6 +318,17 @@ def spread_table(c: Comparison, view: str) -> Table | None:
     )
     header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Low", "High", "Rank")
     return _score_table(c, view, "spread", caption, header, sections, data)
+
+
+def terminal_table(results: Results) -> str:
+    """Return the text that `bench run` prints at its end: main table (all test sentences), notes, unfinished runs."""
+    parts = [to_text(main_table(c, "all"), leave_out=("Avg macro", "BWT")) for c in comparisons(results)]
+    broken = [run for run in results.runs if run.status != "done"]
+    if broken:
+        lines = [f"{len(broken)} run(s) not finished:"]
+        lines += [f"  {r.run_id}: {r.status}. {r.reason or ''}".rstrip() for r in broken]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) or "no runs yet"
 
 
 def with_f1(counts: pd.DataFrame, unit: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The doctor's findings: errors, with which loading refuses a corpus, and warnings."""
+"""What the doctor finds: errors that loading refuses, and warnings."""
 
 from __future__ import annotations
 

@@ -97,15 +97,15 @@ def _format(path: Path) -> str:
     return "columns"
 
 
-class _Watcher(Report):
+class _Listener(Report):
     """A report that passes everything on to another, and remembers whether there was a problem."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
-        self._report, self.found_problem = report, False
+        self._report, self.heard = report, False
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
-        self.found_problem = True
+        self.heard = True
         self._report.problem(kind, path, line, text, fix)
 
     def convention(self, kind: str, path: Path, line: int, text: str) -> None:
@@ -116,12 +116,12 @@ class _Watcher(Report):
 
 
 def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    watcher, empty = _Watcher(report), True
+    listener, empty = _Listener(report), True
     for path in paths:
-        for row in read_rows(path, options, watcher):
+        for row in read_rows(path, options, listener):
             empty = False
             yield row
-    if empty and paths and not watcher.found_problem:
+    if empty and paths and not listener.heard:
         fix = "Fill it, or point to other files"
         report.problem("empty", paths[0], 0, f"no sentences; expected the {part} part here", fix)
 

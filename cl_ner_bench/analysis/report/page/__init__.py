@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import msgspec
 
 from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.data.frames import Results
@@ -24,7 +25,7 @@ from cl_ner_bench.analysis.report.page.data import learning_order, page_data
 from cl_ner_bench.analysis.table import STEPS, Cell, Table
 from cl_ner_bench.analysis.tables.scores import MAIN
 from cl_ner_bench.analysis.tables.text import cell_text
-from cl_ner_bench.storage.records import RUN
+from cl_ner_bench.storage.run_record import RUN, EncoderIdentity, RunRecord, Task
 
 HERE = Path(__file__).parent
 EMBEDDED = 64 * 1024  # bytes: larger files are links to the folders beside the page
@@ -90,7 +91,7 @@ def render_page(
         cell_text=cell_text,
         is_number=_NUMBER.fullmatch,
         json=lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),
-        folder=lambda run: f"runs/{results.folders[run['run_id']].name}",
+        folder=lambda run: f"runs/{results.folders[run.run_id].path.name}",
         run_columns=RUN[1:],
     )
 
@@ -196,17 +197,15 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
 
 
 def _orders(c: Comparison) -> list[tuple[int, list[dict[str, Any]]]]:
-    """For each order its tasks as they are learned, with test mentions (after the last step, all sentences)."""
+    """Return for each order its tasks as they are learned, with test mentions (after the last step, all sentences)."""
     final = c.counts[(c.counts["view"] == "all") & (c.counts["step"] == c.n_steps)]
     gold = (final["tp"] + final["fn"]).groupby([final["run_id"], final["task"]]).sum()
-    firsts = {run["order"]: run for run in reversed(c.runs)}
-    return [
-        (
-            order,
-            [{**task, "mentions": gold.get((run["run_id"], task["name"]), math.nan)} for task in learning_order(run)],
-        )
-        for order, run in sorted(firsts.items())
-    ]
+
+    def task_row(run: RunRecord, task: Task) -> dict[str, Any]:
+        return msgspec.to_builtins(task) | {"mentions": gold.get((run.run_id, task.name), math.nan)}
+
+    firsts = {run.order: run for run in reversed(c.runs)}
+    return [(order, [task_row(run, task) for task in learning_order(run)]) for order, run in sorted(firsts.items())]
 
 
 def _facts(c: Comparison) -> list[tuple[str, str]]:
@@ -222,51 +221,50 @@ def _facts(c: Comparison) -> list[tuple[str, str]]:
     facts = {
         "Dataset": c.dataset,
         "Scenario": c.scenario,
-        "Encoder": c.encoder + (" (uncased)" if any(run.get("uncased") for run in runs) else ""),
-        "Encoder's origin and shape": values(
-            _identity(run["encoder_identity"]) for run in runs if "encoder_identity" in run
-        ),
+        "Encoder": c.encoder + (" (uncased)" if any(run.uncased for run in runs) else ""),
+        "Encoder's origin and shape": values(_identity(run.encoder_identity) for run in runs if run.encoder_identity),
         "Tasks, types": f"{c.n_steps} steps, {c.counts['type'].nunique()} types",
         "Methods, runs": f"{len(c.rows)} methods, {len(runs)} runs: {len(c.orders)} order(s), "
-        f"{len({run['seed'] for run in runs})} seed(s); {len(c.pairs)} (order, seed) pair(s) finished by all methods",
-        "Task split seed": values(run["settings"].get("split_seed") for run in runs),
-        "Sample of training sentences": values(run["settings"].get("max_sentences") for run in runs),
-        "Recipe": values(run["settings"].get("recipe") for run in runs),
-        "Training labels": values(run.get("data") for run in runs),
+        f"{len({run.seed for run in runs})} seed(s); {len(c.pairs)} (order, seed) pair(s) finished by all methods",
+        "Task split seed": values(run.settings.get("split_seed") for run in runs),
+        "Sample of training sentences": values(run.settings.get("max_sentences") for run in runs),
+        "Recipe": values(run.settings.get("recipe") for run in runs),
+        "Training labels": values(run.data for run in runs),
         "Protocol beyond the plain one": values(
-            ", ".join(f"{k} = {v}" for k, v in sorted(run.get("protocol", {}).items())) for run in runs
+            ", ".join(f"{k} = {v}" for k, v in sorted(run.protocol.items())) for run in runs
         ),
         "Mentions of types in no task (train, dev, test)": values(_without_task(run) for run in runs),
-        "Test mentions dropped by a limit": values(run.get("lost_mentions") or None for run in runs),
+        "Test mentions dropped by a limit": values(run.lost_mentions or None for run in runs),
         "Highest possible recall": values(
-            number(run["recall_ceiling"]) for run in runs if run.get("recall_ceiling") not in (None, 1)
+            number(run.recall_ceiling) for run in runs if run.recall_ceiling not in (None, 1)
         ),
         **{
-            f"Fingerprint of the {what}": values(run.get("fingerprints", {}).get(what) for run in runs)
+            f"Fingerprint of the {what}": values(run.fingerprints.get(what) for run in runs)
             for what in ("data", "encoder")
         },
     }
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _identity(encoder: Mapping[str, Any]) -> str:
+def _identity(encoder: EncoderIdentity) -> str:
     """Return an encoder's origin and shape in words."""
-    origin = " ".join(str(encoder[key]) for key in ("source", "repository", "revision") if key in encoder)
-    shape = (f"{encoder[key]:,} {word}" for key, word in SHAPE.items() if encoder[key] is not None)
-    return f"{origin}: {', '.join(shape)}, {'cased' if encoder['cased'] else 'uncased'}"
+    origin = " ".join(filter(None, (encoder.source, encoder.repository, encoder.revision)))
+    sizes = {word: getattr(encoder, key) for key, word in SHAPE.items()}
+    shape = (f"{size:,} {word}" for word, size in sizes.items() if size is not None)
+    return f"{origin}: {', '.join(shape)}, {'cased' if encoder.cased else 'uncased'}"
 
 
-def _without_task(run: Mapping[str, Any]) -> str:
+def _without_task(run: RunRecord) -> str:
     """Return the mentions of each type that no task learns, of train, dev and test."""
-    found = run.get("corpus", {}).get("without_task", {})
-    return "; ".join(f"{type_} {n['train']:,}, {n['dev']:,}, {n['test']:,}" for type_, n in found.items())
+    found = run.corpus.without_task if run.corpus else {}
+    return "; ".join(f"{type_} {n.train:,}, {n.dev:,}, {n.test:,}" for type_, n in found.items())
 
 
-def _configurations(results: Results) -> list[tuple[dict[str, Any], int]]:
+def _configurations(results: Results) -> list[tuple[RunRecord, int]]:
     """The first run of each method and config, and how many runs share its settings."""
-    found: dict[tuple[str, str, str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, str, str], list[RunRecord]] = {}
     for run in results.runs:
-        found.setdefault((run["dataset"], run["scenario"], run["method"], run["config"]), []).append(run)
+        found.setdefault((run.dataset, run.scenario, run.method, run.config), []).append(run)
     return [(runs[0], len(runs)) for _, runs in sorted(found.items(), key=lambda item: item[0])]
 
 
@@ -274,7 +272,7 @@ def _environments(results: Results) -> list[tuple[Any, Any, list[str]]]:
     """Versions and machine, and the runs computed there."""
     found: dict[str, tuple[Any, Any, list[str]]] = {}
     for run in results.runs:
-        versions, machine = run.get("versions", {}), run.get("machine", {})
+        versions, machine = run.versions, run.machine
         key = json.dumps([versions, machine], sort_keys=True)
-        found.setdefault(key, (versions, machine, []))[2].append(run["run_id"])
+        found.setdefault(key, (versions, machine, []))[2].append(run.run_id)
     return list(found.values())

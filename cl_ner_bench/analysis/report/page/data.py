@@ -19,6 +19,7 @@ from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.analysis.table import STEPS
+from cl_ner_bench.storage.run_record import RunRecord, Task
 
 CURVES = {
     "task_macro_f1": STEPS["task_macro_f1"],
@@ -39,10 +40,10 @@ def page_data(
     ``scores[view][measure][run][step]``, ``measures[view][measure][run]``, ``final[view][run][type]``,
     ``tenths[view][order][row][step][type]`` (mean over seeds).
     """
-    index = {run["run_id"]: i for i, run in enumerate(results.runs)}
+    index = {run.run_id: i for i, run in enumerate(results.runs)}
     data = {
         "runs": [
-            [run["run_id"], *(str(run.get("fingerprints", {}).get(key, ""))[:12] for key in ("data", "split"))]
+            [run.run_id, *(str(run.fingerprints.get(key, ""))[:12] for key in ("data", "split"))]
             for run in results.runs
         ],
         "blocks": {c.slug: _block(c, index, appearances) for c in comparisons},
@@ -56,11 +57,11 @@ def _block(
     c: Comparison, index: Mapping[str, int], appearances: Mapping[tuple[str, str], Appearance]
 ) -> dict[str, Any]:
     number = {(row.method, row.config): i for i, row in enumerate(c.rows)}
-    types = list(dict.fromkeys(t for task in learning_order(c.runs[0]) for t in task["types"]))
-    ids = [run["run_id"] for run in c.runs]
+    types = list(dict.fromkeys(t for task in learning_order(c.runs[0]) for t in task.types))
+    ids = [run.run_id for run in c.runs]
     f1 = {view: _type_scores(c, view, ids, types) for view in VIEWS}
     orders = c.orders
-    learned = {run["order"]: {t: task["learned_at"] for task in reversed(learning_order(run)) for t in task["types"]}
+    learned = {run.order: {t: task.learned_at for task in reversed(learning_order(run)) for t in task.types}
                for run in c.runs}  # fmt: skip
     return {
         "steps": c.n_steps,
@@ -75,7 +76,7 @@ def _block(
         "orders": orders,
         "learned": {order: [learned[order].get(t) for t in types] for order in orders},
         "runs": [
-            [number[run["method"], run["config"]], run["order"], run["seed"], index[run["run_id"]]] for run in c.runs
+            [number[run.method, run.config], run.order, run.seed, index[run.run_id]] for run in c.runs
         ],
         "copies": _copies(c, ids),
         "scores": {view: _step_scores(c, view, ids) for view in VIEWS},
@@ -104,13 +105,13 @@ def _copies(c: Comparison, ids: Sequence[str]) -> dict[int, dict[int, int]]:
     return found
 
 
-def learning_order(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+def learning_order(run: RunRecord) -> list[Task]:
     """The run's tasks by the step at which they are learned."""
-    return sorted(run["tasks"], key=lambda task: task["learned_at"])
+    return sorted(run.tasks, key=lambda task: task.learned_at)
 
 
-def _is(run: Mapping[str, Any], row: Any, order: int) -> bool:
-    return (run["method"], run["config"], run["order"]) == (row.method, row.config, order)
+def _is(run: RunRecord, row: Any, order: int) -> bool:
+    return (run.method, run.config, run.order) == (row.method, row.config, order)
 
 
 def _type_scores(c: Comparison, view: str, ids: Sequence[str], types: Sequence[str]) -> NDArray[np.float64]:
@@ -134,7 +135,7 @@ def _step_scores(c: Comparison, view: str, ids: Sequence[str]) -> dict[str, list
         values = np.full((len(ids), c.n_steps), math.nan)
         values[runs, frame["step"].to_numpy(dtype=np.int64) - 1] = frame[name].to_numpy(dtype=float)
         if name in STEP_GAPS:
-            values[[run["architecture"] in without_gap(c) for run in c.runs]] = math.nan
+            values[[run.architecture in without_gap(c) for run in c.runs]] = math.nan
         out[name] = _whole(values, 100)
     return out
 

@@ -1,0 +1,134 @@
+"""Several results folders as one: their runs, each once. Folders that do not fit together are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.damage import Damaged, DamagedError
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import IDENTITY, RunRecord
+from cl_ner_bench.untrusted import unpacked
+
+_SHOWN = 6  # differences that a message lists
+
+
+def merge_folders(dirs: Sequence[Path]) -> tuple[list[RunRecord], dict[str, RunFolder], list[Damaged]]:
+    """Return every run's record, sorted by ``run_id``, each run's folder, and the damaged files.
+
+    Runs with a damaged file are left out.
+    A run that lies in several of the folders counts once; a finished one stands for an unfinished one.
+
+    Raises:
+        UserError: a folder is no results folder, or the folders do not fit together (``_refuse_misfits``). The message
+            names the files.
+    """
+    runs: dict[str, RunRecord] = {}
+    folders: dict[str, RunFolder] = {}
+    damaged: list[Damaged] = []
+    for home in map(ResultsFolder.open, dirs):
+        begun, linked = home.begun()
+        damaged += [*home.check_top(), *linked]
+        for folder in begun:
+            try:
+                run = folder.read()
+            except DamagedError as error:
+                damaged.append(error.damaged)
+                continue
+            steps = run.steps if run.status == "done" else []
+            if found := [fault for step in steps for fault in folder.check_step(run, step)]:
+                damaged += found
+                continue
+            seen = runs.get(run.run_id)
+            if seen is not None and seen.status == run.status == "done":
+                _refuse_other_content(run, folders[run.run_id], folder)
+            elif seen is None or run.status == "done":
+                runs[run.run_id], folders[run.run_id] = run, folder
+    order = sorted(runs)
+    _refuse_misfits([(folders[run_id], runs[run_id]) for run_id in order if runs[run_id].status == "done"])
+    return [runs[run_id] for run_id in order], {run_id: folders[run_id] for run_id in order}, damaged
+
+
+def _refuse_other_content(run: RunRecord, first: RunFolder, second: RunFolder) -> None:
+    """Refuse two folders that hold other content for one run: nobody knows which is right. Copies are fine, and so is
+    a run that was computed twice with the same result."""
+    for step in run.steps:
+        for a, b in zip(_files(first, step), _files(second, step), strict=True):
+            if a.is_file() and b.is_file() and not _same(a, b):
+                raise UserError(
+                    f"{a} and {b} differ though they belong to one run ({run.run_id}): "
+                    "leave one of the folders out, or remove the run from one of them"
+                )
+
+
+def _files(folder: RunFolder, step: int) -> tuple[Path, Path]:
+    return folder.counts_file(step), folder.predictions_file(step)
+
+
+def _same(a: Path, b: Path) -> bool:
+    """Return True if two files have one content; gzip files of two machines may differ in how they are packed."""
+    x, y = a.read_bytes(), b.read_bytes()
+    if x == y:
+        return True
+    try:
+        return a.suffix == ".gz" and unpacked(x) == unpacked(y)
+    except ValueError:
+        return False
+
+
+def _refuse_misfits(found: Sequence[tuple[RunFolder, RunRecord]]) -> None:
+    """Refuse by joining folders what `bench run` refuses within a folder, or keeps apart there.
+
+    These are two settings of one (method, dataset, scenario, order, seed, encoder), and one order of one dataset,
+    scenario and encoder with other data, another task split or other weights, although nothing was set to ask for that.
+    """
+    settings: dict[tuple[Any, ...], tuple[RunFolder, RunRecord]] = {}
+    splits: dict[tuple[Any, ...], tuple[RunFolder, RunRecord]] = {}
+    for folder, run in found:
+        one = tuple(str(getattr(run, key)) for key in IDENTITY)
+        other_folder, other = settings.setdefault(one, (folder, run))
+        if _are_apart(other_folder, folder) and other.config != run.config:
+            raise UserError(
+                f"{other_folder.path} and {folder.path} hold {', '.join(one)} with two settings "
+                f"({_differences(other, run)}): "
+                "report them apart, or give one of the two a label (`bench run --methods LABEL=METHOD`)"
+            )
+        asked = [run.settings.get(key) for key in ("split_seed", "max_sentences")]
+        tasks = sorted([task.name, *sorted(task.types)] for task in run.tasks)
+        what = (run.dataset, run.scenario, str(run.order), run.encoder, str(asked), str(tasks))
+        other_folder, other = splits.setdefault(what, (folder, run))
+        if _are_apart(other_folder, folder) and _data(other) != _data(run):
+            raise UserError(
+                f"{other_folder.path} and {folder.path} learned order {run.order} of {run.dataset}, {run.scenario}, "
+                f"from other inputs (fingerprints {_data(other)}, and {_data(run)}): their scores cannot be compared; "
+                "report the folders apart, or run one of them again with the data, split and encoder of the other "
+                "(`bench run --split FILE.json`)"
+            )
+
+
+def _are_apart(a: RunFolder, b: RunFolder) -> bool:
+    return a.home.resolve() != b.home.resolve()
+
+
+def _data(run: RunRecord) -> str:
+    return ", ".join(f"{key} {str(run.fingerprints.get(key))[:12]}" for key in ("data", "split", "encoder"))
+
+
+def _differences(a: RunRecord, b: RunRecord) -> str:
+    """Return ``lr: 5e-05 and 0.0001`` for each setting, fingerprint and version that is not the same."""
+    found = [*_diff("settings", a.settings, b.settings), *_diff("fingerprints", a.fingerprints, b.fingerprints)]
+    found = found or [*_diff("versions", a.versions, b.versions)]
+    shown = [f"{name}: {x} and {y}" for name, x, y in found[:_SHOWN]] or [f"config: {a.config} and {b.config}"]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(shown) + more
+
+
+def _diff(key: str, a: Any, b: Any) -> Iterator[tuple[str, str, str]]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted({*a, *b}):
+            yield from _diff(name, a.get(name), b.get(name))
+    elif a != b:
+        yield key, str(a)[:60], str(b)[:60]

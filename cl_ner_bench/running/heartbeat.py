@@ -1,0 +1,67 @@
+"""The sign of life of a run that is being learned: how far it is, and whether it shall stop."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.leases import Lease
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.shared import tolerate_outage
+
+EVERY = 0.5  # seconds between two writes
+
+
+class Interrupted(Exception):  # noqa: N818  a stop is no error
+    """The run was asked to stop."""
+
+
+class Heartbeat:
+    """Writes how far the run is, at most twice a second, and ends it where it shall stop.
+
+    A run stops where the stop file exists, its parent process is gone or its lease was lost. Machines without a common
+    file system see the state whenever the lease is touched.
+    """
+
+    def __init__(self, run: RunFolder, stop: Path, lease: Lease) -> None:
+        self.run, self.stop, self.lease, self.parent = run, stop, lease, os.getppid()
+        self.state: dict[str, Any] = {}
+        self.next = 0.0
+        self.publishing = threading.Lock()
+        lease.on_touch = self._publish
+
+    def begin(self, step: int, phase: str) -> None:
+        """Write that a step begins, without the counts of the step before. Raises Interrupted as a call does."""
+        self.state = {"schema": 1, "host": host(), "pid": os.getpid()}
+        self({"step": step, "step_started": time.time(), "phase": phase}, now=True)
+
+    def __call__(self, state: dict[str, Any], now: bool = False) -> None:
+        """Add to the state and write it if it is time to, or ``now``.
+
+        Raises:
+            Interrupted: the run shall stop.
+        """
+        self.state |= state
+        if not now and time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + EVERY
+        self.check()
+        self.run.save_progress(self.state)
+
+    def check(self) -> None:
+        """Raise Interrupted where the run shall stop."""
+        if self.stop.exists() or os.getppid() != self.parent or self.lease.lost:
+            raise Interrupted
+
+    def _publish(self) -> None:
+        with self.publishing:
+            self.run.publish_progress()
+
+    def end(self) -> None:
+        """Remove the state, for good."""
+        with self.publishing, tolerate_outage():
+            self.run.clear_progress()

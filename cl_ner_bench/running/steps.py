@@ -1,0 +1,271 @@
+"""The steps of one run, in the process that learns it: which are missing, how each is learned, and what is stored."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running import machine
+from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
+from cl_ner_bench.running.job import Job
+from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage.json_files import canonical, gzipped
+from cl_ner_bench.storage.run_record import TrainingCheck
+from cl_ner_bench.untrusted import unpacked
+
+if TYPE_CHECKING:
+    from cl_ner_bench.models.encoders.token_cache import TokenStore
+    from cl_ner_bench.running.checkpoint import CheckpointFile
+
+
+class Steps:
+    """The steps of a job's run. ``record`` grows with what is learned."""
+
+    def __init__(self, job: Job) -> None:
+        from cl_ner_bench import registry
+        from cl_ner_bench.corpora.load import load_corpus
+
+        self.job, self.record = job, job.record
+        self.folder, self.run = job.open()
+        self.keys = {int(step): key for step, key in self.record.step_keys.items()}
+        self.folder.models.pin(self.keys[step] for step in job.pinned)
+        inputs, settings = self.record.inputs, self.record.settings
+        self.card = registry.resolve([inputs["method"]])[0].card
+        data = None if inputs["data"] is None else Path(inputs["data"])
+        self.corpus = load_corpus(
+            inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"]
+        )
+        self.split = TaskSplit.from_json(self.run.split(), self.corpus)
+        self._check(self.record.fingerprints)
+        gc.freeze()  # the corpus stays: the collector need not walk it again and again
+        self.trainer: Any = None
+        self.cpu_before = 0.0  # processor seconds of this process when the step began
+
+    def _check(self, expected: dict[str, str]) -> None:
+        from cl_ner_bench import registry
+
+        found = {"data": self.corpus.fingerprint, "split": self.split.hash}
+        found["method"] = registry.code_fingerprint(self.card.file, self.card.module)
+        for name, value in found.items():
+            if value != expected[name]:
+                raise UserError(f"the {name} changed after the grid was planned; start the command again")
+
+    def is_missing(self, step: int) -> bool:
+        return self.run.step(step, self.keys[step]) is None
+
+    def record_learned(self) -> None:
+        """Put into the record what is known of each finished step, and how many bytes the next one starts from."""
+        finished = (self.run.step(step, key) for step, key in sorted(self.keys.items()))
+        learned = [step.learned for step in finished if step]
+        if self.card.start == "previous":
+            learned = [row | {"carried_bytes": row["model_bytes"]} if "model_bytes" in row else row for row in learned]
+        else:
+            learned = [row | {"carried_bytes": 0} for row in learned]
+        self.record = structs.replace(self.record, learned=learned)
+
+    def reuse(self, step: int) -> None:
+        """Reuse a step that another machine or run has finished: copy its predictions and rescore them."""
+        self.run.fetch(step)
+        if not self.record.is_shared(step) or not self.is_missing(step):
+            return
+        owner = self.record.learner(step)
+        source = self.folder.run(owner)
+        source.fetch(step)
+        found = source.step(step, self.keys[step])
+        if found and (predictions := found.predictions) is not None:
+            predicted = [json.loads(row)["pred"] for row in unpacked(predictions).splitlines()]
+            self._commit(step, found.learned, predictions, self._gold(step), predicted, owner)
+
+    def pending(self, awaited: Collection[int]) -> Iterator[int]:
+        """Yield the missing steps: a chain in their order, after the last step whose model is still there.
+
+        Models that start from the pretrained encoder are learned in any order: those of ``awaited``, for which other
+        runs wait, before the rest.
+        """
+        missing = [step for step in self.record.steps if self.is_missing(step)]
+        if self.card.start == "pretrained":
+            yield from sorted(missing, key=lambda step: (step not in awaited, step))
+        elif missing:
+            yield from range(self._load_before(missing[0]) + 1, missing[-1] + 1)
+
+    def _load_before(self, step: int) -> int:
+        """Load the last model before ``step`` that is there; return its step, 0 where there is none."""
+        for k in range(step - 1, 0, -1):
+            if (trainer := self.folder.models.load(self.keys[k], self._loaded)) is not None:
+                self.trainer = trainer
+                return k
+        return 0
+
+    def _loaded(self, model: Path) -> Any:
+        trainer = self._new_trainer()
+        trainer.load(model)
+        return trainer
+
+    @cached_property
+    def tokens(self) -> TokenStore:
+        """The corpus as sub-tokens, which all workers on it share."""
+        from cl_ner_bench.models.encoders.info import encoder_info
+        from cl_ner_bench.models.encoders.token_cache import token_store
+
+        words = (sentence.words for part in PARTS for sentence in self.corpus.used(part))
+        return token_store(words, encoder_info(self.record.inputs["encoder"]), self.record.settings["max_length"])
+
+    def _new_trainer(self, **recipe: Any) -> Any:
+        import torch
+
+        from cl_ner_bench import registry
+        from cl_ner_bench.learning.trainer import Trainer
+
+        settings = self.record.settings
+        torch.set_num_threads(settings["threads"])
+        if self.job.device != "cpu":  # CPU kernels repeat at an equal thread count
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        return Trainer(
+            registry.load_class(self.card),
+            settings["method"],
+            settings | recipe,
+            self.record.inputs["encoder"],
+            self.record.seed,
+            self.job.device,
+            settings["precision"],
+            settings["nested"],
+            self.tokens,
+        )
+
+    def learn(self, step: int, heartbeat: Heartbeat) -> dict[str, Any]:
+        self.cpu_before = time.process_time()
+        from_scratch = self.card.start == "pretrained"
+        if self.trainer is None or from_scratch:
+            self.trainer = self._new_trainer()
+        data = self.split.step_data(self.corpus, step, union=self.card.data == "union", from_scratch=from_scratch)
+        learned: dict[str, Any] = self.trainer.learn(data, heartbeat, self._checkpoint(step))
+        return {"step": step, **learned}
+
+    def _checkpoint(self, step: int) -> CheckpointFile:
+        from cl_ner_bench.running.checkpoint import CheckpointFile
+
+        return CheckpointFile(self.folder.checkpoints, self.keys[step], self.job.checkpoint_seconds)
+
+    def check_first_step(self, heartbeat: Heartbeat) -> None:
+        """Raise UserError where step 1, which is shared as the base learner's, is not what the base learner learns."""
+        from cl_ner_bench import registry
+        from cl_ner_bench.learning.first_step import deviation
+
+        settings, says = self.record.settings, f'{self.card.file}: CARD[{self.card.name!r}] says first_step "base"'
+        try:
+            found = deviation(registry.load_class(self.card), settings["method"], settings, lambda _: heartbeat.check())
+        except (Interrupted, UserError):
+            raise
+        except Exception as error:
+            why = reason_of(error)
+            raise UserError(f'{says}, which cannot be proven: on a tiny encoder, {why}. Set it to "own"') from error
+        if found:
+            raise UserError(
+                f"{says}, but its step 1 differs from that of the plain {self.card.architecture} learner ({found}): "
+                'nothing was shared. Set first_step to "own"'
+            )
+
+    def check_training(self, heartbeat: Heartbeat) -> None:
+        """Learn step 1 for twice the epochs and record its micro-F1 (view ``all``): is the recipe long enough?"""
+        from cl_ner_bench.analysis.scores.scorer import f1
+
+        if (known := self.run.fetch_training_check()) is None:
+            heartbeat.begin(1, "checking")
+            trainer = self._new_trainer(epochs=2 * self.record.settings["epochs"])
+            learned = trainer.learn(self.split.step_data(self.corpus, 1), heartbeat)
+            gold = self._gold(1)
+            predicted = trainer.predict([sentence.only(()) for sentence in gold], heartbeat)
+            counts = score(self.split, self.corpus, 1, gold, predicted)["all"]
+            triples = [triple for types in counts.values() for triple in types.values()]
+            micro = f1(*(sum(triple[i] for triple in triples) for i in range(3)))
+            known = TrainingCheck(micro, learned["epochs"], learned["updates"])
+            self.run.save_training_check(known)
+        self.record = structs.replace(self.record, step1_reference=known)
+
+    def finish(self, step: int, learned: dict[str, Any], heartbeat: Heartbeat) -> None:
+        """Store a step and its model; a step that was finished, and is learned again for what follows, stays."""
+        self._keep_model(step)
+        if self.is_missing(step):
+            gold = self._gold(step)
+            started = time.perf_counter()
+            predicted = self.trainer.predict([sentence.only(()) for sentence in gold], heartbeat)
+            learned |= {"predict_seconds": time.perf_counter() - started, "predicted": len(gold)}
+            learned |= machine.spent(self.cpu_before)
+            rows = (
+                canonical({"id": sentence.id, "gold": sentence.mentions, "pred": sorted(mentions)})
+                for sentence, mentions in zip(gold, predicted, strict=True)
+            )
+            self._commit(step, learned, gzipped(rows), gold, predicted)
+        self._checkpoint(step).drop()
+        if self.job.keep_models != "all":
+            self._drop({step - 1})
+
+    def _gold(self, step: int) -> list[Sentence]:
+        return self.split.test_part(self.corpus, step)
+
+    def _commit(
+        self,
+        step: int,
+        learned: dict[str, Any],
+        predictions: bytes,
+        gold: Sequence[Sentence],
+        predicted: Sequence[Sequence[Any]],
+        shared_with: str | None = None,
+    ) -> None:
+        views = score(self.split, self.corpus, step, gold, predicted)
+        self.run.commit(step, self.keys[step], learned, views, predictions, shared_with)
+
+    def _keep_model(self, step: int) -> None:
+        """Store the model where it was asked for, and of a chain the last one, to go on from after a stop."""
+        last, keep = step == self.record.steps[-1], self.job.keep_models
+        asked = keep == "all" or (keep == "last" and last) or step in self.job.pinned
+        if asked or (self.card.start == "previous" and not last):
+            self.folder.models.save(self.keys[step], self.trainer.save)
+
+    def _drop(self, steps: Iterable[int]) -> None:
+        for step in self.keys.keys() & set(steps):
+            self.folder.models.drop(self.keys[step])
+
+    def clean_up(self) -> None:
+        """Remove the checkpoints of a finished run, and its models with ``--keep-models none``."""
+        for step in self.keys:
+            self._checkpoint(step).drop()
+        if self.job.keep_models == "none":
+            self._drop(self.keys)
+
+
+def score(
+    split: TaskSplit, corpus: Corpus, step: int, gold: Sequence[Sentence], predicted: Sequence[Sequence[Any]]
+) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """Return ``{view: {test set: {type: [tp, fp, fn]}}}`` after ``step``; docs/results.md describes the views.
+
+    ``gold`` is ``split.test_part`` of the step, ``predicted`` the mentions found in these sentences.
+    """
+    from cl_ner_bench.analysis.scores.scorer import match
+
+    at = {sentence.id: i for i, sentence in enumerate(gold)}
+    ever = {s.id for s in split.test_part(corpus, split.n_steps) if s.mentions}
+    matches = match([s.mentions for s in gold], predicted, split.types(step))
+    views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}, "filter_last": {}}
+    for test_set, types in split.scored_types(step).items():
+        ids = split.test_sets[test_set]
+        chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
+        for view, those in chosen.items():
+            # A domain is scored on the types taught there; the model may know others.
+            views[view][test_set] = matches.count(types, [at[i] for i in those])
+    return views
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first line of an error, with its kind where it is no message for users."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"

@@ -1,0 +1,44 @@
+"""The files that a report wrote, and their checksums in ``report-sums.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cl_ner_bench.storage import layout, manifest
+from cl_ner_bench.storage.atomic import write_bytes
+from cl_ner_bench.storage.damage import DamagedError, read_sound
+from cl_ner_bench.storage.json_files import SEAL
+from cl_ner_bench.untrusted import is_way
+
+
+def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str]) -> list[Path]:
+    """Write the files of a report of ``runs`` (path below ``out`` -> content), and their checksums last.
+
+    Return the paths of all.
+    """
+    sums = manifest.to_bytes(manifest.sums_of(files), runs=list(runs))
+    for name, content in {**files, layout.REPORT_SUMS: sums}.items():
+        write_bytes(out / name, content, durable=False)
+    return [out / name for name in (*files, layout.REPORT_SUMS)]
+
+
+def report_checksums(home: Path, repair: str) -> manifest.Manifest | None:
+    """Return the checksums of the report in ``home``, and with them the ``runs`` it is of; None where there is no
+    report, or an early version wrote it.
+
+    Raises:
+        DamagedError: they are missing or not what was written; ``repair`` is what repairs them.
+    """
+    file = home / layout.REPORT_SUMS
+    if not file.exists():
+        if (home / layout.SUMS).exists() and (home / layout.REPORT).exists():
+            raise DamagedError(file, "is missing", repair)
+        return None
+    record = read_sound(file, repair)
+    if SEAL not in record:
+        raise DamagedError(file, "carries no seal", repair)
+    found = manifest.parse(record, file, is_way)
+    if found is None or not isinstance(record.get("runs"), list):
+        raise DamagedError(file, "is not as docs/results.md says", repair)
+    return found

@@ -1,0 +1,270 @@
+"""The folder of one run: its record, its steps, and the files beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage import json_files, layout, manifest
+from cl_ner_bench.storage.atomic import remove_folder, write_bytes
+from cl_ner_bench.storage.damage import Damaged, DamagedError, LostError, NewerError, learn_again, read_sound
+from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck, parse_record, to_training_check
+from cl_ner_bench.storage.shared import SharedFolder
+from cl_ner_bench.storage.steps import FinishedStep, commit_step, finished_step
+from cl_ner_bench.storage.top import is_sealed
+
+_Sign = tuple[int, int, int]
+
+
+class RunFolder:
+    """The folder of a run, which need not exist yet. Steps are named by their number and key."""
+
+    def __init__(self, shared: SharedFolder, run_id: str) -> None:
+        self._shared = shared
+        self.home, self.path = shared.home, layout.run_folder(shared.home, run_id)
+        self.record_file, self.split_file = self.path / layout.RECORD, self.path / layout.SPLIT
+        self.log_file, self.outcomes_file = self.path / layout.LOG, self.path / layout.OUTCOMES
+        self.training_check_file, self._progress_file = self.path / layout.TRAINING_CHECK, self.path / layout.PROGRESS
+        self._known: tuple[_Sign, RunRecord | DamagedError] | None = None
+
+    # The record
+
+    def read(self) -> RunRecord:
+        """Return the record.
+
+        Raises:
+            DamagedError: it is missing, not what was written, of a later version, or not as docs/results.md says.
+        """
+        found = self._load()
+        if isinstance(found, DamagedError):
+            raise found
+        if not found.is_sealed and any(map(is_sealed, self.path.glob(f"step-*/{layout.STEP_SUMS}"))):
+            raise DamagedError(self.record_file, "carries no seal though its steps do", learn_again(self.record_file))
+        return found
+
+    @property
+    def record(self) -> RunRecord | None:
+        """The record as it is now, None where there is none or it is not what was written: the run is learned again.
+
+        Raises:
+            UserError: a later version wrote it, or it is not as docs/results.md says.
+        """
+        found = self._load()
+        if isinstance(found, NewerError):
+            raise UserError(json_files.newer_schema(self.record_file, found.schema))
+        if isinstance(found, LostError):
+            return None
+        if isinstance(found, DamagedError):
+            raise found
+        return found
+
+    def _load(self) -> RunRecord | DamagedError:
+        """Read the record, unless the file is the one that was read before."""
+        sign = _sign(self.record_file)
+        if sign is None or self._known is None or self._known[0] != sign:
+            try:
+                found: RunRecord | DamagedError = parse_record(read_sound(self.record_file), self.record_file)
+            except DamagedError as error:
+                found = error
+            if sign is None:
+                return found
+            self._known = sign, found
+        return self._known[1]
+
+    def is_lost(self) -> bool:
+        """Return True if there is a record and it is not what was written."""
+        return self.record_file.exists() and self.record is None
+
+    @property
+    def status(self) -> str:
+        """The record's status, "" where there is none."""
+        return record.status if (record := self.record) else ""
+
+    def save(self, record: RunRecord) -> None:
+        """Write the record."""
+        self.save_here(record)
+        self._shared.put(self.record_file)
+
+    def save_here(self, record: RunRecord) -> None:
+        """Write the record on this machine only: a process that is ending at once has no time to publish it."""
+        json_files.write_record(self.record_file, record.to_builtins())
+
+    def fetch_record(self) -> None:
+        """Fetch the record as others know it."""
+        self._shared.get(self.record_file)
+
+    @property
+    def recorded_at(self) -> float:
+        """When the record was written, in seconds."""
+        return self.record_file.stat().st_mtime
+
+    @property
+    def changed_at(self) -> float | None:
+        """When a file of the run was last added or replaced, in seconds; None where there is no folder."""
+        try:
+            return self.path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    # Steps
+
+    def step(self, step: int, key: str) -> FinishedStep | None:
+        """Return a step, None where it is not finished under this key."""
+        return finished_step(self.step_folder(step), key)
+
+    def fetch(self, step: int) -> None:
+        """Fetch a step that is not here, if others published it."""
+        self._shared.fetch(self.step_folder(step))
+
+    def commit(
+        self,
+        step: int,
+        key: str,
+        learned: Mapping[str, Any],
+        counts: Mapping[str, Any],
+        predictions: bytes,
+        shared_with: str | None = None,
+    ) -> None:
+        """Store a finished step. Of several that finish one, the first wins.
+
+        ``counts`` are the views of counts.json; ``shared_with`` names the run that learned the step, where it is
+        another one.
+        """
+        content = f"{json_files.ordered({'schema': 1, 'step': step, 'views': counts})}\n".encode()
+        blobs = {layout.PREDICTIONS: predictions, layout.COUNTS: content}
+        commit_step(self.step_folder(step), key, learned, blobs, shared_with)
+        self._shared.publish(self.step_folder(step))
+
+    def forget(self, step: int) -> None:
+        """Remove this machine's copy of a step."""
+        remove_folder(self.step_folder(step))
+
+    def has_steps(self) -> bool:
+        """Return True if a step was finished, under whatever key."""
+        return any(self.path.glob(f"step-*/{layout.STEP_SUMS}"))
+
+    def step_folder(self, step: int) -> Path:
+        return layout.step_folder(self.path, step)
+
+    def counts_file(self, step: int) -> Path:
+        return self.step_folder(step) / layout.COUNTS
+
+    def predictions_file(self, step: int) -> Path:
+        return self.step_folder(step) / layout.PREDICTIONS
+
+    def counts(self, step: int) -> dict[str, Any]:
+        """Return the content of a step's counts.
+
+        Raises:
+            DamagedError: the file is missing or cannot be read.
+        """
+        return read_sound(self.counts_file(step))
+
+    def check_step(self, record: RunRecord, step: int) -> list[Damaged]:
+        """Return the files of a finished step that are not what was stored.
+
+        Records without a seal are of versions that stored no checksums of steps.
+        """
+        file = self.step_folder(step) / layout.STEP_SUMS
+        if not record.is_sealed and not file.is_file():
+            return []
+        try:
+            found = manifest.parse(read_sound(file), file)
+        except DamagedError as error:
+            return [error.damaged]
+        if found is None or found.about.get("key") != record.key(step):
+            return [Damaged(file, "is not of this run's settings", learn_again(file))]
+        files = {name: file.with_name(name) for name in layout.STEP_FILES}
+        wrong = {path: manifest.wrong_sum(path, found.sums.get(name, ())) for name, path in files.items()}
+        return [Damaged(path, said, learn_again(path)) for path, said in wrong.items() if said]
+
+    def is_step_sealed(self, step: int) -> bool:
+        """Return False for steps of early versions.
+
+        Raises:
+            DamagedError: the step's checksums are not what was written.
+        """
+        file = self.step_folder(step) / layout.STEP_SUMS
+        return file.exists() and json_files.SEAL in read_sound(file)
+
+    # Beside the record
+
+    def save_split(self, split: Mapping[str, Any]) -> None:
+        """Store the task split, unless it is there as it is."""
+        content = f"{json_files.ordered(split)}\n".encode()
+        if not self.split_file.exists() or self.split_file.read_bytes() != content:
+            write_bytes(self.split_file, content)
+            self._shared.put(self.split_file)
+
+    def split(self) -> Any:
+        """Return the stored task split as JSON, None where there is none that can be read."""
+        self._shared.get(self.split_file)
+        return json_files.read_json(self.split_file)
+
+    def check_split(self, record: RunRecord) -> Any:
+        """Return the stored task split, None where a run of an early version has none.
+
+        Raises:
+            DamagedError: it is not the one that the run followed.
+        """
+        if not record.is_sealed and not self.split_file.exists():
+            return None
+        split = read_sound(self.split_file)
+        text = json.dumps(split, sort_keys=True, separators=(",", ":"))
+        if hashlib.sha256(text.encode()).hexdigest() != record.fingerprints.get("split"):
+            wrong = "is not the split that the run followed"
+            raise DamagedError(self.split_file, wrong, learn_again(self.split_file))
+        return split
+
+    def check_training_check(self) -> bool | None:
+        """Return whether the result of the check of the training is sealed, None where there is none.
+
+        Raises:
+            DamagedError: it is not what was written.
+        """
+        file = self.training_check_file
+        return json_files.SEAL in read_sound(file) if file.exists() else None
+
+    def training_check(self) -> TrainingCheck | None:
+        """Return the result of the check of the training, None where there is none."""
+        return to_training_check(json_files.read_record(self.training_check_file))
+
+    def fetch_training_check(self) -> TrainingCheck | None:
+        """As ``training_check``, after fetching what others published."""
+        self._shared.get(self.training_check_file)
+        return self.training_check()
+
+    def save_training_check(self, result: TrainingCheck) -> None:
+        json_files.write_record(self.training_check_file, msgspec.to_builtins(result))
+        self._shared.put(self.training_check_file)
+
+    def progress(self) -> dict[str, Any] | None:
+        """Return how far the run is, None where nobody is learning it."""
+        found = json_files.read_json(self._progress_file)
+        return found if isinstance(found, dict) else None
+
+    def save_progress(self, state: Mapping[str, Any]) -> None:
+        """Write how far the run is, for this machine: it changes twice a second."""
+        json_files.write_json(self._progress_file, {**state, "time": time.time()}, durable=False)
+
+    def publish_progress(self) -> None:
+        self._shared.put(self._progress_file)
+
+    def clear_progress(self) -> None:
+        self._shared.remove(self._progress_file)
+
+
+def _sign(file: Path) -> _Sign | None:
+    """Return what changes when a file is replaced, None where there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

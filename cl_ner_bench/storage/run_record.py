@@ -1,0 +1,231 @@
+"""The record of a run: what ``run.json`` holds. docs/results.md describes each key."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cl_ner_bench.storage.damage import DamagedError, learn_again
+from cl_ner_bench.untrusted import is_name
+from cl_ner_bench.validation import MisfitError, convert, fits
+
+Whole = Annotated[int, Meta(ge=0, lt=1 << 53, description="a whole number of at least 0")]
+_FINITE = 1.7976931348623157e308
+Number = Annotated[
+    Annotated[int, Meta(ge=0, lt=1 << 53)] | Annotated[float, Meta(ge=-_FINITE, le=_FINITE)],
+    Meta(description="a finite number"),
+]
+
+IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
+"""Keys of a run that has one setting in a results folder."""
+RUN = ["run_id", *IDENTITY, "config"]
+"""Keys that name a run in tables."""
+_NULL = ("recall_ceiling",)  # keys that may be null; others are left out instead
+
+
+class Task(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A task as a run learns it; ``domain`` where the corpus has several test sets."""
+
+    domain: str = ""
+    learned_at: Whole
+    name: str
+    types: list[str]
+
+
+class ByPart(Struct, frozen=True):
+    """Mentions in each part of a corpus."""
+
+    train: Whole
+    dev: Whole
+    test: Whole
+
+
+class CorpusRecord(Struct, frozen=True):
+    """How a corpus differs from its published counts, and the mentions in it."""
+
+    differences: list[str]
+    accepted: list[str]
+    n_mentions: ByPart
+    without_task: dict[str, ByPart]
+
+
+class EncoderIdentity(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Origin and shape of an encoder; a size is None where its configuration does not say."""
+
+    source: str
+    repository: str | None = None
+    revision: str | None = None
+    layers: Whole | None
+    width: Whole | None
+    heads: Whole | None
+    vocabulary: Whole | None
+    cased: bool
+
+    def __post_init__(self) -> None:
+        if self.source == "hub" and None in (self.repository, self.revision):
+            raise MisfitError("source", "repository and revision beside it", "'hub' alone")
+
+
+class TrainingCheck(Struct, frozen=True):
+    """Step 1 of a joint run learned for twice the epochs."""
+
+    micro_f1: Number
+    epochs: Whole
+    updates: Whole
+    schema: int = 1
+
+
+class _Learned(Struct, frozen=True):
+    """A row of ``learned``: it may hold more, of later versions and of plug-ins, and less, of earlier versions."""
+
+    step: Whole
+    updates: Whole = 0
+    warmup_updates: Whole = 0
+    epochs: Whole = 0
+    selected_epoch: Whole = 0
+    examples: Whole = 0
+    parameters: Whole = 0
+    carried_bytes: Whole = 0
+    predicted: Whole = 0
+    peak_memory_bytes: Whole = 0
+    seconds: Number = 0
+    predict_seconds: Number = 0
+    dev_scores: list[Number | None] = []
+    losses: dict[str, list[Number]] = {}
+    remarks: list[str] = []
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """The settings of a run, how it ended, and what was recorded of its steps.
+
+    Records of earlier versions lack some of the keys with a default. Keys that this version does not know are ignored.
+    """
+
+    schema: int = 1
+    run_id: str
+    method: str
+    registry_name: str
+    label: str
+    dataset: str
+    scenario: str
+    order: Whole
+    seed: Whole
+    encoder: str
+    config: str
+    architecture: str
+    group: str
+    data: str = ""
+    status: str
+    reason: str = ""
+    n_steps: Whole
+    steps: list[Whole]
+    tasks: list[Task]
+    sizes: list[Whole] = []
+    words: list[list[Whole]] = []
+    order_of: str = ""
+    documents: list[Whole] = []
+    lost_mentions: Whole = 0
+    corpus: CorpusRecord | None = None
+    protocol: dict[str, Any] = {}
+    setting: str
+    settings: dict[str, Any]
+    by_hand: dict[str, Any] = {}
+    recall_ceiling: Number | None = None
+    uncased: bool = False
+    encoder_identity: EncoderIdentity | None = None
+    undertrained_below: Number = 0
+    learned: list[dict[str, Any]] = []
+    shared: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
+    versions: dict[str, Any] = {}
+    machine: dict[str, Any] = {}
+    times: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
+    step_keys: dict[str, str] = {}
+    command: Any = None
+    code: Any = None
+    step1_reference: TrainingCheck | None = None
+    seal: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise MisfitError where keys contradict each other, or name something outside of the folder."""
+        if not is_name(self.run_id):
+            raise MisfitError("run_id", "the name of a folder", reprlib.repr(self.run_id))
+        for step, run_id in self.shared.items():
+            if not is_name(run_id):
+                raise MisfitError(f"shared.{step}", "the name of a run's folder", reprlib.repr(run_id))
+        for step, key in self.step_keys.items():
+            if not step.isdecimal() or not re.fullmatch("[0-9a-f]+", key):
+                raise MisfitError("step_keys", "hexadecimal digits by step", reprlib.repr({step: key}))
+        if not self.steps or not all(1 <= step <= self.n_steps for step in self.steps):
+            raise MisfitError("steps", f"numbers of 1 to {self.n_steps}", reprlib.repr(self.steps))
+        if self.status == "done" and self.n_steps not in self.steps:
+            raise MisfitError("steps", "the last step of a run that is 'done'", reprlib.repr(self.steps))
+        if self.step_keys and not {*map(str, self.steps)} <= self.step_keys.keys():
+            raise MisfitError("step_keys", "a key for each of the steps", reprlib.repr(self.step_keys))
+        if [task.learned_at for task in self.tasks] != [*range(1, self.n_steps + 1)]:
+            raise MisfitError("tasks", f"tasks that are learned in steps 1 to {self.n_steps}")
+
+    @property
+    def identity(self) -> tuple[str | int, ...]:
+        """Everything of which a results folder has one setting."""
+        return (self.method, self.dataset, self.scenario, self.order, self.seed, self.encoder)
+
+    @property
+    def is_sealed(self) -> bool:
+        """False for the records of early versions."""
+        return self.seal is not None
+
+    def key(self, step: int) -> str | None:
+        """Return the key of a step, None in records of early versions."""
+        return self.step_keys.get(str(step))
+
+    def learner(self, step: int) -> str:
+        """Return the id of the run that learns a step: this one's, or that of the run that it shares the step with."""
+        return self.shared.get(str(step), self.run_id)
+
+    def is_shared(self, step: int) -> bool:
+        """Return True if another run learns the step."""
+        return str(step) in self.shared
+
+    def is_complete(self) -> bool:
+        """Return True if the run has all steps of its tasks: joint models may be trained at the last one only."""
+        return self.steps == [*range(1, self.n_steps + 1)]
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Return the record as JSON holds it, without its seal."""
+        record: dict[str, Any] = msgspec.to_builtins(self)
+        return {key: value for key, value in record.items() if key != "seal" and (value is not None or key in _NULL)}
+
+
+def to_training_check(value: Any) -> TrainingCheck | None:
+    """Return the result that ``value`` holds, None where it holds none."""
+    return msgspec.convert(value, TrainingCheck) if fits(value, TrainingCheck) else None
+
+
+def parse_record(value: Mapping[str, Any], file: Path) -> RunRecord:
+    """Return the record of a run from the content of ``file``.
+
+    A results folder may come from others: the names in a record lead nowhere else, and all numbers are finite.
+
+    Raises:
+        DamagedError: it is not as docs/results.md says; the message names the key and what was expected.
+    """
+
+    def refuse(problem: str) -> DamagedError:
+        wrong = f"is not as docs/results.md says ({problem.rstrip('.')})"
+        return DamagedError(file, wrong, f"remove the run's folder, then {learn_again(file)}")
+
+    record = convert(value, RunRecord, fail=refuse)
+    for place, row in enumerate(record.learned):
+        convert(row, _Learned, key=f"learned[{place}]", fail=refuse)
+    if record.run_id != file.parent.name:
+        wrong = f"is of the run {record.run_id!a}"
+        raise DamagedError(file, wrong, "give its folder that name again, or remove the folder")
+    return record

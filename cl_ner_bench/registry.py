@@ -52,7 +52,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
+class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a method's card. Docs: :class:`MethodCard`."""
 
     class_name: str = msgspec.field(name="class")
@@ -75,7 +75,7 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
             raise MisfitError("settings", _SETTINGS, short(dict(self.settings)))
 
 
-class MethodCard(CardTable, frozen=True, kw_only=True):
+class MethodCard(MethodTable, frozen=True, kw_only=True):
     """The facts that a method's file states about it.
 
     ``data`` is what a step is learned from: its own sentences (``task``) or those of all steps so far
@@ -96,7 +96,7 @@ class MethodCard(CardTable, frozen=True, kw_only=True):
         return self.data == "union" and self.start == "pretrained"
 
     def to_json(self) -> dict[str, Any]:
-        row = {key: getattr(self, key) for key in CardTable.__struct_fields__ if key != "class_name"}
+        row = {key: getattr(self, key) for key in MethodTable.__struct_fields__ if key != "class_name"}
         return {"name": self.name} | row | {"class": self.class_name, "file": str(self.file)}
 
 
@@ -144,7 +144,7 @@ def _card(file: Path, line: int, module: str | None, name: Any, own: Any, common
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
     row = common | own
-    table = convert(row, CardTable, where)
+    table = convert(row, MethodTable, where)
     values = msgspec.structs.asdict(table) | {"label": row.get("label", name)}
     card = MethodCard(**values, name=name, file=file, module=module)
     if card.data == "union" and card.group == "memory-free":

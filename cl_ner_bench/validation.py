@@ -99,7 +99,8 @@ def _problem(value: Any, kind: Any, key: str) -> str | None:
         return None
     if get_origin(kind) is Annotated:
         inner = get_args(kind)[0]
-        inside = _problem(value, inner, key) if any(map(_is_struct, get_args(inner))) else None
+        has_structs = isinstance(value, list | tuple | Mapping) and any(map(_is_struct, get_args(inner)))
+        inside = _problem(value, inner, key) if has_structs else None
         return inside or _wrong(key, _expected(kind), value, kind)
     if get_origin(kind) in (Union, UnionType):
         members = [member for member in get_args(kind) if member not in (NoneType, msgspec.UnsetType)]

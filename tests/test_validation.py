@@ -84,6 +84,24 @@ def test_what_does_not_fit_is_named(value: Any, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
+class Listed(Struct, frozen=True):
+    rows: Annotated[tuple[Inner, ...], Meta(min_length=1, description="a list of rows that is not empty")]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([], "key 'rows': expected a list of rows that is not empty, found []."),
+        (3, "key 'rows': expected a list of rows that is not empty, found 3."),
+        ([{"name": "x"}, {"name": 3}], "key 'rows[1].name': expected a text that is not empty, found 3."),
+    ],
+)
+def test_structs_in_a_list_are_looked_into(value: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        convert({"rows": value}, Listed)
+    assert str(caught.value) == said
+
+
 def test_the_caller_chooses_the_error() -> None:
     with pytest.raises(KeyError, match=r"key 'on': expected true or false, found 3\."):
         convert({"on": 3}, Outer, fail=KeyError)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.published_counts import Counts, Difference, differences
+from cl_ner_bench.corpora.published_counts import CountDifference, Counts, differences
 from cl_ner_bench.corpora.readers.conll2012 import Conll2012Options, open_conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, part_files
 from cl_ner_bench.corpora.readers.lines import Row, some
@@ -66,7 +66,7 @@ class _Loaded(NamedTuple):
     source: str
     domains: Mapping[str, Mapping[str, range]] = {}
     documents: tuple[int, ...] = ()
-    differences: tuple[Difference, ...] = ()  # of a union's corpora
+    differences: tuple[CountDifference, ...] = ()  # of a union's corpora
 
 
 @contextmanager
@@ -139,13 +139,13 @@ def load_corpus(
     )
 
 
-def _unlike_published(card: Card, counts: Mapping[str, Counts]) -> Iterator[Difference]:
+def _unlike_published(card: Card, counts: Mapping[str, Counts]) -> Iterator[CountDifference]:
     """Yield in what a corpus is not the published one that its card's name stands for."""
     known = list_cards().get(card.name)
     if known is not None and not known.says_the_same(card):
         of = f"its card is {card.file}" if card.file else "it has no card"
         text = f"only the name is that of the dataset {card.name}: {of}, so that published counts were not compared"
-        yield Difference(text, False)
+        yield CountDifference(text, False)
     yield from differences(card, counts)
 
 
@@ -439,7 +439,7 @@ def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     domains: dict[str, dict[str, range]] = {}
     documents: list[tuple[int, ...]] = []
     sources: list[str] = []
-    other: list[Difference] = []
+    other: list[CountDifference] = []
     for domain, member in members_of(card, folder).items():
         own: list[str] = []
         loaded = _load(member.card, member.folder, own)

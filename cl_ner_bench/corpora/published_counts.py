@@ -19,14 +19,14 @@ class Counts:
     types: Counter[str] = field(default_factory=Counter)
 
 
-class Difference(NamedTuple):
+class CountDifference(NamedTuple):
     """A count that is not the published one; ``accepted`` where the card takes the corpus for the published one."""
 
     text: str
     accepted: bool
 
 
-def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[Difference]:
+def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[CountDifference]:
     """Yield what differs from the card's published counts, with the reason where the card knows one.
 
     Mentions of types that the card does not use are not counted. Types are compared only where a part's published
@@ -42,14 +42,14 @@ def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[Difference]
             if expected not in (None, size):
                 why = known.get((part, key, size))
                 text = f"{part}: {size:,} {key}, published are {expected:,}{_reason(why)}"
-                yield Difference(text, _is_accepted(why))
+                yield CountDifference(text, _is_accepted(why))
         if published.sentences in (None, counts.sentences):
             types = published.types.items()
             other = [(t, n, known.get((part, t, used.get(t, 0)))) for t, n in types if used.get(t, 0) != n]
             if other:
                 texts = [f"{t} {used.get(t, 0):,} ({n:,}{_reason(why)})" for t, n, why in other]
                 text = f"{part}: mentions by type, published in brackets: {', '.join(texts)}"
-                yield Difference(text, all(_is_accepted(why) for *_, why in other))
+                yield CountDifference(text, all(_is_accepted(why) for *_, why in other))
 
 
 def _reason(why: Explained | None) -> str:

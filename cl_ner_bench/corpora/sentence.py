@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.card import Card
-from cl_ner_bench.corpora.published_counts import Difference
+from cl_ner_bench.corpora.published_counts import CountDifference
 
 PARTS = ("train", "dev", "test")
 
@@ -62,7 +62,7 @@ class Corpus:
     sample: Mapping[str, tuple[int, ...]] | None = None
     domains: Mapping[str, Mapping[str, range]] = field(default_factory=dict)
     documents: tuple[int, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[CountDifference, ...] = ()
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property

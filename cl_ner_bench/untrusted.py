@@ -8,9 +8,9 @@ import stat
 import sys
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from cl_ner_bench.errors import UserError
 
@@ -50,18 +50,13 @@ def refuse_links_out(folder: Path) -> None:
 
 
 def is_name(value: Any) -> bool:
-    """Return whether a text names one thing in a folder and no way out of it."""
+    """Return whether a value is the name of something in a folder, and no path out of it."""
     return isinstance(value, str) and re.fullmatch(r"(?!\.\.?$)[^/\\\0]{1,255}", value) is not None
 
 
-def is_way(value: Any) -> bool:
-    """Return whether a text is the path of something below a folder, its parts joined by ``/``."""
+def is_path_below(value: Any) -> bool:
+    """Return whether a value is a relative path of something below a folder, its parts joined by ``/``."""
     return isinstance(value, str) and all(map(is_name, value.split("/")))
-
-
-def is_sums(value: Any, named: Callable[[Any], bool] = is_name) -> TypeGuard[dict[str, str]]:
-    """Return whether it is a table of sha256 (hex) by the names of files; ``named`` says what a name may be."""
-    return isinstance(value, dict) and all(map(named, value)) and all(map(is_sha256, value.values()))
 
 
 def is_sha256(value: Any) -> bool:
@@ -77,14 +72,14 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
 
 
-def most(packed: int) -> int:
+def unpack_limit(packed: int) -> int:
     """Return the bytes that ``packed`` bytes of gzip may unpack to."""
     return max(UNPACKED_BYTES, UNPACKED_TIMES * packed)
 
 
 def unpacked(packed: bytes) -> bytes:
     """Return the content of a gzip file. Raises ValueError where it is damaged, cut short or far too large."""
-    limit = most(len(packed))
+    limit = unpack_limit(len(packed))
     unpacker = zlib.decompressobj(wbits=31)
     try:
         content = unpacker.decompress(packed, limit)

@@ -23,7 +23,7 @@ from cl_ner_bench.storage import layout, manifest
 from cl_ner_bench.storage.atomic import host, remove_folder, sync_folder, temporary, write_bytes
 from cl_ner_bench.storage.json_files import read_json
 from cl_ner_bench.storage.shared import SharedFolder, StoreError
-from cl_ner_bench.untrusted import is_way
+from cl_ner_bench.untrusted import is_path_below
 
 PATIENCE, RETRY = 300.0, 5.0  # seconds for which, and between which, a run tries a store that does not answer
 AT_ONCE = 8  # steps that are copied at a time: each waits for a store far away
@@ -179,7 +179,7 @@ class BucketMirror(SharedFolder):
         self._client.remove(probe)
 
     def pull(self, leave: Collection[str] = ()) -> None:
-        found = {key: repr(about) for key, about in self._client.list(layout.RUNS).items() if is_way(key)}
+        found = {key: repr(about) for key, about in self._client.list(layout.RUNS).items() if is_path_below(key)}
         steps = [self.home / match[1] for key in found if (match := _STEP.fullmatch(key))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self._fetch, steps))

@@ -9,7 +9,7 @@ from cl_ner_bench.storage import layout, manifest
 from cl_ner_bench.storage.atomic import write_bytes
 from cl_ner_bench.storage.damage import DamagedError, read_sound
 from cl_ner_bench.storage.json_files import SEAL
-from cl_ner_bench.untrusted import is_way
+from cl_ner_bench.untrusted import is_path_below
 
 
 def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str]) -> list[Path]:
@@ -38,7 +38,7 @@ def report_checksums(home: Path, repair: str) -> manifest.Manifest | None:
     record = read_sound(file, repair)
     if SEAL not in record:
         raise DamagedError(file, "carries no seal", repair)
-    found = manifest.parse(record, file, is_way)
+    found = manifest.parse(record, file, is_path_below)
     if found is None or not isinstance(record.get("runs"), list):
         raise DamagedError(file, "is not as docs/results.md says", repair)
     return found

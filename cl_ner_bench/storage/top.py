@@ -12,7 +12,7 @@ from pathlib import Path
 from cl_ner_bench.storage import layout, manifest
 from cl_ner_bench.storage.atomic import write_bytes
 from cl_ner_bench.storage.json_files import SEAL, from_json, is_changed, read_record
-from cl_ner_bench.untrusted import is_way
+from cl_ner_bench.untrusted import is_path_below
 
 
 class TopFiles:
@@ -62,13 +62,13 @@ class TopFiles:
             return
         if not isinstance(record, dict) or SEAL not in record or is_changed(record):
             yield self._sums, "was changed after it was written (its seal is broken)"
-        elif (found := manifest.parse(record, self._sums, is_way)) is None:
+        elif (found := manifest.parse(record, self._sums, is_path_below)) is None:
             yield self._sums, "is not as docs/results.md says"
         else:
             yield from found.faults()
 
     def _manifest(self) -> manifest.Manifest | None:
-        return manifest.parse(read_record(self._sums), self._sums, is_way)
+        return manifest.parse(read_record(self._sums), self._sums, is_path_below)
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self._home).as_posix()

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
-from cl_ner_bench.untrusted import most
+from cl_ner_bench.untrusted import unpack_limit
 
 _CHUNK = 1 << 18  # bytes
 _BOM = b"\xef\xbb\xbf"
@@ -178,7 +178,7 @@ class _Unpacking(gzip.GzipFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._left = most(path.stat().st_size)
+        self._left = unpack_limit(path.stat().st_size)
 
     def readinto(self, buffer: Any) -> int:
         size = super().readinto(buffer)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cl_ner_bench.running.machine import child_environment
+from cl_ner_bench.running.environment import child_environment
 
 
 def as_a_worker() -> None:

@@ -36,7 +36,7 @@ from benchmarks.measure import by_turns, spread
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.models.decoding import Prediction
-from cl_ner_bench.running.machine import child_environment
+from cl_ner_bench.running.environment import child_environment
 
 METHODS = ("spankl", "extendner", "joint-span")
 SETTLED = 3

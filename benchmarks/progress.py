@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import environment
 from cl_ner_bench.storage.folder import ResultsFolder
 
 EVERY = 0.25
@@ -153,7 +153,7 @@ def as_text(command: str, recorder: Recorder, driver: Clock) -> str:
     facts = {
         "schema": 1,
         "command": command,
-        "machine": dict(machine.facts()),
+        "machine": dict(environment.hardware()),
         "seconds": round(events[-1][0] + report, 2),
     }
     runs = [

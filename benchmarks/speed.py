@@ -38,7 +38,7 @@ def main() -> None:
     import torch
 
     from benchmarks.rows import FIGURES, Settings
-    from cl_ner_bench.running.machine import facts, versions
+    from cl_ner_bench.running.environment import hardware, versions
 
     torch.set_num_threads(1)
     sizes = (arguments.rounds, arguments.updates, arguments.sentences)
@@ -55,7 +55,7 @@ def main() -> None:
         row = {"key": figure.key, "figure": figure.text, "unit": figure.unit, "values": values}
         rows.append(row | {"bound": figure.bound, "aim": figure.aim, "met": figure.met(values)})
     if arguments.json:
-        about = {"schema": 1, "machine": facts(), "versions": versions(), "command": sys.argv[1:]}
+        about = {"schema": 1, "machine": hardware(), "versions": versions(), "command": sys.argv[1:]}
         arguments.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
 

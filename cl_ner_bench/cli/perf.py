@@ -97,7 +97,7 @@ def _profiles(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 def _notes(report: Report) -> Iterator[str]:
     """Yield what a reader has to know of how it was measured."""
-    from cl_ner_bench.running.machine import GB
+    from cl_ner_bench.running.environment import GB
 
     rows = report["methods"]
     updates = [rates["updates"] for row in rows for rates in row["training"]]

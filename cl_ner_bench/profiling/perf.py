@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import structs
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import environment
 from cl_ner_bench.running.estimate import KIND, Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import free_folder
@@ -57,8 +57,8 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
     jobs = min(prepared.jobs, len(runs))
     return {
         "schema": 1,
-        "machine": machine.facts(),
-        "versions": machine.versions(),
+        "machine": environment.hardware(),
+        "versions": environment.versions(),
         "device": prepared.options.device,
         "methods": list(rows.values()),
         "grid": {
@@ -84,7 +84,7 @@ def _measure(run: Run, device: str) -> Report:
     request = {
         "record": record.to_builtins(),
         "split": run.split.to_json(),
-        "device": machine.devices(device)[0],
+        "device": environment.devices(device)[0],
         "steps": sorted({1, late}),
         "started": time.time(),
     }
@@ -94,7 +94,7 @@ def _measure(run: Run, device: str) -> Report:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | machine.child_environment(record.settings["threads"]),
+        env=os.environ | environment.child_environment(record.settings["threads"]),
     ) as child:
         try:
             printed, said = child.communicate(canonical(request))

@@ -1,7 +1,7 @@
-"""What schedules runs on which machines: joblib's loky here, Dask, Ray or Slurm anywhere.
+"""Pools of workers: joblib's loky on this machine; Dask, Ray or Slurm on any.
 
-All of them do the same: they call ``running.job.learn`` somewhere that sees the results folder, or the object
-store that it is a copy of.
+All of them call ``running.job.learn`` in a process that sees the results folder, or the object store that it is a copy
+of.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import environment
 from cl_ner_bench.running.job import Job, learn
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.storage import leases
@@ -43,28 +43,28 @@ class Pool(Protocol):
         """Return the device for one more job beside those on the devices ``taken``; None where there is no room."""
 
     def submit(self, job: Job) -> Future[str]:
-        """Have ``job`` learned. A future that fails says that its worker was lost, not that the run failed."""
+        """Start ``job`` on a worker. A future that fails says that its worker was lost, not that the run failed."""
 
     def close(self) -> None:
-        """Give up the workers, and whatever is still under way."""
+        """End the workers, and whatever is still under way."""
 
 
 class Loky:
     """Processes of this machine, by joblib. If one is lost, all are replaced."""
 
-    def __init__(self, places: Sequence[str]) -> None:
-        self._places = places
+    def __init__(self, slots: Sequence[str]) -> None:
+        self._slots = slots
         self._executor: Any = None
 
     def device_for(self, taken: Sequence[str]) -> str | None:
-        return _least_used(self._places, taken)
+        return _least_used(self._slots, taken)
 
     def submit(self, job: Job) -> Future[str]:
         from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
         def send() -> Future[str]:
             if self._executor is None:
-                self._executor = ProcessPoolExecutor(len(self._places), timeout=IDLE, initializer=ignore_interrupts)
+                self._executor = ProcessPoolExecutor(len(self._slots), timeout=IDLE, initializer=ignore_interrupts)
             future: Future[str] = self._executor.submit(learn, job)
             return future
 
@@ -81,16 +81,16 @@ class Loky:
 
 
 class Dask:
-    """Workers of the Dask cluster at ``--scheduler``, as many as there are now; else processes of this machine."""
+    """Workers of the Dask cluster at ``--scheduler``, as many as it has now; without one, processes of this machine."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         from dask import config
         from distributed import Client
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a scheduler that dies is told in one message
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a scheduler that dies is reported in one message
         self._address, self._most = options.scheduler, jobs
-        self._places = None if options.scheduler else _places(options, jobs)
-        cuda = machine.kind(options.device) == "cuda"
+        self._slots = None if options.scheduler else _slots(options, jobs)
+        cuda = environment.kind(options.device) == "cuda"
         self._device = "cuda:0" if cuda else "cpu"  # of those that a worker sees
         here: dict[str, Any] = {
             "n_workers": jobs,
@@ -110,8 +110,8 @@ class Dask:
         self._executor = self._client.get_executor(pure=False, resources=shares)
 
     def device_for(self, taken: Sequence[str]) -> str | None:
-        if self._places is not None:
-            return _least_used(self._places, taken)
+        if self._slots is not None:
+            return _least_used(self._slots, taken)
         try:
             threads = sum(self._client.nthreads().values())
         except OSError as error:
@@ -131,7 +131,7 @@ class Dask:
 
 
 class Ray:
-    """Workers of the Ray cluster at ``--scheduler``, as many as it has room for now; else processes of this machine."""
+    """Workers of the Ray cluster at ``--scheduler``, as many as it has room for now; without one, local processes."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray tells its makers of each use
@@ -140,7 +140,7 @@ class Ray:
         import ray
 
         self._ray, self._most = ray, jobs
-        cuda = machine.kind(options.device) == "cuda"
+        cuda = environment.kind(options.device) == "cuda"
         self._device = "cuda:0" if cuda else "cpu"  # ray shows a task its own devices only
         self._needs = {"CPU": float(options.threads)} | ({"GPU": options.gpus_per_run} if cuda else {})
         here: dict[str, Any] = {"num_cpus": jobs * options.threads, "include_dashboard": False}
@@ -175,14 +175,14 @@ class Ray:
 
 
 class Slurm:
-    """Jobs of Slurm, by submitit: what is ready together goes as one array. ``--scheduler local`` starts them here."""
+    """Jobs of Slurm, by submitit: those ready together go as one array. ``--scheduler local`` starts them here."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         import submitit
 
         self._folder = out.absolute() / "slurm" / f"{host()}-{os.getpid()}"  # logs, and what is sent
         self._most = jobs
-        cuda = machine.kind(options.device) == "cuda"
+        cuda = environment.kind(options.device) == "cuda"
         self._device = "cuda:0" if cuda else "cpu"  # Slurm shows a job its own devices only
         needs = {"timeout_min": JOB_MINUTES, "cpus_per_task": options.threads}
         needs |= {"gpus_per_node": math.ceil(options.gpus_per_run)} if cuda else {}
@@ -210,7 +210,7 @@ class Slurm:
         return future
 
     def _follow(self) -> None:
-        """Send what is ready, and tell how jobs ended."""
+        """Send jobs that are ready, and set the results of those that ended."""
         while not self._closed.wait(POLL):
             with self._lock:
                 ready, self._ready = self._ready, []
@@ -249,29 +249,29 @@ class SlurmTask:
         return status
 
     def checkpoint(self, job: Job) -> Any:
-        """What submitit queues again when the job is preempted or out of time."""
+        """Return the call that submitit queues again when the job is preempted or out of time."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, job)
 
 
 def ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal's group; only the driver shall answer it."""
+    """Ignore Ctrl-C, which reaches every process of a terminal's group: only the driver answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _scratch(options: Options) -> TemporaryDirectory[str] | None:
-    """Return a folder for what a cluster that is started here leaves behind, which goes with it."""
+    """Return a folder for the files of a cluster that is started here; it is removed with it."""
     # Short, as sockets lie in it. Processes of the cluster may still end while it is removed.
     return None if options.scheduler else TemporaryDirectory(prefix="b", ignore_cleanup_errors=True)
 
 
-def _places(options: Options, jobs: int) -> list[str]:
-    return machine.places(options.device, options.gpus_per_run, jobs)
+def _slots(options: Options, jobs: int) -> list[str]:
+    return environment.device_slots(options.device, options.gpus_per_run, jobs)
 
 
-def _least_used(places: Sequence[str], taken: Sequence[str]) -> str | None:
-    free = Counter(places) - Counter(taken)
+def _least_used(slots: Sequence[str], taken: Sequence[str]) -> str | None:
+    free = Counter(slots) - Counter(taken)
     return max(free, key=lambda device: free[device], default=None)
 
 
@@ -282,7 +282,7 @@ def _no_answer(backend: str, address: str | None, error: Exception) -> UserError
 
 _PACKAGES = {"loky": "joblib", "dask": "distributed", "ray": "ray", "slurm": "submitit"}
 _POOLS: dict[str, Callable[[Options, int, Path], Pool]] = {
-    "loky": lambda options, jobs, out: Loky(_places(options, jobs)),
+    "loky": lambda options, jobs, out: Loky(_slots(options, jobs)),
     "dask": Dask,
     "ray": Ray,
     "slurm": Slurm,
@@ -290,7 +290,7 @@ _POOLS: dict[str, Callable[[Options, int, Path], Pool]] = {
 
 
 def check(options: Options) -> None:
-    """Raises UserError where ``--backend``, ``--scheduler`` and ``--slurm`` do not fit, or a package is missing."""
+    """Raise UserError where ``--backend``, ``--scheduler`` and ``--slurm`` do not fit, or a package is missing."""
     backend, known = options.backend, list(_POOLS)
     if backend not in known:
         raise UserError(f"--backend {backend}: expected one of {', '.join(known)}.{did_you_mean(backend, known)}")
@@ -308,7 +308,7 @@ def check(options: Options) -> None:
 
 
 def pool(options: Options, jobs: int, out: Path) -> Pool:
-    """The pool of ``--backend`` for at most ``jobs`` jobs at a time.
+    """Return the pool of ``--backend`` for at most ``jobs`` jobs at a time.
 
     Raises UserError where no scheduler answers, or it does not know what is asked of it.
     """

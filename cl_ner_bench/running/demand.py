@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import structs
 
 from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.running.environment import MEMORY_PER_RUN
 from cl_ner_bench.running.estimate import Job, Rates, time_left
-from cl_ner_bench.running.machine import MEMORY_PER_RUN
 from cl_ner_bench.running.plan import Prepared, Run
 from cl_ner_bench.running.sharing import work
 

@@ -15,14 +15,14 @@ from msgspec import structs
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import backends, machine, trackers
+from cl_ner_bench.running import backends, environment, trackers
 from cl_ner_bench.running.driver import execute
+from cl_ner_bench.running.environment import code
 from cl_ner_bench.running.experiment import write_experiment
 from cl_ner_bench.running.merge import merge, superseded
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import Prepared, file_word, make_plan, manifest
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
-from cl_ner_bench.running.provenance import code
 from cl_ner_bench.running.sharing import share
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -73,7 +73,7 @@ def prepare(
     if first.elsewhere:
         most = max(1, len(todo))  # in fact as many as there are workers
     else:
-        most = machine.default_jobs(options.device, options.threads, options.gpus_per_run)
+        most = environment.default_jobs(options.device, options.threads, options.gpus_per_run)
     return Prepared(folder, plans, runs, todo, damaged, first.jobs or most)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from cl_ner_bench.running import machine
+from cl_ner_bench.running.environment import child_environment
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
@@ -65,7 +65,7 @@ def learn(job: Job) -> str:
     run.fetch_record()
     if (ended := _ended_since(run, job.since)) is not None:
         return ended
-    environment = os.environ | machine.child_environment(job.record.settings["threads"])
+    environment = os.environ | child_environment(job.record.settings["threads"])
     run.path.mkdir(parents=True, exist_ok=True)
     with run.log_file.open("ab") as log:
         child = subprocess.Popen(

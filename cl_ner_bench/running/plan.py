@@ -22,8 +22,8 @@ from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.registry import MethodCard, Variant
-from cl_ner_bench.running import machine
-from cl_ner_bench.running.keys import StepKeys, computed
+from cl_ner_bench.running import environment
+from cl_ner_bench.running.keys import StepKeys, numeric_identity
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.split import make_split, parse_orders
@@ -144,7 +144,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     if options.split is not None:
         _check_manifest(layered, splits[0])
     encoder = encoder_info(options.encoder)
-    device, precision = machine.resolve_device(options.device, options.precision, options.elsewhere)
+    device, precision = environment.resolve_device(options.device, options.precision, options.elsewhere)
     options = replace(
         options,
         methods=tuple(v.spec for v in chosen),
@@ -340,7 +340,7 @@ def _run(
         "joint_steps": options.joint_steps,
         "training_check": options.training_check and card.is_bound,
         "nested": options.nested,
-        "device": machine.kind(options.device),
+        "device": environment.kind(options.device),
         "precision": options.precision,
         "exact": options.exact,
         "threads": options.threads,
@@ -352,8 +352,8 @@ def _run(
         "encoder": encoder.fingerprint,
         "method": code,
     }
-    versions = {**machine.versions(), "numerics": str(NUMERICS)}
-    values = computed(card, settings, fingerprints)
+    versions = {**environment.versions(), "numerics": str(NUMERICS)}
+    values = numeric_identity(card, settings, fingerprints)
     setting = {
         "scenario": split.scenario,
         "training": training,
@@ -413,7 +413,7 @@ def _run(
         undertrained_below=corpus.card.undertrained_below,
         fingerprints=fingerprints,
         versions=versions,
-        machine=dict(machine.facts()),
+        machine=dict(environment.hardware()),
         inputs={
             "method": variant.spec,
             **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import environment
 from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
 from cl_ner_bench.running.job import Job
 from cl_ner_bench.scenarios.task import TaskSplit
@@ -199,7 +199,7 @@ class Steps:
             started = time.perf_counter()
             predicted = self.trainer.predict([sentence.only(()) for sentence in gold], heartbeat)
             learned |= {"predict_seconds": time.perf_counter() - started, "predicted": len(gold)}
-            learned |= machine.spent(self.cpu_before)
+            learned |= environment.resource_usage(self.cpu_before)
             rows = (
                 canonical({"id": sentence.id, "gold": sentence.mentions, "pred": sorted(mentions)})
                 for sentence, mentions in zip(gold, predicted, strict=True)

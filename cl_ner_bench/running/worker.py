@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from cl_ner_bench.running import machine
+from cl_ner_bench.running import environment
 from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
 from cl_ner_bench.running.job import BUSY, INTERRUPTED, RESUMES, Job
 from cl_ner_bench.running.steps import Steps, reason_of
@@ -60,7 +60,7 @@ def _work(job: Job, lease: Lease) -> int:
     except Exception as error:
         traceback.print_exc()
         status, reason, code = "failed", f"{reason_of(error)} (log: {run.log_file})", 1
-    times = {"finished": now(), "seconds": time.perf_counter() - started, **machine.spent()}
+    times = {"finished": now(), "seconds": time.perf_counter() - started, **environment.resource_usage()}
     record = structs.replace(record, status=status, reason=reason, times=record.times | times)
     if not lease.lost:
         _save(run, record)

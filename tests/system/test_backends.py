@@ -202,7 +202,7 @@ def test_runs_share_devices_evenly() -> None:
 
 
 def test_what_runs_elsewhere_may_have_other_devices() -> None:
-    from cl_ner_bench.running.machine import resolve_device
+    from cl_ner_bench.running.environment import resolve_device
 
     assert [Options(backend="slurm", scheduler=s).elsewhere for s in (None, "local")] == [True, False]
     assert [Options(backend="dask", scheduler=s).elsewhere for s in (None, "tcp://host:1")] == [False, True]

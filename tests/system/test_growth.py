@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.growth import growth
 from cl_ner_bench import registry
-from cl_ner_bench.running.machine import child_environment
+from cl_ner_bench.running.environment import child_environment
 
 SIZES = (1_000, 10_000, 100_000)
 

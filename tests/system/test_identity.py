@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from benchmarks.identity import Way, begin, differences, end
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.cards import recipe
-from cl_ner_bench.running import machine, plan
-from cl_ner_bench.running.keys import computed
+from cl_ner_bench.running import environment, plan
+from cl_ner_bench.running.keys import numeric_identity
 from cl_ner_bench.running.options import OPTIONS, layer
 from cl_ner_bench.running.plan import Plan, make_plan
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -186,7 +186,7 @@ def test_an_option_changes_keys_where_it_changes_numbers_and_nowhere_else(home: 
 
 
 def test_devices_of_one_kind_share_keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_cuda_devices", lambda: 2)
+    monkeypatch.setattr(environment, "_cuda_devices", lambda: 2)
     cpu, *cuda = (keys(planned(home, device=d, precision="fp32")) for d in ("cpu", "cuda", "cuda:0", "cuda:1", "auto"))
     assert all(other == cuda[0] for other in cuda)
     assert not {k for run in cpu.values() for k in run.values()} & {k for run in cuda[0].values() for k in run.values()}
@@ -290,7 +290,9 @@ def test_keys_do_not_depend_on_the_order_in_which_anything_is_written(home: Path
     run = planned(home).runs[0]
     card, own = registry.methods()["spankl"], {"b": 1, "a": {"y": 2, "x": 3}}
     facts = (run.record.settings | {"method": own}, run.record.fingerprints)
-    assert digest(computed(card, *facts)) == digest(computed(card, *(shuffled(fact, rng) for fact in facts)))
+    assert digest(numeric_identity(card, *facts)) == digest(
+        numeric_identity(card, *(shuffled(fact, rng) for fact in facts))
+    )
 
 
 def shuffled(value: Any, rng: random.Random) -> Any:

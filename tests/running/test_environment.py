@@ -13,7 +13,7 @@ import pytest
 
 import cl_ner_bench
 from cl_ner_bench.cli import main
-from cl_ner_bench.running import grid, machine, provenance
+from cl_ner_bench.running import environment, grid
 from cl_ner_bench.running.grid import prepare
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
@@ -22,9 +22,9 @@ GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsi
 @pytest.fixture(autouse=True)
 def anew() -> Iterator[None]:
     """Code and versions are found once a process."""
-    provenance.code.cache_clear()
+    environment.code.cache_clear()
     yield
-    provenance.code.cache_clear()
+    environment.code.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -38,28 +38,28 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small checkout of the suite, committed, that :func:`provenance.code` takes for the one it belongs to."""
+    """A small checkout of the suite, committed, that :func:`environment.code` takes for the one it belongs to."""
     for name in ("cl_ner_bench", "methods", "datasets"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         subprocess.run([*GIT, "-C", str(tmp_path), *words], check=True)
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "cl_ner_bench")
+    monkeypatch.setattr(environment, "PACKAGE", tmp_path / "cl_ner_bench")
     monkeypatch.setattr(cl_ner_bench, "HOME", tmp_path)
     return tmp_path
 
 
 def test_the_commit_and_whether_the_code_was_modified(checkout: Path) -> None:
     head = subprocess.run([*GIT, "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
-    clean = provenance.code()
+    clean = environment.code()
     assert (clean["commit"], clean["modified"]) == (head.strip(), False)
     (checkout / "results").mkdir()
     (checkout / "results" / "notes.txt").write_text("not code")
-    provenance.code.cache_clear()
-    assert provenance.code() == clean
+    environment.code.cache_clear()
+    assert environment.code() == clean
     (checkout / "methods" / "mine.py").write_text("x = 1")
-    provenance.code.cache_clear()
-    changed = provenance.code()
+    environment.code.cache_clear()
+    changed = environment.code()
     assert (changed["commit"], changed["modified"]) == (clean["commit"], True)
     assert changed["digest"] != clean["digest"]
 
@@ -67,7 +67,7 @@ def test_the_commit_and_whether_the_code_was_modified(checkout: Path) -> None:
 def test_asking_git_writes_nothing(checkout: Path) -> None:
     (checkout / "methods" / "__init__.py").touch()  # a stale index, that `git status` would write anew
     before = {p: p.stat().st_mtime_ns for p in (checkout / ".git").rglob("*")}
-    assert provenance.code()["modified"] is False
+    assert environment.code()["modified"] is False
     assert {p: p.stat().st_mtime_ns for p in (checkout / ".git").rglob("*")} == before
 
 
@@ -75,26 +75,26 @@ def test_files_installed_below_another_checkout_are_not_of_its_commit(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(checkout / "cl_ner_bench", checkout / "venv" / "cl_ner_bench")
-    monkeypatch.setattr(provenance, "PACKAGE", checkout / "venv" / "cl_ner_bench")
-    assert provenance.code()["commit"] is None
-    assert provenance.code()["modified"] is None
+    monkeypatch.setattr(environment, "PACKAGE", checkout / "venv" / "cl_ner_bench")
+    assert environment.code()["commit"] is None
+    assert environment.code()["modified"] is None
 
 
 def test_without_git_the_digest_still_tells(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(checkout))
-    found = provenance.code()
+    found = environment.code()
     assert (found["commit"], found["modified"]) == (None, None)
     assert len(found["digest"]) == 64
 
 
 def test_a_wheel_has_the_digest_of_its_checkout(tmp_path: Path) -> None:
     wheel, home = tmp_path / "cl_ner_bench", cl_ner_bench.HOME
-    shutil.copytree(provenance.PACKAGE, wheel)
+    shutil.copytree(environment.PACKAGE, wheel)
     for name in ("methods", "datasets"):  # where the build puts them
         shutil.copytree(home / name, wheel / name)
-    assert provenance.source_digest(wheel, wheel) == provenance.source_digest(provenance.PACKAGE, home)
+    assert environment.source_digest(wheel, wheel) == environment.source_digest(environment.PACKAGE, home)
     (wheel / "methods" / "spankl.py").write_text("")
-    assert provenance.source_digest(wheel, wheel) != provenance.source_digest(provenance.PACKAGE, home)
+    assert environment.source_digest(wheel, wheel) != environment.source_digest(environment.PACKAGE, home)
 
 
 def test_the_record_holds_the_command(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_the_record_holds_the_command(options: dict[str, Any], monkeypatch: pyte
     assert [run.record.command for run in prepared[0].runs] == [["bench", *words]]
     (run,) = prepare({**options, "seeds": (3,), "data": None, "out": Path(options["out"])}).runs
     assert run.record.command == {**options, "seeds": [3]}
-    json.dumps(run.record)
+    json.dumps(run.record.to_builtins())
 
 
 def test_no_provenance_changes_what_a_run_is_called_or_computes(
@@ -113,10 +113,10 @@ def test_no_provenance_changes_what_a_run_is_called_or_computes(
 ) -> None:
     def identity() -> list[Any]:
         (run,) = prepare(options, command=["bench"]).runs
-        return [run.record[key] for key in ("run_id", "config", "setting", "step_keys")]
+        return [getattr(run.record, key) for key in ("run_id", "config", "setting", "step_keys")]
 
     before = identity()
-    monkeypatch.setattr(machine, "PACKAGES", ("cl-ner-bench", "not-there"))
+    monkeypatch.setattr(environment, "PACKAGES", ("cl-ner-bench", "not-there"))
     monkeypatch.setattr(grid, "code", lambda: {"version": "9", "digest": "0", "commit": "1", "modified": True})
     (run,) = prepare(options, command=["other"]).runs
     assert run.record.versions["not-there"] == "not installed"
@@ -125,11 +125,11 @@ def test_no_provenance_changes_what_a_run_is_called_or_computes(
 
 
 def test_processor_time_and_memory_are_those_of_this_process() -> None:
-    before = machine.spent()
+    before = environment.resource_usage()
     numbers = list(range(3_000_000))
     total = sum(numbers)
-    after = machine.spent()
+    after = environment.resource_usage()
     assert total
     assert after["cpu_seconds"] > before["cpu_seconds"] > 0
     assert after["peak_memory_bytes"] >= before["peak_memory_bytes"] > 1 << 20
-    assert machine.spent(after["cpu_seconds"])["cpu_seconds"] < after["cpu_seconds"]
+    assert environment.resource_usage(after["cpu_seconds"])["cpu_seconds"] < after["cpu_seconds"]

@@ -1,11 +1,16 @@
-"""What a grid runs on. Whatever can change a bit is resolved here, once, before the grid starts."""
+"""The environment of a grid: devices, hardware, versions and the suite's own code.
+
+Whatever can change a bit is resolved here, once, before the grid starts.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -14,9 +19,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import cl_ner_bench
 from cl_ner_bench.caches import computing, drawing
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.json_files import digest
 from cl_ner_bench.untrusted import import_environment
+
+PACKAGE = Path(cl_ner_bench.__file__).parent
 
 GB = 1 << 30
 MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs
@@ -28,9 +37,10 @@ PACKAGES = (
 
 
 def resolve_device(wanted: str, precision: str, elsewhere: bool = False) -> tuple[str, str]:
-    """The device (``cpu``, ``cuda``, ``cuda:1``) and precision that ``auto`` stands for here.
+    """Return the device (``cpu``, ``cuda``, ``cuda:1``) and the precision that ``auto`` stands for here.
 
-    Raises UserError if CUDA is asked for where there is none. What runs ``elsewhere`` is believed.
+    Raises:
+        UserError: there is no such CUDA device here, and the grid is not learned ``elsewhere``.
     """
     count = _cuda_devices() if wanted != "cpu" else 0
     index = int(wanted.partition(":")[2] or 0)
@@ -41,6 +51,7 @@ def resolve_device(wanted: str, precision: str, elsewhere: bool = False) -> tupl
 
 
 def kind(device: str) -> str:
+    """Return ``cuda`` for ``cuda:1``."""
     return device.partition(":")[0]
 
 
@@ -54,19 +65,19 @@ def _cuda_devices() -> int:
 
 
 def devices(device: str) -> list[str]:
-    """The devices that runs may use."""
+    """Return the devices that runs may use."""
     return [f"cuda:{i}" for i in range(_cuda_devices())] if device == "cuda" else [device]
 
 
-def places(device: str, gpus_per_run: float, jobs: int) -> list[str]:
-    """A device for each of ``jobs`` runs at a time. On CUDA no device is given to more runs than its shares allow."""
+def device_slots(device: str, gpus_per_run: float, jobs: int) -> list[str]:
+    """Return a device for each of ``jobs`` runs at a time. On CUDA no device has more runs than its shares allow."""
     if kind(device) != "cuda":
         return [device] * jobs
     return (devices(device) * int(1 / gpus_per_run))[:jobs]
 
 
 def default_jobs(device: str, threads: int, gpus_per_run: float = 1.0) -> int:
-    """As many runs at a time as there are shares of devices (CUDA) or cores (CPU), and memory for."""
+    """Return the runs at a time for which there are shares of devices (CUDA), or cores and memory (CPU)."""
     import psutil
 
     if kind(device) == "cuda":
@@ -76,7 +87,7 @@ def default_jobs(device: str, threads: int, gpus_per_run: float = 1.0) -> int:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """Environment of a child process: thread counts and allocator must be fixed before torch is imported."""
+    """Return the environment of a child process: threads and allocator must be fixed before torch is imported."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     fixed = dict.fromkeys(names, str(threads))
     # glibc would give large blocks (the gradient of the embeddings) back after each update and fault them in again.
@@ -92,7 +103,7 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 def peak_memory() -> int:
-    """The most bytes of main memory that this process has held so far; 0 where the system does not tell."""
+    """Return the most bytes of main memory that this process has held so far; 0 where the system does not say."""
     try:
         import resource
     except ImportError:  # Windows
@@ -100,14 +111,14 @@ def peak_memory() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
-def spent(cpu_before: float = 0.0) -> dict[str, float | int]:
-    """What this process has used: processor seconds (of all its threads) since ``time.process_time()`` was
-    ``cpu_before``, and the most bytes of main memory that it has held so far."""
+def resource_usage(cpu_before: float = 0.0) -> dict[str, float | int]:
+    """Return the processor seconds of this process (all threads) since ``time.process_time()`` was ``cpu_before``, and
+    the most bytes of main memory that it has held so far."""
     return {"cpu_seconds": time.process_time() - cpu_before, "peak_memory_bytes": peak_memory()}
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of ``PACKAGES``."""
+    """Return the versions of Python and of ``PACKAGES``."""
     return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
 
 
@@ -120,13 +131,13 @@ def _version(package: str) -> str:
 
 
 def torch_minor() -> str:
-    """``2.8`` of ``2.8.0+cpu``: what results may depend on."""
+    """Return the part of torch's version that results may depend on: ``2.8`` of ``2.8.0+cpu``."""
     return ".".join(_version("torch").split("+")[0].split(".")[:2])
 
 
 @cache
-def facts() -> Mapping[str, Any]:
-    """The hardware of this machine: what kind it is, not which one."""
+def hardware() -> Mapping[str, Any]:
+    """Return the kind of machine this is, not which one."""
     import psutil
 
     memory = round(psutil.virtual_memory().total / GB, 1)
@@ -140,9 +151,53 @@ def facts() -> Mapping[str, Any]:
 
 @cache
 def _processor() -> str:
-    """The processor's model; Linux tells it in /proc/cpuinfo only."""
+    """Return the processor's model, which Linux gives in /proc/cpuinfo only."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+@cache
+def code() -> dict[str, Any]:
+    """Return the suite's ``version``, the ``digest`` of its files (sha256, hex), its ``commit`` and whether it is
+    ``modified``.
+
+    The last two are None where no git checkout holds the files, or git is not installed.
+    """
+    home = cl_ner_bench.HOME
+    known = {"version": cl_ner_bench.__version__, "digest": source_digest(PACKAGE, home)}
+    # A wheel may be installed below some other checkout, which does not hold its files.
+    if _git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return known | {"commit": None, "modified": None}
+    folders = [str(folder) for folder in (PACKAGE, home / "methods", home / "datasets")]
+    changes = _git(PACKAGE, "status", "--porcelain", "--untracked-files=normal", "--", *folders)
+    return known | {
+        "commit": _git(PACKAGE, "rev-parse", "HEAD"),
+        "modified": changes if changes is None else changes != "",
+    }
+
+
+def source_digest(package: Path, home: Path) -> str:
+    """Return the sha256 (hex) over the names and contents of the suite's files.
+
+    ``home`` holds ``methods`` and ``datasets``: in a wheel it is the package itself. A wheel has the digest of the
+    checkout that it was built from.
+    """
+    files = {}
+    for folder, base in ((package, package), (home / "methods", home), (home / "datasets", home)):
+        for file in folder.rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith("."):
+                files[file.relative_to(base).as_posix()] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return digest(files)
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Return what git prints about ``folder``, None where it fails or is not installed. Nothing is written."""
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # `status` would refresh the index
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, env=environment)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

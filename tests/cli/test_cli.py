@@ -29,6 +29,7 @@ HELP = [["--help"], *([name, "--help"] for name in ("run", "perf", "report", "re
 LISTS = [["list", "methods"], ["list", "datasets", "--json"], ["list", "methods", "-v"], ["list", "presets"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "heavy"),
     [*((words, {*HEAVY, "rich", "urllib.request"}) for words in HELP), *((w, HEAVY) for w in [*LISTS, ["reproduce"]])],
@@ -85,6 +86,7 @@ def test_methods_are_listed_with_paper_status_and_deviations(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -137,6 +139,7 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     assert "examples:" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -230,6 +233,7 @@ def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
     assert any(line.startswith("estimate: about") for line in lines)
 
 
+@pytest.mark.slow
 def test_types_in_no_task_and_other_counts_are_told_before_training(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -240,6 +244,7 @@ def test_types_in_no_task_and_other_counts_are_told_before_training(
         assert "types in no task (train / dev / test mentions, which count as O): " in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "PERSON" in run(capsys, "data", "show", "synthetic")[1]
     assert json.loads(run(capsys, "data", "show", "synthetic", "--order", "1", "--json")[1])

@@ -393,6 +393,7 @@ def test_few_nerds_official_folder(tmp_path: Path) -> None:
         assert load_corpus("fewnerd", data).parts["test"][0].mentions == (Mention(0, 2, "location-GPE"),)
 
 
+@pytest.mark.slow
 def test_few_nerd_counts(real_data: Path) -> None:
     corpus = load_corpus("fewnerd", real_data / "fewnerd")
     counts = {p: (len(corpus.parts[p]), sum(len(s.mentions) for s in corpus.parts[p])) for p in PARTS}

@@ -707,6 +707,7 @@ def test_the_page_names_every_kind_and_number() -> None:
     assert [n for n in numbers if f"{n:,}" not in page] == []
 
 
+@pytest.mark.slow
 def test_real_corpora(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = diagnose(capsys, "fewnerd", "--data", str(real_data / "fewnerd"))
     kinds = {key: n for key, n in found["totals"].items() if key != "warning:counts"}

@@ -160,6 +160,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield root
 
 
+@pytest.mark.slow
 @settings(max_examples=INPUTS, derandomize="CL_NER_BENCH_FUZZ" not in os.environ, database=None)
 @given(damage())
 def test_damage_is_told_and_never_a_traceback(folders: Path, damage: Damage) -> None:

@@ -190,6 +190,7 @@ def sizes(corpus: Corpus) -> dict[str, tuple[int, int]]:
     return {part: (len(s), sum(len(x.mentions) for x in s)) for part, s in corpus.parts.items()}
 
 
+@pytest.mark.slow
 def test_litbank_counts(real_data: Path) -> None:
     corpus = load_corpus("litbank", real_data / "litbank")
     assert (corpus.remarks, corpus.differences) == ((), ())  # the card's counts, by type, were found
@@ -258,6 +259,7 @@ def test_ontonotes_published_counts_add_up(name: str) -> None:
     assert ("train", "mentions", total - 1) in [(e.part, e.key, e.value) for e in card.explained_counts]
 
 
+@pytest.mark.slow
 def test_ontonotes_counts_are_checked_on_generated_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """59,924 sentences with the published mentions of each type, one ORG short: the difference has its name."""
     card = list_cards()["ontonotes18"]
@@ -413,6 +415,7 @@ def test_a_folder_of_its_name_does_not_stand_for_the_hubs_repository(
         load_card(replace(card, hub=replace(card.hub, repo="someone/set")))
 
 
+@pytest.mark.slow
 def test_offline_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The libraries read HF_HUB_OFFLINE when they are imported."""
     code = "from cl_ner_bench.corpora.load import load_corpus; load_corpus('wnut17')"
@@ -423,6 +426,7 @@ def test_offline_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Then pass --data PATH." in found.stderr
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_silent_is_asked_once(tmp_path: Path) -> None:
     """Nothing listens at the endpoint; the libraries read it when they are imported."""
     code = "from cl_ner_bench.corpora.load import load_corpus; load_corpus('wnut17')"

@@ -164,6 +164,7 @@ def test_what_can_be_read_is_read_after_problems(tmp_path: Path) -> None:
     assert report.places == [("columns", 2), ("encoding", 6), ("tags", 9), ("tags", 10)]
 
 
+@pytest.mark.slow
 def test_files_are_streamed(tmp_path: Path) -> None:
     path = write(tmp_path / "x.conll", "a\tO\n\n" * 60_000 + "b\n")
     rows = iter(
@@ -283,6 +284,7 @@ def test_types_are_cut_then_renamed_then_united() -> None:
 # Real corpora
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("corpus", "options", "counts"),
     [

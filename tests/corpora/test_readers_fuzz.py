@@ -49,6 +49,7 @@ def check(rows: Iterator[Row]) -> None:
         "".join([*row.words, *(m.type for m in row.mentions)]).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.json", "a.parquet", "a.txt.gz", "a.ann", "x.gold_conll"])
 @given(data=BYTES)
 def test_any_bytes_end_in_rows_or_in_one_message(name: str, data: bytes) -> None:

@@ -39,6 +39,7 @@ def test_io_joins_adjacent_mentions_of_one_type_and_nothing_else(drawn: tuple[li
     assert list(to_mentions(to_tags(mentions, n, "IO"), prefixed=False)) == joined
 
 
+@pytest.mark.slow
 @given(flat(), st.sampled_from(["BIO", "BIOES"]))
 def test_decoding_equals_seqeval(drawn: tuple[list[Mention], int], scheme: str) -> None:
     seqeval = pytest.importorskip("seqeval.metrics.sequence_labeling")

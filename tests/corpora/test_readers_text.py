@@ -35,6 +35,7 @@ def test_words(text: str, expected: str) -> None:
     assert [text[start:end] for start, end in words.cut(text)] == expected.split(" ")
 
 
+@pytest.mark.slow
 @given(st.text() | st.text("aB1 .-_~[`\n\t\x7f"))
 def test_words_are_in_order_and_leave_out_blanks_alone(text: str) -> None:
     borders = words.cut(text)

@@ -49,6 +49,7 @@ def test_the_default_corpus_is_frozen() -> None:
     assert (VERSION, default().fingerprint) == GOLDEN
 
 
+@pytest.mark.slow
 def test_the_hash_seed_changes_nothing() -> None:
     code = "from cl_ner_bench.corpora.load import load_corpus; print(load_corpus('synthetic').fingerprint)"
     for seed in ("0", "1", "77"):
@@ -84,6 +85,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_no_two_sentences_have_the_same_words(options: dict[str, Any]) -> None:
     parts = generate({"train": 2000, "dev": 300, "test": 1500}, **options)
@@ -91,6 +93,7 @@ def test_no_two_sentences_have_the_same_words(options: dict[str, Any]) -> None:
     assert len(set(written)) == len(written)
 
 
+@pytest.mark.slow
 def test_no_train_sentence_is_a_test_sentence_of_another_setting() -> None:
     size = {"train": 2000, "dev": 300, "test": 1500}
     parts = defaultdict(set)
@@ -100,6 +103,7 @@ def test_no_train_sentence_is_a_test_sentence_of_another_setting() -> None:
     assert len(set().union(*parts.values())) == sum(map(len, parts.values()))
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_nothing_at_any_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = tmp_path / "card.toml"
     for options in ("", "co_occurrence = 0.0", "co_occurrence = 0.8", "ambiguity = 1.0", "unseen_rate = 0.0"):

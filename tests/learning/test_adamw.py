@@ -76,6 +76,7 @@ def test_a_group_that_says_something_else_is_refused(group: dict[str, Any]) -> N
         AdamW([group])
 
 
+@pytest.mark.slow
 def test_an_update_imports_no_compiler() -> None:
     code = (
         "import sys, torch\nfrom cl_ner_bench.learning.optim import AdamW\n"

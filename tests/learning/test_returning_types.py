@@ -41,6 +41,7 @@ def learn(method: str, tasks: TaskSplit, encoder: str) -> Trainer:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_a_type_again(method: str, encoder: str) -> None:
     """A non-finite loss would raise; columns stand once, in the order in which types first came."""

@@ -71,6 +71,7 @@ def batch_of(trainer: Trainer, sentences: tuple[Sentence, ...]) -> Batch:
 # The loop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spankl", "extendner", "joint-span", "joint-token"])
 def test_a_tiny_set_is_learned_by_heart(method: str, encoder: str) -> None:
     t = trainer(method, encoder, epochs=25, lr=3e-3)
@@ -89,6 +90,7 @@ def test_warm_up_is_a_tenth_of_the_updates_and_at_most_200(encoder: str) -> None
     assert record["warmup_updates"] == 1
 
 
+@pytest.mark.slow
 def test_rates_peak_after_warm_up_and_end_at_zero(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     t, rates = trainer("spankl", encoder, epochs=10), []
     update = t._update
@@ -139,6 +141,7 @@ def test_a_prediction_hears_a_stop(encoder: str) -> None:
         learned.predict(sentences, stop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spankl", "extendner", "seqstar", "joint-span-warm"])
 def test_a_saved_chain_goes_on_to_the_bit(method: str, encoder: str, tmp_path: Path) -> None:
     whole, first, second = (trainer(method, encoder) for _ in range(3))
@@ -560,6 +563,7 @@ def whole(learner: type[Learner]) -> type[Learner]:
     return type(learner.__name__, (learner,), {"needs": frozenset({"all_embeddings"})})
 
 
+@pytest.mark.slow
 def test_a_method_that_needs_the_whole_table_says_so_or_is_stopped(encoder: str) -> None:
     class OfNorms(Penalised):
         def begin_step(self, data: StepData) -> None:
@@ -760,6 +764,7 @@ def test_frozen_methods_learn_nothing_but_the_new_columns(method: str, encoder: 
     assert len(after) > len(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", CONTINUAL)
 def test_labels_that_a_step_may_not_show_change_nothing(method: str, encoder: str) -> None:
     """Poisons, after the split is fixed, every train and dev label of a type that its task does not teach."""

@@ -294,6 +294,7 @@ def test_an_adapter_takes_effect_and_learns_wherever_it_is_put(place: str, tiny_
     compare_with_transformers(tiny_bert, adapt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", HOOKED)
 def test_a_hook_takes_effect_wherever_it_is_put(place: str, tiny_bert: Path) -> None:
     def double(module: nn.Module, inputs: Any, output: Any) -> Any:

@@ -67,6 +67,7 @@ def holds(store: TokenStore, sentences: list[Words], info: EncoderInfo, max_leng
     return all(same(store[words], tokens) for words, tokens in zip(sentences, expected, strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(
     sentences=st.lists(st.lists(st.sampled_from(["the", "Paris", "electroencephalo", "北京", "\x00"])).map(tuple)),
@@ -79,6 +80,7 @@ def test_a_store_gives_what_the_tokeniser_gives(sentences: list[Words], max_leng
         assert holds(store, sentences, info, max_length)
 
 
+@pytest.mark.slow
 def test_a_second_start_reads_neither_tokenizer_nor_transformers(cache: Path, info: EncoderInfo) -> None:
     code = (
         "import sys\nfrom cl_ner_bench.models.encoders.token_cache import token_store\n"
@@ -106,6 +108,7 @@ def test_a_store_is_mapped_and_copies_nothing(cache: Path, info: EncoderInfo) ->
             assert not values.flags.writeable
 
 
+@pytest.mark.slow
 def test_other_content_is_another_store(cache: Path, info: EncoderInfo, tmp_path: Path, made: list[int]) -> None:
     other = tiny_encoder(tmp_path / "other")
     config = other / "tokenizer_config.json"
@@ -197,6 +200,7 @@ def test_a_limit_that_holds_no_word_is_refused(cache: Path, info: EncoderInfo) -
         token_store(SENTENCES, info, 2)
 
 
+@pytest.mark.slow
 def test_a_corpus_takes_few_bytes_a_sub_token(cache: Path, info: EncoderInfo) -> None:
     corpus = load_corpus("synthetic")
     sentences = [s.words for part in PARTS for s in corpus.used(part)]

@@ -148,6 +148,7 @@ words = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(sentence=words, max_length=st.sampled_from([8, 16, 512]))
 def test_each_word_is_read_once_where_its_context_is_best(sentence: list[str], max_length: int, folder: str) -> None:
     encoder = tiny(folder, max_length)
@@ -171,6 +172,7 @@ def test_each_word_is_read_once_where_its_context_is_best(sentence: list[str], m
         assert min(n - 1, tokens.windows[window] - 2 - n) == max(contexts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["words", "bytes", "unigram"])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_word_has_the_sub_tokens_that_it_has_in_the_whole_sentence(
@@ -320,6 +322,7 @@ def test_a_word_without_sub_tokens_is_refused_where_nothing_is_unknown(
 END = Sentence(0, ("x",) * 58 + ("anna", "."), (Mention(58, 59, "PER"),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["finetune-span", "finetune-token"])
 def test_a_mention_at_the_end_of_a_long_sentence_is_learned(method: str, folder: str) -> None:
     t = trainer(method, folder, max_length=16, epochs=40, lr=3e-3)
@@ -366,6 +369,7 @@ def test_mentions_anywhere_in_1500_words_count_in_targets_loss_and_dev_score(
         assert t._dev_score(examples, [e.sentence for e in examples], ("A", "B"), "macro") == expected
 
 
+@pytest.mark.slow
 def test_tag_methods_take_10_000_words(folder: str) -> None:
     long = Sentence(0, ("the",) * 9999 + ("anna",), (Mention(9999, 10000, "PER"),))
     t = trainer("extendner", folder, epochs=1)

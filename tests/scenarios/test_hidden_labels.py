@@ -97,6 +97,7 @@ def poisoned(corpus: Corpus, allowed: dict[str, set[str]]) -> Corpus:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("method", ["spankl", "extendner", "nosy-span", "nosy-token"])
 @pytest.mark.usefixtures("one_thread")

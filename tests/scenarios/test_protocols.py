@@ -105,6 +105,7 @@ def split_or_none(corpus: Corpus, scenario: Scenario, order: int) -> TaskSplit |
         raise
 
 
+@pytest.mark.slow
 @given(st.data(), st.booleans(), st.booleans(), st.integers(0, 3))
 @settings(max_examples=300)
 def test_no_label_outside_the_allowed_set_reaches_a_method(
@@ -142,6 +143,7 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
         assert {m.type for s in split.test_part(poisoned, step) for m in s.mentions} <= so_far
 
 
+@pytest.mark.slow
 @given(st.data(), st.booleans(), st.integers(0, 3))
 def test_every_split_is_replayed_from_its_manifest(data: st.DataObject, domains: bool, order: int) -> None:
     corpus, scenario = data.draw(corpora(domains)), data.draw(scenarios(domains))
@@ -152,6 +154,7 @@ def test_every_split_is_replayed_from_its_manifest(data: st.DataObject, domains:
         assert again.hash == split.hash
 
 
+@pytest.mark.slow
 @given(st.data(), st.booleans())
 def test_random_and_greedy_train_sentences_belong_to_one_task(data: st.DataObject, domains: bool) -> None:
     corpus, scenario = data.draw(corpora(domains)), data.draw(scenarios(domains))
@@ -187,6 +190,7 @@ def test_long_sentences_are_cut_where_the_protocol_says_so(make_corpus: Make) ->
 
 
 # Sentences and capacities of the published slices (CFNER's data; specs of the field).
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "n_types", "first", "then", "sizes"),
     [
@@ -212,6 +216,7 @@ def test_published_slice_sizes(n: int, n_types: int, first: int, then: int, size
     assert n - sum(map(len, found)) == n - sum(sizes)
 
 
+@pytest.mark.slow
 def test_ocilners_tasks(real_data: Path) -> None:
     corpus = load_corpus("fewnerd", real_data / "fewnerd")
     published = json.loads((real_data / "fewnerd" / "ocilner_tasks.json").read_text())["tasks"]

@@ -237,6 +237,7 @@ def test_manifests_that_do_not_fit(toy: Corpus, edit: Callable[[dict[str, Any]],
     assert str(caught.value).startswith("my.json: ")
 
 
+@pytest.mark.slow
 def test_a_sample_is_split_by_its_own_ids() -> None:
     whole = load_corpus("synthetic")
     corpus = load_corpus("synthetic", max_sentences=100, split_seed=3)

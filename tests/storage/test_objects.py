@@ -300,6 +300,7 @@ def test_without_a_store_the_folder_is_all_there_is(tmp_path: Path) -> None:
 # The whole, on a server that speaks S3
 
 
+@pytest.mark.slow
 @LOOPBACK
 def test_of_many_at_once_one_wins_and_one_owns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_server() as server:
@@ -342,6 +343,7 @@ def test_machines_without_a_shared_folder_lose_nothing(tmp_path: Path) -> None:
     assert "each of 6 steps published once" in said
 
 
+@pytest.mark.slow
 @LOOPBACK
 def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -> None:
     words = ["run", *write_inputs(tmp_path / "inputs"), "--methods", f"{METHODS}:slow", "--bounds", "none"]

@@ -63,7 +63,8 @@ def screen(head: str, running: Iterable[tuple[RunRecord, State]], where: bool = 
             step = f"{state['step']}/{record.n_steps}" if state["step"] else ""
             loss = f"{state['loss']:.3g}" if "loss" in state else ""
             place = [f"{state.get('host', '')}:{state['pid']}"] if where else []
-            table.add_row(*map(Text, (run_name(record), *place, step, epoch, loss, state["phase"])))
+            cells = (run_name(record), *place, step, epoch, loss, state["phase"])
+            table.add_row(*(Text(printable(cell)) for cell in cells))
     return Group(Text(head, style="bold"), *([table] if table.row_count else []))
 
 

@@ -210,9 +210,12 @@ class WeightsAndBiases:
 
     def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
+        # It keeps logs in the cache and links to them, and a results folder holds no links that lead out of it.
+        os.environ.setdefault("WANDB_CACHE_DIR", str(folder.resolve() / "cache"))
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._run = wandb.init(
             project=PROJECT,
             group=f"{run.dataset}-{run.scenario}",
@@ -231,6 +234,9 @@ class WeightsAndBiases:
 
     def end(self, status: str) -> None:
         self._run.finish(exit_code=0 if status == "done" else 1)
+        for path in self._folder.glob("wandb/*/logs/*"):
+            if path.is_symlink():  # by an absolute path, which leads out of a results folder that was moved
+                path.unlink()
 
 
 class Trackio:

@@ -160,7 +160,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version")[1].startswith("cl-ner-bench ")
 
 
-def test_a_flag_stands_above_the_config_files_set_which_stands_above_its_keys(tmp_path: Path) -> None:
+def test_a_flag_overrides_the_config_files_set_which_overrides_its_keys(tmp_path: Path) -> None:
     config = tmp_path / "grid.toml"
     config.write_text(
         'schema = 1\nepochs = 3\nlr = 0.1\nmethods = ["spankl", "mine=own.py"]\ndata = "corpus"\n'

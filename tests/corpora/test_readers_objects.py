@@ -307,3 +307,13 @@ def test_unknown_columns_of_parquet_are_named(tmp_path: Path) -> None:
 
     parquet.write_table(table({"tokens": [W], "ner": [["B-PER", "O", "B-PER"]], "id": ["7"]}), tmp_path / "x.parquet")
     assert_refused(tmp_path / "x.parquet", 1, "but 'ner' looks like tags. Call 'ner' 'tags' instead")
+
+
+def test_a_long_key_is_quoted_in_part(tmp_path: Path) -> None:
+    for value in (["O"], 1):
+        path = write(tmp_path / "a.jsonl", json.dumps({"tokens": ["a"], "k" * 5000: value}))
+        report = Collected()
+        read(path, report)
+        (problem,) = report.problems
+        assert "'kkkkk" in problem.text
+        assert len(str(problem)) < 1000

@@ -245,7 +245,7 @@ def _unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
         ("tags", "tags", partial(_are_tags, n_words=n_words)),
         ("tags", "numbers of tags", partial(_are_numbers, n_words=n_words)),
     ):
-        keys = [f"'{key}'" for key, value in others.items() if test(value)]
+        keys = [short(key) for key, value in others.items() if test(value)]
         if len(keys) == 1:
             return f"{what}, but {keys[0]} looks like {look}", f"Call {keys[0]} '{known}' instead"
         if keys:
@@ -258,7 +258,7 @@ def _unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
 
 
 def _keys(item: Mapping[str, Any]) -> str:
-    return f"the keys {some([*map(str, item)])}" if len(item) > 1 else f"the key '{next(iter(item))}'"
+    return f"the keys {some([*map(str, item)])}" if len(item) > 1 else f"the key {short(next(iter(item)))}"
 
 
 def _are_mentions(value: Any) -> bool:

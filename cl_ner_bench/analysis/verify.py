@@ -52,7 +52,7 @@ class Verification:
         }
 
     def as_text(self) -> str:
-        """A line for each fault, and one that says what was looked at."""
+        """Return a line for each fault, and one that says what was checked."""
         seen = ", ".join(f"{number} {name}" for name, number in self.checked.items())
         old = f" ({self.unsealed} records carry no seal: an earlier version wrote them)" if self.unsealed else ""
         n = len(self.faults)
@@ -159,7 +159,7 @@ class _Checking:
             yield error.damaged
 
     def _derive(self, step: int, rows: dict[int, list[Any]]) -> Iterator[Damaged]:
-        """The counts of a step from its predictions, and its gold from that of the last step."""
+        """Check the counts of a step against its predictions, and its gold mentions against those of the last step."""
         self.unsealed += not self.folder.is_step_sealed(step)
         predictions, counts = self.folder.predictions_file(step), self.folder.counts_file(step)
         try:
@@ -188,23 +188,23 @@ class _Checking:
             yield Damaged(counts, "is not what the predictions give", learn_again(counts))
 
     def _wrong_gold(self, step: int, gold: Gold, n_rows: int) -> str:
-        """What is wrong with the sentences of a step and their gold mentions, '' where nothing is."""
-        taught = self._taught(step)
+        """Return what is wrong with the sentences of a step and their gold mentions, "" where nothing is."""
+        scored = self._scored_types(step)
         if self.test_sets is not None:
-            expected = [i for name in sorted(taught) for i in self.test_sets[name]]
+            expected = [i for name in sorted(scored) for i in self.test_sets[name]]
             if list(gold) != expected or n_rows != len(expected):
                 return "has other sentences than the split's test part"
         if step == self.run.n_steps and not self.known.gold:
             self.known = _Known(self.known.split, gold, self.folder.predictions_file(step))
         every = self.known.gold
-        types = {i: set(types) for name, types in taught.items() for i in self._ids(name, gold)}
+        types = {i: set(types) for name, types in scored.items() for i in self._ids(name, gold)}
         for i, mentions in gold.items() if every else ():
             if [m for m in every.get(i, ()) if m[2] in types[i]] != mentions:
                 return f"has other gold mentions in sentence {i} than {self.known.file}"
         return ""
 
     def _views(self, step: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, list[int]]]]:
-        """The counts, as docs/results.md describes the views; raises ValueError where a prediction is none."""
+        """Return the counts per view (docs/results.md). Raises ValueError where a prediction is none."""
         for row in rows:
             for start, end, _, score in row["pred"]:
                 if not 0 <= start < end or not math.isfinite(score):
@@ -214,7 +214,7 @@ class _Checking:
         ever = {i for i, mentions in self.known.gold.items() if mentions}
         views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}}
         views |= {"filter_last": {}} if ever else {}  # unknown before any run of the split is at its end
-        for test_set, types in self._taught(step).items():
+        for test_set, types in self._scored_types(step).items():
             ids = self._ids(test_set, at)
             chosen = {"all": ids, "filter": [i for i in ids if rows[at[i]]["gold"]]}
             chosen["filter_last"] = [i for i in ids if i in ever]
@@ -228,13 +228,13 @@ class _Checking:
     def _types(self, step: int) -> list[str]:
         return [*dict.fromkeys(type_ for task in self.run.tasks[:step] for type_ in task.types)]
 
-    def _taught(self, step: int) -> dict[str, list[str]]:
-        """The types of each test set that are scored after ``step``."""
-        taught: dict[str, list[str]] = {}
+    def _scored_types(self, step: int) -> dict[str, list[str]]:
+        """Return the types of each test set that are scored after ``step``."""
+        scored: dict[str, list[str]] = {}
         for task in self.run.tasks[:step]:
-            own = taught.setdefault((task.domain or TEST), [])
+            own = scored.setdefault(task.domain or TEST, [])
             own += [type_ for type_ in task.types if type_ not in own]
-        return taught
+        return scored
 
 
 def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:

@@ -1,4 +1,4 @@
-"""From a grid to its runs: every value resolved, every step's key known."""
+"""The plan of a grid: its runs, with every value resolved and the key of every step."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Prepared:
 
 
 def variants(options: Options) -> tuple[list[Variant], list[str]]:
-    """The methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
+    """Return the methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
     found = registry.resolve(options.methods)
     for variant in found:
         registry.check_class(variant.card)
@@ -182,8 +182,8 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     by_hash = {split.hash: split for split in splits}
 
     @cache
-    def words(split: str, union: bool) -> list[list[int]]:
-        return _words(by_hash[split], corpus, union)
+    def words(split: str, cumulative: bool) -> list[list[int]]:
+        return _words(by_hash[split], corpus, cumulative)
 
     runs = [
         _run(
@@ -208,7 +208,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
 
 
 def load(options: Options) -> Corpus:
-    """The corpus of a grid."""
+    """Return the corpus of a grid."""
     data = None if options.data is None else Path(options.data)
     return load_corpus(options.dataset, data, options.tasks, options.max_sentences, options.split_seed)
 
@@ -223,7 +223,7 @@ def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
 
 
 def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
-    """The task split of each order, or the one that ``--split`` replays."""
+    """Return the task split of each order, or the one that ``--split`` replays."""
     if options.split is not None:
         return [TaskSplit.from_json(manifest(options.split), corpus, f"--split {options.split}")]
     wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
@@ -233,7 +233,7 @@ def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
 
 
 def scenario_of(options: Options, corpus: Corpus) -> Scenario:
-    """The scenario of a grid: where it cuts types into steps, tasks by hand give their order.
+    """Return the scenario of a grid. Where it cuts types into steps, tasks by hand give the order of types.
 
     Raises UserError where it has tasks or an order of its own and others were given by hand.
     """
@@ -246,7 +246,7 @@ def scenario_of(options: Options, corpus: Corpus) -> Scenario:
 
 
 def manifest(file: str) -> Any:
-    """What a manifest holds, unchecked. Raises UserError where it is no JSON."""
+    """Return the content of a manifest, unchecked. Raises UserError where it is no JSON."""
     try:
         return json.loads(Path(file).read_bytes())
     except OSError as error:
@@ -256,7 +256,7 @@ def manifest(file: str) -> Any:
 
 
 def _check_manifest(layered: Layered, split: TaskSplit) -> None:
-    """A manifest holds one scenario and order; what else was asked for must not be dropped in silence."""
+    """Raise UserError where options contradict a manifest, which holds one scenario and order."""
     for key, value in (("scenario", split.scenario), ("orders", (split.order,))):
         if layered.origins[key] != DEFAULT and getattr(layered.options, key) != value:
             shown = split.order if key == "orders" else value
@@ -292,7 +292,7 @@ def hyper_parameters(
 
 
 def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
+    """Return the hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
     given = {**recipe(corpus.card, str(options.recipe), card.architecture), **card.settings}
     return {key: value for key, value in values.items() if value != given[key]}
 
@@ -423,14 +423,14 @@ def _run(
     return Run(record, split, folder.run(run_id), card.start)
 
 
-def _sizes(split: TaskSplit, union: bool, epochs: int) -> list[int]:
-    """Sentences that pass the model while each step is learned: training passes cost about three times a dev pass."""
+def _sizes(split: TaskSplit, cumulative: bool, epochs: int) -> list[int]:
+    """Return the sentences that pass the model in each step. A dev sentence costs a third of a training sentence."""
     alone = [(len(task.train), len(task.dev)) for task in split.tasks]
-    return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if union else alone)]
+    return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if cumulative else alone)]
 
 
-def _words(split: TaskSplit, corpus: Corpus, union: bool) -> list[list[int]]:
-    """For each step, the words of its train, dev and test sentences; with ``union`` also those of the steps before.
+def _words(split: TaskSplit, corpus: Corpus, cumulative: bool) -> list[list[int]]:
+    """Return for each step the words of its train, dev and test sentences; with ``cumulative`` also of earlier steps.
 
     Dev counts where an epoch is chosen by it.
     """
@@ -440,8 +440,8 @@ def _words(split: TaskSplit, corpus: Corpus, union: bool) -> list[list[int]]:
     for step, task in enumerate(split.tasks, 1):
         for part in parts:
             ids = set(getattr(task, part)) - known[part]
-            counts[part] = union * counts[part] + _count(split, corpus, part, ids)
-            known[part] |= ids if union else set()
+            counts[part] = cumulative * counts[part] + _count(split, corpus, part, ids)
+            known[part] |= ids if cumulative else set()
         rows.append([*counts.values(), sum(test[name] for name in split.scored_types(step))])
     return rows
 
@@ -451,12 +451,12 @@ def _count(split: TaskSplit, corpus: Corpus, part: str, ids: Iterable[int]) -> i
 
 
 def file_word(name: str) -> str:
-    """A name as a part of a file's: other characters become ``_``, and what would make it too long is left out."""
+    """Return a name as part of a file name: other characters become ``_``, and its end is cut where it is too long."""
     return re.sub(r"[^\w.+-]+", "_", name).encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _scenario_name(options: Options, split: TaskSplit) -> str:
-    """What names the scenario again, from any folder."""
+    """Return the name by which the scenario is found again, from any folder."""
     if options.split is not None:
         return split.scenario
     return _absolute(options.scenario) if options.scenario.endswith(".toml") else options.scenario

@@ -1,4 +1,4 @@
-"""Which run is started next: of those whose awaited steps are there, the one on which the longest work hangs."""
+"""The order of runs: next is, of those whose awaited steps are there, the one that the most work waits for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Item:
-    """A run to schedule: ``cost`` in any unit, and what it ``awaits``, each with the id of the run that makes it."""
+    """A run to schedule: its ``cost`` in any unit, and what it ``awaits``, with the id of the run that makes it."""
 
     id: str
     cost: float
@@ -37,7 +37,7 @@ class Schedule:
         heapq.heapify(self._ready)
 
     def _longest_paths(self) -> dict[str, float]:
-        """For each run its own cost, and the longest chain of runs behind it that wait for one another."""
+        """Return for each run its own cost plus that of the longest chain of runs that wait for it and one another."""
         priority = {id: item.cost for id, item in self._items.items()}
         unseen = {id: sum(len(self._waiters[what]) for what in self._makes[id]) for id in self._items}
         leaves = [id for id, n in unseen.items() if n == 0]
@@ -52,24 +52,24 @@ class Schedule:
         return priority
 
     def __bool__(self) -> bool:
-        """Whether any run is left to start."""
+        """Return True if any run is left to start."""
         return bool(self._ready or self._left)
 
     def next(self, idle: bool = False) -> str | None:
-        """The run to start now, None where all that are left wait for others.
+        """Return the run to start now, None where all that are left wait for others.
 
-        ``idle`` says that no other run is under way: then one that waits is given free, for nobody would free it.
+        With ``idle`` no other run is under way: then one that waits is returned, as nobody provides what it awaits.
         """
         if not self._ready and self._left and idle:
             self._free(max(self._left, key=lambda id: (self._priority[id], id)))
         return heapq.heappop(self._ready)[1] if self._ready else None
 
     def awaited_from(self, id: str) -> list[Hashable]:
-        """What other runs still wait for that this one makes."""
+        """Return what this run makes and others still wait for."""
         return [what for what in self._makes.get(id, ()) if what in self._waiters]
 
     def provide(self, what: Hashable) -> None:
-        """Something that was awaited is there."""
+        """Note that something that runs wait for is there."""
         for id in self._waiters.pop(what, ()):
             if left := self._left.get(id):
                 left.discard(what)
@@ -77,12 +77,12 @@ class Schedule:
                     self._free(id)
 
     def end(self, id: str) -> None:
-        """A run ended: nobody waits any longer for what it has not made."""
+        """Note that a run ended: nobody waits any longer for what it has not made."""
         for what in self._makes.pop(id, ()):
             self.provide(what)
 
     def put_back(self, id: str) -> None:
-        """A run that was given out could not be started."""
+        """Take back a run that could not be started."""
         heapq.heappush(self._ready, (-self._priority[id], id))
 
     def _free(self, id: str) -> None:

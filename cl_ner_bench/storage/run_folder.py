@@ -237,7 +237,7 @@ class RunFolder:
         return to_training_check(json_files.read_record(self.training_check_file))
 
     def fetch_training_check(self) -> TrainingCheck | None:
-        """As ``training_check``, after fetching what others published."""
+        """Fetch what others published, and return the result of the check of the training, None where there is none."""
         self._shared.get(self.training_check_file)
         return self.training_check()
 

@@ -70,7 +70,7 @@ class Results:
         return [run for run in self.runs if run.status == "done"]
 
     def predictions(self, run_id: str, step: int) -> pd.DataFrame:
-        """A row per gold and per predicted mention of the test set after ``step``.
+        """Return a row per gold and per predicted mention of the test set after ``step``.
 
         Columns: ``id`` (sentence), ``source`` (``gold`` or ``pred``), ``start``, ``end`` (exclusive),
         ``type``, ``score`` (0..1, nan for gold). Raises UserError for an unknown run or step.
@@ -92,16 +92,18 @@ class Results:
 
 
 def load_results(*dirs: str | PathLike[str]) -> Results:
-    """All runs below the given results folders; the same run in two of them counts once.
+    """Return all runs in the given results folders; the same run in two of them counts once.
 
-    A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``). Raises
-    UserError for a folder that is no results folder, and for folders that do not fit together (``records``).
+    A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``).
+
+    Raises:
+        UserError: a folder is no results folder, or the folders do not fit together (``data.merging``).
     """
     return _results(*merge_folders([Path(d) for d in dirs]))
 
 
 def leave_out(results: Results, damaged: Iterable[Damaged]) -> Results:
-    """``results`` as if the runs of these files were not there."""
+    """Return ``results`` without the runs of these files."""
     damaged = [*damaged]
     gone = {fault.run for fault in damaged}
     folders = {run_id: folder for run_id, folder in results.folders.items() if folder.path.name not in gone}
@@ -188,7 +190,7 @@ class _Layouts:
 
 
 def _joints(done: Iterable[RunRecord]) -> dict[tuple[Any, ...], list[RunRecord]]:
-    """The joint runs by what they learned; the warm ones are other methods, not references for gaps."""
+    """Return the joint runs by what they learned. The warm ones are other methods, not references for gaps."""
     joints: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in done:
         if run.registry_name in ("joint-span", "joint-token"):
@@ -197,21 +199,21 @@ def _joints(done: Iterable[RunRecord]) -> dict[tuple[Any, ...], list[RunRecord]]
 
 
 def _data(run: RunRecord) -> tuple[Any, ...]:
-    """What a run and its reference share: the same split of the same data, order, seed and encoder."""
+    """Return what a run and its reference share: the split of the data, order, seed and encoder."""
     fingerprints = run.fingerprints
     shared = ("dataset", "scenario", "order", "seed", "encoder")
     return (*(getattr(run, key) for key in shared), fingerprints.get("data"), fingerprints.get("split"))
 
 
 def _bounds(run: RunRecord, joints: Sequence[RunRecord]) -> tuple[RunRecord | None, list[RunRecord]]:
-    """Of the ``joints`` on its data the reference of ``run``, and those of both architectures (or none).
+    """Return the reference of ``run`` among the ``joints`` on its data, and those of both architectures (or none).
 
     Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters.
     """
     joint = sorted(joints, key=lambda b: (b.method != b.registry_name, b.run_id))  # a variant comes last
     own = [b for b in joint if b.architecture == run.architecture and b.setting == run.setting]
     other = [b for b in joint if b.architecture != run.architecture]
-    # Several settings of the other architecture (joined folders): no telling which one is meant.
+    # Several settings of the other architecture (joined folders): it is not known which one is meant.
     single = len({b.setting for b in other}) == 1
     return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
 
@@ -274,7 +276,7 @@ class _Counts:
         return arrays
 
     def frame(self) -> pd.DataFrame:
-        """All of it as a frame of the columns ``COUNTS``."""
+        """Return all counts as a frame of the columns ``COUNTS``."""
         units = np.array(self.units, dtype=np.int64)
         sizes = [size for *_, size in self.runs]
         parts = np.split(units, np.cumsum(sizes)[:-1]) if sizes else []
@@ -295,7 +297,7 @@ class _Counts:
 
 
 def _repeated(values: list[Any], sizes: list[int]) -> Any:
-    """Each value as often as its run has rows; numbers stay numbers, names objects."""
+    """Return each value as often as its run has rows; numbers stay numbers, names objects."""
     numbers = all(isinstance(value, int) for value in values)
     return np.repeat(np.array(values, dtype=np.int64 if numbers else object), sizes)
 

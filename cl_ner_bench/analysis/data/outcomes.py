@@ -202,8 +202,8 @@ def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: 
 def _compare(
     gold: Integers, pred: Integers, gold_is_new: NDArray[Any], pred_is_new: NDArray[Any], n_types: int
 ) -> tuple[Integers, Integers, Integers]:
-    """Per gold mention its outcome and the type it was taken for (``n_types`` for O); per predicted one its place in
-    FALSE, -1 where it is right.
+    """Return per gold mention its outcome and the type it was taken for (``n_types`` for O), and per predicted one its
+    place in FALSE, -1 where it is right.
 
     Only what is wrong explains what is wrong: lost gold mentions and false positives are laid over each other. Where
     several overlap, the same span comes first, then the same type, then the most shared words, then text order.
@@ -218,7 +218,7 @@ def _compare(
     same_type = gold[g, 3] == pred[p, 3]
 
     def nearest(of: Integers, other: Integers, rows: Integers) -> Integers:
-        """The pairs that hold the best partner of each ``of``."""
+        """Return the pairs that hold the best partner of each ``of``."""
         order = np.lexsort((*(rows[other, c] for c in (3, 2, 1)), -shared, ~same_type, ~same_span, of))
         return order[np.unique(of[order], return_index=True)[1]]
 
@@ -236,7 +236,7 @@ def _compare(
 
 
 def _overlaps(gold: Integers, pred: Integers, g: Integers, p: Integers) -> tuple[Integers, Integers]:
-    """All pairs of the chosen rows that share a word; both are sorted by sentence."""
+    """Return all pairs of the chosen rows that share a word; both are sorted by sentence."""
     first = np.searchsorted(pred[p, 0], gold[g, 0], side="left")
     number = np.searchsorted(pred[p, 0], gold[g, 0], side="right") - first
     left = np.repeat(g, number)
@@ -246,7 +246,7 @@ def _overlaps(gold: Integers, pred: Integers, g: Integers, p: Integers) -> tuple
 
 
 def _places(rows: Integers, among: Integers) -> Integers:
-    """Per row its place in ``among`` (sorted, each once), -1 where it is not there."""
+    """Return the place of each row in ``among`` (sorted, each once), -1 where it is not there."""
     keys, known = _keys(rows, among)
     place = np.searchsorted(known, keys)
     there = place < len(known)
@@ -255,7 +255,7 @@ def _places(rows: Integers, among: Integers) -> Integers:
 
 
 def _keys(*tables: Integers) -> list[Integers]:
-    """Each row as one number that sorts like it. Raises ValueError for rows beyond 64 bits."""
+    """Return each row as one number that sorts like it. Raises ValueError for rows beyond 64 bits."""
     sizes = tuple(1 + np.concatenate(tables).max(axis=0, initial=0))
     return [np.ravel_multi_index(tuple(table.T), sizes) for table in tables]
 
@@ -293,7 +293,7 @@ def _columns(rows: list[Any], types: Sequence[str], where: str) -> _Step:
 
 
 def _domains(run: RunRecord, folder: RunFolder) -> dict[str, list[int]]:
-    """The test sentences of each test set, where the tasks name several."""
+    """Return the test sentences of each test set, where the tasks name several."""
     names = {task.domain or TEST for task in run.tasks}
     if names == {TEST}:
         return {}
@@ -302,7 +302,7 @@ def _domains(run: RunRecord, folder: RunFolder) -> dict[str, list[int]]:
         domains = json.loads(path.read_bytes())["domains"]
         return {name: list(map(int, domains[name])) for name in sorted(names)}
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        wrong = f"does not say which test sentences are whose ({error!r})"
+        wrong = f"does not say which test sentences belong to which test set ({error!r})"
         raise DamagedError(path, wrong, learn_again(path)) from error
 
 
@@ -314,7 +314,7 @@ def _read(path: Path) -> bytes:
 
 
 def parse(content: bytes, path: Path) -> list[Any]:
-    """The rows of a ``predictions.jsonl.gz``. Raises DamagedError where it is none."""
+    """Return the rows of a file of predictions. Raises DamagedError where it is none."""
     try:
         rows: list[Any] = json.loads(b"[" + b",".join(unpacked(content).splitlines()) + b"]")
     except (ValueError, RecursionError) as error:
@@ -344,7 +344,8 @@ def _unpack(stored: Mapping[str, Any]) -> Integers:
 
 
 def _load(path: Path, source: str | None = None) -> Outcomes | None:
-    """What is stored, None where nothing is, or what came from other predictions or another version, or was changed."""
+    """Return the stored outcomes, None where there are none, or they came from other predictions or another version, or
+    were changed."""
     try:
         content = json.loads(unpacked(path.read_bytes()))
         if content["schema"] not in (1, SCHEMA) or (source is not None and content["source"] != source):
@@ -361,7 +362,7 @@ def _load(path: Path, source: str | None = None) -> Outcomes | None:
 
 
 def _is_sound(r: Outcomes, run: RunRecord) -> bool:
-    """Whether what a file held has the shapes and names that are this run's; a results folder may be another's."""
+    """Return True if stored outcomes have the shapes and names of this run; a results folder may come from others."""
     n, steps, types = len(r.mentions), len(run.steps), len(r.types)
     shapes = [getattr(r, name).shape for name in ("sentences", "mentions", "learned", "outcomes", "errors")]
     wanted = [(r.n_sentences,), (n, 4), (n,), (steps, n), (steps, len(KINDS), types)]

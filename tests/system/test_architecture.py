@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,9 @@ def test_datasets_is_the_hugging_face_library_from_the_repository_root() -> None
     assert result.stdout.strip().endswith("datasets.load")
     assert not (HOME / "datasets" / "__init__.py").exists()
     assert not (HOME / "methods" / "__init__.py").exists()
+
+
+def test_the_modules_that_the_walks_pass_exist() -> None:
+    named = re.findall(r"`(cl_ner_bench/[\w/.]+)`", (HOME / "docs" / "architecture.md").read_text())
+    assert len(named) > 30
+    assert [name for name in named if not (HOME / name).exists()] == []

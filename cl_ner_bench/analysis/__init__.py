@@ -1,4 +1,4 @@
-"""Everything that is derived from stored results: scores, tables, figures, the page."""
+"""Scores, tables, figures and the page, from stored results."""
 
 import os
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -40,3 +41,19 @@ class Table:
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
     frame: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        caption: str,
+        header: tuple[str, ...],
+        sections: Iterable[Section],
+        notes: Iterable[str],
+        data: Iterable[Mapping[str, object]],
+    ) -> Table:
+        """Return the table whose CSV file holds ``data``, a line each, with the notes in the last column."""
+        notes = tuple(notes)
+        frame = pd.DataFrame(list(data))
+        frame["notes"] = "; ".join(notes)
+        return cls(name, caption, header, tuple(sections), notes, frame)

@@ -178,7 +178,7 @@ def test_similarity_of_types_is_what_joint_training_confuses(tmp_path: Path) -> 
     write(tmp_path)
     write(tmp_path, {2: [[0, 1, "C"], [2, 3, "NA"], [4, 6, "A"], [7, 8, "C"]]}, "joint-span")
     write_mentions(tmp_path)
-    confused = breakdown._confused(error_analyses(results := load_results(tmp_path))[0].c, results)
+    confused = breakdown._confusion_rates(error_analyses(results := load_results(tmp_path))[0].c, results)
     assert confused == {"A": 50.0, "NA": 0.0, "C": 0.0}
     found = means(table(tmp_path, "mentions"))
     title = "joint training takes the type for another (%)"

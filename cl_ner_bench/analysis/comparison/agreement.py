@@ -1,4 +1,4 @@
-"""Do our results agree with published ones? Equivalence within a margin that was fixed beforehand (TOST)."""
+"""Tests whether results agree with published ones, within a margin that was fixed beforehand (TOST)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Judgement:
 
 
 def judge(setting: Setting, results: Results) -> list[Judgement]:
-    """A judgement for each method and measure that the setting's preset names and its source has a number for.
+    """Return a judgement for each method and measure that the setting's preset names and its source has a number for.
 
     Orders that both sides know one by one are compared in pairs; otherwise the two means, by their spreads (Welch),
     where ours is over orders, or over the seeds of one order.
@@ -101,7 +101,7 @@ def _interval(
     runs: Sequence[RunRecord],
     frame: pd.DataFrame,
 ) -> tuple[float, float, str]:
-    """The 90 % interval of ours minus theirs, or nan and the reason why there is none."""
+    """Return the 90 % interval of ours minus theirs, or nan and the reason why there is none."""
     none = (math.nan, math.nan)
     if not runs:
         return *none, f"no finished run with {setting.encoder}"

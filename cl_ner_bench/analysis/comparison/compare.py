@@ -35,20 +35,25 @@ class MethodRow:
     group: str
     architecture: str
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """Return the columns that name the row in the CSV file of a table."""
+        return {"method": self.method, "config": self.config, "label": self.label, "group": self.group}
+
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The rows of ``frame`` that are this method's."""
+        """Return this method's rows of ``frame``."""
         return frame[(frame["method"] == self.method) & (frame["config"] == self.config)]
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Rows of one table, each with all of its finished runs, and what differences between them are taken over.
+    """Rows of one table with all of their finished runs, and the runs that differences are computed from.
 
-    Differences are the methods' and not the runs' over ``pairs`` alone: the (order, seed) pairs that every method
-    finished (references aside, unless there is nothing else). ``left_out`` are the other pairs that some method
-    finished, each with the rows that lack it and why; ``matched`` is false where that is all of them.
-    Models of a single task each are references for learning and nothing else: beside methods they are no rows, and have
-    frames of their own (``single_task_*``).
+    Differences are computed over ``pairs`` alone, the (order, seed) pairs that every method finished: other runs would
+    add differences between runs to those between methods. References need not have finished a pair, unless there are
+    only references. ``left_out``: the pairs that some methods finished and others did not, with the rows that lack them
+    and the reason; ``matched`` is false where no pair is left. Models of a single task are references for learning
+    only: beside methods they are no rows, and have frames of their own (``single_task_*``).
     """
 
     dataset: str
@@ -77,29 +82,33 @@ class Comparison:
 
     @property
     def groups(self) -> list[tuple[str, list[MethodRow]]]:
-        """The rows by group: those that store no examples, those that do, and the references apart."""
+        """Return the rows by group: without stored examples, with them, and references."""
         names = [*GROUPS, *sorted({row.group for row in self.rows} - set(GROUPS))]
         grouped = [(name, [row for row in self.rows if row.group == name]) for name in names]
         return [(name, rows) for name, rows in grouped if rows]
 
     @property
     def orders(self) -> list[int]:
-        """All orders of which a run is finished."""
+        """Return all orders with a finished run."""
         return sorted({run.order for run in self.runs})
+
+    def tasks_of(self, order: int) -> list[Task]:
+        """Return the tasks of an order, by the step at which they are learned."""
+        return learning_order(next(run for run in self.runs if run.order == order))
 
     @property
     def n_orders(self) -> int:
-        """The number of orders that differences are taken over."""
+        """Return the number of orders that differences are taken over."""
         return len({run.order for run in self.compared_runs})
 
     @property
     def first_order(self) -> int:
-        """The lowest order that every method finished, or that any did where nothing is matched."""
+        """Return the lowest order that every method finished, or that any did where nothing is matched."""
         return min(int(run.order) for run in self.compared_runs)
 
     @cached_property
     def compared_runs(self) -> tuple[RunRecord, ...]:
-        """The runs that differences are taken over: those of the matched pairs, or all where nothing is matched."""
+        """Return the runs that differences are taken over: of the matched pairs, or all where nothing is matched."""
         ids = {run_id for by_row in self.matched_runs for run_id in by_row.values()}
         return tuple(run for run in self.runs if run.run_id in ids or not self.matched)
 
@@ -109,12 +118,12 @@ class Comparison:
 
     @property
     def tasks_vary(self) -> bool:
-        """True if a type belongs to different tasks in different orders (orders of ``fgA-pgB``)."""
+        """Return True if a type belongs to different tasks in different orders (orders of ``fgA-pgB``)."""
         return len({tuple(sorted(map(_content, run.tasks))) for run in self.runs}) > 1
 
     @cached_property
     def models(self) -> Models:
-        """The trained model behind each run and step; runs of several orders may share one."""
+        """Return the trained model behind each run and step; runs of several orders may share one."""
         return models_of(self.runs)
 
     def per_model(self, frame: pd.DataFrame, *names: str, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -126,7 +135,7 @@ class Comparison:
         return len(set(models_in(row.of(frame), self.models)))
 
     def values(self, rows: Iterable[MethodRow], frame: pd.DataFrame, name: str) -> Floats:
-        """``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.
+        """Return ``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.
 
         ``frame`` holds one row per run (of one view, and of one step where it has steps); nan where it has none.
         """
@@ -137,13 +146,13 @@ class Comparison:
 
     @cached_property
     def row_of(self) -> dict[str, MethodRow]:
-        """The row of each run, by its id."""
+        """Return the row of each run, by its id."""
         rows = {(row.method, row.config): row for row in self.rows}
         return {run.run_id: rows[run.method, run.config] for run in self.runs}
 
     @cached_property
     def matched_runs(self) -> list[dict[MethodRow, str]]:
-        """Per matched (order, seed) pair the run of each row that has one, sorted by pair."""
+        """Return for each matched (order, seed) pair the run of each row that has one, sorted by pair."""
         by_pair: dict[tuple[int, int, str], dict[MethodRow, str]] = {}
         for run in self.runs:
             by_pair.setdefault(_pair(run), {})[self.row_of[run.run_id]] = run.run_id
@@ -153,7 +162,7 @@ class Comparison:
 
 @lru_cache(maxsize=4)
 def comparisons(results: Results) -> tuple[Comparison, ...]:
-    """The finished runs, taken apart into what may stand in one table; sorted by dataset and scenario."""
+    """Return the finished runs, divided into comparisons: the runs that may stand in one table. Sorted by dataset."""
     blocks: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in results.finished:
         tasks = _tasks(run)
@@ -222,7 +231,7 @@ def _left_out(
 
 
 def _damaged(results: Results) -> tuple[str, ...]:
-    """The runs that are left out because a file of theirs is damaged."""
+    """Return the runs that are left out because of a damaged file."""
     read = {folder.path.name for folder in results.folders.values()}
     return tuple(sorted({fault.run for fault in results.damaged} - read - {""}))
 
@@ -244,12 +253,17 @@ def group_of(run: RunRecord) -> str:
     return "reference" if group == "memory-free" and run.data == "union" else group
 
 
+def learning_order(run: RunRecord) -> list[Task]:
+    """Return the run's tasks by the step at which they are learned."""
+    return sorted(run.tasks, key=lambda task: task.learned_at)
+
+
 def _content(task: Task) -> tuple[str, ...]:
     return (task.name, *sorted(task.types))
 
 
 def _pair(run: RunRecord) -> tuple[int, int, str]:
-    """Order and seed, under one task split: a replayed split may differ where the order's number does not."""
+    """Return order, seed and task split: a replayed split may differ where the order's number does not."""
     return run.order, run.seed, str(run.fingerprints.get("split"))
 
 
@@ -284,7 +298,7 @@ def _rows_of_runs(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 
 
 def _slug(*parts: str) -> str:
-    """Words for a file name; of a path (a dataset or encoder by folder) the last part."""
+    """Return words for a file name; of a path (a dataset or encoder by folder) the last part."""
     names = [re.sub(r"[^\w.-]+", "-", part.rstrip("/\\").replace("\\", "/").split("/")[-1]) for part in parts]
     words = "-".join(name.strip("-.") or "x" for name in names).lower().encode()
     return words[:_LONGEST].decode(errors="ignore")  # a name may be as long as it likes, that of a file may not

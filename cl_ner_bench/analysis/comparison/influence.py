@@ -1,4 +1,4 @@
-"""How far a score would move with other test sentences, for the models as they were trained.
+"""The uncertainty of a score that comes from the choice of test sentences, for the models as they were trained.
 
 All runs share one test set. How the mean score of a method depends on each sentence is taken from its influence
 function, whose squares add up to the variance of a bootstrap over sentences, to first order (the infinitesimal
@@ -38,7 +38,7 @@ def sentence_error(influence: Floats, documents: Integers | None = None) -> floa
 
 
 def influence_of(rows: Integers, units: Integers, sentences: Integers) -> Floats:
-    """``[sentences]``: by how much a mean of F1 scores (0..100) changes with each sentence's weight; the sum is 0.
+    """Return ``[sentences]``: the change of a mean of F1 scores (0..100) with each sentence's weight; the sum is 0.
 
     ``rows[n, 5]`` are sentence id, type, tp, fp, fn; ``units[types]`` the unit (task, type, or 0 for micro) whose F1 a
     type enters; ``sentences`` the sorted ids. Units without gold are left out of the mean.
@@ -62,7 +62,7 @@ def drawn_together(c: Comparison) -> str:
 
 
 def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
-    """``[sentences]``: the document (0, 1, ...) of each sentence id; None where sentences are drawn."""
+    """Return ``[sentences]``: the document (0, 1, ...) of each sentence id; None where sentences are drawn."""
     if drawn_together(c) == "sentences":
         return None
     at = np.searchsorted(np.array(c.runs[0].documents), sentences, side="right")
@@ -73,9 +73,10 @@ def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
 def influences(
     c: Comparison, results: Results
 ) -> tuple[Mapping[tuple[str, str], Mapping[MethodRow, Floats]], Mapping[str, Integers]]:
-    """Per view and measure of BY_SENTENCE, and per row of ``c``, the influence of each test sentence on the row's mean
-    score; and per view the ids of these sentences. Runs on several test sets have no ``task_macro_f1`` here: a type's
-    task depends on the set.
+    """Return the influence of each test sentence on the mean score of each row of ``c``, per view and measure of
+    BY_SENTENCE; and per view the ids of these sentences.
+
+    Runs on several test sets have no ``task_macro_f1`` here: a type's task depends on the set.
 
     Raises UserError for predictions that cannot be read, and for runs whose test sentences differ.
     """
@@ -101,7 +102,7 @@ def influences(
 
 
 def _units(run: RunRecord, final: Outcomes) -> dict[str, Integers]:
-    """For each measure the unit of each type."""
+    """Return for each measure the unit of each type."""
     layout, n = TaskLayout.of(run.tasks), len(final.types)
     units = {"micro_f1": np.zeros(n, dtype=np.int64), "macro_f1": np.arange(n)}
     if {test_set for test_set, _ in layout.units} == {TEST}:

@@ -1,4 +1,4 @@
-"""How well each step learned its new task: methods that a recipe starves, and steps without a choice of epoch.
+"""Checks of how well each step learned its new task: starved methods, and steps without a choice of epoch.
 
 Everything follows from stored counts and records, so it holds for results of earlier versions too. docs/measures.md
 gives the rule and its reasons.
@@ -124,7 +124,7 @@ def count_without_choice(c: Comparison, row: MethodRow) -> tuple[int, int]:
 
 
 def learning_notes(c: Comparison) -> list[str]:
-    """Return what outputs say of learning: starved rows, steps without a choice of epoch, and what was not checked."""
+    """Return notes on learning: starved rows, steps without a choice of epoch, and steps that were not checked."""
     checks = learning_checks(c)
     notes = []
     if starved := [_shortfall(check) for check in checks if check.starved]:
@@ -139,12 +139,12 @@ def learning_notes(c: Comparison) -> list[str]:
 
 
 def _setting(run: RunRecord) -> tuple[Any, ...]:
-    """Return what a run shares with its references (as for gaps): architecture, split, order, seed and settings."""
+    """Return the identity that a run shares with its references: architecture, split, order, seed and settings."""
     return (run.architecture, run.setting, run.order, run.seed, run.fingerprints.get("split"))
 
 
 def _shortfall(check: LearningCheck) -> str:
-    """Return how often a row was starved, and where most."""
+    """Return in words how often a row was starved, and the worst case."""
     n, worst = len(check.starved), check.starved[0]
     return (
         f"{check.row.label} at {n} of {check.checked} checked step{'s' * (check.checked > 1)}, most at step "

@@ -1,4 +1,4 @@
-"""What every output must say of itself: notes that go under each table and figure."""
+"""The notes that stand under each table and figure: what limits the results that they show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_TYPES = 8  # that a note names
 
 @lru_cache(maxsize=16)
 def undertrained(c: Comparison) -> tuple[str, ...]:
-    """Why these runs were trained too little to be compared; empty where they were not.
+    """Return the reasons why these runs were trained too little to be compared; empty where they were not.
 
     A run is undertrained where its step-1 micro-F1 (all test sentences) is below the card's bound, or below
     90 % of what the same architecture reaches in twice the epochs. On the generated corpus joint training
@@ -79,7 +79,7 @@ def without_gap(c: Comparison) -> Mapping[str, str]:
 
 @lru_cache(maxsize=16)
 def notes_of(c: Comparison) -> tuple[str, ...]:
-    """The notes of a comparison, the gravest first."""
+    """Return the notes of a comparison, the most serious first."""
     notes = []
     if reasons := undertrained(c):
         notes.append(f"undertrained: do not compare ({'; '.join(reasons)})")
@@ -166,9 +166,9 @@ def sample_sizes(sizes: Mapping[str, int]) -> str:
 
 
 def _not_as_published(c: Comparison) -> list[str]:
-    """Return in what corpus and encoder are not those that their names stand for, or that published numbers are of.
+    """Return how corpus and encoder differ from those that their names stand for, or that published numbers are of.
 
-    Records of earlier versions do not tell; then nothing is said here, and nothing stands beside a published number.
+    Records of earlier versions do not say: then there is no note here, and nothing stands beside a published number.
     """
     name = printed_name(c.encoder)
     notes = [note for run in c.runs if run.corpus for note in corpus_differences(run)]
@@ -195,7 +195,7 @@ def _without_task(c: Comparison) -> list[str]:
 
 
 def undefined_notes(c: Comparison, view: str) -> list[str]:
-    """Types, and whole tasks, whose F1 is undefined after the last step: the test part has none of them."""
+    """Return a note on types and whole tasks with undefined F1 after the last step: the test part has none of them."""
     final = c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)]
     names = []
     for unit in ("task", "type"):
@@ -203,18 +203,18 @@ def undefined_notes(c: Comparison, view: str) -> list[str]:
         empty = [str(name) for name in gold.index[gold == 0]]
         if empty:
             names.append(f"{unit} {', '.join(empty)}")
-    return [f"undefined for want of test gold, left out of means: {'; '.join(names)}"] if names else []
+    return [f"undefined (no gold mentions in the test part), left out of means: {'; '.join(names)}"] if names else []
 
 
 def _micro(c: Comparison, first: bool) -> dict[str, float]:
-    """Micro-F1 per run over all test sentences after step 1 (where it has that step) or after the last."""
+    """Return micro-F1 per run over all test sentences, after step 1 (where it has that step) or after the last."""
     frame: pd.DataFrame = c.scores[c.scores["view"] == "all"]
     frame = frame[frame["step"] == (1 if first else frame["n_steps"])]
     return dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
 
 
 def _reference(c: Comparison, run: RunRecord) -> TrainingCheck | None:
-    """Step 1 learned for twice the epochs by the same architecture in the same setting, order and seed."""
+    """Return the record of step 1 with twice the epochs: same architecture, setting, order and seed."""
 
     def identity(r: RunRecord) -> list[Any]:
         return [r.architecture, r.setting, r.order, r.seed, r.fingerprints.get("split")]
@@ -240,7 +240,7 @@ def _ratios(c: Comparison) -> str:
 
 
 def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:
-    """The largest share (percent) of warm-up in a task's updates, for methods where it is above the limit."""
+    """Return the largest share (percent) of warm-up in a task's updates, for methods where it is above the limit."""
     worst: dict[str, float] = {}
     for run in runs:
         for step in run.learned:
@@ -251,13 +251,13 @@ def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:
 
 
 def _ceilings(runs: Iterable[RunRecord]) -> dict[str, float]:
-    """Percent of the gold mentions that a method can find at most, for those that cannot find all."""
+    """Return the percentage of gold mentions that a method can find, for methods that cannot find all."""
     known = {run.label: 100 * run.recall_ceiling for run in runs if run.recall_ceiling is not None}
     return {label: ceiling for label, ceiling in known.items() if ceiling < 100}
 
 
 def _by_hand(run: RunRecord) -> str:
-    """``epochs = 3``; with the method's name where the value is the method's own."""
+    """Return settings as ``epochs = 3``; with the method's name where the setting is its own."""
     own = run.settings.get("method", {})
     return _join(f"{run.label} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run.by_hand.items()))
 

@@ -51,7 +51,7 @@ class Components(NamedTuple):
 
 
 def spread(c: Comparison, view: str, measure: str) -> list[Spread]:
-    """Mean and spread of each row, the order's part of it apart from the seeds'."""
+    """Return mean and spread of each row, the part of orders apart from the part of seeds."""
     frame = c.measures[c.measures["view"] == view]
     ranks = _order_ranks(c, frame, measure)
     out = []
@@ -97,7 +97,7 @@ def components(by_order: Sequence[Floats]) -> Components:
 
 
 def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[MethodRow, float]:
-    """Per row its rank within its group by the mean over seeds of each order, averaged over orders."""
+    """Return each row's rank within its group, by the mean over seeds of each order, averaged over orders."""
     if not may_rank(c) or c.n_orders < 2:
         return {}
     sign = 1 if measure in LOWER_IS_BETTER else -1

@@ -1,7 +1,7 @@
-"""How sure a difference between methods is.
+"""Intervals and tests of differences between methods.
 
-The unit is the order, or the seed where all runs are of one order; interval and test are one t distribution. What is
-tested, why so, and what may be claimed: docs/measures.md.
+The unit is the order, or the seed where all runs are of one order; interval and test use one t distribution. Which
+tests, why, and which claims they allow: docs/measures.md.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def pairs_tested(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Diffe
 
 
 def unit_of(c: Comparison) -> str:
-    """Return what tests and intervals of ``c`` count, as ``3 orders`` or ``5 seeds of one order``."""
+    """Return the units of tests and intervals, as ``3 orders`` or ``5 seeds of one order``."""
     return f"{c.n_orders} orders" if c.n_orders > 1 else f"{len(c.pairs)} seeds of one order"
 
 
@@ -128,10 +128,10 @@ def smallest_p(c: Comparison) -> tuple[int, float]:
 
 
 def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[MethodRow], set[MethodRow]]:
-    """The rows with the best mean of their group (equal to two decimals), and the others not significantly worse.
+    """Return the rows with the best mean of their group (equal to two decimals), and those not significantly worse.
 
-    Both empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs. What ``unranked`` names is
-    in neither.
+    Both are empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs. Rows of ``unranked``
+    are in neither.
     """
     best: set[MethodRow] = set()
     tied: set[MethodRow] = set()
@@ -154,7 +154,7 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
 def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]:
     """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
 
-    Who found nothing has nothing to forget either, and a gap needs joint training that is not undertrained.
+    A method that found nothing has nothing to forget, and a gap needs joint training that is not undertrained.
     """
     apart = found_nothing(c)
     if measure in GAPS:
@@ -182,8 +182,11 @@ def n_tests(c: Comparison) -> int:
 
 
 def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) -> list[DatasetRanks]:
-    """Methods ranked over datasets, for each scenario and encoder with at least DATASETS datasets that may be ranked
-    and three methods that all of them have; references are left out. Friedman's test, then Nemenyi's."""
+    """Rank methods over datasets, by Friedman's test, then Nemenyi's, for each scenario and encoder.
+
+    There must be at least DATASETS datasets that may be ranked and three methods that all of them have; references are
+    left out.
+    """
     import scikit_posthocs  # slow to import, rarely needed
 
     blocks: dict[tuple[str, str], dict[str, pd.Series]] = {}
@@ -236,7 +239,7 @@ class RowGroup:
 
     @property
     def values(self) -> Floats:
-        """The scores ``[runs, rows]``."""
+        """Return the scores ``[runs, rows]``."""
         return np.sum([part.values for part in self.parts], axis=0)
 
     def estimate(self, left: Sequence[int], right: Sequence[int]) -> Estimate:
@@ -256,8 +259,8 @@ class RowGroup:
     def _sum(self, terms: Sequence[tuple[ScorePart, int, int]]) -> Estimate:
         """Return the estimate of a sum of rows of parts, each with its sign.
 
-        What all orders share (joint models, one a seed) varies by model, the rest by order: these are two samples. In
-        one, each joint model would count once for every order. Joint models that two rows share cancel out.
+        Models that all orders share (joint training, one a seed) vary by model, the others by order: two samples. In
+        one sample each joint model would count once for every order. Joint models that two rows share cancel out.
         """
         several = len(np.unique(self.orders)) > 1
         common = [several and len(np.unique(merged(self.orders, part.models[:, [row]]))) == 1 for part, row, _ in terms]
@@ -292,7 +295,7 @@ def row_groups(c: Comparison, frame: pd.DataFrame, measure: str) -> list[RowGrou
 
 
 def _score_parts(c: Comparison, rows: Sequence[MethodRow], frame: pd.DataFrame, measure: str) -> list[ScorePart]:
-    """Return what the scores of ``rows`` are the sum of, for all matched runs; nan where there is none."""
+    """Return the parts whose sum the scores of ``rows`` are, for all matched runs; nan where there is none."""
     step = int(frame["step"].iloc[0]) if "step" in frame else LAST
 
     def part(name: str, runs: Sequence[Sequence[str]], sign: int = 1) -> ScorePart:
@@ -323,7 +326,7 @@ def _difference(row: MethodRow, other: MethodRow, group: RowGroup, found: Estima
 
 
 def _over_sentences(d: Difference, c: Comparison, view: str, measure: str, results: Results) -> Difference:
-    """Return ``d`` with what test sentences add, where they are known by sentence."""
+    """Return ``d`` with the interval over test sentences, for measures that are known by sentence."""
     if measure not in BY_SENTENCE:
         return d
     by_row, sentences = influences(c, results)

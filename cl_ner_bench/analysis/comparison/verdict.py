@@ -1,4 +1,4 @@
-"""The answer in plain sentences, and what may and may not be claimed from this many runs."""
+"""The answer in plain sentences, and the claims that this number of runs allows."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from cl_ner_bench.analysis.data.frames import Results
 
 
 def significance_notes(c: Comparison, family: str) -> list[str]:
-    """Return what bold and † mean in a table of ``c`` and what its tests rest on; empty where nothing is marked.
+    """Return notes on the meaning of bold and † in a table of ``c`` and on its tests; empty where nothing is marked.
 
-    ``family``: what p-values are corrected over, a ``column`` or ``line`` of the table.
+    ``family``: the part of the table that p-values are corrected over, ``column`` or ``line``.
     """
     tests = n_tests(c)
     if not may_rank(c) or not tests:
@@ -42,7 +42,7 @@ def significance_notes(c: Comparison, family: str) -> list[str]:
 
 
 def power_notes(c: Comparison) -> list[str]:
-    """Return what tests and intervals over the matched runs of ``c`` count, and what they rest on."""
+    """Return notes on the units and assumptions of tests and intervals over the matched runs of ``c``."""
     units, floor = smallest_p(c)
     unit = unit_of(c)
     if c.n_orders > 1:
@@ -50,13 +50,13 @@ def power_notes(c: Comparison) -> list[str]:
     else:
         scope = f"{unit}: nothing is said about other orders"
     return [
-        f"tests and intervals count {scope}; they take differences to be normal, without which no test over {units} "
-        f"could reach a p below 2/2^{units} = {floor:.3g}"
+        f"tests and intervals count {scope}; they assume normal differences (without this assumption no test over "
+        f"{units} can reach a p below 2/2^{units} = {floor:.3g})"
     ]
 
 
 def verdict(c: Comparison, results: Results) -> list[str]:
-    """The answer in plain sentences: which method, by how much, how sure, how far behind joint training."""
+    """Return the answer in plain sentences: the best method, its lead, how sure, and the gap to joint training."""
     if reasons := undertrained(c):
         return [f"Undertrained: do not compare these runs ({'; '.join(reasons)}). Train longer or on more sentences."]
     n = len(c.pairs)
@@ -93,7 +93,7 @@ def _answer(
     own = best.of(c.per_model(frame, HEADLINE))
     mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
     if math.isnan(mean):
-        return [f"{GROUPS.get(group, group)}: the score is undefined for want of test gold."]
+        return [f"{GROUPS.get(group, group)}: the score is undefined, as the test part has no gold mentions."]
     if best in found_nothing(c):
         return [f"{GROUPS.get(group, group)}: no method found anything."]
     against = [d for d in found if d.row == best]
@@ -117,7 +117,7 @@ def _answer(
 
 
 def _by(d: Difference) -> str:
-    """Return how far, and how surely, ``d.other`` lies behind."""
+    """Return how far ``d.other`` lies behind, with interval and p."""
     sentences = "" if math.isnan(d.sentences) else f"; other test sentences: ± {d.sentences:.1f}"
     return (
         f"{d.other.label}, {d.mean:.1f} points lower (95 % interval {d.low:.1f} to {d.high:.1f}, "
@@ -126,7 +126,7 @@ def _by(d: Difference) -> str:
 
 
 def _ranges(c: Comparison, frame: pd.DataFrame) -> list[str]:
-    """Where the scores of each group lie, without saying whose they are but for the references."""
+    """Return the range of scores of each group, naming no method but the references."""
     out = []
     for group, rows in c.groups:
         means = {row.label: row.of(frame)[HEADLINE].mean() for row in rows}

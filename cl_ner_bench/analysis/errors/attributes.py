@@ -1,4 +1,4 @@
-"""What makes a mention easy to forget: the attributes of test mentions, in bins (docs/errors.md)."""
+"""Attributes of test mentions that may make them easy to forget, in bins (docs/errors.md)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BinnedMentions:
 
     @classmethod
     def of(cls, c: Comparison, results: Results, confusion: Mapping[str, float]) -> BinnedMentions | None:
-        """None where the results folder lacks ``mentions.csv.gz``, or where it has none of the comparison's splits.
+        """Return None where the results folder lacks ``mentions.csv.gz`` or the comparison's splits in it.
 
         ``confusion``: percent per type; empty where there is no joint training. Raises UserError for a file that
         cannot be read or has other columns.
@@ -84,11 +84,11 @@ class BinnedMentions:
 
     @cached_property
     def labels(self) -> dict[str, Sequence[str]]:
-        """The names of each attribute's bins."""
+        """Return the names of each attribute's bins."""
         return {a.name: a.labels or _names(*self._thirds(a)) for a in self.attributes}
 
     def codes(self, run: RunRecord, r: Outcomes) -> Integers:
-        """``[attributes, n]``: the bin of each of the run's mentions, -1 where it is not known."""
+        """Return ``[attributes, n]``: the bin of each of the run's mentions, -1 where it is not known."""
         key = (_split(run), r.types, r.mentions.tobytes())
         if key not in self._known:  # runs of one split have the same mentions
             self._known[key] = self._codes(key[0], r)

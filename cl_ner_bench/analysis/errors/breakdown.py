@@ -1,6 +1,6 @@
-"""Where the lost F1 went: kinds of errors after each step, the confusion of types, and which mentions are forgotten.
+"""The error analysis: kinds of errors after each step, the confusion of types, and the mentions that are forgotten.
 
-The definitions: docs/errors.md. All is of view ``all``.
+Definitions: docs/errors.md. Everything is of view ``all``.
 """
 
 from __future__ import annotations
@@ -86,23 +86,23 @@ class ErrorAnalysis:
 
     @property
     def unit(self) -> str:
-        """Of the confusion: ``type``, or ``task`` where there are many types."""
+        """Return the unit of the confusion: ``type``, or ``task`` where there are many types."""
         return _unit(self.c)
 
     @property
     def order(self) -> int:
-        """The order whose runs the confusion is of."""
+        """Return the order whose runs the confusion is of."""
         return self.c.first_order
 
 
 @lru_cache(maxsize=4)  # tables and figures need the same
 def error_analyses(results: Results) -> tuple[ErrorAnalysis, ...]:
-    """One for each comparison. Reads (and where needed stores) the reduction of each run."""
+    """Return one analysis per comparison. Reads (and where needed stores) the outcomes of each run."""
     return tuple(_analyse(c, results) for c in comparisons(results))
 
 
 def error_tables(results: Results) -> list[Table]:
-    """The tables of kinds ``errors`` (last step), ``errorsteps`` (each step), ``confusion`` and ``mentions``."""
+    """Return the tables of kinds ``errors`` (last step), ``errorsteps`` (each step), ``confusion`` and ``mentions``."""
     found = []
     for a in error_analyses(results):
         found += [error_table(a), step_table(a), confusion_table(a)]
@@ -111,7 +111,7 @@ def error_tables(results: Results) -> list[Table]:
 
 
 def error_table(a: ErrorAnalysis) -> Table:
-    """The points of micro-F1 that each kind of error costs after the last step."""
+    """Return the points of micro-F1 that each kind of error costs after the last step."""
     last = a.steps[a.steps["step"] == a.c.n_steps]
     sections: list[Section] = [("What is left", (_line("micro-F1", a.c, last, "micro_f1"),))]
     for title, kinds in SECTIONS.items():
@@ -126,7 +126,7 @@ def error_table(a: ErrorAnalysis) -> Table:
         for step in sorted(set(row.of(a.steps)["step"])):
             own = row.of(a.steps[a.steps["step"] == step])
             numbers = row.of(a.counts[a.counts["step"] == step])
-            what = {**_identity(row), "step": step, "n": len(own)}
+            what = {**row.identity, "step": step, "n": len(own)}
             for kind in ("micro_f1", *KINDS):
                 points = own[kind] if kind in own else pd.Series(dtype=float)
                 number = numbers[kind].mean() if kind in numbers else np.nan
@@ -137,7 +137,7 @@ def error_table(a: ErrorAnalysis) -> Table:
 
 
 def step_table(a: ErrorAnalysis) -> Table:
-    """The same points after each step, a section for each method."""
+    """Return the points of micro-F1 that each kind of error costs after each step, a section for each method."""
     columns = {
         "micro_f1": "Micro-F1",
         "old-as-O": "E2O",
@@ -160,7 +160,7 @@ def step_table(a: ErrorAnalysis) -> Table:
             cells = {name: _cell(own[name]) for name in columns}
             lines.append((f"S{step}", *cells.values()))
             values = {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
-            data.append({**_identity(row), "step": step, "n": len(own), **values})
+            data.append({**row.identity, "step": step, "n": len(own), **values})
         sections.append((row.label, tuple(lines)))
     caption = (
         f"{a.c.title}: points of micro-F1 lost to each kind of error after each step, all test sentences; each row "
@@ -171,7 +171,7 @@ def step_table(a: ErrorAnalysis) -> Table:
 
 
 def confusion_table(a: ErrorAnalysis) -> Table:
-    """What the mentions of each type (or task) were taken for after the last step, a section for each method."""
+    """Return the types (or tasks) that gold mentions were taken for after the last step, a section for each method."""
     sections: list[Section] = []
     data = []
     for row, confusion in a.confusion.items():
@@ -180,7 +180,7 @@ def confusion_table(a: ErrorAnalysis) -> Table:
         for name, shares, size in zip(names, confusion.share, confusion.size, strict=True):
             lines.append((name, f"{size:.0f}", *(Cell(float(share), np.nan) for share in shares)))
             data += [
-                {**_identity(row), "gold": name, "predicted": other, "n": confusion.n, "share_mean": share}
+                {**row.identity, "gold": name, "predicted": other, "n": confusion.n, "share_mean": share}
                 | {"mentions_mean": size}
                 for other, share in zip(names, shares, strict=True)
             ]
@@ -196,7 +196,7 @@ def confusion_table(a: ErrorAnalysis) -> Table:
 
 
 def mention_table(a: ErrorAnalysis) -> Table:
-    """Recall when learned and at the end, by attributes of the mention."""
+    """Return recall right after learning and at the end, by attributes of the mention."""
     sections: list[Section] = []
     titles = {"learned": "recall when learned", "end": "recall at the end"}
     for attribute, frame in a.bins.groupby("attribute", sort=False):
@@ -210,7 +210,7 @@ def mention_table(a: ErrorAnalysis) -> Table:
     for row in a.c.rows:
         for key, own in row.of(a.bins).groupby(["attribute", "bin"], sort=False):
             cells = {when: _cell(own[when]) for when in titles} | {"drop": _cell(own["learned"] - own["end"])}
-            what = {**_identity(row), **dict(zip(("attribute", "bin"), key, strict=True)), "n": len(own)}
+            what = {**row.identity, **dict(zip(("attribute", "bin"), key, strict=True)), "n": len(own)}
             values = {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
             data.append({**what, "mentions_mean": own["n"].mean(), **values})
     caption = (
@@ -221,20 +221,19 @@ def mention_table(a: ErrorAnalysis) -> Table:
 
 
 def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
-    binned = BinnedMentions.of(c, results, _confused(c, results))
-    row_of = {run.run_id: row for row in c.rows for run in c.runs if _is_of(run, row)}
+    binned = BinnedMentions.of(c, results, _confusion_rates(c, results))
     points, counts, bins = [], [], []
     tables: dict[MethodRow, list[Integers]] = {row: [] for row in c.rows}
     names: tuple[str, ...] = ()
     for run in c.runs:
         r = outcomes_of(results, run.run_id)
-        row = row_of[run.run_id]
+        row = c.row_of[run.run_id]
         numbers = r.errors.sum(axis=2)
         own = pd.DataFrame({"run_id": run.run_id, "method": row.method, "config": row.config, "step": r.steps})
         counts.append(own.assign(**dict(zip(KINDS, numbers.T, strict=True))))
         points.append(own.assign(**_points(numbers)))
         if run.order == c.first_order:
-            names, table = _table_of(run, r, _unit(c) == "task")
+            names, table = _confusion_counts(run, r, _unit(c) == "task")
             tables[row].append(table)
         if binned is not None:
             bins += [
@@ -256,7 +255,7 @@ def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
 
 
 def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
-    """The micro-F1 after each step and the points that each kind of LOST costs, from counts ``[S, kinds]``.
+    """Return micro-F1 after each step and the points that each kind of LOST costs, from counts ``[S, kinds]``.
 
     F1 = 2 tp / (2 tp + fp + fn): every error costs 100 / (2 tp + fp + fn) points of the 100. Without gold: nan.
     """
@@ -267,8 +266,8 @@ def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
     return {"micro_f1": 2 * right * point} | {kind: numbers[:, KINDS.index(kind)] * point for kind in LOST}
 
 
-def _table_of(run: RunRecord, r: Outcomes, by_task: bool) -> tuple[tuple[str, ...], Integers]:
-    """The names of types (or tasks), and the counts of gold (rows) and predicted ones (columns), O being the last."""
+def _confusion_counts(run: RunRecord, r: Outcomes, by_task: bool) -> tuple[tuple[str, ...], Integers]:
+    """Return the names of types (or tasks), and counts by gold (rows) and predicted one (columns), O being the last."""
     layout = TaskLayout.of(run.tasks)
     first = {type_: task for (_, type_), task in reversed([*zip(layout.units, layout.task_of, strict=True)])}
     names = tuple(dict.fromkeys(first[t] for t in r.types)) if by_task else r.types
@@ -287,8 +286,8 @@ def _share(names: tuple[str, ...], tables: Sequence[Integers]) -> Confusion:
     return Confusion(names, pooled, total.mean(axis=0)[:, 0], len(tables))
 
 
-def _confused(c: Comparison, results: Results) -> dict[str, float]:
-    """Percent of each type's test mentions that joint training, after all steps, takes for another type.
+def _confusion_rates(c: Comparison, results: Results) -> dict[str, float]:
+    """Return the percentage of each type's test mentions that joint training, after all steps, takes for another.
 
     Over all its models and both architectures: the same for every method. Empty without joint training.
     """
@@ -306,7 +305,7 @@ def _confused(c: Comparison, results: Results) -> dict[str, float]:
 
 
 def _bins(run: RunRecord, r: Outcomes, binned: BinnedMentions) -> list[dict[str, Any]]:
-    """Recall when learned and at the end per bin, of mentions whose type was learned before the last step."""
+    """Return recall per bin, right after learning and at the end, of mentions of types learned before the last step."""
     old = np.flatnonzero(r.learned < run.n_steps)
     at_end = r.outcomes[-1, old] == RIGHT
     row = np.searchsorted(r.steps, r.learned[old])
@@ -331,14 +330,6 @@ def _cell(values: pd.Series) -> Cell:
     return Cell(float(values.mean()), float(values.std(ddof=1)))
 
 
-def _identity(row: MethodRow) -> dict[str, object]:
-    return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
-
-
-def _is_of(run: RunRecord, row: MethodRow) -> bool:
-    return bool(run.method == row.method and run.config == row.config)
-
-
 def _unit(c: Comparison) -> str:
     return "task" if c.counts["type"].nunique() > MANY_TYPES else "type"
 
@@ -346,7 +337,4 @@ def _unit(c: Comparison) -> str:
 def _error_table(
     a: ErrorAnalysis, kind: str, caption: str, header: tuple[str, ...], sections: Sequence[Section], data: list[Any]
 ) -> Table:
-    notes = (*notes_of(a.c), *a.notes)
-    frame = pd.DataFrame(data)
-    frame["notes"] = "; ".join(notes)
-    return Table(f"{kind}-{VIEW}-{a.c.slug}", caption, header, tuple(sections), notes, frame)
+    return Table.of(f"{kind}-{VIEW}-{a.c.slug}", caption, header, sections, (*notes_of(a.c), *a.notes), data)

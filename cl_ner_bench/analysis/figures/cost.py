@@ -1,4 +1,4 @@
-"""Cost figure: what a method reaches against training time and memory."""
+"""Cost figure: macro-F1 over tasks against training time and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
 
 
 def cost_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
-    """Per comparison ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory.
+    """Draw ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory, per comparison.
 
     None for a comparison whose records hold no times, or whose runs no scores. Raises UserError for an unknown style.
     """
@@ -81,7 +81,7 @@ def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
 
 
 def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> None:
-    """Stairs through the points that no other beats in both cost (lower) and quality (higher)."""
+    """Draw stairs through the points that no other beats in both cost (lower) and quality (higher)."""
     best: list[tuple[float, float]] = []
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if not best or quality > best[-1][1]:

@@ -83,8 +83,7 @@ def _orders(c: Comparison, view: str, page: Page[int], theme: Theme) -> ReportFi
         found, numbers = _curves(ax, c, c.rows, frame[frame["order"] == order], "task_macro_f1", theme)
         ends.append(found)
         data += [{"order": order} | line for line in numbers]
-        tasks = next(run.tasks for run in c.runs if run.order == order)
-        names = " › ".join(t.name for t in sorted(tasks, key=lambda t: t.learned_at))
+        names = " › ".join(task.name for task in c.tasks_of(order))
         ax.set_title(f"order {order}", loc="left", pad=theme.style.pt(10))
         width = theme.style.page / theme.style.scale / axes.shape[1] - 0.45
         ax.annotate(

@@ -1,4 +1,4 @@
-"""All figures of a report. What each shows: docs/figures.md."""
+"""All figures of a report. Their contents: docs/figures.md."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ReportFigure", "figures"]
 
 
 def figures(results: Results, style: str = "paper") -> list[ReportFigure]:
-    """The figures of each comparison and view, then those over all comparisons (their slug is ``overall``).
+    """Draw the figures of each comparison and view, then those over all comparisons (their slug is ``overall``).
 
-    Those of many panels, which take longest, are drawn for the view ``all`` only; the page draws them for both.
-    What cannot be shown is left out: the plane with one step, a panel per order with one order. ``style``: ``paper`` or
-    ``slides``; raises UserError for another.
+    Figures of many panels, which take longest, are drawn for view ``all`` only; the page draws them for both views.
+    Figures without content are left out: forgetting with one step, a panel per order with one order. ``style``:
+    ``paper`` or ``slides``; raises UserError for another.
     """
     compared = comparisons(results)
     theme = Theme.of(compared, style)

@@ -74,8 +74,7 @@ def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[Repo
     order = c.first_order
     counts = c.counts[(c.counts["view"] == view) & (c.counts["order"] == order)]
     scores = with_f1(counts, unit)
-    tasks = sorted(next(run.tasks for run in c.runs if run.order == order), key=lambda t: t.learned_at)
-    names = list(dict.fromkeys(n for t in tasks for n in ([t.name] if unit == "task" else t.types)))
+    names = list(dict.fromkeys(n for t in c.tasks_of(order) for n in ([t.name] if unit == "task" else t.types)))
     grids = []
     for row in c.rows:
         means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)

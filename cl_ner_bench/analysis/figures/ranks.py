@@ -24,7 +24,7 @@ from cl_ner_bench.analysis.table import VIEW_TITLES
 
 
 def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
-    """A diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); mostly none."""
+    """Draw a diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); often none."""
     if len({c.dataset for c in compared}) < DATASETS:
         return []
     found = dataset_ranks(results, view)

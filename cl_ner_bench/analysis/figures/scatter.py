@@ -1,4 +1,4 @@
-"""Two measures against each other, a point per method: forgetting against plasticity."""
+"""Scatter plots of two measures, a point per method: forgetting against plasticity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Points = Sequence[tuple[MethodRow, pd.DataFrame]]  # per row a column for x and 
 
 
 def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> ReportFigure | None:
-    """Forgetting against plasticity (F1 right after learning), both over tasks; best is the upper left.
+    """Draw forgetting against plasticity (F1 right after learning), both over tasks; best is the upper left.
 
     None where no method forgets or learns over steps.
     """
@@ -48,7 +48,7 @@ def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> ReportFigure |
 
 
 def scatter(ax: Axes, points: Points, theme: Theme, span: float = 0) -> list[dict[str, Any]]:
-    """A named point per row at the means over its models, with bars of one standard deviation; the numbers in it.
+    """Draw a named point per row at the means over its models, with bars of one standard deviation; return the numbers.
 
     No value may be nan. ``span``: the least range of both axes. A log scale is to be set before.
     """

@@ -1,4 +1,4 @@
-"""How figures look: one colour and marker per method wherever it appears, and the sizes of a column and a slide."""
+"""The style of figures: one colour and marker per method in every figure, and the sizes of a column and a slide."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Style:
     dpi: int
 
     def pt(self, size: float) -> float:
-        """A print size (points or inches) in this style."""
+        """Return a print size (points or inches) in this style."""
         return size * self.scale
 
 
@@ -66,14 +66,14 @@ STYLES = {
 
 
 def style_of(name: str) -> Style:
-    """The style of that name; raises UserError for an unknown one."""
+    """Return the style of that name; raises UserError for an unknown one."""
     if name not in STYLES:
         raise UserError(f"--style {name}: expected {' or '.join(STYLES)}.{did_you_mean(name, list(STYLES))}")
     return STYLES[name]
 
 
 def formats_of(text: str) -> tuple[str, ...]:
-    """The file formats that ``--format pdf,png`` asks for, each once; raises UserError for an unknown one."""
+    """Return the file formats of ``--format pdf,png``, each once; raises UserError for an unknown one."""
     names = tuple(dict.fromkeys(name for word in text.split(",") if (name := word.strip().lower())))
     for name in names or ("",):
         if name not in FORMATS:
@@ -83,7 +83,7 @@ def formats_of(text: str) -> tuple[str, ...]:
 
 
 def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
-    """matplotlib's settings of a style, for ``matplotlib.rc_context``."""
+    """Return matplotlib's settings of a style, for ``matplotlib.rc_context``."""
     page = style_of(style)
     sizes = {
         "font.size": 7,
@@ -128,8 +128,10 @@ def appearance_of(method: str) -> Appearance:
 
 
 def appearances(methods: Iterable[str]) -> dict[str, Appearance]:
-    """A look for each of the methods of a report: built-in ones have their own, the others that of ``look`` or, where
-    another has it already, the next free one. No two are equal, and up to 15 methods have 15 markers."""
+    """Return colour and marker of each method of a report, no two equal; up to 15 methods have 15 markers.
+
+    Built-in methods have their own, others those of ``appearance_of`` or, where they are taken, the next free ones.
+    """
     names = sorted(set(methods))
     found = {name: _KNOWN[name] for name in names if name in _KNOWN}
     others = [name for name in names if name not in _KNOWN]
@@ -142,14 +144,14 @@ def appearances(methods: Iterable[str]) -> dict[str, Appearance]:
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance 0..1 of ``#RRGGBB`` (WCAG 2): what is left of a colour in grey."""
+    """Return the relative luminance 0..1 of ``#RRGGBB`` (WCAG 2): the colour's grey."""
     parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def ink(colour: str) -> str:
-    """The colour for text: darkened until it stands out against white by 4.5 to 1, as WCAG asks of small text."""
+    """Return the colour for text: darkened to a contrast of 4.5 to 1 with white, as WCAG asks of small text."""
     share = 1.0
     while 1.05 / (luminance(_darker(colour, share)) + 0.05) < 4.5:
         share -= 0.02
@@ -161,7 +163,7 @@ def _darker(colour: str, share: float) -> str:
 
 
 def _first_free(candidates: Sequence[Appearance], taken: Sequence[Appearance], share: int) -> Appearance:
-    """The first look with an unused marker and a colour that few have, else with an unused marker, else unused."""
+    """Return the first with an unused marker and a colour that few have, else with an unused marker, else unused."""
     colours, markers = [colour for colour, _ in taken], {marker for _, marker in taken}
     free = [pair for pair in candidates if pair not in taken] or list(candidates)
     own = [pair for pair in free if pair[1] not in markers]

@@ -36,8 +36,8 @@ def unlabelled_figure(facts: Mapping[str, Any]) -> ReportFigure:
     with mpl.rc_context(RC):
         figure = _draw(frame)
     caption = (
-        f"{title}: mentions in the train sentences of each step. Labelled are those of the step's types; the others "
-        "are there, but unlabelled."
+        f"{title}: mentions in the train sentences of each step. Labelled: mentions of the step's types; the others "
+        "have no label."
     )
     return ReportFigure("hidden", caption, figure, frame)
 
@@ -62,7 +62,7 @@ def _draw(frame: pd.DataFrame) -> Figure:
     counts = frame.pivot_table(index=unit, columns="step", values="mentions", aggfunc="sum").loc[names]
     shades = np.log1p(counts.to_numpy())
     sns.heatmap(
-        shades, ax=right, vmin=0, vmax=1.6 * shades.max(), cmap="Greys", cbar=False, annot=counts, fmt=",",
+        shades, ax=right, vmin=0, vmax=3 * shades.max(), cmap="Greys", cbar=False, annot=counts, fmt=",",
         annot_kws={"size": 5.5, "color": GREY}, xticklabels=steps, yticklabels=names,
     )  # fmt: skip
     labelled = frame[frame["kind"] == "labelled"]

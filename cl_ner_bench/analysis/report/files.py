@@ -1,4 +1,4 @@
-"""Everything that is derived from stored runs, written as files: CSV, tables, figures and one HTML page."""
+"""The files of a report: CSV, tables, figures and one HTML page, from stored runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_report(
 
 
 def finished_results(dirs: Sequence[Path]) -> Results:
-    """What a report tells of: results without the runs that hold a damaged file, also of predictions.
+    """Return the results of a report: without the runs that hold a damaged file, also of predictions.
 
     Raises UserError where no run is finished, and what ``load_results`` raises.
     """
@@ -68,7 +68,7 @@ def finished_results(dirs: Sequence[Path]) -> Results:
 def write_files(
     results: Results, out: Path, style: str, formats: Sequence[str], layout: TableLayout | None = None
 ) -> list[Path]:
-    """As ``write_report``, of ``finished_results``."""
+    """Write the report of ``finished_results``, as ``write_report`` does."""
     for path, wrong, remedy in links_out(out):
         if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
             raise UserError(f"{path} {wrong}: {remedy}")
@@ -82,7 +82,7 @@ def report_files(
     formats: Sequence[str] = ("pdf", "png"),
     layout: TableLayout | None = None,
 ) -> dict[str, bytes]:
-    """The content of each file of a report by its relative path; ``report.html`` last.
+    """Return the content of each file of a report by its relative path; ``report.html`` last.
 
     ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
     tables. Raises UserError for a caption of ``layout`` that belongs to no table.
@@ -119,13 +119,13 @@ def report_files(
 
 
 def numbers(results: Results) -> dict[str, bytes]:
-    """The CSV files of a report's frames and tables: what does not depend on how it is laid out."""
+    """Return the CSV files of a report's frames and tables, which no layout changes."""
     files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
     return files | {f"tables/{table.name}.csv": to_csv(table).encode() for _, table in _tables(results)}
 
 
 def _tables(results: Results) -> list[tuple[str, Table]]:
-    """All tables, each with its section of the page."""
+    """Return all tables, each with its section of the page."""
     return [
         *((_SECTION_OF.get(table.name.split("-")[0], "scores"), table) for table in tables(results)),
         *(("errors", table) for table in error_tables(results)),
@@ -135,7 +135,7 @@ def _tables(results: Results) -> list[tuple[str, Table]]:
 
 
 def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:
-    """The comparison whose slug the name ends with; what is of several stands with the first."""
+    """Return the comparison whose slug the name ends with, else the first."""
     own = [c for c in compared if name.endswith(f"-{c.slug}")]
     return max(own, key=lambda c: len(c.slug)) if own else compared[0]
 

@@ -55,18 +55,18 @@ LOWER_IS_BETTER = {
     *("forgetting", "forgetting_types", "first_minus_last", "first_minus_last_types"),
 }
 
-# Changes and differences of scores: 0 is a value like others, and what was never found has it too.
+# Changes and differences of scores: 0 is a value like others, and a type that was never found has it, too.
 DIFFERENCES = LOWER_IS_BETTER | {"bi", "bi_types", "bwt", "bwt_types"}
 
 
 def mean(values: Floats) -> float:
-    """The mean of what is defined; nan where nothing is."""
+    """Return the mean of the defined values; nan where there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else math.nan
 
 
 def forgetting(s: Floats, learned: NDArray[np.int64]) -> float:
-    """Mean over units learned before T of (max over k < T of s[k], minus s[T]); negative where they gained.
+    """Return the mean over units learned before T of (max over k < T of s[k], minus s[T]); negative where they gained.
 
     Chaudhry et al. 2018 (arXiv 1801.10112, section 4). nan with one step.
     """
@@ -76,7 +76,7 @@ def forgetting(s: Floats, learned: NDArray[np.int64]) -> float:
 
 
 def backward_interference(s: Floats) -> float:
-    """Mean over all units of (s[T] minus max over all k), <= 0: the BI of SpanKL (arXiv 2302.12200).
+    """Return the mean over all units of (s[T] minus max over all k), <= 0: the BI of SpanKL (arXiv 2302.12200).
 
     nan with one step.
     """
@@ -84,14 +84,14 @@ def backward_interference(s: Floats) -> float:
 
 
 def backward_transfer(s: Floats, learned: NDArray[np.int64]) -> float:
-    """BWT: mean over units learned before T of s[T] - s[learned] (Lopez-Paz and Ranzato 2017,
+    """Return BWT: the mean over units learned before T of s[T] - s[learned] (Lopez-Paz and Ranzato 2017,
     arXiv 1706.08840, equation 3). nan with one step."""
     early = learned < len(s)
     return mean((s[-1] - _when_learned(s, learned))[early])
 
 
 def first_minus_last(s: Floats, learned: NDArray[np.int64]) -> float:
-    """Forgetting since learning: mean over units learned before T of s[learned] - s[T], which is -BWT.
+    """Return the forgetting since learning: the mean over units learned before T of s[learned] - s[T], which is -BWT.
 
     The forgetting of Wolczyk et al. 2021 (arXiv 2105.10919), who average over all units. nan with one step.
     """
@@ -99,13 +99,15 @@ def first_minus_last(s: Floats, learned: NDArray[np.int64]) -> float:
 
 
 def learning(s: Floats, learned: NDArray[np.int64]) -> float:
-    """Plasticity: mean over units of s[learned], the score right after learning (learning accuracy of
-    Riemer et al. 2019, arXiv 1810.11910)."""
+    """Return the plasticity: the mean over units of s[learned], the score right after learning.
+
+    The learning accuracy of Riemer et al. 2019 (arXiv 1810.11910).
+    """
     return mean(_when_learned(s, learned))
 
 
 def intransigence(s: Floats, joint: Floats, learned: NDArray[np.int64]) -> float:
-    """Mean over units of joint[learned] - s[learned]: what is lost when a unit is learned in sequence.
+    """Return the mean over units of joint[learned] - s[learned]: the loss from learning a unit in sequence.
 
     ``joint`` are the scores ``[T, U]`` of a model trained on all tasks so far together. Chaudhry et al. 2018
     (arXiv 1801.10112, section 4); negative where learning in sequence was better.
@@ -114,7 +116,7 @@ def intransigence(s: Floats, joint: Floats, learned: NDArray[np.int64]) -> float
 
 
 def area(values: Floats) -> float:
-    """Area under the curve of ``values[T]`` over steps, by trapezoids, divided by its width T - 1.
+    """Return the area under the curve of ``values[T]`` over steps, by trapezoids, divided by its width T - 1.
 
     The first and the last step count half as much as in the mean. nan with one step, or where a step is undefined.
     """
@@ -122,7 +124,7 @@ def area(values: Floats) -> float:
 
 
 def _max(s: Floats) -> Floats:
-    """Per unit the maximum over steps, nan where a unit is never defined."""
+    """Return the maximum over steps of each unit, nan where it is never defined."""
     top = np.where(np.isnan(s), -np.inf, s).max(axis=0)
     return np.where(np.isneginf(top), math.nan, top)
 
@@ -133,7 +135,7 @@ def _when_learned(s: Floats, learned: NDArray[np.int64]) -> Floats:
 
 @dataclass(frozen=True)
 class TaskLayout:
-    """Which units a run learns, in which task and when. A unit is a type on a test set.
+    """The units that a run learns, with their tasks and steps. A unit is a type on a test set.
 
     A type that comes back belongs to its first task; with a test set for each domain, to the first of that domain.
     """
@@ -148,8 +150,7 @@ class TaskLayout:
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> TaskLayout:
-        """From a run record's ``tasks``: ``{"name", "types", "learned_at"}`` in learning order, with ``domain`` where
-        there are several test sets."""
+        """Return the layout of a run record's tasks, which have a ``domain`` where there are several test sets."""
         owner: dict[tuple[str, str], Task] = {}
         for task in tasks:
             for type_ in task.types:
@@ -168,12 +169,12 @@ class TaskLayout:
         )
 
     def task_scores(self, counts: NDArray[np.int64]) -> Floats:
-        """s over tasks, ``[T, tasks]``: within-task micro-F1 from ``counts[T, units, 3]``."""
+        """Return s over tasks, ``[T, tasks]``: within-task micro-F1 from ``counts[T, units, 3]``."""
         return f1_scores(np.einsum("ut,ktc->kuc", self.member, counts))
 
 
 def step_scores(counts: NDArray[np.int64], layout: TaskLayout) -> dict[str, Floats]:
-    """The scores of ``STEP_SCORES`` after each step, each of shape ``[T]``; a type's counts are pooled over test sets.
+    """Return ``STEP_SCORES`` after each step, each of shape ``[T]``; a type's counts are pooled over test sets.
 
     ``counts[T, units, 3]`` is 0 for units not yet learned and for steps that were not run: both are then
     undefined like a type without gold, and left out of means (``macro_f1_zero`` alone needs to know which
@@ -193,7 +194,7 @@ def step_scores(counts: NDArray[np.int64], layout: TaskLayout) -> dict[str, Floa
 def over_steps(
     scores: Mapping[str, Floats], fixed: NDArray[np.int64], layout: TaskLayout, complete: bool
 ) -> dict[str, float]:
-    """The measures of ``OVER_STEPS`` and ``FURTHER_OVER_STEPS`` of one run and view.
+    """Return ``OVER_STEPS`` and ``FURTHER_OVER_STEPS`` of one run and view.
 
     ``scores`` are its ``step_scores``. ``fixed[T, units, 3]`` are counts on the same sentences at every
     step (view ``all``; for view ``filter`` the last step's set), so that a frozen model forgets nothing.
@@ -225,7 +226,7 @@ def over_steps(
 
 
 def against_joint(fixed: NDArray[np.int64], joint: NDArray[np.int64] | None, layout: TaskLayout) -> dict[str, float]:
-    """The measures of ``INTRANSIGENCE``, from counts ``[T, units, 3]`` on the same sentences at every step.
+    """Return ``INTRANSIGENCE``, from counts ``[T, units, 3]`` on the same sentences at every step.
 
     ``joint`` are those of joint training of the same architecture on the same tasks; nan without them (None),
     as where one of the two lacks steps.

@@ -27,10 +27,10 @@ class Matches:
     """Gold and predicted mentions, compared once; ``count`` then counts those of any sentences and types.
 
     A match has the same sentence, start, end and type (exact match of SpanKL, arXiv 2302.12200, and of CoNLL-2003).
-    Mentions may nest or overlap and stand in any order. They are a set: what is listed twice counts once.
+    Mentions may nest or overlap and stand in any order. They are a set: a mention listed twice counts once.
 
     Args:
-        types: what ``Columns.type`` counts.
+        types: the names of the numbers in ``MentionColumns.type``.
 
     Raises:
         ValueError: a number is negative, a type is none of ``types``, or a mention does not fit an integer of 64 bits.
@@ -53,7 +53,7 @@ class Matches:
         self._sentence, _, _, self._type, _ = np.unravel_index(keys[kept], sizes)
 
     def count(self, types: Iterable[str] | None = None, sentences: Iterable[int] | None = None) -> dict[str, list[int]]:
-        """``{type: [tp, fp, fn]}`` of ``types`` (else of all), in the given order, over ``sentences`` (else all)."""
+        """Return ``{type: [tp, fp, fn]}`` of ``types`` in the given order, over ``sentences``; None: all."""
         cells = 3 * self._type + self._outcome
         if sentences is not None:
             cells = cells[np.isin(self._sentence, np.fromiter(sentences, np.int64))]
@@ -65,7 +65,7 @@ class Matches:
 def match(
     gold: Sequence[Collection[tuple[Any, ...]]], pred: Sequence[Collection[tuple[Any, ...]]], types: Iterable[str]
 ) -> Matches:
-    """The matches of lists; ``gold[i]`` and ``pred[i]`` are mentions of the same sentence.
+    """Return the matches of lists; ``gold[i]`` and ``pred[i]`` are mentions of the same sentence.
 
     A mention is ``(start, end, type)``, the numbers being whole; further entries (a prediction's score) are ignored.
 
@@ -93,12 +93,12 @@ def _columns(sentences: Sequence[Collection[tuple[Any, ...]]], types: Sequence[s
 def count(
     gold: Sequence[Collection[tuple[Any, ...]]], pred: Sequence[Collection[tuple[Any, ...]]], types: Iterable[str]
 ) -> dict[str, list[int]]:
-    """``{type: [tp, fp, fn]}`` over sentences, for every type of ``types`` in the given order (see ``match``)."""
+    """Return ``{type: [tp, fp, fn]}`` over sentences, for all ``types`` in the given order (see ``match``)."""
     return match(gold, pred, types).count()
 
 
 def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """F1 in 0..100 of ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan where undefined.
+    """Return F1 in 0..100 of ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan where undefined.
 
     F1 = 2 tp / (2 tp + fp + fn). Without gold (tp + fn = 0) it is undefined, with or without false
     positives: no prediction could have scored. Pool counts first for a micro-F1, so that the false
@@ -110,5 +110,5 @@ def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def f1(tp: int, fp: int, fn: int) -> float:
-    """F1 in 0..100 of one triple of counts, nan where undefined (see ``f1_scores``)."""
+    """Return F1 in 0..100 of one triple of counts, nan where undefined (see ``f1_scores``)."""
     return float(f1_scores(np.array([tp, fp, fn])))

@@ -1,4 +1,4 @@
-"""Cost table: time, memory and size of each method beside what it reaches."""
+"""Cost table: time, memory and size of each method beside its score."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MEANING = (
 
 
 def run_costs(run: RunRecord) -> dict[str, float]:
-    """What a finished run cost, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
+    """Return the costs of a finished run, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
 
     Rates are over all steps together; memory and carried bytes the largest of a step; parameters the last model's.
     """
@@ -53,7 +53,7 @@ def run_costs(run: RunRecord) -> dict[str, float]:
 
 
 def cost_tables(results: Results) -> list[Table]:
-    """Per comparison what each method costs, mean over its runs, with ``task_macro_f1`` beside it."""
+    """Return a table per comparison: the costs of each method, mean over its runs, and ``task_macro_f1``."""
     return [_cost_table(c) for c in comparisons(results)]
 
 
@@ -70,20 +70,20 @@ def _cost_table(c: Comparison) -> Table:
             means, stds = own[names].mean(), own[names].std(ddof=1)
             cells = (Cell(means[name] / units[name], stds[name] / units[name]) for name in names)
             lines.append((row.label, str(len(own)), *cells))
-            what = {"method": row.method, "config": row.config, "label": row.label, "group": row.group, "n": len(own)}
-            data.append(what | {f"{n}_{part}": of[n] for n in names for part, of in (("mean", means), ("std", stds))})
+            data.append(
+                {**row.identity, "n": len(own)}
+                | {f"{n}_{part}": of[n] for n in names for part, of in (("mean", means), ("std", stds))}
+            )
         sections.append((GROUPS.get(group, group), tuple(lines)))
     notes = (*notes_of(c), *machine_notes(c))
-    out = pd.DataFrame(data)
-    out["notes"] = "; ".join(notes)
     spread = " Mean ± standard deviation over trained models." if len(c.runs) > len(c.rows) else ""
     caption = f"{c.title}: cost of each method beside its macro-F1 over tasks (all test sentences). {_MEANING}{spread}"
     header = ("Method", "n", *(title for title, _ in COSTS.values()), "Task macro")
-    return Table(f"cost-all-{c.slug}", caption, header, tuple(sections), notes, out)
+    return Table.of(f"cost-all-{c.slug}", caption, header, sections, notes, data)
 
 
 def cost_frame(c: Comparison) -> pd.DataFrame:
-    """A row per run of the comparison: ``run_id, method, config``, the columns of ``COSTS``, and ``task_macro_f1``."""
+    """Return a row per run of the comparison: ``run_id, method, config``, the columns of COSTS, ``task_macro_f1``."""
     quality = c.measures[c.measures["view"] == "all"].set_index("run_id")[QUALITY]
     keys = ("run_id", "method", "config")
     return pd.DataFrame(
@@ -92,19 +92,19 @@ def cost_frame(c: Comparison) -> pd.DataFrame:
 
 
 def machine_notes(c: Comparison) -> list[str]:
-    """A note where the runs come from different machines."""
+    """Return a note where the runs come from different machines."""
     kinds = {tuple(sorted((k, str(v)) for k, v in run.machine.items())) for run in c.runs}
     return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []
 
 
 def _values(learned: Iterable[Mapping[str, Any]], key: str) -> list[float]:
-    """The key's value at each step; nan at all of them where one lacks it, for what is left would be too little."""
+    """Return the key's value at each step; all nan where one step lacks it, as the sum would be too small."""
     values = [step.get(key) for step in learned]
     return [math.nan if None in values else float(value or 0) for value in values]
 
 
 def _total(learned: Iterable[Mapping[str, Any]], *keys: str) -> float:
-    """The sum over steps of the product of the keys' values."""
+    """Return the sum over steps of the product of the keys' values."""
     columns = [_values(learned, key) for key in keys]
     return math.fsum(math.prod(values) for values in zip(*columns, strict=True))
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.learning import unfit_rows
 from cl_ner_bench.analysis.comparison.notes import notes_of
@@ -21,7 +19,7 @@ _MICRO_MACRO = ("micro", "macro")
 
 
 class MeasureColumn(NamedTuple):
-    """What stands in a column: a measure of a comparison, after ``step`` or (None) over the whole run."""
+    """A column: a measure of a comparison, after ``step`` or (None) over the whole run."""
 
     c: Comparison
     measure: str
@@ -36,7 +34,7 @@ class MeasureBlock(NamedTuple):
 
 
 def published_tables(results: Results) -> list[Table]:
-    """Ours and the published numbers of the same dataset and scenario, with the rows and columns of the papers.
+    """Return tables of our and the published numbers, with the rows and columns of the papers.
 
     By step, as SpanKL's tables; for ``fgA-pgB`` by setting, as CFNER's, all settings of a dataset in one table.
     Nothing for datasets and scenarios without published numbers.
@@ -63,7 +61,7 @@ def _is_fg(c: Comparison) -> bool:
 
 
 def _family(c: Comparison) -> tuple[Any, ...]:
-    """Comparisons that share a table: settings of one dataset, encoder and sample. Others have one each."""
+    """Return the key of comparisons that share a table: settings of one dataset, encoder and sample; others alone."""
     sample = c.runs[0].settings.get("max_sentences")
     return (c.dataset, c.encoder, c.scenario.endswith("-seen"), sample) if _is_fg(c) else (c.slug,)
 
@@ -132,11 +130,9 @@ def _published_table(
                     sections.append((f"{block.title}: {mark}{cite}, {evidence}", tuple(lines)))
                     about = {"source": cite, "evidence": evidence, "comparable": fits, "why": because}
                     data += _tidy(block, lines, about)
-    told = [*_left_empty(compared), *(note for s in found for note in _notes(s))]
-    notes = tuple(dict.fromkeys([*(note for d in compared for note in notes_of(d)), *told]))
-    frame = pd.DataFrame(data)
-    frame["notes"] = "; ".join(notes)
-    return Table(f"published-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
+    about_numbers = [*_left_empty(compared), *(note for s in found for note in _notes(s))]
+    notes = dict.fromkeys([*(note for d in compared for note in notes_of(d)), *about_numbers])
+    return Table.of(f"published-{view}-{c.slug}", caption, header, sections, notes, data)
 
 
 def _why_not(c: Comparison, setting: Setting) -> list[str]:
@@ -164,7 +160,7 @@ def _left_empty(compared: Sequence[Comparison]) -> list[str]:
 
 
 def _theirs(block: MeasureBlock, found: Sequence[Setting]) -> list[Line]:
-    """A line per published label; a mark on labels with a cell that the source prints wrongly."""
+    """Return a line per published label; a mark on labels with a cell that the source misprints."""
     lines: list[Line] = []
     for label in dict.fromkeys(row.label for s in found for row in s.rows):
         cells, marked = [], ""
@@ -183,7 +179,7 @@ def _theirs(block: MeasureBlock, found: Sequence[Setting]) -> list[Line]:
 
 
 def _notes(setting: Setting) -> list[str]:
-    """Source, evidence, defects and known misprints of a setting's numbers."""
+    """Return source, evidence, defects and known misprints of a setting's numbers."""
     notes = [f"{setting.cite}: {setting.source}; {setting.place}; {setting.evidence}"]
     notes += [f"{setting.cite}: {note}" for note in setting.notes]
     if setting.defects:

@@ -1,4 +1,4 @@
-"""The tables of scores: which numbers stand where. How they look in each format: ``text`` and ``latex``."""
+"""The contents of the tables of scores. Their formats: ``text`` and ``latex``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow, comparisons
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow, comparisons, learning_order
 from cl_ner_bench.analysis.comparison.influence import drawn_together
 from cl_ner_bench.analysis.comparison.learning import (
     FAR_BELOW,
@@ -50,8 +50,11 @@ COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting
 
 
 def tables(results: Results) -> list[Table]:
-    """All tables of a report, for both views of each comparison: main, per step, per type; differences, gaps and
-    spread where there are any; for all test sentences how well new tasks were learned."""
+    """Return the tables of scores, for both views of each comparison.
+
+    Main, per step and per type; differences, gaps and spread where there are any; learning of new tasks for view
+    ``all``.
+    """
 
     def differing(c: Comparison, view: str) -> Table | None:
         return difference_table(c, view, results)
@@ -66,7 +69,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def main_table(c: Comparison, view: str) -> Table:
-    """Final and average scores, forgetting, transfer, plasticity and the gap to the own joint training."""
+    """Return final and average scores, forgetting, transfer, plasticity and the gap to joint training."""
     frame = c.measures[c.measures["view"] == view]
     cells = {name: _cells(c, frame, name, marked=name in MAIN) for name in MEASURES}
     sections: list[Section] = []
@@ -76,7 +79,7 @@ def main_table(c: Comparison, view: str) -> Table:
         ]
         sections.append((GROUPS.get(group, group), tuple(lines)))
     data = [
-        {**_identity(row), "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
+        {**row.identity, "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
         | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
         for row in c.rows
     ]
@@ -87,7 +90,7 @@ def main_table(c: Comparison, view: str) -> Table:
         lines = [(row.label, str(n[row]), *(of[m] for m in MAIN)) for row, of in found.items()]
         sections.append((SINGLE_TASK_TITLE, tuple(lines)))
         data += [
-            {**_identity(row), "n": n[row]}
+            {**row.identity, "n": n[row]}
             | {f"{m}_{part}": getattr(of[m], part) for m in MEASURES for part in ("mean", "std")}
             for row, of in found.items()
         ]
@@ -114,7 +117,7 @@ def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
 
 
 def step_table(c: Comparison, view: str) -> Table:
-    """Micro-, macro- and task-macro-F1 after each step."""
+    """Return micro-, macro- and task-macro-F1 after each step."""
     frame = c.scores[c.scores["view"] == view]
     steps = range(1, c.n_steps + 1)
     sections: list[Section] = []
@@ -128,7 +131,7 @@ def step_table(c: Comparison, view: str) -> Table:
         own = row.of(frame)
         for k in sorted(set(own["step"])):
             values = {f"{m}_{part}": getattr(cells[m, k][row], part) for m in STEPS for part in ("mean", "std")}
-            data.append({**_identity(row), "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
+            data.append({**row.identity, "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
     caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
     return _score_table(
         c,
@@ -143,12 +146,14 @@ def step_table(c: Comparison, view: str) -> Table:
 
 
 def type_table(c: Comparison, view: str) -> Table:
-    """F1 of each type after the last step; types by task in the order of the first run, or, where a type's task
-    depends on the order, by name."""
+    """Return F1 of each type after the last step.
+
+    Types stand by task in the order of the first run, or by name where a type's task depends on the order.
+    """
     frame = with_f1(c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)], "type")
     sections: list[Section] = []
     data: list[dict[str, object]] = []
-    tasks = sorted(c.runs[0].tasks, key=lambda t: t.learned_at)
+    tasks = learning_order(c.runs[0])
     if c.tasks_vary:
         tasks = [Task(name="", types=sorted(t for task in tasks for t in task.types), learned_at=1)]
     for task in tasks:
@@ -160,7 +165,7 @@ def type_table(c: Comparison, view: str) -> Table:
             cells = _cells(c, here, "f1")
             lines.append((type_, *cells.values()))
             for row, cell in cells.items():
-                what = {**_identity(row), "task": task.name, "type": type_, "n": c.n_models(row, here)}
+                what = {**row.identity, "task": task.name, "type": type_, "n": c.n_models(row, here)}
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
             sections.append((task.name or "types", tuple(lines)))
@@ -170,9 +175,9 @@ def type_table(c: Comparison, view: str) -> Table:
 
 
 def learning_table(c: Comparison, view: str) -> Table | None:
-    """F1 of each step's new task right after learning it, and how many steps were starved or chose no epoch.
+    """Return F1 of each step's new task right after learning it, and the steps that were starved or chose no epoch.
 
-    None but for view ``all``, on which learning is checked.
+    None for view ``filter``: learning is checked on all test sentences.
     """
     if view != "all":
         return None
@@ -193,14 +198,14 @@ def learning_table(c: Comparison, view: str) -> Table | None:
     for title, rows in groups:
         lines: list[Line] = []
         for row in rows:
-            starved = _of(len(checks[row].starved), checks[row].checked) if row in checks else DASH
-            zero = _of(*count_without_choice(c, row))
+            starved = _count_of(len(checks[row].starved), checks[row].checked) if row in checks else DASH
+            zero = _count_of(*count_without_choice(c, row))
             lines.append((row.label, starved, zero, *(cells[k][row] for k in steps)))
             own = row.of(frame)
             for k in sorted(set(own["step"])):
                 here = own[own["step"] == k]
                 n = c.n_models(row, here) if row in c.rows else here.groupby(["seed", "task"]).ngroups
-                what = {**_identity(row), "step": k, "n": n, "f1_mean": cells[k][row].mean}
+                what = {**row.identity, "step": k, "n": n, "f1_mean": cells[k][row].mean}
                 numbers = {"f1_std": cells[k][row].std, "reference_mean": here["reference"].mean()}
                 data.append({**what, **numbers, "starved": int(here["starved"].sum())})
         sections.append((title, tuple(lines)))
@@ -277,7 +282,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
             sections.append((GROUPS.get(group, group), tuple(lines)))
     names = ("units", "mean", "low", "high", "sentences")
     data: list[dict[str, object]] = [
-        {"measure": measure, **_identity(d.other), "n": models[d.other], "joint_method": d.row.method}
+        {"measure": measure, **d.other.identity, "n": models[d.other], "joint_method": d.row.method}
         | {"joint_n": models[d.row], **{name: getattr(d, name) for name in names}}
         for measure, of in found.items()
         for d in of
@@ -292,7 +297,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
 
 
 def spread_table(c: Comparison, view: str) -> Table | None:
-    """How far runs lie apart, orders and seeds kept apart; None where no method has two runs."""
+    """Return the spread of runs, between orders and between seeds; None where no method has two runs."""
     found = {s.row: s for s in spread(c, view, HEADLINE)}
     if max(s.n for s in found.values()) < 2:
         return None
@@ -307,7 +312,7 @@ def spread_table(c: Comparison, view: str) -> Table | None:
         sections.append((GROUPS.get(group, group), tuple(lines)))
     names = ("n", "n_orders", "mean", "std", "order_std", "seed_std", "order_share", "share_low", "share_high", "rank")
     data = [
-        {**_identity(row), "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()
+        {**row.identity, "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()
     ]
     caption = (
         f"{c.title}: {COMPARED[HEADLINE]} after the last of {_steps(c)}, {VIEW_TITLES[view]}. Standard deviation over "
@@ -332,7 +337,7 @@ def terminal_table(results: Results) -> str:
 
 
 def with_f1(counts: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """``counts`` pooled per run, step and unit (``task`` or ``type``), with a column ``f1`` (0..100)."""
+    """Return ``counts`` pooled per run, step and unit (``task`` or ``type``), with a column ``f1`` (0..100)."""
     keys = ["run_id", "method", "config", "step", "task", *([] if unit == "task" else [unit])]
     pooled = counts.groupby(keys, sort=False)[["tp", "fp", "fn"]].sum().reset_index()
     gold = pooled["tp"] + pooled["fn"]
@@ -351,17 +356,11 @@ def _score_table(
     more: Sequence[str] = (),
 ) -> Table:
     notes = (*notes_of(c), *more, *undefined_notes(c, view))
-    frame = pd.DataFrame(data)
-    frame["notes"] = "; ".join(notes)
-    return Table(f"{kind}-{view}-{c.slug}", caption, header, tuple(sections), notes, frame)
-
-
-def _identity(row: MethodRow) -> dict[str, object]:
-    return {"method": row.method, "config": row.config, "label": row.label, "group": row.group}
+    return Table.of(f"{kind}-{view}-{c.slug}", caption, header, sections, notes, data)
 
 
 def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[MethodRow, Cell]:
-    """Mean and spread of each row's models in ``frame``, which holds a row per run; the best of each group marked."""
+    """Return mean and spread of each row's models, the best of each group marked; ``frame`` holds a row per run."""
     best, tied = best_and_tied(c, frame, name) if marked else (set(), set())
     found = c.per_model(frame, name).groupby(["method", "config"])[name].agg(["mean", "std"])
     numbers = found.reindex(pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])).to_numpy(float)
@@ -376,10 +375,13 @@ def _numbers(d: Difference) -> tuple[Cell, ...]:
 
 
 def _interval(c: Comparison) -> str:
-    """Return what the columns Low, High and Sentences of a table of differences hold."""
+    """Return the meaning of the columns Low, High and Sentences of a table of differences."""
     drawn = drawn_together(c)
     if len(c.pairs) < FEW:
-        return f"low, high, and half of it (sentences): 95 % interval over test {drawn}, for these trained models only"
+        return (
+            f"sentences: half the width of low to high, which is the 95 % interval over test {drawn}, for these "
+            "trained models only"
+        )
     return (
         f"low, high: 95 % t interval over {unit_of(c)}, on these test {drawn}; sentences: half the 95 % interval over "
         f"test {drawn}, for these trained models only"
@@ -387,12 +389,12 @@ def _interval(c: Comparison) -> str:
 
 
 def _single_task_cell(row: MethodRow, frame: pd.DataFrame, name: str, *models: str) -> Cell:
-    """Mean and spread of a single-task row over its models, known by the columns ``models``; orders share them."""
+    """Return mean and spread of a single-task row over its models, known by the columns ``models``."""
     values = row.of(frame).groupby([*models])[name].mean()
     return Cell(float(values.mean()), float(values.std(ddof=1)))
 
 
-def _of(n: int, total: int) -> str:
+def _count_of(n: int, total: int) -> str:
     return f"{n} of {total}" if total else DASH
 
 

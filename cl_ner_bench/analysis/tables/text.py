@@ -20,7 +20,7 @@ TIED = "†"  # not significantly worse than the best of its group
 
 @dataclass(frozen=True)
 class TableLayout:
-    """How tables are set in LaTeX and Markdown.
+    """The layout of tables in LaTeX and Markdown.
 
     ``columns``: as wide as one or two columns of a two-column paper (``table``, ``table*``). ``form``: ``wide``, or
     ``long`` with one number a row. ``captions`` replace those of the tables whose names begin with the key
@@ -34,12 +34,12 @@ class TableLayout:
     label_prefix: str = "tab:"
 
     def caption(self, table: Table) -> str:
-        """The table's caption, or what the user put in its place."""
+        """Return the table's caption, or the user's in its place."""
         keys = [key for key in self.captions if _begins(table.name, key)]
         return self.captions[max(keys, key=len)] if keys else table.caption
 
     def check_captions(self, tables: Iterable[Table]) -> None:
-        """Raises UserError for a caption that belongs to none of the tables."""
+        """Raise UserError for a caption that belongs to none of the tables."""
         names = [table.name for table in tables]
         for key in self.captions:
             if not any(_begins(name, key) for name in names):
@@ -51,17 +51,17 @@ def _begins(name: str, key: str) -> bool:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """The value rounded, a dash for nan, and no minus before a zero."""
+    """Return the value rounded, a dash for nan, and no minus before a zero."""
     return DASH if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def to_csv(table: Table) -> str:
-    """The table's numbers unrounded, empty where undefined, with the notes as the last column."""
+    """Return the table's numbers unrounded, empty where undefined, with the notes as the last column."""
     return table.frame.to_csv(index=False, lineterminator="\n")
 
 
 def to_markdown(table: Table, layout: TableLayout | None = None) -> str:
-    """A GitHub table with its caption above and its notes below."""
+    """Return a GitHub table with its caption above and its notes below."""
     layout = layout or TableLayout()
     table = long_form(table) if layout.form == "long" else table
 
@@ -79,7 +79,7 @@ def to_markdown(table: Table, layout: TableLayout | None = None) -> str:
 
 
 def long_form(table: Table) -> Table:
-    """The same cells, one a row: what stood in a row's first entry, the column's title, the value."""
+    """Return the same cells, one a row: the first entry of its row, its column's title, its value."""
     first, *titles = table.header
     sections = [
         (title, tuple((row[0], name, cell) for row in rows for name, cell in zip(titles, row[1:], strict=True)))
@@ -89,7 +89,7 @@ def long_form(table: Table) -> Table:
 
 
 def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> str:
-    """Aligned columns of one decimal, for a terminal; without the columns titled ``leave_out``."""
+    """Return aligned columns of one decimal, for a terminal; without the columns titled ``leave_out``."""
     kept = [i for i, title in enumerate(table.header) if title not in leave_out]
     lines: list[tuple[str, list[str]]] = [("", [table.header[i] for i in kept])]
     for title, rows in table.sections:
@@ -108,7 +108,7 @@ def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> s
 
 
 def cell_text(cell: Cell, digits: int = 2) -> str:
-    """Mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
+    """Return the mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
     spread = "" if math.isnan(cell.std) else f"±{number(cell.std, digits)}"
     return number(cell.mean, digits) + spread + (TIED if cell.tied else "")
 

@@ -1,4 +1,4 @@
-"""``report.html``: one file that opens from disk, without a network, and says most without a script, too."""
+"""``report.html``: one file that opens from disk without a network; most of it needs no script."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any
 import jinja2
 import msgspec
 
-from cl_ner_bench.analysis.comparison.compare import Comparison
+from cl_ner_bench.analysis.comparison.compare import Comparison, learning_order
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.literature.settings import SHAPE
-from cl_ner_bench.analysis.report.page.data import learning_order, page_data
+from cl_ner_bench.analysis.report.page.data import page_data
 from cl_ner_bench.analysis.table import STEPS, Cell, Table
 from cl_ner_bench.analysis.tables.scores import MAIN
 from cl_ner_bench.analysis.tables.text import cell_text
@@ -47,7 +47,7 @@ MIME |= {"svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """A comparison with what the report says of it; tables and figures by the section they stand in."""
+    """A comparison with its answer, notes, tables and figures, the latter two by their section of the page."""
 
     comparison: Comparison
     answer: Sequence[str]
@@ -62,7 +62,7 @@ def render_page(
     appearances: Mapping[tuple[str, str], Appearance],
     files: Mapping[str, bytes],
 ) -> str:
-    """The page's text. ``files`` are the report's other files by relative path; small ones are put into the page."""
+    """Return the page's text. ``files``: the report's other files by relative path; the page holds small ones."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -97,7 +97,7 @@ def render_page(
 
 
 def _page_part(block: ComparisonReport, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """What the template shows of a comparison."""
+    """Return the template's values of a comparison."""
     c = block.comparison
     tables = [(section, _page_table(c, table, files)) for section, table in block.tables]
     figures = [(section, _page_figure(figure, files)) for section, figure in block.figures]
@@ -113,7 +113,8 @@ def _page_part(block: ComparisonReport, files: Mapping[str, bytes]) -> dict[str,
 
 
 def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """A table whose heads and rows say what they stand for, so that the script can look up the runs of a value."""
+    """Return the template's values of a table; heads and rows name their row, measure or step, from which the script
+    looks up the runs of a value."""
     kind, view = table.name.split("-")[:2]
     # Published rows may have our labels: no value of theirs leads to a run of ours.
     rows = {} if kind == "published" else {row.label: i for i, row in enumerate(c.rows)}
@@ -172,7 +173,7 @@ def _page_figure(drawn: ReportFigure, files: Mapping[str, bytes]) -> dict[str, A
 
 
 def _download(path: str, files: Mapping[str, bytes]) -> dict[str, str]:
-    """A link to a file: its content where it is small, else the file in the folder beside the page."""
+    """Return a link to a file: its content where it is small, else the file in the folder beside the page."""
     content = files[path]
     inside = len(content) <= EMBEDDED
     return {
@@ -188,7 +189,7 @@ def _data_url(name: str, content: bytes) -> str:
 
 
 def _zip(files: Mapping[str, bytes]) -> bytes:
-    """All tables in one archive; equal files give equal bytes."""
+    """Return all tables in one archive; equal files give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(name for name in files if name.startswith("tables/")):
@@ -209,7 +210,7 @@ def _orders(c: Comparison) -> list[tuple[int, list[dict[str, Any]]]]:
 
 
 def _facts(c: Comparison) -> list[tuple[str, str]]:
-    """Facts about data and protocol, as far as the records know them."""
+    """Return names and values of data and protocol, as far as the records hold them."""
 
     def values(of: Iterable[Any]) -> str:
         return ", ".join(dict.fromkeys(str(value) for value in of if value not in (None, "", {}, [])))
@@ -261,7 +262,7 @@ def _without_task(run: RunRecord) -> str:
 
 
 def _configurations(results: Results) -> list[tuple[RunRecord, int]]:
-    """The first run of each method and config, and how many runs share its settings."""
+    """Return the first run of each method and config, and how many runs share its settings."""
     found: dict[tuple[str, str, str, str], list[RunRecord]] = {}
     for run in results.runs:
         found.setdefault((run.dataset, run.scenario, run.method, run.config), []).append(run)
@@ -269,7 +270,7 @@ def _configurations(results: Results) -> list[tuple[RunRecord, int]]:
 
 
 def _environments(results: Results) -> list[tuple[Any, Any, list[str]]]:
-    """Versions and machine, and the runs computed there."""
+    """Return versions and machine, and the runs computed there."""
     found: dict[str, tuple[Any, Any, list[str]]] = {}
     for run in results.runs:
         versions, machine = run.versions, run.machine

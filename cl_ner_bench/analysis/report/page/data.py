@@ -1,4 +1,4 @@
-"""What the page's script draws and looks up, as compact JSON: scores of every run, and F1 per type and order."""
+"""The data of the page's script as compact JSON: scores of every run, and F1 per type and order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.comparison.compare import Comparison
+from cl_ner_bench.analysis.comparison.compare import Comparison, learning_order
 from cl_ner_bench.analysis.comparison.notes import without_gap
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import STEP_GAPS, VIEWS, Results
@@ -19,7 +19,7 @@ from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.analysis.table import STEPS
-from cl_ner_bench.storage.run_record import RunRecord, Task
+from cl_ner_bench.storage.run_record import RunRecord
 
 CURVES = {
     "task_macro_f1": STEPS["task_macro_f1"],
@@ -32,7 +32,7 @@ CURVES = {
 def page_data(
     results: Results, comparisons: Iterable[Comparison], appearances: Mapping[tuple[str, str], Appearance]
 ) -> str:
-    """The JSON that stands inside ``<script type="application/json">``.
+    """Return the JSON that stands inside ``<script type="application/json">``.
 
     Scores are whole numbers of hundredths (tenths where the key says so), null where undefined. Per comparison:
     ``rows`` (methods), ``runs`` (row, order, seed, index into the page's ``runs``), ``copies[run][step]`` (the earlier
@@ -105,17 +105,12 @@ def _copies(c: Comparison, ids: Sequence[str]) -> dict[int, dict[int, int]]:
     return found
 
 
-def learning_order(run: RunRecord) -> list[Task]:
-    """The run's tasks by the step at which they are learned."""
-    return sorted(run.tasks, key=lambda task: task.learned_at)
-
-
 def _is(run: RunRecord, row: Any, order: int) -> bool:
     return (run.method, run.config, run.order) == (row.method, row.config, order)
 
 
 def _type_scores(c: Comparison, view: str, ids: Sequence[str], types: Sequence[str]) -> NDArray[np.float64]:
-    """F1 ``[runs, T, types]``, counts pooled over test sets; nan where not scored."""
+    """Return F1 ``[runs, T, types]``, counts pooled over test sets; nan where not scored."""
     frame = c.counts[c.counts["view"] == view]
     counts = np.zeros((len(ids), c.n_steps, len(types), 3), dtype=np.int64)
     place = (
@@ -146,13 +141,13 @@ def _measures(c: Comparison, view: str, ids: Sequence[str]) -> dict[str, list[An
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Over the first axis, of what is defined; nan where nothing is."""
+    """Return the mean over the first axis of the defined values; nan where there are none."""
     known = ~np.isnan(values)
     return np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), math.nan)
 
 
 def _whole(values: NDArray[np.float64], factor: int) -> list[Any]:
-    """Nested lists of whole numbers, None for nan."""
+    """Return nested lists of whole numbers, None for nan."""
     rounded: NDArray[Any] = np.where(np.isnan(values), 0, np.round(values * factor)).astype(np.int64).astype(object)
     rounded[np.isnan(values)] = None
     out: list[Any] = rounded.tolist()

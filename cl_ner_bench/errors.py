@@ -1,4 +1,4 @@
-"""Errors that a user can mend, told in one message."""
+"""Errors that a user can fix, shown as one message."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Python source of methods, read and never run: the local modules that a file imports, its fingerprint, its classes.
 
-A module is *local* where no version tells its content: modules beside a file that the user names, those of a plug-in's
-own package, methods of the suite, and whatever else of the import path no installer keeps. Modules are found as
-``import`` finds them, but without running the packages that they lie in. What a file imports by a name that it
-computes, and files that it reads, cannot be seen.
+A module is *local* if no version number identifies its content: modules beside a file that the user names, those of
+a plug-in's own package, methods of the suite, and whatever else of the import path no installer keeps. Modules are
+found as ``import`` finds them, but without running the packages that they lie in. Files that a module reads, and
+modules that it imports by a computed name, cannot be seen.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _dotted(node: ast.AST | None) -> list[str]:
 
 
 class _Module:
-    """One module: Python, or an extension of which only the bytes are known."""
+    """One module: Python, or an extension, whose bytes alone are known."""
 
     def __init__(self, name: str, file: Path, is_package: bool) -> None:
         self.name, self._file = name, file

@@ -1,4 +1,4 @@
-"""Files that others wrote: what every reader of them asks first. What is refused, and why: docs/security.md."""
+"""Checks of files that others wrote; docs/security.md says what is refused, and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no machine could compute, said before torch is imported."""
+"""Limits of what a machine can compute, checked before torch is imported."""
 
 from __future__ import annotations
 

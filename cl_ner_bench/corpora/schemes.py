@@ -90,7 +90,7 @@ class TagStatistics:
     def scheme(self) -> str:
         """``IO``, ``IOB1``, ``BIO`` or ``BIOES``.
 
-        BIOES is told by its letters: it ends every mention by one. BIO begins every mention with ``B``, IOB1 only
+        BIOES is known by its letters: it ends every mention by one. BIO begins every mention with ``B``, IOB1 only
         those that touch another one of their type: the more frequent habit wins.
         """
         if not self.prefixed:

@@ -48,11 +48,11 @@ class Corpus:
 
     Mentions of types that the card does not use are already dropped: ``dropped`` counts those of the sentences in use,
     by type and part. ``source`` says where the sentences came from. ``remarks`` are sentences for the user;
-    ``differences`` say in what the corpus is not the one that its card's published counts are of (empty: nothing).
+    ``differences`` from the corpus that the card's published counts describe.
     ``parts`` hold every sentence at the index of its id; ``sample`` lists the ids in use per part where only
     some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
     (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
-    ``documents`` are the ids of the test sentences that begin a document; empty where the source does not tell.
+    ``documents`` are the ids of the test sentences that begin a document; empty where the source does not say.
     """
 
     card: Card
@@ -100,7 +100,7 @@ class Corpus:
         quoted = _Quoted()
         for part in PARTS:
             for sentence in self.used(part):
-                # What json.dumps writes of [part, id, words, mentions], but each word is quoted once.
+                # The output of json.dumps for [part, id, words, mentions], but each word is quoted once.
                 words = ", ".join(map(quoted.__getitem__, sentence.words))
                 mentions = ", ".join([f"[{m.start}, {m.end}, {quoted[m.type]}]" for m in sentence.mentions])
                 digest.update(f'["{part}", {sentence.id}, [{words}], [{mentions}]]'.encode())

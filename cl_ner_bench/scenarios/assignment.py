@@ -1,6 +1,6 @@
-"""Which sentences a task is learned from: the three assignments of the field, and what thins or blurs them.
+"""Assignments of sentences to tasks: the three of the field, and functions that reduce or mix them.
 
-Each takes sentences in file order and the tasks in their base order, and gives the ids of each task's sentences in
+Each takes sentences in file order and the tasks in their base order, and returns the ids of each task's sentences in
 file order.
 """
 

@@ -1,8 +1,8 @@
 """Protocols as values: every published way to cut a corpus into tasks is a point in one space.
 
-A :class:`Scenario` says which types are learned together and, by its :class:`Protocol`, from which sentences, with
-which labels and by which dev score the best epoch is chosen. Names of the field (``split``, ``fg8-pg2``) and TOML files
-mean scenarios; docs/protocols.md sets them side by side.
+A :class:`Scenario` states the types that are learned together. Its :class:`Protocol` states the sentences and labels
+that they are learned from, and the dev score that chooses the best epoch. Scenarios are named as in the field
+(``split``, ``fg8-pg2``) or described by TOML files; docs/protocols.md compares them.
 """
 
 from __future__ import annotations

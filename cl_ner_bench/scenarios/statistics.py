@@ -30,7 +30,7 @@ MENTION_COLUMNS = (
 def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
     """Return the facts of a corpus under a split, ready for JSON.
 
-    ``steps`` tells for each step and each type learned so far or later how many mentions of the step's train
+    ``steps`` gives for each step and each type learned so far or later how many mentions of the step's train
     sentences are ``labelled`` and how many ``hidden`` (present, but not labelled in this step): the
     unlabelled-entity problem. A type that comes back belongs to its first task; ``labelled_at`` lists all.
     ``co_occurrence``: the share of train sentences with two or more types (tasks), and for each pair of tasks

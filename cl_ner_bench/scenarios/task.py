@@ -1,4 +1,4 @@
-"""Task splits as values: who is learned when, from which sentences, with which labels.
+"""Task splits as values: the types that each step learns, from which sentences, with which labels.
 
 A split can be printed, hashed, stored as JSON and replayed. It holds ids, never text, so it may be shared
 where the corpus may not. Labels leave a split masked (``Sentence.only``): what reaches a method in step k
@@ -70,10 +70,10 @@ class _Manifest(Struct, frozen=True, forbid_unknown_fields=True):
 class StepData:
     """The data of step ``step``: sentences whose labels are already masked. Hooks of a method are given ``shown``.
 
-    ``types`` are all types that the model knows after the step, in learning order (by name where several tasks are
-    joined and learned anew, whose order must not matter); ``labelled`` those that the labels of
-    ``train`` cover (the task's own, or all of them for joint training), ``dev_labelled`` those that the labels of
-    ``dev`` cover. ``selection`` says by which score on dev the best epoch is chosen: ``macro``- or ``micro``-F1 over
+    ``types`` are all types that the model knows after the step, in learning order (by name where a model
+    learns several tasks together from scratch, so that their order does not matter); ``labelled`` those that the labels
+    of ``train`` cover (the task's own, or all of them for joint training), ``dev_labelled`` those that the labels of
+    ``dev`` cover. ``selection`` names the dev score that chooses the epoch: ``macro``- or ``micro``-F1 over
     ``dev_labelled``, or none (``last``).
     """
 

@@ -563,7 +563,7 @@ def test_findings_are_grouped_counted_and_always_in_the_same_order(
     assert "warning control (1): words with control characters" in heads
     assert sum(line.startswith(f"  {tmp_path}/train.txt:") for line in lines) == 5 + 1
     assert "  and 3 more (--all shows them)" in lines
-    assert lines[-1].endswith("mend the errors first (9): loading refuses the corpus until then")
+    assert lines[-1].endswith("fix the errors first (9): loading refuses the corpus until then")
     assert main.main(["data", "check", dataset]) == 1
     assert capsys.readouterr().out == out
     assert main.main(["data", "check", dataset, "--all"]) == 1
@@ -630,7 +630,7 @@ DOUBT = ", where it separates them; else take it out"
         ("\u200bline", f"{TAKE} ('line')"),
         ("line\u200b", f"{TAKE} ('line')"),
         ("a\u200bb\u200bc", f"{SPLIT} ('a' 'b' 'c')."),
-        ("\u200b", "Take the word out with its tag, and count the words of the mentions anew"),
+        ("\u200b", "Take the word out with its tag, and count the words of the mentions again"),
         ("new\u200eline", f"{SPLIT} ('new' 'line'){DOUBT}"),
         ("new\u2063line", f"{SPLIT} ('new' 'line'){DOUBT}"),
         ("new\u200dline", f"{TAKE} ('newline')"),

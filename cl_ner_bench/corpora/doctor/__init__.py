@@ -1,8 +1,8 @@
 """The corpus doctor: every problem of a corpus with its file and line, and what to do about it.
 
-Two levels. An *error* is what loading refuses, told by the readers through their report. A *warning* loads, but
-makes a score mean something else than its reader thinks: sentences of test that stand in train, a misspelt type,
-words torn by a wrong encoding. Sentences stream by; what is kept of one is a hash of its words.
+There are two levels. Loading refuses a corpus with an *error*; readers report errors. A corpus with a *warning* loads,
+but its scores may mislead: test sentences that stand in train, a misspelt type, words damaged by a wrong encoding.
+Sentences are streamed; only a hash of each one's words is kept.
 """
 
 from __future__ import annotations
@@ -192,11 +192,11 @@ def _look_at_bytes(path: Path, findings: Findings) -> None:
         findings.warn("line ends", path, first, text, fix)
 
 
-# What is printed
+# Printed text
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """Return the counts of each part, the findings by kind, and at the end what to mend first."""
+    """Return the counts of each part, the findings by kind, and at the end what to fix first."""
     lines = [f"{diagnosis.source}"]
     for part, tally in diagnosis.parts.items():
         nested = f", {tally.nested:,} of them nested" if tally.nested else ""
@@ -223,5 +223,5 @@ def _verdict(findings: Findings) -> str:
     kinds = "1 kind" if len(totals) == 1 else f"{len(totals)} kinds"
     problems = "1 problem" if totals.total() == 1 else f"{totals.total():,} problems"
     if errors:
-        return f"{problems} of {kinds}; mend the errors first ({errors:,}): loading refuses the corpus until then"
+        return f"{problems} of {kinds}; fix the errors first ({errors:,}): loading refuses the corpus until then"
     return f"{problems} of {kinds}; the corpus loads as it is, but know them before you compare scores"

@@ -1,4 +1,4 @@
-"""What the doctor finds: errors that loading refuses, and warnings."""
+"""The doctor's findings: errors, with which loading refuses a corpus, and warnings."""
 
 from __future__ import annotations
 

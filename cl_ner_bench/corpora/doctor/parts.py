@@ -1,4 +1,4 @@
-"""What is counted in the parts of a corpus, and what looks wrong in them and in the names of types."""
+"""Counts of the parts of a corpus, and checks of the parts and of the names of types."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def count(row: Row, tally: Tally) -> None:
         reached = max(reached, end)
 
 
-# What a tag looks like where a type should stand: B_PER, I:PER; other ways to write "no name".
+# Tags in the place of a type: B_PER, I:PER; other ways to write "no name".
 _NO_NAME = re.compile(r"[0oO_-]|none|null|nil|nan", re.IGNORECASE)
 _TAG_LIKE = re.compile(rf"[BIESLUM][-_: ].+|{_NO_NAME.pattern}", re.IGNORECASE)
 
@@ -98,7 +98,7 @@ def look_at_types(card: Card, where: Path, tallies: Mapping[str, Tally], finding
         absent = [part for part, tally in tallies.items() if not tally.types[type_]]
         if absent:
             text = f"type {short(type_)} never occurs in {' and '.join(absent)} (mentions: {counts})"
-            fix = "Divide the sentences anew, or leave the type out of the tasks (its mentions then count as no names)"
+            fix = "Divide the sentences again, or leave the type out of the tasks (its mentions then count as no names)"
             findings.warn("absent type", *first.get(type_, (where, 0)), text, fix)
         elif tallies["test"].types[type_] < RARE:
             text = f"type {short(type_)} has few test mentions ({counts}): one moves its recall by over 10 points"

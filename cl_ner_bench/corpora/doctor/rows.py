@@ -1,4 +1,4 @@
-"""What looks wrong in a single sentence, or in two with the same words."""
+"""Checks of a single sentence, and of two with the same words."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _apart(word: str, sign: str) -> str:
     """Return what to do about a sign that cannot be seen: nothing that makes one word of two."""
     parts = [part for part in word.split(sign) if part]
     if not parts:
-        return "Take the word out with its tag, and count the words of the mentions anew"
+        return "Take the word out with its tag, and count the words of the mentions again"
     if len(parts) > 1 and sign not in _WITHIN:
         doubt = "" if sign.isspace() or sign == "\u200b" else ", where it separates them; else take it out"
         return f"{_AS_WORDS} ({' '.join(map(short, parts))}){doubt}"

@@ -64,7 +64,7 @@ def _blocks(path: Path, options: ReaderOptions, report: Report) -> Iterator[_Blo
         for i in rows:
             report.problem(kind, path, numbers[i], text, fix)
 
-    def tell_comments() -> None:
+    def report_comments() -> None:
         for number, text in skipped:
             cells = split(text) if split else []
             if len(cells) == width > 0 and _are_tags(cells[column] for column in tag_columns):
@@ -91,7 +91,7 @@ def _blocks(path: Path, options: ReaderOptions, report: Report) -> Iterator[_Blo
                 wrong("columns", [0], text, fix)
                 return
             word_column, *tag_columns = (column % width for column in columns)
-        tell_comments()
+        report_comments()
         rows = [*map(split, texts)]
         odd = [i for i, row in enumerate(rows) if len(row) != width]
         for i in odd:
@@ -110,7 +110,7 @@ def _blocks(path: Path, options: ReaderOptions, report: Report) -> Iterator[_Blo
             wrong("columns", blank, "the tag is empty", "Tag words outside of all mentions by O")
         else:
             yield _Block(numbers, words, layers)
-    tell_comments()
+    report_comments()
 
 
 def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:

@@ -61,7 +61,7 @@ def open_conll2012(
 ) -> dict[str, Iterator[Row]]:
     """Return the sentences of each part, documents in the order of their ids; files are opened when they are read.
 
-    A file's part is told by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by ``ids``, the
+    A file's part is found by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by ``ids``, the
     content of the lists that ``options`` name. Remarks say what was left out; a folder without such files, a part
     without documents and malformed lines are problems (kinds ``missing``, ``columns``, ``words``, ``brackets``).
     """

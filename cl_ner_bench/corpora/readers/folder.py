@@ -97,15 +97,15 @@ def _format(path: Path) -> str:
     return "columns"
 
 
-class _Listener(Report):
+class _Watcher(Report):
     """A report that passes everything on to another, and remembers whether there was a problem."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
-        self._report, self.heard = report, False
+        self._report, self.found_problem = report, False
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
-        self.heard = True
+        self.found_problem = True
         self._report.problem(kind, path, line, text, fix)
 
     def convention(self, kind: str, path: Path, line: int, text: str) -> None:
@@ -116,12 +116,12 @@ class _Listener(Report):
 
 
 def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    listener, empty = _Listener(report), True
+    watcher, empty = _Watcher(report), True
     for path in paths:
-        for row in read_rows(path, options, listener):
+        for row in read_rows(path, options, watcher):
             empty = False
             yield row
-    if empty and paths and not listener.heard:
+    if empty and paths and not watcher.found_problem:
         fix = "Fill it, or point to other files"
         report.problem("empty", paths[0], 0, f"no sentences; expected the {part} part here", fix)
 

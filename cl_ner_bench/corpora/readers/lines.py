@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def lines(path: Path, report: Report, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
-    """Yield the numbered lines of a text file, plain or gzipped (told by content), without byte-order mark and line
+    """Yield the numbered lines of a text file, plain or gzipped (found by content), without byte-order mark and line
     ends.
 
     Only LF or CRLF ends a line: words may hold the other characters that Unicode counts as line ends.
@@ -97,7 +97,7 @@ def good_words(words: Collection[str], path: Path, line: int, report: Report) ->
     """Return whether words are text: not empty, not only blanks, no half of a surrogate pair. Problem: ``words``."""
     if not all(words) or any(map(str.isspace, words)):
         what = "a word is empty or blank"
-        fix = "Write the word; where there was none, take its tag out too, and count the words of the mentions anew"
+        fix = "Write the word; where there was none, take its tag out too, and count the words of the mentions again"
     elif has_half_pair("".join(words)):
         what, fix = "a word holds half of a surrogate pair", r"Write whole characters, or both halves (\ud83d\ude00)"
     else:

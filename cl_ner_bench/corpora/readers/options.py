@@ -24,7 +24,7 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     Where the files are: ``subfolder`` of the corpus' folder (used where it exists); ``files``, a file name or glob
     for each part; or ``documents``, a glob of files with one document each, which ``parts_rule`` shares out: of the
     documents sorted by path, numbers 0, 10, 20... are dev, numbers 1, 11, 21... test, and the rest train. Without
-    these, parts are told by file names. ``path`` is where the corpus lies, which is no concern of a reader.
+    these, parts are found by file names. ``path``, the place of the corpus, is used before a reader starts.
 
     Columns: ``separator`` ("" finds out), ``word_column``, ``tag_columns`` (several are layers or nesting levels,
     each decoded on its own), ``comment`` (prefix of lines to skip before a sentence). Tags: ``scheme``, and

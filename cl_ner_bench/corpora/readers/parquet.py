@@ -47,7 +47,7 @@ def _rows(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
 
 
 def _class_names(path: Path) -> dict[str, list[str]]:
-    """Return the names of the class ids in each column, as far as the file tells."""
+    """Return the names of the class ids in each column, as far as the file states them."""
     import pyarrow
     from pyarrow import parquet
 

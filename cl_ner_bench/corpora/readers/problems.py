@@ -1,4 +1,4 @@
-"""What readers have to say about files: problems that forbid a reading, and readings by a convention."""
+"""Readers' reports about files: problems, with which a corpus is refused, and places that are read by a convention."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Report:
     (``doctor.Findings``) collects them all.
 
     A reader calls ``problem`` and, where that returns, leaves out what it cannot read (the line, the sentence, the
-    file) and goes on behind it. ``remark`` is for what the user should know of a whole file or folder;
-    ``convention`` for each place that is read by a convention, of which ``remarks`` gives the number and the first.
+    file) and continues behind it. ``remark`` is for what the user should know of a whole file or folder, ``convention``
+    for each place that is read by a convention: ``remarks`` gives their number and the first one.
     """
 
     def __init__(self) -> None:

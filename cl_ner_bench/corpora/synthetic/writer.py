@@ -94,10 +94,11 @@ def _demonym(country: str) -> tuple[str, str]:
 
 
 class Writer:
-    """Writes sentences by expanding the grammar; its methods ``slot_*`` fill the slots."""
+    """An expansion of the grammar into sentences; the methods ``slot_*`` fill the slots."""
 
     def __init__(self, rng: Random, names: Names, ambiguity: float, unseen_rate: float) -> None:
         self.rng, self.names, self.ambiguity, self.unseen_rate = rng, names, ambiguity, unseen_rate
+        self.rules, self.lists = _rules(), _lists()
 
     def write(self) -> tuple[tuple[str, ...], list[Mention]]:
         """Return the words and mentions of one sentence."""
@@ -107,7 +108,7 @@ class Writer:
         return tuple(words), mentions
 
     def _expand(self, rule: str, words: list[str], mentions: list[Mention]) -> None:
-        for token in self.pick(_rules()[rule]):
+        for token in self.pick(self.rules[rule]):
             if token[0] == "<" and token[-1] == ">":
                 self._expand(token[1:-1], words, mentions)
             elif token[0] == "{":
@@ -123,7 +124,7 @@ class Writer:
         return pick(self.rng, items)
 
     def word(self, name: str) -> str:
-        return self.pick(_words(name))
+        return pick(self.rng, self.lists[name])
 
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability

@@ -9,13 +9,9 @@ import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cl_ner_bench.errors import printable
-
-if TYPE_CHECKING:
-    from cl_ner_bench.analysis.data.frames import Results
 
 WIDTH = 100
 """Columns that printed text takes at most, where it can be broken."""
@@ -115,19 +111,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-def show_results(results: Results, written: Iterable[Path], quiet: bool = False) -> None:
-    """Print the table of results, and on stderr what was left out and what was written."""
-    from cl_ner_bench.analysis.tables.scores import terminal_table
-
-    show(terminal_table(results))
-    for damaged in results.damaged:
-        note(f"left out: {damaged}")
-    if not quiet:
-        many = ("tables", "figures")  # these folders hold a file for each view and corpus
-        for line in dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written):
-            note(line)
 
 
 def _one_line(text: str) -> str:

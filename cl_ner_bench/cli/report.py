@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.cli.output import show, show_results
+from cl_ner_bench.cli.output import show
 from cl_ner_bench.cli.parsing import add_command
+from cl_ner_bench.cli.results import show_results
 
 
 def add_parser(commands: Any) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.list import as_table, list_presets
-from cl_ner_bench.cli.output import show, show_results, table, wrapped
+from cl_ner_bench.cli.output import show, table, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
+from cl_ner_bench.cli.results import show_results
 from cl_ner_bench.cli.run import add_output_options, carry_out
 
 if TYPE_CHECKING:

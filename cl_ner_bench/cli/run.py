@@ -6,8 +6,9 @@ import argparse
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cl_ner_bench.cli.output import note, show, show_results
+from cl_ner_bench.cli.output import note, show
 from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
+from cl_ner_bench.cli.results import show_results
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results

@@ -18,7 +18,8 @@ from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.tables.latex import to_latex
 from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import main_table
-from cl_ner_bench.analysis.tables.text import to_csv, to_markdown, to_text
+from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
+from cl_ner_bench.cli.results import table_text
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.testing.results import published_encoder, write_matrix, write_run
@@ -91,7 +92,7 @@ def test_what_is_not_as_published_is_said_everywhere_and_compared_with_nothing(
     (c,) = comparisons(results)
     assert said in notes_of(c)
     main = main_table(c, "all")
-    for text in (to_markdown(main), to_text(main), to_csv(main), to_latex(main)):
+    for text in (to_markdown(main), table_text(main), to_csv(main), to_latex(main)):
         assert cell_text(said) in cell_text(text)
     (table,) = published_tables(results)
     beside = [title for title, _ in table.sections if "SpanKL paper" in title]

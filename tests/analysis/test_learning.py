@@ -21,8 +21,9 @@ from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.table import Cell
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import learning_table, main_table, tables, terminal_table
+from cl_ner_bench.analysis.tables.scores import learning_table, main_table, tables
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
+from cl_ner_bench.cli.results import results_text
 from cl_ner_bench.testing.results import triple, write_matrix, write_run
 
 TYPES = ("A", "B", "C")
@@ -122,7 +123,7 @@ def test_it_is_marked_in_every_output(tmp_path: Path) -> None:
     for table in tables(results):
         for text in (to_csv(table), to_markdown(table).replace("\\", ""), to_latex(table).replace("\\", "")):
             assert mark in text, table.name
-    assert mark in " ".join(terminal_table(results).replace("\n  ", " ").split("\n"))
+    assert mark in " ".join(results_text(results).replace("\n  ", " ").split("\n"))
     assert title_with_warnings(c).endswith(f"({STARVED}: Frozen (span))")
     assert any(sentence.startswith(f"Frozen (span): {STARVED}") for sentence in verdict(c, results))
     files = report_files(results, formats=("png",))
@@ -219,7 +220,7 @@ def test_single_task_models_without_a_method_are_shown_as_they_are(tmp_path: Pat
         learned(tmp_path, "single-task-span", [80, 70, 60], label="Alone", seed=seed)
     results, c = compared(tmp_path)
     assert [row.label for row in c.rows] == ["Alone"]
-    (line,) = [line for line in terminal_table(results).splitlines() if line.startswith("  Alone")]
+    (line,) = [line for line in results_text(results).splitlines() if line.startswith("  Alone")]
     assert line.split() == ["Alone", "3", *["–"] * 5, "70.0±0.0", "–"]
     assert report_files(results, formats=("png",))["report.html"]
 

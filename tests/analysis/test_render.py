@@ -22,7 +22,8 @@ from cl_ner_bench.analysis.tables import latex as latex_module
 from cl_ner_bench.analysis.tables.latex import latex, to_latex
 from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import tables
-from cl_ner_bench.analysis.tables.text import TableLayout, long_form, to_csv, to_markdown, to_text
+from cl_ner_bench.analysis.tables.text import TableLayout, long_form, to_csv, to_markdown
+from cl_ner_bench.cli.results import table_text
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
@@ -106,7 +107,7 @@ def test_the_longest_key_that_begins_a_name_gives_the_caption() -> None:
 
 def test_a_tied_value_has_a_dagger_everywhere_and_csv_stays_unrounded() -> None:
     assert "| B | 3 | 70.13±1.24† | – |" in to_markdown(small())
-    assert "70.1±1.2†" in to_text(small())
+    assert "70.1±1.2†" in table_text(small())
     assert "70.126" in to_csv(small())
     assert "†" not in to_csv(small())
 

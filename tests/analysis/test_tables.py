@@ -21,8 +21,9 @@ from cl_ner_bench.analysis.comparison.statistics import differences
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import main_table, step_table, tables, terminal_table, type_table
+from cl_ner_bench.analysis.tables.scores import main_table, step_table, tables, type_table
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
+from cl_ner_bench.cli.results import results_text
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
 THREE = ((0, 0), (0, 1), (1, 0))
@@ -256,7 +257,7 @@ def test_notes_stand_in_every_output(tmp_path: Path, changes: dict[str, Any], no
             to_latex(table).replace("\\", "").replace("`", "'"),
         ):
             assert note in text if note else "warm-up" not in text
-    assert not note or note in " ".join(terminal_table(results).replace("\n  ", " ").split("\n"))
+    assert not note or note in " ".join(results_text(results).replace("\n  ", " ").split("\n"))
 
 
 def test_undefined_scores_are_listed(tmp_path: Path) -> None:
@@ -346,10 +347,10 @@ def _scores_by_hand(path: Path, task_of: dict[str, str]) -> tuple[float, float, 
     return f1(gold), statistics.mean(f1([t]) for t in gold), {task: f1(types) for task, types in tasks.items()}
 
 
-def test_terminal_table_fits_and_lists_what_failed(tmp_path: Path) -> None:
+def test_printed_results_fit_and_lists_what_failed(tmp_path: Path) -> None:
     write_grid(tmp_path, runs=((0, 0), (0, 1), (0, 2)), n_steps=4)
     write_run(tmp_path, "l2kd", status="failed", reason="out of memory; log: runs/l2kd/log.txt")
-    text = terminal_table(load_results(tmp_path))
+    text = results_text(load_results(tmp_path))
     assert max(map(len, text.splitlines())) <= 100
     assert "1 run(s) not finished:" in text
     assert "l2kd-toy-0-0-" in text

@@ -33,7 +33,7 @@ from cl_ner_bench.analysis.tables.scores import main_table, type_table
 from cl_ner_bench.analysis.tables.text import TableLayout
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli.main import main
-from cl_ner_bench.cli.output import show_results
+from cl_ner_bench.cli.results import show_results
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.json_files import sealed

@@ -31,7 +31,7 @@ from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_n
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
 from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
-from cl_ner_bench.analysis.tables.text import DASH, to_text
+from cl_ner_bench.analysis.tables.text import DASH
 from cl_ner_bench.storage.run_record import Task
 
 MAIN = {
@@ -323,17 +323,6 @@ def spread_table(c: Comparison, view: str) -> Table | None:
     )
     header = ("Method", "n", "Orders", "Mean", "Std of orders", "Std of seeds", "Order's share", "Low", "High", "Rank")
     return _score_table(c, view, "spread", caption, header, sections, data)
-
-
-def terminal_table(results: Results) -> str:
-    """Return the text that `bench run` prints at its end: main table (all test sentences), notes, unfinished runs."""
-    parts = [to_text(main_table(c, "all"), leave_out=("Avg macro", "BWT")) for c in comparisons(results)]
-    broken = [run for run in results.runs if run.status != "done"]
-    if broken:
-        lines = [f"{len(broken)} run(s) not finished:"]
-        lines += [f"  {r.run_id}: {r.status}. {r.reason or ''}".rstrip() for r in broken]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) or "no runs yet"
 
 
 def with_f1(counts: pd.DataFrame, unit: str) -> pd.DataFrame:

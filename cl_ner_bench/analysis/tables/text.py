@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -86,25 +85,6 @@ def long_form(table: Table) -> Table:
         for title, rows in table.sections
     ]
     return replace(table, header=(first, "Column", "Value"), sections=tuple(sections))
-
-
-def to_text(table: Table, leave_out: Collection[str] = (), width: int = 98) -> str:
-    """Return aligned columns of one decimal, for a terminal; without the columns titled ``leave_out``."""
-    kept = [i for i, title in enumerate(table.header) if title not in leave_out]
-    lines: list[tuple[str, list[str]]] = [("", [table.header[i] for i in kept])]
-    for title, rows in table.sections:
-        lines.append((title, []))
-        for row in rows:
-            cells = [cell if isinstance(cell, str) else cell_text(cell, 1) for cell in (row[i] for i in kept)]
-            lines.append(("", ["  " + cells[0], *cells[1:]]))
-    widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(kept))]
-    out = [*textwrap.wrap(table.caption, width), ""]
-    for title, cells in lines:
-        padded = [cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=False))]
-        out.append(title or " ".join(padded).rstrip())
-    for note in table.notes:
-        out += textwrap.wrap(note, width, initial_indent="! ", subsequent_indent="  ")
-    return "\n".join(out)
 
 
 def cell_text(cell: Cell, digits: int = 2) -> str:

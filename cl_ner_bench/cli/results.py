@@ -1,0 +1,64 @@
+"""The results of a grid as text, as `bench run`, `report` and `reproduce` print them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cl_ner_bench.cli.output import note, show, table
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.data.frames import Results
+    from cl_ner_bench.analysis.table import Table
+
+LEFT_OUT = ("Avg macro", "BWT")
+"""Columns of the main table for which a terminal has no room."""
+
+WIDTH = 98
+
+
+def show_results(results: Results, written: Iterable[Path], quiet: bool = False) -> None:
+    """Print the main table, and on stderr what was left out and what was written."""
+    show(results_text(results))
+    for damaged in results.damaged:
+        note(f"left out: {damaged}")
+    if not quiet:
+        many = ("tables", "figures")  # these folders hold a file for each view and corpus
+        for line in dict.fromkeys(f"{path.parent}/" if path.parent.name in many else str(path) for path in written):
+            note(line)
+
+
+def results_text(results: Results) -> str:
+    """Return the main table (all test sentences) of each comparison with its notes, and the unfinished runs."""
+    from cl_ner_bench.analysis.comparison.compare import comparisons
+    from cl_ner_bench.analysis.tables.scores import main_table
+
+    parts = [table_text(main_table(comparison, "all")) for comparison in comparisons(results)]
+    unfinished = [run for run in results.runs if run.status != "done"]
+    if unfinished:
+        lines = [f"{len(unfinished)} run(s) not finished:"]
+        lines += [f"  {run.run_id}: {run.status}. {run.reason or ''}".rstrip() for run in unfinished]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) or "no runs yet"
+
+
+def table_text(found: Table) -> str:
+    """Return a table with its caption above and its notes below; numbers have one decimal."""
+    from cl_ner_bench.analysis.tables.text import cell_text
+
+    kept = [i for i, title in enumerate(found.header) if title not in LEFT_OUT]
+    rows = []
+    for _, section in found.sections:
+        for row in section:
+            name, *cells = (row[i] for i in kept)
+            rows.append([f"  {name}", *(cell if isinstance(cell, str) else cell_text(cell, 1) for cell in cells)])
+    header, *body = table([found.header[i] for i in kept], rows, right=True, gap=1).splitlines()
+    lines = [*textwrap.wrap(found.caption, WIDTH), "", header]
+    for title, section in found.sections:
+        lines += [title] if title else []
+        lines += [body.pop(0) for _ in section]
+    for text in found.notes:
+        lines += textwrap.wrap(text, WIDTH, initial_indent="! ", subsequent_indent="  ")
+    return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""The cache: the one folder for what can be made again; and how other libraries are kept to it.
+"""The cache, a folder of files that can be made again, for the suite and for the libraries that it uses.
 
-Nothing is written but results and this cache, be it by the suite or by the libraries that it uses.
+Nothing is written but results and this cache.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def cache_folder() -> Path:
     return user_cache_path("cl-ner-bench", appauthor=False)
 
 
-def drawing() -> dict[str, str]:
+def plotting_environment() -> dict[str, str]:
     """Return the environment in which matplotlib and fontconfig write into the cache. What is set already stays."""
     libraries = cache_folder().absolute() / "libraries"
     found = {"MPLCONFIGDIR": str(libraries / "matplotlib")}
@@ -54,7 +54,7 @@ def drawing() -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in os.environ}
 
 
-def computing() -> dict[str, str]:
+def kernel_environment() -> dict[str, str]:
     """Return the environment in which kernels that are compiled are kept in the cache. What is set already stays."""
     libraries = cache_folder().absolute() / "libraries"
     found = {name: libraries / folder for name, folder in _KERNELS.items() if name not in os.environ}

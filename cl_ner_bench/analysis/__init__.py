@@ -2,6 +2,6 @@
 
 import os
 
-from cl_ner_bench.caches import drawing
+from cl_ner_bench.caches import plotting_environment
 
-os.environ.update(drawing())  # before any module of this package imports matplotlib
+os.environ.update(plotting_environment())  # before any module of this package imports matplotlib

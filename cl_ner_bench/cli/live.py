@@ -22,7 +22,7 @@ SHOWN = 12  # running runs that fit a terminal
 
 @contextmanager
 def progress_on_stderr(progress: Progress) -> Iterator[Listener]:
-    """Show the progress of a command on stderr while the block runs; yields what is to be called for each event."""
+    """Show the progress of a command on stderr while the block runs; yields the listener for its events."""
     console = Console(stderr=True, highlight=False)
 
     def print_event(event: RunEvent) -> None:
@@ -37,7 +37,7 @@ def progress_on_stderr(progress: Progress) -> Iterator[Listener]:
 
 
 class _Screen:
-    """What a terminal shows of ``progress``, made anew at each refresh."""
+    """The content of a live terminal, rendered at each refresh."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._started = progress, time.monotonic()
@@ -69,7 +69,7 @@ def screen(head: str, running: Iterable[tuple[RunRecord, State]], where: bool = 
 
 
 def progress_line(event: RunEvent, progress: Progress) -> str:
-    """Return what the user of a command reads of an event; '' if it is nothing new."""
+    """Return the line that a command prints for an event; '' for none."""
     if event.step is not None:
         return step_line(event, progress.seconds_left()) if event.new else ""
     return f"{status_line(event)} ({len(progress.ended)} of {len(progress.todo)} runs)" if event.ended else ""

@@ -1,7 +1,7 @@
-"""`bench`: find the command, carry it out, turn its end into an exit code.
+"""`bench`: parse the command line, run the command, return its exit code.
 
-A command is a module: ``add_parser`` declares its arguments and how it is carried out. What it needs beyond the
-standard library it imports when it is carried out, so that `bench --help` and `bench list` are quick.
+Each command is a module whose ``add_parser`` declares its arguments and its function. The function imports what it
+needs, so that `bench --help` and `bench list` are quick.
 """
 
 from __future__ import annotations

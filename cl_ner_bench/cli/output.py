@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, messages on stderr, control characters of others' names as escapes."""
+"""Printing: results to stdout, messages to stderr, control characters in names of others as escapes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ WIDTH = 100
 
 
 def show(text: str) -> None:
-    """Print text on stdout."""
+    """Print text to stdout."""
     print(printable(text), flush=True)
 
 
 def show_json(value: Any, ascii: bool = False) -> None:
-    """Print a value as JSON on stdout; ``ascii``: other characters as escapes, lone surrogates among them."""
+    """Print a value as JSON to stdout; ``ascii``: with escapes for all other characters."""
     print(json.dumps(value, indent=1, ensure_ascii=ascii))
 
 
 def note(text: str) -> None:
-    """Print a line on stderr."""
+    """Print a line to stderr."""
     print(printable(text), file=sys.stderr)
 
 
@@ -39,7 +39,7 @@ def transient(text: str) -> None:
 
 
 class _Lines(logging.Handler):
-    """Prints each message of the package's loggers as a plain line on stderr."""
+    """A log handler that prints each message as a plain line to stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(self.format(record))
@@ -47,7 +47,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def log_lines(quiet: bool = False) -> Iterator[None]:
-    """Show what the package logs while the block runs: INFO and above, with ``quiet`` warnings only."""
+    """Print the package's log while the block runs: INFO and above; with ``quiet``, warnings only."""
     logger, handler = logging.getLogger("cl_ner_bench"), _Lines()
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -107,7 +107,7 @@ def wrapped(text: str, indent: int = 2) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a reader takes them in: ``1 h 05 min``, ``5 min 07 s``, ``7 s``."""
+    """Return seconds in readable form: ``1 h 05 min``, ``5 min 07 s``, ``7 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -12,7 +12,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser for which wrong use is a UserError with a suggestion, like every other mistake."""
+    """A parser that raises UserError with a suggestion for wrong use."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
@@ -35,14 +35,14 @@ class Parser(argparse.ArgumentParser):
 def add_command(
     commands: Any, name: str, execute: Callable[[argparse.Namespace], int], help: str, **options: Any
 ) -> Parser:
-    """Add a command to ``commands``, the subparsers of a parser; ``execute`` carries it out, returns the exit code."""
+    """Add a command to ``commands``, the subparsers of a parser; ``execute`` runs it and returns the exit code."""
     parser: Parser = commands.add_parser(name, help=help, **{"description": f"{help}.".capitalize(), **options})
     parser.set_defaults(execute=execute, parser=parser)
     return parser
 
 
 def add_options(parser: Parser, names: Iterable[str], config: bool = False) -> None:
-    """Add the options of `bench run` that are called ``names``, in their groups; ``config``: and a file of them."""
+    """Add the options ``names`` of `bench run`, in their groups, and with ``config`` the option for a file of them."""
     from cl_ner_bench.running.options import FILES, OPTIONS
 
     options = {name: OPTIONS[name] for name in names}
@@ -52,7 +52,7 @@ def add_options(parser: Parser, names: Iterable[str], config: bool = False) -> N
         group, flag = groups[option.metadata["group"]], f"--{name.replace('_', '-')}"
         text = option.metadata["help"].replace("%", "%%")  # argparse formats with %
         if isinstance(option.default, bool):
-            group.add_argument(flag, action="store_true", default=None, help=text)
+            group.add_argument(flag, action="store_true", default=None, help=f"{text} (default: off)")
         else:
             action = "append" if option.default_factory is dict else "store"
             text += _default(option.default)

@@ -96,7 +96,7 @@ def _profiles(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 
 def _notes(report: Report) -> Iterator[str]:
-    """Yield what a reader has to know of how it was measured."""
+    """Yield remarks on how it was measured."""
     from cl_ner_bench.running.environment import GB
 
     rows = report["methods"]

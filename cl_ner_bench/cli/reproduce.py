@@ -55,12 +55,12 @@ def _execute(parsed: argparse.Namespace) -> int:
         show(as_table("presets", list_presets()))
         return 0
     from cl_ner_bench.running import grid
-    from cl_ner_bench.running.reproduce import as_found, reproduction
+    from cl_ner_bench.running.reproduce import reproduction, with_differences
 
     options = given(parsed, parsed.options)
     asked = reproduction(parsed.preset, options)
     prepared = grid.prepare(asked.options, command=parsed.words)
-    plan = as_found(asked, options, [run.record for run in prepared.runs])
+    plan = with_differences(asked, options, [run.record for run in prepared.runs])
     if plan.options != asked.options:  # a rehearsal has a folder of its own
         prepared = grid.prepare(plan.options, command=parsed.words)
     if parsed.dry_run:

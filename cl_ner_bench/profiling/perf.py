@@ -1,7 +1,7 @@
-"""`bench perf`: how fast a grid would be on this machine, measured on a sample of it.
+"""The speed of a grid on this machine, measured on a sample of it.
 
-One run of each kind is measured in a child process of its own (``profiling.profile_worker``), as a worker would learn
-it. Nothing is learned to the end, and nothing is kept.
+One run of each kind is measured in a child process (``profiling.profile_worker``) like a worker's. Nothing is trained
+to the end, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
 
     Raises UserError where `bench run` would, and where a measurement fails.
     """
-    nowhere = free_folder(Path("perf"))  # what a results folder holds already is no part of the question
+    nowhere = free_folder(Path("perf"))  # finished steps of a results folder must not shorten the grid
     prepared = prepare({**given, "out": str(nowhere)}, config)
     runs = prepared.runs
     first: dict[tuple[str, ...], Run] = {}
@@ -78,7 +78,7 @@ def _kind(run: Run) -> tuple[str, ...]:
 
 
 def _measure(run: Run, device: str) -> Report:
-    """What the child process finds of a run. Ctrl-C ends it too."""
+    """Measure a run in a child process, which Ctrl-C ends, too."""
     record = run.record
     late = record.steps[-1] if record.data == "union" else min(2, run.split.n_steps)
     request = {
@@ -111,7 +111,7 @@ def _measure(run: Run, device: str) -> Report:
 
 
 def as_finished(run: Run, row: Row) -> list[Report]:
-    """Return what the record of ``run`` would say of the steps of which a sample was measured, had they been finished.
+    """Return the rows that the record of ``run`` would have of the measured steps if they were finished.
 
     A step of n train, m dev and t test sentences takes n * setup + epochs * (n / learned + m / predicted) seconds, and
     t / predicted seconds more for its predictions.

@@ -1,7 +1,7 @@
 """The child process of `bench perf` that measures one method: ``python -m cl_ner_bench.profiling.profile_worker``
 
-It reads a request from stdin and writes what it found to stdout, both JSON. It is started by ``profiling.perf`` with
-its threads already fixed in the environment, and takes corpus and encoder as a worker does. It writes no file.
+It reads a request from stdin and writes its measurements to stdout, both JSON. ``profiling.perf`` starts it with its
+threads fixed in the environment. It loads corpus and encoder as a worker does, and writes no file.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from cl_ner_bench.models.heads.span import SpanHead
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 
 LEFT_OUT = 2
-"""Updates at the begin of a step that do not count: memory and kernels are made in them."""
+"""Updates at the beginning of a step that are not measured: they allocate memory and compile kernels."""
 
 FEWEST, MOST, SECONDS = 3, 8, 3.0
-"""Updates that are measured: as many as fit into so many seconds, within bounds."""
+"""Updates that are measured: as many as fit into ``SECONDS``, within these bounds."""
 
 PROFILED = 3
-"""Updates that the profiler watches, behind those that are measured: it slows them down."""
+"""Updates under the profiler, which slows them down, after the measured ones."""
 
 PREDICTED = (16, 256)
 """Fewest and most sentences that are predicted."""
 
 CALIBRATED = 32
-"""Sentences that tell by how much a span head that hardly learned scores too high."""
+"""Sentences from which the shift of a hardly trained span head's scores is found."""
 
 GROUPS = {
     "matrix products": r"mm|addmm|bmm|baddbmm|_addmm_activation|\w*mkldnn\w*|_scaled_dot_product\w*",
@@ -58,8 +58,8 @@ GROUPS = {
     "optimiser": r"_fused_adamw?_|_foreach_\w+|linalg_vector_norm|addcdiv_|addcmul_|lerp_",
     "copies, casts": r"copy_|cat|index|index_select|index_copy_|gather|embedding\w*|constant_pad_nd|fill_|zero_",
 }
-"""torch's operations by what they are for (the softmax is attention's). "other" is the rest, and the time between
-operations: dropout masks, gold labels, Python."""
+"""Patterns of torch's operations by purpose (the softmax is attention's). "other" is the rest, with the time between
+operations: dropout masks, targets, Python."""
 
 CPU_ATTENTION = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
@@ -85,10 +85,10 @@ def main() -> int:
 
 
 def measure(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Rates, share of the limit, where the time goes, and memory of one run.
+    """Return the rates, the share of the limit, the shares of time and the memory of one run.
 
-    ``request`` holds the run's ``record`` and ``split``, the ``device``, the ``steps`` to measure (the last of them in
-    full, those before for what it goes on from) and the time at which this process was ``started``.
+    ``request`` holds the run's ``record`` and ``split``, the ``device``, the ``steps`` to measure (the last of them
+    with limit and profile) and the time at which this process was ``started``.
     """
     record, steps = request["record"], request["steps"]
     inputs, settings = record["inputs"], record["settings"]
@@ -134,14 +134,14 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sample(sentences: Sequence[Sentence], n: int) -> tuple[Sentence, ...]:
-    """``n`` sentences at random; all of them once more where there are fewer."""
+    """Return ``n`` random sentences; if there are fewer, each of them several times."""
     again, rest = divmod(n, len(sentences))
     return (*sentences,) * again + (*Random(0).sample(sentences, rest),)
 
 
 @dataclass(frozen=True)
 class Update:
-    """An update that was measured. ``own`` are its seconds by ``own_time``."""
+    """A measured update. ``own`` is its time by ``own_time``."""
 
     seconds: float
     own: float
@@ -151,15 +151,15 @@ class Update:
 
 
 class Learned:
-    """A step learned on a sample, and what was seen through the progress that ``Trainer.learn`` tells.
+    """A step learned on a sample, measured in the progress callbacks of ``Trainer.learn``.
 
     Args:
-        measured: updates that count; ``LEFT_OUT`` come before them.
-        full: find the share of the limit and where the time goes too, in ``PROFILED`` updates more.
+        measured: the number of updates to measure, after ``LEFT_OUT`` others.
+        full: also find the share of the limit, and profile ``PROFILED`` more updates.
 
     Attributes:
-        setup: seconds before the first update: tokens, the teacher's outputs or a frozen encoder's vectors.
-        memory: most bytes that the process held so far, without the profiler.
+        setup: the seconds before the first update: tokens, the teacher's outputs or a frozen encoder's vectors.
+        memory: the most bytes that the process has held, without the profiler.
     """
 
     def __init__(self, trainer: Trainer, data: StepData, measured: int, full: bool) -> None:
@@ -187,7 +187,7 @@ class Learned:
         hook.remove()
 
     def _course(self, measured: int, full: bool) -> Iterator[None]:
-        """What is done between updates: each ``yield`` is one of them."""
+        """Measure between updates: each ``yield`` stands for one of them."""
         for _ in range(LEFT_OUT):
             yield
         for _ in range(measured):
@@ -214,16 +214,16 @@ class Learned:
 
     @property
     def seconds(self) -> float:
-        """Of all updates that count."""
+        """The seconds of all measured updates."""
         return sum(row.seconds for row in self.rows)
 
     @property
     def own(self) -> float:
-        """``Update.own`` of all updates that count."""
+        """The sum of ``Update.own``."""
         return sum(row.own for row in self.rows)
 
     def rates(self) -> dict[str, Any]:
-        """Of all updates that count, the slowest and the fastest of them, and what they are rates of."""
+        """Return the rates over all measured updates, the slowest and the fastest, and their denominators."""
         sentences, sub_tokens = (sum(getattr(row, key) for row in self.rows) for key in ("sentences", "sub_tokens"))
         single = [row.sentences / row.seconds for row in self.rows]
         return {
@@ -242,7 +242,7 @@ class Learned:
 
 
 class Limit:
-    """The time that the matrix products of updates take at the least, measured on the spot, by turns with the updates.
+    """The least time of the matrix products of updates, measured by turns with the updates.
 
     torch counts the FLOPs of a forward and a backward pass of the batch (2 for a multiplication and an addition). The
     rate of torch's matmul is measured on the products of the encoder's linear layers (outputs, gradient of the inputs,
@@ -322,7 +322,7 @@ def count_flops(learner: Learner, batch: Batch) -> int:
 
 
 def shares(profiler: Any, seconds: float, kind: str) -> dict[str, float]:
-    """Shares of ``seconds`` that the groups of operations took, on the processor or a device of another ``kind``."""
+    """Return the share of ``seconds`` of each group of operations, on a device of a ``kind``."""
     spent = dict.fromkeys(GROUPS, 0.0)
     for event in profiler.key_averages():
         name = event.key.removeprefix("aten::")
@@ -334,10 +334,10 @@ def shares(profiler: Any, seconds: float, kind: str) -> dict[str, float]:
 
 
 def predict(trainer: Trainer, gold: Sequence[Sentence]) -> dict[str, Any]:
-    """The rate of predictions.
+    """Measure the rate of predictions.
 
-    A span head that learned for a few updates calls many times too many spans a mention, and to choose among them would
-    take time that a trained one does not take: its logits are shifted until there are as many as in ``gold``.
+    After a few updates, a span head predicts far too many mentions, and choosing among them takes time that a trained
+    head does not need. So its logits are shifted until there are as many as in ``gold``.
     """
     head, bare = trainer.learner.head, [s.only(()) for s in gold]
     logits: list[Tensor] = []
@@ -356,20 +356,20 @@ def predict(trainer: Trainer, gold: Sequence[Sentence]) -> dict[str, Any]:
 
 
 def now(device: torch.device) -> float:
-    """Seconds by the clock, once the device has done what it was told."""
+    """Return the seconds by the clock after waiting for the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def own_time(device: torch.device) -> float:
-    """Seconds of the processor where one thread computes, which others on the machine hardly disturb; else ``now``."""
+    """Return processor seconds if one thread computes, which other processes hardly disturb; else ``now``."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.process_time() if alone else now(device)
 
 
 def peak_memory() -> int:
-    """Most bytes of memory that this process held so far."""
+    """Return the most bytes of memory that this process has held."""
     try:
         import resource
     except ImportError:  # Windows

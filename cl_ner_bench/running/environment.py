@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cl_ner_bench
-from cl_ner_bench.caches import computing, drawing
+from cl_ner_bench.caches import kernel_environment, plotting_environment
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.json_files import digest
 from cl_ner_bench.untrusted import import_environment
@@ -96,8 +96,8 @@ def child_environment(threads: int) -> dict[str, str]:
         fixed
         | allocator
         | import_environment()
-        | drawing()
-        | computing()
+        | plotting_environment()
+        | kernel_environment()
         | {"TOKENIZERS_PARALLELISM": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONUNBUFFERED": "1"}
     )
 

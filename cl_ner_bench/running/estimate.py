@@ -16,29 +16,29 @@ from cl_ner_bench.running.schedule import Item, Schedule
 from cl_ner_bench.storage.run_record import RunRecord
 
 RATES = {("cpu", "fp32"): 400.0, ("cpu", "bf16"): 600.0, ("cuda", "fp32"): 20e3, ("cuda", "bf16"): 30e3}
-"""Words that a thread, or a device, learns a second with MiniLM: 6 layers, 384 wide."""
+"""Words that a thread, or a device, learns per second with MiniLM: 6 layers, 384 wide."""
 
 FORWARD = 6.0
-"""Times as many words are predicted a second."""
+"""Words predicted in the time in which one is learned."""
 
 START, REPORT, ROW = 2.5, 15.0, 0.06
-"""Seconds until a run's first step begins; of the tables, figures and page at the end, and more for each run."""
+"""Seconds before a run's first step; of tables, figures and page at the end; and of these for each run."""
 
 SEEN = 10.0
-"""Seconds of a step's updates after which they tell how fast it is, where no step of its kind is finished."""
+"""Seconds of updates from which a step's speed is measured, if no step of its kind is finished."""
 
 CHECK = -1
-"""Stands for the check of the training among a run's steps."""
+"""The check of the training (step 1 for twice the epochs), among a run's steps."""
 
 KIND = ("method", "dataset", "scenario", "encoder")
-"""Properties that make a run fast or slow, whatever its order and seed."""
+"""Properties that decide how fast a run is; order and seed do not."""
 
 LEARNING, PREDICTING = PARTS = ("learning", "predicting")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is not finished: its record, its finished steps, and its heartbeat (None: nobody learns it)."""
+    """An unfinished run: its record, its finished steps, and its heartbeat (None: nobody learns it)."""
 
     record: RunRecord
     done: Collection[int]
@@ -49,12 +49,12 @@ class Job:
         return self.record.run_id
 
     def pending(self) -> list[int]:
-        """Return the steps that are not finished; ``CHECK`` behind them where the training is checked."""
+        """Return the unfinished steps, and ``CHECK`` if the check of the training is not done."""
         check = [CHECK] if self.record.settings["training_check"] and not self.record.step1_reference else []
         return [k for k in self.record.steps if k not in self.done] + check
 
     def left(self, step: int) -> tuple[float, float]:
-        """Return the shares of the step's learning and predicting that are still to be done."""
+        """Return which shares of a step's learning and predicting are left."""
         at = self.state or {}
         if at.get("step") != abs(step) or (at["phase"] == "checking") != (step == CHECK):
             return 1.0, 1.0
@@ -75,9 +75,9 @@ def typical(record: RunRecord, step: int) -> tuple[float, float]:
 
 
 class Rates:
-    """Measured seconds of learning and predicting beside typical ones, by what a step's speed is likely to depend on.
+    """The ratios of measured to typical seconds of learning and predicting, from specific to general kinds of steps.
 
-    Measured are the finished steps of all ``records`` and, for kinds that have none, the updates so far of ``jobs``.
+    Measured are the finished steps of all ``records``, and the updates so far of ``jobs`` whose kind has none.
     """
 
     def __init__(self, records: Iterable[RunRecord], jobs: Iterable[Job] = (), start: float = START) -> None:
@@ -105,7 +105,7 @@ class Rates:
         return bool(self._sums)
 
     def seconds(self, job: Job, step: int) -> float:
-        """Return how long a step takes still."""
+        """Return the seconds that are left of a step."""
         rows = zip(PARTS, typical(job.record, step), job.left(step), strict=True)
         return sum(left * usual * self._ratio(part, job.record, step) for part, usual, left in rows)
 
@@ -115,7 +115,7 @@ class Rates:
 
 
 def _keys(record: RunRecord, step: int) -> Iterator[Hashable]:
-    """Yield what a step's speed depends on, ever less specific: a later step has a teacher, or more to learn from."""
+    """Yield the kinds of a step, from specific to general. Later steps have a teacher or more data than the first."""
     kind = _kind(record)
     yield from ((kind, abs(step) == 1), kind, record.architecture, "")
 
@@ -124,13 +124,13 @@ def _kind(record: RunRecord) -> tuple[str, ...]:
     return tuple(getattr(record, key) for key in KIND)
 
 
-def computing(jobs: Sequence[Job], rates: Rates) -> float:
-    """Return the seconds that one worker needs for all ``jobs``; the report is left out."""
+def one_worker_seconds(jobs: Sequence[Job], rates: Rates) -> float:
+    """Return the seconds that one worker needs for all ``jobs``, without the report."""
     return sum(seconds for job in jobs for _, seconds in _own(job, rates))
 
 
 def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = True) -> float:
-    """Return the seconds until ``workers`` have ended all ``jobs``, started as the driver starts them, and the
+    """Return the seconds until ``workers`` have finished all ``jobs``, which start in the driver's order, and the
     ``report`` is written."""
     own = {job.id: _own(job, rates) for job in jobs}
     makes = {(id, step) for id, steps in own.items() for step, _ in steps}
@@ -158,7 +158,7 @@ def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = Tr
 
 
 def _own(job: Job, rates: Rates) -> list[tuple[int, float]]:
-    """Return the start and the steps that a run learns itself, each with the seconds that it takes still."""
+    """Return the start (0) and the steps that a run learns itself, each with the seconds that are left of it."""
     start = rates.start if job.state is None or not job.state.get("step") else 0.0
     steps = [k for k in job.pending() if not job.record.is_shared(k)]
     return [(0, start), *((k, rates.seconds(job, k)) for k in steps)]

@@ -1,6 +1,6 @@
-"""``bench report --examples``: test sentences with a mention that was found and then lost, from the corpus's own text.
+"""Test sentences with a mention that was found and then lost, for `bench report --examples`.
 
-Results folders hold ids and no text; here the corpus is read again, and checked to be the one that was learned.
+Results folders hold ids and no text: the corpus is read again, and its fingerprint compared with the run's.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from cl_ner_bench.untrusted import unpacked
 
 FILE = "examples.md"
 PER_TYPE = 3
-FORBIDDEN = "may not be shared"  # as cards say it
+FORBIDDEN = "may not be shared"  # in the licence of a card
 
 
 @dataclass(frozen=True)
 class Example:
     """A gold mention that was right after step ``before`` and wrong after ``step``.
 
-    ``was`` and ``now`` are what was predicted over its words after the two; ``again``: the first later step after
-    which it was right once more, 0 for none.
+    ``was`` and ``now`` are the predictions that overlap it after these two steps. ``again`` is the first later step
+    after which it was right; 0: none.
     """
 
     sentence: int
@@ -50,7 +50,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Lost:
-    """The examples of one run by type, and how many mentions of each type it lost (found once, wrong at the end)."""
+    """The examples of one run by type, and the number of mentions of each type that it found once and lost."""
 
     run: RunRecord
     examples: Mapping[str, tuple[Example, ...]]
@@ -60,9 +60,9 @@ class Lost:
 def write_examples(results: Results, out: Path, data: Path | None = None, per_type: int = PER_TYPE) -> tuple[Path, str]:
     """Write ``examples.md`` below ``out``; returns its path and a summary in a few lines.
 
-    Of each method (references apart) the first finished run that has all its steps: lowest order, then seed. ``data``
-    is where the corpus lies, if not where it lay when it was learned. Raises UserError where the corpus is not there,
-    is another one, or nothing could be forgotten.
+    They are taken from each method's first finished run with all steps (lowest order, then seed), references apart.
+    ``data`` is where the corpus is now, if it was moved. Raises UserError if the corpus is not there, is another one,
+    or no run has several steps.
     """
     if per_type < 1:
         raise UserError(f"--examples-per-type {per_type}: expected a number of at least 1")
@@ -87,8 +87,10 @@ def write_examples(results: Results, out: Path, data: Path | None = None, per_ty
 
 
 def lost(results: Results, run: RunRecord, per_type: int) -> Lost:
-    """At most ``per_type`` examples of each type, each of another sentence: those that stay lost first, then by step
-    and place in the corpus."""
+    """Return at most ``per_type`` examples of each type, each from another sentence.
+
+    Mentions that stay lost come first, then they are sorted by step and place in the corpus.
+    """
     r = outcomes_of(results, run.run_id)
     right = r.outcomes == RIGHT
     rows, columns = np.nonzero(right[:-1] & ~right[1:])
@@ -124,7 +126,7 @@ def _example(r: Outcomes, right: Any, row: int, m: int, predicted: Mapping[int, 
 
 
 def _predictions(folder: RunFolder, step: int) -> dict[int, list[Any]]:
-    """What was predicted per sentence; the reduction has read the same file and found it sound."""
+    """Return the predictions of each sentence. The file was checked when the outcomes were read."""
     lines = unpacked(folder.predictions_file(step).read_bytes()).splitlines()
     return {row["id"]: row["pred"] for row in map(json.loads, lines)}
 
@@ -141,7 +143,7 @@ def _first_runs(results: Results) -> list[RunRecord]:
 
 
 def _text_of(run: RunRecord) -> tuple[Any, ...]:
-    """What a run's text depends on."""
+    """Return everything that decides which text a run has read."""
     inputs, settings = run.inputs, run.settings
     return (
         *(inputs.get(key) for key in ("dataset", "data", "tasks")),
@@ -226,5 +228,5 @@ def _named(words: Sequence[str], mentions: Iterable[Mention]) -> str:
 
 
 def _md(text: str) -> str:
-    """Text that Markdown shows as it is, in one line; words of a corpus may look like markup."""
+    """Escape text for Markdown, in one line: words of a corpus may look like markup."""
     return re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -1,7 +1,7 @@
-"""The options of `bench run`: one table for the command line, config files and Python, in layers.
+"""The options of `bench run`: one table for the command line, config files and Python.
 
-Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default.
-The last two are resolved by ``running.plan``; here flags and config files become :class:`Options`.
+Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default. The last two are
+resolved by ``running.plan``; here flags and config files become :class:`Options`.
 """
 # ruff: noqa: RUF009  `option` is `dataclasses.field`
 
@@ -25,6 +25,7 @@ Settings = dict[str, dict[str, Any]]  # method -> key -> value
 
 
 def option(default: Any, parse: Callable[[Any], Any], group: str, help: str, metavar: str = "") -> Any:
+    """Declare an option. ``parse`` turns what was given into its value, or raises ValueError."""
     about = {"parse": parse, "group": group, "help": help, "metavar": metavar}
     return field(default_factory=dict, metadata=about) if default == {} else field(default=default, metadata=about)
 
@@ -104,12 +105,12 @@ def one_of(*choices: str, pattern: str = "(?!)") -> Callable[[Any], str]:
 
 
 def tasks(value: Any) -> str:
-    """The text form ``"ORG;PERSON;GPE,DATE"``; a list of lists of types is accepted too."""
+    """Return tasks as text, ``"ORG;PERSON;GPE,DATE"``; a list of lists of types is accepted too."""
     return value if isinstance(value, str) else ";".join(",".join(names(group)) for group in value)
 
 
 def settings(value: Any) -> Settings:
-    """``METHOD.KEY=VALUE`` texts (values as in TOML, else plain text), or a table method -> key -> value."""
+    """Parse ``METHOD.KEY=VALUE`` texts (values as in TOML, else plain text), or a table method -> key -> value."""
     found: Settings = {}
     if isinstance(value, Mapping):
         for method, row in value.items():
@@ -126,7 +127,7 @@ def settings(value: Any) -> Settings:
 
 
 def pairs(value: Any) -> dict[str, Any]:
-    """``KEY=VALUE`` texts (values as in TOML, else plain text), or a table."""
+    """Parse ``KEY=VALUE`` texts (values as in TOML, else plain text), or a table."""
     if isinstance(value, Mapping):
         return dict(value)
     split = [item.partition("=") for item in ([value] if isinstance(value, str) else value)]
@@ -143,51 +144,65 @@ def _value(written: str) -> Any:
 
 
 TRACKERS = ("mlflow", "wandb", "tensorboard", "trackio")
-WHAT, DATA, TRAINING, MACHINE, FILES = "what to compare", "data and tasks", "training", "machine", "files"
+METHODS, DATA, TRAINING, MACHINE, FILES = "methods", "data and tasks", "training", "machine", "files"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of `bench run`. ``None`` means: the recipe's, or none."""
+    """All options of `bench run`. None stands for the default that the help names, or for none."""
 
     methods: tuple[str, ...] = option(
         ("spankl", "extendner", "finetune", "joint"),
         names,
-        WHAT,
-        "methods of the registry, or a path to your own .py; LABEL=METHOD names a variant",
+        METHODS,
+        "methods to compare: names of `bench list methods`, or paths of .py files; LABEL=METHOD names a variant",
         "a,b",
     )
     bounds: str = option(
         "auto",
         one_of("auto", "none"),
-        WHAT,
-        "auto adds the joint bound of each architecture in use",
+        METHODS,
+        "auto: add the joint bound of each architecture in use",
         "auto|none",
     )
-    set: Settings = option({}, settings, WHAT, "a hyper-parameter of one method; may be repeated", "METHOD.KEY=VALUE")
+    set: Settings = option(
+        {}, settings, METHODS, "set a hyper-parameter of one method; may be repeated", "METHOD.KEY=VALUE"
+    )
     dataset: str = option(
         "synthetic",
         text,
         DATA,
-        "a card's name or path, or a folder with train, dev and test files",
+        "a name of `bench list datasets`, a card, or a folder with train, dev and test files",
         "NAME|PATH",
     )
-    data: str | None = option(None, path, DATA, "where your own copy of the corpus lies", "PATH")
-    tasks: str | None = option(None, tasks, DATA, 'tasks and their order by hand, as "ORG;PERSON;GPE,DATE"', "TASKS")
+    data: str | None = option(
+        None, path, DATA, "your own copy of the corpus (default: the Hugging Face hub's, if the card names one)", "PATH"
+    )
+    tasks: str | None = option(
+        None, tasks, DATA, 'the tasks in their order, as "ORG;PERSON;GPE,DATE" (default: the card\'s)', "TASKS"
+    )
     scenario: str = option(
         "split",
         text,
         DATA,
-        "split, filter, fgA-pgB (A types first, then B a step), fgA-pgB-seen, domains, one of the card's, or a .toml",
+        "split, filter, fgA-pgB (A types first, then B per step), fgA-pgB-seen, domains, one of the card's, or a .toml",
         "NAME",
     )
-    orders: Any = option((0,), orders, DATA, "orders of the tasks, as the card numbers them", "0,1|all")
-    split_seed: int = option(1, number(int, 0), DATA, "seed of the task split and of --max-sentences", "N")
-    split: str | None = option(None, path, DATA, "replay a task split that was written to a file", "FILE.json")
-    max_sentences: int | None = option(
-        None, number(int, 1), DATA, "a sample of N train sentences; marked on every output", "N"
+    orders: Any = option((0,), orders, DATA, "task orders, as the card numbers them; all: each of them", "0,1|all")
+    split_seed: int = option(1, number(int, 0), DATA, "random seed of the task split and of --max-sentences", "N")
+    split: str | None = option(
+        None, path, DATA, "replay a task split that `bench data split` wrote (default: make one)", "FILE.json"
     )
-    seeds: tuple[int, ...] = option((0,), numbers, TRAINING, "seeds of weights, dropout and shuffling", "0,1,2")
+    max_sentences: int | None = option(
+        None,
+        number(int, 1),
+        DATA,
+        "train on a random sample of N sentences; every output says so (default: all)",
+        "N",
+    )
+    seeds: tuple[int, ...] = option(
+        (0,), numbers, TRAINING, "random seeds of weights, dropout and shuffling; each gives a run", "0,1,2"
+    )
     encoder: str = option(
         "minilm",
         encoder_name,
@@ -198,8 +213,8 @@ class Options:
     recipe: str | None = option(
         None, text, TRAINING, "hyper-parameters of the card (default: the encoder's, else paper)", "NAME"
     )
-    epochs: int | None = option(None, number(int, 1), TRAINING, "epochs a step (default: the recipe's)", "N")
-    batch_size: int | None = option(None, number(int, 1), TRAINING, "sentences a batch (default: the recipe's)", "N")
+    epochs: int | None = option(None, number(int, 1), TRAINING, "epochs per step (default: the recipe's)", "N")
+    batch_size: int | None = option(None, number(int, 1), TRAINING, "sentences per batch (default: the recipe's)", "N")
     lr: float | None = option(
         None, number(float, 0), TRAINING, "learning rate of the encoder (default: the recipe's)", "X"
     )
@@ -207,133 +222,160 @@ class Options:
         None, number(float, 0), TRAINING, "learning rate of the head (default: the recipe's)", "X"
     )
     max_length: int | None = option(
-        None, number(int, 8), TRAINING, "longest window in subtokens (default: the recipe's)", "N"
+        None,
+        number(int, 8),
+        TRAINING,
+        "longest window in sub-tokens; longer sentences are read in several (default: the recipe's)",
+        "N",
     )
     max_span_width: int | None = option(
         None,
         number(int, 0),
         TRAINING,
-        "span methods learn and find mentions of at most N words; changes training (default: the recipe's; 0: any)",
+        "longest mention of span methods in words, 0: no limit; changes training (default: the recipe's)",
         "N",
     )
     pool: int | None = option(
         None,
         number(int, 1),
         TRAINING,
-        "sort the sentences of N batches by length before they are cut: faster, changes training (default: 1, off)",
+        "sort the sentences of N batches by length before batching: faster, changes training (default: 1, off)",
         "N",
     )
     joint_steps: str | None = option(
         None,
         one_of("all", "last"),
         TRAINING,
-        "train joint models at every step or at the last only (default: the card's, else all)",
+        "train joint models at every step or only at the last (default: the card's, else all)",
         "all|last",
     )
     training_check: bool = option(
         False,
         flag,
         TRAINING,
-        "train step 1 also for twice the epochs, per architecture; below 90 % of it a method is undertrained",
+        "also train step 1 for twice the epochs, once per architecture; below 90 % of that, a method is undertrained",
     )
-    nested: bool = option(False, flag, TRAINING, "span methods keep nested predictions")
+    nested: bool = option(False, flag, TRAINING, "keep nested predictions of span methods")
     device: str = option(
         "auto",
         one_of("auto", "cpu", "cuda", pattern=r"cuda:\d+"),
         MACHINE,
-        "where to train",
+        "device to train on; auto: CUDA if there is a GPU, else the CPU",
         "auto|cpu|cuda|cuda:1",
     )
-    precision: str = option("auto", one_of("auto", "fp32", "bf16"), MACHINE, "auto: fp32 on CPU, bf16 on CUDA", "NAME")
+    precision: str = option(
+        "auto",
+        one_of("auto", "fp32", "bf16"),
+        MACHINE,
+        "number format of training; auto: fp32 on the CPU, bf16 on CUDA",
+        "auto|fp32|bf16",
+    )
     exact: bool = option(
         False,
         flag,
         MACHINE,
-        "teachers in float32, no span limit, no pools: with --precision fp32 the reference profile",
+        "disable all approximations (fp16 teacher logits, span-width limit, length pooling)",
     )
-    threads: int = option(1, number(int, 1), MACHINE, "threads of a run; changes the last bits, so it is stored", "N")
+    threads: int = option(
+        1, number(int, 1), MACHINE, "CPU threads per run; changes the last bits, so results store it", "N"
+    )
     jobs: int | None = option(
-        None, number(int, 1), MACHINE, "runs at a time (default: cores or devices, limited by memory)", "N"
+        None, number(int, 1), MACHINE, "runs at a time (default: as many as cores or GPUs, and memory, allow)", "N"
     )
-    gpus_per_run: float = option(
-        1.0, share, MACHINE, "the share of a GPU that a run is given: 0.5 puts two runs on each", "X"
-    )
+    gpus_per_run: float = option(1.0, share, MACHINE, "share of a GPU per run; 0.5: two runs on each GPU", "X")
     backend: str = option(
-        "loky", text, MACHINE, "what schedules the runs: processes here (loky), or a cluster", "loky|dask|ray|slurm"
+        "loky",
+        text,
+        MACHINE,
+        "scheduler of the runs: processes of this machine (loky), or a cluster",
+        "loky|dask|ray|slurm",
     )
     scheduler: str | None = option(
-        None, text, MACHINE, "a dask or ray cluster that runs already (default: one is started here)", "ADDRESS"
+        None, text, MACHINE, "address of a running dask or ray cluster (default: start one here)", "ADDRESS"
     )
     slurm: dict[str, Any] = option(
-        {}, pairs, MACHINE, "what sbatch is told, as partition=gpu or time=1440 (minutes); may be repeated", "KEY=VALUE"
+        {},
+        pairs,
+        MACHINE,
+        "a parameter of sbatch, as partition=gpu or time=1440 (minutes); may be repeated",
+        "KEY=VALUE",
     )
     timeout: float | None = option(
-        None, number(float, 1), MACHINE, "seconds a step may take; a run that needs more fails", "SECONDS"
+        None,
+        number(float, 1),
+        MACHINE,
+        "longest time of a step; a run that exceeds it fails (default: none)",
+        "SECONDS",
     )
     out: str | None = option(
         None,
         path,
         FILES,
-        "results folder; a further command adds runs (default: results/DATASET-SCENARIO)",
+        "results folder; further commands add runs to it (default: results/DATASET-SCENARIO)",
         "DIR",
     )
     store: str | None = option(
         None,
         text,
         FILES,
-        "an object store that the results folder is a copy of, where machines without a shared folder meet",
+        "URL of an object store (s3://...) that shares results between machines without a common file system "
+        "(default: none)",
         "URL",
     )
     checkpoint_seconds: float = option(
         60.0,
         number(float, 0),
         FILES,
-        "a step writes a checkpoint at the end of an epoch, at most this often; a stopped step goes on from it",
+        "shortest time between two checkpoints of a step, at ends of epochs; a stopped step resumes from the last",
         "SECONDS",
     )
     keep_models: str = option(
-        "last", one_of("last", "all", "none"), FILES, "which models stay under store/", "last|all|none"
+        "last",
+        one_of("last", "all", "none"),
+        FILES,
+        "models to keep in the results folder: of each run's last step, of all steps, or none",
+        "last|all|none",
     )
     no_report: bool = option(
         False,
         flag,
         FILES,
-        "leave CSV files, tables, figures and the page to `bench report`, which makes them of all runs",
+        "write no CSV files, tables, figures and page; `bench report` makes them",
     )
     tracker: str | None = option(
         None,
         one_of(*TRACKERS),
         FILES,
-        "also tell an experiment tracker of every finished step (docs/running.md)",
+        "also send the scores of every finished step to an experiment tracker (default: none)",
         "|".join(TRACKERS),
     )
 
     @property
     def elsewhere(self) -> bool:
-        """Whether other machines learn the runs: how many they are, and their devices, is not known here."""
+        """True if other machines learn the runs, whose number and devices are not known here."""
         return self.scheduler is None if self.backend == "slurm" else self.scheduler is not None
 
 
 OPTIONS = {f.name: f for f in fields(Options)}
-# What a grid in experiment.toml does not hold: it changes no result, or belongs to the folder.
 NOT_OF_THE_GRID = (
     *("out", "store", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
     *("timeout", "checkpoint_seconds", "keep_models", "no_report", "tracker"),
 )
+"""Options that a grid in experiment.toml does not hold: they change no result, or belong to the folder."""
 
 
 @dataclass(frozen=True)
 class Layered:
-    """Resolved options and where each value came from (``origins`` holds ``METHOD.KEY`` of settings too)."""
+    """Resolved options, and the origin of each value (``origins`` holds ``METHOD.KEY`` of settings too)."""
 
     options: Options
     origins: Mapping[str, str]
 
 
 def layer(given: Mapping[str, Any], config: str | Path | None = None) -> list[Layered]:
-    """Flags (or keyword arguments) over a config file: one :class:`Layered` for each grid of the file.
+    """Return the options of each grid of a config file, overridden by flags (or keyword arguments).
 
-    Raises UserError for unknown keys and values that do not fit, naming the flag, or the file and its key.
+    Raises UserError for unknown keys and values that do not fit; it names the flag, or the file and its key.
     """
     flags = _parsed({k: v for k, v in given.items() if v is not None}, lambda key: f"--{key.replace('_', '-')}")
     return [_layered(flags, grid, config) for grid in (read_config(config) if config else [{}])]
@@ -346,7 +388,7 @@ def _layered(flags: Mapping[str, Any], keys: Mapping[str, Any], config: str | Pa
     for origin, table in ((f"set in {source}", keys.get("set", {})), ("--set", flags.get("set", {}))):
         for method, row in table.items():
             for key, value in row.items():
-                if origin == "--set" or key not in flags:  # a flag stands above the file's `set`
+                if origin == "--set" or key not in flags:  # a flag overrides the file's `set`
                     merged.setdefault(method, {})[key] = value
                     origins[f"{method}.{key}"] = origin
     values = {**keys, **flags, "set": merged}
@@ -368,7 +410,7 @@ def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str,
 
 
 def read_config(config: str | Path) -> list[dict[str, Any]]:
-    """The grids of a TOML file: its keys, or each of its ``[[grid]]`` tables. Paths are relative to it."""
+    """Return the grids of a TOML file: its keys, or each of its ``[[grid]]`` tables. Paths are relative to it."""
     file = Path(config)
     table = read_toml(file, f"--config {file}:")
     if table.pop("schema", 1) != 1:

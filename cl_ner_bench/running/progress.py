@@ -18,7 +18,7 @@ from cl_ner_bench.storage.run_record import RunRecord
 if TYPE_CHECKING:
     from cl_ner_bench.running.plan import Run
 
-SETTLED = 2.0  # seconds after a change in which another one may bear the same time
+SETTLED = 2.0  # seconds after a change within which another one may have the same time stamp
 EVERY = 0.5  # seconds between two looks at the files
 State = Mapping[str, Any]  # what a heartbeat file holds
 
@@ -68,10 +68,10 @@ class Progress:
     def __init__(self, runs: Sequence[Run], todo: Sequence[Run], jobs: int = 1, report: bool = True) -> None:
         self.runs, self.todo, self.jobs, self.report = runs, todo, jobs, report
         self.done: dict[str, list[int]] = {run.id: run.done() for run in todo}
-        self.old = {run.id: run.folder.record for run in runs}
-        self.learned = {run_id: record.learned for run_id, record in self.old.items() if record}
+        self.earlier = {run.id: run.folder.record for run in runs}
+        self.learned = {run_id: record.learned for run_id, record in self.earlier.items() if record}
         self.states: dict[str, dict[str, Any]] = {}
-        self.begun: set[str] = set()
+        self.started: set[str] = set()
         self.ended: dict[str, str] = {}
         self._changed: dict[str, float] = {}  # when the folders of runs were changed that were read since
 
@@ -81,7 +81,7 @@ class Progress:
         return len(self.runs) - len(self.todo) + self.ended_as("done")
 
     def ended_as(self, status: str) -> int:
-        """Return how many runs have ended with a status."""
+        """Return the number of runs that have ended with a status."""
         return sum(ended == status for ended in self.ended.values())
 
     def running(self) -> Iterator[tuple[RunRecord, State]]:
@@ -97,7 +97,7 @@ class Progress:
         return time_left(jobs, rates, self.jobs, self.report) if rates else None
 
     def poll(self) -> Iterator[RunEvent]:
-        """Read the files again; yields an event for everything that has happened since."""
+        """Read the files again, and yield an event for each change."""
         for run in self.todo:
             if run.id not in self.ended and self._may_have_changed(run):
                 yield from self._read(run)
@@ -113,14 +113,14 @@ class Progress:
         record = run.folder.record or run.record
         self.learned[run.id] = record.learned
         steps = new
-        if run.id not in self.begun and (state or new):
-            self.begun.add(run.id)
+        if run.id not in self.started and (state or new):
+            self.started.add(run.id)
             yield RunEvent(run.folder, record, "running")
             steps = done
         for step in steps:
             yield RunEvent(run.folder, record, "running", step, new=step in new)
         # A retried run still shows its old record until it starts; one that others waited for goes on later.
-        if state is None and record != self.old[run.id] and record.status in ("done", "failed"):
+        if state is None and record != self.earlier[run.id] and record.status in ("done", "failed"):
             self.ended[run.id] = record.status
             yield RunEvent(run.folder, record, record.status, reason=record.reason)
 

@@ -1,4 +1,4 @@
-"""`bench reproduce`: a published setting with its whole grid, and how far ours is from the published numbers."""
+"""The grid of a published experiment, and the changes that make it a rehearsal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options, layer
 from cl_ner_bench.storage.run_record import RunRecord
 
-# The preset's alone: with another one it would be another experiment, for which there is `bench run`.
 FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")
-# What may differ and still be the published experiment.
+"""Options that a preset fixes: with other values it would be another experiment, for which there is `bench run`."""
+
 FREE = (*NOT_OF_THE_GRID, "data", "seeds", "device", "threads")
+"""Options that may differ from the preset."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Reproduction:
 
 
 def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
-    """The grid of a preset under the options that the user gave (None: not given).
+    """Return the grid of a preset with the options that the user gave (None: not given).
 
     Raises UserError for an unknown preset and for values that do not fit.
     """
@@ -66,8 +67,8 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
     return _with_out(Reproduction(setting, {**grid, **own}, changes), own.get("out"))
 
 
-def as_found(plan: Reproduction, given: Mapping[str, Any], records: Sequence[RunRecord]) -> Reproduction:
-    """Return the reproduction once its runs are planned: a rehearsal where corpus or encoder are not the published.
+def with_differences(plan: Reproduction, given: Mapping[str, Any], records: Sequence[RunRecord]) -> Reproduction:
+    """Return the reproduction after its runs are planned: a rehearsal if corpus or encoder are not the published ones.
 
     ``records`` are those of the planned runs, ``given`` the options that the user gave.
     """
@@ -79,13 +80,13 @@ def as_found(plan: Reproduction, given: Mapping[str, Any], records: Sequence[Run
 
 
 def _with_out(plan: Reproduction, out: str | None) -> Reproduction:
-    """Return the reproduction with its results folder, by default one that says whether it is a rehearsal."""
+    """Return the reproduction with its results folder; the default one names a rehearsal so."""
     out = out or f"results/{plan.setting.name}{'-rehearsal' if plan.changes else ''}"
     return replace(plan, options={**plan.options, "out": out})
 
 
 def _meaning(key: str, options: Options) -> Any:
-    """Return an option's value; of an encoder its printed name, as which one it is shows once it is found."""
+    """Return an option's value; of an encoder its printed name, because its weights are compared later."""
     value = getattr(options, key)
     return printed_name(value.partition("@")[0]) if key == "encoder" else value
 

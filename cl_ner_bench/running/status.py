@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.running.estimate import Job, Rates, computing, time_left
+from cl_ner_bench.running.estimate import Job, Rates, one_worker_seconds, time_left
 from cl_ner_bench.running.progress import RunEvent
 from cl_ner_bench.storage.damage import DamagedError
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -25,10 +25,10 @@ EVERY = 2.0  # seconds between two looks
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run as its files tell it.
+    """The state of one run, from its files.
 
-    ``status`` is one of ``STATES``: ``lost`` where the record says running and the heartbeat has been silent for
-    longer than ``SILENT``. ``silent`` is the heartbeat's age in seconds, ``progress`` what it says.
+    ``status`` is one of ``STATES``: ``lost`` if its record says that it runs, but nobody holds its lease and its
+    heartbeat is older than ``SILENT``. ``progress`` is the heartbeat's content, ``silent`` its age in seconds.
     """
 
     record: RunRecord
@@ -43,7 +43,7 @@ class RunStatus:
         return [k for k in self.record.steps if k not in self.done]
 
     def to_learn(self) -> list[int]:
-        """The missing steps that no other run learns."""
+        """Return the missing steps that no other run learns."""
         return [k for k in self.missing if not self.record.is_shared(k)]
 
     def reason(self) -> str:
@@ -75,7 +75,7 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class GridStatus:
-    """All runs of a results folder at one moment; ``unreadable`` are records that tell nothing."""
+    """The state of all runs of a results folder at one moment; ``unreadable`` are damaged records."""
 
     folder: Path
     runs: Sequence[RunStatus]
@@ -83,7 +83,7 @@ class GridStatus:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many runs there are of each of ``STATES``, where there are any."""
+        """The number of runs in each of ``STATES``, where there are any."""
         found = Counter(run.status for run in self.runs) + Counter({"unreadable": len(self.unreadable)})
         return {status: found[status] for status in STATES if found[status]}
 
@@ -92,15 +92,17 @@ class GridStatus:
 
     @cached_property
     def computing_seconds_left(self) -> float | None:
-        """Seconds that one worker would need for all that is left, failed runs aside. None before anything is measured,
-        or where the records are too old to tell."""
+        """The seconds that one worker would need for all that is left, without failed runs.
+
+        None before anything is measured, and for records of early versions.
+        """
         jobs = [run.job for run in self.of("running", "lost", "interrupted", "waiting")]
-        return None if (rates := self._rates(jobs)) is None else computing(jobs, rates)
+        return None if (rates := self._rates(jobs)) is None else one_worker_seconds(jobs, rates)
 
     @cached_property
     def seconds_left(self) -> float | None:
-        """Seconds until what runs and what waits is learned, by as many workers as there are now, and the report is
-        written; None without a worker."""
+        """The seconds until the running and the waiting runs are learned by as many workers as there are now, and the
+        report is written. None without a worker."""
         jobs, workers = [run.job for run in self.of("running", "waiting")], len(self.of("running"))
         rates = self._rates(jobs) if workers else None
         return None if rates is None else time_left(jobs, rates, workers)
@@ -140,7 +142,7 @@ class StatusReader:
     """Reads a results folder again and again.
 
     Args:
-        store: the URL of the object store that the folder is a copy of: it is brought up to date before each look.
+        store: the URL of the object store that the grid shares; the folder is updated from it before each look.
     """
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
@@ -190,6 +192,6 @@ def _status(record: RunRecord, folder: RunFolder, home: ResultsFolder) -> RunSta
     # Before its first heartbeat a run has shown itself by its record.
     seen = progress.get("time") or folder.recorded_at
     silent = max(0.0, time.time() - seen)
-    # While a teacher looks at much data there is no heartbeat, but the lease is held.
+    # While a teacher computes its outputs for much data there is no heartbeat, but the lease is held.
     lost = silent > SILENT and not home.is_leased(record.run_id)
     return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)

@@ -204,12 +204,12 @@ def test_libraries_are_kept_to_the_cache_unless_the_user_says_where(
     names = ("MPLCONFIGDIR", "FONTCONFIG_FILE", "CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "PYTORCH_KERNEL_CACHE_PATH")
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    found = caches.drawing() | caches.computing()
+    found = caches.plotting_environment() | caches.kernel_environment()
     assert {*names} - {*found} <= ({"FONTCONFIG_FILE"} if sys.platform != "linux" else set())
     assert all(tmp_path / "cache" in Path(place).parents for place in found.values())
     for name in names:
         monkeypatch.setenv(name, "mine")
-    assert not {*names} & {*caches.drawing(), *caches.computing()}
+    assert not {*names} & {*caches.plotting_environment(), *caches.kernel_environment()}
 
 
 @pytest.mark.skipif(not shutil.which("fc-list"), reason="fontconfig is not here")
@@ -222,7 +222,7 @@ def test_fontconfig_finds_the_same_fonts(monkeypatch: pytest.MonkeyPatch, tmp_pa
                 ["fc-list"], env=os.environ | more, capture_output=True, text=True, check=True
             ).stdout.splitlines()
         )
-        for more in ({}, caches.drawing())
+        for more in ({}, caches.plotting_environment())
     ]
     assert fonts[0] == fonts[1] != []
 

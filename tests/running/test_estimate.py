@@ -15,7 +15,7 @@ from msgspec import structs
 from cl_ner_bench.cli.live import progress_line
 from cl_ner_bench.cli.output import duration
 from cl_ner_bench.cli.preview import preview
-from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, computing, time_left
+from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, one_worker_seconds, time_left
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.heartbeat import Heartbeat
 from cl_ner_bench.running.progress import Progress
@@ -89,7 +89,7 @@ def test_a_run_takes_its_start_its_steps_and_the_report() -> None:
     job = Job(record(), ())
     assert left(job) == pytest.approx(START + 60)
     assert time_left([job], MEASURED, 1) == pytest.approx(START + 60 + REPORT + ROW)
-    assert computing([job, Job(record("b"), (1, 2))], MEASURED) == pytest.approx(2 * START + 60 + 30)
+    assert one_worker_seconds([job, Job(record("b"), (1, 2))], MEASURED) == pytest.approx(2 * START + 60 + 30)
 
 
 def test_a_step_under_way_takes_the_updates_and_the_words_that_are_left() -> None:

@@ -18,7 +18,7 @@ from cl_ner_bench.cli import main
 from cl_ner_bench.cli.reproduce import as_text
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.running import grid
-from cl_ner_bench.running.reproduce import FIXED, FREE, as_found, reproduction
+from cl_ner_bench.running.reproduce import FIXED, FREE, reproduction, with_differences
 from cl_ner_bench.testing.grids import bench
 from cl_ner_bench.testing.results import published_encoder, write_matrix
 from cl_ner_bench.testing.tiny import tiny_encoder
@@ -88,16 +88,16 @@ def test_another_corpus_or_encoder_of_the_same_name_is_a_rehearsal() -> None:
     record = {"encoder": "bert-large-cased", "encoder_identity": published_encoder("bert-large-cased")}
     record["corpus"] = {"differences": []}
     asked = reproduction(NAME, {"encoder": "./bert-large-cased"})
-    assert as_found(asked, {}, [record]) == asked
+    assert with_differences(asked, {}, [record]) == asked
     identity, counts = record["encoder_identity"] | {"layers": 2}, "train: 2 sentences, published are 59,924"
     for changes, said in (
         ({"encoder_identity": identity}, "the encoder is not bert-large-cased: 2 layers, not 24"),
         ({"corpus": {"differences": [counts]}}, f"the corpus is not the published one: {counts}"),
     ):
-        plan = as_found(asked, {}, [record, record | changes])
+        plan = with_differences(asked, {}, [record, record | changes])
         assert plan.changes == (said,)
         assert plan.options["out"] == f"results/{NAME}-rehearsal"
-        assert as_found(asked, {"out": "mine"}, [record | changes]).options["out"] == "mine"
+        assert with_differences(asked, {"out": "mine"}, [record | changes]).options["out"] == "mine"
         assert f"A REHEARSAL ({said}): no difference" in " ".join(as_text(plan, []).split())
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,26 +16,27 @@ from cl_ner_bench.analysis.literature.settings import (
 )
 from cl_ner_bench.analysis.scores import measures
 from cl_ner_bench.analysis.table import Cell
+from cl_ner_bench.storage.run_record import RunRecord
 
 SPLIT_SEED = 1  # of the published random splits
 BF16 = "bf16, which is not shown equivalent to fp32"
 
 
-def protocol_differences(setting: Setting, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def protocol_differences(setting: Setting, runs: Sequence[RunRecord]) -> list[str]:
     """Return why runs of the setting's dataset and scenario are not comparable with its numbers; empty if they are."""
     run = runs[0]
     found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
-    if any(one["settings"].get("precision") == "bf16" for one in runs):
+    if any(one.settings.get("precision") == "bf16" for one in runs):
         found.append(f"here {BF16}")
     if setting.view == UNKNOWN:
         found.append("its test sentences are not stated")
-    if run["n_steps"] != setting.n_steps or run.get("inputs", {}).get("tasks"):
+    if run.n_steps != setting.n_steps or run.inputs.get("tasks"):
         found.append("other tasks")
-    if sample := run["settings"].get("max_sentences"):
+    if sample := run.settings.get("max_sentences"):
         found.append(f"here a sample of {sample} sentences")
-    if run["scenario"] == "split" and run["settings"].get("split_seed", SPLIT_SEED) != SPLIT_SEED:
+    if run.scenario == "split" and run.settings.get("split_seed", SPLIT_SEED) != SPLIT_SEED:
         found.append("here another split seed")
-    orders = {run["order"] for run in runs}
+    orders = {run.order for run in runs}
     if orders - set(setting.orders):
         found.append("other orders" if setting.orders else "its orders are not stated")
     elif orders != set(setting.orders) and any(row.order is None for row in setting.rows):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import read_toml
 from cl_ner_bench.validation import MisfitError, Text, convert
 
@@ -189,9 +190,9 @@ def read_settings(folder: Path) -> dict[str, Setting]:
     return found
 
 
-def encoder_name(run: Mapping[str, Any]) -> str:
+def encoder_name(run: RunRecord) -> str:
     """Return the printed name of a run's encoder."""
-    return printed_name(run["encoder"])
+    return printed_name(run.encoder)
 
 
 def printed_name(encoder: str) -> str:
@@ -199,37 +200,36 @@ def printed_name(encoder: str) -> str:
     return encoder.rstrip("/\\").replace("\\", "/").split("/")[-1]
 
 
-def encoder_differences(name: str, run: Mapping[str, Any]) -> list[str]:
+def encoder_differences(name: str, run: RunRecord) -> list[str]:
     """Return in what a run's encoder is not the one that ``name`` stands for; empty: in nothing that is stored."""
     if encoder_name(run) != name:
         return [f"encoder {name}, here {encoder_name(run)}"]
     if name not in ENCODERS:
         return [f"which encoder {name} is, is not known here"]
-    known, found = ENCODERS[name], run.get("encoder_identity")
+    known, found = ENCODERS[name], run.encoder_identity
     if found is None:
         return [f"whether the encoder is {known.repository or name} is not stored"]
     wrong = []
-    if found["source"] != ("hub" if known.repository else "package"):
-        wrong.append(f"from a {found['source']}, not {'the hub' if known.repository else 'its package'}")
-    elif known.repository and found["repository"] not in (known.repository, name):
-        wrong.append(f"{found['repository']}, not {known.repository}")
-    elif known.revision and found["revision"] != known.revision:
-        wrong.append(f"commit {found['revision'][:8]}, not {known.revision[:8]}")
+    if found.source != ("hub" if known.repository else "package"):
+        wrong.append(f"from a {found.source}, not {'the hub' if known.repository else 'its package'}")
+    elif known.repository and found.repository not in (known.repository, name):
+        wrong.append(f"{found.repository}, not {known.repository}")
+    elif known.revision and found.revision != known.revision:
+        wrong.append(f"commit {str(found.revision)[:8]}, not {known.revision[:8]}")
     for key, unit in SHAPE.items():
-        if found[key] != getattr(known, key):
-            wrong.append(f"{_number(found[key])} {unit}, not {getattr(known, key):,}")
-    if found["cased"] != known.cased:
+        if getattr(found, key) != getattr(known, key):
+            wrong.append(f"{_number(getattr(found, key))} {unit}, not {getattr(known, key):,}")
+    if found.cased != known.cased:
         wrong.append("uncased" if known.cased else "cased")
     return [f"the encoder is not {name}: {', '.join(wrong)}"] if wrong else []
 
 
-def corpus_differences(run: Mapping[str, Any]) -> list[str]:
+def corpus_differences(run: RunRecord) -> list[str]:
     """Return in what a run's corpus is not the published one; empty: in nothing that is stored."""
-    if "corpus" not in run:
+    if run.corpus is None:
         return ["whether the corpus is the published one is not stored"]
-    return (
-        [f"the corpus is not the published one: {'; '.join(found)}"] if (found := run["corpus"]["differences"]) else []
-    )
+    found = run.corpus.differences
+    return [f"the corpus is not the published one: {'; '.join(found)}"] if found else []
 
 
 def _number(size: int | None) -> str:

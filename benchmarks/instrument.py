@@ -1,8 +1,8 @@
 """What each knob of the generated corpus does to forgetting: a controlled experiment, one knob at a time.
 
-    python benchmarks/instrument.py                 train what is missing (9 settings, hours on two cores) and draw
-    python benchmarks/instrument.py --draw --results results/reference/instrument    draw from what is stored
-    python benchmarks/instrument.py --seeds 0,1,2   more seeds
+    python -m benchmarks.instrument                 train what is missing (9 settings, hours on two cores) and draw
+    python -m benchmarks.instrument --draw --results results/reference/instrument    draw from what is stored
+    python -m benchmarks.instrument --seeds 0,1,2   more seeds
 
 Results go to ``results/instrument/SETTING`` (``--results``), the figure and its numbers beside this page's text
 (``docs/instrument.png``, ``.csv``).
@@ -148,14 +148,17 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "instrument")
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--draw", action="store_true", help="train nothing")
+    parser.add_argument("--knobs", default=",".join(KNOBS), help="those that are drawn and printed")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "instrument", help="of .csv and .png")
     arguments = parser.parse_args()
     results = arguments.results.resolve()
     if not arguments.draw:
         train(results, arguments.seeds)
     frame = measured(results)
+    frame = frame[frame["knob"].isin(arguments.knobs.split(","))]
     with mpl.rc_context(RC):
-        draw(frame).savefig(ROOT / "docs" / "instrument.png")
-    frame.to_csv(ROOT / "docs" / "instrument.csv", index=False)
+        draw(frame).savefig(arguments.out.with_suffix(".png"))
+    frame.to_csv(arguments.out.with_suffix(".csv"), index=False)
     print(as_markdown(frame))
 
 

@@ -1,4 +1,4 @@
-"""Training steps and evaluation of the suite and, by turns and from the same weights, of what it is compared with."""
+"""Training steps and evaluation of the suite and, by turns from the same weights, of what it is compared with."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.measure import seconds
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.cards import recipe
-from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.learning.learner import Batch, Learner, Output, StepData
 from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.models.encoders.dropout import Dropout
+from cl_ner_bench.models.encoders.encoder import Encoder
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.scenarios.split import make_split
-from cl_ner_bench.testing.plain import PROJECTION, Plain, Training, predict, read
+from cl_ner_bench.testing.plain import PROJECTION, Plain, Row, Training, predict, read
+from cl_ner_bench.testing.timing import cpu_seconds
 
 ENCODER = "minilm"
 FOLDER = encoder_info(ENCODER).folder
@@ -35,15 +37,11 @@ Compared = Callable[[Learner, Plain | None, int], Update]
 """From the learner as it begins the step (to be copied), its teacher, and the number of updates: one update."""
 
 
-def coarse_steps(corpus: Corpus, n: int, last: int) -> list[StepData]:
-    """Steps 1 to ``last`` of the base order, the last one with ``n`` train sentences; dev selects nothing."""
+def first_steps(corpus: Corpus, n: int, last: int) -> list[StepData]:
+    """Return steps 1 to ``last`` of the base order, the last one with ``n`` train sentences; dev selects nothing."""
     split = make_split(corpus)
     steps = [split.step_data(corpus, k) for k in range(1, last + 1)]
     return [replace(s, train=s.train[: n if s.step == last else FEW], dev=(), selection="last") for s in steps]
-
-
-def few_nerd(data: Path, card: str = "fewnerd-coarse") -> Corpus:
-    return load_corpus(card, data)
 
 
 def paper_recipe(corpus: Corpus, architecture: str, **changes: Any) -> dict[str, Any]:
@@ -107,7 +105,7 @@ def updates(
         nonlocal began
         spent["suite"].append(time.process_time() - began)
         for name, update in turns.items():
-            spent[name].append(seconds(partial(update, batches[-1])))
+            spent[name].append(cpu_seconds(partial(update, batches[-1])))
         began = time.process_time()
 
     began = time.process_time()
@@ -125,6 +123,69 @@ def plain_updates(settings: Mapping[str, Any], data: StepData) -> Compared:
         training = Training(model, {**settings, "max_span_width": 0}, updates)
         rows = {row.sentence.id: row for row in read(data.train, FOLDER)}
         return lambda batch: training.update([rows[s.id] for s in batch], data.labelled, teacher)
+
+    return compared
+
+
+# The plain path with parts of the engine
+
+TEACHER, UNPADDED, FUSED, MASKS = "teacher kept", "no padding", "fused AdamW", "cheap dropout"
+PARTS = (TEACHER, UNPADDED, FUSED, MASKS, "words in use only")
+
+
+class Kept:
+    """A teacher whose outputs are made once; the plain path asks it as it asks a model."""
+
+    def __init__(self, teacher: Plain, rows: Sequence[Row]) -> None:
+        teacher.eval()
+        with torch.no_grad():
+            self.outputs = {row.sentence.id: teacher.logits([row]) for row in rows}
+
+    def eval(self) -> None:
+        pass
+
+    def logits(self, rows: Sequence[Row], width: int) -> Tensor:
+        return torch.cat([self.outputs[row.sentence.id] for row in rows])
+
+
+class TorchDropout(Dropout):
+    """Torch's own masks."""
+
+    def __call__(self, values: Tensor, p: float) -> Tensor:
+        return F.dropout(values, p)
+
+
+class Unpadded(Plain):
+    """The plain path behind the engine's encoder."""
+
+    def __init__(self, learner: Learner, sentences: Sequence[Sentence], dropout: float, have: Sequence[str]) -> None:
+        super().__init__(learner, FOLDER, dropout)
+        encoder = Encoder(encoder_info(ENCODER))
+        encoder.load_state_dict(learner.encoder.state_dict())
+        tokens = encoder.tokeniser.tokenise([s.words for s in sentences])
+        self.tokens = dict(zip([s.id for s in sentences], tokens, strict=True))
+        encoder.dropout = Dropout() if MASKS in have else TorchDropout()
+        if PARTS[-1] in have:
+            encoder.restrict_embeddings(tokens)
+        self.backbone, self.encoder, self.rate = encoder.backbone, encoder, dropout
+
+    def words(self, rows: Sequence[Row]) -> Tensor:
+        vectors = self.encoder([self.tokens[row.sentence.id] for row in rows])
+        return pad_sequence(self.encoder.dropout(vectors, self.rate).split([len(row.first) for row in rows]), True)
+
+
+def with_parts(settings: Mapping[str, Any], data: StepData, have: Sequence[str]) -> Compared:
+    """The plain path with the parts of the engine that ``have`` names."""
+
+    def compared(learner: Learner, teacher: Plain | None, n_updates: int) -> Update:
+        assert teacher is not None
+        dropout = settings["dropout"]
+        rows = {row.sentence.id: row for row in read(data.train, FOLDER)}
+        kept: Any = Kept(teacher, list(rows.values()))
+        unpadded = UNPADDED in have
+        model = Unpadded(learner, data.train, dropout, have) if unpadded else Plain(learner, FOLDER, dropout)
+        training = Training(model, settings, n_updates, **({"fused": True} if FUSED in have else {}))
+        return lambda batch: training.update([rows[s.id] for s in batch], data.labelled, kept)
 
     return compared
 

@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.storage.layout import STEP_SUMS
 from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
 METHODS = Path(__file__).with_name("grid_methods.py")
 
 
 def write_inputs(folder: Path) -> list[str]:
-    """Write corpus and encoder; returns the options that select them and keep a step short."""
+    """Write corpus and encoder and return the options that select them and keep a step short."""
     (folder / "corpus").mkdir(parents=True)
     for part, sentences in tiny_corpus().parts.items():
         rows = [json.dumps({"words": s.words, "mentions": s.mentions}) for s in sentences]
@@ -27,7 +29,7 @@ def write_inputs(folder: Path) -> list[str]:
 
 
 def start(*words: str, extra: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
-    """Begin `bench`, with ``extra`` in its environment."""
+    """Start `bench`, with ``extra`` in its environment."""
     command = [sys.executable, "-m", "cl_ner_bench", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | dict(extra or {})
@@ -42,12 +44,26 @@ def bench(*words: str, timeout: float = 300, **options: Any) -> subprocess.Compl
 
 
 def records(out: Path) -> dict[str, dict[str, Any]]:
-    """The runs of a results folder by method (tests use one run of each)."""
+    """Return the run records of a results folder by method (tests use one run of each)."""
     found = [json.loads(path.read_bytes()) for path in out.glob("runs/*/run.json")]
     return {record["method"]: record for record in found}
 
 
+def finished(out: Path) -> dict[Path, int]:
+    """Return when each finished step was stored, by its commit record."""
+    return {path: path.stat().st_mtime_ns for path in out.glob(f"runs/*/step-*/{STEP_SUMS}")}
+
+
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until ``holds`` returns something true. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(f"did not happen within {seconds:g} s")
+        time.sleep(0.05)
+
+
 def stored(out: Path) -> dict[str, bytes]:
-    """Content of all predictions and counts."""
+    """Return the content of all predictions and counts, by path."""
     files = [*out.glob("runs/*/step-*/predictions.jsonl.gz"), *out.glob("runs/*/step-*/counts.json")]
     return {str(path.relative_to(out)): path.read_bytes() for path in files}

@@ -40,7 +40,7 @@ class Server:
     connections are refused, and what is stored stays."""
 
     def __init__(self) -> None:
-        self._port, self._door = _free_port(), _free_port()
+        self._port, self._door = free_port(), free_port()
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://{HOST}:{self._door}",
             "AWS_ACCESS_KEY_ID": "any",
@@ -74,7 +74,7 @@ def s3_server() -> Iterator[Server]:
         server.end()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind((HOST, 0))
         return int(free.getsockname()[1])

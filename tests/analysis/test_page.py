@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import html
-import json
-import os
 import re
-import shutil
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +21,9 @@ from cl_ner_bench.analysis.tables.scores import main_table, step_table, type_tab
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
+Browse = Callable[..., Any]
 EVIL = "</script><script>console.error('ran')</script><!--"
 PAIRS = [(order, seed) for order in range(3) for seed in range(2)]
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-HELPERS = """
-const all = (selector, from = document) => [...from.querySelectorAll(selector)];
-const one = (selector, from = document) => from.querySelector(selector);
-const wait = () => new Promise((done) => setTimeout(done, 150));
-const choose = async (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); await wait(); };
-const tip = (chart) => Object.fromEntries(all(".tip div", chart).map((row) => all("span", row).map((s) => s.textContent)));
-const hover = async (chart, share) => {
-  const box = one("svg", chart).getBoundingClientRect();
-  const where = {clientX: box.left + share * box.width, clientY: box.top + 50, bubbles: true};
-  one("svg", chart).dispatchEvent(new PointerEvent("pointermove", where));
-  await wait();
-};
-const names = (table) => all("tbody tr:not(.section)", table).filter((row) => row.checkVisibility()).map((row) => row.cells[0].textContent);
-const [main, steps, types] = ["main", "steps", "types"].map((kind) => one(`figure.table[data-kind=${kind}][data-view=all]`));
-const curves = one(".for-steps .chart"), ofType = one(".for-types .chart");
-"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -73,32 +54,6 @@ def page(results: Results) -> str:
     return render_page(results, [block], Theme.of([c], "paper").appearances, files)
 
 
-def browse(page: str, folder: Path, script: str = "", size: str = "1280,900", dark: bool = False, **more: str) -> Any:
-    """What ``script`` returns in the page; anything on the console fails, as does a script that does not end."""
-    browser = shutil.which("chromium")
-    if not browser:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs chromium")
-        pytest.skip("no chromium")
-    end = f"<pre id=found></pre><script type=module>{HELPERS}\nconst found = await (async () => {{ {script} }})();\n"
-    end += "document.getElementById('found').textContent = JSON.stringify(found ?? null);</script>"
-    file = folder / "page.html"
-    file.write_text(page.replace("</body>", end + "</body>"), encoding="utf-8")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *QUIET]
-    command += [f"--user-data-dir={folder / 'profile'}", f"--window-size={size}", "--virtual-time-budget=15000"]
-    command += ["--blink-settings=preferredColorScheme=0"] if dark else []
-    command += [f"--{name.replace('_', '-')}={value}" for name, value in more.items()] or ["--dump-dom"]
-    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr, done.stderr
-    if more:
-        return None
-    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None, done.stderr
-    assert found[1], done.stderr
-    return json.loads(html.unescape(found[1]))
-
-
 def mean(results: Results, name: str, method: str, view: str = "all", step: int | None = None, **of: int) -> float:
     frame = results.scores if step else results.measures
     of |= {"step": step} if step else {}
@@ -108,7 +63,7 @@ def mean(results: Results, name: str, method: str, view: str = "all", step: int 
     return float(frame[name].mean())
 
 
-def test_it_opens_and_every_link_inside_it_leads_somewhere(page: str, tmp_path: Path) -> None:
+def test_it_opens_and_every_link_inside_it_leads_somewhere(browse: Browse, page: str, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
       const ids = new Set(all("[id]").map((element) => element.id));
       return {
@@ -132,7 +87,7 @@ def test_without_a_script_the_answer_notes_tables_and_failures_are_there(page: s
     assert "<script>console" not in page  # neither in the text nor in the data
 
 
-def test_sorting_keeps_groups_apart_and_returns(page: str, results: Results, tmp_path: Path) -> None:
+def test_sorting_keeps_groups_apart_and_returns(browse: Browse, page: str, results: Results, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
       const head = all("thead th", main).find((cell) => cell.textContent === "Task macro"), out = [names(main)];
       for (let i = 0; i < 3; i++) { one("button", head).click(); out.push([head.ariaSort, names(main)]); }
@@ -147,7 +102,7 @@ def test_sorting_keeps_groups_apart_and_returns(page: str, results: Results, tmp
     assert before == after != down
 
 
-def test_filtering_rows(page: str, tmp_path: Path) -> None:
+def test_filtering_rows(browse: Browse, page: str, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
       const field = one("input[type=search]", steps), before = names(steps).length, out = {before};
       field.value = "kl sp"; field.dispatchEvent(new Event("input"));
@@ -162,7 +117,7 @@ def test_filtering_rows(page: str, tmp_path: Path) -> None:
     assert found["after"] == found["before"] == 18
 
 
-def test_curves_show_the_chosen_scores(page: str, results: Results, tmp_path: Path) -> None:
+def test_curves_show_the_chosen_scores(browse: Browse, page: str, results: Results, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
       await wait();
       const lines = () => all("svg > .series", curves).length, out = {lines: [lines()]};
@@ -192,7 +147,7 @@ def test_curves_show_the_chosen_scores(page: str, results: Results, tmp_path: Pa
     assert found["hidden"] == [True] * 3
 
 
-def test_type_curves_and_heat_map(page: str, results: Results, tmp_path: Path) -> None:
+def test_type_curves_and_heat_map(browse: Browse, page: str, results: Results, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
       await wait();
       const [type, order, method] = all(".for-types select");
@@ -216,7 +171,9 @@ def test_type_curves_and_heat_map(page: str, results: Results, tmp_path: Path) -
     assert [row[1:].count("") for row in found["heat"]] == [0, 1, 2, 3]  # nothing before it is learned
 
 
-def test_a_value_leads_to_the_runs_it_is_the_mean_of(page: str, results: Results, tmp_path: Path) -> None:
+def test_a_value_leads_to_the_runs_it_is_the_mean_of(
+    browse: Browse, page: str, results: Results, tmp_path: Path
+) -> None:
     found = browse(page, tmp_path, """
       const out = {};
       const cells = [["main", main, "SpanKL", "Task macro"], ["steps", steps, "SpanKL", "S2"],
@@ -251,7 +208,7 @@ def test_a_value_leads_to_the_runs_it_is_the_mean_of(page: str, results: Results
     assert found["target"]
 
 
-def test_a_model_that_several_orders_share_counts_once(tmp_path: Path) -> None:
+def test_a_model_that_several_orders_share_counts_once(browse: Browse, tmp_path: Path) -> None:
     for order in range(3):
         for seed, score in enumerate((60, 70)):
             counts = {1: {"A": triple(score)}}
@@ -277,7 +234,9 @@ def test_a_model_that_several_orders_share_counts_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", ["360,800", "1280,900"])
-def test_both_themes_are_legible_at_every_width(page: str, tmp_path: Path, size: str, dark: bool) -> None:
+def test_both_themes_are_legible_at_every_width(
+    browse: Browse, page: str, tmp_path: Path, size: str, dark: bool
+) -> None:
     found = browse(page, tmp_path, """
       const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
       const linear = (value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;

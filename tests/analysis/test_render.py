@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import math
-import os
 import re
-import shutil
-import subprocess
 import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +25,10 @@ from cl_ner_bench.cli.results import table_text
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
+Compiled = Callable[..., tuple[str, str]]
 UNPRINTED = {"\u2028", "\u2029"}  # what the page's script must not hold
 LOOKALIKES = str.maketrans({"›": ">", "°": "◦", "Δ": "∆", "≠": "="})  # in the PDF; its ≠ is = struck through
 ODD = r"50%_of $A & #1 ~^\{x} * [y] <z> | -- ` \input{/etc/passwd} <script>x</script> Zoë Łódź β 中"
-DOCUMENT = r"""\documentclass[twocolumn]{article}
-\usepackage[textwidth=455pt,textheight=690pt,columnsep=17pt]{geometry}
-\usepackage{booktabs,siunitx,longtable}
-\begin{document}%s\end{document}"""
 
 
 def small(**changes: object) -> Table:
@@ -143,8 +138,7 @@ def our_texts() -> list[str]:
     return texts
 
 
-def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(tmp_path: Path) -> None:
-    needs_latex()
+def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(compiled: Compiled, tmp_path: Path) -> None:
     printed = sorted({c for text in our_texts() for c in text if not c.isascii()} - UNPRINTED)
     assert {"≤", "±", "†", "–"} <= set(printed)
     notes = tuple(f"x{c}y" for c in [*printed, *latex_module._MATHS])
@@ -157,34 +151,8 @@ def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(tmp_path: P
     assert not [note for note in notes if plain(note) not in plain(text)]
 
 
-def compiled(folder: Path, made: list[Table], layout: TableLayout) -> tuple[str, str]:
-    """The log and the text of a two-column document with all tables."""
-    inputs = ""
-    for i, table in enumerate(made):
-        text = to_latex(table, layout)
-        (folder / f"table{i}.tex").write_text(text, encoding="utf-8")
-        inputs += rf"\{'onecolumn' if 'longtable}' in text else 'twocolumn'}\input{{table{i}}}\clearpage" + "\n"
-    (folder / "all.tex").write_text(DOCUMENT % inputs)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=240)
-    assert done.returncode == 0, done.stdout[-3000:]
-    text = subprocess.run(["pdftotext", "-layout", "all.pdf", "-"], cwd=folder, capture_output=True, text=True).stdout
-    return done.stdout, text
-
-
-def needs_latex() -> None:
-    found = (
-        shutil.which("pdflatex") and subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True).returncode == 0
-    )
-    if not found and os.environ.get("CI") == "true":
-        pytest.fail("CI needs pdflatex and siunitx (Debian: texlive-latex-extra, texlive-science)")
-    if not found:
-        pytest.skip("no pdflatex with siunitx")
-
-
 @pytest.mark.parametrize(("columns", "form"), [(1, "wide"), (2, "wide"), (2, "long")])
-def test_every_table_compiles_and_fits(tmp_path: Path, columns: int, form: str) -> None:
-    needs_latex()
+def test_every_table_compiles_and_fits(compiled: Compiled, tmp_path: Path, columns: int, form: str) -> None:
     write_grid(tmp_path, ["spankl", "extendner", "seqstar", "joint-span"], n_steps=8, runs=((0, 0), (0, 1), (1, 0)))
     counts = {k: {f"T{i}": triple(60 + k) for i in range(6)} for k in range(1, 7)}
     tasks = [{"name": f"T{i}", "types": [f"T{i}"], "learned_at": i + 1} for i in range(6)]
@@ -199,8 +167,7 @@ def test_every_table_compiles_and_fits(tmp_path: Path, columns: int, form: str) 
         assert piece in text
 
 
-def test_odd_names_survive_a_real_latex(tmp_path: Path) -> None:
-    needs_latex()
+def test_odd_names_survive_a_real_latex(compiled: Compiled, tmp_path: Path) -> None:
     for seed in range(3):
         for i, method in enumerate(("spankl", ODD, "[x", "*y")):
             counts = {1: {ODD: triple(70 + seed)}, 2: {ODD: triple(60), "[B]": triple(50), "*": [0, 1, 0]}}

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from benchmarks import coverage
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.influence import influence_of, sentence_error
@@ -61,19 +60,6 @@ def joint_grid(folder: Path, pairs: list[tuple[int, int]], joint: list[float], m
         write_run(
             folder, "spankl", {1: {"A": triple(score)}}, order=order, seed=seed, step_keys={"1": f"b{order}{seed}"}
         )
-
-
-@pytest.mark.parametrize("size", coverage.SIZES, ids=lambda size: "{}x{}".format(*size))
-def test_equal_methods_are_rarely_called_different_and_intervals_hold_the_truth(size: tuple[int, int]) -> None:
-    values, orders = coverage.scores(*size)
-    one, family = coverage.false_alarms(coverage.tested(values, orders))
-    assert one <= 0.06
-    assert family <= 0.06
-    assert coverage.coverage(values, orders) == pytest.approx(0.95, abs=0.01)
-
-
-def test_the_documented_simulation_is_this_one() -> None:
-    assert coverage.as_markdown() in (HOME / "docs" / "measures.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("sizes", [(5,), (2,), (3, 4), (7, 2)])

@@ -41,8 +41,6 @@ from cl_ner_bench.storage.steps import commit_step, finished_step
 from cl_ner_bench.testing.grids import METHODS, bench, write_inputs
 from cl_ner_bench.testing.results import write_run
 from cl_ner_bench.untrusted import UNPACKED_BYTES
-from tests.analysis.test_page import browse
-from tests.analysis.test_render import compiled, needs_latex
 
 DEEP = '{"schema": 1, "x": ' + "[" * 100_000
 HUGE = "1" + "0" * 400
@@ -301,7 +299,7 @@ def test_names_in_files_and_their_names(evil: Path) -> None:
             assert r"\write" not in content
 
 
-def test_names_on_the_page(evil: Path, tmp_path: Path) -> None:
+def test_names_on_the_page(evil: Path, browse: Callable[..., Any], tmp_path: Path) -> None:
     results = load_results(evil)
     compared = comparisons(results)
     tables = [("scores", main_table(compared[0], "all")), ("types", type_table(compared[0], "all"))]
@@ -311,8 +309,7 @@ def test_names_on_the_page(evil: Path, tmp_path: Path) -> None:
     assert browse(page, tmp_path, "return document.querySelectorAll('img').length") == 0  # and an empty console
 
 
-def test_names_in_latex(evil: Path, tmp_path: Path) -> None:
-    needs_latex()
+def test_names_in_latex(evil: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:
     (compared,) = comparisons(load_results(evil))
     _, shown = compiled(tmp_path, [main_table(compared, "all"), type_table(compared, "all")], TableLayout())
     assert r"\input{/etc/passwd}" in shown

@@ -16,7 +16,6 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
-from benchmarks import faults
 from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.checkpoint import CheckpointFile
@@ -27,7 +26,7 @@ from cl_ner_bench.storage.models import Checkpoints, Models
 from cl_ner_bench.storage.object_store import BucketMirror
 from cl_ner_bench.storage.shared import StoreError
 from cl_ner_bench.storage.steps import commit_step, finished_step
-from cl_ner_bench.testing.grids import METHODS, bench, records, start, stored, write_inputs
+from cl_ner_bench.testing.grids import METHODS, bench, finished, records, start, stored, until, write_inputs
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
 URL = "memory://grid"
@@ -338,13 +337,6 @@ def race(machines: list[BucketMirror]) -> None:
 
 
 @LOOPBACK
-def test_machines_without_a_shared_folder_lose_nothing(tmp_path: Path) -> None:
-    said = faults.objects(tmp_path, machines=2, seeds=1, silent=3, refused=15)
-    assert "each of 6 steps published once" in said
-
-
-@pytest.mark.slow
-@LOOPBACK
 def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -> None:
     words = ["run", *write_inputs(tmp_path / "inputs"), "--methods", f"{METHODS}:slow", "--bounds", "none"]
     words += ["--no-report", "--checkpoint-seconds", "0"]
@@ -352,7 +344,7 @@ def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -
         environment = server.environment
         there = ["--store", f"s3://{BUCKET}/grid"]
         driver = start(*words, *there, "--out", str(tmp_path / "one"), extra=environment)
-        faults.until(lambda: len(faults.finished(tmp_path / "one")) == 1)
+        until(lambda: len(finished(tmp_path / "one")) == 1)
         seen = bench("status", str(tmp_path / "watched"), *there, extra=environment)
         assert (seen.returncode, "1 running" in seen.stdout) == (0, True), seen
         driver.send_signal(signal.SIGINT)

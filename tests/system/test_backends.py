@@ -102,15 +102,6 @@ def test_every_backend_gives_the_same_bits(
     assert {path.name for path in out.iterdir()} == KEPT, "no lease, log or stop is left"
 
 
-def test_a_cluster_that_loses_a_worker_and_gains_one_loses_no_run(
-    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
-) -> None:
-    process = start("benchmarks.cluster", "--backend", "dask", "--folder", str(tmp_path), "--epochs", "2")
-    said = end(process, tmp_path)
-    assert "worker1 was killed" in said
-    assert "4 of 4 runs done; byte-identical to one process: 24 of 24 predictions and counts, 3 of 3 tables" in said
-
-
 def test_a_preempted_job_goes_on(
     inputs: list[str], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli import main
 from cl_ner_bench.storage.json_files import SEAL, sealed
 from cl_ner_bench.testing.grids import METHODS, bench, stored, write_inputs
-from tests.system.test_reference import REFERENCE
 
 FLIPS = 20
 RUN_FILES = ("run.json", "split.json", "reduced.json.gz", "training-check.json")
@@ -343,7 +343,7 @@ def test_what_a_later_version_wrote_is_not_replaced(out: Path, words: list[str])
 
 
 def test_the_first_instrument_carries_no_seal_and_follows_from_its_predictions() -> None:
-    found = verify(REFERENCE / "instrument" / "unseen-rate-0.8")
+    found = verify(HOME / "results" / "reference" / "instrument" / "unseen-rate-0.8")
     assert found.faults == []
     assert found.unsealed == found.checked["runs"] + found.checked["steps"]
     assert "carry no seal" in found.as_text()

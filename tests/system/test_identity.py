@@ -1,4 +1,4 @@
-"""What decides a number decides its key, and nothing else does: keys of steps, and files of commands run otherwise."""
+"""What decides a number decides its step's key, and nothing else does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.identity import Way, begin, differences, end
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.running import environment, plan
@@ -370,28 +369,3 @@ def test_comments_docstrings_and_the_card_do_not(
     before.write_text(OWN)
     file.write_text(text, encoding="utf-8")
     assert registry.code_fingerprint(file) == registry.code_fingerprint(before)
-
-
-# Whole commands
-
-
-def test_a_command_gives_the_same_files_however_it_is_run(home: Path, tmp_path: Path) -> None:
-    inputs = tmp_path / "inputs"
-    write_inputs(inputs)
-    methods, seed = ("spankl", "finetune-span"), str(random.randrange(2**32))
-    otherwise = Way("ñ 名 é", 2, True, seed, "C", "Pacific/Kiritimati", "ascii")
-    out, first = begin(Way(), inputs, tmp_path / "one", methods, (0,))
-    other_out, other = begin(otherwise, inputs, tmp_path / "two", methods, (0,))
-    for process in (first, other):
-        end(process)
-    assert differences(out, other_out) == [], otherwise
-
-
-def test_a_name_that_the_locale_cannot_read_is_refused(home: Path, tmp_path: Path) -> None:
-    environment = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(registry.HOME)}
-    command = [sys.executable, "-m", "cl_ner_bench", "run", "--dry-run", "--out", str(tmp_path / "ñ")]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "--out" in done.stderr
-    assert "set PYTHONUTF8=1" in done.stderr
-    assert "Traceback" not in done.stderr

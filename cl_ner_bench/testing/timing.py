@@ -1,7 +1,8 @@
-"""How things are measured here: by turns in one process, in CPU time, as ratios."""
+"""How time is measured here: by turns in one process, in CPU time, as ratios."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import statistics
@@ -10,51 +11,63 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 from cl_ner_bench.running.environment import child_environment
 
 
 def as_a_worker() -> None:
-    """Start this script again in the environment that the suite gives its workers: one thread, its allocator settings.
+    """Start this command again in the environment of the suite's workers: one thread, their allocator settings.
 
     Both have to stand before a process begins; what is measured against the suite gets them too.
     """
     wanted = child_environment(1)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | wanted)
+        os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """CPU seconds of this process."""
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """Return the CPU seconds that this process needs for ``call``."""
     begin = time.process_time()
     call()
     return time.process_time() - begin
 
 
 def by_turns(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> list[float]:
-    """Ratio of their CPU times in each round, after one that does not count; who begins is drawn."""
+    """Return the ratio of their CPU times in each round, after one that does not count; who begins is drawn."""
     rng, ratios = random.Random(0), []
     for _ in range(rounds + 1):
         spent = {}
         for call in rng.sample((slow, fast), 2):
-            spent[call] = seconds(call)
+            spent[call] = cpu_seconds(call)
         ratios.append(spent[slow] / spent[fast])
     return ratios[1:]
 
 
 def per_round(slow: Sequence[float], fast: Sequence[float], rounds: int) -> list[float]:
-    """Ratios of sums over ``rounds`` runs of equal length; what does not fill a run is left out."""
+    """Return ratios of sums over ``rounds`` runs of equal length; what does not fill a run is left out."""
     size = len(slow) // rounds
     runs = [slice(size * n, size * (n + 1)) for n in range(rounds)]
     return [sum(slow[run]) / sum(fast[run]) for run in runs]
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Smallest, median, largest."""
+    """Return the smallest, the median and the largest."""
     return min(values), statistics.median(values), max(values)
 
 
+def growth_per_tenfold(sizes: Sequence[int], rounds: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """Return a cost's growth with ten times the sentences: mean over rounds and the ends of its 95 % interval."""
+    slopes = [np.polyfit(np.log(sizes), np.log(costs), 1)[0] for costs in rounds]
+    centre, half = statistics.mean(slopes), math.nan
+    if len(slopes) > 1:
+        half = stats.t.ppf(0.975, len(slopes) - 1) * statistics.stdev(slopes) / math.sqrt(len(slopes))
+    return 10**centre - 1, 10 ** (centre - half) - 1, 10 ** (centre + half) - 1
+
+
 def peak_bytes(call: Callable[[], object]) -> int:
-    """Most bytes that torch's CPU allocator held at once during ``call``, beyond what it held before.
+    """Return the most bytes that torch's CPU allocator held at once during ``call``, beyond what it held before.
 
     Read from the profiler's record of each allocation, temporary ones inside of operations too. A first call, which may
     fill caches, does not count.

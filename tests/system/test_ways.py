@@ -1,31 +1,32 @@
-"""Does a command give the same files however and wherever it is run? python -m benchmarks.identity
+"""Do all ways to run a command give the same files?
 
-A grid on a tiny corpus and encoder, run once as it stands, and again in ways that are drawn: one worker or two, another
-PYTHONHASHSEED, methods and orders in another order, another locale, time zone and encoding of the terminal, data and
-results in folders with spaces and Unicode, a copy of the corpus, an empty cache. Tables, figures, counts, predictions,
-models and mentions are compared byte by byte as the command wrote them; then, with the measured times and memory of the
-first run put into the other's records and the report made again, everything that a report writes.
-
-Option: --ways 20.
+A grid on a tiny corpus and encoder, run once as it stands, and again with one worker or two, another PYTHONHASHSEED,
+methods and orders in another order, another locale, time zone and encoding of the terminal, data and results in folders
+with spaces and Unicode, a copy of the corpus, an empty cache. Tables, figures, counts, predictions, models and mentions
+are compared byte by byte as the command wrote them; then, with the measured times and memory of the first run put into
+the records of the other and the report made again, everything that a report writes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from cl_ner_bench import HOME
 from cl_ner_bench.storage.json_files import write_record
 from cl_ner_bench.testing.grids import bench, write_inputs
+
+pytestmark = pytest.mark.slow
 
 METHODS = ("spankl", "finetune-span", "extendner", "finetune-token", "joint-token")
 LOCALES: dict[str, dict[str, str]] = {
@@ -62,25 +63,35 @@ class Way:
         return own | LOCALES[self.locale]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ways", type=int, default=20)
-    options = parser.parse_args()
-    rng, same = random.Random(0), 0
-    with tempfile.TemporaryDirectory() as home:
-        inputs = Path(home) / "inputs"
-        write_inputs(inputs)
-        first = run(Way(), inputs, Path(home), METHODS, (0, 1))
-        for number in range(options.ways):
-            way = drawn(rng)
-            folder = Path(home) / str(number)
-            other = run(way, inputs, folder, METHODS, (0, 1))
-            differing = differences(first, other)
-            same += not differing
-            print(way, ", ".join(differing) or "same", flush=True)
-            shutil.rmtree(folder)
-    print(f"{same} of {options.ways} ways gave identical files")
-    sys.exit(same < options.ways)
+def test_a_command_gives_the_same_files_however_it_is_run(
+    tmp_path: Path, full: bool, figure: Callable[[str], None]
+) -> None:
+    inputs, rng = tmp_path / "inputs", random.Random(0)
+    write_inputs(inputs)
+    methods, orders = (METHODS, (0, 1)) if full else (METHODS[:2], (0,))
+    otherwise = Way("ñ 名 é", 2, True, str(rng.randrange(2**32)), "C", "Pacific/Kiritimati", "ascii")
+    ways = [drawn(rng) for _ in range(20)] if full else [otherwise]
+    out, first = begin(Way(), inputs, tmp_path / "first", methods, orders)
+    processes = [first]
+    for number, way in enumerate(ways):
+        folder = tmp_path / str(number)
+        other_out, other = begin(way, inputs, folder, methods, orders)
+        processes.append(other)
+        while processes:
+            end(processes.pop())
+        assert differences(out, other_out) == [], way
+        shutil.rmtree(folder)
+    figure(f"{len(ways)} ways gave identical files")
+
+
+def test_a_name_that_the_locale_cannot_read_is_refused(tmp_path: Path) -> None:
+    environment = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(HOME)}
+    command = [sys.executable, "-m", "cl_ner_bench", "run", "--dry-run", "--out", str(tmp_path / "ñ")]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+    assert "set PYTHONUTF8=1" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def drawn(rng: random.Random) -> Way:
@@ -94,7 +105,7 @@ def drawn(rng: random.Random) -> Way:
 def begin(
     way: Way, inputs: Path, home: Path, methods: Sequence[str], orders: Sequence[int]
 ) -> tuple[Path, subprocess.Popen[str]]:
-    """Start the command in this way, on a copy of the inputs; its results folder and the process."""
+    """Start the command in this way, on a copy of the inputs, and return its results folder and the process."""
     place = home / way.place
     shutil.copytree(inputs, place / "inputs")
     turn = -1 if way.turned else 1
@@ -109,32 +120,27 @@ def begin(
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Wait for a command. Raises RuntimeError, with what it said, where it failed."""
+    """Wait until a command has succeeded."""
     _, said = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"bench ended with {process.returncode}: {said}")
-
-
-def run(way: Way, inputs: Path, home: Path, methods: Sequence[str], orders: Sequence[int]) -> Path:
-    out, process = begin(way, inputs, home, methods, orders)
-    end(process)
-    return out
+    assert process.returncode == 0, said
 
 
 def differences(first: Path, other: Path) -> list[str]:
-    """The files of two results folders that differ. Gives ``other`` the times of ``first`` and reports it again."""
+    """Return the files of two results folders that differ.
+
+    ``other`` is given the times of ``first`` and reported again.
+    """
     found = unequal(first, other, WRITTEN)
     # A table of times holds others each time: what else it shows is compared with the times of the first.
     differing = [name for name in found if not Path(name).name.startswith("cost-")]
     differing += [f"{run_id}/run.json" for run_id in take_over_times(first, other)]
     again = bench("report", str(other))
-    if again.returncode:
-        raise RuntimeError(again.stderr)
+    assert again.returncode == 0, again.stderr
     return [*dict.fromkeys([*differing, *unequal(first, other, (*WRITTEN, "report.html"))])]
 
 
 def unequal(first: Path, other: Path, patterns: Iterable[str]) -> list[str]:
-    """Names of files that one folder lacks or that hold other bytes."""
+    """Return the names of files that one folder lacks or that hold other bytes."""
     names = sorted(
         {str(p.relative_to(home)) for home in (first, other) for pattern in patterns for p in home.glob(pattern)}
     )
@@ -145,7 +151,7 @@ def unequal(first: Path, other: Path, patterns: Iterable[str]) -> list[str]:
 
 
 def take_over_times(first: Path, other: Path) -> list[str]:
-    """Put what was measured in ``first`` into the records of ``other``; the runs whose records differ in more."""
+    """Copy what was measured in ``first`` into ``other`` and return the runs whose records differ in more."""
     differing = []
     for file in first.glob("runs/*/run.json"):
         theirs = other / file.relative_to(first)
@@ -158,7 +164,3 @@ def take_over_times(first: Path, other: Path) -> list[str]:
 
 def unmeasured(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in MEASURED} for row in record["learned"]]
-
-
-if __name__ == "__main__":
-    main()

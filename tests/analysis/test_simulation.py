@@ -1,7 +1,6 @@
-"""How often tests call equal methods different, and how often intervals hold the true difference, by simulation.
+"""The simulation of docs/measures.md: how often are equal methods called different, do intervals hold the truth?
 
-`python -m benchmarks.coverage` prints the table of docs/measures.md (half a minute). Orders and seeds have the same
-variance; scores are normal unless a row says otherwise.
+Orders and seeds have the same variance; scores are normal unless a row says otherwise.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from collections.abc import Callable
 from itertools import combinations, product
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, unit_means
 
 Floats = NDArray[np.float64]
@@ -48,7 +49,7 @@ def scores(
     return of_order[orders] + shape(rng, (len(orders), DRAWS, METHODS)), orders
 
 
-def tested(values: Floats, orders: NDArray[np.int64]) -> list[Estimate]:
+def estimates(values: Floats, orders: NDArray[np.int64]) -> list[Estimate]:
     """Return the suite's estimates, ``[draws]`` each, of all differences between the methods."""
     return [estimate(unit_means(values[..., i] - values[..., j], orders)) for i, j in combinations(range(METHODS), 2)]
 
@@ -67,7 +68,7 @@ def coverage(values: Floats, orders: NDArray[np.int64], truth: float = 2.0) -> f
 
 def about_all(n_orders: int, n_seeds: int) -> float:
     """Return how often methods that are equal over orders differ in the one order that was run; nan for several."""
-    return false_alarms(tested(*scores(n_orders, n_seeds, any_order=True)))[0] if n_orders == 1 else math.nan
+    return false_alarms(estimates(*scores(n_orders, n_seeds, any_order=True)))[0] if n_orders == 1 else math.nan
 
 
 def runs_as_units(gaps: Floats, orders: NDArray[np.int64]) -> float:
@@ -98,8 +99,8 @@ def as_markdown() -> str:
     for size in SIZES:
         values, orders = scores(*size)
         gaps = values[..., 0] - values[..., 1]
-        one, family = false_alarms(tested(values, orders))
-        other = [false_alarms(tested(*scores(*size, shape))) for shape in OTHERS]
+        one, family = false_alarms(estimates(values, orders))
+        other = [false_alarms(estimates(*scores(*size, shape))) for shape in OTHERS]
         numbers = {
             "p < 0.05, one difference": one,
             "p < 0.05 after Holm, any of the six of four methods": family,
@@ -118,5 +119,14 @@ def as_markdown() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-if __name__ == "__main__":
-    print(as_markdown())
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
+def test_equal_methods_are_rarely_called_different_and_intervals_hold_the_truth(size: tuple[int, int]) -> None:
+    values, orders = scores(*size)
+    one, family = false_alarms(estimates(values, orders))
+    assert one <= 0.06
+    assert family <= 0.06
+    assert coverage(values, orders) == pytest.approx(0.95, abs=0.01)
+
+
+def test_the_documented_table_is_that_of_this_simulation() -> None:
+    assert as_markdown() in (HOME / "docs" / "measures.md").read_text(encoding="utf-8")

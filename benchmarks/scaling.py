@@ -5,7 +5,7 @@
     paper     the published grids on 1, 8 and 64 GPUs, simulated
     scale     the real scheduler with up to 1,000,000 steps on 100,000 simulated workers
     plan      what planning costs per step
-    board     what a look at the files of waiting runs costs
+    looks     what a look at the files of waiting runs costs
     report    time and size of the report of a large, made-up grid
 
 **stages**: corpora of invented words go through reading (JSON lines; once parsed with an empty cache, which is then
@@ -18,7 +18,7 @@ of log(time of a sentence) on log(sentences): the mean of the rounds with its 95
 **tenfold**: the ratio of CPU times, larger to smaller corpus, by turns; and the most memory that is needed at once
 beside the corpus (objects of Python and numpy, by tracemalloc), as a share of sentences and predictions themselves.
 
-**paper**, **plan**, **board**: grids are planned by `bench run`'s own code on generated corpora with the cards' types,
+**paper**, **plan**, **looks**: grids are planned by `bench run`'s own code on generated corpora with the cards' types,
 tasks and orders, so that what is shared is what would be shared. Times follow from a stated rate (``RATE``); nothing is
 trained.
 """
@@ -63,7 +63,7 @@ from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 from cl_ner_bench.models.heads.span import span_count
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.plan import Run
-from cl_ner_bench.running.progress import SETTLED, Board
+from cl_ner_bench.running.progress import SETTLED, Progress
 from cl_ner_bench.running.schedule import Item, Schedule
 from cl_ner_bench.running.sharing import Step, items, work
 from cl_ner_bench.scenarios.split import make_split
@@ -434,7 +434,7 @@ def plan(home: Path, _: argparse.Namespace) -> None:
         row(f"{len(runs):,}", f"{steps:,}", f"{1000 * (time.process_time() - begin) / steps:.2f}")
 
 
-def board(home: Path, _: argparse.Namespace) -> None:
+def looks(home: Path, _: argparse.Namespace) -> None:
     """Print what a look at all runs of a grid costs while they wait, which happens twice a second."""
     header("runs", "first look, ms a run", "each further look, ms a run")
     for orders in (1, 10, 100):
@@ -442,12 +442,12 @@ def board(home: Path, _: argparse.Namespace) -> None:
         for run in runs:
             run.folder.save(structs.replace(run.record, status="waiting"))
         time.sleep(1.5 * SETTLED)
-        found, looks = Board(runs, runs), []
+        found, seconds = Progress(runs, runs), []
         for _ in range(2):
             begin = time.perf_counter()
             list(found.poll())
-            looks.append(1000 * (time.perf_counter() - begin) / len(runs))
-        row(f"{len(runs):,}", f"{looks[0]:.3f}", f"{looks[1]:.4f}")
+            seconds.append(1000 * (time.perf_counter() - begin) / len(runs))
+        row(f"{len(runs):,}", f"{seconds[0]:.3f}", f"{seconds[1]:.4f}")
 
 
 # A report
@@ -522,7 +522,7 @@ KINDS: Mapping[str, Callable[[Path, argparse.Namespace], None]] = {
     "paper": paper,
     "scale": scale,
     "plan": plan,
-    "board": board,
+    "looks": looks,
     "report": report,
 }
 

@@ -1,4 +1,4 @@
-"""The lines of the house: who imports whom, and that nothing here shadows the Hugging Face library `datasets`."""
+"""Who may import whom, and that nothing here shadows the Hugging Face library `datasets`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ import pytest
 from cl_ner_bench import HOME
 
 METHODS = sorted((HOME / "methods").glob("*.py"))
+TESTS = sorted((HOME / "tests").rglob("*.py"))
+BENCHMARKS = sorted((HOME / "benchmarks").rglob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    """Return the names of all modules, and of what is imported from them."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{file}: a relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
 def test_imports_go_one_way() -> None:
@@ -23,20 +37,21 @@ def test_imports_go_one_way() -> None:
 
 @pytest.mark.parametrize("file", METHODS, ids=lambda f: f.stem)
 def test_a_method_imports_learning_and_models_only(file: Path) -> None:
-    for node in ast.walk(ast.parse(file.read_text())):
-        names = [node.module] if isinstance(node, ast.ImportFrom) else []
-        names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        for name in names:
-            assert name
-            own = name.startswith(("cl_ner_bench", "methods"))
-            assert not own or name.startswith(("cl_ner_bench.learning", "cl_ner_bench.models")), name
+    allowed = ("cl_ner_bench.learning", "cl_ner_bench.models")
+    own = {name for name in imported(file) if name.startswith(("cl_ner_bench", "methods"))}
+    assert not {name for name in own if not name.startswith(allowed)}
+
+
+@pytest.mark.parametrize("file", [*TESTS, *BENCHMARKS], ids=lambda f: f.stem)
+def test_tests_and_benchmarks_share_code_in_testing_alone(file: Path) -> None:
+    names = {name for name in imported(file) if name.startswith(("tests", "benchmarks"))}
+    assert file in BENCHMARKS or not {name for name in names if name.startswith("benchmarks")}
+    assert not {name for name in names if name.startswith("tests") and (file in BENCHMARKS or ".test_" in name)}
 
 
 def test_nobody_imports_a_method_by_name() -> None:
     for file in (HOME / "cl_ner_bench").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                assert not node.module.startswith(("cl_ner_bench.methods", "methods")), file
+        assert not {name for name in imported(file) if name.startswith(("cl_ner_bench.methods", "methods"))}, file
 
 
 def test_datasets_is_the_hugging_face_library_from_the_repository_root() -> None:

@@ -83,13 +83,14 @@ BENCH = [sys.executable, "-m", "cl_ner_bench", "run", "--quiet"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured. A round of training is ``updates`` of 32 sentences, one of evaluation ``sentences``."""
+    """How much is measured. A round of training is ``updates`` of ``batch_size`` sentences, one of evaluation ``sentences``."""
 
     dataset: str = "fewnerd-coarse"
     data: Path | None = None
     rounds: int = 5
     updates: int = 4
     sentences: int = 256
+    batch_size: int = 32
     grid: tuple[str, ...] = ()  # options of the grid, beside its methods, orders and seeds
 
     def corpus(self, name: str = "") -> Corpus:
@@ -99,7 +100,7 @@ class Settings:
     def trained(self, method: str, precision: str, mode: str) -> tuple[Timed, Products, int]:
         """Return updates of the suite and of what it is compared with, its products, and the epochs of the recipe."""
         corpus, architecture = self.corpus(), registry.methods()[method].architecture
-        settings = paper_recipe(corpus, architecture, **MODES[mode])
+        settings = paper_recipe(corpus, architecture, **MODES[mode], batch_size=self.batch_size)
         steps = first_steps(corpus, (self.rounds * self.updates + 1) * settings["batch_size"], STEP)
         products = Products(steps[-1], torch.bfloat16 if precision == "bf16" else torch.float32)
         compared: dict[str, Compared] = {"plain": plain_updates(settings, steps[-1]), "products": products}
@@ -599,6 +600,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=4, help="training steps a round")
     parser.add_argument("--sentences", type=int, default=256, help="sentences evaluated a round")
+    parser.add_argument("--batch-size", type=int, default=32, help="of training and its plain path")
     parser.add_argument("--only", default="", help="keys of rows, separated by commas")
     parser.add_argument("--grid", default="", help="options of the whole grid")
     parser.add_argument("--json", type=Path)
@@ -610,7 +612,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = given.data and given.data.resolve()
     grid = tuple(shlex.split(given.plain_grid or given.grid))
-    settings = Settings(given.dataset, data, given.rounds, given.updates, given.sentences, grid)
+    settings = Settings(given.dataset, data, given.rounds, given.updates, given.sentences, given.batch_size, grid)
     if given.plain_grid is not None:
         return plain_grid(settings)
     if given.techniques or given.draw:

@@ -18,6 +18,10 @@ from hypothesis import settings
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 
+# Before torch and numpy are imported: tiny tensors need one thread, and several test processes share the cores.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 # Cases are checked, not timed: machines differ.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
@@ -31,11 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked ``full`` unless ``--full`` is given."""
+    """Leave out what is marked ``full`` unless ``--full`` is given; start the files that take longest first."""
     if not config.getoption("--full"):
         left_out = [item for item in items if item.get_closest_marker("full")]
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "system"))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -21,6 +21,8 @@ from cl_ner_bench.analysis.tables.scores import main_table, step_table, type_tab
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
+pytestmark = pytest.mark.slow
+
 Browse = Callable[..., Any]
 EVIL = "</script><script>console.error('ran')</script><!--"
 PAIRS = [(order, seed) for order in range(3) for seed in range(2)]

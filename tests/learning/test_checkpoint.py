@@ -23,7 +23,7 @@ from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CORPUS = tiny_corpus()
 EPOCHS = 3

@@ -23,6 +23,7 @@ from cl_ner_bench.testing.pretended_device import DEVICE, Elsewhere, PretendedDe
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter"),  # true of "meta", not of what stands in
 ]

@@ -28,6 +28,8 @@ from cl_ner_bench.scenarios.task import StepData
 from cl_ner_bench.testing.plain import Plain, Training, predict, read, score
 from cl_ner_bench.testing.tiny import RECIPE
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-5  # norm of the difference / norm
 NEVER = 1e-9  # a rate at which masks are made and nothing is dropped
 WORDS = (

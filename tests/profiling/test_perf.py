@@ -29,7 +29,7 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.testing.grids import METHODS, start, write_inputs
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")

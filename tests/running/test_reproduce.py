@@ -23,6 +23,8 @@ from cl_ner_bench.testing.grids import bench
 from cl_ner_bench.testing.results import published_encoder, write_matrix
 from cl_ner_bench.testing.tiny import tiny_encoder
 
+pytestmark = pytest.mark.slow
+
 NAME = "spankl-ontonotes-split"
 
 

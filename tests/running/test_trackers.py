@@ -30,6 +30,8 @@ from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.storage.shared import SharedFolder
 from cl_ner_bench.testing.grids import METHODS, bench, records, stored, write_inputs
 
+pytestmark = pytest.mark.slow
+
 CLOSING = 60.0
 
 

@@ -42,6 +42,8 @@ from cl_ner_bench.testing.grids import METHODS, bench, write_inputs
 from cl_ner_bench.testing.results import write_run
 from cl_ner_bench.untrusted import UNPACKED_BYTES
 
+pytestmark = pytest.mark.slow
+
 DEEP = '{"schema": 1, "x": ' + "[" * 100_000
 HUGE = "1" + "0" * 400
 

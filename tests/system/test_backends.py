@@ -21,6 +21,8 @@ from cl_ner_bench.running import backends
 from cl_ner_bench.running.options import Options, layer
 from cl_ner_bench.testing.grids import METHODS, records, stored, write_inputs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -97,7 +97,7 @@ def test_training_and_evaluation_stay_faster_than_the_plain_path(tmp_path: Path)
             words = [rng.choice(TEXT.split()) for _ in range(max(3, round(rng.gammavariate(2.2, 9.2))))]
             rows.append(json.dumps({"words": words, "mentions": [[i, i + 1, "ABC"[i]] for i in range(3)]}))
         (tmp_path / f"{part}.jsonl").write_text("\n".join(rows) + "\n")
-    file, sizes = tmp_path / "found.json", ["--rounds", "5", "--updates", "1", "--sentences", "32"]
+    file, sizes = tmp_path / "found.json", ["--rounds", "5", "--updates", "1", "--sentences", "32", "--batch-size", "8"]
     benchmark("timing", "--dataset", str(tmp_path), "--only", "train-fp32,eval-fp32", *sizes, "--json", str(file))
     ratios = {row["figure"]: row["values"] for row in json.loads(file.read_bytes())["rows"]}
     assert len(ratios) == 4

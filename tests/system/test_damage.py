@@ -22,6 +22,8 @@ from cl_ner_bench.cli import main
 from cl_ner_bench.storage.json_files import SEAL, sealed
 from cl_ner_bench.testing.grids import METHODS, bench, stored, write_inputs
 
+pytestmark = pytest.mark.slow
+
 FLIPS = 20
 RUN_FILES = ("run.json", "split.json", "reduced.json.gz", "training-check.json")
 STEP_FILES = ("step.json", "counts.json", "predictions.jsonl.gz")

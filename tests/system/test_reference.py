@@ -18,6 +18,8 @@ from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.corpora.load import load_corpus
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = HOME / "results" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.rglob("experiment.toml"))
 WITH_TABLES = [folder for folder in FOLDERS if (folder / "tables").is_dir()]

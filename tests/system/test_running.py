@@ -18,6 +18,8 @@ from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.storage import json_files
 from cl_ner_bench.testing.grids import METHODS, bench, records, start, stored, write_inputs
 
+pytestmark = pytest.mark.slow
+
 RESUMES = "run the same command again"
 
 

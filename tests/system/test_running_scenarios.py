@@ -11,6 +11,8 @@ import pytest
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.testing.grids import bench, records, stored, write_inputs
 
+pytestmark = pytest.mark.slow
+
 SCENARIO = """
 [[tasks]]
 types = ["PER", "LOC"]

@@ -442,12 +442,12 @@ def looks(home: Path, _: argparse.Namespace) -> None:
         for run in runs:
             run.folder.save(structs.replace(run.record, status="waiting"))
         time.sleep(1.5 * SETTLED)
-        found, seconds = Progress(runs, runs), []
+        found, spent = Progress(runs, runs), []
         for _ in range(2):
             begin = time.perf_counter()
             list(found.poll())
-            seconds.append(1000 * (time.perf_counter() - begin) / len(runs))
-        row(f"{len(runs):,}", f"{seconds[0]:.3f}", f"{seconds[1]:.4f}")
+            spent.append(1000 * (time.perf_counter() - begin) / len(runs))
+        row(f"{len(runs):,}", f"{spent[0]:.3f}", f"{seconds[1]:.4f}")
 
 
 # A report

@@ -83,7 +83,7 @@ BENCH = [sys.executable, "-m", "cl_ner_bench", "run", "--quiet"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured. A round of training is ``updates`` of ``batch_size`` sentences, one of evaluation ``sentences``."""
+    """How much is measured: a round trains ``updates`` of ``batch_size`` sentences or evaluates ``sentences``."""
 
     dataset: str = "fewnerd-coarse"
     data: Path | None = None

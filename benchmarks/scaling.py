@@ -47,6 +47,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from benchmarks.corpora import invented
 from cl_ner_bench.analysis.report.files import write_report

@@ -459,6 +459,7 @@ def grid(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, done.stderr
 
 
+@pytest.mark.slow
 def test_a_grid_and_its_runs_alone_give_the_same_bits(
     grid: tuple[Path, str], inputs: list[str], tmp_path: Path
 ) -> None:
@@ -497,6 +498,7 @@ def test_a_grid_and_its_runs_alone_give_the_same_bits(
         assert one.equals(other)
 
 
+@pytest.mark.slow
 def test_a_joint_model_of_another_order_is_scored_as_this_order_has_it(grid: tuple[Path, str]) -> None:
     out, _ = grid
     one, two = (by_run(out)["joint-token", order] for order in (0, 1))
@@ -509,6 +511,7 @@ def test_a_joint_model_of_another_order_is_scored_as_this_order_has_it(grid: tup
     assert list(counts[0]) != list(counts[1])
 
 
+@pytest.mark.slow
 def test_further_commands_take_what_is_there(grid: tuple[Path, str], inputs: list[str]) -> None:
     """An order more takes the joint of the first; two chains more let one learn again the model that is gone."""
     out, _ = grid
@@ -523,6 +526,7 @@ def test_further_commands_take_what_is_there(grid: tuple[Path, str], inputs: lis
     assert {path: time for path, time in finished(out).items() if path in before} == before
 
 
+@pytest.mark.slow
 def test_a_stop_while_others_wait_is_gone_on_from(inputs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     methods = f"slow={METHODS}:slow-base,twin={METHODS}:slow-base,extendner"
@@ -548,6 +552,7 @@ def test_a_stop_while_others_wait_is_gone_on_from(inputs: list[str], tmp_path: P
     assert models(out) == set()
 
 
+@pytest.mark.slow
 def test_where_the_learner_fails_the_others_learn_it_themselves(
     grid: tuple[Path, str], inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,6 +570,7 @@ def test_where_the_learner_fails_the_others_learn_it_themselves(
     assert mine == {name: data for name, data in stored(grid[0]).items() if name in mine}
 
 
+@pytest.mark.slow
 def test_a_false_declaration_is_refused_and_shared_with_nobody(
     grid: tuple[Path, str], inputs: list[str], tmp_path: Path
 ) -> None:
@@ -581,6 +587,7 @@ def test_a_false_declaration_is_refused_and_shared_with_nobody(
     assert mine == {name: data for name, data in stored(grid[0]).items() if name in mine}
 
 
+@pytest.mark.slow
 def test_predictions_that_are_not_what_was_stored_are_not_taken(grid: tuple[Path, str], tmp_path: Path) -> None:
     record = by_run(grid[0])["joint-token", 0]
     known = ResultsFolder.open(grid[0]).run(record["run_id"]).step(3, record["step_keys"]["3"])

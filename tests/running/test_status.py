@@ -199,6 +199,7 @@ def test_a_report_of_an_unfinished_grid_uses_what_is_finished(grid: Path, capsys
     assert [row.split(",")[0] for row in rows[1:]] == ["spankl", "spankl"], "a row per view"
 
 
+@pytest.mark.slow
 def test_a_grid_that_another_process_learns_is_followed_to_its_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["run", *write_inputs(tmp_path / "inputs"), "--methods", f"{METHODS}:slow", "--bounds", "none"]

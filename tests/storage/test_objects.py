@@ -336,6 +336,7 @@ def race(machines: list[BucketMirror]) -> None:
         remove_folder(folder)
 
 
+@pytest.mark.slow
 @LOOPBACK
 def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -> None:
     words = ["run", *write_inputs(tmp_path / "inputs"), "--methods", f"{METHODS}:slow", "--bounds", "none"]

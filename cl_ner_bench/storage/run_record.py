@@ -169,7 +169,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
             raise MisfitError("steps", "the last step of a run that is 'done'", reprlib.repr(self.steps))
         if self.step_keys and not {*map(str, self.steps)} <= self.step_keys.keys():
             raise MisfitError("step_keys", "a key for each of the steps", reprlib.repr(self.step_keys))
-        if [task.learned_at for task in self.tasks] != [*range(1, self.n_steps + 1)]:
+        order = [task.learned_at for task in self.tasks]
+        if len(order) != self.n_steps or order != [*range(1, len(order) + 1)]:
             raise MisfitError("tasks", f"tasks that are learned in steps 1 to {self.n_steps}")
 
     @property

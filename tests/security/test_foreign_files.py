@@ -105,24 +105,24 @@ def two_links(run: Path) -> None:
 
 BOMB = gzip.compress(bytes(2 * UNPACKED_BYTES), mtime=0)
 RESULTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "run_id with ..": (record(run_id="../../x"), "has run_id '../../x'"),
-    "run_id absolute": (record(run_id="/etc/passwd"), "has run_id '/etc/passwd'"),
+    "run_id with ..": (record(run_id="../../x"), "key 'run_id': expected the name of a folder, found '../../x'"),
+    "run_id absolute": (record(run_id="/etc/passwd"), "the name of a folder, found '/etc/passwd'"),
     "run_id of another folder": (record(run_id="other"), "is of the run 'other'"),
-    "run_id with NUL": (record(run_id="a\0b"), "has run_id"),
-    "shared run with ..": (record(shared={"1": "../../x"}), "has shared"),
-    "key of a step is a path": (record(step_keys={"1": "../../../x"}), "has step_keys"),
-    "step is a path": (record(step_keys={"../x": "ab"}), "has step_keys"),
-    "a billion steps": (record(n_steps=10**9, steps=[10**9]), "tasks that are not learned in steps 1 to 1000000000"),
-    "a task learned never": (task(learned_at=2**40), "tasks that are not learned"),
-    "task is no table": (record(tasks=["PER"]), "has tasks"),
-    "type is a list": (task(types=[["PER"]]), "has tasks"),
+    "run_id with NUL": (record(run_id="a\0b"), "key 'run_id"),
+    "shared run with ..": (record(shared={"1": "../../x"}), "key 'shared"),
+    "key of a step is a path": (record(step_keys={"1": "../../../x"}), "key 'step_keys"),
+    "step is a path": (record(step_keys={"../x": "ab"}), "key 'step_keys"),
+    "a billion steps": (record(n_steps=10**9, steps=[10**9]), "tasks that are learned in steps 1 to 1000000000"),
+    "a task learned never": (task(learned_at=2**40), "expected tasks that are learned in steps 1 to 1"),
+    "task is no table": (record(tasks=["PER"]), "key 'tasks"),
+    "type is a list": (task(types=[["PER"]]), "key 'tasks"),
     "half a surrogate pair": (record(label="\ud800"), "cannot be read"),
-    "label is a table": (record(label={"a": 1}), "has label"),
-    "seed of 400 digits": (record(seed=10**400), "has seed"),
-    "seconds are NaN": (record(learned=[{"seconds": float("nan")}]), "has learned"),
-    "bound is infinite": (record(undertrained_below=float("inf")), "has undertrained_below"),
-    "settings are a list": (record(settings=[]), "has settings"),
-    "fingerprint is a list": (record(fingerprints={"data": []}), "has fingerprints"),
+    "label is a table": (record(label={"a": 1}), "key 'label"),
+    "seed of 400 digits": (record(seed=10**400), "key 'seed"),
+    "seconds are NaN": (record(learned=[{"seconds": float("nan")}]), "key 'learned"),
+    "bound is infinite": (record(undertrained_below=float("inf")), "key 'undertrained_below"),
+    "settings are a list": (record(settings=[]), "key 'settings"),
+    "fingerprint is a list": (record(fingerprints={"data": []}), "key 'fingerprints"),
     "run.json nested": (text("run.json", DEEP), "run.json cannot be read"),
     "counts.json nested": (text("step-1/counts.json", DEEP), "counts.json cannot be read"),
     "counts are NaN": (counts("[NaN, 1, 1]"), "counts.json is not as"),
@@ -164,7 +164,7 @@ def test_a_run_costs_itself_alone(
     found = readable(load_results(results))
     assert all(said in str(fault) for fault in found.damaged), found.damaged
     assert {fault.run.split("-")[0] for fault in found.damaged} == {"spankl"}
-    assert [run["method"] for run in found.runs] == ["extendner"]
+    assert [run.method for run in found.runs] == ["extendner"]
     assert set(found.counts["method"]) == {"extendner"}
     shutil.rmtree(other)
     refused(capsys, said, "report", results, "--format", "svg")

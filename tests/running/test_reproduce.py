@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.agreement import judge
@@ -19,8 +20,9 @@ from cl_ner_bench.cli.reproduce import as_text
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.running import grid
 from cl_ner_bench.running.reproduce import FIXED, FREE, reproduction, with_differences
+from cl_ner_bench.storage.run_record import ByPart, CorpusRecord
 from cl_ner_bench.testing.grids import bench
-from cl_ner_bench.testing.results import published_encoder, write_matrix
+from cl_ner_bench.testing.results import write_matrix
 from cl_ner_bench.testing.tiny import tiny_encoder
 
 pytestmark = pytest.mark.slow
@@ -86,20 +88,29 @@ def test_ours_theirs_difference_and_verdict_are_printed(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 110
 
 
-def test_another_corpus_or_encoder_of_the_same_name_is_a_rehearsal() -> None:
-    record = {"encoder": "bert-large-cased", "encoder_identity": published_encoder("bert-large-cased")}
-    record["corpus"] = {"differences": []}
+def test_another_corpus_or_encoder_of_the_same_name_is_a_rehearsal(tmp_path: Path) -> None:
+    sizes = ByPart(1, 1, 1)
+    corpus = CorpusRecord(differences=[], accepted=[], n_mentions=sizes, without_task={})
+    record = structs.replace(load_results(as_published(tmp_path, 0)).runs[0], corpus=corpus)
+    assert record.encoder_identity is not None
     asked = reproduction(NAME, {"encoder": "./bert-large-cased"})
     assert with_differences(asked, {}, [record]) == asked
-    identity, counts = record["encoder_identity"] | {"layers": 2}, "train: 2 sentences, published are 59,924"
+    counts = "train: 2 sentences, published are 59,924"
     for changes, said in (
-        ({"encoder_identity": identity}, "the encoder is not bert-large-cased: 2 layers, not 24"),
-        ({"corpus": {"differences": [counts]}}, f"the corpus is not the published one: {counts}"),
+        (
+            {"encoder_identity": structs.replace(record.encoder_identity, layers=2)},
+            "the encoder is not bert-large-cased: 2 layers, not 24",
+        ),
+        (
+            {"corpus": structs.replace(corpus, differences=[counts])},
+            f"the corpus is not the published one: {counts}",
+        ),
     ):
-        plan = with_differences(asked, {}, [record, record | changes])
+        other = structs.replace(record, **changes)
+        plan = with_differences(asked, {}, [record, other])
         assert plan.changes == (said,)
         assert plan.options["out"] == f"results/{NAME}-rehearsal"
-        assert with_differences(asked, {"out": "mine"}, [record | changes]).options["out"] == "mine"
+        assert with_differences(asked, {"out": "mine"}, [other]).options["out"] == "mine"
         assert f"A REHEARSAL ({said}): no difference" in " ".join(as_text(plan, []).split())
 
 

@@ -205,7 +205,7 @@ def test_a_joint_model_that_ends_low_on_the_generated_corpus_is_undertrained(tmp
 
 @pytest.mark.parametrize(("epochs_score", "low"), [(86, False), (92, True)])
 def test_step_1_is_held_against_longer_training(tmp_path: Path, epochs_score: float, low: bool) -> None:
-    reference = {"micro_f1": epochs_score, "epochs": 20}
+    reference = {"micro_f1": epochs_score, "epochs": 20, "updates": 40}
     write_run(tmp_path, step1_reference=reference)  # scores 80
     notes = "\n".join(notes_of(only(tmp_path)))
     assert f"SpanKL {8000 / epochs_score:.1f} % (20 epochs: {epochs_score:.1f})" in notes
@@ -215,7 +215,7 @@ def test_step_1_is_held_against_longer_training(tmp_path: Path, epochs_score: fl
 def test_the_joint_run_of_an_architecture_holds_the_longer_training_for_all_its_methods(tmp_path: Path) -> None:
     write_run(tmp_path, "spankl")  # scores 80, like the others
     write_run(tmp_path, "extendner")
-    write_run(tmp_path, "joint-span", step1_reference={"micro_f1": 100, "epochs": 6})
+    write_run(tmp_path, "joint-span", step1_reference={"micro_f1": 100, "epochs": 6, "updates": 12})
     (first, *rest) = notes_of(only(tmp_path))
     assert first.endswith("(step 1 below 90 % of what twice the epochs reach: Joint (span) 80.0 %, SpanKL 80.0 %)")
     assert not any("ExtendNER" in note for note in rest)

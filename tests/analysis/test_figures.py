@@ -41,6 +41,8 @@ from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import METHODS, triple, write_grid, write_run
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = ["CFNER", "$x_1$", "ICE-O", "L&R", "<b>x</b>", "ÄÖ", "a name that is long enough to be cut (token)"]
 FOREIGN += [f"method{i}" for i in range(8)]  # 15 together
 

@@ -138,6 +138,7 @@ def our_texts() -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(compiled: Compiled, tmp_path: Path) -> None:
     printed = sorted({c for text in our_texts() for c in text if not c.isascii()} - UNPRINTED)
     assert {"≤", "±", "†", "–"} <= set(printed)
@@ -151,6 +152,7 @@ def test_every_character_of_our_own_texts_is_printed_by_a_real_latex(compiled: C
     assert not [note for note in notes if plain(note) not in plain(text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "form"), [(1, "wide"), (2, "wide"), (2, "long")])
 def test_every_table_compiles_and_fits(compiled: Compiled, tmp_path: Path, columns: int, form: str) -> None:
     write_grid(tmp_path, ["spankl", "extendner", "seqstar", "joint-span"], n_steps=8, runs=((0, 0), (0, 1), (1, 0)))
@@ -167,6 +169,7 @@ def test_every_table_compiles_and_fits(compiled: Compiled, tmp_path: Path, colum
         assert piece in text
 
 
+@pytest.mark.slow
 def test_odd_names_survive_a_real_latex(compiled: Compiled, tmp_path: Path) -> None:
     for seed in range(3):
         for i, method in enumerate(("spankl", ODD, "[x", "*y")):

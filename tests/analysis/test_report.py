@@ -15,6 +15,8 @@ from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import write_grid, write_run
 
+pytestmark = pytest.mark.slow
+
 EVIL = '<script>alert("x")</script>&amp;'
 
 

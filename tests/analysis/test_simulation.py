@@ -128,5 +128,6 @@ def test_equal_methods_are_rarely_called_different_and_intervals_hold_the_truth(
     assert coverage(values, orders) == pytest.approx(0.95, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_documented_table_is_that_of_this_simulation() -> None:
     assert as_markdown() in (HOME / "docs" / "measures.md").read_text(encoding="utf-8")

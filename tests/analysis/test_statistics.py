@@ -141,6 +141,7 @@ def test_every_number_of_orders_says_what_it_counts(tmp_path: Path, n_orders: in
         assert note.startswith(f"tests and intervals count {n_orders} orders, each by the mean of its seeds")
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.integers(1, 4), st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
 def test_a_test_never_contradicts_its_interval(n_orders: int, n_seeds: int, random: Any) -> None:
@@ -327,6 +328,7 @@ def test_sentences_of_a_document_are_drawn_together() -> None:
     assert together == pytest.approx(sentence_error(influence) * math.sqrt(2))
 
 
+@pytest.mark.slow
 def test_documents_are_drawn_where_the_runs_know_them(tmp_path: Path) -> None:
     found = {}
     for name, documents in (("sentences", []), ("alone", [*range(3219)]), ("two", [0, 1600])):
@@ -346,6 +348,7 @@ def test_documents_are_drawn_where_the_runs_know_them(tmp_path: Path) -> None:
     assert found["two"] != pytest.approx(found["sentences"])
 
 
+@pytest.mark.slow
 def test_one_run_has_an_interval_over_sentences_alone(tmp_path: Path) -> None:
     for name in ("spankl", "extendner"):
         (source,) = REFERENCE.glob(f"{name}-*")

@@ -49,7 +49,7 @@ def options(inputs: list[str], **more: Any) -> dict[str, Any]:
 
 def request_of(inputs: list[str], steps: list[int], **more: Any) -> dict[str, Any]:
     run = prepare(options(inputs, **more)).runs[0]
-    record = json.loads(json.dumps(run.record))
+    record = json.loads(json.dumps(run.record.to_builtins()))
     split = json.loads(json.dumps(run.split.to_json()))
     return {"record": record, "split": split, "device": "cpu", "steps": steps, "started": time.time()}
 

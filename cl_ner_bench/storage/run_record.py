@@ -73,11 +73,11 @@ class EncoderIdentity(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class TrainingCheck(Struct, frozen=True):
-    """Step 1 of a joint run learned for twice the epochs."""
+    """Step 1 of a joint run learned for twice the epochs; earlier versions recorded less of it."""
 
     micro_f1: Number
-    epochs: Whole
-    updates: Whole
+    epochs: Whole = 0
+    updates: Whole = 0
     schema: int = 1
 
 

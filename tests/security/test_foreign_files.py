@@ -465,9 +465,9 @@ def weights(header: bytes, size: int | None = None) -> bytes:
 LYING = b'{"w":{"dtype":"F32","shape":[9999],"data_offsets":[0,39996]}}'
 ENCODERS: dict[str, tuple[dict[str, Any], str]] = {
     "pickle only": ({"model.safetensors": None, "pytorch_model.bin": pickle.dumps(Ran(Path("ran")))}, "convert them"),
-    "header longer than the file": ({"model.safetensors": weights(b"{}", 1 << 60)}, "no sound safetensors file"),
-    "header of weights that are not there": ({"model.safetensors": weights(LYING)}, "no sound safetensors file"),
-    "header nested": ({"model.safetensors": weights(b'{"a":' + b"[" * 100_000)}, "no sound safetensors file"),
+    "header longer than the file": ({"model.safetensors": weights(b"{}", 1 << 60)}, "damaged safetensors file"),
+    "header of weights that are not there": ({"model.safetensors": weights(LYING)}, "damaged safetensors file"),
+    "header nested": ({"model.safetensors": weights(b'{"a":' + b"[" * 100_000)}, "damaged safetensors file"),
     "config nested": ({"config.json": DEEP}, "cannot be read as JSON"),
     "config is a list": ({"config.json": "[]"}, "no JSON object"),
     "a billion layers": ({"config.json": '{"hidden_size": 8, "num_hidden_layers": 1000000000}'}, "no encoder"),

@@ -232,7 +232,7 @@ def test_an_owner_touches_its_lease_and_tells_how_far_it_is(one: BucketMirror, m
     monkeypatch.setattr(leases, "HEARTBEAT", 0.05)
     told = threading.Event()
     with leases.wait(one.leases, NAME) as lease:
-        lease.beat = told.set
+        lease.on_touch = told.set
         written = one._client.written(f"leases/{NAME}.1")
         assert written is not None
         assert told.wait(30)

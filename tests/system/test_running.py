@@ -120,7 +120,7 @@ def test_experiment_toml_repeats_the_grid_to_the_bit_from_python_too(
 
     _, out, _ = grid
     results = run(config=out / "experiment.toml", out=tmp_path / "again", jobs=1, quiet=True)
-    assert [r["status"] for r in results.finished] == ["done", "done"]
+    assert [r.status for r in results.finished] == ["done", "done"]
     assert stored(tmp_path / "again") == stored(out)
     assert capfd.readouterr() == ("", "")
 

@@ -169,9 +169,9 @@ def test_a_helper_is_part_of_every_steps_key(tmp_path: Path) -> None:
         write(tmp_path, helper=text)
         plans.append(make_plan(layer(options)[0], ResultsFolder.open(tmp_path / "out")).runs[0].record)
     first, same, other = plans
-    assert first["step_keys"] == same["step_keys"]
-    assert not {*first["step_keys"].values()} & {*other["step_keys"].values()}
-    assert first["config"] != other["config"]
+    assert first.step_keys == same.step_keys
+    assert not {*first.step_keys.values()} & {*other.step_keys.values()}
+    assert first.config != other.config
 
 
 def test_the_suite_reads_methods_without_torch() -> None:

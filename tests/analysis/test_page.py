@@ -95,7 +95,7 @@ def test_sorting_keeps_groups_apart_and_returns(browse: Browse, page: str, resul
       for (let i = 0; i < 3; i++) { one("button", head).click(); out.push([head.ariaSort, names(main)]); }
       return out;""")  # fmt: skip
     before, (first, down), (second, up), (third, after) = found
-    labels = {run["method"]: run.label for run in results.finished}
+    labels = {run.method: run.label for run in results.finished}
     scores = {labels[m]: mean(results, "task_macro_f1", m) for m in labels}
     methods = sorted((label for label in scores if not label.startswith("Joint")), key=lambda label: -scores[label])
     assert (first, second, third) == ("descending", "ascending", None)

@@ -94,12 +94,13 @@ def test_a_plan_names_the_commit_so_that_it_means_the_same_later(tmp_path: Path,
     given = {"dataset": str(tmp_path / "corpus"), "encoder": "someone/bert", "methods": "spankl", "recipe": "minilm"}
     plan = make_plan(layer(given)[0], ResultsFolder.open(tmp_path / "out"))
     record = plan.runs[0].record
-    assert plan.options.encoder == record["inputs"]["encoder"] == f"someone/bert@{NEW}"
-    assert (record["encoder"], record["encoder_identity"]["revision"]) == ("bert", NEW)
+    assert plan.options.encoder == record.inputs["encoder"] == f"someone/bert@{NEW}"
+    assert record.encoder_identity is not None
+    assert (record.encoder, record.encoder_identity.revision) == ("bert", NEW)
     (hub / "models--someone--bert" / "refs" / "main").write_text(OLD)
     encoder_info.cache_clear()
     again = make_plan(layer(given | {"encoder": plan.options.encoder})[0], ResultsFolder.open(tmp_path / "out"))
-    assert again.runs[0].record.step_keys == record["step_keys"]
+    assert again.runs[0].record.step_keys == record.step_keys
 
 
 def test_a_path_in_a_config_file_is_relative_to_it_and_a_name_is_none(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def keys(plan: Plan) -> dict[tuple[str, int, int], dict[str, str]]:
     found = {}
     for run in plan.runs:
         record = run.record
-        found[record["registry_name"], record["order"], record["seed"]] = record["step_keys"]
+        found[record.registry_name, record.order, record.seed] = record.step_keys
     return found
 
 
@@ -237,17 +237,17 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
     found: dict[tuple[str, int, int], dict[str, str]] = {}
     for run in made.runs:
         record = run.record
-        card = registry.methods()[record["registry_name"]]
+        card = registry.methods()[record.registry_name]
         training = dict(recipe(made.corpus.card, options.get("recipe") or "minilm", card.architecture))
         training |= {k: float(v) for k in training if (v := options.get(k)) is not None}
-        training |= options.get("set", {}).get(record["method"], {})
+        training |= options.get("set", {}).get(record.method, {})
         seen = {
             **{k: float(v) for k, v in training.items()},
             "encoder": content(options.get("encoder") or "plain"),
             "precision": "bf16" if options.get("precision") == "bf16" else "fp32",
             **{k: options.get(k) or False for k in ("exact", "nested")},
             "threads": options.get("threads", 1),
-            "seed": record["seed"],
+            "seed": record.seed,
             # The next two only decide what is given, and are kept for certainty.
             "split_seed": int(options.get("split_seed", 1)),
             "sample": n if (n := options.get("max_sentences")) is not None and n < 24 else None,
@@ -256,7 +256,7 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
         }
         steps: dict[str, str] = {}
         parent = None
-        for step in record["steps"]:
+        for step in record.steps:
             data = run.split.step_data(made.corpus, step, card.data == "union", card.start == "pretrained")
             scored = {name: sorted(types) for name, types in run.split.scored_types(step).items()}
             test = (scored, run.split.test_part(made.corpus, step))
@@ -265,7 +265,7 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
             told = json.dumps([seen, repr(data), repr(test), repr(method), parent], sort_keys=True)
             steps[str(step)] = digest(told)
             parent = steps[str(step)] if card.start == "previous" else None
-        found[record["registry_name"], record["order"], record["seed"]] = steps
+        found[record.registry_name, record.order, record.seed] = steps
     return found
 
 

@@ -29,7 +29,7 @@ CARD = {
 
 from torch import Tensor
 
-from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
+from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, Step, TagLearner
 
 
 class FrozenEncoder(Learner):
@@ -38,10 +38,10 @@ class FrozenEncoder(Learner):
     Columns that grew together learn again where one of their types comes back.
     """
 
-    def begin_step(self, data: StepData) -> None:
-        if data.step > 1:
+    def begin_step(self, step: Step) -> None:
+        if step.step > 1:
             self.freeze_encoder()
-            self.head.freeze_unlabelled(data.labelled)
+            self.head.freeze_unlabelled(step.labelled)
 
     def begin_epoch(self, epoch: int) -> None:
         if epoch > self.settings["warmup_epochs"]:

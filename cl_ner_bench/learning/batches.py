@@ -23,12 +23,14 @@ class Example:
     Attributes:
         index: its position among the sentences of its part.
         vectors: its word vectors ``[words, hidden]``, stored if the encoder is frozen.
+        labelled: the types labelled in it, if it is an exemplar; None: those of the step.
     """
 
     index: int
     sentence: Sentence
     tokens: Tokens
     vectors: Tensor | None = None
+    labelled: tuple[str, ...] | None = None
 
     @property
     def length(self) -> int:
@@ -92,6 +94,19 @@ class Batch:
                     tags[start:end] = [inside - 1] + [inside] * (end - start - 1)
             target += tags
         return self._tensor(target)
+
+    def open_tags(self, types: Sequence[str], labelled: Sequence[str]) -> Tensor:
+        """Return bool ``[words, 1 + 2 * types]``: tags that a word without a label may have.
+
+        These are O, and the tags of all types that were not labelled in the word's sentence; ``labelled`` are the
+        types labelled in sentences of the current step.
+        """
+        rows = []
+        for example in self.examples:
+            known = labelled if example.labelled is None else example.labelled
+            row = [True, *(type not in known for type in types for _ in "BI")]
+            rows += [row] * example.length
+        return torch.tensor(rows, dtype=torch.bool).to(self.device)
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(self.device)

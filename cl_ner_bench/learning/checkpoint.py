@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Learner
-from cl_ner_bench.learning.optim import AdamW
+from cl_ner_bench.learning.optim import Optimizer
 
 SCHEMA = 3
 """The version of the snapshot. Raise it with every change: snapshots of other versions are discarded."""
@@ -54,7 +54,9 @@ class TrainingState:
             self.best_weights = {name: value.detach().clone() for name, value in learner.state_dict().items()}
 
 
-def snapshot(training: TrainingState, learner: Learner, optimizer: AdamW) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def snapshot(
+    training: TrainingState, learner: Learner, optimizer: Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return everything that the rest of a step depends on and that the start of the step does not recreate."""
     facts = {name: value for name, value in vars(training).items() if name != "best_weights"}
     facts["dropout"] = learner.encoder.dropout.state
@@ -66,7 +68,7 @@ def snapshot(training: TrainingState, learner: Learner, optimizer: AdamW) -> tup
     return {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}, facts
 
 
-def resume(checkpoint: Checkpoint | None, learner: Learner, optimizer: AdamW) -> TrainingState:
+def resume(checkpoint: Checkpoint | None, learner: Learner, optimizer: Optimizer) -> TrainingState:
     """Restore the last snapshot, if any, into ``learner`` and ``optimizer`` as they were at the start of the step."""
     kept = checkpoint.load() if checkpoint else None
     if kept is None:

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
-from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
+from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, TagLearner
 from cl_ner_bench.learning.trainer import Progress, Trainer
 from cl_ner_bench.models.encoders.bert import Bert
 from cl_ner_bench.models.encoders.tokeniser import Tokens
@@ -67,7 +67,7 @@ def _outcome(
     logits = torch.randn(
         sum(trainer.learner.rows(lengths)), trainer.learner.n_columns, generator=torch.Generator().manual_seed(0)
     )
-    predictions += trainer.learner.decode(logits, lengths, _TYPES, False)
+    predictions += trainer.learner.decode(Output(logits), lengths, _TYPES, False)
     state = {name: (value.shape, value.tolist()) for name, value in trainer.learner.state_dict().items()}
     return {
         "losses": record["losses"],

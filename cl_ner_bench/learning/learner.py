@@ -9,9 +9,8 @@ is the joint reference.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,32 +19,23 @@ from torch import Tensor, nn
 
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.carried import Carried
+from cl_ner_bench.learning.memory import Memory
+from cl_ner_bench.learning.optim import AdamW, Optimizer, cosine
+from cl_ner_bench.learning.output import Output
+from cl_ner_bench.learning.step import Step
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
-from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.models.encoders.encoder import Encoder, Encoding
 from cl_ner_bench.models.heads.growing import GrowingHead, Init
 from cl_ner_bench.models.heads.span import SpanHead, span_count
 from cl_ner_bench.models.heads.tag import TagHead
-from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl
+from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl, open_ce
 from cl_ner_bench.models.precision import autocast
 from cl_ner_bench.scenarios.task import StepData
 
-__all__ = ["Batch", "Learner", "Need", "Output", "Prediction", "SpanLearner", "StepData", "TagLearner"]
+__all__ = ["Batch", "Learner", "Need", "Output", "Prediction", "SpanLearner", "Step", "StepData", "TagLearner"]
 
 
-Need = Literal["teacher", "all_embeddings"]
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """The output of a model for a batch.
-
-    Attributes:
-        logits: ``[spans, types]`` or ``[words, 1 + 2 * types]``.
-        words: word vectors ``[words, hidden]`` after dropout; None in a teacher's output.
-    """
-
-    logits: Tensor
-    words: Tensor | None = None
+Need = Literal["teacher", "features", "layers", "attentions", "memory", "all_embeddings"]
 
 
 class Learner(nn.Module):
@@ -63,10 +53,12 @@ class Learner(nn.Module):
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
         carried: tensors that the method keeps from step to step.
+        memory: sentences that the method keeps from step to step; filled by ``keep`` (need ``memory``).
         grown: the types added by each step so far.
         step: 1..T, the step being learned.
         labelled: the types labelled in this step.
         n_old: the number of types that the previous step's model knew; they have the first columns.
+        teaches: True for the copy that is a teacher.
     """
 
     architecture: str
@@ -81,8 +73,10 @@ class Learner(nn.Module):
         self.max_span_width = max_span_width
         self.settings = settings
         self.carried = Carried()
+        self.memory = Memory()
         self.grown: list[tuple[str, ...]] = []
         self.autocast: torch.dtype | None = None
+        self.teaches = False
         self.step = 0
         self.labelled: tuple[str, ...] = ()
         self.n_old = 0
@@ -94,6 +88,10 @@ class Learner(nn.Module):
         """Return the inputs that the suite supplies for this method.
 
         ``teacher``: ``losses`` receives the outputs of the previous step's selected model, from step 2 on.
+        ``features``: the teacher's outputs hold its word vectors.
+        ``layers``, ``attentions``: from step 2 on, outputs of the teacher, and of the student in training, hold hidden
+        states or attentions of all layers.
+        ``memory``: ``keep`` is asked after each step, and ``memory`` gives batches of what it returned.
         ``all_embeddings``: the table of word embeddings stays whole during a step. By default it holds only the words
         of the step's train and dev sentences, which is faster; others can then be embedded without gradients only.
         """
@@ -108,7 +106,16 @@ class Learner(nn.Module):
         if types:
             self.head.grow(types, init)
 
-    def begin_step(self, data: StepData) -> None:
+    def make_head(self) -> GrowingHead:
+        """Return an empty head. Called once, by the constructor."""
+        raise NotImplementedError
+
+    @property
+    def trains(self) -> bool:
+        """False for methods that do everything in ``begin_step`` and ``end_step``: the step then has no epochs."""
+        return True
+
+    def begin_step(self, step: Step) -> None:
         """Prepare the step: freeze, initialise, collect. Called between growth and making the optimiser."""
 
     def begin_epoch(self, epoch: int) -> None:
@@ -137,14 +144,34 @@ class Learner(nn.Module):
             for decayed in (True, False)
         ]
 
+    def make_optimizer(self, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
+        """Return the optimiser of ``parameter_groups`` for the step."""
+        return AdamW(groups)
+
+    def rate(self, update: int, warmup: int, updates: int) -> float:
+        """Return the factor on the learning rates at ``update`` (from 0): linear warm-up, then half a cosine to 0."""
+        return cosine(update, warmup, updates)
+
     def after_backward(self) -> None:
         """Change gradients. Called between the backward pass and clipping."""
 
-    def end_step(self, data: StepData) -> None:
-        """Finish the step: fuse weights, collect prototypes or exemplars. The dev-selected weights are in place."""
+    def end_step(self, step: Step) -> None:
+        """Finish the step: fuse weights, collect prototypes. The dev-selected weights are in place."""
+
+    def keep(self, step: Step) -> Iterable[int]:
+        """Return the ids of train sentences to remember, with this step's labels (need ``memory``). After ``end_step``.
+
+        The default draws ``settings["per_type"]`` sentences with a mention of each labelled type.
+        """
+        wanted: dict[int, None] = {}
+        order = torch.randperm(len(step.train)).tolist()
+        for type in step.labelled:
+            with_type = [i for i in order if any(m.type == type for m in step.train[i].mentions)]
+            wanted |= dict.fromkeys(with_type[: self.settings["per_type"]])
+        return [step.train[i].id for i in wanted]
 
     def decode(
-        self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
+        self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
         """Return the predicted mentions of ``types`` (some or all known types) for each sentence."""
         raise NotImplementedError
@@ -205,17 +232,29 @@ class Learner(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of all known columns for a batch."""
-        words = self.encode(batch) if batch.vectors is None else batch.vectors
-        words = self.encoder.dropout(words, self.dropout if self.training else 0.0)
+        """Return the logits of all known columns for a batch, and what else the method needs."""
+        encoded = self.encode(batch) if batch.vectors is None else Encoding(batch.vectors)
+        words = self.encoder.dropout(encoded.words, self.dropout if self.training else 0.0)
         with self._precision():
-            return Output(self.head(words, batch.lengths), words)
+            return Output(self.head(words, batch.lengths), words, encoded.layers, encoded.attentions)
 
-    def encode(self, batch: Batch) -> Tensor:
-        """Return the encoder's word vectors ``[words, hidden]`` of a batch."""
+    def encode(self, batch: Batch) -> Encoding:
+        """Return the encoder's word vectors ``[words, hidden]`` of a batch, with layers and attentions if needed."""
+        traced = self.needs if self.n_old and (self.training or self.teaches) else frozenset()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen), self._precision():
-            words: Tensor = self.encoder(batch.tokens)
-        return words
+            return self.encoder.encode(batch.tokens, "layers" in traced, "attentions" in traced)
+
+    def outputs(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
+        """Yield each batch with the model's output, in evaluation mode and without gradients."""
+        training = self.training
+        self.eval()
+        try:
+            for batch in batches:
+                with torch.no_grad():
+                    output = self(batch)
+                yield batch, output
+        finally:
+            self.train(training)
 
     def _precision(self) -> AbstractContextManager[object]:
         return autocast(self.device, self.autocast)
@@ -228,7 +267,10 @@ class SpanLearner(Learner):
 
     def __init__(self, encoder: Encoder, *args: Any, **kwargs: Any) -> None:
         super().__init__(encoder, *args, **kwargs)
-        self.head = SpanHead(encoder.hidden_size, self.max_span_width)
+        self.head = self.make_head()
+
+    def make_head(self) -> GrowingHead:
+        return SpanHead(self.encoder.hidden_size, self.max_span_width)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         """Return binary cross-entropy on all columns: every unlabelled span is a negative, of old types too."""
@@ -248,10 +290,19 @@ class SpanLearner(Learner):
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return [span_count(n, self.max_span_width) for n in lengths]
 
+    def open_bce(self, batch: Batch, output: Output) -> Tensor:
+        """Return BCE of each sentence's labelled types only: mean over these, sum over spans, mean over sentences."""
+        total = output.logits.new_zeros(())
+        for logits, example in zip(output.logits.split(self.rows(batch.lengths)), batch.examples, strict=True):
+            types = self.labelled if example.labelled is None else example.labelled
+            gold = Batch((example,), batch.device).span_gold(types, self.max_span_width)
+            total = total + bernoulli_ce(logits[:, self.columns(types)], *gold).mean()
+        return total / len(batch.examples)
+
     def decode(
-        self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
+        self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
-        return decode_spans(logits[:, self.columns(types)], lengths, types, nested, self.max_span_width)
+        return decode_spans(output.logits[:, self.columns(types)], lengths, types, nested, self.max_span_width)
 
 
 class TagLearner(Learner):
@@ -261,17 +312,34 @@ class TagLearner(Learner):
 
     def __init__(self, encoder: Encoder, *args: Any, **kwargs: Any) -> None:
         super().__init__(encoder, *args, **kwargs)
-        self.head = TagHead(encoder.hidden_size)
+        self.head = self.make_head()
+
+    def make_head(self) -> GrowingHead:
+        return TagHead(self.encoder.hidden_size)
+
+    def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
+        """Return the tag of each word ``[words]``: every unlabelled word is O (0), those of old types too."""
+        return batch.tag_targets(self.head.types)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        """Return cross-entropy on all words: every unlabelled word is O, those of old types too."""
-        return {"ce": F.cross_entropy(output.logits, batch.tag_targets(self.head.types))}
+        """Return cross-entropy with ``targets`` on all words."""
+        return {"ce": F.cross_entropy(output.logits, self.targets(batch, teacher))}
+
+    def open_ce(self, batch: Batch, output: Output) -> Tensor:
+        """Return cross-entropy that leaves unlabelled types open, mean over words.
+
+        A word without a label is O or of a type that was not labelled in its sentence: its loss is minus the logarithm
+        of their summed probability, as in MiB (Cermelli et al., CVPR 2020).
+        """
+        return open_ce(
+            output.logits, batch.tag_targets(self.head.types), batch.open_tags(self.head.types, self.labelled)
+        )
 
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return list(lengths)
 
     def decode(
-        self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool
+        self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
-        decoded = decode_tags(logits, lengths, self.head.types)
+        decoded = decode_tags(output.logits, lengths, self.head.types)
         return [[p for p in sentence if p.type in types] for sentence in decoded]

@@ -1,40 +1,52 @@
-"""torch's fused AdamW without the class ``torch.optim.Optimizer``.
+"""Optimisers on torch's functional updates, without the class ``torch.optim.Optimizer``.
 
 Creating that class imports torch's compiler: more than a second of processor time, and 70 MB.
 """
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-_DEFAULTS: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
-_STATE = ("first", "second", "updates")
-_State = dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]]  # as _STATE names them: both moments, number of updates
 
-
-class AdamW:
-    """AdamW: the moments of all parameters, and their update.
+class Optimizer(ABC):
+    """The state of all parameters, and their update.
 
     Args:
-        groups: dicts with ``params``, ``lr`` and, where they differ from torch's defaults, ``betas``, ``eps``,
-            ``weight_decay``.
+        groups: dicts with ``params``, ``lr`` and, where they differ from the defaults, the options in ``defaults``.
 
     Raises:
         TypeError: a group has an unknown key, or lacks one.
     """
 
-    def __init__(self, groups: Iterable[Mapping[str, Any]]) -> None:
-        self._groups = [_Group(**_DEFAULTS | dict(group)) for group in groups]
+    names: ClassVar[tuple[str, ...]]
+    """The names of the tensors of a parameter's state; the last one, ``updates``, counts."""
+    defaults: ClassVar[Mapping[str, Any]]
 
+    def __init__(self, groups: Iterable[Mapping[str, Any]]) -> None:
+        self._groups = [_Group(self.defaults, **group) for group in groups]
+
+    @abstractmethod
+    def update(self, group: _Group, parameters: list[nn.Parameter], factor: float) -> None:
+        """Update ``parameters`` of a group, which have gradients and a state."""
+
+    @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
         """Update all parameters that have a gradient, with ``factor`` times their group's learning rate."""
         for group in self._groups:
-            group.step(factor)
+            learning = [p for p in group.params if p.grad is not None]
+            for p in learning:
+                if p not in group.state:
+                    zeros = (torch.zeros_like(p) for _ in self.names[:-1])
+                    group.state[p] = (*zeros, torch.zeros((), device=p.device))
+            if learning:
+                self.update(group, learning, factor)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -48,7 +60,7 @@ class AdamW:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """Moments and update counts, under ``group.position.name``, of the parameters that were updated.
+        """The state, under ``group.position.name``, of the parameters that were updated.
 
         The tensors are in use: the next ``step`` changes them. Assigned tensors are copied; the groups must be equal.
         """
@@ -56,52 +68,76 @@ class AdamW:
             f"{g}.{i}.{name}": value
             for g, i, p, state in self._places()
             if p in state
-            for name, value in zip(_STATE, state[p], strict=True)
+            for name, value in zip(self.names, state[p], strict=True)
         }
 
     @state.setter
     def state(self, given: Mapping[str, Tensor]) -> None:
         for g, i, p, state in self._places():
             if f"{g}.{i}.updates" in given:
-                first, second, updates = (given[f"{g}.{i}.{name}"] for name in _STATE)
-                # The fused update requires moments with the memory layout of the parameter.
-                moments = torch.empty_like(p).copy_(first), torch.empty_like(p).copy_(second)
-                state[p] = (*moments, updates.to(p.device, copy=True))
+                *tensors, updates = (given[f"{g}.{i}.{name}"] for name in self.names)
+                # The fused update requires the memory layout of the parameter.
+                own = (torch.empty_like(p).copy_(tensor) for tensor in tensors)
+                state[p] = (*own, updates.to(p.device, copy=True))
 
-    def _places(self) -> Iterator[tuple[int, int, nn.Parameter, _State]]:
+    def _places(self) -> Iterator[tuple[int, int, nn.Parameter, dict[nn.Parameter, tuple[Tensor, ...]]]]:
         for g, group in enumerate(self._groups):
             for i, p in enumerate(group.params):
                 yield g, i, p, group.state
 
 
 class _Group:
-    def __init__(
-        self, params: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], eps: float, weight_decay: float
-    ) -> None:
-        self.params, self.lr, self.betas, self.eps, self.weight_decay = list(params), lr, betas, eps, weight_decay
-        self.state: _State = {}
+    def __init__(self, defaults: Mapping[str, Any], params: Iterable[nn.Parameter], lr: float, **options: Any) -> None:
+        if unknown := options.keys() - defaults.keys():
+            raise TypeError(f"unknown option {sorted(unknown)[0]!r} of a parameter group; known: {', '.join(defaults)}")
+        self.params, self.lr, self.options = list(params), lr, {**defaults, **options}
+        self.state: dict[nn.Parameter, tuple[Tensor, ...]] = {}
 
-    @torch.no_grad()
-    def step(self, factor: float) -> None:
-        gradients = {p: p.grad for p in self.params if p.grad is not None}
-        if not gradients:
-            return
-        for p in gradients.keys() - self.state.keys():
-            self.state[p] = (torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device))
-        first, second, updates = zip(*(self.state[p] for p in gradients), strict=True)
+
+class AdamW(Optimizer):
+    """torch's fused AdamW."""
+
+    names = ("first", "second", "updates")
+    defaults: ClassVar = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+
+    def update(self, group: _Group, parameters: list[nn.Parameter], factor: float) -> None:
+        first, second, updates = zip(*(group.state[p] for p in parameters), strict=True)
+        beta1, beta2 = group.options["betas"]
         adamw(
-            list(gradients),
-            list(gradients.values()),
+            list(parameters),
+            [p.grad for p in parameters if p.grad is not None],
             list(first),
             list(second),
             [],
             list(updates),
             fused=True,
             amsgrad=False,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            lr=factor * self.lr,
-            weight_decay=self.weight_decay,
-            eps=self.eps,
+            beta1=beta1,
+            beta2=beta2,
+            lr=factor * group.lr,
+            weight_decay=group.options["weight_decay"],
+            eps=group.options["eps"],
             maximize=False,
         )
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum; the first update takes the gradient as it is, as in torch."""
+
+    names = ("momentum", "updates")
+    defaults: ClassVar = {"momentum": 0.9, "weight_decay": 0.0}
+
+    def update(self, group: _Group, parameters: list[nn.Parameter], factor: float) -> None:
+        for p in parameters:
+            momentum, updates = group.state[p]
+            assert p.grad is not None
+            momentum.mul_(group.options["momentum"]).add_(p.grad, alpha=1).add_(p, alpha=group.options["weight_decay"])
+            p.add_(momentum, alpha=-factor * group.lr)
+            updates += 1
+
+
+def cosine(update: int, warmup: int, updates: int) -> float:
+    """Return the factor on the learning rate at ``update`` (from 0): linear warm-up, then half a cosine down to 0."""
+    if update < warmup:
+        return update / warmup
+    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))

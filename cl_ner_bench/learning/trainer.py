@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -21,18 +21,17 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import attributes, restore
 from cl_ner_bench.learning.checkpoint import Checkpoint, resume, snapshot
-from cl_ner_bench.learning.learner import Learner, Need, Output
-from cl_ner_bench.learning.optim import AdamW
+from cl_ner_bench.learning.learner import Learner, Need
+from cl_ner_bench.learning.memory import Exemplar, Memory, Recall
+from cl_ner_bench.learning.optim import Optimizer
 from cl_ner_bench.learning.random_streams import generator, stream
+from cl_ner_bench.learning.step import EVALUATION_BUDGET, Step
 from cl_ner_bench.learning.teacher import Teacher
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoders.encoder import Encoder
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.scenarios.task import StepData
-
-EVALUATION_BUDGET = 1024
-"""Sub-tokens in an evaluation batch. On a CPU, the activations of larger batches exceed the cache."""
 
 VECTORS_BYTES = 1 << 29
 """Limit for the stored word vectors of a frozen encoder. Above it they are recomputed for each batch."""
@@ -54,6 +53,8 @@ class Trainer:
         precision: ``fp32``, or ``bf16`` for autocast in the linear layers of the encoder and of the span head.
         nested: keep nested predictions of span methods.
         tokens: sub-tokens of sentences that are tokenised already; the others are tokenised here.
+        recall: returns train sentences by id, for methods with a memory. Without it, memories hold only sentences that
+            this trainer has learned itself.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class Trainer:
         precision: str = "fp32",
         nested: bool = False,
         tokens: Mapping[tuple[str, ...], Tokens] | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.learner_class, self.settings, self.recipe, self.encoder = learner_class, settings, recipe, encoder
         self.seed, self.precision, self.nested, self.tokens = seed, precision, nested, tokens
         self.device = torch.device(device)
+        self.recall = recall
+        self.learned: dict[int, Sentence] = {}  # train sentences of this process, for want of ``recall``
         self.learner = self._new_learner()
 
     def learn(
@@ -107,6 +111,7 @@ class Trainer:
         dev = self._examples([s.only(()) for s in gold], "dev")  # without labels: hooks see the sentences of a batch
         learner.enter(shown)
         teacher = self._teacher(examples) if "teacher" in needs and learner.n_old else None
+        remembered = self._remember(data) if "memory" in needs else []
         new = [t for t in data.types if t not in learner.head.types]
         # Streams are keyed by the types; a step without a new type needs its number to get streams of its own.
         revisit = () if new else (data.step,)
@@ -115,18 +120,21 @@ class Trainer:
         torch.manual_seed(dropout_seed)  # for hooks, and for the dropout of encoders with their own forward pass
         self._grow(new)
         shapes = _shapes(learner)
-        learner.begin_step(shown)
+        learner.begin_step(self._step(shown, teacher, examples, dev))
         _check_shapes(learner, shapes, "begin_step")
         plain = attributes(learner)
         if "all_embeddings" not in needs:
-            learner.encoder.restrict_embeddings(e.tokens for e in (*examples, *dev))
+            learner.encoder.restrict_embeddings(e.tokens for e in (*examples, *dev, *remembered))
 
-        epochs, size = recipe["epochs"], recipe["batch_size"]
+        epochs, size = recipe["epochs"] if learner.trains else 0, recipe["batch_size"]
         updates = epochs * math.ceil(len(examples) / size)
         warmup = min(recipe["warmup_updates"], int(recipe["warmup_share"] * updates))
-        optimizer = AdamW(learner.parameter_groups(recipe["lr"], recipe["head_lr"], recipe["weight_decay"]))
-        _check_groups(learner, optimizer)
-        if data.selection != "last" and not any(s.mentions for s in gold):
+        optimizer = learner.make_optimizer(
+            learner.parameter_groups(recipe["lr"], recipe["head_lr"], recipe["weight_decay"]) if learner.trains else []
+        )
+        if learner.trains:
+            _check_groups(learner, optimizer)
+        if learner.trains and data.selection != "last" and not any(s.mentions for s in gold):
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         training = resume(checkpoint, learner, optimizer)
         started -= training.seconds
@@ -149,7 +157,7 @@ class Trainer:
                 )
             )
             for batch in batches:
-                losses = self._update(batch, teacher, optimizer, cosine(training.updates, warmup, updates))
+                losses = self._update(batch, teacher, optimizer, learner.rate(training.updates, warmup, updates))
                 for name, value in losses.items():
                     sums[name] += value
                 training.updates += 1
@@ -167,10 +175,14 @@ class Trainer:
             remarks += [f"no gradient reached {_some(idle)}: not learned"] if updates else []
         if training.best_score == 0:
             remarks.append("dev score 0 in every epoch: the first epoch is kept")
-        learner.load_state_dict(training.best_weights)
+        if learner.trains:
+            learner.load_state_dict(training.best_weights)
         learner.encoder.restore_embeddings()
         restore(learner, plain)
-        learner.end_step(shown)
+        step = self._step(shown, teacher, examples, dev)
+        learner.end_step(step)
+        if "memory" in needs:
+            learner.memory.add(learner.keep(step), data.labelled)
         _check_shapes(learner, shapes, "end_step, or an epoch,")
         return {
             "step": data.step,
@@ -186,6 +198,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in learner.parameters()),
             "model_bytes": sum(value.nbytes for value in learner.state_dict().values()),
             "teacher": teacher.how if teacher else "none",
+            **({"memory": self._memory_size()} if "memory" in needs else {}),
             "remarks": remarks,
         }
 
@@ -219,7 +232,10 @@ class Trainer:
 
     def _facts(self) -> dict[str, Any]:
         """Return the facts that are stored beside the learner's tensors."""
-        return {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
+        facts: dict[str, Any] = {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
+        if self.learner.memory:
+            facts["memory"] = [[exemplar.id, exemplar.labelled] for exemplar in self.learner.memory.exemplars]
+        return facts
 
     def _rebuild(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the learner by a new one, made from stored weights and facts."""
@@ -229,6 +245,30 @@ class Trainer:
             self._grow(types)
         self.learner.load_state_dict(weights)
         self.learner.frozen_parameters = facts.get("frozen", ())  # absent in models of earlier versions
+        self.learner.memory = Memory(Exemplar(id, tuple(labelled)) for id, labelled in facts.get("memory", ()))
+
+    def _step(
+        self, shown: StepData, teacher: Teacher | None, examples: Sequence[Example], dev: Sequence[Example]
+    ) -> Step:
+        labelled = [replace(e, sentence=s) for e, s in zip(dev, shown.dev, strict=True)] if shown.dev else []
+        return Step.of(shown, teacher, examples, labelled, self.device)
+
+    def _remember(self, data: StepData) -> list[Example]:
+        """Supply the learner's memory with its sentences, and return them."""
+        self.learned |= {s.id: s for s in data.train}
+        memory = self.learner.memory
+        remembered = self._examples(memory.sentences(self.recall or self.learned.__getitem__), "memory")
+        memory.load(remembered, self.device)
+        return remembered
+
+    def _memory_size(self) -> dict[str, int]:
+        """Return what the memory holds: sentences, labelled mentions, and bytes of text (UTF-8)."""
+        sentences = self.learner.memory.sentences(self.recall or self.learned.__getitem__)
+        return {
+            "sentences": len(sentences),
+            "mentions": sum(len(s.mentions) for s in sentences),
+            "bytes": sum(len(word.encode("utf-8", "surrogatepass")) for s in sentences for word in s.words),
+        }
 
     def _examples(self, sentences: Sequence[Sentence], part: str) -> list[Example]:
         if self.learner.architecture == "span" and not self.recipe["max_span_width"]:
@@ -256,7 +296,7 @@ class Trainer:
         self.learner.grown.append(tuple(types))
         self.learner.to(self.device)
 
-    def _update(self, batch: Batch, teacher: Teacher | None, optimizer: AdamW, rate: float) -> dict[str, float]:
+    def _update(self, batch: Batch, teacher: Teacher | None, optimizer: Optimizer, rate: float) -> dict[str, float]:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
         self.learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
@@ -279,26 +319,19 @@ class Trainer:
         self.learner.eval()
         for batch in by_length(examples, EVALUATION_BUDGET, self.device):
             with torch.no_grad():
-                words = self.learner.encode(batch)
+                words = self.learner.encode(batch).words
             kept.update(zip([e.index for e in batch.examples], words.split(batch.lengths), strict=True))
         return [replace(e, vectors=kept[e.index].clone()) for e in examples]
 
     def _predict(self, examples: Sequence[Example], types: Sequence[str], progress: Progress) -> list[list[Prediction]]:
         found: dict[int, list[Prediction]] = {}
         words = 0
-        for batch, output in self._evaluate(examples):
-            decoded = self.learner.decode(output.logits, batch.lengths, types, self.nested)
+        for batch, output in self.learner.outputs(by_length(examples, EVALUATION_BUDGET, self.device)):
+            decoded = self.learner.decode(output, batch.lengths, types, self.nested)
             found.update(zip([e.index for e in batch.examples], decoded, strict=True))
             words += sum(batch.lengths)
             progress({"predicted_words": words})
         return [found[e.index] for e in examples]
-
-    def _evaluate(self, examples: Sequence[Example]) -> Iterator[tuple[Batch, Output]]:
-        self.learner.eval()
-        for batch in by_length(examples, EVALUATION_BUDGET, self.device):
-            with torch.no_grad():
-                output = self.learner(batch)
-            yield batch, output
 
     def _dev_score(
         self,
@@ -340,7 +373,7 @@ def _check_shapes(learner: Learner, shapes: Mapping[str, torch.Size], where: str
         )
 
 
-def _check_groups(learner: Learner, optimizer: AdamW) -> None:
+def _check_groups(learner: Learner, optimizer: Optimizer) -> None:
     """Raise UserError unless the optimiser has each trainable parameter exactly once, and no others."""
     counts = Counter(optimizer.parameters)
     left_out = [name for name, p in learner.named_parameters() if p.requires_grad and not counts[p]]
@@ -361,10 +394,3 @@ def _check_groups(learner: Learner, optimizer: AdamW) -> None:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def cosine(update: int, warmup: int, updates: int) -> float:
-    """Return the factor on the learning rate at ``update`` (from 0): linear warm-up, then half a cosine down to 0."""
-    if update < warmup:
-        return update / warmup
-    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))

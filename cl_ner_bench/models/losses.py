@@ -74,3 +74,18 @@ def categorical_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -
     log_p = F.log_softmax(teacher / temperature, dim=1)
     log_q = F.log_softmax(student / temperature, dim=1)[:, : teacher.shape[1]]
     return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+def open_ce(logits: Tensor, target: Tensor, open_columns: Tensor) -> Tensor:
+    """Return cross-entropy, mean over words, that leaves the class of words with target 0 open.
+
+    Args:
+        logits: ``[words, columns]``.
+        target: ``[words]``.
+        open_columns: bool ``[words, columns]``: the columns that a word with target 0 may have. Its loss is minus the
+            logarithm of their summed probability (MiB, Cermelli et al., CVPR 2020).
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    own = log_p.gather(1, target[:, None])[:, 0]
+    any_open = log_p.masked_fill(~open_columns, float("-inf")).logsumexp(1)
+    return -torch.where(target > 0, own, any_open).mean()

@@ -6,7 +6,7 @@ import gc
 import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +139,7 @@ class Steps:
             settings["precision"],
             settings["nested"],
             self.tokens,
+            partial(self.split.sentence, self.corpus, "train"),
         )
 
     def learn(self, step: int, heartbeat: Heartbeat) -> dict[str, Any]:

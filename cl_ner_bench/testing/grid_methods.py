@@ -27,8 +27,7 @@ import numpy as np
 from torch import Tensor
 
 from cl_ner_bench.learning.batches import Batch
-from cl_ner_bench.learning.learner import Output, TagLearner
-from cl_ner_bench.scenarios.task import StepData
+from cl_ner_bench.learning.learner import Output, Step, TagLearner
 
 
 class Good(TagLearner):
@@ -43,7 +42,7 @@ class Slow(TagLearner):
 
 
 class Broken(TagLearner):
-    def begin_step(self, data: StepData) -> None:
+    def begin_step(self, step: Step) -> None:
         with open(os.environ["BROKEN"], "a") as file:
             print("once", file=file)
         raise RuntimeError("never")
@@ -55,8 +54,8 @@ class Liar(TagLearner):
 
 
 class Raises(TagLearner):
-    def begin_step(self, data: StepData) -> None:
-        if data.step == 2:
+    def begin_step(self, step: Step) -> None:
+        if step.step == 2:
             raise RuntimeError("out of luck\nsecond line")
 
 
@@ -66,9 +65,9 @@ class NotANumber(TagLearner):
 
 
 class Counted(TagLearner):
-    def begin_step(self, data: StepData) -> None:
+    def begin_step(self, step: Step) -> None:
         with open(os.environ["LEARNED"], "a") as file:
-            print(data.step, data.types, file=file)
+            print(step.step, step.types, file=file)
 
 
 class Holds(TagLearner):
@@ -76,36 +75,36 @@ class Holds(TagLearner):
 
     learned = False
 
-    def end_step(self, data: StepData) -> None:
+    def end_step(self, step: Step) -> None:
         self.learned = True
 
-    def decode(self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool) -> list:
+    def decode(self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool) -> list:
         while self.learned and os.path.exists(os.environ["HOLD"]):
             time.sleep(0.05)
-        return super().decode(logits, lengths, types, nested)
+        return super().decode(output, lengths, types, nested)
 
 
 class Hungry(TagLearner):
-    def begin_step(self, data: StepData) -> None:
+    def begin_step(self, step: Step) -> None:
         np.ones(1 << 50)
 
 
 class Aborts(TagLearner):
-    def begin_step(self, data: StepData) -> None:
+    def begin_step(self, step: Step) -> None:
         os.abort()
 
 
 class Killed(TagLearner):
-    def begin_step(self, data: StepData) -> None:
+    def begin_step(self, step: Step) -> None:
         os.kill(os.getpid(), signal.SIGKILL)  # as the system does when memory is short
 
 
 class Exits(TagLearner):
-    def begin_step(self, data: StepData) -> None:
+    def begin_step(self, step: Step) -> None:
         os._exit(7)
 
 
 class Hangs(TagLearner):
-    def decode(self, logits: Tensor, lengths: Sequence[int], types: Sequence[str], nested: bool) -> list:
+    def decode(self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool) -> list:
         time.sleep(600)
         return []

@@ -26,6 +26,7 @@ from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CORPUS = tiny_corpus()
+TRAIN = CORPUS.parts["train"]
 EPOCHS = 3
 TASKS = (
     Task("PER", ("PER",), tuple(range(8)), tuple(range(4))),
@@ -65,7 +66,9 @@ def maker(learner: type[Learner], settings: Mapping[str, Any], encoder: str, pre
     recipe = RECIPE | {"epochs": EPOCHS, "lr": 3e-3}
     words = (sentence.words for part in CORPUS.parts.values() for sentence in part)
     tokens = token_store(words, encoder_info(encoder), RECIPE["max_length"])
-    return lambda: Trainer(learner, settings, recipe, encoder, seed=0, precision=precision, tokens=tokens)
+    return lambda: Trainer(
+        learner, settings, recipe, encoder, seed=0, precision=precision, tokens=tokens, recall=TRAIN.__getitem__
+    )
 
 
 def method_maker(method: str, encoder: str, precision: str = "fp32") -> Make:

@@ -103,8 +103,8 @@ def test_a_method_learns_and_predicts_there(method: str, encoders: Mapping[str, 
 @pytest.mark.parametrize(
     ("rule", "value", "method"),
     [
-        ("learning.teacher.KEPT_BYTES", 0, "spankl"),  # the teacher is asked for each batch
-        ("learning.teacher.KEPT_BYTES", 0, "extendner"),
+        ("learning.teacher.STORED_BYTES", 0, "spankl"),  # the teacher is asked for each batch
+        ("learning.teacher.STORED_BYTES", 0, "extendner"),
         ("learning.trainer.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
         (
             "models.encoders.encoder._MICRO_BATCH",
@@ -163,8 +163,8 @@ def test_a_method_that_leaves_something_behind_raises(
 def test_a_teacher_that_stays_behind_raises(
     method: str, encoders: Mapping[str, str], device: PretendedDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = Teacher._logits
-    monkeypatch.setattr(Teacher, "_logits", staticmethod(lambda learner, batch: there(learner, batch).cpu()))
+    there = Teacher.__call__
+    monkeypatch.setattr(Teacher, "__call__", lambda self, batch: Output(there(self, batch).logits.cpu()))
     card = registry.methods()[method]
     with pytest.raises(RuntimeError, match="same device"):
         learned(registry.load_class(card), card.settings, encoders["bert"], DEVICE)

@@ -263,7 +263,7 @@ def test_gradients_with_other_encoders(method: str, kind: str, encoders: Mapping
 def test_a_teacher_never_drops(
     method: str, kept_bytes: int, encoders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cl_ner_bench.learning.teacher.KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("cl_ner_bench.learning.teacher.STORED_BYTES", kept_bytes)
     assert_same_gradients(learn(method, encoders["dropping"], eps=1.0, **GRADIENT))
 
 
@@ -275,8 +275,8 @@ def test_a_teacher_kept_in_half_precision_changes_little(method: str, encoders: 
 @pytest.mark.parametrize(
     ("rule", "value", "method"),
     [
-        ("learning.teacher.KEPT_BYTES", 0, "spankl"),  # the teacher is asked for each batch
-        ("learning.teacher.KEPT_BYTES", 0, "extendner"),
+        ("learning.teacher.STORED_BYTES", 0, "spankl"),  # the teacher is asked for each batch
+        ("learning.teacher.STORED_BYTES", 0, "extendner"),
         (
             "models.encoders.encoder._MICRO_BATCH",
             50,

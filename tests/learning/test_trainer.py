@@ -172,7 +172,7 @@ def test_a_better_span_of_an_old_type_takes_no_word_from_a_new_one_on_dev(encode
     old, new = -torch.ones(3, 2), -torch.ones(3, 2)
     old[0], new[0] = torch.tensor([3.0, 1.0]), torch.tensor([-1.0, 1.0])
     for logits, types, expected in ((old, ("PER", "LOC"), "PER"), (old, ("LOC",), "LOC"), (new, ("PER", "LOC"), "LOC")):
-        assert [p.type for p in t.learner.decode(logits, [2], types, False)[0]] == [expected]
+        assert [p.type for p in t.learner.decode(Output(logits), [2], types, False)[0]] == [expected]
 
 
 def dev_scores_of(

@@ -40,8 +40,13 @@ class Bert(nn.Module):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
 
-    def forward(self, embedded: Tensor, windows: Sequence[int], dropout: Dropout) -> Tensor:
-        """Return the last hidden states ``[sub-tokens, hidden]``; no window sees another one.
+    def forward(
+        self, embedded: Tensor, windows: Sequence[int], dropout: Dropout, attentions: bool = False
+    ) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
+        """Return hidden states and attentions; no window sees another one.
+
+        Hidden states are ``[sub-tokens, hidden]``, of the embeddings and then of each layer. Attentions, on request
+        only, are ``[heads, n, n]`` for each layer and each window of n sub-tokens, before dropout.
 
         Attention runs over groups of windows of similar length. All else works on single sub-tokens.
 
@@ -49,15 +54,20 @@ class Bert(nn.Module):
             embedded: concatenated word embeddings ``[sub-tokens, hidden]`` of all windows.
             windows: the number of sub-tokens of each window.
             dropout: the source of dropout masks; the modules hold the rates.
+            attentions: return attentions, too.
         """
-        total = len(embedded)
+        total, n_windows = len(embedded), len(windows)
         if extra := -total % ROWS:  # a window whose states are cut off below
             embedded, windows = F.pad(embedded, (0, 0, 0, extra)), [*windows, extra]
-        states = self.embeddings(embedded, windows, dropout)
+        states = [self.embeddings(embedded, windows, dropout)]
         groups = Groups(windows, embedded.device)
+        maps: list[list[Tensor]] = []  # of each layer, of each group
         for layer in self.encoder.layer:
-            states = layer(states, groups, dropout)
-        return states[:total]
+            if attentions:
+                maps.append([])
+            states.append(layer(states[-1], groups, dropout, maps[-1] if attentions else None))
+        cropped = tuple(tuple(groups.cropped(of_layer)[:n_windows]) for of_layer in maps)
+        return tuple(s[:total] for s in states), cropped
 
 
 class _Embeddings(nn.Module):
@@ -95,8 +105,8 @@ class _Layer(nn.Module):
         self.intermediate = _Intermediate(config)
         self.output = _Output(config, config["intermediate_size"])
 
-    def forward(self, states: Tensor, groups: Groups, dropout: Dropout) -> Tensor:
-        states = self.attention(states, groups, dropout)
+    def forward(self, states: Tensor, groups: Groups, dropout: Dropout, maps: list[Tensor] | None = None) -> Tensor:
+        states = self.attention(states, groups, dropout, maps)
         result: Tensor = self.output(self.intermediate(states), states, dropout)
         return result
 
@@ -107,8 +117,8 @@ class _Attention(nn.Module):
         self.self = _SelfAttention(config)
         self.output = _Output(config, config["hidden_size"])
 
-    def forward(self, states: Tensor, groups: Groups, dropout: Dropout) -> Tensor:
-        result: Tensor = self.output(self.self(states, groups, dropout), states, dropout)
+    def forward(self, states: Tensor, groups: Groups, dropout: Dropout, maps: list[Tensor] | None = None) -> Tensor:
+        result: Tensor = self.output(self.self(states, groups, dropout, maps), states, dropout)
         return result
 
 
@@ -120,9 +130,9 @@ class _SelfAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.dropout = nn.Dropout(config.get("attention_probs_dropout_prob", 0.1))
 
-    def forward(self, states: Tensor, groups: Groups, dropout: Dropout) -> Tensor:
+    def forward(self, states: Tensor, groups: Groups, dropout: Dropout, maps: list[Tensor] | None = None) -> Tensor:
         heads = groups.pad(self._projected(states))
-        return groups.unpad([self._attend(h, mask, dropout) for h, mask in zip(heads, groups.masks, strict=True)])
+        return groups.unpad([self._attend(h, m, dropout, maps) for h, m in zip(heads, groups.masks, strict=True)])
 
     def _projected(self, states: Tensor) -> Tensor:
         """Return queries, keys and values ``[sub-tokens, 3 * hidden]``, by one product if no module is changed."""
@@ -131,7 +141,7 @@ class _SelfAttention(nn.Module):
             return torch.cat([part(states) for part in parts], dim=1)
         return F.linear(states, torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
 
-    def _attend(self, heads: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
+    def _attend(self, heads: Tensor, mask: Tensor | None, dropout: Dropout, maps: list[Tensor] | None) -> Tensor:
         """Return the context ``[windows * longest, hidden]`` of joint projections ``[windows, longest, 3 * hidden]``.
 
         It is computed in float32 even under autocast: on a CPU, bf16 gains nothing on products this small, its fused
@@ -142,11 +152,14 @@ class _SelfAttention(nn.Module):
         with autocast(heads.device, None):
             parts = heads.float().view(windows, longest, 3, self.num_attention_heads, -1)
             query, key, value = parts.permute(2, 0, 3, 1, 4)
-            if rate == 0:
+            if rate == 0 and maps is None:
                 context = F.scaled_dot_product_attention(query, key, value, mask)
             else:  # the fused kernel would use torch's own dropout
                 scores = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
-                context = dropout((scores if mask is None else scores + mask).softmax(3), rate) @ value
+                attention = (scores if mask is None else scores + mask).softmax(3)
+                if maps is not None:
+                    maps.append(attention)
+                context = dropout(attention, rate) @ value
         return context.transpose(1, 2).reshape(windows * longest, -1)
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,14 @@ _MICRO_BATCH = 8192
 10,000 words would hold about 20 GB with a small encoder."""
 
 _NEED = 'add "all_embeddings" to the method\'s needs.'
+
+
+class Encoding(NamedTuple):
+    """The encoder's output for a batch; layers and attentions as in ``learning.output.Output``, if requested."""
+
+    words: Tensor
+    layers: tuple[Tensor, ...] = ()
+    attentions: tuple[tuple[Tensor, ...], ...] = ()
 
 
 class Encoder(nn.Module):
@@ -53,30 +61,60 @@ class Encoder(nn.Module):
 
         A sentence's vectors do not depend on the rest of the batch, up to the order of float additions.
         """
+        return self.encode(batch).words
+
+    def encode(self, batch: Sequence[Tokens], layers: bool = False, attentions: bool = False) -> Encoding:
+        """Return the word vectors, and on request the hidden states of all layers at words, and attentions."""
         embedded = self._look_up(np.concatenate([tokens.ids for tokens in batch]))
         parts = list(_micro_batches([window for tokens in batch for window in tokens.windows]))
-        states = []
+        found = []
         for part, values in zip(parts, embedded.split([sum(part) for part in parts]), strict=True):
             if len(parts) > 1 and torch.is_grad_enabled():
                 seed = self.dropout.draw_seed()
-                states.append(checkpoint(self._states, values, part, seed, use_reentrant=False))
+                found.append(checkpoint(self._states, values, part, layers, attentions, seed, use_reentrant=False))
             else:
-                states.append(self._states(values, part))
+                found.append(self._states(values, part, layers, attentions))
         starts = itertools.accumulate((tokens.size for tokens in batch), initial=0)
         first = np.concatenate([start + tokens.first for start, tokens in zip(starts, batch, strict=False)])
-        return torch.cat(states).index_select(0, torch.from_numpy(first).to(embedded.device)).float()
+        at = torch.from_numpy(first).to(embedded.device)
+        states = [
+            torch.cat(of_layer).index_select(0, at).float() for of_layer in zip(*(s for s, _ in found), strict=True)
+        ]
+        maps = (tuple(itertools.chain(*of_layer)) for of_layer in zip(*(a for _, a in found), strict=True))
+        return Encoding(states[-1], tuple(states) if layers else (), tuple(maps))
 
-    def _states(self, embedded: Tensor, windows: Sequence[int], seed: int | None = None) -> Tensor:
-        """Return the last hidden states ``[sub-tokens, hidden_size]`` of word embeddings ``[sub-tokens, width]``."""
+    def _states(
+        self, embedded: Tensor, windows: Sequence[int], layers: bool, attentions: bool, seed: int | None = None
+    ) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
+        """Return hidden states ``[sub-tokens, hidden_size]`` (the last, or of all layers) and attentions."""
         if isinstance(self.backbone, Bert):
-            states: Tensor = self.backbone(embedded, windows, self.dropout if seed is None else Dropout(seed))
-            return states
+            dropout = self.dropout if seed is None else Dropout(seed)
+            states, maps = self.backbone(embedded, windows, dropout, attentions)
+        else:
+            states, maps = self._states_of_other(embedded, windows, layers, attentions)
+        return states if layers else states[-1:], maps
+
+    def _states_of_other(
+        self, embedded: Tensor, windows: Sequence[int], layers: bool, attentions: bool
+    ) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
         groups = Groups(windows, embedded.device)
-        return groups.unpad(
-            [
-                self.backbone(inputs_embeds=inputs, attention_mask=real.long()).last_hidden_state.flatten(0, 1)
-                for inputs, real in zip(groups.pad(embedded), groups.real, strict=True)
-            ]
+        if attentions:  # fused kernels keep none
+            self.backbone.set_attn_implementation("eager")
+        outputs = [
+            self.backbone(
+                inputs_embeds=inputs,
+                attention_mask=real.long(),
+                output_hidden_states=layers,
+                output_attentions=attentions,
+            )
+            for inputs, real in zip(groups.pad(embedded), groups.real, strict=True)
+        ]
+        per_group = [o.hidden_states if layers else (o.last_hidden_state,) for o in outputs]
+        states = tuple(groups.unpad([s.flatten(0, 1) for s in layer]) for layer in zip(*per_group, strict=True))
+        if not attentions:
+            return states, ()
+        return states, tuple(
+            tuple(groups.cropped(layer)) for layer in zip(*(o.attentions for o in outputs), strict=True)
         )
 
     def _look_up(self, ids: np.ndarray) -> Tensor:

@@ -30,6 +30,8 @@ class Groups:
     def __init__(self, windows: Sequence[int], device: torch.device) -> None:
         starts = list(itertools.accumulate(windows, initial=0))
         order = sorted(range(len(windows)), key=lambda i: windows[i])
+        self._windows = list(windows)
+        self._members: list[list[int]] = []  # the windows of each group
         self.shapes: list[tuple[int, int]] = []
         self.real: list[Tensor] = []
         self.masks: list[Tensor | None] = []
@@ -37,6 +39,7 @@ class Groups:
         padded = np.empty(starts[-1], dtype=np.int64)  # the position of each sub-token among the padded ones
         rows = 0
         for group in length_groups([windows[i] for i in order]):
+            self._members.append(order[group])
             lengths = np.array([windows[i] for i in order[group]])
             first = np.array([starts[i] for i in order[group]])
             place = np.arange(lengths[-1])
@@ -62,6 +65,15 @@ class Groups:
         """Return ``[sub-tokens, n]`` from one ``[windows * longest, n]`` per group."""
         result: Tensor = _Unpad.apply(torch.cat(list(values)), self.taken, self.padded)
         return result
+
+    def cropped(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return ``[heads, n, n]`` of each window from one ``[windows, heads, longest, longest]`` per group."""
+        found: dict[int, Tensor] = {}
+        for members, group in zip(self._members, maps, strict=True):
+            for i, values in zip(members, group, strict=True):
+                n = self._windows[i]
+                found[i] = values[:, :n, :n]
+        return [found[i] for i in range(len(self._windows))]
 
 
 class _Pad(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class GrowingHead(nn.Module):
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.blocks = nn.ModuleList()
+        self.blocks: Any = nn.ModuleList()
         self.grown: list[tuple[str, ...]] = []
 
     @property
@@ -30,6 +31,16 @@ class GrowingHead(nn.Module):
     def n_columns(self) -> int:
         """The number of logits of a row (a span or a word)."""
         raise NotImplementedError
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights of all blocks ``[rows, hidden]``."""
+        return torch.cat([block.weight for block in self.blocks])
+
+    @property
+    def bias(self) -> Tensor:
+        """The biases of all blocks ``[rows]``."""
+        return torch.cat([block.bias for block in self.blocks])
 
     def grow(self, types: Sequence[str], init: Init) -> None:
         """Add the columns of ``types``."""

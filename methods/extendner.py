@@ -27,6 +27,23 @@ CARD = {
             "with patience 3. Both softmaxes are at temperature 2; the loss is not scaled by its square. The "
             "original's settings are known from secondary sources.",
         },
+        "extendner-cfner": {
+            "label": "ExtendNER (CFNER)",
+            "settings": {"kd_weight": 1.0, "temperature": 2.0, "teacher_temperature": 1.0},
+            "paper": "Monaikul et al., AAAI 2021, as in the code of Zheng et al. (CFNER), EMNLP 2022",
+            "status": "re-implementation",
+            "summary": "ExtendNER with the temperatures of CFNER's code: student 2, teacher 1.",
+            "deviations": "The loss of that code, not its recipe (cosine head, SGD, frozen old rows, imprinted new "
+            "ones).",
+        },
+        "extendner-codebase": {
+            "label": "ExtendNER (w=2)",
+            "settings": {"kd_weight": 2.0, "temperature": 1.0},
+            "paper": "Monaikul et al., AAAI 2021, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
+            "status": "re-implementation",
+            "summary": "ExtendNER with the weight of that code base: 2.",
+            "deviations": "The loss of that code base, with a teacher without dropout; not its recipe.",
+        },
     },
 }
 
@@ -48,12 +65,14 @@ class ExtendNER(TagLearner):
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         if teacher is None:
             return super().losses(batch, output, teacher)
-        target = batch.tag_targets(self.head.types)
+        target = self.targets(batch, teacher)
         new = target > 0
         losses = {}
         if new.any():
             losses["ce"] = F.cross_entropy(output.logits[new], target[new])
         if not new.all():
-            kl = categorical_kl(teacher.logits[~new], output.logits[~new], self.settings["temperature"])
+            temperature = self.settings["temperature"]
+            ratio = temperature / self.settings.get("teacher_temperature", temperature)
+            kl = categorical_kl(ratio * teacher.logits[~new], output.logits[~new], temperature)
             losses["kd"] = self.settings["kd_weight"] * kl.mean()
         return losses

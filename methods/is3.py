@@ -1,0 +1,72 @@
+"""IS3: gradients of old rows are damped, and prototypes keep the head where it was."""
+
+CARD = {
+    "is3": {
+        "label": "IS3",
+        "class": "IS3",
+        "architecture": "token",
+        "settings": {"kd_weight": 2.0, "prototype_weight": 0.1, "old_gradient": 0.6},
+        "paper": "Incremental Sequence Labeling: A Tale of Two Shifts, ACL Findings 2024, arXiv 2402.10447",
+        "year": 2024,
+        "status": "re-implementation",
+        "summary": "ExtendNER with weaker CE gradients on old rows, and CE on prototypes of old tags.",
+        "stores": "one copy of the model, one vector per old tag",
+        "deviations": "As in the code base of arXiv 2312.07887, but prototypes and teacher are computed without "
+        "dropout. The "
+        "recipe's optimiser, epochs and dev selection.",
+    }
+}
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
+from cl_ner_bench.models.losses import categorical_kl
+
+
+class IS3(TagLearner):
+    """CE(labelled words) + kd_weight * KL(unlabelled) + prototype_weight * CE(head(prototypes), their tags).
+
+    In the gradient of the first term the weights of old rows other than O count ``old_gradient``. A prototype is the
+    mean unit word vector of a tag in the first step that labels it. The last term is left out where no word is
+    labelled.
+    """
+
+    needs = frozenset({"teacher"})
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        if teacher is None or output.words is None:
+            return super().losses(batch, output, teacher)
+        target = self.targets(batch, teacher)
+        labelled = target > 0
+        losses = {}
+        if labelled.any():
+            weight, bias = self.head.weight, self.head.bias
+            scale = torch.ones(len(weight), 1, device=weight.device)
+            scale[1 : teacher.logits.shape[1]] = self.settings["old_gradient"]
+            damped = scale * weight + (1 - scale) * weight.detach()  # the same values, weaker gradients
+            logits = F.linear(output.words[labelled], damped, bias)
+            losses["ce"] = F.cross_entropy(logits, target[labelled])
+            if tags := sorted(map(int, self.carried)):
+                prototypes = torch.stack([self.carried[str(tag)] for tag in tags])
+                ce = F.cross_entropy(F.linear(prototypes, weight, bias), torch.tensor(tags, device=weight.device))
+                losses["prototypes"] = self.settings["prototype_weight"] * ce
+        if not labelled.all():
+            kl = categorical_kl(teacher.logits[~labelled], output.logits[~labelled]).mean()
+            losses["kd"] = self.settings["kd_weight"] * kl
+        return losses
+
+    def end_step(self, step: Step) -> None:
+        sums: dict[int, Tensor] = {}
+        counts: dict[int, int] = {}
+        for batch, output in self.outputs(step.batches()):
+            assert output.words is not None
+            target, unit = batch.tag_targets(self.head.types), F.normalize(output.words)
+            for tag in set(target.tolist()) - {0}:
+                found = unit[target == tag]
+                sums[tag] = sums.get(tag, 0) + found.sum(0)
+                counts[tag] = counts.get(tag, 0) + len(found)
+        for tag in sorted(sums):
+            if str(tag) not in self.carried:
+                self.carried[str(tag)] = sums[tag] / counts[tag]

@@ -1,0 +1,55 @@
+"""LUCIR for tagging: features of unlabelled words stay in place, and O keeps a margin over new tags."""
+
+CARD = {
+    "lucir": {
+        "label": "LUCIR",
+        "class": "LUCIR",
+        "architecture": "token",
+        "first_step": "base",
+        "settings": {"feature_weight": 50.0, "margin": 0.5, "margin_weight": 1.0},
+        "paper": "Hou et al., Learning a Unified Classifier Incrementally via Rebalancing, CVPR 2019, "
+        "as adapted to NER in CFNER's code (EMNLP 2022)",
+        "year": 2019,
+        "status": "re-implementation",
+        "summary": "CE on labelled words, cosine distance to the previous model's word vectors, a margin of O over "
+        "new tags.",
+        "stores": "one copy of the model",
+        "deviations": "The losses are those of CFNER's code. Linear head and the recipe's optimiser instead of a "
+        "cosine "
+        "head with frozen old rows, imprinted new ones and SGD. No exemplars, as there.",
+    }
+}
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, TagLearner
+
+
+class LUCIR(TagLearner):
+    """CE(labelled words) + w * mean(1 - cos(h, h_T)) + margin_weight * mean(max(0, margin - z_label + max new z)).
+
+    The last two means run over unlabelled words; w = feature_weight * sqrt(old columns / new columns).
+    """
+
+    needs = frozenset({"teacher", "features"})
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        if teacher is None or output.words is None or teacher.words is None:
+            return super().losses(batch, output, teacher)
+        target = self.targets(batch, teacher)
+        labelled, n_old = target > 0, teacher.logits.shape[1]
+        new = output.logits[:, n_old:]
+        losses = {}
+        if labelled.any():
+            losses["ce"] = F.cross_entropy(output.logits[labelled], target[labelled])
+        if not labelled.all():
+            o = ~labelled
+            weight = self.settings["feature_weight"] * math.sqrt(n_old / max(1, new.shape[1]))
+            losses["features"] = weight * (1 - F.cosine_similarity(output.words[o], teacher.words[o])).mean()
+            if new.shape[1]:
+                margin = F.relu(self.settings["margin"] - output.logits[o, 0] + new[o].amax(1))
+                losses["margin"] = self.settings["margin_weight"] * margin.mean()
+        return losses

@@ -1,0 +1,53 @@
+"""Self-training: the previous model's prediction is the label where there is none."""
+
+CARD = {
+    "variants": {
+        "selftrain": {
+            "label": "Self-Training",
+            "class": "SelfTraining",
+            "paper": "as in Zheng et al., ACL 2024, arXiv 2312.07887 (code base); Rosenberg et al., WACV 2005",
+            "year": 2005,
+            "status": "re-implementation",
+            "summary": "CE on all words; unlabelled ones take the previous model's most probable tag.",
+            "deviations": "The recipe's optimiser, epochs and dev selection.",
+        },
+        "selftrain-confident": {
+            "label": "Self-Training (confident)",
+            "class": "ConfidentSelfTraining",
+            "settings": {"confidence": 0.7},
+            "status": "baseline",
+            "summary": "As selftrain; words on which the previous model is not confident have no loss.",
+        },
+    },
+    "architecture": "token",
+    "first_step": "base",
+    "stores": "one copy of the model",
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, TagLearner
+
+IGNORED = -100  # of F.cross_entropy
+
+
+class SelfTraining(TagLearner):
+    """CE(all words) with the label, else the teacher's most probable tag."""
+
+    needs = frozenset({"teacher"})
+
+    def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
+        gold = super().targets(batch, teacher)
+        return gold if teacher is None else gold.where(gold > 0, teacher.logits.argmax(1))
+
+
+class ConfidentSelfTraining(SelfTraining):
+    """CE on labelled words, and on those whose most probable tag has a probability of at least ``confidence``."""
+
+    def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
+        targets = super().targets(batch, teacher)
+        if teacher is None:
+            return targets
+        labelled = TagLearner.targets(self, batch, teacher) > 0
+        confident = teacher.logits.softmax(1).amax(1) >= self.settings["confidence"]
+        return targets.masked_fill(~labelled & ~confident, IGNORED)

@@ -84,6 +84,7 @@ UNLIKE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "said"), UNLIKE.values(), ids=UNLIKE)
 def test_what_is_not_as_published_is_said_everywhere_and_compared_with_nothing(
     tmp_path: Path, changes: dict[str, Any], said: str
@@ -104,6 +105,7 @@ def test_what_is_not_as_published_is_said_everywhere_and_compared_with_nothing(
     assert {j.verdict for j in judge(settings()[NAME], results)} == {"cannot be judged"}
 
 
+@pytest.mark.slow
 def test_every_table_every_figure_and_the_page_carry_the_notes(tmp_path: Path) -> None:
     changes = {
         key: value for name in ("another corpus", "from a folder", "bf16") for key, value in UNLIKE[name][0].items()

@@ -75,6 +75,7 @@ def test_the_table_has_units_groups_and_the_score(tmp_path: Path) -> None:
     assert "2097152000.0" in to_csv(table)  # unrounded, in bytes
 
 
+@pytest.mark.slow
 def test_older_records_give_dashes(tmp_path: Path) -> None:
     markdown = to_markdown(table_of(tmp_path))
     line = next(line for line in markdown.splitlines() if line.startswith("| SpanKL"))
@@ -99,6 +100,7 @@ def figure_of(folder: Path, seeds: int) -> ReportFigure:
     return picture
 
 
+@pytest.mark.slow
 def test_the_figure_shows_time_and_memory_with_the_front_from_three_runs_on(tmp_path: Path) -> None:
     picture = figure_of(tmp_path / "3", 3)
     time, memory = picture.figure.axes
@@ -118,6 +120,7 @@ def test_the_figure_shows_time_and_memory_with_the_front_from_three_runs_on(tmp_
     assert not [line for line in few.figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
 
 
+@pytest.mark.slow
 def test_there_is_no_front_where_methods_have_different_runs(tmp_path: Path) -> None:
     figure_of(tmp_path, 3)
     write_grid(tmp_path, ["spankl"], n_steps=2, runs=[(0, 7)], learned=[step(1), step(2)])

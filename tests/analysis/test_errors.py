@@ -99,6 +99,7 @@ def test_each_step_has_a_line_that_adds_up_to_100(tmp_path: Path) -> None:
         assert sum(float(v) for v in values) == pytest.approx(100)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 50), min_size=len(KINDS), max_size=len(KINDS)), min_size=1, max_size=3))
 def test_f1_and_what_is_lost_make_100_points(numbers: list[list[int]]) -> None:
     points = breakdown._points(np.array(numbers))
@@ -186,6 +187,7 @@ def test_similarity_of_types_is_what_joint_training_confuses(tmp_path: Path) -> 
     assert math.isnan(float(found[f"{title}: recall when learned", "0–50"][2]))  # joint training has its last step only
 
 
+@pytest.mark.slow
 def test_what_cannot_be_computed_is_left_out_with_a_note(tmp_path: Path) -> None:
     write(tmp_path)
     results = load_results(tmp_path)
@@ -209,6 +211,7 @@ def test_mentions_that_are_none_are_refused_by_name(tmp_path: Path, content: byt
         error_tables(load_results(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_real_run_adds_up_to_its_stored_counts(tmp_path: Path) -> None:
     source = next((HOME / "results" / "reference" / "fewnerd" / "runs").glob("extendner-*"))
     home = tmp_path / "runs" / source.name
@@ -227,6 +230,7 @@ def test_a_real_run_adds_up_to_its_stored_counts(tmp_path: Path) -> None:
     assert steps["micro_f1"].to_numpy() == pytest.approx(scores["micro_f1"].to_numpy(), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_figures_hold_the_numbers_of_the_tables_and_do_not_share_names(tmp_path: Path) -> None:
     methods = ["spankl", "extendner", "finetune-span", "seqstar", "joint-span"]
     write_grid(tmp_path, methods, n_steps=8, runs=[(0, 0), (0, 1), (1, 0)])

@@ -113,6 +113,7 @@ def test_what_was_not_checked_is_said_with_the_way_to_check_it(tmp_path: Path) -
     assert not any("checked" in note for note in notes_of(only(tmp_path / "one")))
 
 
+@pytest.mark.slow
 def test_it_is_marked_in_every_output(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         learned(tmp_path, "spankl", [80 + seed, 80, 80], seed=seed)
@@ -179,6 +180,7 @@ def test_a_dev_score_of_0_in_every_epoch_is_told_once_with_method_and_steps(tmp_
 # The references of one task each
 
 
+@pytest.mark.slow
 def test_a_single_task_model_is_a_reference_for_learning_and_nothing_else(tmp_path: Path) -> None:
     """Its counts of other tasks, none of which it knows, reach no frame, row or figure."""
     for order, seed in ((0, 0), (0, 1), (1, 0)):
@@ -215,6 +217,7 @@ def test_a_single_task_model_is_a_reference_for_learning_and_nothing_else(tmp_pa
     assert report_files(results, formats=("png",))["report.html"]
 
 
+@pytest.mark.slow
 def test_single_task_models_without_a_method_are_shown_as_they_are(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         learned(tmp_path, "single-task-span", [80, 70, 60], label="Alone", seed=seed)

@@ -42,6 +42,7 @@ def test_folders_joined_equal_one_folder_with_all_runs(tmp_path: Path) -> None:
     assert joined.measures["gap"].notna().any()  # the reference lay in the other folder
 
 
+@pytest.mark.slow
 def test_a_copied_run_counts_once_however_it_is_packed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")

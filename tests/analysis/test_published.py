@@ -243,6 +243,7 @@ def test_a_misprint_is_marked_and_explained(tmp_path: Path) -> None:
     assert any("PODNet, avg_micro_f1: printed 34.67, shown is 19.04" in note for note in table.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["starved by this recipe", "dev score 0 in every epoch of a step"])
 def test_a_method_that_did_not_learn_stands_beside_no_published_number(tmp_path: Path, reason: str) -> None:
     """Neither where it is starved at a step nor where a dev score of 0 chose no epoch; other methods do."""

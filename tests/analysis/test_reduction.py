@@ -93,6 +93,7 @@ def sort_errors(gold: list[Mention], pred: list[Mention], new: str) -> tuple[dic
     return outcomes, kinds
 
 
+@pytest.mark.slow
 @given(SENTENCES)
 def test_every_mention_is_sorted_as_by_hand(sentences: Any) -> None:
     rows = rows_of(sentences)
@@ -127,6 +128,7 @@ def test_every_mention_is_sorted_as_by_hand(sentences: Any) -> None:
         assert {(names[g], names[p]): n for step, g, p, n in r.confusion.tolist() if step == k} == dict(confusion)
 
 
+@pytest.mark.slow
 @given(SENTENCES)
 def test_the_kinds_add_up_to_the_scorers_counts(sentences: Any) -> None:
     rows = rows_of(sentences)
@@ -181,6 +183,7 @@ def equal(a: Outcomes, b: Outcomes) -> bool:
     return all(x.dtype == y.dtype and np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in pairs)
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_what_was_found_and_has_the_same_bytes(tmp_path: Path) -> None:
     home = the_run(tmp_path)
     first = outcomes_of(load_results(tmp_path), "r")

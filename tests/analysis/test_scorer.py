@@ -52,6 +52,7 @@ def tags(spans: list[tuple[int, int, str]], length: int = 9) -> list[str]:
     return out
 
 
+@pytest.mark.slow
 def test_equals_seqeval_strict_on_10000_flat_sentences() -> None:
     rng = random.Random(1)
     gold = [random_spans(rng) for _ in range(10_000)]
@@ -88,6 +89,7 @@ mentions = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(mentions, mentions), max_size=6))
 def test_equals_brute_force_on_nested_and_overlapping_mentions(pairs: list) -> None:
     gold, pred = [g for g, _ in pairs], [[(*m, 0.5) for m in p] for _, p in pairs]
@@ -106,6 +108,7 @@ def test_equals_brute_force_on_nested_and_overlapping_mentions(pairs: list) -> N
         assert counts[type_] == [tp, fp, fn]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(mentions, mentions), max_size=6), st.sets(st.integers(0, 5)), st.permutations(TYPES))
 def test_what_is_matched_once_counts_for_any_sentences_and_types(pairs: list, chosen: set, types: list) -> None:
     gold, pred = [g for g, _ in pairs], [p for _, p in pairs]

@@ -450,6 +450,7 @@ def forgetting_grid(folder: Path, learned: dict[str, tuple[float, float]], n: in
             write_run(folder, method, counts, seed=seed, **more)
 
 
+@pytest.mark.slow
 def test_who_found_nothing_is_neither_bold_nor_marked(tmp_path: Path) -> None:
     # Fine-tuning ends at 0.00: in the type of step 1 it had 0.00 too, and so forgets nothing.
     grades = {"spankl": (70.0, 60.0), "frozen-span": (70.0, 55.0), "finetune-span": (0.0, 0.0)}
@@ -497,6 +498,7 @@ def with_joint(folder: Path, scores: dict[str, list[float]], **joints: list[floa
             write_run(folder, method.replace("_", "-"), {2: dict.fromkeys("AB", triple(score))}, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joint", [0.0, 15.0])
 def test_there_is_no_gap_to_undertrained_joint_training(tmp_path: Path, joint: float) -> None:
     scores: dict[str, list[float]] = {"extendner": [25, 26, 27, 24, 23, 25], "spankl": [30, 33, 32, 31, 34, 32]}

@@ -46,6 +46,7 @@ def runs(folder: Path, scores: dict[str, float], pairs: Any = THREE, **more: Any
     return only(folder)
 
 
+@pytest.mark.slow
 def test_a_row_has_all_its_runs_and_differences_the_pairs_that_all_finished(tmp_path: Path) -> None:
     runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90})
     for seed in (7, 8):  # nobody else finished these pairs
@@ -72,6 +73,7 @@ def test_a_row_has_all_its_runs_and_differences_the_pairs_that_all_finished(tmp_
     )
 
 
+@pytest.mark.slow
 def test_a_reference_that_lacks_a_run_takes_none_from_the_methods(tmp_path: Path) -> None:
     c = runs(tmp_path, {"spankl": 70, "extendner": 60})
     write_run(tmp_path, "joint-span", {1: {"A": triple(90)}})
@@ -110,6 +112,7 @@ def test_rows_are_grouped_and_references_apart(tmp_path: Path) -> None:
     assert titles == ["Memory-free", "Methods", "References"]
 
 
+@pytest.mark.slow
 def test_a_stored_run_that_learned_from_all_data_so_far_is_never_memory_free(tmp_path: Path) -> None:
     c = runs(tmp_path, {"spankl": 70, "extendner": 60})
     c = runs(tmp_path, {"all-data": 95}, data="union", group="memory-free")
@@ -121,6 +124,7 @@ def test_a_stored_run_that_learned_from_all_data_so_far_is_never_memory_free(tmp
     assert "so a reference and not memory-free: all-data" in " ".join(notes_of(c))
 
 
+@pytest.mark.slow
 def test_bold_is_the_best_of_a_group_with_three_runs(tmp_path: Path) -> None:
     c = runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90, "joint-token": 80})
     table = cells(main_table(c, "all"))
@@ -129,6 +133,7 @@ def test_bold_is_the_best_of_a_group_with_three_runs(tmp_path: Path) -> None:
     assert "**71.00±1.00**" in to_markdown(main_table(c, "all"))
 
 
+@pytest.mark.slow
 def test_no_bold_with_two_runs_nor_where_undertrained(tmp_path: Path) -> None:
     two = runs(tmp_path / "two", {"spankl": 70, "extendner": 60}, THREE[:2])
     assert "n = 2: no claim about differences" in notes_of(two)
@@ -231,6 +236,7 @@ def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
     assert said == ["steps 1, 3: no dev", "step 2: 5 training sentences lost mentions"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
@@ -294,6 +300,7 @@ def test_csv_is_unrounded(tmp_path: Path) -> None:
     assert frame["micro_f1_std"].isna().all()
 
 
+@pytest.mark.slow
 def test_every_number_of_the_main_table_follows_from_predictions_by_hand() -> None:
     """The reference table again from ``predictions.jsonl.gz`` and ``run.json``, with no code of the suite."""
     folder = HOME / "results" / "reference" / "fewnerd"
@@ -347,6 +354,7 @@ def _scores_by_hand(path: Path, task_of: dict[str, str]) -> tuple[float, float, 
     return f1(gold), statistics.mean(f1([t]) for t in gold), {task: f1(types) for task, types in tasks.items()}
 
 
+@pytest.mark.slow
 def test_printed_results_fit_and_lists_what_failed(tmp_path: Path) -> None:
     write_grid(tmp_path, runs=((0, 0), (0, 1), (0, 2)), n_steps=4)
     write_run(tmp_path, "l2kd", status="failed", reason="out of memory; log: runs/l2kd/log.txt")

@@ -86,6 +86,7 @@ def test_a_protocol_is_part_of_every_steps_key(inputs: dict[str, Any], tmp_path:
     assert all(keys[0][step] != keys[1][step] for step in keys[0])
 
 
+@pytest.mark.slow
 def test_only_flat_predictions_have_a_ceiling(inputs: dict[str, Any], tmp_path: Path) -> None:
     span = inputs | {"methods": "spankl"}
     assert planned(span, tmp_path).record.recall_ceiling == 1
@@ -114,6 +115,7 @@ def test_the_reference_profile_takes_nothing_that_changes_training(inputs: dict[
         planned(inputs, tmp_path, exact=True, pool=8)
 
 
+@pytest.mark.slow
 def test_the_default_grid_trains_joint_models_at_the_last_step(tmp_path: Path) -> None:
     """As its card says; warm ones, and those of a corpus whose card says nothing, at every step."""
     for given, steps, origin in (

@@ -228,6 +228,7 @@ def test_a_silent_owner_is_followed_and_knows_it(one: BucketMirror, other: Bucke
     lease.release()
 
 
+@pytest.mark.slow
 def test_an_owner_touches_its_lease_and_tells_how_far_it_is(one: BucketMirror, monkeypatch: Any) -> None:
     monkeypatch.setattr(leases, "HEARTBEAT", 0.05)
     told = threading.Event()

@@ -368,6 +368,7 @@ def test_no_finished_run_gives_empty_frames(tmp_path: Path) -> None:
     assert list(results.summary.columns) == frames.SUMMARY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [

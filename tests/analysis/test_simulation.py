@@ -119,6 +119,7 @@ def as_markdown() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "{}x{}".format(*size))
 def test_equal_methods_are_rarely_called_different_and_intervals_hold_the_truth(size: tuple[int, int]) -> None:
     values, orders = scores(*size)

@@ -61,6 +61,7 @@ def test_lists_are_tables_and_json(
     assert max(map(len, table.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_methods_are_listed_with_paper_status_and_deviations(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

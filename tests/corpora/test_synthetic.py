@@ -180,6 +180,7 @@ def rate(parts: dict[str, tuple[Sentence, ...]]) -> float:
     return sum(not set(name.split()) <= known for name in names) / len(names)
 
 
+@pytest.mark.slow
 def test_unseen_names() -> None:
     size = {"train": 1500, "dev": 1, "test": 600}
     rates = [rate(generate(size, unseen_rate=knob)) for knob in (0.0, 0.4, 1.0)]
@@ -188,6 +189,7 @@ def test_unseen_names() -> None:
     assert rates[2] > 0.9
 
 
+@pytest.mark.slow
 def test_ambiguity_and_co_occurrence_knobs() -> None:
     size = {"train": 1000, "dev": 1, "test": 1}
 

@@ -83,6 +83,7 @@ def test_a_tiny_set_is_learned_by_heart(method: str, encoder: str) -> None:
     assert found == [[tuple(m) for m in s.mentions] for s in step.train]
 
 
+@pytest.mark.slow
 def test_warm_up_is_a_tenth_of_the_updates_and_at_most_200(encoder: str) -> None:
     (record,) = learn(trainer("finetune-token", encoder, epochs=10), "finetune-token", 1)
     assert (record["updates"], record["warmup_updates"]) == (20, 2)
@@ -119,6 +120,7 @@ def test_decay_spares_biases_and_layer_norms(encoder: str) -> None:
     assert sum(len(g["params"]) for g in groups) == len(names)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(encoder: str) -> None:
     one, two = trainer("spankl", encoder), trainer("spankl", encoder)
     assert learn(one, "spankl", 2)[1]["losses"] == learn(two, "spankl", 2)[1]["losses"]

@@ -86,6 +86,7 @@ def test_categorical_kl_gives_new_tags_no_teacher_mass() -> None:
 # Heads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [0, 1, 4, 12, 40, 200])
 @pytest.mark.parametrize("lengths", [[3, 1, 5], [1], [40, 2, 70, 33]])
 def test_span_head_scores_every_pair_of_words_row_major(lengths: list[int], width: int) -> None:
@@ -160,6 +161,7 @@ def test_span_head_starts_kaiming_normal_with_zero_biases() -> None:
 # Encoder
 
 
+@pytest.mark.slow
 def test_a_word_is_read_at_its_own_first_sub_token(minilm: Encoder) -> None:
     words = ["Unbelievably", ",", "McMahon", "'s", "electroencephalograph", "broke", "."]
     (tokens,) = minilm.tokeniser.tokenise([words])

@@ -153,6 +153,7 @@ def of_floats(file: Path) -> None:
     np.save(file, np.load(file).view(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut_off, flip, no_array, of_objects, without_values, of_floats])
 def test_a_damaged_store_is_made_again(
     damage: Callable[[Path], None], cache: Path, info: EncoderInfo, made: list[int]
@@ -176,6 +177,7 @@ def test_a_cache_that_cannot_be_written_is_told(
         assert holds(token_store(SENTENCES, info, 16), SENTENCES, info, 16)
 
 
+@pytest.mark.slow
 def test_workers_that_start_together_get_the_same(cache: Path, info: EncoderInfo) -> None:
     stores: list[TokenStore] = []
     workers = [threading.Thread(target=lambda: stores.append(token_store(SENTENCES, info, 16))) for _ in range(8)]

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def test_every_run_comes_once_and_behind_what_it_awaits(rows: list[tuple[float, 
         assert all(found.index(str(j)) < found.index(str(i)) for j in awaits)
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_run_does_not_grow_with_their_number() -> None:
     def seconds(n: int) -> float:
         rng = random.Random(0)

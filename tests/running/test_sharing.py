@@ -80,6 +80,7 @@ def test_the_methods_that_declare_it() -> None:
     assert {v.card.first_step for v in registry.resolve([f"mine={METHODS}:good"])} == {"own"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DECLARED)
 def test_step_1_is_the_base_learners_where_a_card_says_so(name: str, encoder: str, base: Callable[[str], Any]) -> None:
     card = registry.methods()[name]
@@ -88,6 +89,7 @@ def test_step_1_is_the_base_learners_where_a_card_says_so(name: str, encoder: st
     assert same(first_step(registry.load_class(card), settings, encoder, *how), base(card.architecture))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(registry.methods()))
 def test_a_declaration_is_true_where_the_proof_says_so(name: str) -> None:
     card = registry.methods()[name]
@@ -149,6 +151,7 @@ class InModules(Learner):
         self.own = torch.nn.Linear(2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [SpanLearner, TagLearner])
 @pytest.mark.parametrize(
     ("lie", "where"),

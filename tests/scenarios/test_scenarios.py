@@ -251,6 +251,7 @@ def test_a_sample_is_split_by_its_own_ids() -> None:
         TaskSplit.from_json(split.to_json(), whole)
 
 
+@pytest.mark.slow
 def test_few_nerd_split(real_data: Any) -> None:
     corpus = load_corpus("fewnerd", real_data / "fewnerd")
     splits = [make_split(corpus, "split", k) for k in range(4)]

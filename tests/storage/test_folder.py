@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from cl_ner_bench import HOME
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import json_files
 from cl_ner_bench.storage.damage import DamagedError
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.testing.results import run_record, write_run
-from tests.system.test_reference import REFERENCE
 
 
 def change(folder: Path, **changes: Any) -> None:
@@ -24,7 +24,9 @@ def change(folder: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@pytest.mark.parametrize("file", sorted(REFERENCE.rglob("run.json"))[::20], ids=lambda file: file.parent.name)
+@pytest.mark.parametrize(
+    "file", sorted((HOME / "results" / "reference").rglob("run.json"))[::20], ids=lambda file: file.parent.name
+)
 def test_a_stored_record_is_written_again_as_it_was(file: Path, tmp_path: Path) -> None:
     """To the byte, apart from keys that its version did not know."""
     known = json.loads(file.read_text())

@@ -269,6 +269,7 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES)
 @given(st.lists(CHOICES, max_size=6), st.lists(CHOICES, min_size=1, max_size=3), SEEDS)
 def test_keys_are_equal_where_the_same_is_computed_and_nowhere_else(
@@ -300,6 +301,7 @@ def shuffled(value: Any, rng: random.Random) -> Any:
     return {key: shuffled(value[key], rng) for key in rng.sample([*value], len(value))}
 
 
+@pytest.mark.slow
 def test_fresh_processes_find_the_same_keys(home: Path) -> None:
     options = {"methods": f"joint,spankl,{home / 'own.py'}", "orders": "1,0", "seeds": "0,3", "scenario": "filter"}
     code = f"""

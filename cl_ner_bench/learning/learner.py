@@ -233,13 +233,16 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Return the logits of all known columns for a batch, and what else the method needs."""
-        encoded = self.encode(batch) if batch.vectors is None else Encoding(batch.vectors)
+        encoded = self._encode(batch) if batch.vectors is None else Encoding(batch.vectors)
         words = self.encoder.dropout(encoded.words, self.dropout if self.training else 0.0)
         with self._precision():
             return Output(self.head(words, batch.lengths), words, encoded.layers, encoded.attentions)
 
-    def encode(self, batch: Batch) -> Encoding:
-        """Return the encoder's word vectors ``[words, hidden]`` of a batch, with layers and attentions if needed."""
+    def encode(self, batch: Batch) -> Tensor:
+        """Return the encoder's word vectors ``[words, hidden]`` of a batch."""
+        return self._encode(batch).words
+
+    def _encode(self, batch: Batch) -> Encoding:
         traced = self.needs if self.n_old and (self.training or self.teaches) else frozenset()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen), self._precision():
             return self.encoder.encode(batch.tokens, "layers" in traced, "attentions" in traced)

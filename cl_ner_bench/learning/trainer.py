@@ -319,7 +319,7 @@ class Trainer:
         self.learner.eval()
         for batch in by_length(examples, EVALUATION_BUDGET, self.device):
             with torch.no_grad():
-                words = self.learner.encode(batch).words
+                words = self.learner.encode(batch)
             kept.update(zip([e.index for e in batch.examples], words.split(batch.lengths), strict=True))
         return [replace(e, vectors=kept[e.index].clone()) for e in examples]
 

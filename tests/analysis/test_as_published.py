@@ -180,4 +180,4 @@ def test_presets_know_their_encoder_and_the_size_of_their_corpus() -> None:
     cards = list_cards()
     for setting in presets().values():
         assert setting.encoder in ENCODERS, setting.name
-        assert all("sentences" in cards[setting.dataset].counts[part] for part in PARTS), setting.name
+        assert all(cards[setting.dataset].counts[part].sentences for part in PARTS), setting.name

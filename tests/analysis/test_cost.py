@@ -16,7 +16,7 @@ from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, run_costs
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
-from cl_ner_bench.testing.results import write_grid
+from cl_ner_bench.testing.results import run_record, write_grid
 
 
 def step(k: int, **changes: Any) -> dict[str, Any]:
@@ -32,8 +32,12 @@ def step(k: int, **changes: Any) -> dict[str, Any]:
     return {"step": k, "updates": 30, "warmup_updates": 3, "selected_epoch": 3, "seconds": 10.0 * k} | new | changes
 
 
+def costs_of(learned: list[dict[str, Any]]) -> dict[str, float]:
+    return run_costs(run_record(learned=learned))
+
+
 def test_costs_of_a_run_are_over_all_its_steps() -> None:
-    assert run_costs({"learned": [step(1), step(2)]}) == {
+    assert costs_of([step(1), step(2)]) == {
         "train_seconds": 30.0,
         "train_sentences_per_second": 30.0,  # 3 epochs of 100 and of 200 sentences in 30 s
         "test_sentences_per_second": 250.0,
@@ -45,12 +49,12 @@ def test_costs_of_a_run_are_over_all_its_steps() -> None:
 
 def test_what_a_record_lacks_is_not_invented() -> None:
     old = {key: value for key, value in step(1).items() if key in ("step", "updates", "epochs", "seconds")}
-    found = run_costs({"learned": [old, step(2)]})  # a sum over the other step alone would be too little
+    found = costs_of([old, step(2)])  # a sum over the other step alone would be too little
     assert found.pop("train_seconds") == 30.0
     assert found.pop("parameters") == 2_000_000
     assert all(math.isnan(value) for value in found.values())
-    assert all(math.isnan(value) for value in run_costs({"learned": []}).values())
-    assert math.isnan(run_costs({"learned": [step(1, peak_memory_bytes=0)]})["peak_memory_bytes"])
+    assert all(math.isnan(value) for value in costs_of([]).values())
+    assert math.isnan(costs_of([step(1, peak_memory_bytes=0)])["peak_memory_bytes"])
 
 
 def table_of(folder: Path, **more: Any) -> Table:

@@ -604,7 +604,7 @@ def test_an_unknown_need_is_named(encoder: str) -> None:
     class Typo(TagLearner):
         needs = frozenset({"teachers"})  # type: ignore[arg-type]
 
-    with pytest.raises(UserError, match=r"Typo.needs holds 'teachers'; known are teacher, all_embeddings"):
+    with pytest.raises(UserError, match=r"Typo.needs holds 'teachers'; known are teacher, features, layers, "):
         learned_weights(Typo, encoder)
 
 

@@ -224,7 +224,7 @@ def test_without_padding_every_encoder_gives_what_it_gives_for_a_window_alone(fa
     windows = [3, 9, 1, 9, 40, 2, 8]
     ids = [torch.randint(2, 50, (n,)) for n in windows]
     weight = torch.randn(sum(windows), 32)
-    found = encoder._states(encoder._look_up(torch.cat(ids).numpy()), windows)
+    (found,), _ = encoder._states(encoder._look_up(torch.cat(ids).numpy()), windows)
     expected = torch.cat([reference(i[None]).last_hidden_state[0] for i in ids])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     (found * weight).sum().backward()
@@ -269,7 +269,7 @@ def states_and_gradients(model: Any, ids: Tensor, change: Callable[[Any], None])
     change(model.backbone if isinstance(model, Encoder) else model)
     if isinstance(model, Encoder):
         model.restrict_embeddings([Tokens(ids.numpy(), (len(ids),), ids.numpy())])
-        states = model._states(model._look_up(ids.numpy()), [len(ids)])
+        (states,), _ = model._states(model._look_up(ids.numpy()), [len(ids)])
     else:
         states = model(ids[None]).last_hidden_state[0]
     states.square().sum().backward()

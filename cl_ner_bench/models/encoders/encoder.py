@@ -84,7 +84,12 @@ class Encoder(nn.Module):
         return Encoding(states[-1], tuple(states) if layers else (), tuple(maps))
 
     def _states(
-        self, embedded: Tensor, windows: Sequence[int], layers: bool, attentions: bool, seed: int | None = None
+        self,
+        embedded: Tensor,
+        windows: Sequence[int],
+        layers: bool = False,
+        attentions: bool = False,
+        seed: int | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
         """Return hidden states ``[sub-tokens, hidden_size]`` (the last, or of all layers) and attentions."""
         if isinstance(self.backbone, Bert):

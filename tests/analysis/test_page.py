@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from matplotlib.figure import Figure
 
@@ -34,9 +35,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     write_grid(folder, ["spankl", "finetune-span", "extendner", "seqstar", "joint-span"], n_steps=4, runs=PAIRS)
     write_run(folder, EVIL, status="failed", reason=EVIL, run_id="evil")
     for order, seed in PAIRS:
-        first = next(r for r in load_results(folder).finished if r["order"] == order)
-        counts = {k: {t["name"]: [5 + seed, 3, 3] for t in first["tasks"][:k]} for k in range(1, 5)}
-        write_run(folder, "evil", counts, first["tasks"], label=EVIL, order=order, seed=seed, registry_name="evil")
+        first = next(r for r in load_results(folder).finished if r.order == order)
+        counts = {k: {task.name: [5 + seed, 3, 3] for task in first.tasks[:k]} for k in range(1, 5)}
+        tasks = msgspec.to_builtins(first.tasks)
+        write_run(folder, "evil", counts, tasks, label=EVIL, order=order, seed=seed, registry_name="evil")
     return load_results(folder)
 
 

@@ -21,6 +21,8 @@ from cl_ner_bench.models.encoders.token_cache import token_store
 from cl_ner_bench.running import checkpoint
 from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
+from cl_ner_bench.storage import layout
+from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -75,6 +77,15 @@ def method_maker(method: str, encoder: str, precision: str = "fp32") -> Make:
     card = registry.methods()[method]
     freezes = {"warmup_epochs": 1} if "warmup_epochs" in card.settings else {}  # inside step 1, not behind it
     return maker(registry.load_class(card), {**card.settings, **freezes}, encoder, precision)
+
+
+def file_in(home: Path, step: int = 1) -> Path:
+    """Return the place of a step's state in a results folder."""
+    return layout.checkpoint_file(home, f"key-{step}")
+
+
+def opened(file: Path, every: float = 60.0, kind: type[CheckpointFile] = CheckpointFile) -> CheckpointFile:
+    return kind(ResultsFolder(file.parents[1]).checkpoints, file.stem, every)
 
 
 class Stopped(Exception):  # noqa: N818  a stop is no error
@@ -152,12 +163,12 @@ def stopped_in_each_epoch(make: Make, step: Step, file: Path) -> Outcome:
     per_epoch = math.ceil(len(step.data.train) / RECIPE["batch_size"])
     for epoch in range(EPOCHS):
         with pytest.raises(Stopped):
-            started(make, step.model).learn(step.data, stop_at(epoch * per_epoch + 1), CheckpointFile(file, every=0))
+            started(make, step.model).learn(step.data, stop_at(epoch * per_epoch + 1), opened(file, 0))
         with pytest.raises(Stopped):
-            started(make, step.model).learn(step.data, checkpoint=StopsAfterSaving(file, every=0))
+            started(make, step.model).learn(step.data, checkpoint=opened(file, 0, StopsAfterSaving))
     trainer = started(make, step.model)
     # Where it began anew, it would be stopped.
-    return outcome(trainer, trainer.learn(step.data, stop_at(1), CheckpointFile(file)))
+    return outcome(trainer, trainer.learn(step.data, stop_at(1), opened(file)))
 
 
 @pytest.mark.parametrize("method", sorted(registry.methods()))
@@ -166,7 +177,7 @@ def test_a_step_that_is_stopped_in_each_epoch_ends_as_if_it_had_not_been(
 ) -> None:
     make, card = method_maker(method, encoder), registry.methods()[method]
     for step in two_steps(make, tmp_path, card.data == "union", card.start == "pretrained"):
-        found = stopped_in_each_epoch(make, step, tmp_path / f"checkpoint-{step.data.step}")
+        found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []
 
 
@@ -174,14 +185,14 @@ def test_a_step_that_is_stopped_in_each_epoch_ends_as_if_it_had_not_been(
 def test_it_does_in_bf16_too(method: str, encoder: str, tmp_path: Path) -> None:
     make = method_maker(method, encoder, "bf16")
     for step in two_steps(make, tmp_path):
-        found = stopped_in_each_epoch(make, step, tmp_path / f"checkpoint-{step.data.step}")
+        found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []
 
 
 def test_it_does_with_state_of_the_methods_own(encoder: str, tmp_path: Path) -> None:
     make = maker(Restless, {}, encoder)
     for step in two_steps(make, tmp_path):
-        found = stopped_in_each_epoch(make, step, tmp_path / f"checkpoint-{step.data.step}")
+        found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []
         assert len(found.weights["carried.history"]) >= 2 * step.outcome.record["selected_epoch"]
 
@@ -215,7 +226,7 @@ class Forgetful(TagLearner):
 def test_attributes_do_not_outlive_in_one_process_what_they_do_not_outlive_in_two(encoder: str, tmp_path: Path) -> None:
     make, told = maker(Forgetful, {}, encoder), []
     for step in two_steps(make, tmp_path):
-        found = stopped_in_each_epoch(make, step, tmp_path / f"checkpoint-{step.data.step}")
+        found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []
         told.append(found.weights["carried.told"].tolist())
         again = started(make, step.model)
@@ -273,12 +284,12 @@ def test_a_checkpoint_that_forgets_anything_leads_elsewhere(
 
     scores = itertools.cycle([80, 10, 20] if part in ("best", "best_score") else [10, 20, 80])
     monkeypatch.setattr(Trainer, "_dev_score", lambda *_: next(scores))
-    make, data, file = maker(Restless, {}, encoder), SPLIT.step_data(CORPUS, 1), tmp_path / "checkpoint"
+    make, data, file = maker(Restless, {}, encoder), SPLIT.step_data(CORPUS, 1), file_in(tmp_path)
     whole, stopped, resumed = make(), make(), make()
     expected = outcome(whole, whole.learn(data))
     with pytest.raises(Stopped):
-        stopped.learn(data, checkpoint=Stops(file, every=0))
-    found = outcome(resumed, resumed.learn(data, checkpoint=Forgets(file)))
+        stopped.learn(data, checkpoint=opened(file, 0, Stops))
+    found = outcome(resumed, resumed.learn(data, checkpoint=opened(file, kind=Forgets)))
     assert (differences(found, expected) == []) == (part == "nothing")
 
 
@@ -301,26 +312,26 @@ FACTS = {
 
 
 def written(file: Path) -> bytes:
-    CheckpointFile(file).save(TENSORS, FACTS)
+    opened(file).save(TENSORS, FACTS)
     return file.read_bytes()
 
 
 def test_a_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "checkpoint"
+    file = file_in(tmp_path / "new")
     written(file)
-    kept = CheckpointFile(file).load()
+    kept = opened(file).load()
     assert kept is not None
     tensors, facts = kept
     assert facts == FACTS
     assert tensors.keys() == TENSORS.keys()
     assert all(t.dtype == tensors[n].dtype and torch.equal(t, tensors[n]) for n, t in TENSORS.items())
-    CheckpointFile(file).save({}, {"epoch": 2})
-    assert CheckpointFile(file).load() == ({}, {"epoch": 2})
+    opened(file).save({}, {"epoch": 2})
+    assert opened(file).load() == ({}, {"epoch": 2})
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_damaged_file_is_removed_and_never_taken_up(tmp_path: Path) -> None:
-    file = tmp_path / "checkpoint"
+    file = file_in(tmp_path)
     whole = written(file)
     damaged = [whole[: len(whole) * share // 100] for share in range(0, 100, 5)]
     damaged += [whole[:-1], whole[1:], whole + b"\0", bytes(len(whole)), whole[:-64] + bytes(64)]
@@ -329,28 +340,29 @@ def test_a_damaged_file_is_removed_and_never_taken_up(tmp_path: Path) -> None:
     assert len(damaged) > 4000
     for content in damaged:
         file.write_bytes(content)
-        assert CheckpointFile(file).load() is None
+        assert opened(file).load() is None
         assert not file.exists()
     file.write_bytes(whole)
-    assert CheckpointFile(file).load() is not None
+    assert opened(file).load() is not None
 
 
 def test_a_file_of_another_version_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "checkpoint"
+    file = file_in(tmp_path)
     written(file)
     monkeypatch.setattr(checkpoint, "SCHEMA", checkpoint.SCHEMA + 1)
-    assert CheckpointFile(file).load() is None
+    assert opened(file).load() is None
     assert not file.exists()
 
 
 def test_without_a_file_there_is_nothing_to_load_or_to_drop(tmp_path: Path) -> None:
-    kept = CheckpointFile(tmp_path / "checkpoint")
+    file = file_in(tmp_path)
+    kept = opened(file)
     assert kept.load() is None
     kept.drop()
-    written(kept.path)
+    written(file)
     kept.drop()
-    assert not kept.path.exists()
-    kept.path.mkdir()
+    assert not file.exists()
+    file.mkdir()
     assert kept.load() is None
 
 
@@ -359,7 +371,7 @@ def test_a_state_is_due_some_time_after_the_start_and_after_each_save(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
-    kept = CheckpointFile(tmp_path / "checkpoint", every=60)
+    kept = opened(file_in(tmp_path), every=60)
     due = []
     for now in (100, 159.9, 160, 200):  # noqa: B007  the clock
         due.append(kept.due())
@@ -370,16 +382,16 @@ def test_a_state_is_due_some_time_after_the_start_and_after_each_save(
 
 
 def test_a_step_saves_only_when_it_is_due(encoder: str, tmp_path: Path) -> None:
-    kept = CheckpointFile(tmp_path / "checkpoint", every=math.inf)
-    method_maker("spankl", encoder)().learn(SPLIT.step_data(CORPUS, 1), checkpoint=kept)
-    assert not kept.path.exists()
+    file = file_in(tmp_path)
+    method_maker("spankl", encoder)().learn(SPLIT.step_data(CORPUS, 1), checkpoint=opened(file, every=math.inf))
+    assert not file.exists()
 
 
 def test_seconds_add_up(encoder: str, tmp_path: Path) -> None:
-    make, data, file = method_maker("spankl", encoder), SPLIT.step_data(CORPUS, 1), tmp_path / "checkpoint"
-    make().learn(data, checkpoint=CheckpointFile(file, every=0))
-    state = CheckpointFile(file).load()
+    make, data, file = method_maker("spankl", encoder), SPLIT.step_data(CORPUS, 1), file_in(tmp_path)
+    make().learn(data, checkpoint=opened(file, 0))
+    state = opened(file).load()
     assert state is not None
     assert state[1]["seconds"] > 0
-    CheckpointFile(file).save(state[0], state[1] | {"seconds": 1e6})
-    assert make().learn(data, checkpoint=CheckpointFile(file))["seconds"] > 1e6
+    opened(file).save(state[0], state[1] | {"seconds": 1e6})
+    assert make().learn(data, checkpoint=opened(file))["seconds"] > 1e6

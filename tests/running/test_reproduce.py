@@ -175,8 +175,8 @@ def test_a_rehearsal_really_runs(tmp_path: Path) -> None:
     assert "76.66" not in said  # the published number
     out = tmp_path / "results" / "cfner-conll2003-fg2-pg1-rehearsal"
     (run,) = load_results(out).runs
-    assert (run["status"], run["method"], run["settings"]["precision"]) == ("done", "extendner", "fp32")
-    assert [task["types"] for task in run["tasks"]] == [["LOC", "MISC"], ["ORG"], ["PER"]]
+    assert (run.status, run.method, run.settings["precision"]) == ("done", "extendner", "fp32")
+    assert [list(task.types) for task in run.tasks] == [["LOC", "MISC"], ["ORG"], ["PER"]]
     (table,) = (out / "tables").glob("published-*.md")
     titles = [line for line in table.read_text().splitlines() if "CFNER suite" in line and line.startswith("| *")]
     assert titles

@@ -450,7 +450,7 @@ def test_a_scenario_named_as_a_path_writes_inside(tmp_path: Path, corpus: Path) 
     (tmp_path / "s.toml").write_text(f'name = "../../{"x" * 10_000}"\n[[tasks]]\nname = "../../x"\ntypes = ["PER"]')
     options = {"dataset": corpus, "scenario": tmp_path / "s.toml", "methods": "finetune-span", "bounds": "none"}
     (run,) = prepare(options | {"out": tmp_path / "out", "device": "cpu"}).runs
-    assert run.folder.parent == tmp_path / "out" / "runs"
+    assert run.folder.path.parent == tmp_path / "out" / "runs"
     assert len(run.id.encode()) < 250
     assert "/" not in run.id
 

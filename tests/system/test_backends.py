@@ -188,10 +188,10 @@ def test_a_cluster_without_workers_is_told_and_so_is_the_end_of_its_scheduler(
 def test_runs_share_devices_evenly() -> None:
     pool = backends.Loky(["cuda:0", "cuda:1"] * 2)
     taken: list[str] = []
-    while device := pool.place(taken):
+    while device := pool.device_for(taken):
         taken.append(device)
     assert taken == ["cuda:0", "cuda:1"] * 2
-    assert pool.place(["cuda:0", "cuda:1", "cuda:0"]) == "cuda:1"
+    assert pool.device_for(["cuda:0", "cuda:1", "cuda:0"]) == "cuda:1"
 
 
 def test_what_runs_elsewhere_may_have_other_devices() -> None:

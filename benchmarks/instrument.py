@@ -1,4 +1,4 @@
-"""What each knob of the generated corpus does to forgetting: a controlled experiment, one knob at a time.
+"""The effect of each knob of the generated corpus on forgetting: a controlled experiment, one knob at a time.
 
     python -m benchmarks.instrument                 train what is missing (9 settings, hours on two cores) and draw
     python -m benchmarks.instrument --draw --results results/reference/instrument    draw from what is stored

@@ -33,7 +33,7 @@ Gold = dict[int, list[list[Any]]]  # sentence id -> [start, end, type]
 
 @dataclass(frozen=True)
 class Verification:
-    """What ``verify`` found. ``checked``: how many of each thing it looked at; ``unsealed``: records from before there
+    """The outcome of ``verify``. ``checked``: the number of things checked; ``unsealed``: records from before there
     were seals, which are checked by their content alone."""
 
     folder: Path

@@ -1,4 +1,4 @@
-"""Where cards come from: the TOML files of ``datasets/``, plug-ins, a user's own file."""
+"""The sources of cards: the TOML files of ``datasets/``, plug-ins, a user's own file."""
 
 from __future__ import annotations
 

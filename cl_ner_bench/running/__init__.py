@@ -1,1 +1,1 @@
-"""Which steps are learned, where, and what is kept."""
+"""The runs of a grid: which steps are learned, in which order and where, and which models are kept."""

@@ -19,8 +19,11 @@ PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
 @dataclass(frozen=True)
 class Demand:
-    """What a grid still needs. ``seconds`` and ``memory_bytes`` are rough guesses unless finished steps of the results
-    folder tell (``seconds_measured``, ``memory_measured``)."""
+    """The resources that a grid still needs.
+
+    ``seconds`` and ``memory_bytes`` are rough guesses unless they are measured on finished steps of the results folder
+    (``seconds_measured``, ``memory_measured``).
+    """
 
     seconds: float
     seconds_measured: bool

@@ -1,4 +1,4 @@
-"""Where the processes that learn a grid meet: the results folder, or an object store that folders are copies of."""
+"""The folder that all processes of a grid share: the results folder, or the object store that it mirrors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: tiny inputs, the plain oracle, grids and results folders to try things on."""
+"""Shared by tests and benchmarks: tiny inputs, the plain oracle, grids and results folders to try things on."""

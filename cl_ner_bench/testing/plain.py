@@ -127,7 +127,7 @@ class Plain(nn.Module):
 
 
 def real(rows: Sequence[Row], architecture: str, width: int = 0) -> Tensor:
-    """Which ``[B, L, L]`` pairs are spans (of at most ``width`` words, 0 = any), or which ``[B, L]`` are words."""
+    """Return a mask of the pairs ``[B, L, L]`` that are spans (of at most ``width`` words, 0 = any), or of words."""
     lengths = torch.tensor([len(row.first) for row in rows])
     words = torch.arange(int(lengths.max())) < lengths[:, None]
     if architecture == "token":
@@ -148,7 +148,7 @@ def select(scores: Tensor, rows: Sequence[Row], width: int = 0) -> Tensor:
 def losses(
     model: Plain, rows: Sequence[Row], learned: Sequence[str], teacher: Plain | None = None, width: int = 0
 ) -> dict[str, Tensor]:
-    """What a step minimises: the labels of the types ``learned``, and the teacher's outputs for the others it knows."""
+    """Return a step's losses: the labels of the types ``learned``, the teacher's outputs for the others it knows."""
     logits, old = model.logits(rows, width), None
     if teacher is not None:
         teacher.eval()

@@ -1,4 +1,4 @@
-"""Which files of a folder are which part, and which reader they need."""
+"""The parts of a corpus folder: which file is which part, and which reader it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where words begin and end in running text, for corpora that mark names by characters.
+"""Word boundaries in running text, for corpora that mark names by characters.
 
 The rule is fixed and knows nothing of the marked names. From left to right:
 

@@ -54,7 +54,7 @@ class CPFD(TagLearner):
             entropies.append(entropy(logits))
         tag, value = torch.cat(tags), torch.cat(entropies)
         medians = [value[tag == c].quantile(0.5).item() if (tag == c).any() else 0.0 for c in range(1 + 2 * self.n_old)]
-        self.thresholds = torch.tensor(medians, device=self.device).clamp(min=self.settings["floor"])
+        self.thresholds = torch.tensor(medians).to(self.device).clamp(min=self.settings["floor"])
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
         gold = super().targets(batch, teacher)

@@ -50,7 +50,7 @@ class IS3(TagLearner):
             losses["ce"] = F.cross_entropy(logits, target[labelled])
             if tags := sorted(map(int, self.carried)):
                 prototypes = torch.stack([self.carried[str(tag)] for tag in tags])
-                ce = F.cross_entropy(F.linear(prototypes, weight, bias), torch.tensor(tags, device=weight.device))
+                ce = F.cross_entropy(F.linear(prototypes, weight, bias), torch.tensor(tags).to(weight.device))
                 losses["prototypes"] = self.settings["prototype_weight"] * ce
         if not labelled.all():
             kl = categorical_kl(teacher.logits[~labelled], output.logits[~labelled]).mean()
@@ -63,7 +63,7 @@ class IS3(TagLearner):
         for batch, output in self.outputs(step.batches()):
             assert output.words is not None
             target, unit = batch.tag_targets(self.head.types), F.normalize(output.words)
-            for tag in set(target.tolist()) - {0}:
+            for tag in set(target.cpu().tolist()) - {0}:
                 found = unit[target == tag]
                 sums[tag] = sums.get(tag, 0) + found.sum(0)
                 counts[tag] = counts.get(tag, 0) + len(found)

@@ -47,11 +47,11 @@ def _work(job: Job, lease: Lease) -> int:
     started = time.perf_counter()
     record = structs.replace(job.record, times={"started": now()})
     try:
-        _save(run, record)
+        _save(run, record, lease)
         heartbeat.begin(0, "loading")
         steps = Steps(structs.replace(job, record=record))
         try:
-            _learn(steps, job.awaited, heartbeat)
+            _learn(steps, job.awaited, heartbeat, lease)
         finally:
             record = steps.record
         status, reason, code = "done", "", 0
@@ -63,7 +63,7 @@ def _work(job: Job, lease: Lease) -> int:
     times = {"finished": now(), "seconds": time.perf_counter() - started, **environment.resource_usage()}
     record = structs.replace(record, status=status, reason=reason, times=record.times | times)
     if not lease.lost:
-        _save(run, record)
+        _save(run, record, lease)
         heartbeat.end()
     if status == "done":
         from cl_ner_bench.analysis.data.outcomes import outcomes_of
@@ -72,7 +72,7 @@ def _work(job: Job, lease: Lease) -> int:
     return code
 
 
-def _learn(steps: Steps, awaited: Collection[int], heartbeat: Heartbeat) -> None:
+def _learn(steps: Steps, awaited: Collection[int], heartbeat: Heartbeat, lease: Lease) -> None:
     if steps.card.first_step == "base" and 1 in steps.record.steps and steps.is_missing(1):
         steps.check_first_step(heartbeat)
     for step in steps.record.steps:
@@ -83,18 +83,18 @@ def _learn(steps: Steps, awaited: Collection[int], heartbeat: Heartbeat) -> None
         learned = steps.learn(step, heartbeat)
         heartbeat({"phase": "predicting", "predicted_words": 0}, now=True)
         steps.finish(step, learned, heartbeat)
-        heartbeat.check()  # a paused process may have lost its lease: do not overwrite the new owner's record
         steps.record_learned()
-        _save(steps.run, steps.record)
+        _save(steps.run, steps.record, lease)
+        heartbeat.check()
     steps.record_learned()
     if steps.record.settings["training_check"]:
         steps.check_training(heartbeat)
     steps.clean_up()
 
 
-def _save(run: RunFolder, record: RunRecord) -> None:
-    with tolerate_outage():
-        run.save(record)
+def _save(run: RunFolder, record: RunRecord, lease: Lease) -> None:
+    with tolerate_outage():  # a paused process may have lost its lease: the new owner's record stays
+        run.save(record, lease)
 
 
 def now() -> str:

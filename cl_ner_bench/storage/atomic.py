@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -36,17 +36,24 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{host()}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
 
 
-def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write ``path`` so that a reader, or a crash, sees the old content or the new and never a part of it."""
+def write_bytes(path: Path, data: bytes, durable: bool = True, wanted: Callable[[], bool] = lambda: True) -> bool:
+    """Write ``path`` so that a reader, or a crash, sees the old content or the new and never a part of it.
+
+    ``wanted`` is asked just before the file takes its place; if it returns False, nothing is written. Return True if
+    the file was written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     made = temporary(path)
     try:
         _write(made, data, durable)
+        if not wanted():
+            return False
         os.replace(made, path)
         if durable:
             sync_folder(path.parent)
     finally:
         made.unlink(missing_ok=True)
+    return True
 
 
 def create(path: Path, data: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,9 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
     write_bytes(path, pretty(value), durable)
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, sealed."""
-    write_json(path, sealed(record))
+def write_record(path: Path, record: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True) -> bool:
+    """Write a record, sealed, if it is ``wanted`` (see ``atomic.write_bytes``). Return True if it was written."""
+    return write_bytes(path, pretty(sealed(record)), wanted=wanted)
 
 
 def read_json(path: Path) -> Any:

@@ -15,6 +15,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import json_files, layout, manifest
 from cl_ner_bench.storage.atomic import remove_folder, write_bytes
 from cl_ner_bench.storage.damage import Damaged, DamagedError, LostError, NewerError, learn_again, read_sound
+from cl_ner_bench.storage.leases import Lease
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck, parse_record, to_training_check
 from cl_ner_bench.storage.shared import SharedFolder
 from cl_ner_bench.storage.steps import FinishedStep, commit_step, finished_step
@@ -87,10 +88,10 @@ class RunFolder:
         """The record's status, "" where there is none."""
         return record.status if (record := self.record) else ""
 
-    def save(self, record: RunRecord) -> None:
-        """Write the record."""
-        self.save_here(record)
-        self._shared.put(self.record_file)
+    def save(self, record: RunRecord, lease: Lease | None = None) -> None:
+        """Write the record, unless ``lease`` is lost: the record is then the new owner's."""
+        if json_files.write_record(self.record_file, record.to_builtins(), lambda: not (lease and lease.lost)):
+            self._shared.put(self.record_file)
 
     def save_here(self, record: RunRecord) -> None:
         """Write the record on this machine only: a process that is ending at once has no time to publish it."""

@@ -114,3 +114,16 @@ def test_a_record_says_who_learns_a_step() -> None:
     assert [record.learner(step) for step in (1, 2)] == ["theirs", "mine"]
     assert [record.is_shared(step) for step in (1, 2)] == [True, False]
     assert (record.key(3), run_record().key(3)) == ("c", None)
+
+
+def test_who_has_lost_the_lease_does_not_replace_the_new_owners_record(tmp_path: Path) -> None:
+    record = run_record()
+    folder = ResultsFolder(tmp_path)
+    run = folder.run(record.run_id)
+    lease = folder.lease(record.run_id)
+    assert lease is not None
+    with lease:
+        run.save(structs.replace(record, status="done"), lease)
+        (tmp_path / "leases" / f"{record.run_id}.2").write_text("{}")  # taken over
+        run.save(structs.replace(record, status="running"), lease)
+    assert run.status == "done"

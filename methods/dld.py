@@ -13,9 +13,8 @@ CARD = {
         "summary": "ExtendNER, and KL to the previous model for the positive and the negative part of each logit.",
         "stores": "one copy of the model",
         "deviations": "No code of the authors was found, and the abstract leaves the divergence open. The parts are "
-        "those "
-        "of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0); each is distilled by a KL of softmaxes per word. "
-        "Weights 2 and 2 as in the code base of arXiv 2312.07887.",
+        "those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0); each is distilled by a KL of softmaxes per "
+        "word. Weights 2 and 2 as in the code base of arXiv 2312.07887.",
     }
 }
 

@@ -30,7 +30,7 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 
 class MiB(TagLearner):
-    """Unbiased CE + kd_weight * unbiased KD, means over all words (Cermelli et al., CVPR 2020, equations 5 and 8).
+    """Unbiased CE + kd_weight * unbiased KD, means over all words (Cermelli et al., CVPR 2020).
 
     New rows start as copies of the row of O, whose probability is shared equally between O and the new tags.
     """

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import Carried
-from cl_ner_bench.learning.learner import Learner, Output, TagLearner
+from cl_ner_bench.learning.learner import Learner, Output, Step, TagLearner
 from cl_ner_bench.learning.random_streams import generator
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import Prediction
@@ -813,3 +813,60 @@ def test_golden_numbers_of_the_engine(encoder: str) -> None:
     assert found["spankl"]["kd"] == pytest.approx([0.41557, 0.41585], rel=1e-3)
     assert found["extendner"]["ce"] == pytest.approx([1.53116, 0.83172], rel=1e-3)
     assert found["extendner"]["kd"] == pytest.approx([0.50995, 0.45679], rel=1e-3)
+
+
+class ClosedForm(TagLearner):
+    """Sets its head from class means, without an update."""
+
+    trains = False
+
+    def end_step(self, step: Step) -> None:
+        for batch, output in self.outputs(step.batches()):
+            target = batch.tag_targets(self.head.types)
+            for tag in range(1 + 2 * self.n_old, self.n_columns):
+                if (target == tag).any():
+                    row = tag - (1 + 2 * self.n_old)
+                    self.head.blocks[-1].weight.data[row] = output.words[target == tag].mean(0)
+
+
+def test_a_method_without_training_has_no_epochs(encoder: str) -> None:
+    t = Trainer(ClosedForm, {}, RECIPE, encoder, seed=0)
+    before = {n: p.clone() for n, p in t.learner.encoder.named_parameters()}
+    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    assert [(r["epochs"], r["updates"], r["losses"], r["remarks"]) for r in records] == [(0, 0, {}, [])] * 2
+    assert all(torch.equal(p, before[n]) for n, p in t.learner.encoder.named_parameters())
+    assert len(t.predict([s.only(()) for s in CORPUS.parts["test"]])) == 12
+
+
+class Remembers(TagLearner):
+    """Notes what its memory gives."""
+
+    needs = frozenset({"memory"})
+    seen: ClassVar[list[tuple[int, int, tuple[str, ...], frozenset[str]]]] = []
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        drawn = self.memory.draw(len(batch.examples))
+        for e in drawn.examples if drawn else ():
+            self.seen.append((self.step, e.sentence.id, e.labelled, frozenset(m.type for m in e.sentence.mentions)))
+        return super().losses(batch, output, teacher)
+
+
+def test_a_memory_shows_the_labels_of_its_step_and_no_others_also_when_it_is_loaded(
+    encoder: str, tmp_path: Path
+) -> None:
+    Remembers.seen.clear()
+    new = lambda: Trainer(  # noqa: E731
+        Remembers, {"per_type": 3}, RECIPE, encoder, seed=0, recall=CORPUS.parts["train"].__getitem__
+    )
+    t = new()
+    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    assert [r["memory"]["sentences"] for r in records] == [3, 6]
+    t.save(tmp_path)
+    loaded = new()
+    loaded.load(tmp_path)
+    assert loaded.learner.memory.exemplars == t.learner.memory.exemplars
+    loaded.learn(split(CORPUS).step_data(CORPUS, 3))
+    assert {step for step, *_ in Remembers.seen} == {2, 3}
+    for _, id, labelled, types in Remembers.seen:
+        assert labelled == (("PER",) if id < 8 else ("LOC",))
+        assert types <= set(labelled)  # other types are in the text and stay hidden

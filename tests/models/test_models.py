@@ -236,6 +236,33 @@ def test_without_padding_every_encoder_gives_what_it_gives_for_a_window_alone(fa
     assert difference < 1e-5 * torch.stack([other.norm() for _, other in both]).norm()
 
 
+@pytest.mark.parametrize("family", ENCODERS)
+def test_layers_and_attentions_are_those_of_transformers(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    AutoModel.from_config(ENCODERS[family]).save_pretrained(tmp_path)
+    reference = AutoModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    encoder = Encoder(encoder_info(str(tmp_path))).eval()
+    sentences = [torch.randint(2, 50, (n,)).numpy() for n in (3, 9, 1, 20, 4)]
+    batch = [Tokens(ids.astype(np.int32), (len(ids),), np.arange(len(ids), dtype=np.int32)) for ids in sentences]
+    with torch.no_grad():
+        found = encoder.encode(batch, layers=True, attentions=True)
+        expected = [
+            reference(torch.from_numpy(ids)[None], output_hidden_states=True, output_attentions=True)
+            for ids in sentences
+        ]
+        assert torch.equal(found.words, found.layers[-1])
+        torch.testing.assert_close(found.words, encoder(batch), rtol=1e-4, atol=1e-5)
+    assert len(found.layers) == 3
+    for number, states in enumerate(found.layers):
+        torch.testing.assert_close(
+            states, torch.cat([e.hidden_states[number][0] for e in expected]), rtol=1e-4, atol=1e-5
+        )
+    assert [len(maps) for maps in found.attentions] == [5, 5]
+    for number, maps in enumerate(found.attentions):
+        for ours, theirs in zip(maps, expected, strict=True):
+            torch.testing.assert_close(ours, theirs.attentions[number][0], rtol=1e-4, atol=1e-5)
+
+
 class Lora(nn.Module):
     """A low-rank adapter around a linear layer or a table, which still shows their weights, as PEFT's do."""
 

@@ -1,4 +1,4 @@
-"""AdamW without torch's class: the same to the bit, and without torch's compiler."""
+"""Optimisers without torch's class: the same updates, and without torch's compiler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cl_ner_bench.learning.optim import AdamW
+from cl_ner_bench.learning.optim import SGD, AdamW
 
 
 def groups(model: nn.Module) -> list[dict[str, Any]]:
@@ -42,6 +42,26 @@ def test_updates_are_those_of_torch() -> None:
         schedule.step()
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
             assert torch.equal(a, b)
+
+
+def test_sgd_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    ours, theirs = (nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3)) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = SGD([{"params": ours.parameters(), "lr": 0.1, "weight_decay": 5e-4}])
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for _ in range(5):
+        inputs = torch.randn(4, 7)
+        for model in (ours, theirs):
+            model.zero_grad()
+            model(inputs).square().sum().backward()
+        optimizer.step(0.5)
+        for group in reference.param_groups:
+            group["lr"] = 0.05
+        reference.step()
+    assert optimizer.updated == set(ours.parameters())
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
 def test_an_optimiser_goes_on_with_the_state_of_another() -> None:

@@ -7,16 +7,14 @@ CARD = {
     },
     "settings": {"weight": 5000.0, "decay": 1.0, "sentences": 200},
     "paper": "Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 2017; online form of "
-    "Schwarz "
-    "et al., Progress & Compress, ICML 2018",
+    "Schwarz et al., Progress & Compress, ICML 2018",
     "year": 2017,
     "status": "re-implementation",
     "summary": "Fine-tuning + weight / 2 * sum of importance * squared distance to the previous weights.",
     "stores": "two copies of the model (old weights, importance)",
-    "deviations": "The importance is the mean over (at most ``sentences``) train sentences of the squared gradient "
-    "of one "
-    "sentence's log-likelihood, in evaluation mode, with labels drawn from the model. Rows of new types are free. The "
-    "weight 5000 was not searched; unlabelled old types count as O.",
+    "deviations": "The importance is the mean over (at most ``sentences``) train sentences of the squared gradient of "
+    "one sentence's log-likelihood, in evaluation mode, with labels drawn from the model. Rows of new types are free. "
+    "The weight 5000 was not searched; unlabelled old types count as O.",
 }
 
 import torch

@@ -10,8 +10,8 @@ CARD = {
         "extendner": {
             "label": "ExtendNER",
             "settings": {"kd_weight": 1.0, "temperature": 1.0},
-            "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021, "
-            "as run beside SpanKL (arXiv 2302.12200)",
+            "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021, as run beside "
+            "SpanKL (arXiv 2302.12200)",
             "status": "re-implementation",
             "summary": "CE on words labelled with a new type, KL to the previous model on all other words.",
             "deviations": "Temperature 1 and the suite's schedule, as in SpanKL's comparison; its reading of wrong "

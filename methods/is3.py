@@ -12,8 +12,7 @@ CARD = {
         "summary": "ExtendNER with weaker CE gradients on old rows, and CE on prototypes of old tags.",
         "stores": "one copy of the model, one vector per old tag",
         "deviations": "As in the code base of arXiv 2312.07887, but prototypes and teacher are computed without "
-        "dropout. The "
-        "recipe's optimiser, epochs and dev selection.",
+        "dropout. The recipe's optimiser, epochs and dev selection.",
     }
 }
 

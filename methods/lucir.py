@@ -7,16 +7,15 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"feature_weight": 50.0, "margin": 0.5, "margin_weight": 1.0},
-        "paper": "Hou et al., Learning a Unified Classifier Incrementally via Rebalancing, CVPR 2019, "
-        "as adapted to NER in CFNER's code (EMNLP 2022)",
+        "paper": "Hou et al., Learning a Unified Classifier Incrementally via Rebalancing, CVPR 2019, as adapted to "
+        "NER in CFNER's code (EMNLP 2022)",
         "year": 2019,
         "status": "re-implementation",
         "summary": "CE on labelled words, cosine distance to the previous model's word vectors, a margin of O over "
         "new tags.",
         "stores": "one copy of the model",
         "deviations": "The losses are those of CFNER's code. Linear head and the recipe's optimiser instead of a "
-        "cosine "
-        "head with frozen old rows, imprinted new ones and SGD. No exemplars, as there.",
+        "cosine head with frozen old rows, imprinted new ones and SGD. No exemplars, as there.",
     }
 }
 

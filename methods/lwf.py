@@ -13,8 +13,7 @@ CARD = {
         "summary": "CE on all words, unlabelled old types as O, + T^2 KL to the previous model over the old columns.",
         "stores": "one copy of the model",
         "deviations": "For tagging: unlabelled words count as O, which is what separates it from ExtendNER. The "
-        "weight 1 "
-        "and the temperature 2 were not searched. No separate training of the head at first.",
+        "weight 1 and the temperature 2 were not searched. No separate training of the head at first.",
     }
 }
 

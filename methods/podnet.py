@@ -8,17 +8,15 @@ CARD = {
         "first_step": "base",
         "settings": {"margin": 0.6, "flat_weight": 1.0, "spatial_weight": 1.0},
         "paper": "Douillard et al., PODNet: Pooled Outputs Distillation for Small-Tasks Incremental Learning, ECCV "
-        "2020, "
-        "as adapted to NER in CFNER's code (EMNLP 2022)",
+        "2020, as adapted to NER in CFNER's code (EMNLP 2022)",
         "year": 2020,
         "status": "re-implementation",
         "summary": "NCA loss on labelled words; cosine distance of word vectors and pooled distance of all hidden "
         "states.",
         "stores": "one copy of the model",
-        "deviations": "The margin is subtracted from the label's logit alone and the spatial term has a gradient: "
-        "in the "
-        "releases the margin cancels, and in CFNER's code the term has none. Linear head and the recipe's optimiser "
-        "instead of a cosine head with frozen old rows and SGD. No exemplars.",
+        "deviations": "The margin is subtracted from the label's logit alone and the spatial term has a gradient: in "
+        "the releases the margin cancels, and in CFNER's code the term has none. Linear head and the recipe's "
+        "optimiser instead of a cosine head with frozen old rows and SGD. No exemplars.",
     }
 }
 

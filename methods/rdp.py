@@ -14,11 +14,8 @@ CARD = {
         "summary": "CE with prototype-weighted pseudo-labels, KL to the previous model, soft labels, low entropy.",
         "stores": "one copy of the model",
         "deviations": "Prototypes are means of word vectors; the release reshapes them wrongly. As released, a tag "
-        "without words "
-        "keeps the prototype 0. Terms are means "
-        "over words, "
-        "not over padded positions. Linear head and the recipe's optimiser instead of a cosine head with frozen old "
-        "rows, imprinted new ones and SGD.",
+        "without words keeps the prototype 0. Terms are means over words, not over padded positions. Linear head and "
+        "the recipe's optimiser instead of a cosine head with frozen old rows, imprinted new ones and SGD.",
     }
 }
 

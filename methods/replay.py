@@ -13,8 +13,8 @@ CARD = {
     "summary": "Loss of the new sentences + loss of as many remembered ones, each on the types labelled in it.",
     "stores": "per_type sentences of each type",
     "deviations": "Each sentence, new or remembered, is learned with the types that were labelled in it and no "
-    "others: an "
-    "unlabelled word is O or of another type (token), other columns have no loss (span). Random choice of sentences.",
+    "others: an unlabelled word is O or of another type (token), other columns have no loss (span). Random choice of "
+    "sentences.",
 }
 
 from torch import Tensor

@@ -8,13 +8,13 @@ CARD = {
             "label": "SEQ*",
             "class": "SeqStar",
             "architecture": "token",
-            "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language Models, "
-            "ACL 2024, arXiv 2312.07887",
+            "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language "
+            "Models, ACL 2024, arXiv 2312.07887",
             "year": 2024,
             "status": "re-implementation",
             "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old rows frozen, CE on all words.",
-            "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder runs "
-            "without dropout; with fewer than 3 epochs it is frozen from task 2 on. The recipe's optimiser, "
+            "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder "
+            "runs without dropout; with fewer than 3 epochs it is frozen from task 2 on. The recipe's optimiser, "
             "epochs and dev selection are used. BIO-constrained decoding.",
         },
         "frozen-span": {

@@ -10,14 +10,14 @@ CARD = {
         "spankl": {
             "label": "SpanKL",
             "settings": {"kd_weight": 1.0},
-            "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, "
-            "arXiv 2302.12200",
+            "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, arXiv "
+            "2302.12200",
             "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
             "stores": "one copy of the model",
             "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights "
             "have their own random stream. Sentences beyond the encoder's limit are windowed, not cut. Warm-up is at "
-            "most 10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns "
-            "from its labels and is not distilled.",
+            "most 10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns from "
+            "its labels and is not distilled.",
         },
         "spankl-nokd": {
             "label": "SpanKL without KD",

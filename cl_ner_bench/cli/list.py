@@ -173,7 +173,8 @@ def _row(kind: str, name: str) -> Row:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "; ".join(f"{key} = {_text(part)}" for key, part in value.items())
+        nested = (Mapping, list)  # a number is shown as it is: a setting of 0 is not a missing one
+        return "; ".join(f"{k} = {_text(v) if isinstance(v, nested) or v is None else v}" for k, v in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "-")
 
 

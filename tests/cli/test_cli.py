@@ -260,3 +260,8 @@ def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: 
     code, _, err = run(capsys, *words, "--orders", "1,2")
     assert code == 2
     assert "has orders 2; leave --orders out" in err
+
+
+def test_a_setting_of_0_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["list", "methods", "spankl-nokd"]) == 0
+    assert "kd_weight = 0.0" in capsys.readouterr().out

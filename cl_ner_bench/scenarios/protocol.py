@@ -24,7 +24,7 @@ from cl_ner_bench.validation import Above0, AtLeast0, MisfitError, Positive, Tex
 
 Assign = Literal["random", "filter", "greedy"]
 Dev = Literal["same", "whole", "mentions"]
-DevLabels = Literal["new", "seen"]
+Labels = Literal["new", "seen"]
 Selection = Literal["macro", "micro", "last"]
 INCREMENTS = re.compile(r"fg(\d+)-pg(\d+)(-seen)?")
 
@@ -38,7 +38,9 @@ class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
             rarest type.
         dev: which dev sentences a step has: ``same`` (assigned as train is), ``whole``, or ``mentions`` (those of the
             whole dev part that hold a mention of the labels allowed).
-        dev_labels: ``new`` (the step's types) or ``seen`` (all types so far).
+        train_labels: the types that a step's train sentences are labelled with: ``new`` (the step's) or ``seen`` (all
+            types so far).
+        dev_labels: the same for its dev sentences.
         selection: the epoch that is kept: best on dev by ``macro``- or ``micro``-F1 over the dev labels, or the
             ``last``.
         max_words: sentences are cut behind so many words, mentions that reach beyond are dropped, in all parts.
@@ -49,7 +51,8 @@ class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
 
     assign: Assign = "random"
     dev: Dev = "same"
-    dev_labels: DevLabels = "new"
+    train_labels: Labels = "new"
+    dev_labels: Labels = "new"
     selection: Selection = "macro"
     max_words: Positive | None = None
     blurry: AtLeast0 = 0.0

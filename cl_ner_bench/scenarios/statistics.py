@@ -54,6 +54,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
     for k, task in enumerate(split.tasks, 1):
         train = [split.sentence(corpus, "train", i) for i in task.train]
         found = Counter(m.type for s in train for m in s.mentions)
+        allowed = split.train_types(k)
         steps.append(
             {
                 "step": k,
@@ -61,8 +62,8 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
                 "domain": task.domain,
                 "train_sentences": len(task.train),
                 "dev_sentences": len(task.dev),
-                "labelled": {t: found[t] for t in task.types},
-                "hidden": {t: found[t] for t in task_of if t not in task.types},
+                "labelled": {t: found[t] for t in allowed},
+                "hidden": {t: found[t] for t in task_of if t not in allowed},
             }
         )
     return {
@@ -134,8 +135,7 @@ def corpus_notes(corpus: Corpus, split: TaskSplit) -> list[str]:
 def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
     """Yield one row (``MENTION_COLUMNS``) per test mention of a learned type, by sentence.
 
-    Over the train sentences of all tasks, a mention is *labelled* where its sentence is given to its type's
-    own task:
+    Over the train sentences of all tasks, a mention is *labelled* where its task labels its type:
 
     - ``train_freq_surface``: labelled train mentions with the same words and type;
     - ``train_freq_type``: labelled train mentions of the type;
@@ -149,12 +149,13 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
     surfaces: Counter[tuple[str, tuple[str, ...]]] = Counter()
     labelled: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for task in split.tasks:
+    for step, task in enumerate(split.tasks, 1):
+        allowed = split.train_types(step)
         for i in task.train:
             sentence = split.sentence(corpus, "train", i)
             for start, end, type_ in sentence.mentions:
                 total[type_] += 1
-                if type_ in task.types:
+                if type_ in allowed:
                     labelled[type_] += 1
                     surfaces[type_, sentence.words[start:end]] += 1
     for sentence in sorted(split.test_part(corpus, split.n_steps), key=lambda s: s.id):

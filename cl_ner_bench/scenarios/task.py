@@ -72,9 +72,9 @@ class StepData:
 
     ``types`` are all types that the model knows after the step, in learning order (by name where a model
     learns several tasks together from scratch, so that their order does not matter); ``labelled`` those that the labels
-    of ``train`` cover (the task's own, or all of them for joint training), ``dev_labelled`` those that the labels of
-    ``dev`` cover. ``selection`` names the dev score that chooses the epoch: ``macro``- or ``micro``-F1 over
-    ``dev_labelled``, or none (``last``).
+    of ``train`` cover: the task's own, or all of them for joint training and where the protocol says so;
+    ``dev_labelled`` those that the labels of ``dev`` cover. ``selection`` names the dev score that chooses the epoch:
+    ``macro``- or ``micro``-F1 over ``dev_labelled``, or none (``last``).
     """
 
     step: int
@@ -87,12 +87,13 @@ class StepData:
 
     @property
     def shown(self) -> StepData:
-        """The step as a method may see it: dev carries labels of ``labelled`` alone, and is empty under ``last``.
+        """The step as a method may see it: dev has labels of ``labelled`` alone, and is empty under ``last``.
 
         Choosing the epoch is the trainer's; labels of old types on dev are there for that and for nothing else.
         """
-        dev = () if self.selection == "last" else tuple(s.only(self.labelled) for s in self.dev)
-        return replace(self, dev=dev, dev_labelled=self.labelled)
+        types = tuple(t for t in self.labelled if t in self.dev_labelled)
+        dev = () if self.selection == "last" else tuple(s.only(types) for s in self.dev)
+        return replace(self, dev=dev, dev_labelled=types)
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ class TaskSplit:
     def types(self, step: int) -> tuple[str, ...]:
         """Return the types learned after ``step``, in learning order."""
         return _types(self.tasks[:step])
+
+    def train_types(self, step: int) -> tuple[str, ...]:
+        """Return the types that the train sentences of ``step`` are labelled with."""
+        return self.types(step) if self.protocol.train_labels == "seen" else self.tasks[step - 1].types
 
     @property
     def labelled_at(self) -> dict[str, list[int]]:
@@ -165,25 +170,27 @@ class TaskSplit:
             found = [i for task in tasks for i in getattr(task, part)]
             return tuple(sorted(set(found)) if several else found)
 
-        types, labelled = self.types(step), _types(tasks)
+        types, own = self.types(step), _types(tasks)
         if from_scratch and not union:  # a new model that is shown one task knows of no other
-            types = labelled
+            types = own
         elif from_scratch and several:
-            types, labelled = tuple(sorted(types)), tuple(sorted(labelled))
+            types, own = tuple(sorted(types)), tuple(sorted(own))
+        labelled = types if self.protocol.train_labels == "seen" else own
         return {
             "step": step,
             "types": types,
             "labelled": labelled,
             "train": ids("train"),
             "dev": ids("dev"),
-            "dev_labelled": types if self.protocol.dev_labels == "seen" else labelled,
+            "dev_labelled": types if self.protocol.dev_labels == "seen" else own,
             "selection": self.protocol.selection,
         }
 
     def step_data(self, corpus: Corpus, step: int, union: bool = False, from_scratch: bool = False) -> StepData:
         """Return the sentences that a method is trained on in ``step``, and those that its epoch is chosen by.
 
-        They are the step's own sentences, labelled with its own types only; with ``union`` each sentence of tasks
+        They are the step's own sentences, labelled with its own types only (``train_labels`` "seen": with those of all
+        steps so far); with ``union`` each sentence of tasks
         1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
         the protocol says so, for the choice of the epoch alone (``StepData.shown``). ``from_scratch``: the model keeps
         nothing of earlier steps. With the step's own sentences it knows the step's types only; with ``union`` its data

@@ -22,7 +22,7 @@ from cl_ner_bench.scenarios.assignment import blurred, by_filter, few, greedy
 from cl_ner_bench.scenarios.protocol import (
     Assign,
     Dev,
-    DevLabels,
+    Labels,
     PlannedTask,
     Protocol,
     Scenario,
@@ -70,7 +70,8 @@ def scenarios(draw: st.DrawFn, domains: bool = False) -> Scenario:
     protocol = Protocol(
         assign=draw(st.sampled_from(get_args(Assign))),
         dev=draw(st.sampled_from(get_args(Dev))),
-        dev_labels=draw(st.sampled_from(get_args(DevLabels))),
+        train_labels=draw(st.sampled_from(get_args(Labels))),
+        dev_labels=draw(st.sampled_from(get_args(Labels))),
         selection=draw(st.sampled_from(get_args(Selection))),
         max_words=draw(st.none() | st.integers(1, 4)),
         blurry=draw(st.sampled_from([0.0, 0.3, 2.0])),
@@ -123,8 +124,10 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
         clean = split.step_data(corpus, step, union)
         own = {t for task in split.tasks[step - 1 : step] for t in task.types}
         so_far = {t for task in split.tasks[:step] for t in task.types}
-        allowed = {"train": so_far if union else own, "test": so_far}
-        allowed["dev"] = so_far if scenario.protocol.dev_labels == "seen" else allowed["train"]
+        protocol = scenario.protocol
+        allowed = {"test": so_far}
+        for part, labels in (("train", protocol.train_labels), ("dev", protocol.dev_labels)):
+            allowed[part] = so_far if union or labels == "seen" else own
         assert (set(clean.labelled), set(clean.dev_labelled)) == (allowed["train"], allowed["dev"])
 
         def poison(sentence: Sentence, types: set[str]) -> Sentence:
@@ -135,7 +138,7 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
         parts = {part: tuple(poison(s, allowed[part]) for s in corpus.parts[part]) for part in PARTS}
         poisoned = dataclasses.replace(corpus, parts=parts)
         assert split.step_data(poisoned, step, union) == clean
-        parts["dev"] = tuple(poison(s, allowed["train"]) for s in corpus.parts["dev"])
+        parts["dev"] = tuple(poison(s, allowed["train"] & allowed["dev"]) for s in corpus.parts["dev"])
         assert split.step_data(dataclasses.replace(corpus, parts=parts), step, union).shown == clean.shown
         assert not clean.shown.dev or scenario.protocol.selection != "last"
         for part, given_ in (("train", clean.train), ("dev", clean.dev)):

@@ -55,4 +55,4 @@ class MiB(TagLearner):
         not_old = torch.cat([log_p[:, :1], log_p[:, n_old:]], dim=1).logsumexp(1, keepdim=True)
         log_q = torch.cat([not_old, log_p[:, 1:n_old]], dim=1)
         kd = -(F.softmax(teacher.logits, dim=1) * log_q).sum(1).mean() / n_old
-        return {"ce": self.open_ce(batch, output), "kd": self.settings["kd_weight"] * kd}
+        return {"ce": self.open_loss(batch, output), "kd": self.settings["kd_weight"] * kd}

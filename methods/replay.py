@@ -28,9 +28,9 @@ class ReplayToken(TagLearner):
     needs = frozenset({"memory"})
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        losses = {"ce": self.open_ce(batch, output)}
+        losses = {"ce": self.open_loss(batch, output)}
         if remembered := self.memory.draw(len(batch.examples)):
-            losses["replay"] = self.settings["replay_weight"] * self.open_ce(remembered, self(remembered))
+            losses["replay"] = self.settings["replay_weight"] * self.open_loss(remembered, self(remembered))
         return losses
 
 
@@ -42,5 +42,5 @@ class ReplaySpan(SpanLearner):
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         losses = {"bce": self.bce(batch, output, self.labelled)}
         if remembered := self.memory.draw(len(batch.examples)):
-            losses["replay"] = self.settings["replay_weight"] * self.open_bce(remembered, self(remembered))
+            losses["replay"] = self.settings["replay_weight"] * self.open_loss(remembered, self(remembered))
         return losses

@@ -32,7 +32,18 @@ from cl_ner_bench.models.losses import bernoulli_ce, bernoulli_kl, open_ce
 from cl_ner_bench.models.precision import autocast
 from cl_ner_bench.scenarios.task import StepData
 
-__all__ = ["Batch", "Learner", "Need", "Output", "Prediction", "SpanLearner", "Step", "StepData", "TagLearner"]
+__all__ = [
+    "Batch",
+    "Learner",
+    "Need",
+    "Output",
+    "Prediction",
+    "SpanLearner",
+    "Step",
+    "StepData",
+    "TagLearner",
+    "plugged",
+]
 
 
 Need = Literal["teacher", "features", "layers", "attentions", "memory", "all_embeddings"]
@@ -155,6 +166,15 @@ class Learner(nn.Module):
     def after_backward(self) -> None:
         """Change gradients. Called between the backward pass and clipping."""
 
+    def select(self, score: float | None, dev: Iterable[tuple[Batch, Output]]) -> float | None:
+        """Return the score of an epoch, called after it: the first epoch with the highest is kept; None: the latest is.
+
+        ``score`` is the protocol's dev score, None where the protocol keeps the last epoch or dev has no mention.
+        ``dev`` yields the dev sentences in batches with the model's output, in evaluation mode; it is computed when it
+        is read.
+        """
+        return score
+
     def end_step(self, step: Step) -> None:
         """Finish the step: fuse weights, collect prototypes. The dev-selected weights are in place."""
 
@@ -169,6 +189,13 @@ class Learner(nn.Module):
             with_type = [i for i in order if any(m.type == type for m in step.train[i].mentions)]
             wanted |= dict.fromkeys(with_type[: self.settings["per_type"]])
         return [step.train[i].id for i in wanted]
+
+    def open_loss(self, batch: Batch, output: Output) -> Tensor:
+        """Return the base loss with all types left open that were not labelled in a sentence.
+
+        These are a remembered sentence's own types, and ``labelled`` for a sentence of the step.
+        """
+        raise NotImplementedError
 
     def decode(
         self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
@@ -293,7 +320,7 @@ class SpanLearner(Learner):
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return [span_count(n, self.max_span_width) for n in lengths]
 
-    def open_bce(self, batch: Batch, output: Output) -> Tensor:
+    def open_loss(self, batch: Batch, output: Output) -> Tensor:
         """Return BCE of each sentence's labelled types only: mean over these, sum over spans, mean over sentences."""
         total = output.logits.new_zeros(())
         for logits, example in zip(output.logits.split(self.rows(batch.lengths)), batch.examples, strict=True):
@@ -328,7 +355,7 @@ class TagLearner(Learner):
         """Return cross-entropy with ``targets`` on all words."""
         return {"ce": F.cross_entropy(output.logits, self.targets(batch, teacher))}
 
-    def open_ce(self, batch: Batch, output: Output) -> Tensor:
+    def open_loss(self, batch: Batch, output: Output) -> Tensor:
         """Return cross-entropy that leaves unlabelled types open, mean over words.
 
         A word without a label is O or of a type that was not labelled in its sentence: its loss is minus the logarithm
@@ -346,3 +373,13 @@ class TagLearner(Learner):
     ) -> list[list[Prediction]]:
         decoded = decode_tags(output.logits, lengths, self.head.types)
         return [[p for p in sentence if p.type in types] for sentence in decoded]
+
+
+def plugged(plug_in: type[Learner], base: type[Learner]) -> type[Learner]:
+    """Return ``base`` with the hooks of a plug-in before its own, and with the needs of both."""
+
+    def needs(learner: Learner) -> frozenset[Need]:
+        found: list[Any] = [plug_in.needs, base.needs]  # properties, or constants of the class
+        return frozenset().union(*(n.__get__(learner) if isinstance(n, property) else n for n in found))
+
+    return type(f"{plug_in.__name__}{base.__name__}", (plug_in, base), {"needs": property(needs)})

@@ -26,7 +26,7 @@ class Memory:
     """The exemplars of a learner. A model's files hold their ids, never their text.
 
     A word of an exemplar without a label is certain to be O only as far as the exemplar's own types go: losses on
-    exemplars must leave all other types open (``TagLearner.open_ce``, ``SpanLearner.open_bce``).
+    exemplars must leave all other types open (``Learner.open_loss``).
     """
 
     def __init__(self, exemplars: Iterable[Exemplar] = ()) -> None:

@@ -120,7 +120,8 @@ class Trainer:
         torch.manual_seed(dropout_seed)  # for hooks, and for the dropout of encoders with their own forward pass
         self._grow(new)
         shapes = _shapes(learner)
-        learner.begin_step(self._step(shown, teacher, examples, dev))
+        step = self._step(shown, teacher, examples, dev)
+        learner.begin_step(step)
         _check_shapes(learner, shapes, "begin_step")
         plain = attributes(learner)
         if "all_embeddings" not in needs:
@@ -167,6 +168,7 @@ class Trainer:
                 counts = {"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total}
                 progress(counts | {"seconds": time.perf_counter() - started})
             score = self._dev_score(dev, gold, data.dev_labelled, data.selection, progress)
+            score = learner.select(score, learner.outputs(step.batches("dev")))
             training.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
                 training.seconds = time.perf_counter() - started
@@ -179,7 +181,7 @@ class Trainer:
             learner.load_state_dict(training.best_weights)
         learner.encoder.restore_embeddings()
         restore(learner, plain)
-        step = self._step(shown, teacher, examples, dev)
+        step = self._step(shown, teacher, examples, dev)  # with the word vectors of a frozen encoder
         learner.end_step(step)
         if "memory" in needs:
             learner.memory.add(learner.keep(step), data.labelled)

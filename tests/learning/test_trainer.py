@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -282,6 +282,25 @@ def test_a_loss_that_is_no_number_stops_the_step(encoder: str) -> None:
 
 
 # Parameters of a method's own
+
+
+class ChoosesByLoss(TagLearner):
+    """Chooses the epoch by its own measure of dev."""
+
+    def select(self, score: float | None, dev: Iterable[tuple[Batch, Output]]) -> float | None:
+        return -sum(self.losses(batch, output, None)["ce"].item() * len(batch.examples) for batch, output in dev)
+
+
+def test_a_method_may_choose_its_epoch_itself(encoder: str) -> None:
+    t = own_trainer(ChoosesByLoss, encoder, epochs=4)
+    data = split(CORPUS).step_data(CORPUS, 1)
+    record = t.learn(data)
+    scores = record["dev_scores"]
+    assert record["selected_epoch"] == 1 + scores.index(max(scores))
+    batch = batch_of(t, data.dev)
+    with torch.no_grad():
+        kept = t.learner.eval().losses(batch, t.learner(batch), None)["ce"].item() * len(data.dev)
+    assert -kept == pytest.approx(max(scores), abs=1e-4)
 
 
 class Adapted(TagLearner):

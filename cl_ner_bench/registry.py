@@ -5,6 +5,9 @@ that all its methods share. It is read with :func:`ast.literal_eval`, so that li
 imports neither torch nor pandas. Methods come from the suite's
 own ``methods/``, from installed packages (entry-point group ``cl_ner_bench.methods``, each naming a module)
 and from a path that the user gives.
+
+A card of the architecture ``any`` is a plug-in: its class changes hooks of any learner. The plug-in ``ewc`` gives the
+methods ``ewc-span`` and ``ewc-token``, on the base learners, and ``ewc+METHOD`` on any other.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from cl_ner_bench import HOME
 from cl_ner_bench.errors import UserError, did_you_mean, short
@@ -34,13 +38,11 @@ from cl_ner_bench.validation import MisfitError, convert
 
 ENTRY_POINTS = "cl_ner_bench.methods"
 BASES = {"span": "SpanLearner", "token": "TagLearner"}
-ARCHITECTURES = tuple(BASES)
-GROUPS = {
-    "finetune": ("finetune-span", "finetune-token"),
-    "joint": ("joint-span", "joint-token"),
-    "joint-warm": ("joint-span-warm", "joint-token-warm"),
-    "single-task": ("single-task-span", "single-task-token"),
-}
+PLAIN = "Learner"
+ARCHITECTURES: tuple[Literal["span", "token"], ...] = ("span", "token")
+PAIRS = {"joint-warm": ("joint-span-warm", "joint-token-warm")}  # others: NAME-span and NAME-token
+PLUG_IN = "any"
+SHARING = ("memory-free", "closed-form", "exemplar", "reference")  # groups, by what they use beside a step's data
 _SETTINGS = "a dict of hyper-parameters and their defaults: texts, numbers, true or false, None, lists of them"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
@@ -55,14 +57,14 @@ def _is_plain(value: Any) -> bool:
 class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of a method's card. Docs: :class:`MethodCard`."""
 
-    class_name: str = msgspec.field(name="class")
-    architecture: Literal["span", "token"]
+    architecture: Literal["span", "token", "any"]
+    class_name: str = msgspec.field(name="class", default="")
     label: str = ""
     data: Literal["task", "union"] = "task"
     start: Literal["previous", "pretrained"] = "previous"
     first_step: Literal["own", "base"] = "own"
     settings: Annotated[Mapping[str, Any], Meta(description=_SETTINGS)] = {}
-    group: Literal["reference", "memory-free", "exemplar"] = "memory-free"
+    group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
     status: str = ""
     paper: str = ""
     year: int = 0
@@ -83,12 +85,23 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
     settings: a grid learns it once for all such methods of an architecture.
     ``settings`` are the method's own hyper-parameters with their defaults. ``year`` is the paper's, 0 without one.
+    ``class_name`` is empty where the method is the base learner of its architecture.
     ``module`` is None for a file outside any package.
+    ``plug_in`` is the plug-in's name where the class is one; it changes ``base``, the base learner if None.
     """
 
     name: str
     file: Path
     module: str | None = None
+    plug_in: str = ""
+    base: MethodCard | None = None
+
+    @property
+    def spec(self) -> str:
+        """What the user would type to get the method."""
+        name = self.plug_in if self.base else self.name
+        own = f"{self.file}:{name}" if self.module is None else name
+        return f"{own}+{self.base.spec}" if self.base else own
 
     @property
     def is_bound(self) -> bool:
@@ -127,7 +140,8 @@ def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
             if not isinstance(value, dict) or not value:
                 raise UserError(f"{file}:{node.lineno}: CARD must be a dict: method name -> its card")
             common, rows = _variant_rows(value, f"{file}:{node.lineno}: CARD")
-            return [_card(file, node.lineno, module, name, row, common) for name, row in rows.items()]
+            where = f"{file}:{node.lineno}: CARD"
+            return [c for name, row in rows.items() for c in _cards(_card(file, module, where, name, row, common))]
     raise UserError(f"{file}: no CARD found; a method file begins with a literal CARD = {{name: {{...}}}}")
 
 
@@ -139,8 +153,8 @@ def _variant_rows(value: dict[Any, Any], where: str) -> tuple[dict[Any, Any], di
     return {key: shared for key, shared in value.items() if key != "variants"}, rows
 
 
-def _card(file: Path, line: int, module: str | None, name: Any, own: Any, common: dict[Any, Any]) -> MethodCard:
-    where = f"{file}:{line}: CARD[{name!r}]"
+def _card(file: Path, module: str | None, where: str, name: Any, own: Any, common: dict[Any, Any]) -> MethodCard:
+    where = f"{where}[{name!r}]"
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
     row = common | own
@@ -153,7 +167,47 @@ def _card(file: Path, line: int, module: str | None, name: Any, own: Any, common
             'learned from the data of all steps so far; write "group": "reference", or "data": "task" for a '
             "method that sees the data of its own step alone"
         )
+    if card.architecture == PLUG_IN and not card.class_name:
+        raise UserError(f'{where}: a plug-in (architecture "any") needs the key class: a class derived from Learner')
     return card
+
+
+def _cards(card: MethodCard) -> list[MethodCard]:
+    """Return a card, or the two of a plug-in: its class on each of the base learners."""
+    if card.architecture != PLUG_IN:
+        return [card]
+    return [
+        replace(card, name=f"{card.name}-{arch}", label=f"{card.label} ({arch})", architecture=arch, plug_in=card.name)
+        for arch in ARCHITECTURES
+    ]
+
+
+def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
+    """Return the card of a plug-in on a method of its architecture. Raises UserError where they do not fit."""
+    name = f"{plug_in.plug_in}+{base.name}"
+    for card in (plug_in, base):
+        if (card.data, card.start) != ("task", "previous"):
+            raise UserError(
+                f"--methods {name}: {card.name} does not go on from the previous step's model with the data of its "
+                "own step; plug-ins are for methods that do"
+            )
+    if both := sorted(plug_in.settings.keys() & base.settings.keys()):
+        raise UserError(f"--methods {name}: both have the setting {both[0]!r}; rename it in one of the two")
+    joined = {
+        key: "; ".join(dict.fromkeys(filter(None, (getattr(plug_in, key), getattr(base, key)))))
+        for key in ("paper", "status", "stores", "summary", "deviations")
+    }
+    return replace(
+        plug_in,
+        name=name,
+        base=base,
+        label=f"{plug_in.label.removesuffix(f' ({plug_in.architecture})')} + {base.label}",
+        first_step="base" if plug_in.first_step == base.first_step == "base" else "own",
+        settings={**base.settings, **plug_in.settings},
+        group=max(plug_in.group, base.group, key=SHARING.index),
+        year=max(plug_in.year, base.year),
+        **joined,
+    )
 
 
 @cache
@@ -212,26 +266,42 @@ def _variants(text: str, known: Registry[MethodCard]) -> Iterator[Variant]:
                 f"two methods are called {card.name!r}: {known.origins[card.name]} and {card.file}; "
                 f"rename yours or label it: LABEL={spec}"
             )
-        one = f"{card.file}:{card.name}" if card.module is None else card.name
-        yield Variant(label or card.name, card, f"{label}={one}" if label else one)
+        yield Variant(label or card.name, card, f"{label}={card.spec}" if label else card.spec)
 
 
 def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
+    plugged = re.fullmatch(r"([^+/\\:]+|.+?\.py(?::[^+/\\]+)?)\+(.+)", spec)
+    if plugged and spec not in known and not Path(spec).exists():
+        return [plug(_plug_in(plugged[1], card.architecture, known), card) for card in _lookup(plugged[2], known)]
     path = re.fullmatch(r"(.+\.py)(?::([^/\\]+))?", spec)
     if path:
         cards = read_cards(Path(path[1]).expanduser().resolve())
         names = [card.name for card in cards]
-        if path[2] and path[2] not in names:
+        if not path[2]:
+            return cards
+        cards = [card for card in cards if path[2] in (card.name, card.plug_in)]
+        if not cards:
             raise UserError(f"{path[1]} has no method {path[2]!r}, only {', '.join(names)}")
-        return [card for card in cards if path[2] in (None, card.name)]
-    choices = GROUPS.get(spec, (spec,))
-    for name in choices:
-        if name not in known:
-            hint = did_you_mean(name, [*known, *GROUPS])
-            raise UserError(
-                f"--methods: no method is called {name!r}.{hint} `bench list methods` shows all{known.unread}"
-            )
+        return cards
+    both = PAIRS.get(spec, (f"{spec}-span", f"{spec}-token"))
+    choices = (spec,) if spec in known else both
+    if not all(name in known for name in choices):
+        pairs = [name.removesuffix("-token") for name in known if name.endswith("-token")]
+        hint = did_you_mean(spec, [*known, *PAIRS, *pairs])
+        raise UserError(f"--methods: no method is called {spec!r}.{hint} `bench list methods` shows all{known.unread}")
     return [known[name] for name in choices]
+
+
+def _plug_in(spec: str, architecture: str, known: Registry[MethodCard]) -> MethodCard:
+    """Return the only plug-in of a file, or the one that is called ``spec``."""
+    cards = _lookup(spec, known) if ".py" in spec else known.values()
+    plug_ins = {card.plug_in: card for card in cards if card.plug_in and card.architecture == architecture}
+    if ".py" in spec and len(plug_ins) == 1:
+        return next(iter(plug_ins.values()))
+    if spec not in plug_ins:
+        hint = did_you_mean(spec, [*plug_ins])
+        raise UserError(f"--methods: {spec!r} is no plug-in.{hint} Plug-ins: {', '.join(plug_ins) or 'none'}")
+    return plug_ins[spec]
 
 
 def check_class(card: MethodCard) -> None:
@@ -239,9 +309,13 @@ def check_class(card: MethodCard) -> None:
 
     Runs nothing. What the class derives from may be known only once the file is run: ``load_class`` checks it then.
     """
+    if card.base:
+        check_class(card.base)
+    if not card.class_name:
+        return
     bases = Program(card.file, card.module).bases(card.class_name)
     if None not in bases:
-        learners = {arch for arch, base in BASES.items() for name in bases if _names(str(name), base)}
+        learners = {base for base in (*BASES.values(), PLAIN) for name in bases if _names(str(name), base)}
         _check_learner(card, bool(bases), learners)
 
 
@@ -250,20 +324,23 @@ def _names(name: str, learner: str) -> bool:
 
 
 def _check_learner(card: MethodCard, is_defined: bool, learners: Collection[str]) -> None:
-    """Raise UserError unless the card's class is there and a learner of its architecture, one of ``learners``."""
-    if card.architecture in learners:
-        return
-    where = f"{card.file}: CARD[{card.name!r}]"
+    """Raise UserError unless the card's class is there and derives from what its architecture asks for.
+
+    ``learners``: those of ``SpanLearner``, ``TagLearner`` and ``Learner`` that it derives from.
+    """
+    where = f"{card.file}: CARD[{card.plug_in or card.name!r}]"
     if not is_defined:
         raise UserError(f"{where} names the class {card.class_name!r}, but the file does not define it")
-    if not learners:
-        what = f"it does not derive from {' or '.join(BASES.values())}"
+    whole = [arch for arch, base in BASES.items() if base in learners]
+    if not (whole or (card.plug_in and learners)):
+        what = f"it does not derive from {PLAIN if card.plug_in else ' or '.join(BASES.values())}"
         raise UserError(f"{where} names the class {card.class_name!r}, but {what}")
-    (other,) = learners
-    raise UserError(
-        f"{where}: architecture is {card.architecture!r}, but the class {card.class_name!r} derives from "
-        f"{BASES[other]}; write {other!r}, or derive it from {BASES[card.architecture]}"
-    )
+    if whole != ([] if card.plug_in else [card.architecture]):
+        written, base = (PLUG_IN, PLAIN) if card.plug_in else (card.architecture, BASES[card.architecture])
+        raise UserError(
+            f"{where}: architecture is {written!r}, but the class {card.class_name!r} derives from "
+            f"{BASES[whole[0]]}; write {whole[0]!r}, or derive it from {base}"
+        )
 
 
 def load_class(card: MethodCard) -> type:
@@ -273,12 +350,15 @@ def load_class(card: MethodCard) -> type:
     """
     from cl_ner_bench.learning import learner
 
+    base = load_class(card.base) if card.base else getattr(learner, BASES[card.architecture])
+    if not card.class_name:
+        return base
     found = getattr(_module(card), card.class_name, None)
     bases = found.__mro__ if isinstance(found, type) else ()
-    learners = [name for name, base in BASES.items() if getattr(learner, base) in bases]
+    learners = [name for name in (*BASES.values(), PLAIN) if getattr(learner, name) in bases]
     _check_learner(card, found is not None, learners)
     assert isinstance(found, type)
-    return found
+    return learner.plugged(found, base) if card.plug_in else found
 
 
 def _module(card: MethodCard) -> Any:
@@ -303,6 +383,12 @@ def _module(card: MethodCard) -> Any:
         finally:
             sys.dont_write_bytecode = writes
     return sys.modules[name]
+
+
+def method_fingerprint(card: MethodCard) -> str:
+    """Return the sha256 (hex) of a method's code; for a plug-in on another method, of the code of both."""
+    own = code_fingerprint(card.file, card.module)
+    return hashlib.sha256(f"{own}+{method_fingerprint(card.base)}".encode()).hexdigest() if card.base else own
 
 
 def code_fingerprint(file: Path, module: str | None = None) -> str:

@@ -1,33 +1,34 @@
 """Elastic weight consolidation: weights that mattered for earlier steps are held in place."""
 
 CARD = {
-    "variants": {
-        "ewc-token": {"label": "EWC (token)", "class": "EWCToken", "architecture": "token"},
-        "ewc-span": {"label": "EWC (span)", "class": "EWCSpan", "architecture": "span"},
-    },
-    "settings": {"weight": 5000.0, "decay": 1.0, "sentences": 200},
-    "paper": "Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 2017; online form of "
-    "Schwarz et al., Progress & Compress, ICML 2018",
-    "year": 2017,
-    "status": "re-implementation",
-    "summary": "Fine-tuning + weight / 2 * sum of importance * squared distance to the previous weights.",
-    "stores": "two copies of the model (old weights, importance)",
-    "deviations": "The importance is the mean over (at most ``sentences``) train sentences of the squared gradient of "
-    "one sentence's log-likelihood, in evaluation mode, with labels drawn from the model. Rows of new types are free. "
-    "The weight 5000 was not searched; unlabelled old types count as O.",
+    "ewc": {
+        "label": "EWC",
+        "class": "EWC",
+        "architecture": "any",
+        "settings": {"ewc_weight": 5000.0, "decay": 1.0, "sentences": 200},
+        "paper": "Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 2017; online form of "
+        "Schwarz et al., Progress & Compress, ICML 2018",
+        "year": 2017,
+        "status": "re-implementation",
+        "summary": "The loss + ewc_weight / 2 * sum of importance * squared distance to the previous weights.",
+        "stores": "two copies of the model (old weights, importance)",
+        "deviations": "The importance is the mean over (at most ``sentences``) train sentences of the squared gradient "
+        "of one sentence's log-likelihood, in evaluation mode, with labels drawn from the model. Rows of new types are "
+        "free. The weight 5000 was not searched; unlabelled old types count as O.",
+    }
 }
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, Step, TagLearner
+from cl_ner_bench.learning.learner import Batch, Learner, Output, Step
 
 OLD, IMPORTANCE = "old.", "importance."
 
 
 class EWC(Learner):
-    """The base loss + weight / 2 * sum over old parameters of importance * (theta - theta_old)^2."""
+    """The learner's loss + ewc_weight / 2 * sum over old parameters of importance * (theta - theta_old)^2."""
 
     needs = frozenset({"all_embeddings"})
 
@@ -38,8 +39,8 @@ class EWC(Learner):
             for name, p in self.named_parameters()
             if OLD + name in self.carried
         ]
-        if penalties and self.settings["weight"]:
-            losses["ewc"] = self.settings["weight"] / 2 * torch.stack(penalties).sum()
+        if penalties and self.settings["ewc_weight"]:
+            losses["ewc"] = self.settings["ewc_weight"] / 2 * torch.stack(penalties).sum()
         return losses
 
     def end_step(self, step: Step) -> None:
@@ -49,7 +50,7 @@ class EWC(Learner):
         self.eval()
         for position in chosen:
             self.zero_grad()
-            self.drawn_log_likelihood(self(step.batch([position]))).backward()
+            drawn_log_likelihood(self.architecture, self(step.batch([position])).logits).backward()
             for name, p in parameters.items():
                 if p.grad is not None:
                     squares[name] += p.grad.square()
@@ -61,22 +62,10 @@ class EWC(Learner):
             self.carried[IMPORTANCE + name] = importance
             self.carried[OLD + name] = p.detach()
 
-    def drawn_log_likelihood(self, output: Output) -> Tensor:
-        """Return the log-likelihood of labels that are drawn from the model's own prediction."""
-        raise NotImplementedError
 
-
-class EWCToken(EWC, TagLearner):
-    """EWC on the tag learner."""
-
-    def drawn_log_likelihood(self, output: Output) -> Tensor:
-        drawn = torch.multinomial(output.logits.detach().softmax(1), 1)[:, 0]
-        return -F.cross_entropy(output.logits, drawn, reduction="sum")
-
-
-class EWCSpan(EWC, SpanLearner):
-    """EWC on the span learner."""
-
-    def drawn_log_likelihood(self, output: Output) -> Tensor:
-        drawn = torch.bernoulli(output.logits.detach().sigmoid())
-        return -F.binary_cross_entropy_with_logits(output.logits, drawn, reduction="sum")
+def drawn_log_likelihood(architecture: str, logits: Tensor) -> Tensor:
+    """Return the log-likelihood of labels that are drawn from the model's own prediction."""
+    if architecture == "token":
+        drawn = torch.multinomial(logits.detach().softmax(1), 1)[:, 0]
+        return -F.cross_entropy(logits, drawn, reduction="sum")
+    return -F.binary_cross_entropy_with_logits(logits, torch.bernoulli(logits.detach().sigmoid()), reduction="sum")

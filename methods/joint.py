@@ -9,11 +9,10 @@ CARD = {
     "summary": "Trained at every step from the pretrained encoder on all data so far, fully labelled.",
     "stores": "all data",
     "variants": {
-        "joint-span": {"label": "Joint (span)", "class": "JointSpan", "architecture": "span"},
-        "joint-token": {"label": "Joint (token)", "class": "JointToken", "architecture": "token"},
+        "joint-span": {"label": "Joint (span)", "architecture": "span"},
+        "joint-token": {"label": "Joint (token)", "architecture": "token"},
         "joint-span-warm": {
             "label": "Joint, warm (span)",
-            "class": "JointSpan",
             "architecture": "span",
             "start": "previous",
             "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (Non-CL)",
@@ -23,7 +22,6 @@ CARD = {
         },
         "joint-token-warm": {
             "label": "Joint, warm (token)",
-            "class": "JointToken",
             "architecture": "token",
             "start": "previous",
             "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (Non-CL)",
@@ -33,13 +31,3 @@ CARD = {
         },
     },
 }
-
-from cl_ner_bench.learning.learner import SpanLearner, TagLearner
-
-
-class JointSpan(SpanLearner):
-    """The base learner as it is: the data layer gives it the labels of all types so far."""
-
-
-class JointToken(TagLearner):
-    """The base learner as it is: the data layer gives it the labels of all types so far."""

@@ -38,7 +38,7 @@ def test_built_in_methods_have_complete_cards_and_load() -> None:
         assert registry.load_class(card).architecture == card.architecture
 
 
-@pytest.mark.parametrize("name", list(registry.GROUPS))
+@pytest.mark.parametrize("name", ["finetune", "joint", "joint-warm", "single-task", "replay"])
 def test_a_group_stands_for_one_method_of_each_architecture(name: str) -> None:
     assert [v.card.architecture for v in registry.resolve([name])] == list(registry.ARCHITECTURES)
 
@@ -208,3 +208,66 @@ def test_the_code_fingerprint_counts_code_alone(tmp_path: Path) -> None:
     for summary, note, value in (("a", '"""Doc."""', 1), ("b", "# comment", 1), ("a", '"""Doc."""', 2)):
         prints.append(registry.code_fingerprint(Path(write(tmp_path, code % (summary, note, value)))))
     assert prints[0] == prints[1] != prints[2]
+
+
+PLUG_IN = """
+CARD = {"plug": {"class": "Plug", "architecture": "any", "label": "Plug", "first_step": "base", "settings": {"a": 1}}}
+from cl_ner_bench.learning.learner import Learner
+class Plug(Learner):
+    needs = frozenset({"all_embeddings"})
+    def losses(self, batch, output, teacher):
+        return super().losses(batch, output, teacher) | {"plug": output.logits.new_zeros(())}
+"""
+
+
+def test_a_plug_in_changes_each_base_learner_and_any_method(tmp_path: Path) -> None:
+    file = write(tmp_path, PLUG_IN)
+    for spec, expected in {
+        file: ["plug-span", "plug-token"],
+        f"{file}:plug": ["plug-span", "plug-token"],
+        f"{file}:plug-token": ["plug-token"],
+        f"{file}:plug+extendner": ["plug+extendner"],
+        f"{file}+finetune": ["plug+finetune-span", "plug+finetune-token"],
+        f"ewc+{file}:plug+spankl": ["ewc+plug+spankl"],
+    }.items():
+        variants = registry.resolve([spec])
+        assert [v.label for v in variants] == expected
+        assert [registry.resolve([v.spec]) for v in variants] == [[v] for v in variants]
+        for variant in variants:
+            registry.check_class(variant.card)
+            learner = registry.load_class(variant.card)
+            assert learner.architecture == variant.card.architecture
+            assert learner.__mro__[1].__name__ in ("Plug", "EWC")
+
+
+def test_a_plug_in_adds_its_settings_needs_and_code(tmp_path: Path) -> None:
+    file = write(tmp_path, PLUG_IN)
+    (both,), (base,) = registry.resolve([f"{file}+extendner"]), registry.resolve(["extendner"])
+    assert both.card.settings == {**base.card.settings, "a": 1}
+    assert (both.title, both.card.first_step) == ("Plug + ExtendNER", "base")
+    before = registry.method_fingerprint(both.card)
+    write(tmp_path, PLUG_IN.replace("zeros", "ones"))
+    assert registry.method_fingerprint(both.card) != before != registry.method_fingerprint(base.card)
+    learner: Any = registry.load_class(both.card)
+    assert learner.needs.fget(None) == {"all_embeddings", "teacher"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("{file}+joint-span", "joint-span does not go on from the previous step's model"),
+        ("{file}+{file}:plug-span", "both have the setting 'a'"),
+        ("{file}:plg+extendner", "has no method 'plg'"),
+        ("evc+extendner", "'evc' is no plug-in. Did you mean 'ewc'?"),
+        ("extendner+spankl", "'extendner' is no plug-in"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(tmp_path: Path, spec: str, expected: str) -> None:
+    with pytest.raises(UserError, match=re.escape(expected)):
+        registry.resolve([spec.format(file=write(tmp_path, PLUG_IN))])
+
+
+def test_the_class_of_a_plug_in_derives_from_learner_alone(tmp_path: Path) -> None:
+    file = write(tmp_path, PLUG_IN.replace("Learner", "TagLearner"))
+    with pytest.raises(UserError, match="architecture is 'any', but the class 'Plug' derives from TagLearner"):
+        registry.check_class(registry.resolve([file])[0].card)

@@ -166,7 +166,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     if origins["recipe"] == DEFAULT and options.recipe == encoder.name:
         origins["recipe"] = f"encoder {encoder.name}"
     values = {v.label: hyper_parameters(options, v, corpus, origins) for v in chosen}
-    code = {v.label: registry.code_fingerprint(v.card.file, v.card.module) for v in chosen}
+    code = {v.label: registry.method_fingerprint(v.card) for v in chosen}
     cut = splits[0].protocol.max_words
     every_span = [v for v in chosen if v.card.architecture == "span" and not values[v.label][0]["max_span_width"]]
     if every_span and (cut is None or cut > SPAN_WORDS):

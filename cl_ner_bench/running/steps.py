@@ -54,7 +54,7 @@ class Steps:
         from cl_ner_bench import registry
 
         found = {"data": self.corpus.fingerprint, "split": self.split.hash}
-        found["method"] = registry.code_fingerprint(self.card.file, self.card.module)
+        found["method"] = registry.method_fingerprint(self.card)
         for name, value in found.items():
             if value != expected[name]:
                 raise UserError(f"the {name} changed after the grid was planned; start the command again")

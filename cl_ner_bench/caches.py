@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cl_ner_bench.storage.atomic import write_bytes
+from cl_ner_bench.storage.files import write_bytes
 
 # Kernels that are compiled on a machine, by CUDA and by torch.
 _KERNELS = {

@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.report import files
 from cl_ner_bench.analysis.scores.measures import TEST
 from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.damage import Damaged, DamagedError, learn_again
+from cl_ner_bench.storage.checks import Damaged, DamagedError, learn_again
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.report_files import report_checksums
 from cl_ner_bench.storage.run_folder import RunFolder

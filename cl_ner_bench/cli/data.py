@@ -105,7 +105,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 def _split(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.storage.json_files import canonical
+    from cl_ner_bench.storage.files import canonical
 
     _, split = _corpus_and_split(parsed)
     _write("--out", parsed.out, f"{canonical(split.to_json())}\n".encode())
@@ -114,7 +114,7 @@ def _split(parsed: argparse.Namespace) -> int:
 
 
 def _write(flag: str, path: Path, content: bytes) -> None:
-    from cl_ner_bench.storage.atomic import write_bytes
+    from cl_ner_bench.storage.files import write_bytes
 
     try:
         write_bytes(path, content)

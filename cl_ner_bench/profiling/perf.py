@@ -26,7 +26,7 @@ from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.sharing import work
-from cl_ner_bench.storage.json_files import canonical
+from cl_ner_bench.storage.files import canonical
 
 log = logging.getLogger(__name__)
 Report = dict[str, Any]

@@ -28,7 +28,7 @@ from cl_ner_bench.running import environment
 from cl_ner_bench.running.job import Job, learn
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.storage import leases
-from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.files import host
 
 IDLE = 5.0  # seconds until a process without work ends, be it because the driver was killed
 CONNECT = 20  # seconds that a scheduler has to answer

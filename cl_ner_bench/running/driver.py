@@ -24,7 +24,7 @@ from cl_ner_bench.running.backends import Pool
 from cl_ner_bench.running.job import RESUMES, Job
 from cl_ner_bench.running.plan import Prepared, Run
 from cl_ner_bench.running.schedule import Schedule
-from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.files import host
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.shared import StoreError, tolerate_outage
 

@@ -22,7 +22,7 @@ from typing import Any
 import cl_ner_bench
 from cl_ner_bench.caches import kernel_environment, plotting_environment
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.json_files import digest
+from cl_ner_bench.storage.files import digest
 from cl_ner_bench.untrusted import import_environment
 
 PACKAGE = Path(cl_ner_bench.__file__).parent

@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.data.outcomes import RIGHT, Outcomes, outcomes_of
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.atomic import write_bytes
+from cl_ner_bench.storage.files import write_bytes
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import unpacked

@@ -19,7 +19,6 @@ from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.plan import Plan
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.top import TopFiles
 from cl_ner_bench.untrusted import read_toml, unpacked
 
 log = logging.getLogger(__name__)
@@ -42,20 +41,19 @@ def write_experiment(folder: ResultsFolder, plans: Sequence[Plan]) -> list[Path]
     grids = [plan.options for plan in plans]
     corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in plans]
     with folder.lease_of_top():  # other commands may add to the same files
-        top = folder.top
-        contents = _scenarios(top, grids)
-        contents[top.experiment] = _experiment(top, grids)
-        contents[top.mentions] = _mentions(top, corpora)
-        top.write(contents)
-    return [top.experiment, top.mentions]
+        contents = _scenarios(folder, grids)
+        contents[folder.experiment_file] = _experiment(folder, grids)
+        contents[folder.mentions_file] = _mentions(folder, corpora)
+        folder.write_top(contents)
+    return [folder.experiment_file, folder.mentions_file]
 
 
-def _experiment(top: TopFiles, grids: Sequence[Options]) -> bytes:
+def _experiment(folder: ResultsFolder, grids: Sequence[Options]) -> bytes:
     known: list[dict[str, Any]] = []
-    file = top.experiment
+    file = folder.experiment_file
     if file.exists():
         try:
-            if top.wrong(file):
+            if folder.wrong_at_top(file):
                 raise ValueError("it is not what was stored")
             known = read_toml(file, "it").get("grid", [])
             if not isinstance(known, list) or not all(isinstance(table, dict) for table in known):
@@ -65,42 +63,42 @@ def _experiment(top: TopFiles, grids: Sequence[Options]) -> bytes:
             file.replace(aside)
             log.info(f"{file}: {error}; moved to {aside.name} and made anew: grids of other commands need them again")
     for grid in grids:
-        table = _table(top, grid)
+        table = _table(folder, grid)
         if table not in known:
             known.append(table)
     return tomli_w.dumps({"schema": 1, "grid": known}).encode()
 
 
-def _scenarios(top: TopFiles, grids: Sequence[Options]) -> dict[Path, bytes]:
+def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
     """Return copies of the scenarios' files, so that the grids can be repeated without them."""
     files = [Path(grid.scenario) for grid in grids if grid.scenario.endswith(".toml")]
     for file in files:
-        kept = top.scenario(file)
-        if kept.exists() and kept.samefile(file) and top.wrong(kept):
+        kept = folder.scenario_file(file)
+        if kept.exists() and kept.samefile(file) and folder.wrong_at_top(kept):
             raise UserError(f"{kept} is not what was stored: give the scenario's own file (--scenario FILE.toml)")
-    return {top.scenario(file): file.read_bytes() for file in files}
+    return {folder.scenario_file(file): file.read_bytes() for file in files}
 
 
-def _table(top: TopFiles, options: Options) -> dict[str, Any]:
+def _table(folder: ResultsFolder, options: Options) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for field in fields(options):
         value = getattr(options, field.name)
         if value is not None and value != {} and field.name not in NOT_OF_THE_GRID:
             table[field.name] = list(value) if isinstance(value, tuple) else value
     if options.scenario.endswith(".toml"):
-        table["scenario"] = top.scenario(Path(options.scenario)).relative_to(top.experiment.parent).as_posix()
+        table["scenario"] = folder.scenario_file(Path(options.scenario)).relative_to(folder.path).as_posix()
     return table
 
 
-def _mentions(top: TopFiles, corpora: Iterable[_Tested]) -> bytes:
+def _mentions(folder: ResultsFolder, corpora: Iterable[_Tested]) -> bytes:
     """Return the test mentions under each split, those that are stored and those of ``corpora``."""
     from cl_ner_bench.scenarios.statistics import mention_rows
 
     rows: list[list[str]] = []
-    file = top.mentions
+    file = folder.mentions_file
     if file.exists():
         try:
-            if top.wrong(file):
+            if folder.wrong_at_top(file):
                 raise ValueError("it is not what was stored")
             rows = _read_mentions(file)
         except (OSError, ValueError, csv.Error) as error:

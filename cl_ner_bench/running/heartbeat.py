@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.files import host
 from cl_ner_bench.storage.leases import Lease
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.shared import tolerate_outage

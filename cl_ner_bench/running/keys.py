@@ -13,7 +13,7 @@ from cl_ner_bench.learning.numerics import NUMERICS
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.running import environment
 from cl_ner_bench.scenarios.task import TaskSplit
-from cl_ner_bench.storage.json_files import digest
+from cl_ner_bench.storage.files import digest
 
 
 def numeric_identity(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:

@@ -29,12 +29,11 @@ from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.split import make_split, parse_orders
 from cl_ner_bench.scenarios.statistics import recall_ceiling, without_task
 from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage.files import digest
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.json_files import digest
-from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_folder import FinishedStep, RunFolder
 from cl_ner_bench.storage.run_record import CorpusRecord, EncoderIdentity, RunRecord
 from cl_ner_bench.storage.run_record import Task as TaskRecord
-from cl_ner_bench.storage.steps import FinishedStep
 from cl_ner_bench.validation import convert
 
 EXACT = {"max_span_width": 0, "pool": 1}

@@ -12,7 +12,7 @@ from typing import Any
 
 from cl_ner_bench.running.estimate import Job, Rates, one_worker_seconds, time_left
 from cl_ner_bench.running.progress import RunEvent
-from cl_ner_bench.storage.damage import DamagedError
+from cl_ner_bench.storage.checks import DamagedError
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord

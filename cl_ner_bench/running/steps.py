@@ -18,7 +18,7 @@ from cl_ner_bench.running import environment
 from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
 from cl_ner_bench.running.job import Job
 from cl_ner_bench.scenarios.task import TaskSplit
-from cl_ner_bench.storage.json_files import canonical, gzipped
+from cl_ner_bench.storage.files import canonical, gzipped
 from cl_ner_bench.storage.run_record import TrainingCheck
 from cl_ner_bench.untrusted import unpacked
 

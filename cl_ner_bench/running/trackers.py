@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.progress import Listener, RunEvent
-from cl_ner_bench.storage.json_files import digest
+from cl_ner_bench.storage.files import digest
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 

@@ -14,15 +14,14 @@ from pathlib import Path
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import layout, leases
-from cl_ner_bench.storage.atomic import alive, host, sweep, temporary
-from cl_ner_bench.storage.damage import Damaged, check_top
+from cl_ner_bench.storage.checks import Damaged, Manifest, check_top, manifest_bytes, read_manifest, sums_of
+from cl_ner_bench.storage.files import alive, host, sweep, temporary, write_bytes
 from cl_ner_bench.storage.leases import Lease
 from cl_ner_bench.storage.models import Checkpoints, Models, check_model
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.storage.shared import Poll, SharedFolder
-from cl_ner_bench.storage.top import TopFiles
-from cl_ner_bench.untrusted import links_out
+from cl_ner_bench.untrusted import is_path_below, links_out
 
 _GRIDS = "grids"  # lease of the files at the top
 
@@ -39,7 +38,7 @@ class ResultsFolder:
         self._poll = Poll(self._shared)
         self._runs: dict[str, RunFolder] = {}
         self.models, self.checkpoints = Models(self._shared), Checkpoints(self._shared)
-        self.top = TopFiles(path)
+        self.experiment_file, self.mentions_file = path / layout.EXPERIMENT, path / layout.MENTIONS
 
     @classmethod
     def open(cls, path: Path, url: str | None = None) -> ResultsFolder:
@@ -68,7 +67,7 @@ class ResultsFolder:
         return self._recorded()
 
     def _recorded(self) -> list[RunFolder]:
-        return [self.run(file.parent.name) for file in layout.record_files(self.path)]
+        return [self.run(file.parent.name) for file in sorted(self.path.glob(f"{layout.RUNS}/*/{layout.RECORD}"))]
 
     def _check_kind(self) -> None:
         if not (self.path / layout.RUNS).is_dir():
@@ -109,9 +108,49 @@ class ResultsFolder:
             if folder.is_dir() and not folder.name.startswith("."):
                 yield check_model(folder)
 
+    # The files at the top that `bench run` writes: grids, test mentions, scenarios
+
+    def scenario_file(self, file: Path) -> Path:
+        """Return where a copy of a scenario's file is kept."""
+        return self.path / layout.SCENARIOS / file.name
+
+    def wrong_at_top(self, file: Path) -> str:
+        """Return what is wrong with a file, "" where nothing is or its checksum is not known."""
+        found = self._sums_at_top()
+        return found.wrong(self._name(file)) if found else ""
+
+    def write_top(self, contents: Mapping[Path, bytes]) -> None:
+        """Write files at the top and their checksums.
+
+        While a file is replaced, both the old checksum and the new are stored: a process that is killed in between
+        leaves a file that is known either way.
+        """
+        blobs = {self._name(file): content for file, content in contents.items()}
+        known = dict(found.sums) if (found := self._sums_at_top()) else {}
+        sums, file_of_sums = sums_of(blobs), self.path / layout.SUMS
+        changed = {file: c for file, c in contents.items() if not file.is_file() or file.read_bytes() != c}
+        if changed:
+            both = {name: [*known.get(name, ()), sums[name]] for name in blobs}
+            write_bytes(file_of_sums, manifest_bytes(known | both))
+            for file, content in changed.items():
+                write_bytes(file, content)
+        record = manifest_bytes(known | {name: [value] for name, value in sums.items()})
+        if not file_of_sums.is_file() or file_of_sums.read_bytes() != record:
+            write_bytes(file_of_sums, record)
+
     def check_top(self) -> list[Damaged]:
         """Return the files at the top that are not what was stored."""
         return check_top(self.path)
+
+    def lease_of_top(self) -> Lease:
+        """Take the lease of the files at the top, which several commands on this machine may add to."""
+        return leases.wait(leases.LocalLeaseFiles(self.path), _GRIDS)
+
+    def _sums_at_top(self) -> Manifest | None:
+        return read_manifest(self.path / layout.SUMS, is_path_below)
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.path).as_posix()
 
     # Sharing
 
@@ -148,10 +187,6 @@ class ResultsFolder:
     def lag(self) -> float:
         """Seconds for which the holder of a lease may be out of date."""
         return self._shared.leases.lag
-
-    def lease_of_top(self) -> Lease:
-        """Take the lease of the files at the top, which several commands on this machine may add to."""
-        return leases.wait(leases.LocalLeaseFiles(self.path), _GRIDS)
 
     # The folder itself
 

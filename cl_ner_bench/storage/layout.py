@@ -5,17 +5,15 @@ Only the package ``storage`` knows them; everybody else asks a :class:`~cl_ner_b
 
 from __future__ import annotations
 
-from pathlib import Path
-
-RUNS = "runs"
-STORE = "store"  # models and checkpoints, by step key
+RUNS = "runs"  # of each run a folder by its id, which holds step-1, step-2, ...
+STORE = "store"  # of each step key KEY: the model KEY/, and KEY.checkpoint while the step is learned
 LEASES = "leases"
 
 # At the top.
 EXPERIMENT = "experiment.toml"
 MENTIONS = "mentions.csv.gz"
 SCENARIOS = "scenarios"
-SUMS = "sums.json"  # checksums of the three above
+SUMS = "sums.json"  # checksums of the three above: for each file one, and two while it is replaced
 REPORT_SUMS = "report-sums.json"  # checksums of what a report wrote
 REPORT = "report.html"  # the report's own: whether there is one is all that storage asks
 
@@ -37,34 +35,3 @@ STEP_FILES = (COUNTS, PREDICTIONS)
 
 # Of a model.
 MODEL_SUMS = "model-sums.json"
-
-
-def run_folder(home: Path, run_id: str) -> Path:
-    return home / RUNS / run_id
-
-
-def step_folder(run: Path, step: int) -> Path:
-    return run / f"step-{step}"
-
-
-def model_folder(home: Path, key: str) -> Path:
-    return home / STORE / key
-
-
-def checkpoint_file(home: Path, key: str) -> Path:
-    return home / STORE / f"{key}.checkpoint"
-
-
-def record_files(home: Path) -> list[Path]:
-    """Return the record of every run, sorted."""
-    return sorted(home.glob(f"{RUNS}/*/{RECORD}"))
-
-
-def manifest_name(folder: Path) -> str:
-    """Return the name of the checksum file in the folder of a model or a step."""
-    return MODEL_SUMS if folder.parent.name == STORE else STEP_SUMS
-
-
-def results_folder_of(path: Path) -> Path:
-    """Return the results folder of a file of a run or a model."""
-    return next(parent.parent for parent in path.parents if parent.name in (RUNS, STORE))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cl_ner_bench.storage import layout
-from cl_ner_bench.storage.atomic import alive, create, host, temporary
+from cl_ner_bench.storage.files import alive, create, host, temporary
 
 HEARTBEAT = 10.0
 """Seconds after which an owner touches its lease again."""

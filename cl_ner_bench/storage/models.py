@@ -9,10 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from cl_ner_bench.storage import layout, manifest
-from cl_ner_bench.storage.atomic import remove_folder, sync_folder, temporary, write_bytes
-from cl_ner_bench.storage.damage import Damaged, DamagedError, read_sound
-from cl_ner_bench.storage.json_files import SEAL
+from cl_ner_bench.storage import layout
+from cl_ner_bench.storage.checks import (
+    Damaged,
+    DamagedError,
+    manifest_bytes,
+    parse_manifest,
+    read_manifest,
+    read_sound,
+    sums_in,
+)
+from cl_ner_bench.storage.files import SEAL, remove_folder, sync_folder, temporary, write_bytes
 from cl_ner_bench.storage.shared import SharedFolder, tolerate_outage
 
 T = TypeVar("T")
@@ -28,7 +35,7 @@ class Models:
         self._pinned: frozenset[str] = frozenset()
 
     def path(self, key: str) -> Path:
-        return layout.model_folder(self._shared.home, key)
+        return self._shared.home / layout.STORE / key
 
     def save(self, key: str, write: Callable[[Path], None]) -> None:
         """Store the model of step ``key``: ``write`` fills a folder, which appears when it is complete.
@@ -47,7 +54,7 @@ class Models:
         made.mkdir()
         try:
             write(made)
-            write_bytes(made / layout.MODEL_SUMS, manifest.to_bytes(manifest.sums_in(made), key=key))
+            write_bytes(made / layout.MODEL_SUMS, manifest_bytes(sums_in(made), key=key))
             with suppress(OSError):  # the other run was quicker
                 made.rename(folder)
             sync_folder(folder.parent)
@@ -69,7 +76,7 @@ class Models:
         folder = self.path(key)
         if not folder.is_dir():
             return False
-        found = manifest.read(folder / layout.MODEL_SUMS)
+        found = read_manifest(folder / layout.MODEL_SUMS)
         if found and found.about.get("key") == key and found.is_whole():
             return True
         remove_folder(folder)
@@ -96,7 +103,7 @@ class Checkpoints:
         self._shared = shared
 
     def _file(self, key: str) -> Path:
-        return layout.checkpoint_file(self._shared.home, key)
+        return self._shared.home / layout.STORE / f"{key}.checkpoint"
 
     def save(self, key: str, content: bytes) -> None:
         """Replace the state of step ``key``.
@@ -134,7 +141,7 @@ def check_model(folder: Path) -> list[Damaged]:
         record = read_sound(file, again)
     except DamagedError as error:
         return [error.damaged]
-    found = manifest.parse(record, file)
+    found = parse_manifest(record, file)
     if SEAL not in record or found is None or found.about.get("key") != folder.name:
         return [Damaged(file, "is not of this model", again, of_run=False)]
     return [Damaged(path, wrong, again, of_run=False) for path, wrong in found.faults()]

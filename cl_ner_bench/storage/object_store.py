@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage import layout, manifest
-from cl_ner_bench.storage.atomic import host, remove_folder, sync_folder, temporary, write_bytes
-from cl_ner_bench.storage.json_files import read_json
+from cl_ner_bench.storage import layout
+from cl_ner_bench.storage.checks import Manifest, parse_manifest, read_manifest
+from cl_ner_bench.storage.files import host, read_json, remove_folder, sync_folder, temporary, write_bytes
 from cl_ner_bench.storage.shared import SharedFolder, StoreError
 from cl_ner_bench.untrusted import is_path_below
 
@@ -206,7 +206,7 @@ class BucketMirror(SharedFolder):
         steps = self.home.glob(f"{layout.RUNS}/*/step-*/{layout.STEP_SUMS}")
         models = self.home.glob(f"{layout.STORE}/*/{layout.MODEL_SUMS}")
         new = [file for file in (*steps, *models) if self._key(file) not in there]
-        whole = [file.parent for file in new if (found := manifest.read(file)) and found.is_whole()]
+        whole = [file.parent for file in new if (found := read_manifest(file)) and found.is_whole()]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self._publish, whole))
         names = [name for name in layout.RUN_FILES if name != layout.PROGRESS]
@@ -218,9 +218,9 @@ class BucketMirror(SharedFolder):
         _patiently(self._publish, folder)
 
     def _publish(self, folder: Path) -> None:
-        file = folder / layout.manifest_name(folder)
+        file = folder / _sums_name(folder)
         at, content = self._key(folder), file.read_bytes()
-        found = manifest.parse(read_json(file), file)
+        found = parse_manifest(read_json(file), file)
         assert found is not None, f"{file} was written just now"
         for name, (sha256, *_) in found.sums.items():
             self._client.upload(folder / name, f"{at}/{sha256}")
@@ -253,14 +253,14 @@ class BucketMirror(SharedFolder):
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def _download(self, folder: Path, made: Path) -> manifest.Manifest | None:
+    def _download(self, folder: Path, made: Path) -> Manifest | None:
         """Copy what is published of a step or model to ``made``; return its checksums, None where it is not whole."""
-        at, name = self._key(folder), layout.manifest_name(folder)
+        at, name = self._key(folder), _sums_name(folder)
         content = self._client.read(f"{at}/{name}")
         if content is None:
             return None
         write_bytes(made / name, content)
-        found = manifest.read(made / name)
+        found = read_manifest(made / name)
         if found is None or not all(
             self._client.download(f"{at}/{sha256}", made / file) for file, (sha256, *_) in found.sums.items()
         ):
@@ -268,7 +268,7 @@ class BucketMirror(SharedFolder):
         return found if found.is_whole() else None
 
     def holds(self, folder: Path) -> bool:
-        return folder.is_dir() or self._client.read(f"{self._key(folder)}/{layout.manifest_name(folder)}") is not None
+        return folder.is_dir() or self._client.read(f"{self._key(folder)}/{_sums_name(folder)}") is not None
 
     def drop(self, folder: Path) -> None:
         remove_folder(folder)
@@ -298,6 +298,11 @@ class BucketMirror(SharedFolder):
 
     def _key(self, path: Path) -> str:
         return path.absolute().relative_to(self.home.absolute()).as_posix()
+
+
+def _sums_name(folder: Path) -> str:
+    """Return the name of the checksum file in the folder of a model or a step."""
+    return layout.MODEL_SUMS if folder.parent.name == layout.STORE else layout.STEP_SUMS
 
 
 def _patiently(call: Callable[[Path], None], path: Path) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cl_ner_bench.storage import layout, manifest
-from cl_ner_bench.storage.atomic import write_bytes
-from cl_ner_bench.storage.damage import DamagedError, read_sound
-from cl_ner_bench.storage.json_files import SEAL
+from cl_ner_bench.storage import layout
+from cl_ner_bench.storage.checks import DamagedError, Manifest, manifest_bytes, parse_manifest, read_sound, sums_of
+from cl_ner_bench.storage.files import SEAL, write_bytes
 from cl_ner_bench.untrusted import is_path_below
 
 
@@ -17,13 +16,13 @@ def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str
 
     Return the paths of all.
     """
-    sums = manifest.to_bytes(manifest.sums_of(files), runs=list(runs))
+    sums = manifest_bytes(sums_of(files), runs=list(runs))
     for name, content in {**files, layout.REPORT_SUMS: sums}.items():
         write_bytes(out / name, content, durable=False)
     return [out / name for name in (*files, layout.REPORT_SUMS)]
 
 
-def report_checksums(home: Path, repair: str) -> manifest.Manifest | None:
+def report_checksums(home: Path, repair: str) -> Manifest | None:
     """Return the checksums of the report in ``home``, and with them the ``runs`` it is of; None where there is no
     report, or an early version wrote it.
 
@@ -38,7 +37,7 @@ def report_checksums(home: Path, repair: str) -> manifest.Manifest | None:
     record = read_sound(file, repair)
     if SEAL not in record:
         raise DamagedError(file, "carries no seal", repair)
-    found = manifest.parse(record, file, is_path_below)
+    found = parse_manifest(record, file, is_path_below)
     if found is None or not isinstance(record.get("runs"), list):
         raise DamagedError(file, "is not as docs/results.md says", repair)
     return found

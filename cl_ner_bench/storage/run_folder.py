@@ -1,4 +1,8 @@
-"""The folder of one run: its record, its steps, and the files beside them."""
+"""The folder of one run: its record, its steps, and the files beside them.
+
+A finished step is a folder that appears with all its files at once. Of several that finish one step, the first wins.
+``step.json`` holds the checksums of the other files and is sealed itself.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,74 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage import json_files, layout, manifest
-from cl_ner_bench.storage.atomic import remove_folder, write_bytes
-from cl_ner_bench.storage.damage import Damaged, DamagedError, LostError, NewerError, learn_again, read_sound
+from cl_ner_bench.storage import layout
+from cl_ner_bench.storage.checks import (
+    Damaged,
+    DamagedError,
+    LostError,
+    Manifest,
+    NewerError,
+    is_sealed,
+    learn_again,
+    manifest_bytes,
+    parse_manifest,
+    read_manifest,
+    read_sound,
+    sums_of,
+    wrong_sum,
+)
+from cl_ner_bench.storage.files import (
+    SEAL,
+    create_folder,
+    newer_schema,
+    ordered,
+    read_json,
+    read_record,
+    remove_folder,
+    write_bytes,
+    write_json,
+    write_record,
+)
 from cl_ner_bench.storage.leases import Lease
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck, parse_record, to_training_check
 from cl_ner_bench.storage.shared import SharedFolder
-from cl_ner_bench.storage.steps import FinishedStep, commit_step, finished_step
-from cl_ner_bench.storage.top import is_sealed
+from cl_ner_bench.untrusted import is_name
 
 _Sign = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class FinishedStep:
+    """A step as it was stored."""
+
+    files: Manifest
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """The step's row of the record's ``learned``."""
+        row: dict[str, Any] = self.files.about["learned"]
+        return row
+
+    @property
+    def shared_with(self) -> str | None:
+        """The run that learned the step, where it is another one."""
+        return self.files.about.get("shared_with")
+
+    @property
+    def predictions(self) -> bytes | None:
+        """The stored predictions, None where they are not what was stored."""
+        return self.files.read(layout.PREDICTIONS)
+
+    def damage(self) -> str:
+        """Return the name of a file that is not what was stored, "" where all are."""
+        return next((path.name for path, _ in self.files.faults()), "")
 
 
 class RunFolder:
@@ -29,7 +85,7 @@ class RunFolder:
 
     def __init__(self, shared: SharedFolder, run_id: str) -> None:
         self._shared = shared
-        self.home, self.path = shared.home, layout.run_folder(shared.home, run_id)
+        self.home, self.path = shared.home, shared.home / layout.RUNS / run_id
         self.record_file, self.split_file = self.path / layout.RECORD, self.path / layout.SPLIT
         self.log_file, self.outcomes_file = self.path / layout.LOG, self.path / layout.OUTCOMES
         self.training_check_file, self._progress_file = self.path / layout.TRAINING_CHECK, self.path / layout.PROGRESS
@@ -59,7 +115,7 @@ class RunFolder:
         """
         found = self._load()
         if isinstance(found, NewerError):
-            raise UserError(json_files.newer_schema(self.record_file, found.schema))
+            raise UserError(newer_schema(self.record_file, found.schema))
         if isinstance(found, LostError):
             return None
         if isinstance(found, DamagedError):
@@ -90,12 +146,12 @@ class RunFolder:
 
     def save(self, record: RunRecord, lease: Lease | None = None) -> None:
         """Write the record, unless ``lease`` is lost: the record is then the new owner's."""
-        if json_files.write_record(self.record_file, record.to_builtins(), lambda: not (lease and lease.lost)):
+        if write_record(self.record_file, record.to_builtins(), lambda: not (lease and lease.lost)):
             self._shared.put(self.record_file)
 
     def save_here(self, record: RunRecord) -> None:
         """Write the record on this machine only: a process that is ending at once has no time to publish it."""
-        json_files.write_record(self.record_file, record.to_builtins())
+        write_record(self.record_file, record.to_builtins())
 
     def fetch_record(self) -> None:
         """Fetch the record as others know it."""
@@ -138,7 +194,7 @@ class RunFolder:
         ``counts`` are the views of counts.json; ``shared_with`` names the run that learned the step, where it is
         another one.
         """
-        content = f"{json_files.ordered({'schema': 1, 'step': step, 'views': counts})}\n".encode()
+        content = f"{ordered({'schema': 1, 'step': step, 'views': counts})}\n".encode()
         blobs = {layout.PREDICTIONS: predictions, layout.COUNTS: content}
         commit_step(self.step_folder(step), key, learned, blobs, shared_with)
         self._shared.publish(self.step_folder(step))
@@ -152,7 +208,7 @@ class RunFolder:
         return any(self.path.glob(f"step-*/{layout.STEP_SUMS}"))
 
     def step_folder(self, step: int) -> Path:
-        return layout.step_folder(self.path, step)
+        return self.path / f"step-{step}"
 
     def counts_file(self, step: int) -> Path:
         return self.step_folder(step) / layout.COUNTS
@@ -177,13 +233,13 @@ class RunFolder:
         if not record.is_sealed and not file.is_file():
             return []
         try:
-            found = manifest.parse(read_sound(file), file)
+            found = parse_manifest(read_sound(file), file)
         except DamagedError as error:
             return [error.damaged]
         if found is None or found.about.get("key") != record.key(step):
             return [Damaged(file, "is not of this run's settings", learn_again(file))]
         files = {name: file.with_name(name) for name in layout.STEP_FILES}
-        wrong = {path: manifest.wrong_sum(path, found.sums.get(name, ())) for name, path in files.items()}
+        wrong = {path: wrong_sum(path, found.sums.get(name, ())) for name, path in files.items()}
         return [Damaged(path, said, learn_again(path)) for path, said in wrong.items() if said]
 
     def is_step_sealed(self, step: int) -> bool:
@@ -193,13 +249,13 @@ class RunFolder:
             DamagedError: the step's checksums are not what was written.
         """
         file = self.step_folder(step) / layout.STEP_SUMS
-        return file.exists() and json_files.SEAL in read_sound(file)
+        return file.exists() and SEAL in read_sound(file)
 
     # Beside the record
 
     def save_split(self, split: Mapping[str, Any]) -> None:
         """Store the task split, unless it is there as it is."""
-        content = f"{json_files.ordered(split)}\n".encode()
+        content = f"{ordered(split)}\n".encode()
         if not self.split_file.exists() or self.split_file.read_bytes() != content:
             write_bytes(self.split_file, content)
             self._shared.put(self.split_file)
@@ -207,7 +263,7 @@ class RunFolder:
     def split(self) -> Any:
         """Return the stored task split as JSON, None where there is none that can be read."""
         self._shared.get(self.split_file)
-        return json_files.read_json(self.split_file)
+        return read_json(self.split_file)
 
     def check_split(self, record: RunRecord) -> Any:
         """Return the stored task split, None where a run of an early version has none.
@@ -231,11 +287,11 @@ class RunFolder:
             DamagedError: it is not what was written.
         """
         file = self.training_check_file
-        return json_files.SEAL in read_sound(file) if file.exists() else None
+        return SEAL in read_sound(file) if file.exists() else None
 
     def training_check(self) -> TrainingCheck | None:
         """Return the result of the check of the training, None where there is none."""
-        return to_training_check(json_files.read_record(self.training_check_file))
+        return to_training_check(read_record(self.training_check_file))
 
     def fetch_training_check(self) -> TrainingCheck | None:
         """Fetch what others published, and return the result of the check of the training, None where there is none."""
@@ -243,17 +299,17 @@ class RunFolder:
         return self.training_check()
 
     def save_training_check(self, result: TrainingCheck) -> None:
-        json_files.write_record(self.training_check_file, msgspec.to_builtins(result))
+        write_record(self.training_check_file, msgspec.to_builtins(result))
         self._shared.put(self.training_check_file)
 
     def progress(self) -> dict[str, Any] | None:
         """Return how far the run is, None where nobody is learning it."""
-        found = json_files.read_json(self._progress_file)
+        found = read_json(self._progress_file)
         return found if isinstance(found, dict) else None
 
     def save_progress(self, state: Mapping[str, Any]) -> None:
         """Write how far the run is, for this machine: it changes twice a second."""
-        json_files.write_json(self._progress_file, {**state, "time": time.time()}, durable=False)
+        write_json(self._progress_file, {**state, "time": time.time()}, durable=False)
 
     def publish_progress(self) -> None:
         self._shared.put(self._progress_file)
@@ -269,3 +325,31 @@ def _sign(file: Path) -> _Sign | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def finished_step(folder: Path, key: str) -> FinishedStep | None:
+    """Return the step in ``folder``, None where it is not finished under this key.
+
+    A record that names files outside of the folder, or no run that learned the step, is none: it may be another's.
+    """
+    found = read_manifest(folder / layout.STEP_SUMS)
+    if found is None or found.about.get("key") != key or not is_name(found.about.get("shared_with", "itself")):
+        return None
+    return FinishedStep(found) if all((folder / name).is_file() for name in found.sums) else None
+
+
+def commit_step(
+    folder: Path, key: str, learned: Mapping[str, Any], blobs: Mapping[str, bytes], shared_with: str | None = None
+) -> bool:
+    """Store a finished step with ``blobs`` (file name -> content). Return False where it was there already.
+
+    ``shared_with`` names the run that learned it, where it is another one.
+    """
+    about = {"key": key, "learned": learned} | ({"shared_with": shared_with} if shared_with else {})
+    content = {**blobs, layout.STEP_SUMS: manifest_bytes(sums_of(blobs), **about)}
+    while not create_folder(folder, content):
+        known = finished_step(folder, key)
+        if known and not known.damage():
+            return False
+        remove_folder(folder)  # of other settings, or damaged
+    return True

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from cl_ner_bench.storage.damage import DamagedError, learn_again
+from cl_ner_bench.storage.checks import DamagedError, learn_again
 from cl_ner_bench.untrusted import is_name
 from cl_ner_bench.validation import MisfitError, convert, fits
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import leases
-from cl_ner_bench.storage.atomic import remove_folder
+from cl_ner_bench.storage.files import remove_folder
 
 log = logging.getLogger(__name__)
 

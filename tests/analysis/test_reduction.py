@@ -20,7 +20,7 @@ from cl_ner_bench.analysis.data.outcomes import KINDS, Outcomes, derive_outcomes
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.json_files import sealed
+from cl_ner_bench.storage.files import sealed
 from cl_ner_bench.testing.results import run_record, write_grid, write_run
 
 Mention = tuple[int, int, str]

@@ -81,7 +81,7 @@ def method_maker(method: str, encoder: str, precision: str = "fp32") -> Make:
 
 def file_in(home: Path, step: int = 1) -> Path:
     """Return the place of a step's state in a results folder."""
-    return layout.checkpoint_file(home, f"key-{step}")
+    return home / layout.STORE / f"key-{step}.checkpoint"
 
 
 def opened(file: Path, every: float = 60.0, kind: type[CheckpointFile] = CheckpointFile) -> CheckpointFile:

@@ -19,10 +19,10 @@ from cl_ner_bench.running.estimate import REPORT, ROW, START, Job, Rates, one_wo
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.heartbeat import Heartbeat
 from cl_ner_bench.running.progress import Progress
+from cl_ner_bench.storage.files import write_json
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.json_files import write_json
+from cl_ner_bench.storage.run_folder import commit_step
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
-from cl_ner_bench.storage.steps import commit_step
 from cl_ner_bench.testing.grids import write_inputs
 from cl_ner_bench.testing.results import run_record
 

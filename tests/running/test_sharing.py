@@ -33,7 +33,7 @@ from cl_ner_bench.running.sharing import Model, Step, drop, items, pinned, share
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.steps import FinishedStep, commit_step
+from cl_ner_bench.storage.run_folder import FinishedStep, commit_step
 from cl_ner_bench.testing.grids import METHODS, bench, start, stored, write_inputs
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 

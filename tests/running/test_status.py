@@ -18,8 +18,8 @@ from cl_ner_bench.cli.status import head, on_screen
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import estimate, status
 from cl_ner_bench.running.status import GridStatus, StatusReader
-from cl_ner_bench.storage.json_files import write_json, write_record
-from cl_ner_bench.storage.steps import commit_step
+from cl_ner_bench.storage.files import write_json, write_record
+from cl_ner_bench.storage.run_folder import commit_step
 from cl_ner_bench.testing.grids import METHODS, bench, start, write_inputs
 from cl_ner_bench.testing.results import write_run
 

@@ -23,8 +23,8 @@ from cl_ner_bench.running.options import TRACKERS
 from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.progress import Progress, RunEvent
 from cl_ner_bench.running.trackers import KINDS, TrackedRun, Tracking
+from cl_ner_bench.storage.files import write_json
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.json_files import write_json
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.storage.shared import SharedFolder

@@ -35,9 +35,9 @@ from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.cli.results import show_results
 from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.storage.files import sealed
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.json_files import sealed
-from cl_ner_bench.storage.steps import commit_step, finished_step
+from cl_ner_bench.storage.run_folder import commit_step, finished_step
 from cl_ner_bench.testing.grids import METHODS, bench, write_inputs
 from cl_ner_bench.testing.results import write_run
 from cl_ner_bench.untrusted import UNPACKED_BYTES

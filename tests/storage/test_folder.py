@@ -12,8 +12,8 @@ from msgspec import structs
 
 from cl_ner_bench import HOME
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage import json_files
-from cl_ner_bench.storage.damage import DamagedError
+from cl_ner_bench.storage import files
+from cl_ner_bench.storage.checks import DamagedError
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.testing.results import run_record, write_run
@@ -47,8 +47,8 @@ def test_a_record_is_read_once_and_again_where_it_was_replaced(tmp_path: Path, m
     folder = ResultsFolder.open(tmp_path)
     ((run_id, first),) = folder.runs.items()
     with monkeypatch.context() as patched:
-        patched.setattr(json_files, "from_json", lambda _: pytest.fail("read again"))
-        patched.setattr("cl_ner_bench.storage.damage.from_json", lambda _: pytest.fail("read again"))
+        patched.setattr(files, "from_json", lambda _: pytest.fail("read again"))
+        patched.setattr("cl_ner_bench.storage.checks.from_json", lambda _: pytest.fail("read again"))
         assert folder.runs[run_id] is first
         assert folder.run(run_id).read() is first
     folder.run(run_id).save(structs.replace(first, status="failed", reason="no luck"))
@@ -104,7 +104,7 @@ def test_a_record_whose_seal_is_broken_is_none_to_go_on_with(tmp_path: Path) -> 
 
 def test_what_a_later_version_wrote_is_not_replaced(tmp_path: Path) -> None:
     run = ResultsFolder.open(tmp_path).run("x")
-    json_files.write_record(run.record_file, run_record().to_builtins() | {"schema": 2})
+    files.write_record(run.record_file, run_record().to_builtins() | {"schema": 2})
     with pytest.raises(UserError, match="has schema 2, this version reads up to 1: update cl-ner-bench, or pass anoth"):
         _ = run.record
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cl_ner_bench.storage import leases
-from cl_ner_bench.storage.atomic import host
+from cl_ner_bench.storage.files import host
 from cl_ner_bench.storage.leases import LocalLeaseFiles
 
 NAME = "a-run.v1+x"  # names of runs hold such letters

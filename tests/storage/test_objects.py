@@ -19,13 +19,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.checkpoint import CheckpointFile
-from cl_ner_bench.storage import json_files, layout, leases, object_store
-from cl_ner_bench.storage.atomic import remove_folder
+from cl_ner_bench.storage import layout, leases, object_store
+from cl_ner_bench.storage.files import read_json, read_record, remove_folder, sealed, write_json, write_record
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.models import Checkpoints, Models
 from cl_ner_bench.storage.object_store import BucketMirror
+from cl_ner_bench.storage.run_folder import commit_step, finished_step
 from cl_ner_bench.storage.shared import StoreError
-from cl_ner_bench.storage.steps import commit_step, finished_step
 from cl_ner_bench.testing.grids import METHODS, bench, finished, records, start, stored, until, write_inputs
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
@@ -69,11 +69,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_is_published_is_had_by_others(one: BucketMirror, other: BucketMirror) -> None:
     folder = step(one)
     one.publish(folder)
-    json_files.write_record(folder.parent / "run.json", {"schema": 1, "status": "done"})
+    write_record(folder.parent / "run.json", {"schema": 1, "status": "done"})
     one.put(folder.parent / "run.json")
     other.pull()
     assert contents(other.home / "runs" / "run" / "step-1") == contents(folder)
-    assert json_files.read_record(other.home / "runs" / "run" / "run.json") == {"schema": 1, "status": "done"}
+    assert read_record(other.home / "runs" / "run" / "run.json") == {"schema": 1, "status": "done"}
 
 
 def test_the_first_wins_and_a_late_owner_has_what_won(one: BucketMirror, other: BucketMirror) -> None:
@@ -124,7 +124,7 @@ def test_a_step_of_other_settings_gives_way(one: BucketMirror, other: BucketMirr
 
 def test_models_are_had_where_they_are_needed_and_dropped_for_all(one: BucketMirror, other: BucketMirror) -> None:
     Models(one).save("aa", lambda folder: (folder / "model.safetensors").write_bytes(b"weights") and None)
-    there = layout.model_folder(other.home, "aa")
+    there = Models(other).path("aa")
     assert other.holds(there)
     assert not there.exists(), "a model is large: it is fetched where it is needed"
     models = Models(other)
@@ -134,9 +134,7 @@ def test_models_are_had_where_they_are_needed_and_dropped_for_all(one: BucketMir
     assert there.exists(), "another run starts from it"
     Models(other).drop("aa")
     assert not there.exists()
-    assert not BucketMirror(one.home.with_name("third"), URL).holds(
-        layout.model_folder(one.home.with_name("third"), "aa")
-    )
+    assert not Models(BucketMirror(one.home.with_name("third"), URL)).holds("aa")
     assert not fsspec.filesystem("memory").find("/grid/store")
 
 
@@ -156,7 +154,7 @@ def test_what_a_folder_had_before_is_published(one: BucketMirror, other: BucketM
     step(one)
     damaged = step(one, name="step-2")
     (damaged / "counts.json").write_bytes(b"{")
-    json_files.write_record(one.home / "runs" / "run" / "run.json", {"schema": 1, "status": "failed"})
+    write_record(one.home / "runs" / "run" / "run.json", {"schema": 1, "status": "failed"})
     one.push()
     other.pull()
     assert (other.home / "runs" / "run" / "run.json").exists()
@@ -165,20 +163,20 @@ def test_what_a_folder_had_before_is_published(one: BucketMirror, other: BucketM
 
 def test_records_of_running_runs_are_left_alone(one: BucketMirror, other: BucketMirror) -> None:
     for state, machine in (("old", one), ("new", other)):
-        json_files.write_record(machine.home / "runs" / "run" / "run.json", {"schema": 1, "status": state})
+        write_record(machine.home / "runs" / "run" / "run.json", {"schema": 1, "status": state})
     one.put(one.home / "runs" / "run" / "run.json")
     other.pull(leave=["run"])
-    assert (json_files.read_record(other.home / "runs" / "run" / "run.json") or {})["status"] == "new"
+    assert (read_record(other.home / "runs" / "run" / "run.json") or {})["status"] == "new"
     other.pull()
-    assert (json_files.read_record(other.home / "runs" / "run" / "run.json") or {})["status"] == "old"
+    assert (read_record(other.home / "runs" / "run" / "run.json") or {})["status"] == "old"
 
 
 def test_progress_is_gone_when_it_is_gone_in_the_store(one: BucketMirror, other: BucketMirror) -> None:
     file = one.home / "runs" / "run" / layout.PROGRESS
-    json_files.write_json(file, {"step": 1})
+    write_json(file, {"step": 1})
     one.put(file)
     other.pull()
-    assert json_files.read_json(other.home / "runs" / "run" / layout.PROGRESS) == {"step": 1}
+    assert read_json(other.home / "runs" / "run" / layout.PROGRESS) == {"step": 1}
     one.remove(file)
     other.pull()
     assert not (other.home / "runs" / "run" / layout.PROGRESS).exists()
@@ -186,9 +184,9 @@ def test_progress_is_gone_when_it_is_gone_in_the_store(one: BucketMirror, other:
 
 def test_nothing_in_a_store_leads_out_of_the_folder(one: BucketMirror, other: BucketMirror, monkeypatch: Any) -> None:
     """Not the names of objects, and not the names in records."""
-    record = json_files.sealed({"schema": 1, "key": "k", "sha256": {"../../../escaped": "a" * 64}, "learned": {}})
+    record = sealed({"schema": 1, "key": "k", "sha256": {"../../../escaped": "a" * 64}, "learned": {}})
     folder = one.home / "runs" / "run" / "step-1"
-    json_files.write_json(folder / "step.json", record)
+    write_json(folder / "step.json", record)
     one._client.upload(folder / "step.json", "runs/run/step-1/step.json")
     one._client.write("runs/run/step-1/" + "a" * 64, b"evil")
     ways = ["runs/../../escaped/run.json", "runs/x/../../../escaped/step-1/step.json", "runs/run/step-1/step.json"]

@@ -19,7 +19,7 @@ from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.cli import main
-from cl_ner_bench.storage.json_files import SEAL, sealed
+from cl_ner_bench.storage.files import SEAL, sealed
 from cl_ner_bench.testing.grids import METHODS, bench, stored, write_inputs
 
 pytestmark = pytest.mark.slow
@@ -314,7 +314,7 @@ def test_a_rerun_learns_again_what_was_damaged_and_nothing_else(grid: Path, out:
 
 
 def _host() -> str:
-    from cl_ner_bench.storage.atomic import host
+    from cl_ner_bench.storage.files import host
 
     return host()
 

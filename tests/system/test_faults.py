@@ -21,10 +21,10 @@ import psutil
 import pytest
 
 from cl_ner_bench import load_results
-from cl_ner_bench.storage import layout, leases, manifest
-from cl_ner_bench.storage.atomic import remove_folder, sweep
-from cl_ner_bench.storage.json_files import is_changed, write_record
-from cl_ner_bench.storage.steps import commit_step
+from cl_ner_bench.storage import layout, leases
+from cl_ner_bench.storage.checks import parse_manifest
+from cl_ner_bench.storage.files import is_changed, remove_folder, sweep, write_record
+from cl_ner_bench.storage.run_folder import commit_step
 from cl_ner_bench.testing.grids import METHODS, bench, finished, start, until, write_inputs
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
@@ -64,7 +64,7 @@ def torn(out: Path) -> list[str]:
                 continue
             if is_changed(record):
                 wrong.append(str(path))
-            found = manifest.parse(record, path) if path.name == layout.STEP_SUMS else None
+            found = parse_manifest(record, path) if path.name == layout.STEP_SUMS else None
             if found and not found.is_whole() and path.exists():
                 wrong.append(str(path.parent))
     return wrong
@@ -171,8 +171,8 @@ def is_worker(process: psutil.Process) -> bool:
 WRITER = """
 import json, random, sys
 from pathlib import Path
-from cl_ner_bench.storage.json_files import write_record
-from cl_ner_bench.storage.steps import commit_step
+from cl_ner_bench.storage.files import write_record
+from cl_ner_bench.storage.run_folder import commit_step
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 print("writing", flush=True)
 for i in range(10**9):

@@ -24,8 +24,8 @@ from cl_ner_bench.running import environment, plan
 from cl_ner_bench.running.keys import numeric_identity
 from cl_ner_bench.running.options import OPTIONS, layer
 from cl_ner_bench.running.plan import Plan, make_plan
+from cl_ner_bench.storage.files import digest, write_json
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.json_files import digest, write_json
 from cl_ner_bench.testing.grids import write_inputs
 
 CASES = 1_000

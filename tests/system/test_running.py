@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cl_ner_bench.analysis.scores.scorer import count
-from cl_ner_bench.storage import json_files
+from cl_ner_bench.storage.files import read_json, read_record, write_record
 from cl_ner_bench.testing.grids import METHODS, bench, records, start, stored, write_inputs
 
 pytestmark = pytest.mark.slow
@@ -229,7 +229,7 @@ def signal_group(process: subprocess.Popen[str], number: int) -> None:
 def test_a_second_interrupt_ends_at_once(inputs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start("run", *inputs, "--methods", f"{METHODS}:hangs", "--bounds", "none", "--out", str(out))
-    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if (json_files.read_json(f) or {})["step"] == 1])
+    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if (read_json(f) or {})["step"] == 1])
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
@@ -247,13 +247,13 @@ def test_one_who_lost_the_run_while_predicting_does_not_speak_for_it(
     monkeypatch.setenv("HOLD", str(hold))
     words = ["run", *inputs, "--methods", f"{METHODS}:holds", "--bounds", "none", "--no-report", "--out", str(out)]
     process = start(*words)
-    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if json_files.read_json(f)["phase"] == "predicting"])
+    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if read_json(f)["phase"] == "predicting"])
     (lease,) = out.glob("leases/holds-*.1")
     lease.with_suffix(".2").write_text('{"schema": 1, "token": "another", "host": "elsewhere", "pid": 1}')
     (record,) = out.glob("runs/*/run.json")
-    done = json_files.read_record(record)
+    done = read_record(record)
     assert done is not None
-    json_files.write_record(record, done | {"status": "done", "reason": "by another"})
+    write_record(record, done | {"status": "done", "reason": "by another"})
     written = record.read_bytes()
     hold.unlink()
     _, err = process.communicate(timeout=120)

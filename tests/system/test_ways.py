@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from cl_ner_bench import HOME
-from cl_ner_bench.storage.json_files import write_record
+from cl_ner_bench.storage.files import write_record
 from cl_ner_bench.testing.grids import bench, write_inputs
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from cl_ner_bench.analysis.data.merging import merge_folders
 from cl_ner_bench.analysis.scores import measures
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.damage import Damaged, DamagedError, learn_again
+from cl_ner_bench.storage.checks import Damaged, DamagedError, learn_again
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RUN, RunRecord
 from cl_ner_bench.untrusted import unpacked

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.damage import Damaged, DamagedError
+from cl_ner_bench.storage.checks import Damaged, DamagedError
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import IDENTITY, RunRecord

@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 from cl_ner_bench.analysis.data.frames import Results, leave_out
 from cl_ner_bench.analysis.scores.measures import TEST, TaskLayout
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.atomic import write_bytes
-from cl_ner_bench.storage.damage import DamagedError, learn_again
-from cl_ner_bench.storage.json_files import SEAL, is_changed, sealed
+from cl_ner_bench.storage.checks import DamagedError, learn_again
+from cl_ner_bench.storage.files import SEAL, is_changed, sealed, write_bytes
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import unpacked

@@ -16,8 +16,8 @@ from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import Integers, Outcomes
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
-from cl_ner_bench.storage.top import TopFiles
 from cl_ner_bench.untrusted import unpacked
 
 _KEY = ["id", "start", "end", "type"]
@@ -64,7 +64,7 @@ class BinnedMentions:
         """
         homes = dict.fromkeys(results.folders[run.run_id].home for run in c.runs)
         damaged = {fault.path for fault in results.damaged}
-        files = (TopFiles(home).mentions for home in homes)
+        files = (ResultsFolder.open(home).mentions_file for home in homes)
         found = [_read(file) for file in files if file.is_file() and file not in damaged]
         splits = {_split(run) for run in c.runs}
         frame = pd.concat(found or [pd.DataFrame(columns=["split", *_KEY, *_NUMBERS])], ignore_index=True)

@@ -1,0 +1,230 @@
+"""Checks of what is stored: checksums, and damaged files with the command that repairs them.
+
+A manifest is a sealed record that holds the sha256 of the files of a folder. Each finished step, each model, the top of
+a results folder and each report has one. That several exist is part of how they are written: a step's checksums appear
+together with the step, and no process has to change those of another.
+
+A damaged file costs its run, not the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage import layout
+from cl_ner_bench.storage.files import SCHEMA, SEAL, from_json, is_changed, pretty, read_record, sealed
+from cl_ner_bench.untrusted import is_name, is_path_below, is_sha256
+
+# Checksums
+
+Sums = Mapping[str, Collection[str]]
+"""The sha256 (hex) that each file may have, by its path below the folder."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The checksums of the files beside ``file``; ``about`` is everything else that the record holds."""
+
+    file: Path
+    sums: Sums
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def wrong(self, name: str) -> str:
+        """Return what is wrong with a file, "" where nothing is or its checksum is not known."""
+        return wrong_sum(self.file.parent / name, self.sums[name]) if name in self.sums else ""
+
+    def faults(self) -> Iterator[tuple[Path, str]]:
+        """Yield each file that is not what was stored, and what is wrong with it."""
+        for name in self.sums:
+            if wrong := self.wrong(name):
+                yield self.file.parent / name, wrong
+
+    def is_whole(self) -> bool:
+        """Return True if there are files and all are what was stored."""
+        return bool(self.sums) and not any(self.faults())
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file, None where it is not what was stored."""
+        try:
+            data = (self.file.parent / name).read_bytes()
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() in self.sums.get(name, ()) else None
+
+
+def sums_of(blobs: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the sha256 of each of ``blobs`` (path -> content)."""
+    return {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
+
+
+def sums_in(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file in ``folder``."""
+    return {path.name: sha256(path) for path in sorted(folder.iterdir())}
+
+
+def manifest_bytes(sums: Mapping[str, str | Collection[str]], **about: Any) -> bytes:
+    """Return the content of a manifest."""
+    return pretty(sealed({"schema": 1, **about, "sha256": sums}))
+
+
+def parse_manifest(record: Any, file: Path, named: Callable[[Any], bool] = is_name) -> Manifest | None:
+    """Return the manifest that ``record``, the content of ``file``, is; None where it is none.
+
+    ``named`` says what the path of a file may be: a folder may come from others.
+    """
+    stored = record.get("sha256") if isinstance(record, dict) else None
+    if not isinstance(stored, dict) or not all(map(named, stored)):
+        return None
+    sums = {name: value if isinstance(value, list) else [value] for name, value in stored.items()}
+    if not all(is_sha256(value) for values in sums.values() for value in values):
+        return None
+    return Manifest(file, sums, {key: value for key, value in record.items() if key != "sha256"})
+
+
+def read_manifest(file: Path, named: Callable[[Any], bool] = is_name) -> Manifest | None:
+    """Return the manifest in ``file``, None where there is none or it is not what was written.
+
+    Raises:
+        UserError: a later version wrote it.
+    """
+    return parse_manifest(read_record(file), file, named)
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wrong_sum(path: Path, expected: Collection[str]) -> str:
+    """Return what is wrong with a file whose sha256 must be one of ``expected``, "" where nothing is."""
+    try:
+        known = sha256(path) in expected
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if known else "is not what was stored (another sha256)"
+
+
+# Damage
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A file of a results folder that is not what was written: what is ``wrong`` with it, and what repairs it."""
+
+    path: Path
+    wrong: str
+    repair: str
+    of_run: bool = True  # else of the folder as a whole
+
+    @property
+    def run(self) -> str:
+        """The name of the run's folder, "" where the file is of no run."""
+        places = (self.path, *self.path.parents) if self.of_run else ()
+        return next((place.name for place in places if place.parent.name == layout.RUNS), "")
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.wrong}: {self.repair}"
+
+
+class DamagedError(UserError):
+    """Raised for the first damaged file of a run."""
+
+    def __init__(self, path: Path, wrong: str, repair: str) -> None:
+        self.damaged = Damaged(path, wrong, repair)
+        super().__init__(str(self.damaged))
+
+
+class LostError(DamagedError):
+    """Raised for a file that is missing or not what was written: nothing is lost where it is replaced."""
+
+
+class NewerError(DamagedError):
+    """Raised for a file that a later version wrote."""
+
+    def __init__(self, path: Path, wrong: str, repair: str, schema: int) -> None:
+        super().__init__(path, wrong, repair)
+        self.schema = schema
+
+
+def learn_again(path: Path) -> str:
+    """Return what repairs a file of a run or a model: the folder's grids again, which learn what is not there."""
+    home = next(parent.parent for parent in path.parents if parent.name in (layout.RUNS, layout.STORE))
+    if not (home / layout.EXPERIMENT).is_file() or check_top(home):
+        return "the same `bench run` command again repairs it"
+    return f"`{shlex.join(['bench', 'run', '--config', f'{home}/{layout.EXPERIMENT}', '--out', f'{home}'])}` repairs it"
+
+
+def check_top(home: Path) -> list[Damaged]:
+    """Return the files at the top of a results folder that are not what was stored."""
+    repair = "the same `bench run` command again writes it anew"
+    return [Damaged(path, wrong, repair, of_run=False) for path, wrong in _faults_at_top(home)]
+
+
+def _faults_at_top(home: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each file at the top that is not what was stored, and what is wrong with it.
+
+    A folder without sealed runs is of a version that stored no checksums of these files.
+    """
+    sums = home / layout.SUMS
+    if not sums.is_file():
+        if any(map(is_sealed, home.glob(f"{layout.RUNS}/*/{layout.RECORD}"))):
+            yield sums, "is missing"
+        return
+    try:
+        record = from_json(sums.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        yield sums, f"cannot be read ({error})"
+        return
+    if not isinstance(record, dict) or SEAL not in record or is_changed(record):
+        yield sums, "was changed after it was written (its seal is broken)"
+    elif (found := parse_manifest(record, sums, is_path_below)) is None:
+        yield sums, "is not as docs/results.md says"
+    else:
+        yield from found.faults()
+
+
+def is_sealed(path: Path) -> bool:
+    """Return True if a file is a record that carries a seal."""
+    try:
+        record = from_json(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and SEAL in record
+
+
+def read_sound(path: Path, repair: str = "") -> dict[str, Any]:
+    """Return a stored JSON file of a known schema that is what was written, with its seal.
+
+    ``repair`` is what repairs it, where that is not ``learn_again``.
+
+    Raises:
+        DamagedError: it is not what was written.
+    """
+
+    def lost(wrong: str) -> LostError:
+        return LostError(path, wrong, repair or learn_again(path))
+
+    try:
+        data = from_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise lost("is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise lost(f"cannot be read ({error})") from error
+    if not isinstance(data, dict) or type(data.get("schema")) is not int:
+        raise lost("has no 'schema': it was not written by this suite")
+    if data["schema"] > SCHEMA:
+        wrong = f"has schema {data['schema']}, this version reads up to {SCHEMA}"
+        then = f"update cl-ner-bench; if no later version wrote it, {repair or learn_again(path)}"
+        raise NewerError(path, wrong, then, data["schema"])
+    if is_changed(data):
+        raise lost("was changed after it was written (its seal is broken)")
+    return data

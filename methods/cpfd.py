@@ -1,24 +1,35 @@
 """CPFD: pseudo-labels where the previous model is confident, and distilled attention."""
 
 CARD = {
-    "cpfd": {
-        "label": "CPFD",
-        "class": "CPFD",
-        "architecture": "token",
-        "first_step": "base",
-        "settings": {"kd_weight": 2.0, "floor": 0.001, "min_factor": 0.0},
-        "paper": "Zhang et al., Continual Named Entity Recognition without Catastrophic Forgetting, EMNLP 2023",
-        "year": 2023,
-        "status": "re-implementation",
-        "summary": "CE with confident pseudo-labels, weighted by sentence and type; KL to the previous model; pooled "
-        "attention.",
-        "stores": "one copy of the model",
-        "deviations": "The entropy is divided by its maximum, so that the floor of 0.001 is lower than in the "
-        "release, which divides by the number of old columns, too. Attention is compared before dropout and without "
-        "padding. Linear head and the recipe's optimiser instead of a cosine head with frozen old rows, imprinted new "
-        "ones and SGD. As released, a sentence without an accepted word has no CE, its new mentions included "
-        "(min_factor changes that).",
-    }
+    "architecture": "token",
+    "first_step": "base",
+    "year": 2023,
+    "status": "re-implementation",
+    "stores": "one copy of the model",
+    "variants": {
+        "cpfd": {
+            "label": "CPFD",
+            "class": "CPFD",
+            "settings": {"kd_weight": 2.0, "floor": 0.001, "min_factor": 0.0, "compat": False},
+            "paper": "Zhang et al., Continual Named Entity Recognition without Catastrophic Forgetting, EMNLP 2023",
+            "summary": "CE with confident pseudo-labels, weighted by sentence and type; KL to the previous model; "
+            "pooled attention.",
+            "deviations": "New mentions always count in full: in the release a sentence without an accepted word has "
+            "no CE at all. The entropy is divided by its maximum; the release divides it by the number of old columns, "
+            "too, so that the floor is higher there (compat: both as released). Attention is compared before dropout "
+            "and without padding. Linear head and the recipe's optimiser instead of a cosine head with frozen old "
+            "rows, imprinted new ones and SGD.",
+        },
+        "cpfd-codebase": {
+            "label": "CPFD (code base)",
+            "class": "CodebaseCPFD",
+            "settings": {"kd_weight": 2.0, "floor": 0.001, "min_factor": 0.0, "compat": True},
+            "paper": "Zhang et al., EMNLP 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
+            "summary": "CPFD as released, with CE divided by the number of all words, refused ones too.",
+            "deviations": "The loss of that code base, with a teacher without dropout, attention before dropout and "
+            "without padding; not its recipe.",
+        },
+    },
 }
 
 import math
@@ -38,9 +49,8 @@ class CPFD(TagLearner):
     """Weighted CE + kd_weight * sqrt((old columns - 1) / new columns) * (KL(unlabelled) + pooled attention).
 
     An unlabelled word takes the teacher's tag if the teacher's entropy lies below the median of that tag over the train
-    sentences (at least ``floor``); else it has no CE. A sentence's words weigh the share of its unlabelled words that
-    were accepted (at least ``min_factor``); words pseudo-labelled with an old type also 0.5 + sigmoid(old / new words
-    of it).
+    sentences (at least ``floor``); else it has no CE. Accepted words weigh the share of their sentence's unlabelled
+    words that were accepted (at least ``min_factor``), those of an old type also 0.5 + sigmoid(old / new words of it).
     """
 
     needs = frozenset({"teacher", "attentions"})
@@ -52,7 +62,7 @@ class CPFD(TagLearner):
         for batch in step.batches():
             logits = step.teacher(batch).logits[batch.tag_targets(self.head.types) == 0]
             tags.append(logits.argmax(1))
-            entropies.append(entropy(logits))
+            entropies.append(self._entropy(logits))
         tag, value = torch.cat(tags), torch.cat(entropies)
         medians = [value[tag == c].quantile(0.5).item() if (tag == c).any() else 0.0 for c in range(1 + 2 * self.n_old)]
         self.thresholds = torch.tensor(medians).to(self.device).clamp(min=self.settings["floor"])
@@ -62,7 +72,7 @@ class CPFD(TagLearner):
         if teacher is None:
             return gold
         tag = teacher.logits.argmax(1)
-        accepted = entropy(teacher.logits) < self.thresholds[tag]
+        accepted = self._entropy(teacher.logits) < self.thresholds[tag]
         return gold.where(gold > 0, tag.masked_fill(~accepted, REFUSED))
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
@@ -73,11 +83,19 @@ class CPFD(TagLearner):
         n_old, n_new = teacher.logits.shape[1], max(1, output.logits.shape[1] - teacher.logits.shape[1])
         ce = F.cross_entropy(output.logits, target, reduction="none", ignore_index=REFUSED)
         weight = self.settings["kd_weight"] * math.sqrt((n_old - 1) / n_new)
-        losses = {"ce": (ce * self._weights(batch, target, unlabelled)).sum() / (target != REFUSED).sum().clamp(min=1)}
+        losses = {"ce": (ce * self._weights(batch, target, unlabelled)).sum() / self.divisor(target)}
         if unlabelled.any():
             losses["kd"] = weight * categorical_kl(teacher.logits[unlabelled], output.logits[unlabelled]).mean()
         losses["attention"] = weight * attention_distance(output.attentions, teacher.attentions)
         return losses
+
+    def divisor(self, target: Tensor) -> Tensor | int:
+        """Return the number of words that the mean of CE runs over."""
+        return (target != REFUSED).sum().clamp(min=1)
+
+    def _entropy(self, logits: Tensor) -> Tensor:
+        share = entropy(logits)
+        return share / logits.shape[1] if self.settings["compat"] else share
 
     def _weights(self, batch: Batch, target: Tensor, unlabelled: Tensor) -> Tensor:
         parts = []
@@ -87,8 +105,16 @@ class CPFD(TagLearner):
             factor = (accepted.sum() / (open_words.sum() + 1e-6)).clamp(min=self.settings["min_factor"])
             old, new = (accepted & (tags > 0)), ~open_words
             balance = 0.5 + torch.sigmoid(old.sum() / new.sum().clamp(min=1))
-            parts.append(factor * torch.where(old, balance, 1.0))
+            weights = factor * torch.where(old, balance, 1.0)
+            parts.append(weights if self.settings["compat"] else weights.where(open_words, 1.0))
         return torch.cat(parts)
+
+
+class CodebaseCPFD(CPFD):
+    """CPFD with CE divided by the number of all words."""
+
+    def divisor(self, target: Tensor) -> Tensor | int:
+        return len(target)
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ CARD = {
         "class": "PODNet",
         "architecture": "token",
         "first_step": "base",
-        "settings": {"margin": 0.6, "flat_weight": 1.0, "spatial_weight": 1.0},
+        "settings": {"margin": 0.6, "flat_weight": 1.0, "spatial_weight": 1.0, "compat": False},
         "paper": "Douillard et al., PODNet: Pooled Outputs Distillation for Small-Tasks Incremental Learning, ECCV "
         "2020, as adapted to NER in CFNER's code (EMNLP 2022)",
         "year": 2020,
@@ -15,8 +15,8 @@ CARD = {
         "states.",
         "stores": "one copy of the model",
         "deviations": "The margin is subtracted from the label's logit alone and the spatial term has a gradient: in "
-        "the releases the margin cancels, and in CFNER's code the term has none. Linear head and the recipe's "
-        "optimiser instead of a cosine head with frozen old rows and SGD. No exemplars.",
+        "the releases the margin cancels, and in CFNER's code the term has none (compat: as released). Linear head and "
+        "the recipe's optimiser instead of a cosine head with frozen old rows and SGD. No exemplars.",
     }
 }
 
@@ -55,9 +55,15 @@ class PODNet(TagLearner):
                 for ours, theirs in zip(output.layers, teacher.layers, strict=True)
             ]
             losses["spatial"] = self.settings["spatial_weight"] * torch.stack(spatial).mean()
+            if self.settings["compat"]:
+                losses["spatial"] = losses["spatial"].detach()
         return losses
 
     def _nca(self, logits: Tensor, target: Tensor) -> Tensor:
-        own = logits.gather(1, target[:, None])
+        if self.settings["compat"]:  # the margin counts in all columns, and the label's own entry among the others as 1
+            logits = logits - logits.amax(1, keepdim=True)
+        own = logits.gather(1, target[:, None])[:, 0]
+        if self.settings["compat"]:
+            return logits.scatter(1, target[:, None], 0.0).logsumexp(1) - own
         others = logits.scatter(1, target[:, None], float("-inf")).logsumexp(1)
-        return F.relu(self.settings["margin"] - own[:, 0] + others)
+        return F.relu(self.settings["margin"] - own + others)

@@ -1,23 +1,37 @@
 """RDP: pseudo-labels that prototypes of the previous model correct, and relations between classes."""
 
 CARD = {
-    "rdp": {
-        "label": "RDP",
-        "class": "RDP",
-        "architecture": "token",
-        "first_step": "base",
-        "settings": {"kd_weight": 2.0, "soft_weight": 0.3, "entropy_weight": 0.1},
-        "paper": "Zhang et al., Task Relation Distillation and Prototypical Pseudo Label for Incremental Named Entity "
-        "Recognition, CIKM 2023, arXiv 2308.08793",
-        "year": 2023,
-        "status": "re-implementation",
-        "summary": "CE with prototype-weighted pseudo-labels, KL to the previous model, soft labels, low entropy.",
-        "stores": "one copy of the model",
-        "deviations": "Prototypes are means of word vectors; the release reshapes them wrongly. As released, a tag "
-        "without words keeps the prototype 0. Terms are means over words, not over padded positions. Linear head and "
-        "the recipe's optimiser instead of a cosine head with frozen old rows, imprinted new ones and SGD.",
-    }
+    "architecture": "token",
+    "first_step": "base",
+    "year": 2023,
+    "status": "re-implementation",
+    "stores": "one copy of the model",
+    "variants": {
+        "rdp": {
+            "label": "RDP",
+            "class": "RDP",
+            "settings": {"kd_weight": 2.0, "soft_weight": 0.3, "entropy_weight": 0.1, "compat": False},
+            "paper": "Zhang et al., Task Relation Distillation and Prototypical Pseudo Label for Incremental Named "
+            "Entity Recognition, CIKM 2023, arXiv 2308.08793",
+            "summary": "CE with prototype-weighted pseudo-labels, KL to the previous model, soft labels, low entropy.",
+            "deviations": "Prototypes are means of word vectors; the release reads rows as columns (compat: as "
+            "released). As released, a tag without words keeps the prototype 0. Terms are means over words; the "
+            "release's run over special tokens and padding, too, which no setting repeats. Linear head and the "
+            "recipe's optimiser instead of a cosine head with frozen old rows, imprinted new ones and SGD.",
+        },
+        "rdp-codebase": {
+            "label": "RDP (code base)",
+            "class": "CodebaseRDP",
+            "settings": {"kd_weight": 2.0, "soft_weight": 0.3, "entropy_weight": 0.1, "compat": True},
+            "paper": "Zhang et al., CIKM 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
+            "summary": "RDP with the prototypes of that code base, whose tags are the largest entries of word vectors.",
+            "deviations": "Prototypes and losses of that code base, with a teacher without dropout and terms over "
+            "words alone; not its recipe.",
+        },
+    },
 }
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +39,9 @@ from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 from cl_ner_bench.models.losses import categorical_kl
+
+RELEASED_BATCH = 8
+"""Sentences of a batch in the release, on which its prototypes depend."""
 
 
 class RDP(TagLearner):
@@ -42,14 +59,19 @@ class RDP(TagLearner):
             return
         n_old, hidden = 1 + 2 * self.n_old, self.encoder.hidden_size
         sums, counts = torch.zeros(n_old, hidden, device=self.device), torch.zeros(n_old, device=self.device)
-        for batch in step.batches():
+        for batch in released_batches(step) if self.settings["compat"] else step.batches():
             teacher = step.teacher(batch)
             assert teacher.words is not None
-            unlabelled = batch.tag_targets(self.head.types) == 0
-            tags = teacher.logits[unlabelled].argmax(1)
-            sums.index_add_(0, tags, teacher.words[unlabelled])
+            tags = self.prototype_tags(teacher)
+            used = (batch.tag_targets(self.head.types) == 0) & (tags < n_old)
+            tags, words = tags[used], teacher.words[used]
+            sums.index_add_(0, tags, scrambled(words, tags) if self.settings["compat"] else words)
             counts += torch.bincount(tags, minlength=n_old)
         self.prototypes = sums / counts.clamp(min=1)[:, None]
+
+    def prototype_tags(self, teacher: Output) -> Tensor:
+        """Return the tag ``[words]`` whose prototype each word counts in."""
+        return teacher.logits.argmax(1)
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
         gold = super().targets(batch, teacher)
@@ -73,3 +95,26 @@ class RDP(TagLearner):
             kl = categorical_kl(teacher.logits[gold == 0], output.logits[gold == 0])
             losses["kd"] = self.settings["kd_weight"] * kl.mean()
         return losses
+
+
+class CodebaseRDP(RDP):
+    """RDP in which a word's tag, for prototypes, is the index of its vector's largest entry; beyond the tags: none."""
+
+    def prototype_tags(self, teacher: Output) -> Tensor:
+        assert teacher.words is not None
+        return teacher.words.argmax(1)
+
+
+def released_batches(step: Step) -> Iterator[Batch]:
+    """Yield all train sentences in their order, in batches of the release's size."""
+    for start in range(0, len(step.train), RELEASED_BATCH):
+        yield step.batch(range(start, min(start + RELEASED_BATCH, len(step.train))))
+
+
+def scrambled(words: Tensor, tags: Tensor) -> Tensor:
+    """Return, for each word, the mean of its tag's vectors ``[n, hidden]`` after they are read as ``[hidden, n]``."""
+    mixed = torch.empty_like(words)
+    for tag in tags.unique():
+        own = words[tags == tag]
+        mixed[tags == tag] = own.reshape(-1, len(own)).mean(1)
+    return mixed

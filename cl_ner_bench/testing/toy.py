@@ -118,6 +118,26 @@ def learner(name: str, **settings: Any) -> Learner:
     return made
 
 
+def gradients(made: Learner, *positions: int) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Return the losses of a student whose logits follow from its word vectors, and the gradients of their sum.
+
+    Gradients are those of ``words``, ``logits``, ``layers``, and of the head's ``weight`` and ``bias``; zeros where
+    there is none.
+    """
+    of = batch(*positions)
+    given = student(of)
+    assert given.words is not None
+    words, layers = given.words.requires_grad_(), torch.stack(given.layers).requires_grad_()
+    logits = made.head(words, of.lengths)
+    found = made.losses(of, Output(logits, words, tuple(layers), given.attentions), teacher(of))
+    blocks = list(made.head.blocks)
+    leaves = [words, logits, layers, *(b.weight for b in blocks), *(b.bias for b in blocks)]
+    values = torch.autograd.grad(torch.stack(list(found.values())).sum(), leaves, materialize_grads=True)
+    weight, bias = torch.cat(values[3 : 3 + len(blocks)]), torch.cat(values[3 + len(blocks) :])
+    named = {"words": values[0], "logits": values[1], "layers": values[2], "weight": weight, "bias": bias}
+    return {name: value.item() for name, value in found.items()}, named
+
+
 def losses(made: Learner, *positions: int) -> dict[str, float]:
     """Return the losses of the sentences at ``positions`` (default: the batch) by name."""
     of = batch(*positions)

@@ -3,6 +3,7 @@
 CARD = {
     "settings": {"warmup_epochs": 3},
     "stores": "nothing",
+    "group": "closed-form",
     "variants": {
         "seqstar": {
             "label": "SEQ*",

@@ -81,6 +81,14 @@ class TrainingCheck(Struct, frozen=True):
     schema: int = 1
 
 
+class _Memory(Struct, frozen=True):
+    """The sentences that a method has stored after a step, the mentions labelled in them, and the bytes of text."""
+
+    sentences: Whole
+    mentions: Whole
+    bytes: Whole
+
+
 class _Learned(Struct, frozen=True):
     """A row of ``learned``: it may hold more, of later versions and of plug-ins, and less, of earlier versions."""
 
@@ -98,6 +106,7 @@ class _Learned(Struct, frozen=True):
     predict_seconds: Number = 0
     dev_scores: list[Number | None] = []
     losses: dict[str, list[Number]] = {}
+    memory: _Memory | None = None
     remarks: list[str] = []
 
 

@@ -15,6 +15,7 @@ from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, run_costs
+from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.testing.results import run_record, write_grid
 
@@ -44,7 +45,39 @@ def test_costs_of_a_run_are_over_all_its_steps() -> None:
         "peak_memory_bytes": 2000 * MIB,
         "parameters": 2_000_000,
         "carried_bytes": 2 * MIB,
+        "stored_sentences": 0,
+        "stored_bytes": 0,
     }
+
+
+def memory(sentences: int, size: int) -> dict[str, int]:
+    return {"sentences": sentences, "mentions": 2 * sentences, "bytes": size}
+
+
+def test_stored_examples_count_at_their_most() -> None:
+    learned = [step(1, memory=memory(3, 100)), step(2, memory=memory(5, 180)), step(3, memory=memory(5, 150))]
+    found = run_costs(run_record(learned=learned, group="exemplar"))
+    assert (found["stored_sentences"], found["stored_bytes"]) == (5, 180)
+    not_recorded = run_costs(run_record(learned=[step(1)], group="exemplar"))
+    given_all = run_costs(run_record(learned=[step(1)], group="reference", data="union"))
+    assert all(
+        math.isnan(costs[f"stored_{unit}"]) for costs in (not_recorded, given_all) for unit in ("sentences", "bytes")
+    )
+
+
+def test_every_output_shows_what_methods_with_stored_examples_hold(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["spankl"], n_steps=2, learned=[step(1), step(2)])
+    learned = [step(1, memory=memory(1_200, 2048)), step(2, memory=memory(2_400, 5120))]
+    write_grid(tmp_path, ["replay"], n_steps=2, learned=learned, group="exemplar")
+    results = load_results(tmp_path)
+    (table,) = cost_tables(results)
+    lines = {line[0]: dict(zip(table.header, line, strict=True)) for _, lines in table.sections for line in lines}
+    assert [[cell.mean for cell in (line["Stored sent."], line["Stored KiB"])] for line in lines.values()] == [
+        [0, 0],
+        [2_400, 5.0],
+    ]
+    for of in (table, *tables(results)):
+        assert "stored examples (sentences, KiB of text): replay 2,400 (5.0)" in of.notes
 
 
 def test_what_a_record_lacks_is_not_invented() -> None:
@@ -52,6 +85,7 @@ def test_what_a_record_lacks_is_not_invented() -> None:
     found = costs_of([old, step(2)])  # a sum over the other step alone would be too little
     assert found.pop("train_seconds") == 30.0
     assert found.pop("parameters") == 2_000_000
+    assert found.pop("stored_sentences") == found.pop("stored_bytes") == 0  # the method has no memory
     assert all(math.isnan(value) for value in found.values())
     assert all(math.isnan(value) for value in costs_of([]).values())
     assert math.isnan(costs_of([step(1, peak_memory_bytes=0)])["peak_memory_bytes"])
@@ -71,7 +105,7 @@ def test_the_table_has_units_groups_and_the_score(tmp_path: Path) -> None:
     lines = {line[0]: line for _, lines in table.sections for line in lines}
     assert lines["SpanKL"][1] == "3"
     means = [cell.mean for cell in lines["SpanKL"][2:] if isinstance(cell, Cell)]
-    assert means[:-1] == [30.0, 30.0, 250.0, 2000.0, 2.0, 2.0]  # s, 1/s, 1/s, MiB, millions, MiB
+    assert means[:-1] == [30.0, 30.0, 250.0, 2000.0, 2.0, 2.0, 0, 0]  # s, 1/s, 1/s, MiB, millions, MiB, -, KiB
     score = load_results(tmp_path).measures.query("view == 'all' and method == 'spankl'")["task_macro_f1"]
     assert means[-1] == pytest.approx(score.mean())
     assert [title for title, _ in table.sections][-1].startswith("References")

@@ -554,3 +554,13 @@ def test_ranks_need_five_datasets(tmp_path: Path) -> None:
     # Demšar 2006: 2.569 sqrt(k (k + 1) / (6 N)) for four methods
     assert found.critical_difference == pytest.approx(2.569 * math.sqrt(20 / 30), abs=1e-3)
     assert found.p_values.loc["SpanKL", "Frozen (span)"] < 0.05 < found.p_values.loc["SpanKL", "SEQ*"]
+
+
+def test_methods_are_ranked_within_their_group(tmp_path: Path) -> None:
+    for i in range(5):
+        values = {"spankl": [70.0 + i] * 3, "extendner": [65.0] * 3, "finetune-span": [60.0] * 3}
+        grid(tmp_path, values, dataset=f"d{i}")
+        grid(tmp_path, {name: [80.0] * 3 for name in ("replay", "derpp")}, group="exemplar", dataset=f"d{i}")
+    (found,) = dataset_ranks(load_results(tmp_path))
+    assert found.title == "split, minilm, memory-free methods"
+    assert found.ranks.to_dict() == {"SpanKL": 1, "ExtendNER": 2, "Fine-tuning (span)": 3}

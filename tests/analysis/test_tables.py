@@ -108,8 +108,9 @@ def test_rows_are_grouped_and_references_apart(tmp_path: Path) -> None:
     write_run(tmp_path, "joint-span")
     write_run(tmp_path, "extendner")
     write_run(tmp_path, "replay", group="exemplar")
+    write_run(tmp_path, "analytic", group="closed-form")
     titles = [title.split()[0] for title, _ in main_table(only(tmp_path), "all").sections]
-    assert titles == ["Memory-free", "Methods", "References"]
+    assert titles == ["Memory-free", "Methods", "Closed-form", "References"]
 
 
 @pytest.mark.slow
@@ -122,6 +123,19 @@ def test_a_stored_run_that_learned_from_all_data_so_far_is_never_memory_free(tmp
     ]
     assert not cells(main_table(c, "all"))["all-data"]["Micro"].bold
     assert "so a reference and not memory-free: all-data" in " ".join(notes_of(c))
+
+
+@pytest.mark.parametrize("group", ["memory-free", "closed-form"])
+def test_a_stored_run_that_kept_sentences_has_stored_examples(tmp_path: Path, group: str) -> None:
+    learned = [{"step": 1, "updates": 1, "warmup_updates": 0, "memory": {"sentences": 7, "mentions": 9, "bytes": 80}}]
+    c = runs(tmp_path, {"spankl": 70, "extendner": 60})
+    c = runs(tmp_path, {"hidden-replay": 95}, group=group, learned=learned)
+    assert [(name, [row.label for row in rows]) for name, rows in c.groups] == [
+        ("memory-free", ["SpanKL", "ExtendNER"]),
+        ("exemplar", ["hidden-replay"]),
+    ]
+    assert cells(main_table(c, "all"))["SpanKL"]["Micro"].bold
+    assert f"so with stored examples and not {group}: hidden-replay" in " ".join(notes_of(c))
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ SHARED_PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
 GROUPS = {
     "memory-free": "Memory-free methods",
     "exemplar": "Methods with stored examples",
+    "closed-form": "Closed-form methods and frozen encoders",
     "reference": "References (joint training on all tasks so far)",
 }
 
@@ -82,7 +83,7 @@ class Comparison:
 
     @property
     def groups(self) -> list[tuple[str, list[MethodRow]]]:
-        """Return the rows by group: without stored examples, with them, and references."""
+        """Return the rows by group, in the order of ``GROUPS``."""
         names = [*GROUPS, *sorted({row.group for row in self.rows} - set(GROUPS))]
         grouped = [(name, [row for row in self.rows if row.group == name]) for name in names]
         return [(name, rows) for name, rows in grouped if rows]
@@ -246,11 +247,20 @@ def _tasks(run: RunRecord) -> tuple[Any, ...]:
 def group_of(run: RunRecord) -> str:
     """Return the group of a run's method: a key of ``GROUPS``, or the name that a newer version gave it.
 
-    A run that learned from the data of all steps so far is never memory-free, whatever its card said: it is a
-    reference.
+    Whatever its card said, a run that learned from the data of all steps so far is a reference and not memory-free,
+    and one that kept sentences of earlier steps has stored examples.
     """
     group = str(run.group)
-    return "reference" if group == "memory-free" and run.data == "union" else group
+    if group == "memory-free" and run.data == "union":
+        return "reference"
+    if group in ("memory-free", "closed-form") and most_stored(run).get("sentences"):
+        return "exemplar"
+    return group
+
+
+def most_stored(run: RunRecord) -> Mapping[str, int]:
+    """Return the sentences, mentions and bytes of text that a run's memory held when it held most; empty: none."""
+    return max((step["memory"] for step in run.learned if "memory" in step), key=lambda m: m["bytes"], default={})
 
 
 def learning_order(run: RunRecord) -> list[Task]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, group_of
+from cl_ner_bench.analysis.comparison.compare import Comparison, group_of, most_stored
 from cl_ner_bench.analysis.comparison.learning import DEV_ZERO, learning_notes
 from cl_ner_bench.analysis.literature.numbers import BF16
 from cl_ner_bench.analysis.literature.settings import (
@@ -125,10 +125,14 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
                 if remark != DEV_ZERO:  # of which the notes on learning tell
                     steps.setdefault(remark, set()).add(step["step"])
     notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
-    if cumulative := _unique(run.label for run in c.runs if run.group != group_of(run)):
-        notes.append(
-            f"learned from the data of all steps so far, so a reference and not memory-free: {_join(cumulative)}"
-        )
+    moved = {(run.label, group_of(run), run.group) for run in c.runs if run.group != group_of(run)}
+    why = {
+        "reference": "learned from the data of all steps so far, so a reference",
+        "exemplar": "kept sentences of earlier steps, so with stored examples",
+    }
+    notes += [f"{why[group]} and not {card}: {label}" for label, group, card in sorted(moved)]
+    if stored := _stored(c.runs):
+        notes.append(f"stored examples (sentences, KiB of text): {stored}")
     if any(group_of(run) == "reference" and len(run.steps) < run.n_steps for run in c.runs):
         notes.append("joint training at the last step only")
     if shared := _shared(c):
@@ -254,6 +258,15 @@ def _ceilings(runs: Iterable[RunRecord]) -> dict[str, float]:
     """Return the percentage of gold mentions that a method can find, for methods that cannot find all."""
     known = {run.label: 100 * run.recall_ceiling for run in runs if run.recall_ceiling is not None}
     return {label: ceiling for label, ceiling in known.items() if ceiling < 100}
+
+
+def _stored(runs: Iterable[RunRecord]) -> str:
+    """Return what each method with stored examples held at the most, over its runs."""
+    most: dict[str, tuple[int, int]] = {}
+    for run in runs:
+        if memory := most_stored(run):
+            most[run.label] = max(most.get(run.label, (0, 0)), (memory["sentences"], memory["bytes"]))
+    return _join(f"{label} {sentences:,} ({n / 2**10:,.1f})" for label, (sentences, n) in most.items())
 
 
 def _by_hand(run: RunRecord) -> str:

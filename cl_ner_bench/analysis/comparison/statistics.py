@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
 from cl_ner_bench.analysis.comparison.notes import FEW, undertrained, without_gap
@@ -182,21 +182,24 @@ def n_tests(c: Comparison) -> int:
 
 
 def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) -> list[DatasetRanks]:
-    """Rank methods over datasets, by Friedman's test, then Nemenyi's, for each scenario and encoder.
+    """Rank methods over datasets, by Friedman's test, then Nemenyi's, for each scenario, encoder and group.
 
     There must be at least DATASETS datasets that may be ranked and three methods that all of them have; references are
     left out.
     """
     import scikit_posthocs  # slow to import, rarely needed
 
-    blocks: dict[tuple[str, str], dict[str, pd.Series]] = {}
+    blocks: dict[tuple[str, str, str], dict[str, pd.Series]] = {}
     for c in filter(may_rank, comparisons(results)):
         frame = c.compared(c.measures[c.measures["view"] == view])
-        scores = {row.label: row.of(frame)[measure].mean() for row in c.rows if row.group != "reference"}
-        # A dataset counts once: its first comparison.
-        blocks.setdefault((c.scenario, c.encoder), {}).setdefault(c.dataset, pd.Series(scores, dtype=float))
+        for group, rows in c.groups:
+            if group != "reference":
+                scores = {row.label: row.of(frame)[measure].mean() for row in rows}
+                # A dataset counts once: its first comparison.
+                block = blocks.setdefault((c.scenario, c.encoder, group), {})
+                block.setdefault(c.dataset, pd.Series(scores, dtype=float))
     out = []
-    for (scenario, encoder), by_dataset in sorted(blocks.items()):
+    for (scenario, encoder, group), by_dataset in sorted(blocks.items()):
         table = pd.DataFrame(by_dataset).T.dropna(axis=1)  # datasets x methods
         n, k = table.shape
         if n < DATASETS or k < 3:
@@ -206,7 +209,7 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
         q = float(stats.studentized_range.ppf(1 - ALPHA, k, np.inf)) / math.sqrt(2)
         out.append(
             DatasetRanks(
-                title=f"{scenario}, {encoder}",
+                title=f"{scenario}, {encoder}, {GROUPS.get(group, group).lower()}",
                 datasets=tuple(table.index),
                 ranks=(sign * table).rank(axis=1).mean().sort_values(kind="stable"),
                 p=float(stats.friedmanchisquare(*table.to_numpy().T).pvalue),

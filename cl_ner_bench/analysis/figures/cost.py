@@ -67,7 +67,9 @@ def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
                 level = theme.line(row) | {"linewidth": style.pt(0.5), "marker": ""}
                 ax.axhline(mean[QUALITY], zorder=1, **level)
         if may_rank(c) and not c.left_out:
-            _front(ax, ((mean[drawn], mean[QUALITY]) for row, mean in means.items() if row.group != "reference"), theme)
+            for group, rows in c.groups:
+                if group != "reference":
+                    _front(ax, ((means[row][drawn], means[row][QUALITY]) for row in rows if row in means), theme)
         for line in scatter(ax, points, theme):
             data.setdefault(line["label"], {}).update(line)
     for ax in axes[:, 0]:
@@ -75,7 +77,8 @@ def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
     caption = (
         f"{c.title}: macro-F1 over tasks after the last step (all test sentences) against what learning cost. A step "
         "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
-        f"grey stairs, where all methods have the same {FEW} or more runs: none reaches more for less{bars_caption(c)}."
+        f"grey stairs, where all methods have the same {FEW} or more runs: none of its group reaches more for less"
+        f"{bars_caption(c)}."
     )
     return ReportFigure.of(c, "cost", "all", caption, figure, list(data.values()))
 

@@ -8,27 +8,30 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, comparisons
+from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, comparisons, group_of, most_stored
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.table import Cell, Section, Table
 from cl_ner_bench.storage.run_record import RunRecord
 
-MIB = 2**20
+KIB, MIB = 2**10, 2**20
 # Column of the CSV file -> printed name and the unit that it is divided by.
 COSTS = {
     "train_seconds": ("Train s", 1),
     "train_sentences_per_second": ("Train sent./s", 1),
     "test_sentences_per_second": ("Test sent./s", 1),
-    "peak_memory_bytes": ("Memory MiB", MIB),
+    "peak_memory_bytes": ("RAM MiB", MIB),
     "parameters": ("Parameters M", 10**6),
     "carried_bytes": ("Carried MiB", MIB),
+    "stored_sentences": ("Stored sent.", 1),
+    "stored_bytes": ("Stored KiB", KIB),
 }
 QUALITY = "task_macro_f1"
 _MEANING = (
     "Train s: wall clock of learning the steps, development scores included; a step that several runs share was "
-    "learned once and counts in each of them. Sent./s: sentences a second, in training sentences x epochs. Memory: the "
-    "most main memory of the run's process. Carried: the largest state that is kept for a next step. "
+    "learned once and counts in each of them. Sent./s: sentences a second, in training sentences x epochs. RAM: the "
+    "most main memory of the run's process. Carried: the largest state that is kept for a next step. Stored: sentences "
+    "of earlier steps that a method keeps, and their text, at the most; joint training is given all of them. "
     "A dash: not recorded."
 )
 
@@ -36,7 +39,8 @@ _MEANING = (
 def run_costs(run: RunRecord) -> dict[str, float]:
     """Return the costs of a finished run, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
 
-    Rates are over all steps together; memory and carried bytes the largest of a step; parameters the last model's.
+    Rates are over all steps together; memory, carried and stored bytes the largest of a step; parameters the last
+    model's.
     """
     learned = run.learned
     if not learned:
@@ -49,6 +53,8 @@ def run_costs(run: RunRecord) -> dict[str, float]:
         "peak_memory_bytes": max(_values(learned, "peak_memory_bytes")) or math.nan,  # 0: the system does not tell
         "parameters": _values(learned[-1:], "parameters")[0],
         "carried_bytes": max(_values(learned, "carried_bytes")),
+        "stored_sentences": _stored(run, "sentences"),
+        "stored_bytes": _stored(run, "bytes"),
     }
 
 
@@ -101,6 +107,14 @@ def _values(learned: Iterable[Mapping[str, Any]], key: str) -> list[float]:
     """Return the key's value at each step; all nan where one step lacks it, as the sum would be too small."""
     values = [step.get(key) for step in learned]
     return [math.nan if None in values else float(value or 0) for value in values]
+
+
+def _stored(run: RunRecord, unit: str) -> float:
+    """Return what a run's memory held at the most: nothing without one; nan for joint training, and if not recorded."""
+    stored = most_stored(run).get(unit)
+    if stored is None and (run.data == "union" or group_of(run) == "exemplar"):
+        return math.nan
+    return float(stored or 0)
 
 
 def _total(learned: Iterable[Mapping[str, Any]], *keys: str) -> float:

@@ -63,10 +63,9 @@ from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 from cl_ner_bench.models.heads.span import span_count
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.progress import SETTLED, Progress
+from cl_ner_bench.running.runs import Run, Step, schedule_items, work
 from cl_ner_bench.running.schedule import Item, Schedule
-from cl_ner_bench.running.sharing import Step, items, work
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.results import METHODS as LABELS
@@ -382,7 +381,7 @@ def planned(
 def chains(runs: Sequence[Run], seconds: float, out: Path) -> list[Chain]:
     """Return ``runs`` for the simulation, with ``seconds`` for a unit of cost."""
     costs = {run.id: [(step, run.cost(step) * seconds) for step in run.record.steps] for run in runs}
-    return [Chain(item, costs[item.id]) for item in items(runs, ResultsFolder.open(out))]
+    return [Chain(item, costs[item.id]) for item in schedule_items(runs, ResultsFolder.open(out))]
 
 
 def paper(home: Path, _: argparse.Namespace) -> None:

@@ -71,7 +71,7 @@ from cl_ner_bench.models.decoding import decode_spans
 from cl_ner_bench.models.heads.span import span_count, span_index
 from cl_ner_bench.running.environment import hardware, versions
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.sharing import work
+from cl_ner_bench.running.runs import work
 from cl_ner_bench.testing.plain import Plain, Row, Training, predict, read, score, select, span_losses
 from cl_ner_bench.testing.timing import as_a_worker, by_turns, cpu_seconds, peak_bytes, per_round, spread
 

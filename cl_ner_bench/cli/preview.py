@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from cl_ner_bench.cli.output import duration, wrapped
-from cl_ner_bench.running.demand import demand
+from cl_ner_bench.running.grid import demand
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
-from cl_ner_bench.running.plan import Plan, Prepared, Run
+from cl_ner_bench.running.runs import Plan, Prepared, Run
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage.run_record import RunRecord
 

@@ -13,7 +13,7 @@ from cl_ner_bench.cli.results import show_results
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
     from cl_ner_bench.running.grid import Outcome
-    from cl_ner_bench.running.plan import Prepared
+    from cl_ner_bench.running.runs import Prepared
 
 log = logging.getLogger(__name__)
 EXAMPLES = """\

@@ -11,7 +11,7 @@ import safetensors.torch
 from torch import Tensor
 
 from cl_ner_bench.learning.checkpoint import SCHEMA
-from cl_ner_bench.storage.models import Checkpoints
+from cl_ner_bench.storage.folder import Checkpoints
 
 
 class CheckpointFile:

@@ -19,10 +19,9 @@ from typing import Any
 
 from msgspec import structs
 
-from cl_ner_bench.running import sharing
 from cl_ner_bench.running.backends import Pool
 from cl_ner_bench.running.job import RESUMES, Job
-from cl_ner_bench.running.plan import Prepared, Run
+from cl_ner_bench.running.runs import Model, Prepared, Run, Step, drop_models, pinned_models, schedule_items
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.storage.files import host
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -47,10 +46,10 @@ def execute(prepared: Prepared, pool: Pool) -> int:
     folder, runs, keep_models = prepared.folder, prepared.todo, prepared.options.keep_models
     driver, stop = f"driver-{host()}-{os.getpid()}", folder.stop_file()
     folder.remove_old_stop_files()
-    pinned = sharing.pinned(runs, folder, keep_models)
+    pinned = pinned_models(runs, folder, keep_models)
     with folder.wait_for_lease(driver), _signals(stop, lambda: _kill_all(runs, folder)) as received:
         with ThreadPoolExecutor(ANNOUNCED) as threads:
-            list(threads.map(lambda run: _record_status(run, folder, "waiting"), runs))
+            list(threads.map(lambda run: folder.record_status(run.record, "waiting"), runs))
         jobs = _Jobs(prepared, driver, stop, pinned)
         try:
             _Dispatcher(runs, folder, jobs, pool).follow(received)
@@ -59,7 +58,7 @@ def execute(prepared: Prepared, pool: Pool) -> int:
     folder.tidy()
     if received:
         return 128 + received[0]
-    sharing.drop(pinned, runs, folder, keep_models)
+    drop_models(pinned, runs, folder, keep_models)
     return 0
 
 
@@ -84,7 +83,7 @@ class _Jobs:
             stop=str(self._stop),
             driver=self._driver,
             since=self._since,
-            awaited=tuple(what.step for what in awaited if isinstance(what, sharing.Step)),
+            awaited=tuple(what.step for what in awaited if isinstance(what, Step)),
             pinned=tuple(k for k in run.record.steps if run.key(k) in self._pinned),
         )
 
@@ -95,7 +94,7 @@ class _Dispatcher:
     def __init__(self, runs: Sequence[Run], folder: ResultsFolder, jobs: _Jobs, pool: Pool) -> None:
         self._by_id = {run.id: run for run in runs}
         self._folder, self._jobs, self._pool = folder, jobs, pool
-        self._schedule = Schedule(sharing.items(runs, folder))
+        self._schedule = Schedule(schedule_items(runs, folder))
         self._running: dict[Future[str], tuple[str, str]] = {}  # -> run, device
         self._busy: dict[str, float] = {}  # run that another process learns -> when to ask again
         self._lost: Counter[str] = Counter()
@@ -150,9 +149,9 @@ class _Dispatcher:
             self._schedule.put_back(id)
 
     def _is_there(self, what: Hashable) -> bool:
-        if isinstance(what, sharing.Step):
+        if isinstance(what, Step):
             return self._by_id[what.run_id].finished(what.step) is not None
-        assert isinstance(what, sharing.Model)
+        assert isinstance(what, Model)
         return self._folder.models.holds(what.key)
 
     def _settle(self, future: Future[str]) -> None:
@@ -171,15 +170,8 @@ class _Dispatcher:
                 return
             with tolerate_outage():
                 why = f"its worker was lost {LOST_WORKERS} times ({error!r})"
-                _record_status(self._by_id[id], self._folder, "failed", why)
+                self._folder.record_status(self._by_id[id].record, "failed", why)
         self._schedule.end(id)
-
-
-def _record_status(run: Run, folder: ResultsFolder, status: str, reason: str = "") -> None:
-    """Record the status of a run, unless another process is learning it."""
-    if (lease := folder.lease(run.id)) is not None:
-        with lease:
-            run.folder.save(structs.replace(run.record, status=status, reason=reason))
 
 
 @contextlib.contextmanager

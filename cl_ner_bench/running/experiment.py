@@ -16,7 +16,7 @@ import tomli_w
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
-from cl_ner_bench.running.plan import Plan
+from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.untrusted import read_toml, unpacked

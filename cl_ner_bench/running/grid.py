@@ -1,4 +1,4 @@
-"""One command's grid from start to end: plan it, learn what is missing, remake the tables. `bench run` and ``run``."""
+"""One command's grid from start to end: plan it, see what it needs, learn what is missing, remake the tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from msgspec import structs
 
 from cl_ner_bench.corpora.load import find_card
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running import backends, environment, trackers
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
+from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.experiment import write_experiment
-from cl_ner_bench.running.merge import merge, superseded
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import Prepared, file_word, make_plan, manifest
+from cl_ner_bench.running.plan import file_word, make_plan, manifest
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
-from cl_ner_bench.running.sharing import share
+from cl_ner_bench.running.runs import Prepared, Run, merge, share, superseded, work
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.untrusted import refuse_links_out
 
 log = logging.getLogger(__name__)
+IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
+PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,21 @@ class Outcome:
     code: int
     out: Path
     written: list[Path]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The resources that a grid still needs.
+
+    ``seconds`` and ``memory_bytes`` are rough guesses unless they are measured on finished steps of the results folder
+    (``seconds_measured``, ``memory_measured``).
+    """
+
+    seconds: float
+    seconds_measured: bool
+    memory_bytes: float
+    memory_measured: bool
+    disk_bytes: float
 
 
 def prepare(
@@ -106,6 +124,34 @@ def _results_path(layers: list[Layered]) -> Path:
     return Path("results") / "-".join(map(file_word, names))
 
 
+def demand(prepared: Prepared) -> Demand:
+    """Estimate what a grid needs from now to its end, the report included."""
+    learned = {run.id: _learned(run) for run in prepared.runs}
+    rates = Rates(structs.replace(run.record, learned=learned[run.id]) for run in prepared.runs)
+    jobs = [Job(run.record, run.done()) for run in prepared.todo]
+    seconds = time_left(jobs, rates, prepared.jobs, not prepared.options.no_report)
+    peaks = [row["peak_memory_bytes"] for rows in learned.values() for row in rows if "peak_memory_bytes" in row]
+    memory = min(prepared.jobs, len(prepared.todo)) * max(peaks, default=environment.MEMORY_PER_RUN)
+    return Demand(seconds, bool(rates), memory, bool(peaks), disk_bytes(prepared))
+
+
+def disk_bytes(prepared: Prepared) -> float:
+    """Return the most that a grid will have written: models that are kept, models and checkpoints in use,
+    predictions."""
+    if not prepared.todo:
+        return 0.0
+    last = {run.key(run.record.steps[-1]) for run in prepared.todo}
+    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
+    in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
+    sentences = sum(len(run.split.test) * len(run.missing()) for run in prepared.todo)
+    model = encoder_info(prepared.options.encoder).weight_bytes
+    return (kept + in_use) * model + sentences * PREDICTION_BYTES
+
+
+def _learned(run: Run) -> list[dict[str, Any]]:
+    return record.learned if (record := run.folder.record) else []
+
+
 def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
     """Learn what is missing, then write tables and report; ``display`` shows the progress.
 
@@ -167,10 +213,11 @@ def _clear_away(prepared: Prepared) -> None:
 
 
 def _log_work(prepared: Prepared) -> None:
-    shared = [run.record.is_shared(step) for run in prepared.todo for step in run.missing()]
-    more = f" and {sum(shared)} shared with them" if any(shared) else ""
+    pending = sum(len(run.pending()) for run in prepared.todo)
+    shared = sum(len(run.missing()) for run in prepared.todo) - pending
+    more = f" and {shared} shared with them" if shared else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))
-    to_learn = f"{len(prepared.runs)} runs, {shared.count(False)} steps to learn{more}"
+    to_learn = f"{len(prepared.runs)} runs, {pending} steps to learn{more}"
     log.info(f"{to_learn}, {at_once} at a time, into {prepared.out}")
 
 
@@ -192,8 +239,6 @@ def _learn(prepared: Prepared, display: Display | None) -> int:
 
 
 def _check_space(prepared: Prepared) -> None:
-    from cl_ner_bench.running.demand import disk_bytes
-
     need, free = disk_bytes(prepared), disk_usage(prepared.out).free
     if need > free:
         raise UserError(

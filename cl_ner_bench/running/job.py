@@ -100,13 +100,7 @@ def _settle(job: Job, why: str, killed: bool, child: subprocess.Popen[bytes]) ->
     interrupted = (killed and not why) or child.returncode == INTERRUPTED
     reason = RESUMES if interrupted else f"{why or _death(child)} (log: {run.log_file})"
     status = "interrupted" if interrupted else "failed"
-    lease = folder.lease(record.run_id)
-    if lease is None:
-        return "busy"
-    with lease:
-        run.clear_progress()
-        run.save(msgspec.structs.replace(record, status=status, reason=reason))
-    return status
+    return status if folder.record_status(record, status, reason) else "busy"
 
 
 def _ended_since(run: RunFolder, since: str) -> str | None:

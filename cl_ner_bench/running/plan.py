@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, dataclass, field, replace
+from dataclasses import Field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,101 +25,19 @@ from cl_ner_bench.registry import MethodCard, Variant
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.keys import StepKeys, numeric_identity
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
+from cl_ner_bench.running.runs import Plan, Run
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.split import make_split, parse_orders
 from cl_ner_bench.scenarios.statistics import recall_ceiling, without_task
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.files import digest
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.run_folder import FinishedStep, RunFolder
 from cl_ner_bench.storage.run_record import CorpusRecord, EncoderIdentity, RunRecord
 from cl_ner_bench.storage.run_record import Task as TaskRecord
 from cl_ner_bench.validation import convert
 
 EXACT = {"max_span_width": 0, "pool": 1}
 _LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of a grid: its record as it will be stored, the task split that it follows, and its folder."""
-
-    record: RunRecord
-    split: TaskSplit
-    folder: RunFolder
-    start: str
-
-    @property
-    def id(self) -> str:
-        return self.record.run_id
-
-    def key(self, step: int) -> str:
-        return self.record.step_keys[str(step)]
-
-    def finished(self, step: int) -> FinishedStep | None:
-        """Return a step as it was stored, None where it is not finished."""
-        return self.folder.step(step, self.key(step))
-
-    def done(self) -> list[int]:
-        """Return the finished steps."""
-        return [k for k in self.record.steps if self.finished(k)]
-
-    def damaged(self) -> dict[int, str]:
-        """Return the finished steps of which a file is not what was stored, each with the name of that file."""
-        found = ((k, self.finished(k)) for k in self.record.steps)
-        return {k: wrong for k, step in found if step and (wrong := step.damage())}
-
-    def missing(self) -> list[int]:
-        """Return the steps that are not finished."""
-        done = self.done()
-        return [k for k in self.record.steps if k not in done]
-
-    def is_complete(self) -> bool:
-        """Return True if nothing is left to learn, and the training was checked where that is asked for."""
-        checked = not self.record.settings["training_check"] or self.folder.training_check() is not None
-        return checked and self.done() == self.record.steps
-
-    def cost(self, step: int) -> int:
-        """Return the sentences that pass the model for ``step``: 0 where another run learns it."""
-        return 0 if self.record.is_shared(step) else self.size(step)
-
-    def size(self, step: int) -> int:
-        """Return the sentences that pass the model while ``step`` is learned: its time is about proportional."""
-        return self.record.sizes[step - 1]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All runs of one grid. ``options`` are fully resolved: given again, they mean the same runs."""
-
-    options: Options
-    runs: list[Run]
-    corpus: Corpus
-    origins: Mapping[str, str]
-    added: list[str] = field(default_factory=list)  # bounds that were not asked for by name
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The planned grids of a command: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
-
-    ``damaged`` are finished steps that are not what was stored, each with the run and the file's name.
-    """
-
-    folder: ResultsFolder
-    plans: list[Plan]
-    runs: list[Run]
-    todo: list[Run]
-    damaged: list[tuple[Run, int, str]]
-    jobs: int
-
-    @property
-    def out(self) -> Path:
-        return self.folder.path
-
-    @property
-    def options(self) -> Any:
-        return self.plans[0].options
 
 
 def variants(options: Options) -> tuple[list[Variant], list[str]]:

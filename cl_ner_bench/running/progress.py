@@ -16,7 +16,7 @@ from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 
 if TYPE_CHECKING:
-    from cl_ner_bench.running.plan import Run
+    from cl_ner_bench.running.runs import Run
 
 SETTLED = 2.0  # seconds after a change within which another one may have the same time stamp
 EVERY = 0.5  # seconds between two looks at the files

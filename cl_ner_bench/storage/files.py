@@ -46,7 +46,7 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{host()}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
 
 
-def write_bytes(path: Path, data: bytes, durable: bool = True, wanted: Callable[[], bool] = lambda: True) -> bool:
+def write_bytes(path: Path, data: bytes, durable: bool = True, wanted: Callable[[], bool] | None = None) -> bool:
     """Write ``path`` so that a reader, or a crash, sees the old content or the new and never a part of it.
 
     ``wanted`` is asked just before the file takes its place; if it returns False, nothing is written. Return True if
@@ -56,7 +56,7 @@ def write_bytes(path: Path, data: bytes, durable: bool = True, wanted: Callable[
     made = temporary(path)
     try:
         _write(made, data, durable)
-        if not wanted():
+        if wanted and not wanted():
             return False
         os.replace(made, path)
         if durable:
@@ -231,7 +231,7 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
     write_bytes(path, pretty(value), durable)
 
 
-def write_record(path: Path, record: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True) -> bool:
+def write_record(path: Path, record: Mapping[str, Any], wanted: Callable[[], bool] | None = None) -> bool:
     """Write a record, sealed, if it is ``wanted`` (see :func:`write_bytes`). Return True if it was written."""
     return write_bytes(path, pretty(sealed(record)), wanted=wanted)
 

@@ -1,29 +1,57 @@
-"""Results folders: the one object through which everything in them is read and written.
+"""Results folders: the one object through which everything in them is read and written; the stored models.
 
 Whatever is written through a :class:`ResultsFolder` is published where other machines see it: at once in a folder that
-they share, else in the object store that the folder is a copy of.
+they share, else in the object store that the folder is a copy of. Models and checkpoints are known by step key:
+``store/<key>/`` and ``store/<key>.checkpoint``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
+
+from msgspec import structs
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import layout, leases
-from cl_ner_bench.storage.checks import Damaged, Manifest, check_top, manifest_bytes, read_manifest, sums_of
-from cl_ner_bench.storage.files import alive, host, sweep, temporary, write_bytes
+from cl_ner_bench.storage.checks import (
+    Damaged,
+    DamagedError,
+    Manifest,
+    check_top,
+    manifest_bytes,
+    parse_manifest,
+    read_manifest,
+    read_sound,
+    sums_in,
+    sums_of,
+)
+from cl_ner_bench.storage.files import (
+    SEAL,
+    alive,
+    host,
+    remove_folder,
+    sweep,
+    sync_folder,
+    temporary,
+    write_bytes,
+)
 from cl_ner_bench.storage.leases import Lease
-from cl_ner_bench.storage.models import Checkpoints, Models, check_model
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
-from cl_ner_bench.storage.shared import Poll, SharedFolder
+from cl_ner_bench.storage.shared import Poll, SharedFolder, tolerate_outage
 from cl_ner_bench.untrusted import is_path_below, links_out
 
+T = TypeVar("T")
+
 _GRIDS = "grids"  # lease of the files at the top
+_DIGEST = 32  # bytes of a sha256
 
 
 class ResultsFolder:
@@ -98,6 +126,20 @@ class ResultsFolder:
         names = {file.parent.name for name in (layout.RECORD, "step-*") for file in runs.glob(f"*/{name}")}
         return [self.run(name) for name in sorted(names - {fault.run for fault in damaged})], damaged
 
+    def record_status(self, record: RunRecord, status: str, reason: str = "") -> bool:
+        """Write the record of a run with another status; a run that is over has no progress any more.
+
+        Return False where another process is learning the run: the record is then its.
+        """
+        if (lease := self.lease(record.run_id)) is None:
+            return False
+        with lease:
+            run = self.run(record.run_id)
+            if status != "waiting":
+                run.clear_progress()
+            run.save(structs.replace(record, status=status, reason=reason))
+        return True
+
     def drop_run(self, run_id: str) -> None:
         """Remove a run on all machines."""
         self._shared.drop(self.run(run_id).path)
@@ -106,7 +148,7 @@ class ResultsFolder:
         """Yield for each stored model the files of it that are not what was stored."""
         for folder in sorted((self.path / layout.STORE).glob("*")):
             if folder.is_dir() and not folder.name.startswith("."):
-                yield check_model(folder)
+                yield _check_model(folder)
 
     # The files at the top that `bench run` writes: grids, test mentions, scenarios
 
@@ -223,6 +265,126 @@ class ResultsFolder:
         for stale in self.path.glob(f".stop-{host()}-*"):
             if not alive(int(stale.name.rpartition("-")[2])):
                 stale.unlink(missing_ok=True)
+
+
+class Models:
+    """The stored models of a results folder."""
+
+    def __init__(self, shared: SharedFolder) -> None:
+        self._shared = shared
+        self._pinned: frozenset[str] = frozenset()
+
+    def path(self, key: str) -> Path:
+        return self._shared.home / layout.STORE / key
+
+    def save(self, key: str, write: Callable[[Path], None]) -> None:
+        """Store the model of step ``key``: ``write`` fills a folder, which appears when it is complete.
+
+        A model that is there already was computed from the same things, by this run or by one of another name: it
+        stays.
+        """
+        folder = self.path(key)
+        if not folder.is_dir():
+            self._create(folder, key, write)
+        self._shared.publish(folder)
+
+    def _create(self, folder: Path, key: str, write: Callable[[Path], None]) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = temporary(folder)
+        made.mkdir()
+        try:
+            write(made)
+            write_bytes(made / layout.MODEL_SUMS, manifest_bytes(sums_in(made), key=key))
+            with suppress(OSError):  # the other run was quicker
+                made.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def load(self, key: str, read: Callable[[Path], T]) -> T | None:
+        """Return what ``read`` makes of a model's folder, None where there is none or it is dropped meanwhile."""
+        self._shared.fetch(self.path(key))
+        if not self._is_sound(key):
+            return None
+        try:
+            return read(self.path(key))
+        except FileNotFoundError:  # dropped just now by a run of another name that computes the same
+            return None
+
+    def _is_sound(self, key: str) -> bool:
+        """Return True if a model is there as it was saved; remove it where it is not."""
+        folder = self.path(key)
+        if not folder.is_dir():
+            return False
+        found = read_manifest(folder / layout.MODEL_SUMS)
+        if found and found.about.get("key") == key and found.is_whole():
+            return True
+        remove_folder(folder)
+        return False
+
+    def holds(self, key: str) -> bool:
+        """Return True if a model is here or can be fetched."""
+        return self._shared.holds(self.path(key))
+
+    def pin(self, keys: Iterable[str]) -> None:
+        """Keep these models from ``drop``: other runs start from them."""
+        self._pinned |= {*keys}
+
+    def drop(self, key: str) -> None:
+        """Remove a model on all machines, unless it is pinned."""
+        if key not in self._pinned:
+            self._shared.drop(self.path(key))
+
+
+class Checkpoints:
+    """The states that stopped steps go on from. A file is a sha256 (32 bytes) and behind it the content."""
+
+    def __init__(self, shared: SharedFolder) -> None:
+        self._shared = shared
+
+    def _file(self, key: str) -> Path:
+        return self._shared.home / layout.STORE / f"{key}.checkpoint"
+
+    def save(self, key: str, content: bytes) -> None:
+        """Replace the state of step ``key``.
+
+        Raises:
+            OSError: it cannot be written; the last one stays.
+        """
+        write_bytes(self._file(key), hashlib.sha256(content).digest() + content)
+        with tolerate_outage():
+            self._shared.put(self._file(key))
+
+    def load(self, key: str) -> bytes | None:
+        """Return the state that was saved last, None where there is none; a damaged one is removed."""
+        self._shared.get(self._file(key))
+        try:
+            with self._file(key).open("rb") as file:
+                expected, content = file.read(_DIGEST), file.read()
+        except OSError:
+            return None
+        if hashlib.sha256(content).digest() == expected:
+            return content
+        self.drop(key)
+        return None
+
+    def drop(self, key: str) -> None:
+        self._shared.remove(self._file(key))
+
+
+def _check_model(folder: Path) -> list[Damaged]:
+    """Return the files of a stored model that are not what was stored. `bench run` removes a damaged model where it
+    would go on from it."""
+    again = f"remove the folder {folder}: the model alone is lost, and `bench run` with another --out learns it again"
+    file = folder / layout.MODEL_SUMS
+    try:
+        record = read_sound(file, again)
+    except DamagedError as error:
+        return [error.damaged]
+    found = parse_manifest(record, file)
+    if SEAL not in record or found is None or found.about.get("key") != folder.name:
+        return [Damaged(file, "is not of this model", again, of_run=False)]
+    return [Damaged(path, wrong, again, of_run=False) for path, wrong in found.faults()]
 
 
 @cache

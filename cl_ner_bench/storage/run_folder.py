@@ -146,7 +146,8 @@ class RunFolder:
 
     def save(self, record: RunRecord, lease: Lease | None = None) -> None:
         """Write the record, unless ``lease`` is lost: the record is then the new owner's."""
-        if write_record(self.record_file, record.to_builtins(), lambda: not (lease and lease.lost)):
+        wanted = (lambda: not lease.lost) if lease else None
+        if write_record(self.record_file, record.to_builtins(), wanted):
             self._shared.put(self.record_file)
 
     def save_here(self, record: RunRecord) -> None:

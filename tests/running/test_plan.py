@@ -13,9 +13,9 @@ from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.merge import merge
 from cl_ner_bench.running.options import layer
-from cl_ner_bench.running.plan import Run, make_plan
+from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.running.runs import Run, merge
 from cl_ner_bench.storage.folder import ResultsFolder
 
 

@@ -27,9 +27,9 @@ from cl_ner_bench.running.backends import Loky
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
-from cl_ner_bench.running.plan import Run, make_plan
+from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.running.runs import Model, Run, Step, drop_models, pinned_models, schedule_items, share, work
 from cl_ner_bench.running.schedule import Schedule
-from cl_ner_bench.running.sharing import Model, Step, drop, items, pinned, share, work
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -330,7 +330,7 @@ def awaited(runs: Sequence[Run], out: Path) -> dict[str, dict[Any, str]]:
     """What each run waits for, and from whom, by method and order."""
     names = {run.id: f"{run.record.method} {run.record.order}" for run in runs}
     found: dict[str, dict[Any, str]] = {}
-    for item in items(runs, ResultsFolder.open(out)):
+    for item in schedule_items(runs, ResultsFolder.open(out)):
         found[names[item.id]] = {
             what.step if isinstance(what, Step) else what: names[maker] for what, maker in item.awaits.items()
         }
@@ -347,7 +347,7 @@ def test_a_run_waits_for_what_others_learn_for_it(folder: Path, tmp_path: Path) 
         "seqstar 0": {},
         "seqstar 1": {},
     }
-    schedule = Schedule(items(runs, ResultsFolder.open(tmp_path)))
+    schedule = Schedule(schedule_items(runs, ResultsFolder.open(tmp_path)))
     assert schedule.next() == runs[0].id, "the longest way leads over the joint run for which three others wait"
     assert set(schedule.awaited_from(runs[0].id)) == {Step(runs[0].id, 1), Step(runs[0].id, 6)}
     finish(runs[0], *range(1, 7))
@@ -395,15 +395,15 @@ def test_models_wait_for_all_that_go_on_from_them(folder: Path, tmp_path: Path) 
     runs = [fine, kl, joint, other]
     every = range(1, 7)
     first, last = fine.key(1), joint.key(6)
-    assert pinned(runs, ResultsFolder.open(tmp_path), "last") == {first, last}
-    assert pinned(runs, ResultsFolder.open(tmp_path), "none") == {first}
+    assert pinned_models(runs, ResultsFolder.open(tmp_path), "last") == {first, last}
+    assert pinned_models(runs, ResultsFolder.open(tmp_path), "none") == {first}
     for run in runs:
         keep(tmp_path, run, *(k for k in every if not ResultsFolder.open(tmp_path).models.path(run.key(k)).is_dir()))
     finish(fine, *every)
     finish(kl, 1, shared_with=fine.id)
 
     def left(models: set[str], keep_models: str, todo: Sequence[Run] = tuple(runs)) -> set[str]:
-        drop(models, todo, ResultsFolder.open(tmp_path), keep_models)
+        drop_models(models, todo, ResultsFolder.open(tmp_path), keep_models)
         return {key for key in models if ResultsFolder.open(tmp_path).models.path(key).is_dir()}
 
     both = {first, last}

@@ -20,8 +20,8 @@ from cl_ner_bench.cli.live import progress_line
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import trackers
 from cl_ner_bench.running.options import TRACKERS
-from cl_ner_bench.running.plan import Run
 from cl_ner_bench.running.progress import Progress, RunEvent
+from cl_ner_bench.running.runs import Run
 from cl_ner_bench.running.trackers import KINDS, TrackedRun, Tracking
 from cl_ner_bench.storage.files import write_json
 from cl_ner_bench.storage.folder import ResultsFolder

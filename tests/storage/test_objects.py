@@ -21,8 +21,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.storage import layout, leases, object_store
 from cl_ner_bench.storage.files import read_json, read_record, remove_folder, sealed, write_json, write_record
-from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.models import Checkpoints, Models
+from cl_ner_bench.storage.folder import Checkpoints, Models, ResultsFolder
 from cl_ner_bench.storage.object_store import BucketMirror
 from cl_ner_bench.storage.run_folder import commit_step, finished_step
 from cl_ner_bench.storage.shared import StoreError

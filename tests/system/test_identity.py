@@ -23,7 +23,8 @@ from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.running import environment, plan
 from cl_ner_bench.running.keys import numeric_identity
 from cl_ner_bench.running.options import OPTIONS, layer
-from cl_ner_bench.running.plan import Plan, make_plan
+from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.storage.files import digest, write_json
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.grids import write_inputs

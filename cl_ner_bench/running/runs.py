@@ -1,0 +1,317 @@
+"""The runs of a grid: their values, what the results folder holds of them, and the steps that several have in common.
+
+Runs share the steps that have one key (``running.keys``): one of them learns the step, the others reuse its
+predictions, and chains go on from its model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec import structs
+
+from cl_ner_bench.corpora.sentence import Corpus
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.options import Options
+from cl_ner_bench.running.schedule import Item
+from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_folder import FinishedStep, RunFolder
+from cl_ner_bench.storage.run_record import IDENTITY, RunRecord
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a grid: its record as it will be stored, the task split that it follows, and its folder."""
+
+    record: RunRecord
+    split: TaskSplit
+    folder: RunFolder
+    start: str
+
+    @property
+    def id(self) -> str:
+        return self.record.run_id
+
+    def key(self, step: int) -> str:
+        return self.record.step_keys[str(step)]
+
+    def finished(self, step: int) -> FinishedStep | None:
+        """Return a step as it was stored, None where it is not finished."""
+        return self.folder.step(step, self.key(step))
+
+    def done(self) -> list[int]:
+        """Return the finished steps."""
+        return [k for k in self.record.steps if self.finished(k)]
+
+    def damaged(self) -> dict[int, str]:
+        """Return the finished steps of which a file is not what was stored, each with the name of that file."""
+        found = ((k, self.finished(k)) for k in self.record.steps)
+        return {k: wrong for k, step in found if step and (wrong := step.damage())}
+
+    def missing(self) -> list[int]:
+        """Return the steps that are not finished."""
+        done = self.done()
+        return [k for k in self.record.steps if k not in done]
+
+    def pending(self) -> list[int]:
+        """Return the steps that this run itself is to learn."""
+        return [k for k in self.missing() if not self.record.is_shared(k)]
+
+    def is_complete(self) -> bool:
+        """Return True if nothing is left to learn, and the training was checked where that is asked for."""
+        checked = not self.record.settings["training_check"] or self.folder.training_check() is not None
+        return checked and self.done() == self.record.steps
+
+    def cost(self, step: int) -> int:
+        """Return the sentences that pass the model for ``step``: 0 where another run learns it."""
+        return 0 if self.record.is_shared(step) else self.size(step)
+
+    def size(self, step: int) -> int:
+        """Return the sentences that pass the model while ``step`` is learned: its time is about proportional."""
+        return self.record.sizes[step - 1]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of one grid. ``options`` are fully resolved: given again, they mean the same runs."""
+
+    options: Options
+    runs: list[Run]
+    corpus: Corpus
+    origins: Mapping[str, str]
+    added: list[str] = field(default_factory=list)  # bounds that were not asked for by name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The planned grids of a command: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
+
+    ``damaged`` are finished steps that are not what was stored, each with the run and the file's name.
+    """
+
+    folder: ResultsFolder
+    plans: list[Plan]
+    runs: list[Run]
+    todo: list[Run]
+    damaged: list[tuple[Run, int, str]]
+    jobs: int
+
+    @property
+    def out(self) -> Path:
+        return self.folder.path
+
+    @property
+    def options(self) -> Options:
+        return self.plans[0].options
+
+
+# A results folder as the union of grids
+
+
+def merge(runs: Iterable[Run], folder: ResultsFolder) -> list[Run]:
+    """Return the runs of several grids in one folder, each once.
+
+    A run that the folder holds keeps the steps it has (a joint run may gain or keep steps).
+
+    Raises:
+        UserError: one (method, dataset, scenario, order, seed, encoder) would have two settings.
+    """
+    stored = [*folder.runs.values()]
+    merged: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        identity = run.record.identity
+        twin = merged.get(identity)
+        if twin and twin.id != run.id:
+            difference = _difference(twin.record, run.record)
+            raise UserError(f"two grids give {run.record.method} two settings:\n{difference}")
+        if twin:
+            run = _with_steps(run, twin.record)
+        for record in stored:
+            if record.identity == identity:
+                _check_conflict(record, run, folder)
+                run = _with_steps(run, record) if record.run_id == run.id else run
+        merged[identity] = run
+    return list(merged.values())
+
+
+def _with_steps(run: Run, other: RunRecord) -> Run:
+    keys = {**other.step_keys, **run.record.step_keys}
+    steps = sorted(int(k) for k in keys)
+    check = run.record.settings["training_check"] or other.settings.get("training_check", False)
+    settings = run.record.settings | {"training_check": check}  # what was checked once stays in the record
+    return replace(run, record=structs.replace(run.record, steps=steps, step_keys=keys, settings=settings))
+
+
+def superseded(runs: Iterable[Run], folder: ResultsFolder) -> list[str]:
+    """Return the runs that finished no step and are now planned under the same name with other settings."""
+    wanted = {run.record.identity: run.id for run in runs}
+    return [
+        run_id
+        for run_id, record in folder.runs.items()
+        if wanted.get(record.identity, run_id) != run_id and not folder.run(run_id).has_steps()
+    ]
+
+
+def _check_conflict(record: RunRecord, run: Run, folder: ResultsFolder) -> None:
+    old, new = record.step_keys, run.record.step_keys
+    same = record.run_id == run.id and all(old[k] == new[k] for k in old.keys() & new.keys())
+    if not same and folder.run(record.run_id).has_steps():
+        name = ", ".join(f"{key} {getattr(run.record, key)}" for key in IDENTITY)
+        raise UserError(
+            f"--out {folder.path} already holds this run with other settings ({name}):\n"
+            f"{_difference(record, run.record)}\n"
+            f"A results folder has one setting for each; pass --out {free_folder(folder.path)}"
+        )
+
+
+def _difference(old: RunRecord, new: RunRecord) -> str:
+    parts = ("settings", "fingerprints", "versions")
+    a, b = ({k: v for part in parts for k, v in _flat(getattr(side, part), part)} for side in (old, new))
+    lines = [
+        f"  {key}: {a.get(key)} there, {b.get(key)} now"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+    ]
+    return "\n".join(lines) or "  (the same settings under another version of the suite)"
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}")
+    else:
+        yield prefix, value
+
+
+def free_folder(out: Path) -> Path:
+    """Return the first of ``out-2``, ``out-3``, ... that does not exist."""
+    n = 2
+    while (free := out.with_name(f"{out.name}-{n}")).exists():
+        n += 1
+    return free
+
+
+# Steps that several runs have in common
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to learn: ``steps``, and the ``sentences`` that pass the model meanwhile."""
+
+    steps: int
+    sentences: int
+
+
+def work(runs: Iterable[Run], shared: bool = True) -> Work:
+    """Return all steps of ``runs``, finished ones too; without ``shared`` as if each run learned all of its own."""
+    sizes = {
+        run.key(step) if shared else f"{run.id}/{step}": run.size(step) for run in runs for step in run.record.steps
+    }
+    return Work(len(sizes), sum(sizes.values()))
+
+
+def share(runs: Sequence[Run], folder: ResultsFolder) -> list[Run]:
+    """Return ``runs`` with ``shared`` in their records: for each step that another run learns, the id of that run.
+
+    It is a run that has finished the step, of this grid or stored in ``folder`` before; else the first of the grid.
+    """
+    everyone = {run.id: run.record.step_keys for run in runs}
+    everyone |= {record.run_id: record.step_keys for record in _others(runs, folder)}
+    planned: dict[str, str] = {}  # key of a step: the first run that has it, has reused it, has learned it
+    reused: dict[str, str] = {}
+    learned: dict[str, str] = {}
+    known: dict[tuple[str, str], str] = {}  # who learned a step that a run has finished
+    for run_id, keys in everyone.items():
+        for step, key in keys.items():
+            planned.setdefault(key, run_id)
+            if finished := folder.run(run_id).step(int(step), key):
+                known[run_id, step] = finished.shared_with or run_id
+                (reused if finished.shared_with else learned).setdefault(key, run_id)
+    learners = planned | reused | learned
+
+    def shared(run: Run) -> dict[str, str]:
+        by = {step: known.get((run.id, step), learners[key]) for step, key in run.record.step_keys.items()}
+        return {step: run_id for step, run_id in by.items() if run_id != run.id}
+
+    return [replace(run, record=structs.replace(run.record, shared=shared(run))) for run in runs]
+
+
+# Order and models, while the grid is learned
+
+
+class Step(NamedTuple):
+    """A step that a run learns and others reuse."""
+
+    run_id: str
+    step: int
+
+
+class Model(NamedTuple):
+    """The model of a step, known by the step's key."""
+
+    key: str
+
+
+def schedule_items(todo: Sequence[Run], folder: ResultsFolder) -> list[Item]:
+    """Return the runs for the scheduler: what each costs and waits for.
+
+    A run waits for the steps that others learn for it (:class:`Step`). A step may be finished and its model gone:
+    then one run learns it again for all that go on from it (:class:`Model`).
+    """
+    missing = {run.id: run.missing() for run in todo}
+    awaits: dict[str, dict[Hashable, str]] = {run.id: {} for run in todo}
+    makers: dict[str, str] = {}  # key of a step whose model is gone: the run that learns it again
+    for run in todo:
+        for step in missing[run.id]:
+            other = run.record.learner(step)
+            if other != run.id and step in missing.get(other, ()):
+                awaits[run.id][Step(other, step)] = other
+        base, key = _base(run)
+        if base and base not in missing.get(run.record.learner(base), ()) and not folder.models.holds(key):
+            maker = makers.setdefault(key, run.id)
+            if maker != run.id:
+                awaits[run.id][Model(key)] = maker
+    costs = {run.id: sum(run.cost(step) for step in missing[run.id]) for run in todo}
+    return [Item(run.id, costs[run.id], awaits[run.id]) for run in todo]
+
+
+def pinned_models(todo: Sequence[Run], folder: ResultsFolder, keep_models: str) -> set[str]:
+    """Return the steps whose models no run may drop while the grid is learned: others go on from them or keep them."""
+    others = _others(todo, folder)
+    keys = [record.step_keys for record in (*(run.record for run in todo), *others)]
+    several = {key for key, n in Counter(key for row in keys for key in row.values()).items() if n > 1}
+    gone_on_from = {run.key(k) for run in todo if run.start == "previous" for k in run.record.steps[:-1]}
+    return several & (gone_on_from | _kept(todo, others, keep_models))
+
+
+def drop_models(models: Iterable[str], todo: Sequence[Run], folder: ResultsFolder, keep_models: str) -> None:
+    """Drop those of the pinned ``models`` that ``keep_models`` does not keep and no unfinished run goes on from."""
+    if keep_models == "all":
+        return
+    wanted = _kept(todo, _others(todo, folder), keep_models) | {_base(run)[1] for run in todo}
+    for key in set(models) - wanted:
+        folder.models.drop(key)
+
+
+def _kept(todo: Iterable[Run], others: Iterable[RunRecord], keep_models: str) -> set[str]:
+    """Return the last steps of runs: of these where they are kept, of others in the folder wherever they are there."""
+    records = [*others, *((run.record for run in todo) if keep_models == "last" else ())]
+    return {record.step_keys[str(record.steps[-1])] for record in records}
+
+
+def _base(run: Run) -> tuple[int, str]:
+    """Return the step whose model the next pending step starts from, and its key; (0, "") if none."""
+    own = run.pending()
+    step = own[0] - 1 if own and run.start == "previous" else 0
+    return step, run.key(step) if step else ""
+
+
+def _others(runs: Iterable[Run], folder: ResultsFolder) -> list[RunRecord]:
+    """Return the records in the folder that are not of ``runs``."""
+    ids = {run.id for run in runs}
+    return [record for run_id, record in folder.runs.items() if run_id not in ids and record.step_keys]

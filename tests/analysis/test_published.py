@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.literature.numbers import published_number
+from cl_ner_bench.analysis.literature.numbers import protocol_differences, published_number
 from cl_ner_bench.analysis.literature.settings import Setting, presets, read_settings, settings
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.latex import to_latex
@@ -53,9 +53,11 @@ def extendner(folder: Path, scores: list[float], scenario: str = "fg8-pg2", **mo
             "scenario": scenario,
             "encoder": "bert-base-cased",
             "order_of": "types",
+            "method": "extendner-cfner",
+            "label": "ExtendNER",
         } | more
         write_run(
-            folder, "extendner", counts, tasks, seed=seed, run_id=f"{about}{seed}".replace("/", "_")[:200], **about
+            folder, counts=counts, tasks=tasks, seed=seed, run_id=f"{about}{seed}".replace("/", "_")[:200], **about
         )
     return folder
 
@@ -137,6 +139,8 @@ def test_numbers_stand_where_the_papers_have_them() -> None:
     assert cell("tbcl-i2b2-2014-fg2-pg2", "ExtendNER", "avg_micro_f1") == (67.60, 1.15)
     assert cell("tbcl-ontonotes18-fg8-pg2", "TBCL", "avg_macro_f1") == (68.43, 0.41)
     assert cell("recall-ontonotes18-fg8-pg2", "SEQ* (W+FixBC+Lin)", "macro_f1")[0] == 66.99
+    assert cell("fsl-i2b2-2014-fg8-pg2", "CPFD", "avg_macro_f1")[0] == 34.94
+    assert cell("fsl-ontonotes18-fg8-pg2", "FSL", "avg_micro_f1")[0] == 53.12
     few = next(row for row in settings()["tbcl-fewnerd-fg6-pg6"].rows if row.label == "CFNER")
     assert np.mean(few.steps["macro_f1"]) == pytest.approx(few.values["avg_macro_f1"][0], abs=0.01)
 
@@ -232,6 +236,20 @@ def test_settings_of_a_dataset_share_a_table_with_cfners_columns(tmp_path: Path)
     assert found["Mean over steps: these results"]["ExtendNER"][2].mean == pytest.approx(76)
 
 
+def test_federated_numbers_never_stand_beside_centralised_ones(tmp_path: Path) -> None:
+    (table,) = published_tables(load_results(extendner(tmp_path, [75, 76, 77])))
+    (title,) = [title for title in sections(table) if "FSL, federated" in title]
+    assert "NOT COMPARABLE (" in title
+    assert "federated learning, here centralised" in title
+    stated = replace(settings()["fsl-ontonotes18-fg8-pg2"], view="all", encoder="bert-base-cased", orders=(0,))
+    why = protocol_differences(stated, load_results(tmp_path).runs)
+    assert "federated learning, here centralised" in why
+    assert "federated" not in " ".join(
+        protocol_differences(replace(stated, federated=False), load_results(tmp_path).runs)
+    )
+    assert not {name for name in presets() if name.startswith("fsl")}
+
+
 def test_a_misprint_is_marked_and_explained(tmp_path: Path) -> None:
     counts = {k: {"A": triple(50)} for k in range(1, 9 + 1)}
     tasks = [{"name": f"t{k}", "types": ["A"] if k == 1 else [f"B{k}"], "learned_at": k} for k in range(1, 10)]
@@ -325,7 +343,9 @@ def test_without_all_orders_or_a_spread_nothing_is_judged(
 def test_means_are_judged_by_both_spreads(
     tmp_path: Path, name: str, scores: list[float], expected: tuple[str, str]
 ) -> None:
-    assert verdicts(settings()[name], extendner(tmp_path, scores))["avg_micro_f1"] == expected
+    setting = settings()[name]
+    setting = replace(setting, rows=tuple(row for row in setting.rows if row.label == "ExtendNER"))
+    assert verdicts(setting, extendner(tmp_path, scores))["avg_micro_f1"] == expected
 
 
 def test_the_interval_of_two_means_is_welchs(tmp_path: Path) -> None:
@@ -333,6 +353,7 @@ def test_the_interval_of_two_means_is_welchs(tmp_path: Path) -> None:
 
     values, theirs = [77.0, 78.0, 78.5], [77.0, 77.5, 78.0, 78.5, 79.0]
     setting = settings()["tbcl-ontonotes18-fg8-pg2"]
+    assert setting.rows[0].method == "extendner-cfner"
     row = replace(setting.rows[0], values={"avg_micro_f1": (float(np.mean(theirs)), float(np.std(theirs)))})
     (j,) = judge(replace(setting, rows=(row,)), load_results(extendner(tmp_path, values)))
     expected = stats.ttest_ind(values, theirs, equal_var=False).confidence_interval(0.9)
@@ -341,7 +362,7 @@ def test_the_interval_of_two_means_is_welchs(tmp_path: Path) -> None:
 
 def test_a_doubtful_number_is_not_judged(tmp_path: Path) -> None:
     setting = replace(settings()["recall-i2b2-2014-fg8-pg2"], dataset="ontonotes18", n_steps=6)
-    extendner(tmp_path, [20, 21, 22], "fg8-pg2-seen")
+    extendner(tmp_path, [20, 21, 22], "fg8-pg2-seen", method="extendner-codebase")
     verdict, why = verdicts(setting, tmp_path)["macro_f1"]
     assert verdict == "cannot be judged"
     assert why.startswith(("the published number is doubtful", "no finished run"))

@@ -28,6 +28,8 @@ def protocol_differences(setting: Setting, runs: Sequence[RunRecord]) -> list[st
     found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
     if any(one.settings.get("precision") == "bf16" for one in runs):
         found.append(f"here {BF16}")
+    if setting.federated:
+        found.append("federated learning, here centralised")
     if setting.view == UNKNOWN:
         found.append("its test sentences are not stated")
     if run.n_steps != setting.n_steps or run.inputs.get("tasks"):

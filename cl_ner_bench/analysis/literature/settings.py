@@ -129,6 +129,7 @@ class SettingTable(Struct, frozen=True, forbid_unknown_fields=True):
     runs: int = 0
     ddof: int = 1
     notes: tuple[str, ...] = ()
+    federated: bool = False
     defects: str = ""
     errata: tuple[Erratum, ...] = ()
     preset: Preset | None = None
@@ -148,8 +149,8 @@ class Setting(SettingTable, frozen=True):
     """Numbers of one source under one protocol.
 
     ``cite`` names the source in a row of a table, ``place`` is where in it the numbers stand. ``runs`` is the number
-    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``defects`` are the known
-    errors of the implementations behind the numbers.
+    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``federated``: learned by clients
+    that keep their sentences to themselves. ``defects`` are the known errors of the implementations behind the numbers.
     """
 
     rows: tuple[PublishedRow, ...]
@@ -168,11 +169,11 @@ def settings() -> Mapping[str, Setting]:
 
 
 def presets() -> dict[str, Setting]:
-    """Return the settings that `bench reproduce` can repeat: with a preset, a method of this suite and a known
-    protocol.
+    """Return the settings that `bench reproduce` can repeat: with a preset, a method of this suite, a known protocol
+    and a known encoder.
     """
     known = {name: setting for name, setting in settings().items() if setting.preset and setting.methods}
-    return {name: setting for name, setting in known.items() if UNKNOWN not in (setting.view, setting.encoder)}
+    return {name: setting for name, setting in known.items() if setting.view != UNKNOWN and setting.encoder in ENCODERS}
 
 
 def read_settings(folder: Path) -> dict[str, Setting]:

@@ -102,7 +102,8 @@ def learner(name: str, **settings: Any) -> Learner:
         for block in list(made.head.blocks)[:-1]:
             for row in block.weight:
                 row.copy_(next(tensors))
-            block.bias.zero_()
+            if block.bias is not None:
+                block.bias.zero_()
     made.step, made.labelled, made.n_old = 3, ("Z",), 2
     train = tuple(e.sentence for e in EXAMPLES)
     step = Step(3, TYPES, ("Z",), train, (), ("Z",), teacher=teacher, examples=EXAMPLES)
@@ -114,7 +115,8 @@ def learner(name: str, **settings: Any) -> Learner:
         for block in made.head.blocks:
             for row in block.weight:
                 row.copy_(next(head))
-            block.bias.zero_()
+            if block.bias is not None:
+                block.bias.zero_()
     return made
 
 

@@ -51,9 +51,11 @@ class GrowingHead(nn.Module):
         for block, types in zip(self.blocks, self.grown, strict=True):
             block.requires_grad_(any(t in labelled for t in types))
 
-    def _add(self, types: Sequence[str], weight: Tensor, bias: Tensor) -> None:
-        block = nn.Linear(self.hidden_size, weight.shape[0], device="meta")
-        block.weight, block.bias = nn.Parameter(weight), nn.Parameter(bias)
+    def _add(self, types: Sequence[str], weight: Tensor, bias: Tensor | None) -> None:
+        block = nn.Linear(self.hidden_size, weight.shape[0], bias=bias is not None, device="meta")
+        block.weight = nn.Parameter(weight)
+        if bias is not None:
+            block.bias = nn.Parameter(bias)
         device = next((p.device for p in self.blocks.parameters()), None)
         self.blocks.append(block if device is None else block.to(device))
         self.grown.append(tuple(types))

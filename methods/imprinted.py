@@ -1,0 +1,47 @@
+"""CFNER's classifier: cosine logits, new rows imprinted from their words, old rows fixed."""
+
+CARD = {
+    "finetune-cfner": {
+        "label": "Fine-tune (CFNER)",
+        "class": "ImprintedHead",
+        "architecture": "token",
+        "settings": {"compat": False},
+        "paper": "Zheng et al. (CFNER), EMNLP 2022, arXiv 2210.03980: its baseline 'Finetune Only'",
+        "year": 2022,
+        "status": "re-implementation",
+        "summary": "Fine-tuning with a cosine head whose new rows are imprinted and whose old rows are fixed.",
+        "stores": "nothing",
+        "deviations": "Rows are imprinted from train; with compat from dev, as released. The recipe's AdamW and "
+        "schedule instead of SGD. The release's head divides by norms over the words of a padded batch instead of a "
+        "word's own norm; that depends on padding and is not repeated.",
+    }
+}
+
+import torch.nn.functional as F
+
+from cl_ner_bench.learning.learner import Step, TagLearner
+from cl_ner_bench.learning.tag_means import tag_means
+from cl_ner_bench.models.heads.cosine import CosineHead
+
+
+class ImprintedHead(TagLearner):
+    """CE on all words with logits scale * cos(word, row); from step 2 on, O and old rows stay as they are.
+
+    The row of a new tag starts from the mean unit vector of its train words, scaled to the mean length of the old rows
+    other than O.
+    """
+
+    head: CosineHead
+
+    def make_head(self) -> CosineHead:
+        return CosineHead(self.encoder.hidden_size)
+
+    def begin_step(self, step: Step) -> None:
+        super().begin_step(step)
+        if self.n_old == 0:
+            return
+        self.head.freeze_unlabelled(step.labelled)
+        n_old = 1 + 2 * self.n_old
+        length = self.head.weight[1:n_old].norm(dim=1).mean()
+        means = tag_means(self, step.batches("dev" if self.settings["compat"] else "train"), unit=True)
+        self.head.set_rows({tag: length * F.normalize(mean, dim=0) for tag, mean in means.items() if tag >= n_old})

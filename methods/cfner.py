@@ -1,0 +1,141 @@
+"""CFNER: words that the previous model finds alike share their predictions, and old types hide among the O words."""
+
+CARD = {
+    "architecture": "token",
+    "settings": {"kd_weight": 2.0, "neighbours": 3, "compat": False},
+    "paper": "Zheng et al., Distilling Causal Effect from Miscellaneous Other-Class for Continual Named Entity "
+    "Recognition, EMNLP 2022, arXiv 2210.03980",
+    "year": 2022,
+    "status": "re-implementation",
+    "stores": "one copy of the model",
+    "variants": {
+        "cfner": {
+            "label": "CFNER",
+            "class": "CFNER",
+            "first_step": "base",
+            "summary": "CE and distillation on the mean prediction of a word and of its nearest words in the previous "
+            "model's space.",
+            "deviations": "Loss of the release without its curriculum, which no released configuration uses. All words "
+            "are candidates for neighbours; with compat, of more than 5,000 words the first 5,000 that differ from the "
+            "word, as released. Linear head and the recipe's optimiser instead of a cosine head with frozen old rows, "
+            "imprinted new ones and SGD.",
+        },
+        "cfner-cosine": {
+            "label": "CFNER (cosine head)",
+            "class": "CosineCFNER",
+            "summary": "CFNER with its classifier: cosine logits, imprinted new rows and fixed old rows.",
+            "deviations": "As cfner and finetune-cfner, whose head it has; the recipe's AdamW and schedule instead of "
+            "SGD.",
+        },
+    },
+}
+
+import math
+
+import torch
+import torch.nn.functional as F
+from cl_ner_bench.methods.imprinted import ImprintedHead
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
+from cl_ner_bench.models.losses import categorical_kl
+
+RELEASED_CANDIDATES = 5000
+_CHUNK = 1024
+
+
+class CFNER(TagLearner):
+    """-ln r(y) on labelled words + kd_weight * sqrt(old / new tags) * L on all others, each a mean over its words.
+
+    r is the mean of the word's own prediction p and the mean prediction q of its ``neighbours`` nearest words, which
+    the current model makes in evaluation mode and without gradient. L is -ln r(c) for a word that the previous model
+    gives an old tag c (there q is a softmax over old tags and O alone), and KL(teacher || p) for any other. Nearness is
+    the cosine of the previous model's word vectors, computed once in a step: among labelled words, and among words with
+    an old tag.
+    """
+
+    needs = frozenset({"teacher", "features"})
+
+    def begin_step(self, step: Step) -> None:
+        super().begin_step(step)
+        if step.teacher is None:
+            return
+        lengths = torch.tensor([example.length for example in step.examples])
+        sentence = torch.arange(len(lengths)).repeat_interleave(lengths)
+        # A word's row counts all train words.
+        self.first, self.sentence = (lengths.cumsum(0) - lengths).to(self.device), sentence.to(self.device)
+        self.train_batch = step.batch
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {"labelled": [], "old": []}
+        for batch in step.batches():
+            teacher, gold = step.teacher(batch), batch.tag_targets(self.head.types)
+            assert teacher.words is not None
+            rows, unit = self._rows_of(batch), F.normalize(teacher.words)
+            old = (gold == 0) & (teacher.logits.argmax(1) > 0)
+            for name, chosen in (("labelled", gold > 0), ("old", old)):
+                found[name].append((rows[chosen], unit[chosen]))
+        k = self.settings["neighbours"]
+        self.near = torch.full((len(self.sentence), k), -1, device=self.device)  # rows of neighbours; -1: has none
+        for parts in found.values():
+            rows, order = torch.cat([rows for rows, _ in parts]).sort()
+            vectors = torch.cat([unit for _, unit in parts])[order]
+            self.near[rows] = rows[nearest(vectors, k, RELEASED_CANDIDATES if self.settings["compat"] else None)]
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        if teacher is None:
+            return super().losses(batch, output, teacher)
+        target, near, p = self.targets(batch, teacher), self.near[self._rows_of(batch)], output.logits.softmax(1)
+        labelled, n_old, causal = target > 0, teacher.logits.shape[1], near[:, 0] >= 0
+        old, other = causal & ~labelled, ~causal
+        around = self._predicted(near[causal]) if causal.any() else output.logits[:0, None]
+        losses = {}
+        if labelled.any():
+            q = around[labelled[causal]].softmax(-1).mean(1)
+            losses["ce"] = _minus_log(p[labelled], q, target[labelled]).mean()
+        if not labelled.all():
+            q = around[old[causal]][..., :n_old].softmax(-1).mean(1)
+            hidden = _minus_log(p[old, :n_old], q, teacher.logits[old].argmax(1))
+            rest = categorical_kl(teacher.logits[other], output.logits[other])
+            weight = self.settings["kd_weight"] * math.sqrt((n_old - 1) / max(1, p.shape[1] - n_old))
+            losses["kd"] = weight * torch.cat([hidden, rest]).mean()
+        return losses
+
+    def _rows_of(self, batch: Batch) -> Tensor:
+        """Return the rows of the words of train sentences ``[words]``."""
+        starts = self.first.cpu().tolist()
+        spans = [torch.arange(n) + starts[e.index] for e, n in zip(batch.examples, batch.lengths, strict=True)]
+        return torch.cat(spans).to(self.device)
+
+    def _predicted(self, rows: Tensor) -> Tensor:
+        """Return the current model's logits ``[.., columns]`` of train words."""
+        sentences, place = self.sentence[rows].unique(return_inverse=True)
+        [(batch, output)] = self.outputs([self.train_batch(sentences.cpu().tolist())])
+        lengths = torch.tensor(batch.lengths).to(self.device)
+        return output.logits[(lengths.cumsum(0) - lengths)[place] + rows - self.first[sentences][place]]
+
+
+class CosineCFNER(CFNER, ImprintedHead):
+    """CFNER on the head of its paper."""
+
+
+def nearest(vectors: Tensor, k: int, limit: int | None = None) -> Tensor:
+    """Return the rows ``[rows, k]`` of the ``k`` nearest others of each unit vector, the nearest first.
+
+    Where there are fewer others, the row itself fills the last places.
+
+    Args:
+        limit: of more vectors than this, only the first ``limit`` are candidates, and equal vectors are no neighbours
+            (the release).
+    """
+    capped = limit is not None and len(vectors) > limit
+    candidates = vectors[:limit] if capped else vectors
+    all_rows, found = torch.arange(len(vectors), device=vectors.device), []
+    for rows in all_rows.split(_CHUNK):
+        likeness = vectors[rows] @ candidates.T
+        excluded = likeness > 1 - 1e-6 if capped else all_rows == rows[:, None]
+        top = likeness.masked_fill(excluded, -2.0).topk(min(k, len(candidates))).indices
+        found.append(torch.cat([top, rows[:, None].expand(-1, k - top.shape[1])], dim=1))
+    return torch.cat(found) if found else all_rows.new_empty(0, k)
+
+
+def _minus_log(p: Tensor, q: Tensor, tags: Tensor) -> Tensor:
+    return -((p + q).gather(1, tags[:, None])[:, 0] / 2 + 1e-10).log()

@@ -1,0 +1,143 @@
+"""AddNER: a softmax of its own, with an O of its own, for the types of each step."""
+
+CARD = {
+    "architecture": "token",
+    "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021, as run beside SpanKL (arXiv "
+    "2302.12200)",
+    "year": 2021,
+    "status": "re-implementation",
+    "deviations": "As in SpanKL's comparison: temperature 1 and the suite's schedule; its means run over padding, "
+    "these over words. Where only old types come back, no head is added, and theirs learn again.",
+    "variants": {
+        "addner": {
+            "label": "AddNER",
+            "class": "AddNER",
+            "settings": {"kd_weight": 1.0},
+            "summary": "A head for each step's types: CE on the newest, KL to the previous model on the others.",
+            "stores": "one copy of the model",
+        },
+        "addner-joint": {
+            "label": "AddNER, joint",
+            "class": "JointAddNER",
+            "data": "union",
+            "start": "previous",
+            "group": "reference",
+            "summary": "AddNER's heads, each trained by CE on all data so far with all labels: its upper reference.",
+            "stores": "all data",
+        },
+    },
+}
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, TagLearner
+from cl_ner_bench.models.decoding import Prediction
+from cl_ner_bench.models.heads.growing import GrowingHead, Init
+from cl_ner_bench.models.heads.tag import TagHead
+from cl_ner_bench.models.losses import categorical_kl, open_ce
+
+
+class SeparateHeads(TagHead):
+    """A head whose k-th block has the columns ``[O, B-x, I-x, ...]`` of the k-th growth alone."""
+
+    @property
+    def n_columns(self) -> int:
+        return sum(1 + 2 * len(types) for types in self.grown)
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        rows = [self._rows(1, init("/".join(("O", *types)))), *(self._rows(2, init(t)) for t in types)]
+        self._add(types, torch.cat([w for w, _ in rows]), torch.cat([b for _, b in rows]))
+
+
+class AddNER(TagLearner):
+    """CE(heads with a labelled type) + kd_weight * KL(teacher || student) of the others; each is a mean over heads.
+
+    A head's terms are means over all words. Tags of types of other heads are O for it.
+    """
+
+    needs = frozenset({"teacher"})
+
+    def make_head(self) -> GrowingHead:
+        return SeparateHeads(self.encoder.hidden_size)
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        ce, kl = [], []
+        for types, logits, told in self._heads(output, teacher):
+            if any(t in self.labelled for t in types):
+                ce.append(F.cross_entropy(logits, batch.tag_targets(types)))
+            elif told is not None:
+                kl.append(categorical_kl(told, logits).mean())
+        losses = {"ce": torch.stack(ce).mean()}
+        if kl:
+            losses["kd"] = self.settings["kd_weight"] * torch.stack(kl).mean()
+        return losses
+
+    def open_loss(self, batch: Batch, output: Output) -> Tensor:
+        """Return cross-entropy that leaves unlabelled types open, mean over heads."""
+        terms = [
+            open_ce(logits, batch.tag_targets(types), batch.open_tags(types, self.labelled))
+            for types, logits, _ in self._heads(output)
+        ]
+        return torch.stack(terms).mean()
+
+    def decode(
+        self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
+    ) -> list[list[Prediction]]:
+        best = [logits.double().softmax(1).max(1) for _, logits, _ in self._heads(output)]
+        probabilities = torch.stack([b.values for b in best], dim=1).cpu()
+        tags = torch.stack([b.indices for b in best], dim=1).cpu()
+        found = []
+        for own, sure in zip(tags.split(list(lengths)), probabilities.split(list(lengths)), strict=True):
+            mentions: list[Prediction] = []
+            for word, (head, tag) in enumerate(merge(own.tolist(), sure.tolist())):
+                if tag % 2:
+                    mentions.append(
+                        Prediction(word, word + 1, self.head.grown[head][tag // 2], sure[word, head].item())
+                    )
+                elif tag:
+                    start, _, type, score = mentions[-1]
+                    mentions[-1] = Prediction(start, word + 1, type, score * sure[word, head].item())
+            found.append([m for m in mentions if m.type in types])
+        return found
+
+    def _heads(
+        self, output: Output, teacher: Output | None = None
+    ) -> Iterator[tuple[tuple[str, ...], Tensor, Tensor | None]]:
+        """Yield the types and logits of each head, and the teacher's logits (None for a head that it lacks)."""
+        begin = 0
+        for types in self.head.grown:
+            columns = slice(begin, begin + 1 + 2 * len(types))
+            known = teacher is not None and begin < teacher.logits.shape[1]
+            yield types, output.logits[:, columns], teacher.logits[:, columns] if teacher and known else None
+            begin = columns.stop
+
+
+class JointAddNER(AddNER):
+    """CE of every head, mean over heads: the data layer gives it the labels of all types so far."""
+
+    needs = frozenset()
+
+
+def merge(tags: Sequence[Sequence[int]], probabilities: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+    """Return the (head, tag) of each word of a sentence, of its heads' best tags and their probabilities.
+
+    Of each word: the first head whose I- continues the merged tag of the word before; else the most probable B-, of
+    equal ones that of the later head; else (0, 0), which is O.
+    """
+    merged = [(0, 0)]
+    for row, sure in zip(tags, probabilities, strict=True):
+        before, last = merged[-1]
+        inside = last + last % 2  # the I- tag that may follow, 0 behind O
+        begins = [(sure[head], head) for head, tag in enumerate(row) if tag % 2]
+        if inside and row[before] == inside:
+            merged.append((before, inside))
+        elif begins:
+            _, head = max(begins)
+            merged.append((head, row[head]))
+        else:
+            merged.append((0, 0))
+    return merged[1:]

@@ -4,24 +4,61 @@ CARD = {
     "settings": {"warmup_epochs": 3},
     "stores": "nothing",
     "group": "closed-form",
+    "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language Models, ACL "
+    "2024, arXiv 2312.07887",
+    "year": 2024,
+    "status": "re-implementation",
     "variants": {
         "seqstar": {
             "label": "SEQ*",
             "class": "SeqStar",
             "architecture": "token",
-            "paper": "Zheng et al., Learn or Recall? Revisiting Incremental Learning with Pre-trained Language "
-            "Models, ACL 2024, arXiv 2312.07887",
-            "year": 2024,
-            "status": "re-implementation",
             "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old rows frozen, CE on all words.",
             "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder "
             "runs without dropout; with fewer than 3 epochs it is frozen from task 2 on. The recipe's optimiser, "
             "epochs and dev selection are used. BIO-constrained decoding.",
         },
+        "seq-fixbc": {
+            "label": "SEQ (FixBC)",
+            "class": "SeqStar",
+            "architecture": "token",
+            "settings": {"warmup_epochs": 0},
+            "summary": "SEQ* without its warm-up: the pretrained encoder never learns.",
+            "deviations": "As seqstar.",
+        },
+        "seq-fixc": {
+            "label": "SEQ (FixC)",
+            "class": "SeqFixedRows",
+            "architecture": "token",
+            "first_step": "base",
+            "group": "memory-free",
+            "settings": {},
+            "summary": "CE on all words; old rows are frozen, the encoder learns on.",
+            "deviations": "The row of O belongs to the first classifier and is frozen with it. The recipe's "
+            "optimiser, epochs and dev selection are used. BIO-constrained decoding.",
+        },
+        "seq-cos": {
+            "label": "SEQ* (Cos)",
+            "class": "SeqCosine",
+            "architecture": "token",
+            "summary": "SEQ* (W+FixBC+Cos): as seqstar, with logits that are cosines.",
+            "deviations": "As seqstar. The released head divides by norms over the words of a padded batch instead of "
+            "a word's own norm; that depends on padding and is not repeated.",
+        },
+        "seq-prototype": {
+            "label": "SEQ* (prototypes)",
+            "class": "SeqPrototype",
+            "architecture": "token",
+            "summary": "As seq-cos, but a tag's row is the mean vector of its words, and nothing is trained after "
+            "task 1.",
+            "deviations": "As seq-cos. A tag I- without words takes the row of its B-.",
+        },
         "frozen-span": {
             "label": "Frozen encoder (span)",
             "class": "FrozenSpan",
             "architecture": "span",
+            "paper": "",
+            "year": 0,
             "status": "baseline",
             "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, BCE on the new columns only.",
         },
@@ -31,6 +68,8 @@ CARD = {
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, Step, TagLearner
+from cl_ner_bench.learning.tag_means import tag_means
+from cl_ner_bench.models.heads.cosine import CosineHead
 
 
 class FrozenEncoder(Learner):
@@ -51,6 +90,35 @@ class FrozenEncoder(Learner):
 
 class SeqStar(FrozenEncoder, TagLearner):
     """CE on all words over all tags so far; only the rows of the new types learn."""
+
+
+class SeqFixedRows(TagLearner):
+    """CE on all words over all tags so far; the encoder and the rows of the new types learn."""
+
+    def begin_step(self, step: Step) -> None:
+        if step.step > 1:
+            self.head.freeze_unlabelled(step.labelled)
+
+
+class SeqCosine(SeqStar):
+    """CE on all words over all tags so far; the logits are cosines."""
+
+    head: CosineHead
+
+    def make_head(self) -> CosineHead:
+        return CosineHead(self.encoder.hidden_size, scaled=False)
+
+
+class SeqPrototype(SeqCosine):
+    """cos(word, mean vector of the tag's train words); that of O is from step 1, in which CE trains the encoder."""
+
+    @property
+    def trains(self) -> bool:
+        return self.step == 1
+
+    def end_step(self, step: Step) -> None:
+        means = tag_means(self, step.batches())
+        self.head.set_rows({tag: mean for tag, mean in means.items() if tag or step.step == 1})
 
 
 class FrozenSpan(FrozenEncoder, SpanLearner):

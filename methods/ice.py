@@ -1,0 +1,61 @@
+"""ICE: classifiers of the pretrained encoder's word vectors, with a fixed logit for O."""
+
+CARD = {
+    "architecture": "token",
+    "group": "closed-form",
+    "settings": {"compat": False},
+    "paper": "Liu and Huang, Teamwork Is Not Always Good: An Empirical Study of Classifier Drift in Class-incremental "
+    "Information Extraction, ACL Findings 2023, arXiv 2305.16559",
+    "year": 2023,
+    "status": "re-implementation",
+    "stores": "nothing",
+    "deviations": "A BIO tagger on the vectors of words, as in the code base of arXiv 2312.07887; the paper classifies "
+    "given spans by the vectors of their ends. The frozen encoder runs without dropout. The logit of O is 0 in "
+    "training and evaluation; with compat, as in that code base, evaluation takes it from a row that never learned. "
+    "Linear classifiers with biases, the recipe's epochs and optimiser. BIO-constrained decoding.",
+    "variants": {
+        "ice": {
+            "label": "ICE",
+            "class": "ICE",
+            "summary": "Encoder never trained; each step's classifier learns against O (logit 0) alone.",
+        },
+        "ice-pl": {
+            "label": "ICE-PL",
+            "class": "ICEPL",
+            "summary": "As ice, but a step's classifier learns against the fixed old ones, too.",
+        },
+    },
+}
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
+
+
+class ICEPL(TagLearner):
+    """CE on all words over O, whose logit is 0, and all tags so far; only the rows of the new types learn."""
+
+    def begin_step(self, step: Step) -> None:
+        self.freeze_encoder()
+        self.head.freeze_unlabelled(step.labelled)
+
+    def forward(self, batch: Batch) -> Output:
+        output = super().forward(batch)
+        if self.settings["compat"] and not self.training:
+            return output
+        zeros = torch.zeros_like(output.logits[:, :1])
+        return replace(output, logits=torch.cat([zeros, output.logits[:, 1:]], dim=1))
+
+
+class ICE(ICEPL):
+    """CE on all words over O, whose logit is 0, and the tags of the step's own types."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        places = [self.head.types.index(t) for t in self.labelled]
+        columns = torch.tensor([0, *(column for i in places for column in (1 + 2 * i, 2 + 2 * i))])
+        logits = output.logits.index_select(1, columns.to(batch.device))
+        return {"ce": F.cross_entropy(logits, batch.tag_targets(self.labelled))}

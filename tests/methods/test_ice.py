@@ -1,0 +1,75 @@
+"""ICE's tagging form against values of its code (zzz47zzz/codebase-for-incremental-learning-with-llm@cc2bf9d,
+models/ICE.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from cl_ner_bench.learning.batches import Batch, Example
+from cl_ner_bench.learning.learner import Learner, Output
+from cl_ner_bench.testing.toy import EXAMPLES, NoEncoder, learner, tensor
+
+
+@pytest.fixture(autouse=True)
+def _double(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(NoEncoder, "dropout", staticmethod(lambda words, rate: words), raising=False)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def batch() -> Batch:
+    """Return the toy's batch with the student's word vectors."""
+    first, second = tensor("student_words")[:5], tensor("student_words")[5:9]
+    given = zip(EXAMPLES[:2], (first, second), strict=True)
+    return Batch(tuple(Example(e.index, e.sentence, e.tokens, vectors) for e, vectors in given))
+
+
+def output(made: Learner, training: bool) -> Output:
+    made.train(training)
+    found: Output = made(batch())
+    return found
+
+
+@pytest.mark.parametrize(("name", "expected"), [("ice", 1.3780874685), ("ice-pl", 2.4101211693)])
+def test_loss(name: str, expected: float) -> None:
+    made = learner(name)
+    found = made.losses(batch(), output(made, True), None)
+    assert {key: value.item() for key, value in found.items()} == pytest.approx({"ce": expected}, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "bias"),
+    [
+        (
+            "ice",
+            [-0.1112555442, 0.100236516, -0.2101387478, -0.1889684164, -0.1880154356, -0.0131487286],
+            [0.1717513973, 0.3039908726],
+        ),
+        (
+            "ice-pl",
+            [-0.0046274265, 0.1520544158, -0.0282573191, -0.0240339795, -0.1409830417, -0.0148127733],
+            [-0.0713733979, 0.0495197158],
+        ),
+    ],
+)
+def test_gradient_of_the_new_rows_and_of_no_others(name: str, weight: list[float], bias: list[float]) -> None:
+    made = learner(name)
+    made.losses(batch(), output(made, True), None)["ce"].backward()
+    *old, new = made.head.blocks
+    assert new.weight.grad[0].tolist() == pytest.approx(weight, abs=1e-6)
+    assert new.bias.grad.tolist() == pytest.approx(bias, abs=1e-6)
+    assert [p.grad for block in old for p in block.parameters()] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("compat", "expected"), [(False, [4, 5, 6, 6, 2, 3, 3, 2, 1]), (True, [0, 5, 6, 6, 2, 3, 3, 2, 1])]
+)
+@pytest.mark.parametrize("name", ["ice", "ice-pl"])
+def test_evaluation(name: str, compat: bool, expected: list[int]) -> None:
+    made = learner(name, compat=compat)
+    assert output(made, False).logits.argmax(1).tolist() == expected
+    assert not output(made, True).logits[:, 0].any()  # in training 0 in both

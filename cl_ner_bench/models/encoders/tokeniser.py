@@ -53,12 +53,17 @@ class Tokeniser:
     quarter and begin and end between words. A word in two windows is read in the one where its first sub-token has
     more context on its shorter side. A word that exceeds a window is cut.
 
+    Attributes:
+        mask: the word that stands for a masked one; None if the tokenizer names none.
+
     Raises:
         UserError: ``max_length`` leaves a window no room for a word.
     """
 
     def __init__(self, info: EncoderInfo, max_length: int) -> None:
         self.tokenizer, self._unknown = read_tokenizer(info)
+        mask = info.json(_CONFIG).get("mask_token")
+        self.mask: str | None = mask["content"] if isinstance(mask, dict) else mask
         example = self.tokenizer.encode("a")
         n = example.special_tokens_mask.index(0)
         self._opening: list[int] = example.ids[:n]

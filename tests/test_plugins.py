@@ -11,8 +11,8 @@ import pytest
 
 from cl_ner_bench import registry
 from cl_ner_bench.cli.main import main
-from cl_ner_bench.corpora import load
 from cl_ner_bench.corpora.cards import list_cards
+from cl_ner_bench.corpora.find import find_card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.plugins import Registry
 
@@ -73,7 +73,7 @@ def ask(name: str, points: dict[str, list[str]]) -> None:
     if "methods" in points:
         registry.resolve([name])
     else:
-        load.find_card(name)
+        find_card(name)
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -81,7 +81,7 @@ def test_a_broken_plug_in_ends_nothing_else(what: str, install: Install, capsys:
     files, points, name, said = BROKEN[what]
     install("theirs", RUNS | files, points)
     assert registry.resolve(["finetune"])
-    assert load.find_card("synthetic")[0].name == "synthetic"
+    assert find_card("synthetic")[0].name == "synthetic"
     with pytest.raises(UserError, match=said):
         ask(name, points)
     with pytest.raises(UserError, match=said):  # an unknown name may be one of those that cannot be read
@@ -132,9 +132,9 @@ def test_names_that_two_give_stand_for_neither(install: Install) -> None:
     with pytest.raises(UserError, match=r"two methods are called 'spankl': .*spankl\.py and .*three\.py \(three\)"):
         registry.resolve(["spankl"])
     with pytest.raises(UserError, match=r"two datasets are called 'fewnerd': .*fewnerd\.toml and .*\(four\)"):
-        load.find_card("fewnerd")
+        find_card("fewnerd")
     assert registry.resolve(["finetune"])
-    assert load.find_card("synthetic")
+    assert find_card("synthetic")
 
 
 def test_a_file_of_a_broken_plug_ins_name_is_told_both_sides(install: Install, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     def member(entry: Any) -> Any:
         dataset = file(entry["dataset"]) if isinstance(entry, dict) and "dataset" in entry else None
-        # Else it is a name, of a dataset or (load.members_of) of a folder beside the card.
+        # Else it is a name, of a dataset or (union.members_of) of a folder beside the card.
         written_as_path = isinstance(dataset, str) and ("/" in entry["dataset"] or dataset.endswith(".toml"))
         return entry | {"dataset": dataset} if written_as_path and os.path.exists(str(dataset)) else entry
 

@@ -1,59 +1,33 @@
-"""From what a user names (a dataset, a card, a folder) to a corpus: ``--data``, else the local cache, else the hub."""
+"""From what a user names to a corpus: its text lies in a folder, else in the local cache, else on the hub."""
 
 from __future__ import annotations
 
 import gc
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
-from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.published_counts import CountDifference, Counts, differences
-from cl_ner_bench.corpora.readers.conll2012 import Conll2012Options, open_conll2012
+from cl_ner_bench.corpora.cards import list_cards
+from cl_ner_bench.corpora.find import GeneratorOptions, UnionOptions, find_card, options_of
+from cl_ner_bench.corpora.published_counts import CountDifference, Counts, differences, present_types
+from cl_ner_bench.corpora.readers.conll2012 import open_conll2012
 from cl_ner_bench.corpora.readers.folder import open_parts, part_files
 from cl_ner_bench.corpora.readers.lines import Row, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
-from cl_ner_bench.corpora.synthetic.generate import GeneratorOptions, generate
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+from cl_ner_bench.corpora.synthetic.generate import generate
+from cl_ner_bench.corpora.union import members_of
 from cl_ner_bench.errors import UserError, did_you_mean, short
-from cl_ner_bench.validation import FilePath, PathBelow, Text, convert
-
-
-class MemberOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """One corpus of a union: a dataset, or a folder below the union's; docs/data.md has an example."""
-
-    dataset: FilePath | None = None
-    data: PathBelow | None = None
-    rename: Mapping[str, Annotated[str, Meta(description='a new type; "" drops the old one')]] = {}
-    types: Annotated[tuple[Text, ...], Meta(description="a list of types")] = ()
-
-
-class UnionOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """The reader options of a corpus that is made of several."""
-
-    corpora: Mapping[str, MemberOptions] = {}
-    path: FilePath | None = None
-
-
-Options = ReaderOptions | Conll2012Options | GeneratorOptions | UnionOptions
-_OPTIONS: Mapping[str, type[Options]] = {
-    "auto": ReaderOptions,
-    "conll2012": Conll2012Options,
-    "synthetic": GeneratorOptions,
-    "union": UnionOptions,
-}
 
 _FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
 
@@ -106,7 +80,7 @@ def load_corpus(
     remarks: list[str] = []
     loaded = _load(card, folder, remarks)
     counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
-    present = _present(counts)
+    present = present_types(counts)
     other = (*loaded.differences, *_unlike_published(card, counts))
     if tasks is not None:
         # Orders of the card number the card's tasks: they do not hold for others.
@@ -163,52 +137,6 @@ def _dropped(
     return {type_: {part: n[type_] for part, n in found.items()} for type_ in types}
 
 
-def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
-    """Return the card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
-
-    Raises UserError for an unknown name, a card's reader options that are none, and for text that is not there: where
-    to get it, what to pass.
-    """
-    path = Path(dataset)
-    cards = list_cards()
-    if dataset in cards:
-        card, folder = cards[dataset], data
-    elif path.suffix == ".toml":
-        card, folder = read_card(path), data
-    elif os.path.isdir(path):  # unlike Path's own, it takes a name too long for none
-        card, folder = Card(path.resolve().name, path.resolve().name), data or path
-    elif os.path.isfile(path):
-        raise UserError(f"--dataset: {short(dataset)} is a file. Give its folder, or a card (.toml).")
-    elif os.sep in dataset:
-        raise UserError(f"--dataset: {short(dataset)}: no such folder or card.")
-    else:
-        raise UserError(
-            f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
-            f"{did_you_mean(dataset, list(cards))}{cards.unread}"
-        )
-    options = _options_of(card)
-    if isinstance(options, GeneratorOptions):
-        return card, None
-    if folder is None and options.path is not None:
-        folder = Path(options.path)
-    if folder is None and card.hub is not None:
-        return card, None
-    if folder is None and path.suffix == ".toml":
-        folder = path.parent
-    if folder is None:
-        raise UserError(f"{card.title} is not part of this package. {card.how_to_get} Then pass --data PATH.")
-    if not os.path.isdir(folder):
-        where = f"{card.where}: key 'reader_options.path'" if data is None else "--data"
-        if os.path.isfile(folder):
-            raise UserError(f"{where}: {folder} is a file. Give its folder.")
-        raise UserError(f"{where}: {folder} is no folder. {card.how_to_get} Then pass --data PATH.")
-    return card, folder
-
-
-def _options_of(card: Card) -> Options:
-    return convert(card.reader_options, _OPTIONS[card.reader], card.where, key="reader_options")
-
-
 def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterator[Row]]:
     """Return the sentences of train, dev and test as their source holds them, streaming; ``folder`` as of
     ``find_card``.
@@ -216,7 +144,7 @@ def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterat
     What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, and for lists of
     ids and corpora of a union that are not there.
     """
-    options = _options_of(card)
+    options = options_of(card)
     if isinstance(options, ReaderOptions):
         if folder is not None:
             parts = open_parts(folder, options, report)
@@ -252,7 +180,7 @@ def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report
 
     ``counts`` are those of each part; ``where`` begins the message.
     """
-    present = _present(counts)
+    present = present_types(counts)
     wanted = card.types or present
     if not present:
         fix = "A corpus needs labelled names: check which column holds the tags"
@@ -261,10 +189,6 @@ def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report
         text = f"train has no mention of {some(wanted)}; types of the corpus are {some(present)}"
         fix = f"Is --data the right corpus?{did_you_mean(wanted[0], present)} Else correct the tasks"
         report.problem("no mentions", where, 0, text, fix)
-
-
-def _present(counts: Mapping[str, Counts]) -> list[str]:
-    return sorted({type_ for part in counts.values() for type_ in part.types})
 
 
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -357,81 +281,12 @@ def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
     if card.reader == "conll2012":
         paths: Iterable[Path] = folder.rglob("*gold_conll")
     else:
-        options = _options_of(card)
+        options = options_of(card)
         assert isinstance(options, ReaderOptions)
         found = part_files(folder, options, Report())
         paths = chain.from_iterable((path, path.with_suffix(".ann")) for path in chain(*found.values()))
     for path in sorted({path for path in paths if path.is_file()}):
         yield path.relative_to(folder).as_posix(), path
-
-
-class Member(NamedTuple):
-    """One corpus of a union. ``where`` begins messages that are about its entry."""
-
-    card: Card
-    folder: Path | None
-    rename: Mapping[str, str]
-    types: tuple[str, ...]  # after renaming; empty = all
-    where: str
-
-    def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
-        return (row._replace(mentions=self.of_types(row.mentions)) for row in rows)
-
-    def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
-        """Return the mentions of the types that the member's card uses and the union wants, renamed."""
-        used = self.card.types
-        named = [(m.start, m.end, self.rename.get(m.type, m.type)) for m in mentions if not used or m.type in used]
-        wanted = {Mention(*m) for m in named if m[2] and (not self.types or m[2] in self.types)}
-        return tuple(sorted(wanted))
-
-    def check_types(self, counts: Mapping[str, Counts]) -> None:
-        """Raise UserError where ``rename`` or ``types`` name a type that is not in ``counts``, the member's before
-        renaming.
-        """
-        has = [type_ for type_ in _present(counts) if not self.card.types or type_ in self.card.types]
-        renamed = sorted({self.rename.get(type_, type_) for type_ in has} - {""})
-        for key, names, known in (("rename", self.rename, has), ("types", self.types, renamed)):
-            for name in names:
-                if name not in known:
-                    near = did_you_mean(name, known) or f" It has {some(known)}."
-                    raise UserError(f"{self.where}.{key}': {self.card.name} has no type {short(name)}.{near}")
-
-
-def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
-    """Return the corpora of a union by domain. Raises UserError for entries that are none."""
-    options = _options_of(card)
-    corpora = options.corpora if isinstance(options, UnionOptions) else {}
-    if not corpora:
-        example = 'news = { dataset = "conll2003", data = "..." }'
-        raise UserError(f"{card.where}: key 'reader_options.corpora': expected a table of corpora, like {example}.")
-    members = {}
-    for domain, entry in corpora.items():
-        key = f"{card.where}: key 'reader_options.corpora.{short(domain)[1:-1]}"
-        where = f"{key}'"
-        below = convert(entry.data or domain, PathBelow, where)
-        data = folder / below if folder is not None else None
-        if entry.dataset is not None:
-            try:
-                found = find_card(_dataset_of(entry.dataset, card), data if entry.data else None)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
-        elif data is not None and not os.path.isdir(data):
-            raise UserError(
-                f"{where}: {short(below)} is no folder in {folder}. {card.how_to_get} Then pass --data PATH."
-            )
-        else:
-            hub = card.hub and replace(card.hub, folder=below)
-            found = Card(domain, f"{card.title}: {domain}", how_to_get=card.how_to_get, hub=hub), data
-        if found[0].reader == "union":
-            raise UserError(f"{where}: a union of unions is not supported. List their corpora here.")
-        members[domain] = Member(*found, entry.rename, entry.types, key)
-    return members
-
-
-def _dataset_of(name: str, card: Card) -> str:
-    """Return what an entry of a union names: a dataset, else what is called so beside the union's card."""
-    beside = os.path.join(os.path.dirname(card.file), name)
-    return beside if card.file and name not in list_cards() and os.path.exists(beside) else name
 
 
 def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:

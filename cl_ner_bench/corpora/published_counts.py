@@ -1,4 +1,4 @@
-"""Differences between a corpus and the counts that its card says were published."""
+"""The sizes of a corpus, and how they differ from the counts that its card says were published."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ class Counts:
     sentences: int = 0
     words: int = 0
     types: Counter[str] = field(default_factory=Counter)
+
+
+def present_types(counts: Mapping[str, Counts]) -> list[str]:
+    """Return the types that occur in any part, sorted."""
+    return sorted({type_ for part in counts.values() for type_ in part.types})
 
 
 class CountDifference(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
-from cl_ner_bench.corpora.load import find_card
+from cl_ner_bench.corpora.find import find_card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running import backends, environment, trackers

@@ -14,7 +14,8 @@ from cl_ner_bench.cli.overview import as_text
 from cl_ner_bench.corpora import doctor
 from cl_ner_bench.corpora.card import Card, HyperParameters, Recipe
 from cl_ner_bench.corpora.cards import generic, list_cards, read_card, recipe, recipe_names
-from cl_ner_bench.corpora.load import find_card, load_corpus
+from cl_ner_bench.corpora.find import find_card
+from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios.protocol import read_scenario
@@ -82,7 +83,7 @@ def test_packaged_document_lists() -> None:
 
 def test_listing_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from cl_ner_bench.corpora.load import find_card, load_corpus;"
+        "import sys; from cl_ner_bench.corpora.load import load_corpus;"
         "from cl_ner_bench.scenarios.split import make_split; make_split(load_corpus('synthetic'));"
         "print(sorted({'torch', 'numpy', 'pandas', 'transformers', 'matplotlib'} & set(sys.modules)))"
     )

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from cl_ner_bench.corpora import doctor, load
+from cl_ner_bench.corpora import doctor, find, load
 from cl_ner_bench.corpora.card import Card, Explained, Hub, PartCounts
 from cl_ner_bench.corpora.cards import list_cards, read_card
-from cl_ner_bench.corpora.load import find_card, load_corpus, rows_of
+from cl_ner_bench.corpora.find import find_card
+from cl_ner_bench.corpora.load import load_corpus, rows_of
 from cl_ner_bench.corpora.published_counts import Counts, differences
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention
@@ -319,7 +320,8 @@ def hub_card(repository: Path, tags: tuple[str, ...] = (), **options: object) ->
 @pytest.fixture
 def load_card(monkeypatch: pytest.MonkeyPatch) -> Callable[[Card], Corpus]:
     def load_it(card: Card, data: Path | None = None) -> Corpus:
-        monkeypatch.setattr(load, "list_cards", lambda: {card.name: card})
+        for module in (find, load):
+            monkeypatch.setattr(module, "list_cards", lambda: {card.name: card})
         return load_corpus(card.name, data)
 
     return load_it

@@ -1,0 +1,90 @@
+"""From what a user names (a dataset, a card, a folder) to a card, its reader options and the folder of its text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.cards import list_cards, read_card
+from cl_ner_bench.corpora.readers.conll2012 import Conll2012Options
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.synthetic.generate import GeneratorOptions
+from cl_ner_bench.errors import UserError, did_you_mean, short
+from cl_ner_bench.validation import FilePath, PathBelow, Text, convert
+
+
+class MemberOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """One corpus of a union: a dataset, or a folder below the union's; docs/data.md has an example."""
+
+    dataset: FilePath | None = None
+    data: PathBelow | None = None
+    rename: Mapping[str, Annotated[str, Meta(description='a new type; "" drops the old one')]] = {}
+    types: Annotated[tuple[Text, ...], Meta(description="a list of types")] = ()
+
+
+class UnionOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The reader options of a corpus that is made of several."""
+
+    corpora: Mapping[str, MemberOptions] = {}
+    path: FilePath | None = None
+
+
+Options = ReaderOptions | Conll2012Options | GeneratorOptions | UnionOptions
+_OPTIONS: Mapping[str, type[Options]] = {
+    "auto": ReaderOptions,
+    "conll2012": Conll2012Options,
+    "synthetic": GeneratorOptions,
+    "union": UnionOptions,
+}
+
+
+def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
+    """Return the card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
+
+    Raises UserError for an unknown name, a card's reader options that are none, and for text that is not there: where
+    to get it, what to pass.
+    """
+    path = Path(dataset)
+    cards = list_cards()
+    if dataset in cards:
+        card, folder = cards[dataset], data
+    elif path.suffix == ".toml":
+        card, folder = read_card(path), data
+    elif os.path.isdir(path):  # unlike Path's own, it takes a name too long for none
+        card, folder = Card(path.resolve().name, path.resolve().name), data or path
+    elif os.path.isfile(path):
+        raise UserError(f"--dataset: {short(dataset)} is a file. Give its folder, or a card (.toml).")
+    elif os.sep in dataset:
+        raise UserError(f"--dataset: {short(dataset)}: no such folder or card.")
+    else:
+        raise UserError(
+            f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
+            f"{did_you_mean(dataset, list(cards))}{cards.unread}"
+        )
+    options = options_of(card)
+    if isinstance(options, GeneratorOptions):
+        return card, None
+    if folder is None and options.path is not None:
+        folder = Path(options.path)
+    if folder is None and card.hub is not None:
+        return card, None
+    if folder is None and path.suffix == ".toml":
+        folder = path.parent
+    if folder is None:
+        raise UserError(f"{card.title} is not part of this package. {card.how_to_get} Then pass --data PATH.")
+    if not os.path.isdir(folder):
+        where = f"{card.where}: key 'reader_options.path'" if data is None else "--data"
+        if os.path.isfile(folder):
+            raise UserError(f"{where}: {folder} is a file. Give its folder.")
+        raise UserError(f"{where}: {folder} is no folder. {card.how_to_get} Then pass --data PATH.")
+    return card, folder
+
+
+def options_of(card: Card) -> Options:
+    """Return a card's reader options. Raises UserError where they are none of its reader's."""
+    return convert(card.reader_options, _OPTIONS[card.reader], card.where, key="reader_options")

@@ -161,7 +161,7 @@ def two_steps(make: Make, folder: Path, union: bool = False, from_scratch: bool 
 def stopped_in_each_epoch(make: Make, step: Step, file: Path) -> Outcome:
     """Of a step that was stopped inside each of its epochs and behind it, and went on in a new trainer each time."""
     per_epoch = math.ceil(len(step.data.train) / RECIPE["batch_size"])
-    for epoch in range(EPOCHS):
+    for epoch in range(step.outcome.record["epochs"]):
         with pytest.raises(Stopped):
             started(make, step.model).learn(step.data, stop_at(epoch * per_epoch + 1), opened(file, 0))
         with pytest.raises(Stopped):

@@ -6,13 +6,14 @@ CARD = {
     "2302.12200)",
     "year": 2021,
     "status": "re-implementation",
-    "deviations": "As in SpanKL's comparison: temperature 1 and the suite's schedule; its means run over padding, "
-    "these over words. Where only old types come back, no head is added, and theirs learn again.",
+    "deviations": "As in SpanKL's comparison: temperature 1 and the suite's schedule. Terms are means over words; with "
+    "compat also over the padding of shorter sentences, where they are 0, as released. Where only old types come back, "
+    "no head is added, and theirs learn again.",
     "variants": {
         "addner": {
             "label": "AddNER",
             "class": "AddNER",
-            "settings": {"kd_weight": 1.0},
+            "settings": {"kd_weight": 1.0, "compat": False},
             "summary": "A head for each step's types: CE on the newest, KL to the previous model on the others.",
             "stores": "one copy of the model",
         },
@@ -22,6 +23,7 @@ CARD = {
             "data": "union",
             "start": "previous",
             "group": "reference",
+            "settings": {"compat": False},
             "summary": "AddNER's heads, each trained by CE on all data so far with all labels: its upper reference.",
             "stores": "all data",
         },
@@ -71,9 +73,11 @@ class AddNER(TagLearner):
                 ce.append(F.cross_entropy(logits, batch.tag_targets(types)))
             elif told is not None:
                 kl.append(categorical_kl(told, logits).mean())
-        losses = {"ce": torch.stack(ce).mean()}
+        n = batch.lengths
+        scale = sum(n) / (len(n) * max(n)) if self.settings["compat"] else 1.0
+        losses = {"ce": scale * torch.stack(ce).mean()}
         if kl:
-            losses["kd"] = self.settings["kd_weight"] * torch.stack(kl).mean()
+            losses["kd"] = scale * self.settings["kd_weight"] * torch.stack(kl).mean()
         return losses
 
     def open_loss(self, batch: Batch, output: Output) -> Tensor:

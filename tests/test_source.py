@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,9 +54,18 @@ def of_one_file(file: Path) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-@pytest.mark.parametrize("file", sorted((HOME / "methods").glob("*.py")), ids=lambda file: file.stem)
+FILES = sorted((HOME / "methods").glob("*.py"))
+ALONE = [file for file in FILES if not re.search(r"^from (\.|cl_ner_bench\.methods)", file.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("file", ALONE, ids=lambda file: file.stem)
 def test_built_in_methods_keep_the_fingerprint_of_one_file(file: Path) -> None:
     assert code_fingerprint(file, f"cl_ner_bench.methods.{file.stem}") == of_one_file(file)
+
+
+@pytest.mark.parametrize("file", sorted({*FILES} - {*ALONE}), ids=lambda file: file.stem)
+def test_those_that_extend_another_have_the_fingerprint_of_both(file: Path) -> None:
+    assert code_fingerprint(file, f"cl_ner_bench.methods.{file.stem}") != of_one_file(file)
 
 
 @pytest.mark.parametrize(

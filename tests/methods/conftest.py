@@ -1,4 +1,4 @@
-"""What the methods' oracle tests share: float64, and the released gradients."""
+"""What the methods' tests share: float64 and the released gradients for oracles, a tiny encoder for chains of steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from cl_ner_bench.testing.tiny import tiny_encoder
 
 
 @pytest.fixture
@@ -24,3 +26,9 @@ def released() -> dict[str, Any]:
     """Return the gradients and prototypes of the released functions on the toy, by method."""
     values: dict[str, Any] = json.loads(Path(__file__).with_name("released.json").read_text())
     return values
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the folder of the tiny encoder."""
+    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))

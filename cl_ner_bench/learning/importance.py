@@ -1,0 +1,77 @@
+"""How much what a model says depends on each of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Learner, Output, Step
+
+Objective = Callable[[Batch, Output], Tensor]
+"""Returns the scalar of a sentence whose gradient is measured."""
+
+
+def importance(
+    learner: Learner,
+    sentences: Iterable[Batch],
+    objective: Objective,
+    measure: Callable[[Tensor], Tensor] = torch.square,
+) -> dict[str, Tensor]:
+    """Return, for each trainable parameter, the mean over sentences of a measure of the objective's gradient.
+
+    The model is in evaluation mode; its weights and gradients stay as they are.
+
+    Args:
+        sentences: batches of one sentence each. The square of a larger batch's mean gradient would shrink with the
+            size of the batch.
+        measure: is applied to each element of a sentence's gradient.
+    """
+    parameters = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    training, count = learner.training, 0
+    learner.eval()
+    for batch in sentences:
+        value = objective(batch, learner(batch))
+        gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                total[name] += measure(gradient)
+        count += 1
+    learner.train(training)
+    return {name: value / max(1, count) for name, value in total.items()}
+
+
+def drawn_sentences(step: Step, at_most: int) -> Iterator[Batch]:
+    """Yield at most so many train sentences, one by one, drawn from torch's global stream."""
+    for position in torch.randperm(len(step.train))[:at_most].tolist():
+        yield step.batch([position])
+
+
+def drawn_log_likelihood(learner: Learner) -> Objective:
+    """Return the log-likelihood of labels that are drawn from the model's own prediction, summed over a sentence.
+
+    The mean square of its gradient is the diagonal of the Fisher information. It needs no labels.
+    """
+
+    def of(batch: Batch, output: Output) -> Tensor:
+        logits = output.logits
+        if learner.architecture == "token":
+            drawn = torch.multinomial(logits.detach().softmax(1), 1)[:, 0]
+            return -F.cross_entropy(logits, drawn, reduction="sum")
+        return -F.binary_cross_entropy_with_logits(logits, torch.bernoulli(logits.detach().sigmoid()), reduction="sum")
+
+    return of
+
+
+def given_log_likelihood(learner: Learner) -> Objective:
+    """Return the log-likelihood of a sentence's given labels, types without labels left open (empirical Fisher)."""
+
+    def of(batch: Batch, output: Output) -> Tensor:
+        terms = len(output.logits) if learner.architecture == "token" else len(learner.labelled)
+        return -terms * learner.open_loss(batch, output)
+
+    return of

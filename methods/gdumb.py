@@ -1,0 +1,61 @@
+"""GDumb: at each step a new model of the memory alone."""
+
+CARD = {
+    "gdumb": {
+        "label": "GDumb",
+        "class": "GDumb",
+        "architecture": "any",
+        "group": "exemplar",
+        "settings": {"per_type": 5, "exemplar_choice": "random"},
+        "paper": "Prabhu et al., GDumb: A Simple Approach that Questions Our Progress in Continual Learning, ECCV 2020",
+        "year": 2020,
+        "status": "re-implementation",
+        "summary": "Each step begins at the pretrained encoder and learns nothing but the remembered sentences.",
+        "stores": "per_type sentences of each type",
+        "deviations": "A budget for each type instead of one for all. As many updates as there are batches of new "
+        "sentences, each with a batch drawn from the memory, which already holds the step's own choice. The recipe's "
+        "optimiser; no cutmix. Sentences are learned as in replay. Nothing was searched. Expected: what replay gains "
+        "over this comes from the new sentences and from the previous model.",
+    },
+}
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, Step
+from cl_ner_bench.learning.pretrained import pretrained
+from cl_ner_bench.models.heads.growing import Init
+
+from .replay import Remembering
+
+
+class GDumb(Remembering):
+    """Open loss of a batch that is drawn from the memory and the step's own choice; everything starts anew."""
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        super().grow(types, init)
+        fresh = self.make_head()
+        for block in filter(None, (*self.grown, types)):
+            fresh.grow(block, init)
+        self.head.load_state_dict(fresh.state_dict())
+
+    def begin_step(self, step: Step) -> None:
+        super().begin_step(step)
+        self.encoder.load_state_dict(pretrained(self.encoder), strict=False)
+        remembered = self.memory.batch(range(len(self.memory))).examples
+        self.chosen = set(super().keep(step))
+        still = {exemplar.id for exemplar in self.memory.exemplars}  # a reservoir forgets
+        new = step.batch(i for i, s in enumerate(step.train) if s.id in self.chosen)
+        self.pool = (*(e for e in remembered if e.sentence.id in still), *new.examples)
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        drawn = torch.randperm(len(self.pool))[: len(batch.examples)].tolist()
+        if not drawn:
+            return {"memory": 0.0 * output.logits.sum()}
+        remembered = Batch(tuple(self.pool[i] for i in drawn), batch.device)
+        return {"memory": self.open_loss(remembered, self(remembered))}
+
+    def keep(self, step: Step) -> Iterable[int]:
+        return sorted(self.chosen)

@@ -1,0 +1,38 @@
+"""Fine-tuning that does not take what is unlabelled for a negative."""
+
+CARD = {
+    "masked": {
+        "label": "Masked",
+        "class": "Masked",
+        "architecture": "any",
+        "first_step": "base",
+        "status": "baseline",
+        "paper": "for tags the loss of Cermelli et al., Modeling the Background for Incremental Learning in Semantic "
+        "Segmentation, CVPR 2020; for spans SpanKL without distillation (arXiv 2302.12200)",
+        "year": 2020,
+        "summary": "Fine-tuning that leaves open what is not labelled: a word without a label is O or of an old type; "
+        "old columns of spans have no loss.",
+        "stores": "nothing",
+        "deviations": "Changes the loss of the bare learner only: a method with a loss of its own, also another "
+        "plug-in's, stays as it is (ewc+masked, not masked+ewc). "
+        "Expected: between fine-tuning and distillation; masked-span is spankl-nokd.",
+    }
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, TagLearner
+
+
+class Masked(Learner):
+    """Replaces the base learner's loss, from step 2 on, by the one that leaves types without labels open.
+
+    Methods with a memory derive from it: on a bare learner the loss of new sentences would otherwise push down the
+    columns that the remembered ones teach.
+    """
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        next_losses = getattr(super().losses, "__func__", None)
+        if self.n_old and next_losses in (SpanLearner.losses, TagLearner.losses):
+            return {"open": self.open_loss(batch, output)}
+        return super().losses(batch, output, teacher)

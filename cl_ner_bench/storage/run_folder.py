@@ -113,6 +113,8 @@ class RunFolder:
         Raises:
             UserError: a later version wrote it, or it is not as docs/results.md says.
         """
+        if not self.record_file.exists():  # most runs of a grid that begins: what would repair them takes time to say
+            return None
         found = self._load()
         if isinstance(found, NewerError):
             raise UserError(newer_schema(self.record_file, found.schema))

@@ -1,4 +1,4 @@
-"""How fast the engine is: python -m benchmarks.timing --data PATH
+"""The speed of the engine: python -m benchmarks.timing --data PATH
 
 Prints the Markdown table of docs/performance.md: figure | min / median / max | bound | aim | met | key. PATH is the
 folder of Few-NERD (train, dev and test files). The plain loop is cl_ner_bench/testing/plain.py: padded random
@@ -83,7 +83,7 @@ BENCH = [sys.executable, "-m", "cl_ner_bench", "run", "--quiet"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured: a round trains ``updates`` of ``batch_size`` sentences or evaluates ``sentences``."""
+    """The amount to measure: a round trains ``updates`` of ``batch_size`` sentences or evaluates ``sentences``."""
 
     dataset: str = "fewnerd-coarse"
     data: Path | None = None

@@ -63,7 +63,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture
 def full(pytestconfig: pytest.Config) -> bool:
-    """Whether a test runs at its full count."""
+    """True if tests run at their full count."""
     return bool(pytestconfig.getoption("--full"))
 
 

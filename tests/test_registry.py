@@ -1,4 +1,4 @@
-"""Cards are read without running code; names, labels and collisions are told apart."""
+"""Cards are read without running code; names, labels and collisions are distinguished."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_a_plug_ins_own_package_is_code_of_the_method(tmp_path: Path, monkeypatc
 
 
 def test_what_no_installer_keeps_is_code_of_the_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on PYTHONPATH: no version tells what it holds. Of an installed module one does."""
+    """A module on PYTHONPATH has no version that identifies its code; an installed one has."""
     write(tmp_path, mine="import helper\nfrom lib.part import x\n")
     elsewhere = tmp_path / "elsewhere"
     write(elsewhere, {"lib/part": "x = 1\n"}, helper="x = 1\n")

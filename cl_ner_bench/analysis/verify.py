@@ -182,8 +182,8 @@ class _Checking:
             yield Damaged(predictions, wrong, learn_again(predictions))
             return
         rows[step] = found
-        told = stored.get("views") if stored.get("step", step) == step else None
-        known = isinstance(told, dict) and all(told.get(view) == counted for view, counted in views.items())
+        recorded = stored.get("views") if stored.get("step", step) == step else None
+        known = isinstance(recorded, dict) and all(recorded.get(view) == counted for view, counted in views.items())
         if not known:
             yield Damaged(counts, "is not what the predictions give", learn_again(counts))
 

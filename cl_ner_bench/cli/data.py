@@ -82,10 +82,10 @@ def _show(parsed: argparse.Namespace) -> int:
     if parsed.figure is not None:
         from cl_ner_bench.analysis.figures.unlabelled import unlabelled_figure
 
-        picture = unlabelled_figure(facts)
-        _write("--figure", parsed.figure, picture.to_bytes(parsed.figure.suffix[1:]))
-        _write("--figure", parsed.figure.with_suffix(".csv"), picture.frame.to_csv(index=False).encode())
-        note(f"{parsed.figure}: {picture.caption}")
+        figure = unlabelled_figure(facts)
+        _write("--figure", parsed.figure, figure.to_bytes(parsed.figure.suffix[1:]))
+        _write("--figure", parsed.figure.with_suffix(".csv"), figure.frame.to_csv(index=False).encode())
+        note(f"{parsed.figure}: {figure.caption}")
     if parsed.json:
         show_json(facts)
     else:

@@ -134,7 +134,7 @@ class Ray:
     """Workers of the Ray cluster at ``--scheduler``, as many as it has room for now; without one, local processes."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray tells its makers of each use
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray reports each use to its makers
         if options.scheduler is None and "RAY_AUTH_MODE" not in os.environ:  # else ray writes a token into the home
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         import ray

@@ -61,7 +61,9 @@ def _experiment(folder: ResultsFolder, grids: Sequence[Options]) -> bytes:
         except (UserError, ValueError) as error:
             known, aside = [], file.with_name("experiment.damaged.toml")
             file.replace(aside)
-            log.info(f"{file}: {error}; moved to {aside.name} and made anew: grids of other commands need them again")
+            log.info(
+                f"{file}: {error}; moved to {aside.name} and rebuilt: repeat the other commands to add their grids"
+            )
     for grid in grids:
         table = _table(folder, grid)
         if table not in known:
@@ -102,7 +104,7 @@ def _mentions(folder: ResultsFolder, corpora: Iterable[_Tested]) -> bytes:
                 raise ValueError("it is not what was stored")
             rows = _read_mentions(file)
         except (OSError, ValueError, csv.Error) as error:
-            log.info(f"{file}: {error}; made anew: the mentions of other commands need them again")
+            log.info(f"{file}: {error}; rebuilt: repeat the other commands to add their mentions")
     known = {row[1] for row in rows}
     for corpus, splits in corpora:
         for split in splits:

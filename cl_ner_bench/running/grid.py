@@ -36,7 +36,7 @@ PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: ``code`` is the exit code, ``written`` the files that a user may look at."""
+    """The end of a command: its exit ``code``, and the files ``written`` that a user may look at."""
 
     code: int
     out: Path

@@ -201,7 +201,7 @@ def free_folder(out: Path) -> Path:
 
 @dataclass(frozen=True)
 class Work:
-    """How much there is to learn: ``steps``, and the ``sentences`` that pass the model meanwhile."""
+    """The amount of work: the number of ``steps``, and of ``sentences`` that pass the model meanwhile."""
 
     steps: int
     sentences: int

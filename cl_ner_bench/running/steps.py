@@ -261,7 +261,7 @@ def score(
         ids = split.test_sets[test_set]
         chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
         for view, those in chosen.items():
-            # A domain is scored on the types taught there; the model may know others.
+            # A domain is scored on the types that are learned there; the model may know others.
             views[view][test_set] = matches.count(types, [at[i] for i in those])
     return views
 

@@ -183,7 +183,7 @@ class MLflow:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it tells of every table that it makes
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it logs every table that it makes
         folder.mkdir(parents=True, exist_ok=True)
         local = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         self._client = client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))

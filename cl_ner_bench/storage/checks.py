@@ -165,7 +165,7 @@ def learn_again(path: Path) -> str:
 
 def check_top(home: Path) -> list[Damaged]:
     """Return the files at the top of a results folder that are not what was stored."""
-    repair = "the same `bench run` command again writes it anew"
+    repair = "the same `bench run` command again rewrites it"
     return [Damaged(path, wrong, repair, of_run=False) for path, wrong in _faults_at_top(home)]
 
 

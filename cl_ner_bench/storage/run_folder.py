@@ -162,12 +162,12 @@ class RunFolder:
 
     @property
     def recorded_at(self) -> float:
-        """When the record was written, in seconds."""
+        """The time at which the record was written, in seconds."""
         return self.record_file.stat().st_mtime
 
     @property
     def changed_at(self) -> float | None:
-        """When a file of the run was last added or replaced, in seconds; None where there is no folder."""
+        """The time at which a file of the run was last added or replaced, in seconds; None where there is no folder."""
         try:
             return self.path.stat().st_mtime
         except FileNotFoundError:

@@ -47,7 +47,7 @@ class ByPart(Struct, frozen=True):
 
 
 class CorpusRecord(Struct, frozen=True):
-    """How a corpus differs from its published counts, and the mentions in it."""
+    """The differences of a corpus from its published counts, and the number of its mentions."""
 
     differences: list[str]
     accepted: list[str]

@@ -45,7 +45,7 @@ SENTENCES = st.lists(st.tuples(mentions(), mentions(), mentions(("A", "B"))), mi
 
 
 def rows_of(sentences: Any) -> dict[int, list[dict[str, Any]]]:
-    """What a run stores of sentences with gold, final and first predictions."""
+    """Return the rows that a run stores of sentences with gold, final and first predictions."""
     return {
         1: [
             {"id": 7 * i, "gold": [m for m in gold if m[2] in "AB"], "pred": [(*m, 0.5) for m in first]}

@@ -1,4 +1,4 @@
-"""How tables look: Markdown, LaTeX that a real LaTeX takes and that fits its column, captions, long form."""
+"""Rendered tables: Markdown, LaTeX that a real LaTeX takes and that fits its column, captions, long form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line says, and how quickly; nothing here trains."""
+"""The command line: its output, exit codes and speed; nothing here trains."""
 
 from __future__ import annotations
 

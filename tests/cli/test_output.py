@@ -1,4 +1,4 @@
-"""What commands print, and where."""
+"""The output of commands: stdout, stderr and the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the readers share: reading one file, and seeing all that is said of it."""
+"""Helpers of the tests of readers: read one file, and collect all problems and remarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of parsed corpora: what is found again, what is not, and what happens to damaged files."""
+"""The cache of parsed corpora: hits, misses and damaged files."""
 
 from __future__ import annotations
 

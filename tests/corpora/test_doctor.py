@@ -1,4 +1,4 @@
-"""The corpus doctor: what it says of malformed corpora, and that loading refuses the same places."""
+"""The corpus doctor: its findings in malformed corpora; loading refuses the same places."""
 
 from __future__ import annotations
 

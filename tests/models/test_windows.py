@@ -84,7 +84,7 @@ def other_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def tokenizers(
     folder: str, other_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, EncoderInfo]:
-    """Encoders whose tokenizers are told in different ways."""
+    """Return encoders whose tokenizers are stored in different forms."""
     folders = {"words": folder, **other_folders}
     for name in ("cased", "old"):
         folders[name] = str(tiny_encoder(tmp_path_factory.mktemp(name)))

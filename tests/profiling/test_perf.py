@@ -1,4 +1,4 @@
-"""`bench perf`: what it measures, what it makes of it, what it says. Rates of a tiny encoder mean nothing."""
+"""`bench perf`: its measurements, estimates and output. Rates of a tiny encoder mean nothing."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def flops_by_hand(trainer: Trainer, batch: Batch) -> int:
 
 @pytest.mark.parametrize(("method", "width"), [("finetune-token", 0), ("finetune-span", 0), ("finetune-span", 2)])
 def test_the_limit_counts_the_products_of_an_update(encoder: Path, method: str, width: int) -> None:
-    """Where nothing is padded these are the FLOPs that a count by hand gives."""
+    """Without padding the FLOPs equal those of a count by hand."""
     trainer = trainer_of(method, encoder, max_span_width=width)
     words = (
         "oslo",

@@ -113,7 +113,7 @@ def test_a_path_in_a_config_file_is_relative_to_it_and_a_name_is_none(tmp_path: 
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_downloads_go_to_the_cache(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partial: bool) -> None:
-    """The network cannot be had: what would be asked is a function that writes where the library would.
+    """There is no network: a function that writes where the library would stands for the download.
 
     A copy in the hub's own cache that lacks the weights is no encoder.
     """

@@ -1,4 +1,4 @@
-"""What run.json tells of how a run came about: the command, the code, versions, and what it cost."""
+"""The origin of a run in run.json: the command, the code, versions and resource usage."""
 
 from __future__ import annotations
 

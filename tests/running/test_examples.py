@@ -1,4 +1,4 @@
-"""`bench report --examples`: which sentences, what it says of them, and when it refuses."""
+"""`bench report --examples`: the choice of sentences, their table, and refusals."""
 
 from __future__ import annotations
 

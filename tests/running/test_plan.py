@@ -1,4 +1,4 @@
-"""What a plan records of a run: its config, and what of an earlier command it keeps."""
+"""The plan of a grid: the config of each run, and the steps of earlier commands that it keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which run is next: what is awaited first, the longest way first, and never a standstill."""
+"""The order of runs: awaited runs first, the longest chain first, and never a standstill."""
 
 from __future__ import annotations
 

@@ -338,7 +338,7 @@ def keep(out: Path, run: Run, *steps: int) -> None:
 
 
 def awaited(runs: Sequence[Run], out: Path) -> dict[str, dict[Any, str]]:
-    """What each run waits for, and from whom, by method and order."""
+    """Return the steps and models that each run waits for, with their makers, by method and order."""
     names = {run.id: f"{run.record.method} {run.record.order}" for run in runs}
     found: dict[str, dict[Any, str]] = {}
     for item in schedule_items(runs, ResultsFolder.open(out)):

@@ -1,4 +1,4 @@
-"""`bench status`: what the files of a grid tell while something else learns it."""
+"""`bench status`: the state of a grid, read from its files while another process learns it."""
 
 from __future__ import annotations
 

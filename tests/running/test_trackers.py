@@ -1,4 +1,4 @@
-"""Experiment trackers: what they are told, and that one that fails costs no run anything."""
+"""Experiment trackers: the numbers that they are sent; a tracker that fails costs no run anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLOSING = 60.0
 
 
 class Recorder:
-    """A tracker that notes what it is told; it can fail, or hang."""
+    """A tracker that records its calls; it can fail, or hang."""
 
     def __init__(self, failing: Collection[str] = (), hangs: bool = False) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -64,7 +64,7 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """A finished grid of one run of three steps, told to TensorBoard: its command and folder."""
+    """A finished grid of one run of three steps, sent to TensorBoard: its command and folder."""
     folder = tmp_path_factory.mktemp("grid")
     words = ["run", *write_inputs(folder / "inputs"), "--methods", f"{METHODS}:good", "--bounds", "none"]
     done = bench(*words, "--tracker", "tensorboard", "--out", str(folder / "out"))
@@ -83,7 +83,7 @@ def run(grid: tuple[list[str], Path]) -> Run:
 
 @pytest.fixture
 def events(run: Run) -> list[RunEvent]:
-    """What a driver would send of that run."""
+    """The events that a driver would send of that run."""
     steps = [RunEvent(run.folder, run.record, "running", step) for step in (1, 2, 3)]
     return [RunEvent(run.folder, run.record, "running"), *steps, RunEvent(run.folder, run.record, "done")]
 

@@ -112,7 +112,7 @@ def split_or_none(corpus: Corpus, scenario: Scenario, order: int) -> TaskSplit |
 def test_no_label_outside_the_allowed_set_reaches_a_method(
     data: st.DataObject, domains: bool, union: bool, order: int
 ) -> None:
-    """Poison every label that a step may not see, once the split is fixed: what it is learned from stays equal.
+    """Change every label that a step may not see, once the split is fixed: the step's data stay equal.
 
     Dev, by which the epoch is chosen, is part of it; a method's hooks see no other label there than in train.
     """

@@ -1,4 +1,4 @@
-"""Who may import whom, and that nothing here shadows the Hugging Face library `datasets`."""
+"""Imports between packages, and that nothing here shadows the Hugging Face library `datasets`."""
 
 from __future__ import annotations
 

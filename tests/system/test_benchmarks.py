@@ -1,4 +1,4 @@
-"""The benchmarks' commands, at a size that says little: they end, and no cost is far from what it should be.
+"""The benchmarks' commands at a small size: they end, and no cost is far from its expected growth.
 
 The figures of docs/performance.md are measured at full size; this only catches what would throw them away.
 """

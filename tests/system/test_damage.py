@@ -1,4 +1,4 @@
-"""Damage of every kind to every kind of file: found, told with its repair, harmless to others, mended by a rerun."""
+"""Damage of every kind to every kind of file: found, named with its repair, harmless to others, repaired by a rerun."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def grid(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods of two steps, finished: nobody changes it."""
+    """Return a finished grid of two methods and two steps, which no test changes."""
     out = tmp_path_factory.mktemp("grid") / "out"
     done = bench(*words, "--out", str(out))
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def place(out: Path, name: str) -> Path:
 
 
 def content(data: bytes, name: str) -> Any:
-    """What a file says: equal where only the bytes differ that carry no meaning."""
+    """Return the content of a file: equal where only the bytes differ that carry no meaning."""
     try:
         if name.endswith(".json"):
             return json.loads(data)
@@ -88,7 +88,7 @@ def content(data: bytes, name: str) -> Any:
 
 
 def check(out: Path, file: Path, name: str) -> None:
-    """The damage is found and told with its repair; no other run is lost by it."""
+    """Assert that the damage is found and named with its repair, and that no other run is lost by it."""
     faults = verify(out).faults
     assert [fault for fault in faults if fault.path == file], [str(fault) for fault in faults]
     assert all("bench" in fault.repair for fault in faults)
@@ -274,7 +274,7 @@ def test_a_report_of_several_folders_is_not_derived_from_one(out: Path, tmp_path
 
 
 def derived(out: Path) -> dict[str, bytes]:
-    """Everything that a rerun must give again to the bit: also what is derived, times and machine facts aside."""
+    """Return all files that a rerun must give again to the bit, without times and facts of the machine."""
     names = ("*.csv", "mentions.csv.gz", "experiment.toml", "tables/*", "runs/*/split.json", "runs/*/reduced.json.gz")
     files = {path for name in names for path in out.glob(name) if "cost" not in path.name}
     return stored(out) | {str(path.relative_to(out)): path.read_bytes() for path in files}

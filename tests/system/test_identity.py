@@ -1,4 +1,4 @@
-"""What decides a number decides its step's key, and nothing else does."""
+"""Keys of steps: everything that decides a number decides its step's key, and nothing else does."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from cl_ner_bench.learning.learner import TagLearner
 CARD = {"own": {"class": "Own", "architecture": "token", "settings": {"weight": 1.0}, "summary": "told at length"}}
 
 class Own(TagLearner):
-    """What it is."""
+    """A class of a local module."""
 
     def weight(self, x, name='w'):
         """How much.
@@ -97,7 +97,7 @@ def planned(home: Path, **options: Any) -> Plan:
 
 
 def keys(plan: Plan) -> dict[tuple[str, int, int], dict[str, str]]:
-    """The keys of each run's steps, by what it is called everywhere."""
+    """Return the keys of each run's steps, by a name of the run that is the same everywhere."""
     found = {}
     for run in plan.runs:
         record = run.record
@@ -229,12 +229,12 @@ def options_of(home: Path, chosen: Mapping[str, int], rng: random.Random) -> dic
 
 
 def content(path: str) -> str:
-    """Which of the inputs of one name a path leads to."""
+    """Return the inputs of one name that a path leads to."""
     return "other" if Path(path).parent.name == "other" else "plain"
 
 
 def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int, int], dict[str, str]]:
-    """What each step is computed from, told without keys: what a trainer is handed, and what came before."""
+    """Return the inputs of each step without its key: the arguments of its trainer, and the steps before."""
     found: dict[tuple[str, int, int], dict[str, str]] = {}
     for run in made.runs:
         record = run.record

@@ -47,7 +47,7 @@ SAME = ("run_id", "status", "steps", "tasks", "setting", "settings", "by_hand", 
 
 @dataclass(frozen=True)
 class Way:
-    """How and where a command is run; ``turned``: methods and orders are named the other way round."""
+    """A place and manner of running a command; ``turned``: methods and orders are named in the opposite order."""
 
     place: str = PLACES[0]
     jobs: int = 1

@@ -122,7 +122,7 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     for run in c.runs:
         for step in run.learned:
             for remark in step.get("remarks", ()):
-                if remark != DEV_ZERO:  # of which the notes on learning tell
+                if remark != DEV_ZERO:  # which the notes on learning name
                     steps.setdefault(remark, set()).add(step["step"])
     notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
     moved = {(run.label, group_of(run), run.group) for run in c.runs if run.group != group_of(run)}

@@ -150,7 +150,7 @@ def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: 
     layout, last = TaskLayout.of(run.tasks), run.n_steps
     types = _types(layout)
     test_sets = list(dict.fromkeys(test_set for test_set, _ in layout.units))
-    step_of = np.full((len(test_sets), len(types)), last + 1)  # of a type that is never taught there
+    step_of = np.full((len(test_sets), len(types)), last + 1)  # of a type that is never learned there
     for (test_set, type_), learned in zip(layout.units, layout.learned, strict=True):
         step_of[test_sets.index(test_set), types.index(type_)] = learned
     steps = {step: _columns(rows(step), types, f"run {run.run_id}, step {step}") for step in run.steps}
@@ -167,7 +167,7 @@ def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: 
     errors = np.zeros((len(steps), len(KINDS), len(types)), dtype=np.int64)
     confusion = []
     for row, (step, found) in enumerate(steps.items()):
-        pred = found.pred[learned_at(found.pred) <= step]  # a domain is scored on the types taught there
+        pred = found.pred[learned_at(found.pred) <= step]  # a domain is scored on the types that are learned there
         place = _places(found.gold, mentions)
         if (place < 0).any():
             raise UserError(f"run {run.run_id}: step {step} has gold mentions that the last step lacks")

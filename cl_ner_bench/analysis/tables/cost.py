@@ -50,7 +50,7 @@ def run_costs(run: RunRecord) -> dict[str, float]:
         "train_seconds": seconds,
         "train_sentences_per_second": _rate(_total(learned, "examples", "epochs"), seconds),
         "test_sentences_per_second": _rate(_total(learned, "predicted"), _total(learned, "predict_seconds")),
-        "peak_memory_bytes": max(_values(learned, "peak_memory_bytes")) or math.nan,  # 0: the system does not tell
+        "peak_memory_bytes": max(_values(learned, "peak_memory_bytes")) or math.nan,  # 0: unknown
         "parameters": _values(learned[-1:], "parameters")[0],
         "carried_bytes": max(_values(learned, "carried_bytes")),
         "stored_sentences": _stored(run, "sentences"),

@@ -174,7 +174,7 @@ def _tell_unreadable(path: Path, number: int, error: Exception, report: Report) 
 
 
 class _Unpacking(gzip.GzipFile):
-    """A gzip file that is broken where it has no end: see ``foreign.most``."""
+    """A gzip file that is broken where it has no end: see ``untrusted.unpack_limit``."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""How the plain files of a corpus are to be read: the reader options of its card."""
+"""The reader options of a card: how the plain files of a corpus are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files from others: what they may not do to whoever reads them (docs/security.md). Each attack is named by its id."""
+"""Untrusted files: attacks on their reader that must fail (docs/security.md). Each attack is named by its id."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_a_stored_model_names_its_own_files(tmp_path: Path) -> None:
 def test_nothing_is_written_through_a_link(
     name: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where --out is not the folder that is read."""
+    """The same attacks where --out is not the folder that is read."""
     (tmp_path / "victim").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).symlink_to(tmp_path / "victim")
@@ -401,7 +401,7 @@ def test_a_gzip_bomb_in_a_corpus(corpus: Path, capsys: pytest.CaptureFixture[str
 
 
 class Ran:
-    """What a pickle does when it is opened."""
+    """A value whose pickle runs code when it is opened."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -574,7 +574,7 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, inputs: 
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 
-def test_a_foreign_folder_to_go_on_in(tmp_path: Path, inputs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_untrusted_folder_to_go_on_in(tmp_path: Path, inputs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """`bench run --out` of a folder that another filled follows no path in it."""
     out = tmp_path / "out"
     words = ["run", *inputs, "--methods", f"{METHODS}:good", "--bounds", "none", "--no-report", "--out", str(out)]

@@ -86,8 +86,17 @@ class CPFD(TagLearner):
         losses = {"ce": (ce * self._weights(batch, target, unlabelled)).sum() / self.divisor(target)}
         if unlabelled.any():
             losses["kd"] = weight * categorical_kl(teacher.logits[unlabelled], output.logits[unlabelled]).mean()
-        losses["attention"] = weight * attention_distance(output.attentions, teacher.attentions)
+        for name, value in self.state_losses(output, teacher, target, unlabelled).items():
+            losses[name] = weight * value
         return losses
+
+    def state_losses(self, output: Output, teacher: Output, target: Tensor, unlabelled: Tensor) -> dict[str, Tensor]:
+        """Return the distances of the encoder's states from the teacher's, by name."""
+        return {"attention": attention_distance(output.attentions, teacher.attentions)}
+
+    def type_weight(self, old: Tensor, new: Tensor) -> Tensor | float:
+        """Return the weight of words of old types in a sentence with so many words of old and of new types."""
+        return 0.5 + torch.sigmoid(old / new.clamp(min=1))
 
     def divisor(self, target: Tensor) -> Tensor | int:
         """Return the number of words that the mean of CE runs over."""
@@ -104,8 +113,7 @@ class CPFD(TagLearner):
             accepted = open_words & (tags != REFUSED)
             factor = (accepted.sum() / (open_words.sum() + 1e-6)).clamp(min=self.settings["min_factor"])
             old, new = (accepted & (tags > 0)), ~open_words
-            balance = 0.5 + torch.sigmoid(old.sum() / new.sum().clamp(min=1))
-            weights = factor * torch.where(old, balance, 1.0)
+            weights = factor * torch.where(old, self.type_weight(old.sum(), new.sum()), 1.0)
             parts.append(weights if self.settings["compat"] else weights.where(open_words, 1.0))
         return torch.cat(parts)
 

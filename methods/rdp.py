@@ -59,13 +59,13 @@ class RDP(TagLearner):
             return
         n_old, hidden = 1 + 2 * self.n_old, self.encoder.hidden_size
         sums, counts = torch.zeros(n_old, hidden, device=self.device), torch.zeros(n_old, device=self.device)
-        for batch in released_batches(step) if self.settings["compat"] else step.batches():
+        for batch in released_batches(step) if self.settings.get("compat") else step.batches():
             teacher = step.teacher(batch)
             assert teacher.words is not None
             tags = self.prototype_tags(teacher)
             used = (batch.tag_targets(self.head.types) == 0) & (tags < n_old)
             tags, words = tags[used], teacher.words[used]
-            sums.index_add_(0, tags, scrambled(words, tags) if self.settings["compat"] else words)
+            sums.index_add_(0, tags, scrambled(words, tags) if self.settings.get("compat") else words)
             counts += torch.bincount(tags, minlength=n_old)
         self.prototypes = sums / counts.clamp(min=1)[:, None]
 
@@ -84,17 +84,24 @@ class RDP(TagLearner):
         losses = super().losses(batch, output, teacher)
         if teacher is None:
             return losses
-        gold = batch.tag_targets(self.head.types)
-        n_old, n_columns = teacher.logits.shape[1], output.logits.shape[1]
-        one_hot = F.one_hot(gold, n_columns)[:, n_old:]
-        soft = F.softmax(torch.cat([teacher.logits.sigmoid(), one_hot], dim=1), dim=1)
-        log_p = F.log_softmax(output.logits, dim=1)
-        losses["soft"] = self.settings["soft_weight"] * -(soft * log_p).mean()
-        losses["entropy"] = self.settings["entropy_weight"] * -(log_p.exp() * log_p).mean()
-        if (gold == 0).any():
-            kl = categorical_kl(teacher.logits[gold == 0], output.logits[gold == 0])
+        losses |= self.relation_losses(batch, output, teacher)
+        unlabelled = batch.tag_targets(self.head.types) == 0
+        if unlabelled.any():
+            kl = categorical_kl(teacher.logits[unlabelled], output.logits[unlabelled])
             losses["kd"] = self.settings["kd_weight"] * kl.mean()
         return losses
+
+    def relation_losses(self, batch: Batch, output: Output, teacher: Output) -> dict[str, Tensor]:
+        """Return S and H with their weights."""
+        log_p = F.log_softmax(output.logits, dim=1)
+        soft = -(self.soft_labels(batch, output, teacher) * log_p).mean()
+        entropy = -(log_p.exp() * log_p).mean()
+        return {"soft": self.settings["soft_weight"] * soft, "entropy": self.settings["entropy_weight"] * entropy}
+
+    def soft_labels(self, batch: Batch, output: Output, teacher: Output) -> Tensor:
+        """Return softmax([sigmoid(teacher logits), one-hot new label]) of each word ``[words, columns]``."""
+        one_hot = F.one_hot(batch.tag_targets(self.head.types), output.logits.shape[1])[:, teacher.logits.shape[1] :]
+        return F.softmax(torch.cat([teacher.logits.sigmoid(), one_hot], dim=1), dim=1)
 
 
 class CodebaseRDP(RDP):

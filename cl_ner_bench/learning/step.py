@@ -25,12 +25,14 @@ class Step(StepData):
     Attributes:
         teacher: gives the previous model's output for a batch of train sentences; None in step 1, and for methods
             without the need ``teacher``.
+        epochs: the number of epochs of the step.
     """
 
     teacher: Callable[[Batch], Output] | None = field(default=None, repr=False, compare=False)
     examples: Sequence[Example] = field(default=(), repr=False, compare=False)
     dev_examples: Sequence[Example] = field(default=(), repr=False, compare=False)
     device: torch.device = field(default=torch.device("cpu"), repr=False, compare=False)
+    epochs: int = field(default=0, compare=False)
 
     @classmethod
     def of(
@@ -40,10 +42,13 @@ class Step(StepData):
         examples: Sequence[Example],
         dev_examples: Sequence[Example],
         device: torch.device,
+        epochs: int,
     ) -> Step:
         """Return the step of ``data``, which holds only what a method may see."""
         values = {f.name: getattr(data, f.name) for f in fields(StepData)}
-        return cls(**values, teacher=teacher, examples=examples, dev_examples=dev_examples, device=device)
+        return cls(
+            **values, teacher=teacher, examples=examples, dev_examples=dev_examples, device=device, epochs=epochs
+        )
 
     def batches(self, part: Literal["train", "dev"] = "train") -> Iterator[Batch]:
         """Yield all sentences of a part in evaluation batches, by length."""

@@ -253,7 +253,7 @@ class Trainer:
         self, shown: StepData, teacher: Teacher | None, examples: Sequence[Example], dev: Sequence[Example]
     ) -> Step:
         labelled = [replace(e, sentence=s) for e, s in zip(dev, shown.dev, strict=True)] if shown.dev else []
-        return Step.of(shown, teacher, examples, labelled, self.device)
+        return Step.of(shown, teacher, examples, labelled, self.device, self.recipe["epochs"])
 
     def _remember(self, data: StepData) -> list[Example]:
         """Supply the learner's memory with its sentences, and return them."""

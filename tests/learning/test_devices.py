@@ -80,7 +80,7 @@ LOGITS_OF_A_TEACHER = (
 )
 DRAWING = dict.fromkeys(
     (f"{name}-{architecture}" for name in ("derpp", "ewc", "replay") for architecture in ("span", "token")), 1
-) | {"gdumb-span": 0, "gdumb-token": 0}
+) | {"gdumb-span": 0, "gdumb-token": 0, "pof": 1, "ocilner": 0, "ocilner-codebase": 0}
 """How many steps of a method do not depend on torch's global stream, where it is not all. The pretended device advances
 it where a layer is made on the device "meta", which draws nothing elsewhere."""
 

@@ -1,0 +1,64 @@
+"""FSL's loss without federation: RDP's pseudo-labels with refined prototypes, and relations between class means."""
+
+CARD = {
+    "fsl": {
+        "label": "FSL",
+        "class": "FSL",
+        "architecture": "token",
+        "first_step": "base",
+        "settings": {"kd_weight": 2.0, "relation_weight": 0.5, "neighbours": 100},
+        "paper": "Liu et al., Federated Incremental Named Entity Recognition, arXiv 2411.11623",
+        "year": 2024,
+        "status": "from the paper",
+        "summary": "CE with pseudo-labels by refined prototypes, KL to the previous model, relations of class means.",
+        "stores": "one copy of the model",
+        "deviations": "One client that holds all data: no federation, no detection of new tasks. A prototype is "
+        "refined with words of its own tag. The soft labels of the relations are RDP's, which have no zero: with plain "
+        "ones the paper's divergence would be infinite. The recipe's optimiser, epochs and dev selection; linear "
+        "head.",
+    }
+}
+
+import torch
+import torch.nn.functional as F
+from cl_ner_bench.methods.rdp import RDP
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, Step
+
+
+class FSL(RDP):
+    """CE(all words) + kd_weight * KL(unlabelled) + relation_weight * mean over tags k of KL(P_k || Y_k).
+
+    Pseudo-labels are RDP's, with each prototype replaced by the mean of the ``neighbours`` words of its tag that are
+    nearest to it. P_k is the student's mean distribution, Y_k the mean soft label of RDP, over the batch's words of
+    tag k, pseudo-labels included.
+    """
+
+    def begin_step(self, step: Step) -> None:
+        super().begin_step(step)
+        if step.teacher is None:
+            return
+        nearest: dict[int, Tensor] = {}
+        for batch in step.batches():
+            teacher = step.teacher(batch)
+            assert teacher.words is not None
+            unlabelled = batch.tag_targets(self.head.types) == 0
+            tags, words = teacher.logits[unlabelled].argmax(1), teacher.words[unlabelled]
+            for tag in tags.unique().cpu().tolist():
+                found = words[tags == tag]
+                found = torch.cat([nearest[tag], found]) if tag in nearest else found
+                distance = (found - self.prototypes[tag]).norm(dim=1)
+                nearest[tag] = found[distance.argsort(stable=True)[: self.settings["neighbours"]]]
+        for tag, found in nearest.items():
+            self.prototypes[tag] = found.mean(0)
+
+    def relation_losses(self, batch: Batch, output: Output, teacher: Output) -> dict[str, Tensor]:
+        target = self.targets(batch, teacher)
+        tags = target.unique()
+        member = (target == tags[:, None]).to(output.logits.dtype)
+        member = member / member.sum(1, keepdim=True)
+        student = (member @ F.softmax(output.logits, dim=1)).log()
+        soft = (member @ self.soft_labels(batch, output, teacher)).log()
+        divergence = (student.exp() * (student - soft)).sum(1).mean()
+        return {"relation": self.settings["relation_weight"] * divergence}

@@ -66,9 +66,9 @@ def _work(job: Job, lease: Lease) -> int:
         _save(run, record, lease)
         heartbeat.end()
     if status == "done":
-        from cl_ner_bench.analysis.data.outcomes import outcomes_of
+        from cl_ner_bench.analysis.data.outcomes import outcomes_in
 
-        outcomes_of(run, record)  # here, in parallel, and not when the report is made
+        outcomes_in(run, record)  # here, in parallel, and not when the report is made
     return code
 
 

@@ -110,7 +110,8 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
 
     def to_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in MethodTable.__struct_fields__ if key != "class_name"}
-        return {"name": self.name} | row | {"class": self.class_name, "file": str(self.file)}
+        own = {"plug_in": self.plug_in, "class": self.class_name, "file": str(self.file)}
+        return {"name": self.name} | row | own
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "presets": list_presets,
 }
 COLUMNS = {
-    "methods": ("name", "architecture", "group", "year", "summary"),
+    "methods": ("name", "architecture", "group", "status", "year", "summary"),
     "datasets": ("name", "types", "orders", "source", "title"),
     "scenarios": ("name", "summary"),
     "encoders": ("name", "summary"),
@@ -125,11 +125,22 @@ def _execute(parsed: argparse.Namespace) -> int:
         more = {"broken": [{"name": name, "error": error} for name, error in broken.items()]} if broken else {}
         show_json({"schema": 1, parsed.kind: rows, **more})
         return 0
-    in_full = parsed.verbose or parsed.name is not None
-    show("\n\n".join(_details(rows)) if in_full else as_table(parsed.kind, rows))
+    if parsed.verbose or parsed.name is not None:
+        show("\n\n".join(_details(rows)))
+    else:
+        show(as_table(parsed.kind, _plug_ins_once(rows) if parsed.kind == "methods" else rows))
+        if parsed.kind == "methods":
+            show("\nA plug-in NAME of architecture any gives NAME-span, NAME-token, and NAME+METHOD on other methods.")
     for name, error in broken.items():
         show(f"broken: {name}: {error}")
     return 0
+
+
+def _plug_ins_once(rows: Sequence[Row]) -> list[Row]:
+    """Return methods by name, the two that a plug-in gives as one row."""
+    named = {row["plug_in"] or row["name"]: row for row in rows}
+    once = ({**row, "name": name, "architecture": "any"} if row["plug_in"] else row for name, row in named.items())
+    return sorted(once, key=lambda row: row["name"])
 
 
 def as_table(kind: str, rows: Sequence[Row]) -> str:
@@ -163,7 +174,8 @@ def _broken(kind: str) -> Mapping[str, str]:
 
 def _row(kind: str, name: str) -> Row:
     """Return the row of one name. Raises UserError where there is none, or where it is broken."""
-    rows, broken = {row["name"]: row for row in KINDS[kind]()}, _broken(kind)
+    listed, broken = KINDS[kind](), _broken(kind)
+    rows = {row["name"]: row for row in (*listed, *(_plug_ins_once(listed) if kind == "methods" else ()))}
     if name in broken:
         raise UserError(broken[name])
     if name not in rows:

@@ -139,7 +139,12 @@ def _execute(parsed: argparse.Namespace) -> int:
 def _plug_ins_once(rows: Sequence[Row]) -> list[Row]:
     """Return methods by name, the two that a plug-in gives as one row."""
     named = {row["plug_in"] or row["name"]: row for row in rows}
-    once = ({**row, "name": name, "architecture": "any"} if row["plug_in"] else row for name, row in named.items())
+    once = (
+        {**row, "name": name, "label": row["label"].rpartition(" (")[0], "architecture": "any"}
+        if row["plug_in"]
+        else row
+        for name, row in named.items()
+    )
     return sorted(once, key=lambda row: row["name"])
 
 

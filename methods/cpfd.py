@@ -62,7 +62,7 @@ class CPFD(TagLearner):
         for batch in step.batches():
             logits = step.teacher(batch).logits[batch.tag_targets(self.head.types) == 0]
             tags.append(logits.argmax(1))
-            entropies.append(self._entropy(logits))
+            entropies.append(self.uncertainty(logits))
         tag, value = torch.cat(tags), torch.cat(entropies)
         medians = [value[tag == c].quantile(0.5).item() if (tag == c).any() else 0.0 for c in range(1 + 2 * self.n_old)]
         self.thresholds = torch.tensor(medians).to(self.device).clamp(min=self.settings["floor"])
@@ -72,7 +72,7 @@ class CPFD(TagLearner):
         if teacher is None:
             return gold
         tag = teacher.logits.argmax(1)
-        accepted = self._entropy(teacher.logits) < self.thresholds[tag]
+        accepted = self.uncertainty(teacher.logits) < self.thresholds[tag]
         return gold.where(gold > 0, tag.masked_fill(~accepted, REFUSED))
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
@@ -102,7 +102,8 @@ class CPFD(TagLearner):
         """Return the number of words that the mean of CE runs over."""
         return (target != REFUSED).sum().clamp(min=1)
 
-    def _entropy(self, logits: Tensor) -> Tensor:
+    def uncertainty(self, logits: Tensor) -> Tensor:
+        """Return the entropy of each row as thresholds compare it ``[rows]``."""
         share = entropy(logits)
         return share / logits.shape[1] if self.settings["compat"] else share
 

@@ -305,9 +305,8 @@ def with_begins(scores: Tensor, lengths: Sequence[int]) -> Tensor:
     So mentions are runs of words with the same best type.
     """
     best = scores.argmax(1)
-    begins = torch.cat(
-        [F.pad(own[1:] != own[:-1], (1, 0), value=True) for own in best.split(list(lengths)) if len(own)]
-    )
+    changed = [F.pad(own[1:] != own[:-1], (1, 0), value=True) for own in best.split(list(lengths)) if len(own)]
+    begins = torch.cat([best[:0] > 0, *changed])
     types, never = scores[:, 1:], float("-inf")
     pair = torch.stack([types.masked_fill(~begins[:, None], never), types.masked_fill(begins[:, None], never)], dim=2)
     return torch.cat([scores[:, :1], pair.flatten(1)], dim=1)

@@ -45,6 +45,14 @@ def test_accepts_what_the_release_accepts(compat: bool) -> None:
         assert made.targets(batch(i), teacher(batch(i))).tolist() == expected
 
 
+def test_entropy(released: dict[str, Any]) -> None:
+    """The release divides by the number of old columns, too."""
+    expected = torch.tensor(released["cpfd"]["entropy"])
+    logits = tensor("teacher_logits")
+    assert torch.allclose(learner("cpfd", compat=True).uncertainty(logits), expected, atol=1e-6)
+    assert torch.allclose(learner("cpfd").uncertainty(logits), 5 * expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(("compat", "name"), [(False, "thresholds_normalised"), (True, "thresholds")])
 def test_thresholds(compat: bool, name: str, released: dict[str, Any]) -> None:
     """A tag without words accepts nothing: not a number in the release, the floor here."""

@@ -22,8 +22,10 @@ from cl_ner_bench.methods.ocilner import (
 )
 from torch import Tensor
 
-from cl_ner_bench.learning.learner import Learner, Output
-from cl_ner_bench.testing.toy import TOY, batch, learner
+from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.learning.batches import Example
+from cl_ner_bench.learning.learner import Learner, Output, Step
+from cl_ner_bench.testing.toy import EXAMPLES, NO_TOKENS, TOY, batch, learner, student
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -198,6 +200,34 @@ def test_threshold_of_o() -> None:
     assert median_similarity(vectors[:4], labels[:4]) == INF  # no type with two words
 
 
+def test_phases_are_shares_of_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = learner("ocilner")
+    train = tuple(e.sentence for e in EXAMPLES)
+    made.begin_step(Step(1, ("Z",), ("Z",), train, (), ("Z",), examples=EXAMPLES, epochs=16))
+    monkeypatch.setattr(made, "outputs", lambda batches: [(of, student(of)) for of in batches])
+    monkeypatch.setattr(made, "examples", batch(0, 1))
+    monkeypatch.setattr(made, "projected", F.normalize)
+    made.begin_epoch(10)
+    assert made.threshold is None
+    made.begin_epoch(11)
+    vectors = F.normalize(student(batch(0, 1)).words)[[1, 2, 7]]
+    cosines = [(vectors[i] @ vectors[j]).item() for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert made.threshold == pytest.approx(sum(c for c in cosines if c > 0) / sum(c > 0 for c in cosines))
+
+
+def test_remembers_sentences_of_each_type_and_others() -> None:
+    made = learner("ocilner", per_type=2, without_mentions=1)
+    plain = [Sentence(10 + i, ("w",)) for i in range(3)]
+    train = (*(e.sentence for e in EXAMPLES), *plain)
+    examples = [*EXAMPLES, *(Example(4 + i, s, NO_TOKENS) for i, s in enumerate(plain))]
+    step = Step(1, ("Z",), ("Z",), train, (), ("Z",), examples=examples, epochs=16)
+    made.begin_step(step)
+    kept = set(made.keep(step))
+    assert len(kept & {0, 1, 2, 3}) == 2
+    assert len(kept & {10, 11, 12}) == 1
+    assert {e.sentence.id for e in made.examples.examples} == kept
+
+
 def test_decoding_is_the_nearest_class_mean() -> None:
     made = learner("ocilner")
     made.carried["means"] = torch.tensor(MEANS)[:4]
@@ -213,6 +243,7 @@ def test_mentions_are_runs_within_a_sentence() -> None:
     tags = with_begins(scores, [5, 1]).argmax(1).tolist()
     assert tags == [1, 2, 3, 0, 3, 3]  # B-X I-X B-Y O B-Y | B-Y
     assert with_begins(scores, [6]).argmax(1).tolist() == [1, 2, 3, 0, 3, 4]
+    assert with_begins(scores[:0], [0]).shape == (0, 5)
 
 
 PROTOTYPES = [

@@ -36,6 +36,16 @@ CARD = {
             "deviations": "The loss of that code, not its recipe (cosine head, SGD, frozen old rows, imprinted new "
             "ones).",
         },
+        "selftrain-cfner": {
+            "label": "Self-Training (CFNER)",
+            "settings": {"kd_weight": 1.0, "temperature": 2.0, "teacher_temperature": 0.01},
+            "paper": "the Self-Training of the code of Zheng et al. (CFNER), EMNLP 2022",
+            "year": 2022,
+            "status": "re-implementation",
+            "summary": "ExtendNER with a nearly one-hot teacher: temperatures of student and teacher 2 and 0.01.",
+            "deviations": "The loss of that code, not its recipe (cosine head, SGD, frozen old rows, imprinted new "
+            "ones).",
+        },
         "extendner-codebase": {
             "label": "ExtendNER (w=2)",
             "settings": {"kd_weight": 2.0, "temperature": 1.0},

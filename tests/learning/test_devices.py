@@ -76,7 +76,7 @@ def learned(
 
 LOGITS_OF_A_TEACHER = (
     *("spankl", "extendner", "extendner-paper", "extendner-cfner", "extendner-codebase"),
-    *("lwf", "mib", "selftrain", "selftrain-confident", "is3", "addner"),
+    *("lwf", "mib", "selftrain", "selftrain-confident", "selftrain-cfner", "is3", "addner"),
 )
 DRAWING = dict.fromkeys(
     (f"{name}-{architecture}" for name in ("derpp", "ewc", "replay") for architecture in ("span", "token")), 1

@@ -283,6 +283,6 @@ def shift_head(learner: Learner, shift: float) -> None:
 
 
 def plain_predict(trainer: Trainer, sentences: Sequence[Sentence]) -> Callable[[], object]:
-    """Evaluation by the plain path from the same weights; tokens are made beforehand."""
+    """Return an evaluation by the plain path from the same weights; tokens are made beforehand."""
     model, rows = Plain(trainer.learner, FOLDER), read(sentences, FOLDER)
     return lambda: predict(model, rows)

@@ -79,7 +79,7 @@ def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
 
 
 def run(**options: Any) -> Results:
-    """`bench run` as a function: the same options with underscores (``config`` too), the same results folder.
+    """Do as `bench run`: the same options with underscores (``config`` too), the same results folder.
 
     Returns the folder's results. ``quiet=True`` shows no progress. Raises UserError where the command would end
     with exit code 2, KeyboardInterrupt where it was stopped by Ctrl-C; failed runs stand in ``Results.runs``.

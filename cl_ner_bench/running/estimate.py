@@ -101,7 +101,7 @@ class Rates:
                 self._sums[part, key] = a + measured, b + share * usual
 
     def __bool__(self) -> bool:
-        """True if anything was measured."""
+        """Return True if anything was measured."""
         return bool(self._sums)
 
     def seconds(self, job: Job, step: int) -> float:

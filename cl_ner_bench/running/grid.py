@@ -105,7 +105,7 @@ def check_folder(folder: ResultsFolder) -> None:
 
 
 def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
-    """Options as they were given from Python, as JSON holds them."""
+    """Return options as they were given from Python, as JSON holds them."""
     chosen = {key: value for key, value in {**given, "config": config}.items() if value is not None}
     plain: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
     return plain

@@ -185,7 +185,7 @@ def _check_manifest(layered: Layered, split: TaskSplit) -> None:
 def hyper_parameters(
     options: Options, variant: Variant, corpus: Corpus, origins: dict[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Recipe and method settings of one variant; notes in ``origins`` where ``LABEL.KEY`` came from."""
+    """Return recipe and method settings of one variant; note in ``origins`` where ``LABEL.KEY`` came from."""
     card, own = variant.card, options.set.get(variant.label, {})
     training = dict(recipe(corpus.card, str(options.recipe), card.architecture))
     for key in training:
@@ -215,7 +215,7 @@ def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping
 
 
 def _like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
-    """``value`` as the type of the default that it replaces, and within the bounds of the option of that name."""
+    """Return ``value`` as the type of the default that it replaces, within the bounds of the option of that name."""
     if option is not None:
         try:
             return option.metadata["parse"](value)

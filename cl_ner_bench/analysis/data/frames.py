@@ -303,7 +303,7 @@ def _repeated(values: list[Any], sizes: list[int]) -> Any:
 
 
 def _triples(values: Iterable[Any]) -> NDArray[np.int64]:
-    """``[types, 3]``: tp, fp, fn, whole numbers from 0 on."""
+    """Return ``[types, 3]``: tp, fp, fn. Raise ValueError where they are no whole numbers from 0 on."""
     array = np.array(list(values) or np.empty((0, 3), dtype=np.int64))
     if array.dtype.kind != "i" or array.shape[1:] != (3,) or (array < 0).any() or (array >= LARGEST).any():
         raise ValueError("expected [tp, fp, fn], numbers from 0 on, for each type")

@@ -260,7 +260,7 @@ def _keys(*tables: Integers) -> list[Integers]:
 
 
 def _per_sentence(triples: Sequence[Integers]) -> Integers:
-    """Rows of sentence, type, tp, fp, fn from the mentions that count as tp, fp and fn."""
+    """Return rows of sentence, type, tp, fp, fn from the mentions that count as tp, fp and fn."""
     pairs = [rows[:, [0, 3]] for rows in triples]
     cells, place = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
     counts = np.zeros((len(cells), 3), dtype=np.int64)
@@ -334,7 +334,7 @@ def _dump(r: Outcomes, source: str) -> bytes:
 
 
 def _pack(array: Integers) -> dict[str, Any]:
-    """Numbers as base64 of 32-bit integers: a report reads many of these, and JSON's digits take ten times as long."""
+    """Return numbers as base64 of 32-bit integers: a report reads many, and JSON's digits take ten times as long."""
     return {"shape": array.shape, "int32": base64.b64encode(array.astype("<i4").tobytes()).decode()}
 
 

@@ -51,6 +51,7 @@ def test_a_grid_leaves_the_files_that_docs_results_describes(grid: tuple[list[st
     for name in ("experiment.toml", "mentions.csv.gz", "counts.csv", "scores.csv", "summary.csv", "report.html"):
         assert (out / name).is_file(), name
     assert len(list(out.glob("store/*/model.safetensors"))) == 2, "the last model of each run is kept"
+    assert {log.read_text() for log in out.glob("runs/*/log.txt")} == {""}, "a worker that is done has nothing to say"
     assert not [p for p in out.rglob("*") if p.name.startswith(".") or p.name == "progress.json"]
 
 

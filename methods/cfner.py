@@ -2,7 +2,7 @@
 
 CARD = {
     "architecture": "token",
-    "settings": {"kd_weight": 2.0, "neighbours": 3, "compat": False},
+    "settings": {"kd_weight": 2.0, "weight_grows": True, "neighbours": 3, "compat": False},
     "paper": "Zheng et al., Distilling Causal Effect from Miscellaneous Other-Class for Continual Named Entity "
     "Recognition, EMNLP 2022, arXiv 2210.03980",
     "year": 2022,
@@ -20,9 +20,20 @@ CARD = {
             "word, as released. Linear head and the recipe's optimiser instead of a cosine head with frozen old rows, "
             "imprinted new ones and SGD.",
         },
+        "cfner-codebase": {
+            "label": "CFNER (code base)",
+            "class": "CFNER",
+            "first_step": "base",
+            "settings": {"kd_weight": 2.0, "weight_grows": False, "neighbours": 3, "compat": False},
+            "paper": "Zheng et al., EMNLP 2022, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
+            "summary": "CFNER with the weight of that code base: 2 in all steps.",
+            "deviations": "Its weight alone: there, neighbours are encoded with padding, and what the data call an old "
+            "type is never distilled. The recipe's optimiser.",
+        },
         "cfner-cosine": {
             "label": "CFNER (cosine head)",
             "class": "CosineCFNER",
+            "settings": {"kd_weight": 2.0, "weight_grows": True, "neighbours": 3, "scale": 1.0, "compat": False},
             "summary": "CFNER with its classifier: cosine logits, imprinted new rows and fixed old rows.",
             "deviations": "As cfner and finetune-cfner, whose head it has; the recipe's AdamW and schedule instead of "
             "SGD.",
@@ -46,6 +57,8 @@ _CHUNK = 1024
 
 class CFNER(TagLearner):
     """-ln r(y) on labelled words + kd_weight * sqrt(old / new tags) * L on all others, each a mean over its words.
+
+    Unless ``weight_grows``, the root is left out.
 
     r is the mean of the word's own prediction p and the mean prediction q of its ``neighbours`` nearest words, which
     the current model makes in evaluation mode and without gradient. L is -ln r(c) for a word that the previous model
@@ -95,8 +108,8 @@ class CFNER(TagLearner):
             q = around[old[causal]][..., :n_old].softmax(-1).mean(1)
             hidden = _minus_log(p[old, :n_old], q, teacher.logits[old].argmax(1))
             rest = categorical_kl(teacher.logits[other], output.logits[other])
-            weight = self.settings["kd_weight"] * math.sqrt((n_old - 1) / max(1, p.shape[1] - n_old))
-            losses["kd"] = weight * torch.cat([hidden, rest]).mean()
+            growth = math.sqrt((n_old - 1) / max(1, p.shape[1] - n_old)) if self.settings["weight_grows"] else 1.0
+            losses["kd"] = self.settings["kd_weight"] * growth * torch.cat([hidden, rest]).mean()
         return losses
 
     def _rows_of(self, batch: Batch) -> Tensor:

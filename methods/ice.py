@@ -12,7 +12,8 @@ CARD = {
     "deviations": "A BIO tagger on the vectors of words, as in the code base of arXiv 2312.07887; the paper classifies "
     "given spans by the vectors of their ends. The frozen encoder runs without dropout. The logit of O is 0 in "
     "training and evaluation; with compat, as in that code base, evaluation takes it from a row that never learned. "
-    "Linear classifiers with biases, the recipe's epochs and optimiser. BIO-constrained decoding.",
+    "Linear classifiers with biases, the recipe's epochs and optimiser: at its head_lr they learn little in few "
+    "updates (docs/recipes.md). BIO-constrained decoding.",
     "variants": {
         "ice": {
             "label": "ICE",

@@ -5,15 +5,16 @@ CARD = {
         "label": "Fine-tune (CFNER)",
         "class": "ImprintedHead",
         "architecture": "token",
-        "settings": {"compat": False},
+        "settings": {"scale": 1.0, "compat": False},
         "paper": "Zheng et al. (CFNER), EMNLP 2022, arXiv 2210.03980: its baseline 'Finetune Only'",
         "year": 2022,
         "status": "re-implementation",
         "summary": "Fine-tuning with a cosine head whose new rows are imprinted and whose old rows are fixed.",
         "stores": "nothing",
         "deviations": "Rows are imprinted from train; with compat from dev, as released. The recipe's AdamW and "
-        "schedule instead of SGD. The release's head divides by norms over the words of a padded batch instead of a "
-        "word's own norm; that depends on padding and is not repeated.",
+        "schedule instead of SGD. The scale of the cosines starts at 1 and is learned, as released: in a step 1 of few "
+        "updates it ends near 1 and little is learned; a larger scale helps. The release's head divides by norms over "
+        "the words of a padded batch instead of a word's own norm; that depends on padding and is not repeated.",
     }
 }
 
@@ -34,7 +35,7 @@ class ImprintedHead(TagLearner):
     head: CosineHead
 
     def make_head(self) -> CosineHead:
-        return CosineHead(self.encoder.hidden_size)
+        return CosineHead(self.encoder.hidden_size, self.settings["scale"])
 
     def begin_step(self, step: Step) -> None:
         super().begin_step(step)

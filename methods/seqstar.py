@@ -43,7 +43,8 @@ CARD = {
             "architecture": "token",
             "summary": "SEQ* (W+FixBC+Cos): as seqstar, with logits that are cosines.",
             "deviations": "As seqstar. The released head divides by norms over the words of a padded batch instead of "
-            "a word's own norm; that depends on padding and is not repeated.",
+            "a word's own norm; that depends on padding and is not repeated. Without a scale, cosines learn slowly: in "
+            "few updates new types stay at 0.",
         },
         "seq-prototype": {
             "label": "SEQ* (prototypes)",
@@ -106,7 +107,7 @@ class SeqCosine(SeqStar):
     head: CosineHead
 
     def make_head(self) -> CosineHead:
-        return CosineHead(self.encoder.hidden_size, scaled=False)
+        return CosineHead(self.encoder.hidden_size)
 
 
 class SeqPrototype(SeqCosine):

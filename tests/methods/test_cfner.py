@@ -70,6 +70,10 @@ def test_losses(k: int, ce: float, kd: float) -> None:
     assert losses(made(neighbours=k)) == pytest.approx({"ce": ce, "kd": weight * kd}, abs=1e-6)
 
 
+def test_the_code_base_keeps_its_weight() -> None:
+    assert losses(made(weight_grows=False))["kd"] == pytest.approx(2 * 1.1660759241, abs=1e-6)
+
+
 def test_the_gradient_passes_through_own_predictions_only() -> None:
     method, of = made(), batch()
     logits = tensor("student_logits")[:BATCH_WORDS].requires_grad_()

@@ -30,7 +30,7 @@ def _double(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def head_of(name: str) -> CosineHead:
     """Return a cosine head with the rows of one of the toy's heads; new ones are 0."""
-    head = CosineHead(6)
+    head = CosineHead(6, scale=1.7)
     for type in TYPES:
         head.grow((type,), lambda _: torch.Generator().manual_seed(0))
     rows = tensor(name)
@@ -40,8 +40,6 @@ def head_of(name: str) -> CosineHead:
 
 def test_logits() -> None:
     head = head_of("student_head")
-    with torch.no_grad():
-        head.scale.fill_(1.7)  # type: ignore[union-attr]
     found = head(tensor("student_words")[:9], [5, 4])
     expected = {
         1: [0.168308867, 0.222075061, -0.828426526, 0.403241888, 0.812894805, 1.314640104, 0.051258768],
@@ -52,7 +50,7 @@ def test_logits() -> None:
 
 
 def test_without_a_learned_scale_logits_are_cosines() -> None:
-    head = CosineHead(6, scaled=False)
+    head = CosineHead(6)
     head.grow(TYPES, lambda _: torch.Generator().manual_seed(0))
     assert head(head.weight, [7]).diagonal().tolist() == pytest.approx([1.0] * 7)
     assert [name for name, _ in head.named_parameters()] == ["blocks.0.weight", "blocks.1.weight"]

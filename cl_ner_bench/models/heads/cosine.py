@@ -16,13 +16,15 @@ from cl_ner_bench.models.precision import autocast
 class CosineHead(TagHead):
     """A head with logits ``scale * cos(word, row)`` over the tags of ``TagHead``, without biases.
 
-    Rows are grown as those of ``TagHead``. The scale starts at 1 and is learned, as in LUCIR (CVPR 2019) and CFNER
-    (EMNLP 2022), or stays 1 (``scaled=False``).
+    Rows are grown as those of ``TagHead``. In LUCIR (CVPR 2019) and CFNER (EMNLP 2022) the scale starts at 1.
+
+    Args:
+        scale: where the scale starts, if it is learned; None: it is 1.
     """
 
-    def __init__(self, hidden_size: int, scaled: bool = True) -> None:
+    def __init__(self, hidden_size: int, scale: float | None = None) -> None:
         super().__init__(hidden_size)
-        self.scale = nn.Parameter(torch.ones(())) if scaled else 1.0
+        self.scale = 1.0 if scale is None else nn.Parameter(torch.tensor(scale))
 
     @property
     def bias(self) -> Tensor:

@@ -31,6 +31,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from cl_ner_bench import HOME
+from cl_ner_bench.corpora.card import HyperParameters
 from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
 from cl_ner_bench.source import BESIDE, Program, is_card, parse
@@ -64,6 +65,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     start: Literal["previous", "pretrained"] = "previous"
     first_step: Literal["own", "base"] = "own"
     settings: Annotated[Mapping[str, Any], Meta(description=_SETTINGS)] = {}
+    recipes: Mapping[str, HyperParameters] = {}
     group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
     status: str = ""
     paper: str = ""
@@ -84,7 +86,9 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
     ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
     settings: a grid learns it once for all such methods of an architecture.
-    ``settings`` are the method's own hyper-parameters with their defaults. ``year`` is the paper's, 0 without one.
+    ``settings`` are the method's own hyper-parameters with their defaults; ``recipes`` are values of the training
+    hyper-parameters, by recipe, that differ from those of the recipe for this method. ``year`` is the paper's, 0
+    without one.
     ``class_name`` is empty where the method is the base learner of its architecture.
     ``module`` is None for a file outside any package.
     ``plug_in`` is the plug-in's name where the class is one; it changes ``base``, the base learner if None.
@@ -110,6 +114,7 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
 
     def to_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in MethodTable.__struct_fields__ if key != "class_name"}
+        row["recipes"] = {name: values.given() for name, values in self.recipes.items()}
         own = {"plug_in": self.plug_in, "class": self.class_name, "file": str(self.file)}
         return {"name": self.name} | row | own
 
@@ -205,6 +210,7 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
         label=f"{plug_in.label.removesuffix(f' ({plug_in.architecture})')} + {base.label}",
         first_step="base" if plug_in.first_step == base.first_step == "base" else "own",
         settings={**base.settings, **plug_in.settings},
+        recipes={**base.recipes, **plug_in.recipes},
         group=max(plug_in.group, base.group, key=SHARING.index),
         year=max(plug_in.year, base.year),
         **joined,

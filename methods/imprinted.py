@@ -18,10 +18,8 @@ CARD = {
     }
 }
 
-import torch.nn.functional as F
-
+from cl_ner_bench.learning.imprint import imprint
 from cl_ner_bench.learning.learner import Step, TagLearner
-from cl_ner_bench.learning.tag_means import tag_means
 from cl_ner_bench.models.heads.cosine import CosineHead
 
 
@@ -39,10 +37,6 @@ class ImprintedHead(TagLearner):
 
     def begin_step(self, step: Step) -> None:
         super().begin_step(step)
-        if self.n_old == 0:
-            return
-        self.head.freeze_unlabelled(step.labelled)
-        n_old = 1 + 2 * self.n_old
-        length = self.head.weight[1:n_old].norm(dim=1).mean()
-        means = tag_means(self, step.batches("dev" if self.settings["compat"] else "train"), unit=True)
-        self.head.set_rows({tag: length * F.normalize(mean, dim=0) for tag, mean in means.items() if tag >= n_old})
+        if self.n_old:
+            self.head.freeze_unlabelled(step.labelled)
+            imprint(self, step.batches("dev" if self.settings["compat"] else "train"))

@@ -5,6 +5,7 @@ CARD = {
         "label": "TBCL",
         "class": "TBCL",
         "architecture": "token",
+        "recipes": {"cfner": {"first_lr": 4e-4}},
         "settings": {"kd_weight": 2.0, "consistency_weight": 0.01, "compat": False},
         "paper": "arXiv 2608.31038 (TBCL)",
         "year": 2026,

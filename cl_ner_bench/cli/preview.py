@@ -55,7 +55,7 @@ def _values(plan: Plan) -> Iterator[str]:
 def _line(plan: Plan, record: RunRecord, key: str) -> str:
     settings = record.settings | record.settings["method"]
     origin = plan.origins.get(f"{record.method}.{key}")
-    return f"  {key:<16}{settings[key]}  [{origin}]" if origin else ""
+    return f"  {key + ' ':<16}{settings[key]}  [{origin}]" if origin else ""
 
 
 def _steps(runs: Sequence[Run]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cl_ner_bench.errors import short
-from cl_ner_bench.validation import Above0, AtLeast0, Count, MisfitError, Positive, Share, Text, Whole
+from cl_ner_bench.validation import AtLeast0, Count, MisfitError, Positive, Share, Text, Whole
 
 Part = Literal["train", "dev", "test"]
 
@@ -52,8 +52,30 @@ class Explained(Struct, frozen=True, forbid_unknown_fields=True):
     accepted: bool = False
 
 
+UNSTATED: Mapping[str, Any] = {
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "first_lr": 0.0,
+    "first_lr_epochs": 0,
+    "head_weight_decay": None,
+    "decayed": "matrices",
+    "head": "linear",
+    "new_rows": "random",
+    "old_rows": "learn",
+}
+"""The values of hyper-parameters that a recipe leaves out. They are never stored, so a new one changes no key."""
+
+
 class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
-    """Hyper-parameters of a recipe, within the bounds of the options of the same names."""
+    """Hyper-parameters of a recipe, within the bounds of the options of the same names.
+
+    ``clip`` 0: no clipping. ``schedule``: after the warm-up, half a cosine or a line down to 0, or no change.
+    ``first_lr``: the rate of encoder and head in the first ``first_lr_epochs`` epochs of a model's first step.
+    ``head_weight_decay``: that of everything but the encoder, if it differs. ``decayed``: ``all`` weights, or
+    ``matrices`` only, without biases and layer norms. ``head``: of token methods; its logits are linear in a word's
+    vector, or scaled cosines. ``new_rows``: of a grown cosine head, random or the means of their words (``imprint``).
+    ``old_rows``: those of types without labels in a step, and O's, learn or are frozen.
+    """
 
     epochs: Positive | None = None
     batch_size: Positive | None = None
@@ -61,24 +83,34 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     head_lr: AtLeast0 | None = None
     weight_decay: AtLeast0 | None = None
     dropout: Share | None = None
-    clip: Above0 | None = None
+    clip: AtLeast0 | None = None
     warmup_updates: Count | None = None
     warmup_share: Share | None = None
     max_length: Annotated[int, Meta(ge=8, le=2**63 - 1, description="a whole number of at least 8")] | None = None
     max_span_width: Count | None = None
     pool: Positive | None = None
+    optimizer: Literal["adamw", "sgd"] | None = None
+    schedule: Literal["cosine", "linear", "constant"] | None = None
+    first_lr: AtLeast0 | None = None
+    first_lr_epochs: Count | None = None
+    head_weight_decay: AtLeast0 | None = None
+    decayed: Literal["matrices", "all"] | None = None
+    head: Literal["linear", "cosine"] | None = None
+    new_rows: Literal["random", "imprint"] | None = None
+    old_rows: Literal["learn", "frozen"] | None = None
 
     def given(self) -> dict[str, Any]:
-        """Return what the recipe states itself, without the tables of single architectures."""
+        """Return what is stated here, without the tables of single architectures and scenarios."""
         values = {name: getattr(self, name) for name in HyperParameters.__struct_fields__}
         return {name: value for name, value in values.items() if value is not None}
 
 
 class Recipe(HyperParameters, frozen=True, forbid_unknown_fields=True):
-    """Hyper-parameters, and those of one architecture alone."""
+    """Hyper-parameters, those of one architecture alone, and those of scenarios, by patterns like ``fg*-pg1``."""
 
     span: HyperParameters = HyperParameters()
     token: HyperParameters = HyperParameters()
+    scenarios: Mapping[str, HyperParameters] = {}
 
 
 class CardTable(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -110,14 +111,26 @@ def recipe_names(card: Card) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*generic().recipes, *card.recipes]))
 
 
-def recipe(card: Card, name: str, architecture: str) -> dict[str, Any]:
-    """Return the hyper-parameters of a recipe for one architecture (``span`` or ``token``).
+def recipe(
+    card: Card,
+    name: str,
+    architecture: str,
+    scenario: str = "",
+    of_method: Mapping[str, HyperParameters] | None = None,
+) -> dict[str, Any]:
+    """Return the hyper-parameters of a recipe for one architecture (``span`` or ``token``), without ``UNSTATED`` ones.
 
-    Weakest first: the generic recipe, its table of the architecture, the card's recipe, its table of the
-    architecture.
-    Raises UserError for an unknown name.
+    Weakest first: the generic recipe, its table of the architecture, those that fit the scenario; the dataset's,
+    likewise; the method's own.
+
+    Args:
+        of_method: a method's recipes by name.
+
+    Raises:
+        UserError: no recipe has the name.
     """
-    names = recipe_names(card)
+    own = of_method or {}
+    names = tuple(dict.fromkeys([*recipe_names(card), *own]))
     if name not in names:
         known = ", ".join(names)
         raise UserError(
@@ -126,6 +139,7 @@ def recipe(card: Card, name: str, architecture: str) -> dict[str, Any]:
     merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # what no paper limits, and no recipe need say
     for source in (generic(), card):
         layer = source.recipes.get(name, Recipe())
-        own: HyperParameters = getattr(layer, architecture)
-        merged |= layer.given() | own.given()
-    return merged
+        fitting = (values for pattern, values in layer.scenarios.items() if fnmatchcase(scenario, pattern))
+        for values in (layer, getattr(layer, architecture), *fitting):
+            merged |= values.given()
+    return merged | own.get(name, HyperParameters()).given()

@@ -17,14 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cl_ner_bench.corpora.card import UNSTATED
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.carried import Carried
 from cl_ner_bench.learning.memory import Memory
-from cl_ner_bench.learning.optim import AdamW, Optimizer, cosine
+from cl_ner_bench.learning.optim import SGD, AdamW, Optimizer, scheduled
 from cl_ner_bench.learning.output import Output
 from cl_ner_bench.learning.step import Step
 from cl_ner_bench.models.decoding import Prediction, decode_spans, decode_tags
 from cl_ner_bench.models.encoders.encoder import Encoder, Encoding
+from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.models.heads.growing import GrowingHead, Init
 from cl_ner_bench.models.heads.span import SpanHead, span_count
 from cl_ner_bench.models.heads.tag import TagHead
@@ -63,6 +65,7 @@ class Learner(nn.Module):
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
+        recipe: the recipe's, as ``corpora.card.HyperParameters`` names them.
         carried: tensors that the method keeps from step to step.
         memory: sentences that the method keeps from step to step; filled by ``keep`` (need ``memory``).
         grown: the types added by each step so far.
@@ -76,13 +79,19 @@ class Learner(nn.Module):
     head: GrowingHead
 
     def __init__(
-        self, encoder: Encoder, settings: Mapping[str, Any], dropout: float = 0.1, max_span_width: int = 0
+        self,
+        encoder: Encoder,
+        settings: Mapping[str, Any],
+        dropout: float = 0.1,
+        max_span_width: int = 0,
+        recipe: Mapping[str, Any] = UNSTATED,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = dropout
         self.max_span_width = max_span_width
         self.settings = settings
+        self.recipe = recipe
         self.carried = Carried()
         self.memory = Memory()
         self.grown: list[tuple[str, ...]] = []
@@ -140,28 +149,32 @@ class Learner(nn.Module):
         """Return the optimiser's parameter groups; parameters that get no gradient are not updated.
 
         The default is SpanKL's four groups (arXiv 2302.12200): the encoder at ``lr`` and everything else at
-        ``head_lr``, each with and without weight decay. Vectors (biases and layer norms) are not decayed.
+        ``head_lr``, each with and without weight decay. Vectors (biases and layer norms) are not decayed, unless the
+        recipe says so.
         """
+        of_vectors = 1.0 if self.recipe["decayed"] == "all" else 0.0
+        head_decay = self.recipe["head_weight_decay"]
+        head_decay = weight_decay if head_decay is None else head_decay
         encoder = list(self.encoder.parameters())
         known = set(encoder)
         others = [p for p in self.parameters() if p not in known]
         return [
             {
-                "params": [p for p in parameters if (p.ndim > 1) == decayed],
+                "params": [p for p in parameters if (p.ndim > 1) == matrices],
                 "lr": rate,
-                "weight_decay": weight_decay if decayed else 0.0,
+                "weight_decay": decay if matrices else of_vectors * decay,
             }
-            for parameters, rate in ((others, head_lr), (encoder, lr))
-            for decayed in (True, False)
+            for parameters, rate, decay in ((others, head_lr, head_decay), (encoder, lr, weight_decay))
+            for matrices in (True, False)
         ]
 
     def make_optimizer(self, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
-        """Return the optimiser of ``parameter_groups`` for the step."""
-        return AdamW(groups)
+        """Return the optimiser of ``parameter_groups`` for the step: the recipe's."""
+        return SGD(groups) if self.recipe["optimizer"] == "sgd" else AdamW(groups)
 
     def rate(self, update: int, warmup: int, updates: int) -> float:
-        """Return the factor on the learning rates at ``update`` (from 0): linear warm-up, then half a cosine to 0."""
-        return cosine(update, warmup, updates)
+        """Return the factor on the learning rates at ``update`` (from 0): after warm-up, by the recipe's schedule."""
+        return scheduled(self.recipe["schedule"], update, warmup, updates)
 
     def after_backward(self) -> None:
         """Change gradients. Called between the backward pass and clipping."""
@@ -345,7 +358,8 @@ class TagLearner(Learner):
         self.head = self.make_head()
 
     def make_head(self) -> GrowingHead:
-        return TagHead(self.encoder.hidden_size)
+        head = CosineHead if self.recipe["head"] == "cosine" else TagHead
+        return head(self.encoder.hidden_size)
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
         """Return the tag of each word ``[words]``: every unlabelled word is O (0), those of old types too."""

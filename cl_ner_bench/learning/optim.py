@@ -136,8 +136,14 @@ class SGD(Optimizer):
             updates += 1
 
 
-def cosine(update: int, warmup: int, updates: int) -> float:
-    """Return the factor on the learning rate at ``update`` (from 0): linear warm-up, then half a cosine down to 0."""
+def scheduled(schedule: str, update: int, warmup: int, updates: int) -> float:
+    """Return the factor on the learning rate at ``update`` (from 0): linear warm-up, then the schedule.
+
+    ``cosine``: half a cosine down to 0; ``linear``: a line down to 0; ``constant``: 1.
+    """
     if update < warmup:
         return update / warmup
-    return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, updates - warmup)))
+    if schedule == "constant":
+        return 1.0
+    share = (update - warmup) / max(1, updates - warmup)
+    return 1 - share if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * share))

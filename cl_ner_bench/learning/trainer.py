@@ -15,12 +15,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from cl_ner_bench.corpora.card import UNSTATED
 from cl_ner_bench.corpora.limits import check_span_words
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import attributes, restore
 from cl_ner_bench.learning.checkpoint import Checkpoint, resume, snapshot
+from cl_ner_bench.learning.imprint import imprint
 from cl_ner_bench.learning.learner import Learner, Need
 from cl_ner_bench.learning.memory import Exemplar, Memory, Recall
 from cl_ner_bench.learning.optim import Optimizer
@@ -31,6 +33,7 @@ from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoders.encoder import Encoder
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.encoders.tokeniser import Tokens
+from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.scenarios.task import StepData
 
 VECTORS_BYTES = 1 << 29
@@ -48,7 +51,8 @@ class Trainer:
         recipe: ``epochs``, ``batch_size``, ``lr`` (encoder), ``head_lr``, ``weight_decay``, ``clip`` (global gradient
             norm), ``dropout`` (word vectors), ``warmup_updates`` and ``warmup_share`` (the smaller of the two counts),
             ``max_length`` (sub-tokens of a window, with specials), ``max_span_width`` (words, 0: every span), ``pool``
-            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32).
+            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32); and those
+            that ``corpora.card.HyperParameters`` adds, each ``UNSTATED`` if left out.
         encoder: a name or folder that ``encoder_info`` accepts.
         precision: ``fp32``, or ``bf16`` for autocast in the linear layers of the encoder and of the span head.
         nested: keep nested predictions of span methods.
@@ -70,7 +74,8 @@ class Trainer:
         tokens: Mapping[tuple[str, ...], Tokens] | None = None,
         recall: Recall | None = None,
     ) -> None:
-        self.learner_class, self.settings, self.recipe, self.encoder = learner_class, settings, recipe, encoder
+        self.learner_class, self.settings, self.encoder = learner_class, settings, encoder
+        self.recipe = {**UNSTATED, **recipe}
         self.seed, self.precision, self.nested, self.tokens = seed, precision, nested, tokens
         self.device = torch.device(device)
         self.recall = recall
@@ -121,6 +126,7 @@ class Trainer:
         self._grow(new)
         shapes = _shapes(learner)
         step = self._step(shown, teacher, examples, dev)
+        remarks += self._prepare_rows(step)
         learner.begin_step(step)
         _check_shapes(learner, shapes, "begin_step")
         plain = attributes(learner)
@@ -158,7 +164,7 @@ class Trainer:
                 )
             )
             for batch in batches:
-                losses = self._update(batch, teacher, optimizer, learner.rate(training.updates, warmup, updates))
+                losses = self._update(batch, teacher, optimizer, self._rate(epoch, training.updates, warmup, updates))
                 for name, value in losses.items():
                     sums[name] += value
                 training.updates += 1
@@ -228,7 +234,8 @@ class Trainer:
     def _new_learner(self) -> Learner:
         torch.manual_seed(stream(self.seed, "modules", self.learner_class.architecture))  # for a method's own modules
         body = Encoder(encoder_info(self.encoder), self.recipe["max_length"])
-        learner = self.learner_class(body, self.settings, self.recipe["dropout"], self.recipe["max_span_width"])
+        dropout, width = self.recipe["dropout"], self.recipe["max_span_width"]
+        learner = self.learner_class(body, self.settings, dropout, width, self.recipe)
         learner.autocast = torch.bfloat16 if self.precision == "bf16" else None
         return learner.to(self.device)
 
@@ -298,13 +305,35 @@ class Trainer:
         self.learner.grown.append(tuple(types))
         self.learner.to(self.device)
 
+    def _prepare_rows(self, step: Step) -> list[str]:
+        """Freeze old rows of the head and imprint new ones, if the recipe says so; return remarks."""
+        recipe, learner = self.recipe, self.learner
+        if learner.n_old and recipe["old_rows"] == "frozen":
+            if learner.unlabelled:
+                learner.head.freeze_unlabelled(step.labelled)
+            else:  # nothing is old: all types have labels
+                learner.head.requires_grad_(True)
+        if recipe["head"] == "cosine" and not isinstance(learner.head, CosineHead):
+            return ["the head is the method's own, not the recipe's cosine head"]
+        if learner.n_old and recipe["new_rows"] == "imprint":
+            imprint(learner, step.batches())
+        return []
+
+    def _rate(self, epoch: int, update: int, warmup: int, updates: int) -> float:
+        """Return the factor on the learning rates at ``update`` (from 0), which is in ``epoch`` (from 1)."""
+        factor = self.learner.rate(update, warmup, updates)
+        if not self.learner.n_old and epoch <= self.recipe["first_lr_epochs"]:
+            factor *= self.recipe["first_lr"] / self.recipe["lr"]
+        return factor
+
     def _update(self, batch: Batch, teacher: Teacher | None, optimizer: Optimizer, rate: float) -> dict[str, float]:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
         self.learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
         self.learner.after_backward()
         self.learner.encoder.check_gradient()
-        torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe["clip"])
+        if self.recipe["clip"]:
+            torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe["clip"])
         optimizer.step(rate)
         return {name: value.item() for name, value in losses.items()}
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from cl_ner_bench import registry
-from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.card import UNSTATED, Card, HyperParameters
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.load import load_corpus
@@ -185,12 +185,17 @@ def _check_manifest(layered: Layered, split: TaskSplit) -> None:
 def hyper_parameters(
     options: Options, variant: Variant, corpus: Corpus, origins: dict[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return recipe and method settings of one variant; note in ``origins`` where ``LABEL.KEY`` came from."""
+    """Return recipe and method settings of one variant; note in ``origins`` where ``LABEL.KEY`` came from.
+
+    Values of ``UNSTATED`` are left out.
+    """
     card, own = variant.card, options.set.get(variant.label, {})
-    training = dict(recipe(corpus.card, str(options.recipe), card.architecture))
+    training = _recipe(options, card, corpus)
+    of_method = card.recipes.get(str(options.recipe), HyperParameters()).given()
     for key in training:
         value = getattr(options, key, None)
-        origins.setdefault(f"{variant.label}.{key}", f"recipe {options.recipe}" if value is None else origins[key])
+        stated = f"recipe {options.recipe}" + f" of {card.name}'s card" * (key in of_method)
+        origins.setdefault(f"{variant.label}.{key}", stated if value is None else origins[key])
         training[key] = training[key] if value is None else value
     method = dict(card.settings)
     for key in method:
@@ -200,18 +205,40 @@ def hyper_parameters(
         if key not in table:
             known = [*method, *training]
             raise UserError(f"--set {variant.label}.{key}: {card.name} has no such setting.{did_you_mean(key, known)}")
-        table[key] = _like(value, table[key], f"--set {variant.label}.{key}", OPTIONS.get(key))
+        where = f"--set {variant.label}.{key}"
+        table[key] = _like(value, table[key], where, OPTIONS.get(key))
+        if table is training:
+            convert({key: table[key]}, HyperParameters, where)
     for key, off in EXACT.items():
         if options.exact and training[key] != off:
             hint = f"pass --{key.replace('_', '-')} {off}, or leave --exact out"
             raise UserError(f"--exact: {variant.label} has {key} {training[key]}, which changes training; {hint}")
-    return training, method
+    if training["head"] != "linear" and card.architecture != "token":
+        raise UserError(f"{variant.label}: head {training['head']} is of token methods, and {card.name} is none")
+    if training["first_lr_epochs"] and not training["lr"]:
+        raise UserError(f"{variant.label}: first_lr is a multiple of lr, which is 0; set --lr, or first_lr_epochs to 0")
+    if training["new_rows"] == "imprint" and training["head"] != "cosine":
+        raise UserError(f"{variant.label}: new_rows imprint needs head cosine, not {training['head']}")
+    return {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}, method
+
+
+def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
+    """Return all hyper-parameters that the recipe gives a method. Raises UserError if one is missing."""
+    name = str(options.recipe)
+    stated = recipe(corpus.card, name, card.architecture, options.scenario, card.recipes)
+    found = stated | {key: value for key, value in UNSTATED.items() if key not in stated}
+    if missing := [key for key in HyperParameters.__struct_fields__ if key not in found]:
+        raise UserError(
+            f"--recipe {name}: it says nothing of {', '.join(missing)} for {card.architecture} methods, such as "
+            f"{card.name}; choose another recipe, or leave these methods out"
+        )
+    return found
 
 
 def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
-    given = {**recipe(corpus.card, str(options.recipe), card.architecture), **card.settings}
-    return {key: value for key, value in values.items() if value != given[key]}
+    given = {**_recipe(options, card, corpus), **card.settings}
+    return {key: value for key, value in {**UNSTATED, **values}.items() if value != given[key]}
 
 
 def _like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:

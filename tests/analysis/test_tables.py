@@ -257,6 +257,7 @@ def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
         ({"settings": {"recipe": "paper", "max_sentences": 600}}, "a sample of 600 training sentences"),
         ({"by_hand": {"epochs": 1, "lr": 0.1}}, "set by hand: epochs = 1, lr = 0.1"),
         ({"settings": {"recipe": "minilm"}}, "hyper-parameters of the recipe 'minilm', not of the papers"),
+        ({"settings": {"recipe": "cfner"}}, "hyper-parameters of the recipe 'cfner'"),
         ({"uncased": True}, "uncased encoder (minilm)"),
         (
             {"learned": [{"step": 1, "updates": 100, "warmup_updates": 25}]},

@@ -10,7 +10,7 @@ import pytest
 from msgspec import to_builtins
 
 from cl_ner_bench.cli.preview import preview
-from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.card import UNSTATED, Card
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
@@ -133,3 +133,62 @@ def test_the_default_grid_trains_joint_models_at_the_last_step(tmp_path: Path) -
         assert plan.origins["joint_steps"] == origin
     assert "joint_steps     last  [card synthetic]" in preview(prepare({"out": str(tmp_path / "out")}))
     assert Card("mine", "Mine").joint_steps == "all"
+
+
+def trained(run: Run, *keys: str) -> list[Any]:
+    return [run.record.settings.get(key) for key in keys]
+
+
+def test_values_that_a_recipe_leaves_out_are_stored_nowhere(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """So the keys of steps stay what they were before there were such values."""
+    plain = planned(inputs, tmp_path)
+    assert not UNSTATED.keys() & plain.record.settings.keys()
+    said = planned(inputs, tmp_path, set=["joint-token.head=linear", "joint-token.schedule=cosine"])
+    assert (said.record.step_keys, said.record.by_hand) == (plain.record.step_keys, {})
+    changed = {
+        key: planned(inputs, tmp_path, set=[f"joint-token.{key}={value}"]).record
+        for key, value in {"head": "cosine", "optimizer": "sgd", "decayed": "all", "head_weight_decay": 0.2}.items()
+    }
+    for key, record in changed.items():
+        assert record.step_keys["1"] != plain.record.step_keys["1"], key
+        assert list(record.by_hand) == [key]
+
+
+def test_a_familys_recipe_holds_for_its_protocols_and_methods(inputs: dict[str, Any], tmp_path: Path) -> None:
+    given = inputs | {"recipe": "cfner", "methods": "extendner"}
+    keys = ("optimizer", "head", "new_rows", "old_rows", "first_lr", "lr", "clip", "epochs")
+    two, one, seen = (planned(given, tmp_path, scenario=f"fg1-pg{n}") for n in ("2", "1", "1-seen"))
+    assert trained(two, *keys) == ["sgd", "cosine", "imprint", "frozen", 2e-3, 4e-4, 0, 20]
+    assert trained(one, *keys) == trained(seen, *keys) == ["sgd", "cosine", "imprint", "frozen", 2e-3, 4e-4, 0, 10]
+    assert (one.record.by_hand, planned(given, tmp_path, epochs=3).record.by_hand) == ({}, {"epochs": 3})
+    tbcl = planned(given, tmp_path, methods="tbcl")
+    assert trained(tbcl, "first_lr", "lr") == [4e-4, 4e-4]
+    assert tbcl.record.by_hand == {}
+
+
+def test_a_dry_run_shows_where_the_values_of_a_recipe_come_from(inputs: dict[str, Any], tmp_path: Path) -> None:
+    options = inputs | {"recipe": "cfner", "methods": "extendner,tbcl", "scenario": "fg2-pg1", "out": str(tmp_path)}
+    shown = preview(prepare(options))
+    assert "  optimizer       sgd  [recipe cfner]" in shown
+    assert "  old_rows        frozen  [recipe cfner]" in shown
+    assert "  first_lr        0.002  [recipe cfner]" in shown
+    assert "  first_lr        0.0004  [recipe cfner of tbcl's card]" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"methods": "spankl", "recipe": "cfner"}, "--recipe cfner: it says nothing of epochs, batch_size.* for span"),
+        ({"recipe": "cfnr"}, "no recipe 'cfnr' .*Did you mean 'cfner'"),
+        ({"set": ["joint-token.head=round"]}, "--set joint-token.head: key 'head': expected .*linear"),
+        ({"set": ["joint-token.head_weight_decay=-1"]}, "expected a number of at least 0, found -1"),
+        ({"set": ["joint-token.new_rows=imprint"]}, "joint-token: new_rows imprint needs head cosine, not linear"),
+        ({"methods": "spankl", "set": ["spankl.head=cosine"]}, "head cosine is of token methods, and spankl is none"),
+        ({"lr": 0, "recipe": "cfner"}, "first_lr is a multiple of lr, which is 0"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused(
+    inputs: dict[str, Any], tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        planned(inputs, tmp_path, **options)

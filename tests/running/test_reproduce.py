@@ -157,6 +157,7 @@ def test_wrong_use_is_one_message_and_exit_code_2(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_rehearsal_really_runs(tmp_path: Path) -> None:
     package = {"PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])}
     types = list_cards()["conll2003"].types

@@ -24,6 +24,7 @@ from cl_ner_bench.analysis.literature.settings import (
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
 
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
+OF_PAPERS = {"cfner", "recall"}  # recipes beside "paper" whose values are published ones
 WARM_UP = 0.2  # share of a task's updates
 TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
 MOST_TYPES = 8  # that a note names
@@ -100,7 +101,8 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     if sample := _unique(run.settings.get("max_sentences") for run in c.runs):
         notes.append(f"a sample of {_join(sample)} training sentences, not the whole corpus")
     if other := [r for r in _unique(run.settings.get("recipe") for run in c.runs) if r != "paper"]:
-        notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}, not of the papers")
+        own = not set(other) <= OF_PAPERS
+        notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}{', not of the papers' * own}")
     notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.by_hand)
     if labels := _unique(run.label for run in c.runs if run.settings.get("precision") == "bf16"):
         notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {_join(labels)}")

@@ -1,4 +1,4 @@
-"""Tag schemes: from tags to mentions and back.
+"""Tag schemes: from tags to mentions.
 
 All schemes are decoded by one rule, that of the CoNLL evaluation script: a mention begins at ``B`` or ``S``,
 where the type changes, or after ``O``, ``E`` or ``S``; it ends before the next begin. For IO, where tags have
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 from cl_ner_bench.corpora.sentence import Mention
 
 Scheme = Literal["IO", "IOB1", "BIO", "BIOES"]
-SCHEMES: tuple[str, ...] = get_args(Scheme)
 PHRASES = frozenset(["", "NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"])
 """Types of CoNLL-2000's phrases, which CoNLL-2003 has beside its names; "" is what is left of O."""
 
@@ -119,7 +118,7 @@ def to_mentions(tags: Sequence[str], prefixed: bool = True) -> tuple[Mention, ..
 def illegal(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
     """Yield the places where prefixed ``tags`` break the rules of their scheme: the word's index, and the tag there.
 
-    Nothing is found exactly where ``to_tags(to_mentions(tags))`` writes the same tags again.
+    Nothing is found exactly where the mentions of ``tags``, written as tags, are the same tags again.
     """
     before, opened = "", False  # the type of the word before; whether BIOES has yet to end that mention
     for i, tag in enumerate([*tags, "O"]):
@@ -137,19 +136,3 @@ def illegal(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
             where = f"{previous} at the end" if at_end else f"{here} after {previous}" if i else here
             yield min(i, len(tags) - 1), f"{where} is illegal in {scheme}"
         before, opened = type_, letter in "BI"
-
-
-def to_tags(mentions: Iterable[Mention], n_words: int, scheme: str = "BIO") -> list[str]:
-    """Return the tags of ``n_words`` words. Raises ValueError where mentions overlap: tags cannot nest."""
-    tags, ends = ["O"] * n_words, dict[int, str]()
-    for start, end, type_ in sorted(mentions):
-        if any(tag != "O" for tag in tags[start:end]):
-            raise ValueError(f"tags cannot nest: words {start}-{end - 1} are in two mentions")
-        touches = ends.get(start) == type_
-        ends[end] = type_
-        first = "B" if scheme in ("BIO", "BIOES") or (scheme == "IOB1" and touches) else "I"
-        letters = [first] + ["I"] * (end - start - 1)
-        if scheme == "BIOES":
-            letters[-1] = "S" if len(letters) == 1 else "E"
-        tags[start:end] = [type_ if scheme == "IO" else f"{letter}-{type_}" for letter in letters]
-    return tags

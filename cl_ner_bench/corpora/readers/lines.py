@@ -16,6 +16,7 @@ from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import unpack_limit
 
 _CHUNK = 1 << 18  # bytes
+_LISTED = 8  # names in a message
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -106,10 +107,10 @@ def good_words(words: Collection[str], path: Path, line: int, report: Report) ->
     return False
 
 
-def some(names: Sequence[str], limit: int = 8) -> str:
-    """Return the first ``limit`` names as a message lists them, and how many more there are."""
-    rest = [f"and {len(names) - limit} more"] if len(names) > limit else []
-    return ", ".join([*(short(name)[1:-1] for name in names[:limit]), *rest])
+def some(names: Sequence[str]) -> str:
+    """Return the first names as a message lists them, and how many more there are."""
+    rest = [f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return ", ".join([*(short(name)[1:-1] for name in names[:_LISTED]), *rest])
 
 
 def _plain(block: bytes) -> list[str] | None:

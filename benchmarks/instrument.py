@@ -21,7 +21,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cl_ner_bench import load_results, run
-from cl_ner_bench.analysis.figures.style import PAGE, RC, appearance_of
+from cl_ner_bench.analysis.figures.style import PAGE, RC, appearances
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("spankl", "extendner", "finetune-token")
@@ -112,7 +112,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             ax = axes[row, column]
             for method in METHODS:
                 own = frame[(frame["knob"] == knob) & (frame["method"] == method)]
-                colour, marker = appearance_of(method)
+                colour, marker = appearances(METHODS)[method]
                 means = own.groupby("value")[measure].mean()
                 ax.plot(means.index, means, color=colour, marker=marker, label=method)
                 ax.plot(

@@ -29,7 +29,6 @@ from cl_ner_bench.analysis.figures.style import (
     FORMATS,
     GREY,
     STYLES,
-    appearance_of,
     appearances,
     formats_of,
     ink,
@@ -267,14 +266,11 @@ def test_notes_and_warning_stand_in_the_figure(tmp_path: Path) -> None:
         assert picture.frame["notes"].str.contains("one order").all()
 
 
-def test_looks_are_told_apart_and_depend_on_the_name() -> None:
+def test_appearances_are_distinct_and_depend_on_the_name() -> None:
     assert len(set(_KNOWN.values())) == len(_KNOWN)
-    assert appearance_of("my-method") == appearance_of("my-method")
-    assert appearance_of("my-method") not in _KNOWN.values()
-    assert appearances(["my-method", "spankl"]) == {
-        "my-method": appearance_of("my-method"),
-        "spankl": appearance_of("spankl"),
-    }
+    alone = appearances(["my-method"])
+    assert alone["my-method"] not in _KNOWN.values()
+    assert appearances(["my-method", "spankl"]) == alone | {"spankl": _KNOWN["spankl"]}
 
 
 def test_fifteen_unknown_methods_have_fifteen_markers_and_few_share_a_colour() -> None:
@@ -330,7 +326,7 @@ def test_two_settings_of_a_method_are_two_lines(tmp_path: Path) -> None:
         write_grid(tmp_path, ["spankl"], n_steps=2, config=config)
     c, theme = themed(load_results(tmp_path))
     first, second = (theme.appearances[row.method, row.config] for row in c.rows)
-    assert first == appearance_of("spankl") != second
+    assert first == _KNOWN["spankl"] != second
 
 
 def test_slides_have_the_shape_of_a_screen(tmp_path: Path) -> None:

@@ -119,18 +119,10 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
 RC: Any = rc("paper")
 
 
-def appearance_of(method: str) -> Appearance:
-    """Return colour and marker of a method by its name alone.
-
-    Two methods that are not built in may get the same: ``appearances`` prevents it.
-    """
-    return _KNOWN.get(method) or _OTHERS[_start(method)]
-
-
 def appearances(methods: Iterable[str]) -> dict[str, Appearance]:
     """Return colour and marker of each method of a report, no two equal; up to 15 methods have 15 markers.
 
-    Built-in methods have their own, others those of ``appearance_of`` or, where they are taken, the next free ones.
+    Built-in methods have their own, others those that their name gives or, where they are taken, the next free ones.
     """
     names = sorted(set(methods))
     found = {name: _KNOWN[name] for name in names if name in _KNOWN}

@@ -24,6 +24,11 @@ class Cell:
     tied: bool = False
 
 
+def columns_of(cells: Mapping[str, Cell]) -> dict[str, float]:
+    """Return the numbers of cells as columns of a CSV file: ``NAME_mean`` and ``NAME_std``."""
+    return {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
+
+
 Line = tuple[str | Cell, ...]
 Section = tuple[str, tuple[Line, ...]]
 

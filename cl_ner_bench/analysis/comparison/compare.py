@@ -244,6 +244,11 @@ def _tasks(run: RunRecord) -> tuple[Any, ...]:
     return tuple(sorted(map(_content, run.tasks)))
 
 
+def group_title(group: str) -> str:
+    """Return the printed name of a group, which a newer version may have named."""
+    return GROUPS.get(group, group)
+
+
 def group_of(run: RunRecord) -> str:
     """Return the group of a run's method: a key of ``GROUPS``, or the name that a newer version gave it.
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow, comparisons
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons, group_title
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
 from cl_ner_bench.analysis.comparison.notes import FEW, undertrained, without_gap
@@ -181,7 +181,7 @@ def n_tests(c: Comparison) -> int:
     return sum(math.comb(len(rows), 2) for name, rows in c.groups if name != "reference")
 
 
-def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) -> list[DatasetRanks]:
+def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
     """Rank methods over datasets, by Friedman's test, then Nemenyi's, for each scenario, encoder and group.
 
     There must be at least DATASETS datasets that may be ranked and three methods that all of them have; references are
@@ -194,7 +194,7 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
         frame = c.compared(c.measures[c.measures["view"] == view])
         for group, rows in c.groups:
             if group != "reference":
-                scores = {row.label: row.of(frame)[measure].mean() for row in rows}
+                scores = {row.label: row.of(frame)[HEADLINE].mean() for row in rows}
                 # A dataset counts once: its first comparison.
                 block = blocks.setdefault((c.scenario, c.encoder, group), {})
                 block.setdefault(c.dataset, pd.Series(scores, dtype=float))
@@ -204,14 +204,13 @@ def dataset_ranks(results: Results, view: str = "all", measure: str = HEADLINE) 
         n, k = table.shape
         if n < DATASETS or k < 3:
             continue
-        sign = 1 if measure in LOWER_IS_BETTER else -1
         # Demšar 2006: q is the studentized range at infinite degrees of freedom over sqrt(2).
         q = float(stats.studentized_range.ppf(1 - ALPHA, k, np.inf)) / math.sqrt(2)
         out.append(
             DatasetRanks(
-                title=f"{scenario}, {encoder}, {GROUPS.get(group, group).lower()}",
+                title=f"{scenario}, {encoder}, {group_title(group).lower()}",
                 datasets=tuple(table.index),
-                ranks=(sign * table).rank(axis=1).mean().sort_values(kind="stable"),
+                ranks=(-table).rank(axis=1).mean().sort_values(kind="stable"),
                 p=float(stats.friedmanchisquare(*table.to_numpy().T).pvalue),
                 p_values=scikit_posthocs.posthoc_nemenyi_friedman(table),
                 critical_difference=q * math.sqrt(k * (k + 1) / (6 * n)),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, group_title
 from cl_ner_bench.analysis.comparison.learning import starved_rows
 from cl_ner_bench.analysis.comparison.notes import undertrained, without_gap
 from cl_ner_bench.analysis.comparison.statistics import (
@@ -93,9 +93,9 @@ def _answer(
     own = best.of(c.per_model(frame, HEADLINE))
     mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
     if math.isnan(mean):
-        return [f"{GROUPS.get(group, group)}: the score is undefined, as the test part has no gold mentions."]
+        return [f"{group_title(group)}: the score is undefined, as the test part has no gold mentions."]
     if best in found_nothing(c):
-        return [f"{GROUPS.get(group, group)}: no method found anything."]
+        return [f"{group_title(group)}: no method found anything."]
     against = [d for d in found if d.row == best]
     tied = [d for d in against if not d.significant]
     score = f"{mean:.1f} ± {std:.1f} macro-F1 over tasks after the last step (n = {len(own)})"
@@ -113,7 +113,7 @@ def _answer(
         lead += f" {best.label} ends {abs(gap.mean):.1f} points {side} joint training of its architecture ({sure})."
     elif best.architecture in without_gap(c):
         lead += " Joint training of its architecture is undertrained: no gap."
-    return [f"{GROUPS.get(group, group)}: {lead}"]
+    return [f"{group_title(group)}: {lead}"]
 
 
 def _by(d: Difference) -> str:
@@ -136,5 +136,5 @@ def _ranges(c: Comparison, frame: pd.DataFrame) -> list[str]:
         elif means:
             low, high = min(means.values()), max(means.values())
             span = f"{low:.1f}" if len(means) == 1 else f"{low:.1f} to {high:.1f}"
-            out.append(f"{GROUPS.get(group, group)}: {span} macro-F1 over tasks after the last step.")
+            out.append(f"{group_title(group)}: {span} macro-F1 over tasks after the last step.")
     return out

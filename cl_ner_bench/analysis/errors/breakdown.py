@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Outcomes, outcomes_of
 from cl_ner_bench.analysis.errors.attributes import BinnedMentions
 from cl_ner_bench.analysis.scores.measures import TaskLayout
-from cl_ner_bench.analysis.table import Cell, Line, Section, Table
+from cl_ner_bench.analysis.table import Cell, Line, Section, Table, columns_of
 from cl_ner_bench.storage.run_record import RunRecord
 
 VIEW = "all"
@@ -159,7 +159,7 @@ def step_table(a: ErrorAnalysis) -> Table:
         for step, own in row.of(steps).groupby("step"):
             cells = {name: _cell(own[name]) for name in columns}
             lines.append((f"S{step}", *cells.values()))
-            values = {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
+            values = columns_of(cells)
             data.append({**row.identity, "step": step, "n": len(own), **values})
         sections.append((row.label, tuple(lines)))
     caption = (
@@ -211,7 +211,7 @@ def mention_table(a: ErrorAnalysis) -> Table:
         for key, own in row.of(a.bins).groupby(["attribute", "bin"], sort=False):
             cells = {when: _cell(own[when]) for when in titles} | {"drop": _cell(own["learned"] - own["end"])}
             what = {**row.identity, **dict(zip(("attribute", "bin"), key, strict=True)), "n": len(own)}
-            values = {f"{name}_{part}": getattr(cell, part) for name, cell in cells.items() for part in ("mean", "std")}
+            values = columns_of(cells)
             data.append({**what, "mentions_mean": own["n"].mean(), **values})
     caption = (
         f"{a.c.title}: recall (0 to 100) of test mentions of types learned before the last step, right after "

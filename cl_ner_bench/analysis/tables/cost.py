@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, comparisons, group_of, most_stored
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons, group_of, group_title, most_stored
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.table import Cell, Section, Table
@@ -80,7 +80,7 @@ def _cost_table(c: Comparison) -> Table:
                 {**row.identity, "n": len(own)}
                 | {f"{n}_{part}": of[n] for n in names for part, of in (("mean", means), ("std", stds))}
             )
-        sections.append((GROUPS.get(group, group), tuple(lines)))
+        sections.append((group_title(group), tuple(lines)))
     notes = (*notes_of(c), *machine_notes(c))
     spread = " Mean ± standard deviation over trained models." if len(c.runs) > len(c.rows) else ""
     caption = f"{c.title}: cost of each method beside its macro-F1 over tasks (all test sentences). {_MEANING}{spread}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import GROUPS, Comparison, MethodRow, comparisons, learning_order
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons, group_title, learning_order
 from cl_ner_bench.analysis.comparison.influence import drawn_together
 from cl_ner_bench.analysis.comparison.learning import (
     FAR_BELOW,
@@ -30,7 +30,7 @@ from cl_ner_bench.analysis.comparison.statistics import (
 from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_notes
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
-from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
+from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table, columns_of
 from cl_ner_bench.analysis.tables.text import DASH
 from cl_ner_bench.storage.run_record import Task
 
@@ -77,10 +77,10 @@ def main_table(c: Comparison, view: str) -> Table:
         lines: list[Line] = [
             (row.label, str(c.n_models(row, frame)), *(_shown(c, row, m, cells[m][row]) for m in MAIN)) for row in rows
         ]
-        sections.append((GROUPS.get(group, group), tuple(lines)))
+        sections.append((group_title(group), tuple(lines)))
     data = [
         {**row.identity, "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
-        | {f"{m}_{part}": getattr(cells[m][row], part) for m in MEASURES for part in ("mean", "std")}
+        | columns_of({m: cells[m][row] for m in MEASURES})
         for row in c.rows
     ]
     if c.single_task_rows:
@@ -89,11 +89,7 @@ def main_table(c: Comparison, view: str) -> Table:
         n = {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
         lines = [(row.label, str(n[row]), *(of[m] for m in MAIN)) for row, of in found.items()]
         sections.append((SINGLE_TASK_TITLE, tuple(lines)))
-        data += [
-            {**row.identity, "n": n[row]}
-            | {f"{m}_{part}": getattr(of[m], part) for m in MEASURES for part in ("mean", "std")}
-            for row, of in found.items()
-        ]
+        data += [{**row.identity, "n": n[row], **columns_of(of)} for row, of in found.items()]
     caption = (
         f"{c.title}: F1 after the last of {_steps(c)} and measures over steps, {VIEW_TITLES[view]}. "
         "Forgetting (Chaudhry et al. 2018): mean drop of a task's F1 from the best before the last step, lower is "
@@ -126,11 +122,11 @@ def step_table(c: Comparison, view: str) -> Table:
     for name, title in STEPS.items():
         for group, rows in c.groups:
             lines: list[Line] = [(row.label, *(cells[name, k][row] for k in steps)) for row in rows]
-            sections.append((f"{title}: {GROUPS.get(group, group)}", tuple(lines)))
+            sections.append((f"{title}: {group_title(group)}", tuple(lines)))
     for row in c.rows:
         own = row.of(frame)
         for k in sorted(set(own["step"])):
-            values = {f"{m}_{part}": getattr(cells[m, k][row], part) for m in STEPS for part in ("mean", "std")}
+            values = columns_of({m: cells[m, k][row] for m in STEPS})
             data.append({**row.identity, "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
     caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
     return _score_table(
@@ -190,7 +186,7 @@ def learning_table(c: Comparison, view: str) -> Table | None:
         here = frame["step"] == k
         alone = {row: _single_task_cell(row, frame[here], "f1", "seed", "task") for row in c.single_task_rows}
         cells[k] = _cells(c, frame[here & of_rows], "f1", marked=False) | alone
-    groups = [(GROUPS.get(group, group), rows) for group, rows in c.groups]
+    groups = [(group_title(group), rows) for group, rows in c.groups]
     if c.single_task_rows:
         groups.append((SINGLE_TASK_TITLE, [*c.single_task_rows]))
     sections: list[Section] = []
@@ -237,7 +233,7 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
             if d.group == group
         ]
         if lines:
-            sections.append((GROUPS.get(group, group), tuple(lines)))
+            sections.append((group_title(group), tuple(lines)))
     names = ("n", "units", "mean", "low", "high", "sentences", "p", "p_holm")
     data: list[dict[str, object]] = [
         {"measure": measure, "group": d.group, "method": d.row.method, "config": d.row.config, "label": d.row.label}
@@ -279,7 +275,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
             if d.group == group
         ]
         if lines:
-            sections.append((GROUPS.get(group, group), tuple(lines)))
+            sections.append((group_title(group), tuple(lines)))
     names = ("units", "mean", "low", "high", "sentences")
     data: list[dict[str, object]] = [
         {"measure": measure, **d.other.identity, "n": models[d.other], "joint_method": d.row.method}
@@ -309,7 +305,7 @@ def spread_table(c: Comparison, view: str) -> Table | None:
             shares = (100 * share for share in (s.order_share, s.share_low, s.share_high))
             parts = (s.order_std, s.seed_std, *shares, s.rank)
             lines.append((row.label, str(s.n), str(s.n_orders), Cell(s.mean, s.std), *map(_plain, parts)))
-        sections.append((GROUPS.get(group, group), tuple(lines)))
+        sections.append((group_title(group), tuple(lines)))
     names = ("n", "n_orders", "mean", "std", "order_std", "seed_std", "order_share", "share_low", "share_high", "rank")
     data = [
         {**row.identity, "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()

@@ -358,8 +358,9 @@ class TagLearner(Learner):
         self.head = self.make_head()
 
     def make_head(self) -> GrowingHead:
-        head = CosineHead if self.recipe["head"] == "cosine" else TagHead
-        return head(self.encoder.hidden_size)
+        if self.recipe["head"] == "cosine":
+            return CosineHead(self.encoder.hidden_size, scale=1.0)
+        return TagHead(self.encoder.hidden_size)
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
         """Return the tag of each word ``[words]``: every unlabelled word is O (0), those of old types too."""

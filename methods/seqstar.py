@@ -52,7 +52,8 @@ CARD = {
             "architecture": "token",
             "summary": "As seq-cos, but a tag's row is the mean vector of its words, and nothing is trained after "
             "task 1.",
-            "deviations": "As seq-cos. A tag I- without words takes the row of its B-.",
+            "deviations": "As seqstar, but the last epoch is kept. Cosines are chosen here. A tag I- without words "
+            "takes the row of its B-.",
         },
         "frozen-span": {
             "label": "Frozen encoder (span)",
@@ -65,6 +66,8 @@ CARD = {
         },
     },
 }
+
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -116,6 +119,9 @@ class SeqPrototype(SeqCosine):
     @property
     def trains(self) -> bool:
         return self.step == 1
+
+    def select(self, score: float | None, dev: Iterable[tuple[Batch, Output]]) -> None:
+        """Keep the last epoch: dev scores are those of a classifier that is replaced."""
 
     def end_step(self, step: Step) -> None:
         means = tag_means(self, step.batches())

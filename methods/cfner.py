@@ -17,8 +17,8 @@ CARD = {
             "model's space.",
             "deviations": "Loss of the release without its curriculum, which no released configuration uses. All words "
             "are candidates for neighbours; with compat, of more than 5,000 words the first 5,000 that differ from the "
-            "word, as released. Linear head and the recipe's optimiser instead of a cosine head with frozen old rows, "
-            "imprinted new ones and SGD.",
+            "word, as released. Cosine head with frozen old rows, imprinted new ones and SGD with the recipe cfner "
+            "alone.",
         },
         "cfner-codebase": {
             "label": "CFNER (code base)",

@@ -17,8 +17,8 @@ CARD = {
             "deviations": "New mentions always count in full: in the release a sentence without an accepted word has "
             "no CE at all. The entropy is divided by its maximum; the release divides it by the number of old columns, "
             "too, so that the floor is higher there (compat: both as released). Attention is compared before dropout "
-            "and without padding. Linear head and the recipe's optimiser instead of a cosine head with frozen old "
-            "rows, imprinted new ones and SGD.",
+            "and without padding. Cosine head with frozen old rows, imprinted new ones and SGD with the recipe cfner "
+            "alone.",
         },
         "cpfd-codebase": {
             "label": "CPFD (code base)",
@@ -27,7 +27,7 @@ CARD = {
             "paper": "Zhang et al., EMNLP 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "summary": "CPFD as released, with CE divided by the number of all words, refused ones too.",
             "deviations": "The loss of that code base, with a teacher without dropout, attention before dropout and "
-            "without padding; not its recipe.",
+            "without padding; its recipe is recall.",
         },
     },
 }

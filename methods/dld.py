@@ -25,7 +25,7 @@ CARD = {
             "paper": "Zhang et al., SIGIR 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "summary": "ExtendNER, and KL between all positive, and all negative, logits of a batch.",
             "deviations": "The terms of that code base run over words; there over special tokens and padding, too. A "
-            "teacher without dropout; not its recipe.",
+            "teacher without dropout; its recipe is recall.",
         },
     },
 }

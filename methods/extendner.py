@@ -33,8 +33,8 @@ CARD = {
             "paper": "Monaikul et al., AAAI 2021, as in the code of Zheng et al. (CFNER), EMNLP 2022",
             "status": "re-implementation",
             "summary": "ExtendNER with the temperatures of CFNER's code: student 2, teacher 1.",
-            "deviations": "The loss of that code, not its recipe (cosine head, SGD, frozen old rows, imprinted new "
-            "ones).",
+            "deviations": "The loss of that code; cosine head, frozen old rows, imprinted new ones and SGD with the "
+            "recipe cfner alone.",
         },
         "selftrain-cfner": {
             "label": "Self-Training (CFNER)",
@@ -43,8 +43,8 @@ CARD = {
             "year": 2022,
             "status": "re-implementation",
             "summary": "ExtendNER with a nearly one-hot teacher: temperatures of student and teacher 2 and 0.01.",
-            "deviations": "The loss of that code, not its recipe (cosine head, SGD, frozen old rows, imprinted new "
-            "ones).",
+            "deviations": "The loss of that code; cosine head, frozen old rows, imprinted new ones and SGD with the "
+            "recipe cfner alone.",
         },
         "extendner-codebase": {
             "label": "ExtendNER (w=2)",
@@ -52,7 +52,7 @@ CARD = {
             "paper": "Monaikul et al., AAAI 2021, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "status": "re-implementation",
             "summary": "ExtendNER with the weight of that code base: 2.",
-            "deviations": "The loss of that code base, with a teacher without dropout; not its recipe.",
+            "deviations": "The loss of that code base, with a teacher without dropout; its recipe is recall.",
         },
     },
 }

@@ -14,8 +14,8 @@ CARD = {
         "stores": "one copy of the model",
         "deviations": "One client that holds all data: no federation, no detection of new tasks. A prototype is "
         "refined with words of its own tag. The soft labels of the relations are RDP's, which have no zero: with plain "
-        "ones the paper's divergence would be infinite. The recipe's optimiser, epochs and dev selection; linear "
-        "head.",
+        "ones the paper's divergence would be infinite. Cosine head and SGD with the "
+        "recipe cfner alone.",
     }
 }
 

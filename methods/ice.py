@@ -4,6 +4,22 @@ CARD = {
     "architecture": "token",
     "group": "closed-form",
     "settings": {"compat": False},
+    "recipes": {
+        "ice": {
+            "epochs": 15,
+            "batch_size": 8,
+            "lr": 1e-4,
+            "head_lr": 1e-4,
+            "weight_decay": 0.01,
+            "decayed": "all",
+            "schedule": "constant",
+            "warmup_updates": 0,
+            "warmup_share": 0.0,
+            "clip": 0,
+            "dropout": 0.1,
+            "max_length": 512,
+        }
+    },
     "paper": "Liu and Huang, Teamwork Is Not Always Good: An Empirical Study of Classifier Drift in Class-incremental "
     "Information Extraction, ACL Findings 2023, arXiv 2305.16559",
     "year": 2023,

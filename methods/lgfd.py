@@ -22,7 +22,7 @@ CARD = {
         "stores": "one copy of the model",
         "deviations": "From a description of the code, without values to check it against. Class means are those of "
         "BIO tags; in the code tags are cut at the number of types. No federation. Pseudo-labels, and compat, as in "
-        "cpfd. Linear head and the recipe's optimiser instead of a cosine head and SGD.",
+        "cpfd. Cosine head and SGD with the recipe cfner alone.",
     }
 }
 

@@ -14,8 +14,8 @@ CARD = {
         "summary": "CE on labelled words, cosine distance to the previous model's word vectors, a margin of O over "
         "new tags.",
         "stores": "one copy of the model",
-        "deviations": "The losses are those of CFNER's code. Linear head and the recipe's optimiser instead of a "
-        "cosine head with frozen old rows, imprinted new ones and SGD. No exemplars, as there.",
+        "deviations": "The losses are those of CFNER's code. Cosine head with frozen old rows, imprinted new ones and "
+        "SGD with the recipe cfner alone. No exemplars, as there.",
     }
 }
 

@@ -15,8 +15,8 @@ CARD = {
         "states.",
         "stores": "one copy of the model",
         "deviations": "The margin is subtracted from the label's logit alone and the spatial term has a gradient: in "
-        "the releases the margin cancels, and in CFNER's code the term has none (compat: as released). Linear head and "
-        "the recipe's optimiser instead of a cosine head with frozen old rows and SGD. No exemplars.",
+        "the releases the margin cancels, and in CFNER's code the term has none (compat: as released). Cosine head "
+        "with frozen old rows, imprinted new ones and SGD with the recipe cfner alone. No exemplars.",
     }
 }
 

@@ -16,8 +16,8 @@ CARD = {
             "summary": "CE with prototype-weighted pseudo-labels, KL to the previous model, soft labels, low entropy.",
             "deviations": "Prototypes are means of word vectors; the release reads rows as columns (compat: as "
             "released). As released, a tag without words keeps the prototype 0. Terms are means over words; the "
-            "release's run over special tokens and padding, too, which no setting repeats. Linear head and the "
-            "recipe's optimiser instead of a cosine head with frozen old rows, imprinted new ones and SGD.",
+            "release's run over special tokens and padding, too, which no setting repeats. Cosine head "
+            "with frozen old rows, imprinted new ones and SGD with the recipe cfner alone.",
         },
         "rdp-codebase": {
             "label": "RDP (code base)",
@@ -26,7 +26,7 @@ CARD = {
             "paper": "Zhang et al., CIKM 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "summary": "RDP with the prototypes of that code base, whose tags are the largest entries of word vectors.",
             "deviations": "Prototypes and losses of that code base, with a teacher without dropout and terms over "
-            "words alone; not its recipe.",
+            "words alone; its recipe is recall.",
         },
     },
 }

@@ -17,7 +17,7 @@ CARD = {
         "replaced (each by one mask token). The terms of the copy are means over its other words. Distillation is "
         "cross-entropy among O and old tags alone: among all tags it would forbid the new ones. The consistency term "
         "is a sum over the words of a batch, so its weight belongs to the paper's batches of 8. With compat, "
-        "prototypes as in RDP's release. Linear head and the recipe's optimiser.",
+        "prototypes as in RDP's release. Cosine head and SGD with the recipe cfner alone.",
     }
 }
 

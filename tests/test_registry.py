@@ -100,6 +100,14 @@ def test_wrong_names_are_explained(names: list[str], said: str) -> None:
             "'settings': expected a dict of",
         ),
         (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'recipes': {'paper': {'epoch': 3}}}}",
+            "unknown key 'recipes.paper.epoch'.*Did you mean 'epochs'",
+        ),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'recipes': {'paper': {'lr': -1}}}}",
+            "'recipes.paper.lr': expected a number of at least 0",
+        ),
+        (
             "CARD = {'m': {'class': 'M', 'architecture': 'span', 'data': 'union'}}",
             'group is memory-free by default.*write "group": "reference"',
         ),

@@ -11,6 +11,7 @@ from msgspec import to_builtins
 
 from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.corpora.card import UNSTATED, Card
+from cl_ner_bench.corpora.cards import recipe_names
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import layer
@@ -164,6 +165,18 @@ def test_a_familys_recipe_holds_for_its_protocols_and_methods(inputs: dict[str, 
     tbcl = planned(given, tmp_path, methods="tbcl")
     assert trained(tbcl, "first_lr", "lr") == [4e-4, 4e-4]
     assert tbcl.record.by_hand == {}
+
+
+def test_a_recipe_of_one_method_is_for_no_other(inputs: dict[str, Any], tmp_path: Path) -> None:
+    ice = planned(inputs, tmp_path, methods="ice", recipe="ice")
+    assert trained(ice, "epochs", "batch_size", "head_lr", "schedule") == [15, 8, 1e-4, "constant"]
+    with pytest.raises(UserError, match="no recipe 'ice' "):
+        planned(inputs, tmp_path, recipe="ice")
+
+
+@pytest.mark.parametrize("name", recipe_names(Card("x", "X")))
+def test_every_recipe_is_whole_for_token_methods(inputs: dict[str, Any], tmp_path: Path, name: str) -> None:
+    assert planned(inputs, tmp_path, recipe=name).record.settings["recipe"] == name
 
 
 def test_a_dry_run_shows_where_the_values_of_a_recipe_come_from(inputs: dict[str, Any], tmp_path: Path) -> None:

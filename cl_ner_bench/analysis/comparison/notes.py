@@ -24,7 +24,7 @@ from cl_ner_bench.analysis.literature.settings import (
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
 
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
-OF_PAPERS = {"cfner", "recall"}  # recipes beside "paper" whose values are published ones
+OF_PAPERS = {"cfner", "ice", "ocilner", "recall"}  # recipes beside "paper" whose values are published ones
 WARM_UP = 0.2  # share of a task's updates
 TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
 MOST_TYPES = 8  # that a note names

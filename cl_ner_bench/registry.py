@@ -45,7 +45,8 @@ PAIRS = {"joint-warm": ("joint-span-warm", "joint-token-warm")}  # others: NAME-
 PLUG_IN = "any"
 SHARING = ("memory-free", "closed-form", "exemplar", "reference")  # groups, by what they use beside a step's data
 _SETTINGS = "a dict of hyper-parameters and their defaults: texts, numbers, true or false, None, lists of them"
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+_IDENTITIES = "a dict: name of a simpler method, or 'base' -> the settings with which this method equals it"
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 def _is_plain(value: Any) -> bool:
@@ -67,6 +68,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     settings: Annotated[Mapping[str, Any], Meta(description=_SETTINGS)] = {}
     recipes: Mapping[str, HyperParameters] = {}
     group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
+    identities: Annotated[Mapping[str, dict[str, Any]], Meta(description=_IDENTITIES)] = {}
     status: str = ""
     paper: str = ""
     year: int = 0
@@ -87,8 +89,9 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
     settings: a grid learns it once for all such methods of an architecture.
     ``settings`` are the method's own hyper-parameters with their defaults; ``recipes`` are values of the training
-    hyper-parameters, by recipe, that differ from those of the recipe for this method. ``year`` is the paper's, 0
-    without one.
+    hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
+    methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
+    ``year`` is the paper's, 0 without one.
     ``class_name`` is empty where the method is the base learner of its architecture.
     ``module`` is None for a file outside any package.
     ``plug_in`` is the plug-in's name where the class is one; it changes ``base``, the base learner if None.
@@ -161,7 +164,7 @@ def _variant_rows(value: dict[Any, Any], where: str) -> tuple[dict[Any, Any], di
 
 def _card(file: Path, module: str | None, where: str, name: Any, own: Any, common: dict[Any, Any]) -> MethodCard:
     where = f"{where}[{name!r}]"
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(own, dict):
+    if not isinstance(name, str) or not NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
     row = common | own
     table = convert(row, MethodTable, where)
@@ -211,6 +214,7 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
         first_step="base" if plug_in.first_step == base.first_step == "base" else "own",
         settings={**base.settings, **plug_in.settings},
         recipes={**base.recipes, **plug_in.recipes},
+        identities={name: values for name, values in plug_in.identities.items() if name == "base"},
         group=max(plug_in.group, base.group, key=SHARING.index),
         year=max(plug_in.year, base.year),
         **joined,
@@ -262,7 +266,7 @@ def resolve(names: Iterable[str]) -> list[Variant]:
 
 def _variants(text: str, known: Registry[MethodCard]) -> Iterator[Variant]:
     label, _, spec = text.rpartition("=")
-    if label and not _NAME.fullmatch(label):
+    if label and not NAME.fullmatch(label):
         raise UserError(f"--methods {text}: the label {label!r} may hold letters, digits, '-', '_' and '.' only")
     cards = _lookup(spec, known)
     if label and len(cards) > 1:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from cl_ner_bench import __version__
-from cl_ner_bench.cli import data, list, perf, report, reproduce, run, status, verify
+from cl_ner_bench.cli import check_method, data, init_method, list, perf, report, reproduce, run, status, verify
 from cl_ner_bench.cli.output import log_lines, note
 from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.untrusted import import_environment
 
-COMMANDS = (run, perf, status, report, verify, reproduce, list, data)
+COMMANDS = (run, perf, status, report, verify, reproduce, list, data, init_method, check_method)
 EXAMPLES = """\
 examples:
   bench run                              the default comparison: generated corpus, offline encoder
@@ -28,6 +28,7 @@ examples:
   bench report results/synthetic-split   tables, figures and report again, without training
   bench verify results/synthetic-split   check all files and scores
   bench list methods
+  bench check-method mine.py             check a method of your own
   bench data show synthetic
 
 `bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault was

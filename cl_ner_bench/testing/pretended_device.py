@@ -18,6 +18,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 DEVICE = "meta"
 _ACROSS = {torch.ops.aten.copy_.default}
 """Operations that may take tensors of two devices."""
+_INITIAL = {torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default}
+"""Operations that fill new layers. On the device "meta", where layers are made that are filled later, they draw nothing
+from the CPU's stream."""
 
 
 class Elsewhere(Tensor):
@@ -65,7 +68,10 @@ def _compute(operation: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> 
     if len(wrappers) > 0 and any(not isinstance(part, Elsewhere) for part in given) and operation not in _ACROSS:
         raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
     device = kwargs.get("device")
+    stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None
     result = operation(*tree_map(_values, args), **(tree_map(_values, kwargs) | ({"device": "cpu"} if device else {})))
+    if stream is not None:
+        torch.set_rng_state(stream)
     there = bool(wrappers) if device is None else torch.device(device).type == DEVICE
 
     def placed(part: Any) -> Any:

@@ -1,0 +1,66 @@
+"""`bench check-method`: run the conformance suite on methods."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import Any
+
+from cl_ner_bench.cli.output import WIDTH, duration, show, table, transient
+from cl_ner_bench.cli.parsing import add_command
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "check-method",
+        _execute,
+        "check that methods keep the contract, your own or built-in ones",
+        usage="bench check-method METHOD... [--full]",
+        description="Check methods with a tiny encoder and generated sentences: that what a card states is true; that\n"
+        "a method learns, sees no hidden label, predicts each sentence by itself, repeats and resumes to the\n"
+        "bit, copes with unusual tasks, and runs on any device. It takes some seconds a method. A fault says\n"
+        "what to change; exit code 1 if there is one.",
+        epilog="examples:\n  bench check-method mine.py\n  bench check-method mine.py:my-variant --full\n"
+        "  bench check-method spankl extendner\n\n"
+        "`bench init-method NAME` writes a file to begin with. A method file runs as code: check only files you trust.",
+    )
+    parser.add_argument(
+        "methods", nargs="+", metavar="METHOD", help="a name of `bench list methods`, FILE.py or FILE.py:NAME"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="check for longer: stops in each epoch, other processes and encoders, bf16"
+    )
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench import registry
+
+    variants = registry.resolve(parsed.methods)
+    from cl_ner_bench.testing.conformance import checks, run_checks, title
+
+    rows = []
+    for variant in variants:
+        names = [title(check) for check in checks(variant.card, parsed.full)]
+        width, results = max(map(len, names)), []
+        show(f"{variant.card.name} ({variant.card.architecture}, {variant.card.group})")
+        transient(f"  ...    {names[0]}")
+        for result in run_checks(variant.card, parsed.full):
+            transient("")
+            results.append(result)
+            mark = "FAULT" if result.fault else "ok"
+            begin = f"  {mark:7}{result.check:{width + 2}}"
+            show(
+                textwrap.fill(
+                    result.fault or result.remark, WIDTH, initial_indent=begin, subsequent_indent=" " * len(begin)
+                )
+                or begin
+            )
+            if len(results) < len(names):
+                transient(f"  ...    {names[len(results)]}")
+        transient("")
+        seconds = sum(result.seconds for result in results)
+        rows.append((variant.card.name, len(results), sum(bool(result.fault) for result in results), duration(seconds)))
+    show("")
+    show(table(("method", "checks", "faults", "processor time"), rows))
+    return 1 if any(faults for _, _, faults, _ in rows) else 0

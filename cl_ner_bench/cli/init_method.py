@@ -1,0 +1,119 @@
+"""`bench init-method`: write the file of a new method, which works and is there to be changed."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.cli.output import show
+from cl_ner_bench.cli.parsing import add_command
+from cl_ner_bench.errors import UserError
+
+TOKEN = '''"""TITLE: a line on the idea."""
+
+CARD = {
+    "NAME": {
+        "class": "CLASS",
+        "architecture": "token",
+        "first_step": "base",  # step 1 is plain cross-entropy, whatever the settings
+        "settings": {"kd_weight": 1.0},
+        "identities": {"base": {"kd_weight": 0.0}},  # with this setting it equals the base learner
+        "summary": "CE on all words + kd_weight * KL to the previous model over the old tags.",
+        "stores": "one copy of the model",
+    },
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, TagLearner
+from cl_ner_bench.models.losses import categorical_kl
+
+
+class CLASS(TagLearner):
+    """CE(all words) + kd_weight * KL(teacher || student), over the old tags, mean over all words."""
+
+    needs = frozenset({"teacher"})
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = super().losses(batch, output, teacher)
+        if teacher is not None:  # from step 2 on
+            old = output.logits[:, : teacher.logits.shape[1]]
+            losses["kd"] = self.settings["kd_weight"] * categorical_kl(teacher.logits, old).mean()
+        return losses
+'''
+SPAN = '''"""TITLE: a line on the idea."""
+
+CARD = {
+    "NAME": {
+        "class": "CLASS",
+        "architecture": "span",
+        "first_step": "base",  # step 1 is plain binary cross-entropy, whatever the settings
+        "settings": {"kd_weight": 1.0},
+        "identities": {"spankl-nokd": {"kd_weight": 0.0}},  # with this setting it equals that method
+        "summary": "BCE on the labelled columns + kd_weight * KL to the previous model on the other old columns.",
+        "stores": "one copy of the model",
+    },
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, SpanLearner
+
+
+class CLASS(SpanLearner):
+    """BCE(labelled columns) + kd_weight * KL(teacher || student), over the old columns without labels."""
+
+    needs = frozenset({"teacher"})
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = {"bce": self.bce(batch, output, self.labelled)}
+        if teacher is not None and self.unlabelled:  # from step 2 on
+            losses["kd"] = self.settings["kd_weight"] * self.kl(batch, output, teacher, self.unlabelled)
+        return losses
+'''
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "init-method",
+        _execute,
+        "write the file of a new method, to begin with",
+        usage="bench init-method NAME [FILE] [--span]",
+        description="Write a method file that works, to be changed: distillation from the previous model.",
+        epilog="examples:\n  bench init-method mine              writes mine.py\n"
+        "  bench init-method my-spans ideas/spans.py --span\n\nThen: bench check-method mine.py",
+    )
+    parser.add_argument("name", metavar="NAME", help="the method's name in grids and tables")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the file to write (default: NAME.py)")
+    parser.add_argument("--span", action="store_true", help="score spans instead of tagging words")
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench import registry
+
+    name = parsed.name
+    if not registry.NAME.fullmatch(name):
+        raise UserError(f"NAME {name!r}: a method's name holds letters, digits, '-', '_' and '.', as in my-method")
+    if name in registry.methods():
+        raise UserError(
+            f"NAME {name!r}: a method of this name is there already (bench list methods {name}); choose another"
+        )
+    file = parsed.file or Path(re.sub(r"\W", "_", name) + ".py")
+    words = re.findall(r"[A-Za-z0-9]+", name)
+    title = "".join(word[0].upper() + word[1:] for word in words)
+    text = SPAN if parsed.span else TOKEN
+    for key, value in (("TITLE", name), ("NAME", name), ("CLASS", title if title[0].isalpha() else f"Method{title}")):
+        text = text.replace(key, value)
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise UserError(f"{file} is there already and is not overwritten; give another FILE") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror}); give another FILE") from None
+    show(f"{file} holds a method that works. Change it, then:")
+    show(f"  bench check-method {file}\n  bench run --methods {file},finetune-{'span' if parsed.span else 'token'}")
+    return 0

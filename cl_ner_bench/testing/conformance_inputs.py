@@ -1,0 +1,135 @@
+"""The inputs of the conformance suite: a tiny encoder, and generated sentences in which words tell types."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.models.encoders.bert import Bert
+from cl_ner_bench.scenarios.task import Task, TaskSplit
+
+RECIPE = {
+    "epochs": 2,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "head_lr": 1e-2,
+    "weight_decay": 0.01,
+    "clip": 1.0,
+    "dropout": 0.1,
+    "warmup_updates": 200,
+    "warmup_share": 0.1,
+    "max_length": 12,  # sub-tokens of a window: long sentences have several
+    "max_span_width": 0,
+    "pool": 1,
+    "exact": True,
+}
+NAMES = {
+    "PER": ("anna", "boris", "carla", "dmitri smith", "eva smith"),
+    "LOC": ("paris", "oslo", "lima", "new york"),
+    "DATE": ("1990", "2001", "may 1876"),
+}
+OTHERS = ("went", "to", "in", "the", "saw", "and", "left", "again", ",", ".")
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+CONFIG = {
+    "model_type": "bert",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+
+
+@cache
+def encoder(dropout: float = 0.1) -> str:
+    """Return the folder of the encoder; it is made once in a process and removed at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-encoder-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    words = sorted({word for name in itertools.chain(OTHERS, *NAMES.values()) for word in name.split()} - {"dmitri"})
+    vocabulary = {piece: i for i, piece in enumerate((*SPECIALS, *words, "dmi", "##tri"))}
+    config = {**CONFIG, **dict.fromkeys(RATES, dropout), "vocab_size": len(vocabulary)}
+    stream, bert = torch.Generator().manual_seed(0), Bert(config)
+    weights = {
+        name: torch.full_like(value, float(name.endswith("weight")))
+        if value.ndim == 1
+        else 0.1 * torch.randn(value.shape, generator=stream)
+        for name, value in bert.state_dict().items()
+    }
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "unk_token": "[UNK]"}))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return str(folder)
+
+
+def sentence(id: int, rng: random.Random, types: Sequence[str]) -> Sentence:
+    """Return one to five mentions, each of one of ``types``, between other words."""
+    words: list[str] = []
+    mentions: list[Mention] = []
+    for _ in range(rng.randint(1, 5)):
+        words += rng.choices(OTHERS, k=rng.randint(0, 3))
+        type = rng.choice(types)
+        name = rng.choice(NAMES[type]).split()
+        mentions.append(Mention(len(words), len(words) + len(name), type))
+        words += name
+    return Sentence(id, tuple(words), tuple(mentions))
+
+
+@cache
+def corpus(train: int, other: int) -> Corpus:
+    """Return a corpus of ``train`` train sentences and ``other`` dev and test sentences of all types."""
+    rng = random.Random(0)
+    sizes = {"train": train, "dev": other, "test": other}
+    parts = {part: tuple(sentence(i, rng, tuple(NAMES)) for i in range(size)) for part, size in sizes.items()}
+    return Corpus(Card("conformance", "Conformance", {type: (type,) for type in NAMES}), parts, "generated")
+
+
+def split(of: Corpus, *tasks: Task) -> TaskSplit:
+    """Return a split of ``tasks``."""
+    return TaskSplit(of.name, of.fingerprint, "conformance", 0, tasks, of.ids("test"))
+
+
+def task(types: Sequence[str], train: Sequence[int], dev: Sequence[int]) -> Task:
+    """Return a task."""
+    return Task(f"{'-'.join(types)}-{train[0]}", tuple(types), tuple(train), tuple(dev))
+
+
+CORPUS = corpus(40, 16)
+TWO = split(CORPUS, task(("PER", "LOC"), range(12), range(8)), task(("DATE",), range(12, 24), range(8, 16)))
+"""Two steps of a dozen sentences."""
+SHORT = split(CORPUS, task(("PER", "LOC"), range(5), range(2)), task(("DATE",), range(12, 17), range(8, 10)))
+"""Two steps of five sentences, where each operation takes long."""
+
+LARGE = corpus(100, 30)
+ONE = split(LARGE, task(tuple(NAMES), range(100), range(30)))
+"""One task of all types."""
+
+
+def with_types(types: Sequence[str]) -> list[int]:
+    """Return the ids of train sentences of ``CORPUS`` from 24 on with a mention of each of ``types``."""
+    return [s.id for s in CORPUS.parts["train"][24:] if {m.type for m in s.mentions} >= {*types}]
+
+
+def without(type: str) -> list[int]:
+    """Return the ids of train sentences of ``CORPUS`` from 24 on without a mention of ``type``."""
+    return [s.id for s in CORPUS.parts["train"][24:] if type not in {m.type for m in s.mentions}]

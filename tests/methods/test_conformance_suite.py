@@ -1,0 +1,338 @@
+"""The conformance suite finds what it is there to find, and says what to change."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from msgspec.structs import replace
+from torch import Tensor, nn
+
+from cl_ner_bench import registry
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, Step, TagLearner
+from cl_ner_bench.testing import conformance
+from cl_ner_bench.testing.conformance import Check, run_check
+from cl_ner_bench.testing.conformance_inputs import CORPUS, NAMES
+from cl_ner_bench.testing.conformance_lab import Lab
+
+pytestmark = pytest.mark.slow
+
+
+def lab(learner: type[Learner] = TagLearner, **card: Any) -> Lab:
+    """A lab of a class, with a card of fine-tuning but for what is given."""
+    fine_tune = registry.methods()[f"finetune-{learner.architecture}"]
+    return Lab(replace(fine_tune, **({"first_step": "own"} | card)), learner)
+
+
+def fault(check: Check, learner: type[Learner] = TagLearner, **card: Any) -> str:
+    return run_check(check, lab(learner, **card)).fault
+
+
+def test_checks_have_names_and_a_line_each() -> None:
+    for check in conformance.QUICK + conformance.FULL:
+        assert conformance.about(check)
+        assert len(conformance.about(check)) < 80
+
+
+class Remembers(TagLearner):
+    needs = frozenset({"memory"})
+
+    def keep(self, step: Step) -> Iterable[int]:
+        return [step.train[0].id]
+
+
+class RemembersForeign(Remembers):
+    def keep(self, step: Step) -> Iterable[int]:
+        return [39]
+
+
+class Frozen(TagLearner):
+    def begin_step(self, step: Step) -> None:
+        if step.step > 1:
+            self.freeze_encoder()
+
+
+class CarriesSentences(TagLearner):
+    def end_step(self, step: Step) -> None:
+        self.carried["lengths"] = torch.tensor([len(s.words) for s in step.train])
+
+
+@pytest.mark.parametrize(
+    ("learner", "card", "words"),
+    [
+        (Remembers, {}, 'write "group": "exemplar"'),
+        (TagLearner, {"group": "exemplar"}, "it remembers no sentence"),
+        (TagLearner, {"group": "closed-form"}, "self.freeze_encoder()"),
+        (Frozen, {}, 'write "closed-form"'),
+    ],
+)
+def test_a_false_group_is_found(learner: type[Learner], card: dict[str, Any], words: str) -> None:
+    assert words in fault(conformance.card, learner, **card)
+
+
+def test_true_groups_pass() -> None:
+    assert not fault(conformance.card, Remembers, group="exemplar")
+    assert not fault(conformance.card, Frozen, group="closed-form")
+    assert not fault(conformance.card)
+
+
+def test_what_is_kept_between_steps_is_counted() -> None:
+    assert "carried.lengths" in fault(conformance.memory, CarriesSentences)
+    assert not fault(conformance.memory, CarriesSentences, group="exemplar")
+    assert "no id of a train sentence" in fault(conformance.memory, RemembersForeign, group="exemplar")
+
+
+class LearnsNothing(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"none": output.logits.square().mean()}
+
+
+class LearnsBackwards(SpanLearner):
+    def bce(self, *args: Any) -> Tensor:
+        return 0.001 * super().bce(*args)
+
+    def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> Any:
+        return super().parameter_groups(0.0, 0.0, weight_decay)
+
+
+@pytest.mark.parametrize("learner", [LearnsNothing, LearnsBackwards])
+def test_a_method_that_does_not_learn_is_found(learner: type[Learner]) -> None:
+    assert "must reach 0.9" in fault(conformance.learns, learner)
+
+
+class OtherFirstStep(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": 1.01 * super().losses(batch, output, teacher)["ce"]}
+
+
+def test_a_false_first_step_is_found() -> None:
+    assert "differs from the base learner's in losses" in fault(conformance.first_step, OtherFirstStep)
+    assert not fault(conformance.first_step)
+
+
+class Penalised(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = super().losses(batch, output, teacher)
+        return losses | {"penalty": self.settings["weight"] * output.logits.square().mean()}
+
+
+def test_an_identity_that_does_not_hold_is_found() -> None:
+    settings = {"settings": {"weight": 1.0}}
+    assert not fault(conformance.identities, Penalised, **settings, identities={"base": {"weight": 0.0}})
+    assert not fault(conformance.identities, Penalised, **settings, identities={"finetune": {"weight": 0.0}})
+    wrong = fault(conformance.identities, Penalised, **settings, identities={"finetune-token": {"weight": 1e-2}})
+    assert "with weight = 0.01 it should equal finetune-token, but after step 1" in wrong
+    assert "which is no method" in fault(conformance.identities, identities={"nothing": {}})
+
+
+class Peeps(TagLearner):
+    """Reads labels past the data layer, from the memory's recall."""
+
+    def begin_step(self, step: Step) -> None:
+        with torch.no_grad():
+            next(self.head.parameters()).add_(1e-3 * sum(len(s.mentions) for s in PEEPED()))
+
+
+def PEEPED() -> Any:  # noqa: N802
+    raise NotImplementedError
+
+
+def test_a_method_that_sees_hidden_labels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = lab(Peeps)
+    chain = made.chain
+
+    def peeped(split: Any, corpus: Any = lambda step: CORPUS, **how: Any) -> Any:
+        monkeypatch.setitem(globals(), "PEEPED", lambda: corpus(1).parts["train"])
+        return chain(split, corpus, **how)
+
+    monkeypatch.setattr(made, "chain", peeped)
+    assert "labels that are hidden" in run_check(conformance.hidden_labels, made).fault
+    assert not fault(conformance.hidden_labels)
+
+
+def test_poison_hides_no_label_that_a_step_may_see() -> None:
+    for step, types in ((1, {"PER", "LOC"}), (2, {"DATE"})):
+        tasks = conformance.TWO.tasks[:step]
+        poisoned = conformance._poisoned(tasks, union=False)
+        for part in ("train", "dev"):
+            for i in getattr(tasks[-1], part):
+                one, other = poisoned.parts[part][i], CORPUS.parts[part][i]
+                assert one.only(types) == other.only(types)
+                assert {m.type for m in one.mentions} >= {*NAMES} - types
+        assert any(one != other for one, other in zip(poisoned.parts["test"], CORPUS.parts["test"], strict=True))
+
+
+class MovesTeacher(TagLearner):
+    needs = frozenset({"teacher"})
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        if teacher is not None:
+            self.kept(0).mul_(1.01)
+        return super().losses(batch, output, teacher)
+
+    def begin_step(self, step: Step) -> None:
+        if step.teacher is not None:
+            self.kept = step.teacher.stored.__getitem__  # type: ignore[attr-defined]
+
+
+class MovesFrozen(Frozen):
+    def after_backward(self) -> None:
+        if self.encoder_frozen:
+            with torch.no_grad():
+                self.encoder.backbone.embeddings.LayerNorm.weight.mul_(1.01)
+
+
+class ShiftsHead(TagLearner):
+    def grow(self, types: Any, init: Any) -> None:
+        super().grow(types, init)
+        with torch.no_grad():
+            self.head.blocks[0].bias.sub_(0.1)
+
+
+class GrowsNothing(TagLearner):
+    def grow(self, types: Any, init: Any) -> None:
+        super().grow(types if not self.head.types else (), init)
+
+    def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
+        return batch.tag_targets(self.head.types)
+
+
+def test_what_moves_where_it_must_not_is_found() -> None:
+    assert "the teacher's logits of sentence 0 change" in fault(conformance.unmoved, MovesTeacher)
+    assert "are frozen and change" in fault(conformance.unmoved, MovesFrozen)
+    assert "grow changes head.blocks.0.bias" in fault(conformance.growth, ShiftsHead)
+    assert "no columns came for DATE" in fault(conformance.growth, GrowsNothing)
+    assert not fault(conformance.growth, Frozen)
+    assert not fault(conformance.unmoved, Frozen)
+
+
+class Centred(TagLearner):
+    """Its logits depend on the rest of the batch."""
+
+    def forward(self, batch: Batch) -> Output:
+        output = super().forward(batch)
+        return Output(output.logits - output.logits.mean(0), output.words)
+
+
+class Remembering(TagLearner):
+    """Its decoding keeps something."""
+
+    last = 0
+
+    def decode(self, output: Output, lengths: Any, types: Any, nested: bool) -> Any:
+        found = super().decode(output, lengths, types, nested)
+        Remembering.last += 1
+        return [ps[Remembering.last % 2 :] for ps in found]
+
+
+class Invents(TagLearner):
+    def decode(self, output: Output, lengths: Any, types: Any, nested: bool) -> Any:
+        return [[p._replace(type="OTHER") for p in ps] for ps in super().decode(output, lengths, types, nested)]
+
+
+def test_predictions_that_depend_on_others_are_found() -> None:
+    assert "a sentence has other logits alone" in fault(conformance.predictions, Centred)
+    assert "predictions depend on the batch" in fault(conformance.predictions, Remembering)
+    assert "mentions of 'OTHER'" in fault(conformance.predictions, Invents)
+
+
+class Unseeded(TagLearner):
+    def begin_step(self, step: Step) -> None:
+        with torch.no_grad():
+            self.head.blocks[0].bias.add_(random.random())
+
+
+class Seeds(TagLearner):
+    def grow(self, types: Any, init: Any) -> None:
+        super().grow(types, lambda name: torch.Generator().manual_seed(7))
+
+    def begin_step(self, step: Step) -> None:
+        self.encoder.dropout.seed(7)
+        self.freeze_encoder()
+
+
+class SeedsAndLearnsAtOnce(Seeds):
+    trains = False
+
+
+def test_randomness_of_its_own_is_found() -> None:
+    assert "the same seed gives other values in step 1" in fault(conformance.seeds, Unseeded)
+    assert "another seed gives the same model" in fault(conformance.seeds, SeedsAndLearnsAtOnce)
+    assert not fault(conformance.seeds, SeedsAndLearnsAtOnce, group="closed-form")
+
+
+TOTAL = [0]
+
+
+class KeepsOutside(TagLearner):
+    """Counts updates in a module, which no snapshot holds."""
+
+    def begin_step(self, step: Step) -> None:
+        TOTAL[0] = 0
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        TOTAL[0] += 1
+        return {"ce": super().losses(batch, output, teacher)["ce"] * (1 + TOTAL[0])}
+
+
+def test_state_that_no_snapshot_holds_is_found() -> None:
+    found = fault(conformance.resumes, KeepsOutside)
+    assert "stopped behind epoch 1 of step 1 and resumed in a new learner" in found
+    assert "self.carried" in found
+
+
+class Divides(TagLearner):
+    """Means over labelled words, of which there may be none."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        target = self.targets(batch, teacher)
+        return {"ce": nn.functional.cross_entropy(output.logits[target > 0], target[target > 0])}
+
+
+class NeedsTwo(TagLearner):
+    def begin_step(self, step: Step) -> None:
+        self.spread = [len(s.words) for s in step.train]
+        if len(self.spread) == 1:
+            raise ValueError("one sentence only")
+
+
+class WantsTwoMentions(TagLearner):
+    def begin_step(self, step: Step) -> None:
+        for type in step.labelled:
+            assert sum(m.type == type for s in step.train for m in s.mentions) != 1, "two labelled words"
+
+
+class WantsNewTypes(TagLearner):
+    def begin_step(self, step: Step) -> None:
+        assert self.grown[-1], "a step without a new type"
+
+
+def test_unusual_tasks_that_it_cannot_learn_are_found() -> None:
+    assert "loss is nan in step 1" in fault(conformance.no_entities, Divides)
+    found = fault(conformance.one_sentence, NeedsTwo)
+    assert found.startswith("ValueError at ")
+    assert found.endswith("one sentence only")
+    assert "a step without a new type" in fault(conformance.returning_type, WantsNewTypes)
+    assert "two labelled words" in fault(conformance.one_mention, WantsTwoMentions)
+
+
+class LeavesState(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        assert output.words is not None
+        return {"ce": super().losses(batch, output, teacher)["ce"] + (output.words * torch.ones(32)).mean()}
+
+
+class ComputesOtherwise(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": super().losses(batch, output, teacher)["ce"] * (1 + (batch.device.type != "cpu"))}
+
+
+def test_what_stays_on_the_cpu_is_found() -> None:
+    found = fault(conformance.device, LeavesState)
+    assert "a tensor stays on the CPU at " in found
+    assert "loss 'ce' of step 1" in fault(conformance.device, ComputesOtherwise)
+    assert not fault(conformance.device)

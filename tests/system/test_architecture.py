@@ -36,10 +36,17 @@ def test_imports_go_one_way() -> None:
 
 
 @pytest.mark.parametrize("file", METHODS, ids=lambda f: f.stem)
-def test_a_method_imports_learning_and_models_only(file: Path) -> None:
-    allowed = ("cl_ner_bench.learning", "cl_ner_bench.models")
-    own = {name for name in imported(file) if name.startswith(("cl_ner_bench", "methods"))}
-    assert not {name for name in own if not name.startswith(allowed)}
+def test_a_method_imports_learning_models_and_the_classes_that_it_extends(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    bases = {ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases}
+    allowed = ("cl_ner_bench.learning", "cl_ner_bench.models", "cl_ner_bench.errors")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or str(node.module).startswith("cl_ner_bench.methods")):
+            assert {alias.name for alias in node.names} <= bases, f"{file}:{node.lineno}"
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("cl_ner_bench"):
+            assert str(node.module).startswith(allowed), f"{file}:{node.lineno}"
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("cl_ner_bench") for alias in node.names), f"{file}:{node.lineno}"
 
 
 @pytest.mark.parametrize("file", [*TESTS, *BENCHMARKS], ids=lambda f: f.stem)

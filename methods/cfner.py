@@ -30,14 +30,6 @@ CARD = {
             "deviations": "Its weight alone: there, neighbours are encoded with padding, and what the data call an old "
             "type is never distilled. The recipe's optimiser.",
         },
-        "cfner-cosine": {
-            "label": "CFNER (cosine head)",
-            "class": "CosineCFNER",
-            "settings": {"kd_weight": 2.0, "weight_grows": True, "neighbours": 3, "scale": 1.0, "compat": False},
-            "summary": "CFNER with its classifier: cosine logits, imprinted new rows and fixed old rows.",
-            "deviations": "As cfner and finetune-cfner, whose head it has; the recipe's AdamW and schedule instead of "
-            "SGD.",
-        },
     },
 }
 
@@ -45,7 +37,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from cl_ner_bench.methods.imprinted import ImprintedHead
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
@@ -70,7 +61,6 @@ class CFNER(TagLearner):
     needs = frozenset({"teacher", "features"})
 
     def begin_step(self, step: Step) -> None:
-        super().begin_step(step)
         if step.teacher is None:
             return
         lengths = torch.tensor([example.length for example in step.examples])
@@ -124,10 +114,6 @@ class CFNER(TagLearner):
         [(batch, output)] = self.outputs([self.train_batch(sentences.cpu().tolist())])
         lengths = torch.tensor(batch.lengths).to(self.device)
         return output.logits[(lengths.cumsum(0) - lengths)[place] + rows - self.first[sentences][place]]
-
-
-class CosineCFNER(CFNER, ImprintedHead):
-    """CFNER on the head of its paper."""
 
 
 def nearest(vectors: Tensor, k: int, limit: int | None = None) -> Tensor:

@@ -73,7 +73,8 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     ``first_lr``: the rate of encoder and head in the first ``first_lr_epochs`` epochs of a model's first step.
     ``head_weight_decay``: that of everything but the encoder, if it differs. ``decayed``: ``all`` weights, or
     ``matrices`` only, without biases and layer norms. ``head``: of token methods; its logits are linear in a word's
-    vector, or scaled cosines. ``new_rows``: of a grown cosine head, random or the means of their words (``imprint``).
+    vector, or scaled cosines. ``new_rows``: of a grown cosine head, random, or the means of their train or
+    dev words (``imprint``, ``imprint-dev``).
     ``old_rows``: those of types without labels in a step, and O's, learn or are frozen.
     """
 
@@ -96,7 +97,7 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     head_weight_decay: AtLeast0 | None = None
     decayed: Literal["matrices", "all"] | None = None
     head: Literal["linear", "cosine"] | None = None
-    new_rows: Literal["random", "imprint"] | None = None
+    new_rows: Literal["random", "imprint", "imprint-dev"] | None = None
     old_rows: Literal["learn", "frozen"] | None = None
 
     def given(self) -> dict[str, Any]:

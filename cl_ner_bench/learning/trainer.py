@@ -315,8 +315,8 @@ class Trainer:
                 learner.head.requires_grad_(True)
         if recipe["head"] == "cosine" and not isinstance(learner.head, CosineHead):
             return ["the head is the method's own, not the recipe's cosine head"]
-        if learner.n_old and recipe["new_rows"] == "imprint":
-            imprint(learner, step.batches())
+        if learner.n_old and recipe["new_rows"] != "random":
+            imprint(learner, step.batches("dev" if recipe["new_rows"] == "imprint-dev" else "train"))
         return []
 
     def _rate(self, epoch: int, update: int, warmup: int, updates: int) -> float:

@@ -217,8 +217,8 @@ def hyper_parameters(
         raise UserError(f"{variant.label}: head {training['head']} is of token methods, and {card.name} is none")
     if training["first_lr_epochs"] and not training["lr"]:
         raise UserError(f"{variant.label}: first_lr is a multiple of lr, which is 0; set --lr, or first_lr_epochs to 0")
-    if training["new_rows"] == "imprint" and training["head"] != "cosine":
-        raise UserError(f"{variant.label}: new_rows imprint needs head cosine, not {training['head']}")
+    if training["new_rows"] != "random" and training["head"] != "cosine":
+        raise UserError(f"{variant.label}: new_rows {training['new_rows']} needs head cosine, not {training['head']}")
     return {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}, method
 
 

@@ -16,13 +16,7 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output
 from cl_ner_bench.testing.toy import BATCH_WORDS, batch, learner, losses, rows, teacher, tensor
 
-
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
+pytestmark = pytest.mark.usefixtures("double")
 
 LABELLED, OLD = (1, 2, 7, 9, 10, 16), (3, 4, 5, 6, 8, 11, 12, 14, 15, 17)
 """Of the 18 words of the toy: those of the new type, and those that the teacher gives an old tag."""

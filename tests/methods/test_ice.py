@@ -3,10 +3,7 @@ models/ICE.py)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import torch
 
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Learner, Output
@@ -14,11 +11,8 @@ from cl_ner_bench.testing.toy import EXAMPLES, NoEncoder, learner, tensor
 
 
 @pytest.fixture(autouse=True)
-def _double(monkeypatch: pytest.MonkeyPatch) -> Any:
+def _toy(double: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NoEncoder, "dropout", staticmethod(lambda words, rate: words), raising=False)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def batch() -> Batch:

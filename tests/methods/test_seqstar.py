@@ -4,7 +4,6 @@ models/SEQ.py)."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from cl_ner_bench.testing.toy import EXAMPLES, TYPES, learner, losses, rows, ten
 
 
 @pytest.fixture(autouse=True)
-def _double(monkeypatch: pytest.MonkeyPatch) -> Any:
+def _toy(double: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute in float64, with the student's word vectors."""
 
     def outputs(_: Learner, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
@@ -24,9 +23,6 @@ def _double(monkeypatch: pytest.MonkeyPatch) -> Any:
             yield batch, Output(words @ tensor("student_head").T, words)
 
     monkeypatch.setattr(Learner, "outputs", outputs)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("name", ["seqstar", "seq-fixbc", "seq-fixc", "seq-cos"])

@@ -29,11 +29,8 @@ COPY_LOGITS = [
 
 
 @pytest.fixture(autouse=True)
-def _double(monkeypatch: pytest.MonkeyPatch) -> Any:
+def _toy(double: None, monkeypatch: pytest.MonkeyPatch) -> None:
     set_tokeniser(monkeypatch, "[MASK]")
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def set_tokeniser(monkeypatch: pytest.MonkeyPatch, mask: str | None) -> None:

@@ -85,8 +85,8 @@ def base(encoder: str) -> Callable[[str], Any]:
 
 def test_the_methods_that_declare_it() -> None:
     own = {"seqstar", "frozen-span", "is3", *(f"{name}-{a}" for name in OWN_STATE for a in ("span", "token"))}
-    own |= {"seq-fixbc", "seq-cos", "seq-prototype", "ice", "ice-pl", "finetune-cfner", "cfner-cosine", "tbcl"}
-    own |= {"addner", "addner-joint"}
+    own |= {"seq-fixbc", "seq-cos", "seq-prototype", "ice", "ice-pl", "tbcl"}
+    own |= {"addner", "addner-joint", "spankl-softmax"}
     own |= {"pof", "ocilner", "ocilner-codebase"}
     assert {*registry.methods()} - {*DECLARED} == own
     assert {v.card.first_step for v in registry.resolve([f"mine={METHODS}:good"])} == {"own"}

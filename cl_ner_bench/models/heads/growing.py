@@ -46,6 +46,14 @@ class GrowingHead(nn.Module):
         """Add the columns of ``types``."""
         raise NotImplementedError
 
+    def assign(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the weights and biases of all blocks, for methods that compute them."""
+        sizes = [len(block.bias) for block in self.blocks]
+        with torch.no_grad():
+            for block, rows, biases in zip(self.blocks, weight.split(sizes), bias.split(sizes), strict=True):
+                block.weight.copy_(rows)
+                block.bias.copy_(biases)
+
     def freeze_unlabelled(self, labelled: Collection[str]) -> None:
         """Freeze all blocks without a labelled type, and unfreeze the others."""
         for block, types in zip(self.blocks, self.grown, strict=True):

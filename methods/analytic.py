@@ -1,0 +1,258 @@
+"""Analytic learning: a frozen encoder, random features, and ridge regression in closed form."""
+
+CARD = {
+    "group": "closed-form",
+    "paper": "McDonnell et al., RanPAC: Random Projections and Pre-trained Models for Continual Learning, NeurIPS "
+    "2023; Zhuang et al., ACIL: Analytic Class-Incremental Learning, NeurIPS 2022",
+    "year": 2023,
+    "status": "re-implementation",
+    "variants": {
+        "analytic-token": {
+            "label": "Analytic (token)",
+            "class": "AnalyticToken",
+            "architecture": "token",
+            "settings": {"random_features": 2048, "ridges": [1e-4, 1e-3, 1e-2, 1e-1]},
+            "summary": "Ridge regression on random features of a frozen encoder, accumulated over all steps.",
+            "stores": "random_features^2 numbers, and random_features for each tag, in double precision",
+            "deviations": "From images to words; the encoder is the pretrained one (no first-step tuning). Unlabelled "
+            "words take the tag that the previous model gives them; in each step all tags weigh the same. A word has a "
+            "tag if its score beats the tag's threshold, chosen by F1 on a fifth of the step's train, like the ridge "
+            "(as a share of the features' mean square). Expected: no forgetting by training, and a level that the "
+            "frozen encoder limits.",
+        },
+        "analytic-span": {
+            "label": "Analytic (span)",
+            "class": "AnalyticSpan",
+            "architecture": "span",
+            "settings": {"random_features": 1024, "ridges": [1e-4, 1e-3, 1e-2, 1e-1], "negatives": 50},
+            "summary": "Ridge regression on random features of a span's first and last word, frozen encoder.",
+            "stores": "nothing",
+            "deviations": "From images to spans; the encoder is the pretrained one. Each step's columns are fitted on "
+            "that step alone, so that nothing is accumulated and old columns never change. Of each sentence at most "
+            "negatives spans without a label are drawn and weighted up. Thresholds and ridge are chosen by F1 on a "
+            "fifth of the step's train. Expected: no forgetting at all, and a level that the frozen encoder limits.",
+        },
+    },
+}
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_threshold, hold_out, tag_columns
+from cl_ner_bench.learning.learner import Batch, SpanLearner, Step, TagLearner
+from cl_ner_bench.models.heads.growing import GrowingHead, Init
+from cl_ner_bench.models.heads.tag import TagHead
+
+_CHUNK = 1 << 14
+"""Spans whose features are held at a time."""
+
+
+class Rows(NamedTuple):
+    """Words or spans of a batch.
+
+    Attributes:
+        features, targets: ``[rows, features]``, and 0 or 1 ``[rows, columns]``.
+        weights, counts: the weight of a row in the fit, and how many rows of the text it stands for ``[rows]``.
+    """
+
+    features: Tensor
+    targets: Tensor
+    weights: Tensor
+    counts: Tensor
+
+
+class Sums:
+    """The sums over rows that a ridge regression needs, in double precision: w phi phi^T, w phi y^T and w y."""
+
+    def __init__(self, features: int, columns: int, device: torch.device) -> None:
+        zeros = {"dtype": torch.double, "device": device}
+        self.gram = torch.zeros(features, features, **zeros)  # type: ignore[call-overload]
+        self.products = torch.zeros(features, columns, **zeros)  # type: ignore[call-overload]
+        self.positives = torch.zeros(columns, **zeros)  # type: ignore[call-overload]
+
+    def add(self, rows: Rows) -> None:
+        """Add rows; neither their order nor their grouping matters."""
+        weighted = rows.features * rows.weights[:, None]
+        self.gram += rows.features.T @ weighted
+        self.products += weighted.T @ rows.targets
+        self.positives += rows.weights @ rows.targets
+
+    def solve(self, ridge: float) -> Tensor:
+        """Return the weights ``[columns, features]``: (G + ridge * mean(diag G) * I)^-1 Q."""
+        diagonal = self.gram.diagonal()
+        added = torch.diag(torch.full_like(diagonal, ridge * float(diagonal.mean())))
+        return torch.linalg.solve(self.gram + added, self.products).T
+
+
+class Analytic(ClosedForm):
+    """A column's logit is w phi(h) - threshold, with phi(h) = ReLU(R h), R random, and w by ridge regression.
+
+    The ridge and the thresholds have the best F1 on a held-out fifth of the step's train, which then joins the fit.
+    """
+
+    head: Any
+
+    def regressed(self, batch: Batch, words: Tensor) -> Rows:
+        """Return the rows of a batch with its word vectors."""
+        raise NotImplementedError
+
+    def solved(self, step: Step, sums: Sums) -> tuple[Tensor, list[float]]:
+        """Add the step to ``sums``; return the weights and the threshold of each column."""
+        rest, held = hold_out(len(step.train))
+        for rows in self._rows(step, rest):
+            sums.add(rows)
+        ridges = self.settings["ridges"]
+        candidates = torch.stack([sums.solve(ridge) for ridge in ridges])
+        scores, gold, counts = [], [], []
+        for rows in self._rows(step, held):
+            scores.append(candidates @ rows.features.to(candidates.dtype).T)
+            gold.append(rows.targets > 0)
+            counts.append(rows.counts)
+            sums.add(rows)
+        found: list[list[tuple[float, float] | None]] = [[None] * candidates.shape[1] for _ in ridges]
+        if held:
+            all_gold, all_counts = torch.cat(gold).T, torch.cat(counts)
+            found = [
+                [best_threshold(s, g, all_counts) for s, g in zip(of_ridge, all_gold, strict=True)]
+                for of_ridge in torch.cat(scores, dim=2)
+            ]
+        best = max(range(len(ridges)), key=lambda i: sum(f[1] for f in found[i] if f))
+        weights = sums.solve(ridges[best])
+        # Without a held-out positive row: half the mean score of the positive rows; without any: out of reach.
+        middle = (sums.products.T * weights).sum(1) / sums.positives / 2
+        middle = middle.where(sums.positives > 0, 1.0)
+        return weights, [f[0] if f else m for f, m in zip(found[best], middle.tolist(), strict=True)]
+
+    def _rows(self, step: Step, positions: Sequence[int]) -> Iterator[Rows]:
+        return (self.regressed(batch, words) for batch, words in self.encoded(step, positions))
+
+
+class AnalyticToken(Analytic, TagLearner):
+    """One regression for all tags, over the words of all steps; the logit of O is 0.
+
+    A word without a label has the tag that the previous model gives it. In each step all tags weigh the same.
+    """
+
+    def make_head(self) -> GrowingHead:
+        return RandomTagHead(self.encoder.hidden_size, self.settings["random_features"])
+
+    def fit(self, step: Step) -> None:
+        self.tags = PseudoTags(self, step)
+        known = 1 + 2 * self.n_old
+        sums = Sums(self.settings["random_features"], self.n_columns, self.device)
+        if "gram" in self.carried:
+            sums.gram += self.carried["gram"]
+            sums.products[:, :known] += self.carried["products"]
+            sums.positives[:known] += self.carried["positives"]
+        weights, thresholds = self.solved(step, sums)
+        self.carried["gram"], self.carried["products"] = sums.gram, sums.products
+        self.carried["positives"] = sums.positives
+        bias = self.head.bias
+        for column in tag_columns(self.head.types, self.labelled):  # others keep theirs: their labels are not shown
+            bias[column] = -thresholds[column]
+        weights[0], bias[0] = 0, 0
+        self.head.assign(weights, bias)
+
+    def regressed(self, batch: Batch, words: Tensor) -> Rows:
+        tags = self.tags(batch)
+        one_hot = F.one_hot(tags, self.n_columns).to(words.dtype)
+        return Rows(self.head.features(words), one_hot, 1 / self.tags.counts[tags], torch.ones_like(one_hot[:, 0]))
+
+
+class AnalyticSpan(Analytic, SpanLearner):
+    """A regression for each labelled type, over spans of this step alone: other columns stay as they are.
+
+    h is the vectors of a span's first and last word.
+    """
+
+    def make_head(self) -> GrowingHead:
+        return RandomSpanHead(self.encoder.hidden_size, self.settings["random_features"], self.max_span_width)
+
+    def fit(self, step: Step) -> None:
+        sums = Sums(self.settings["random_features"], len(self.labelled), self.device)
+        weights, bias = self.head.weight, self.head.bias
+        columns = [self.head.types.index(type) for type in self.labelled]
+        found, thresholds = self.solved(step, sums)
+        weights[columns], bias[columns] = found.to(weights.dtype), -weights.new_tensor(thresholds)
+        self.head.assign(weights, bias)
+
+    def regressed(self, batch: Batch, words: Tensor) -> Rows:
+        """Return all gold spans, and of each sentence at most ``negatives`` others, weighted up to their number."""
+        sizes = self.rows(batch.lengths)
+        gold = torch.zeros(sum(sizes), len(self.labelled), device=words.device)
+        gold[batch.span_gold(self.labelled, self.max_span_width)] = 1
+        counts = torch.zeros(sum(sizes), device=words.device)
+        start = 0
+        for n in sizes:
+            others = start + (gold[start : start + n].sum(1) == 0).nonzero()[:, 0]
+            drawn = others[torch.randperm(len(others))[: self.settings["negatives"]].to(others.device)]
+            counts[drawn] = len(others) / max(1, len(drawn))
+            start += n
+        counts[gold.sum(1) > 0] = 1
+        taken = counts.nonzero()[:, 0]
+        features = self.head.features(words, *(at[taken] for at in self.head.ends(batch.lengths, words.device)))
+        return Rows(features, gold[taken], counts[taken], counts[taken])
+
+
+class RandomTagHead(TagHead):
+    """A tag head on ReLU(R h)."""
+
+    random: Tensor
+
+    def __init__(self, hidden_size: int, features: int) -> None:
+        super().__init__(features)
+        # Not stored: a new learner of the same seed draws the same.
+        self.register_buffer("random", torch.randn(features, hidden_size) / hidden_size**0.5, persistent=False)
+
+    def features(self, words: Tensor) -> Tensor:
+        """Return the features ``[words, features]`` of word vectors."""
+        return F.relu(words @ self.random.T)
+
+    def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
+        return super().forward(self.features(words), lengths)
+
+
+class RandomSpanHead(GrowingHead):
+    """A linear head on ReLU(R [h_start; h_end]) of each span, in the order of spans of ``SpanHead``."""
+
+    random: Tensor
+
+    def __init__(self, hidden_size: int, features: int, width: int) -> None:
+        super().__init__(features)
+        self.width = width
+        # Not stored: a new learner of the same seed draws the same.
+        self.register_buffer("random", torch.randn(2, features, hidden_size) / hidden_size**0.5, persistent=False)
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.types)
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        self._add(types, torch.zeros(len(types), self.hidden_size), torch.full((len(types),), -1.0))
+
+    def ends(self, lengths: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the rows of the first and of the last word of all spans ``[spans]``."""
+        found, offset = [], 0
+        for n in lengths:
+            pair = np.stack(np.triu_indices(n))
+            found.append(offset + pair[:, pair[1] - pair[0] < (self.width or n)])
+            offset += n
+        starts, ends = torch.from_numpy(np.concatenate(found, axis=1)).to(device)
+        return starts, ends
+
+    def features(self, words: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+        """Return the features ``[spans, features]`` of spans with these first and last words."""
+        return F.relu((words @ self.random[0].T)[starts] + (words @ self.random[1].T)[ends])
+
+    def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
+        starts, ends = self.ends(lengths, words.device)
+        parts = [
+            self.features(words, s, e) @ self.weight.T + self.bias
+            for s, e in zip(starts.split(_CHUNK), ends.split(_CHUNK), strict=True)
+        ]
+        return torch.cat([part.T for part in parts], dim=1).T

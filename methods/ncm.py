@@ -1,0 +1,164 @@
+"""Nearest class means on a frozen encoder, and SLDA, whose means share a covariance."""
+
+CARD = {
+    "architecture": "token",
+    "group": "closed-form",
+    "status": "re-implementation",
+    "variants": {
+        "ncm": {
+            "label": "NCM",
+            "class": "NCM",
+            "settings": {"o_prototypes": 50},
+            "paper": "Mensink et al., Distance-Based Image Classification: Generalizing to New Classes at Near-Zero "
+            "Cost, PAMI 2013; as a baseline of continual learning in Janson et al., A Simple Baseline that Questions "
+            "the Use of Pretrained-Models in Continual Learning, 2022, arXiv 2210.04428",
+            "year": 2013,
+            "summary": "A word has the tag whose mean vector is nearest, if it is nearer than O by the tag's margin.",
+            "stores": "a mean vector for each tag, o_prototypes vectors of O for each step",
+            "deviations": "From images to words, by cosine. O is many clusters: o_prototypes k-means centres of the "
+            "words without a label in each step, except those that the previous model tags. Each tag has a margin "
+            "over the best of them, chosen by F1 on a fifth of the step's train, which is no part of the means. The "
+            "encoder is the pretrained one. Nothing was searched. Expected: no forgetting by training, and a level "
+            "that the frozen encoder limits.",
+        },
+        "slda": {
+            "label": "SLDA",
+            "class": "SLDA",
+            "settings": {"shrinkage": 1e-4},
+            "paper": "Hayes and Kanan, Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis, "
+            "CVPR Workshops 2020, arXiv 1909.01520",
+            "year": 2020,
+            "summary": "Linear discriminant analysis with a shared, shrunk covariance that is summed over all steps.",
+            "stores": "a mean vector and a count for each tag, a covariance matrix",
+            "deviations": "From images to words. A word without a label is O; those that the previous model tags are "
+            "left out. Tags have a margin over O as in ncm, instead of priors. The covariance is shrunk by a share of "
+            "its mean variance. The encoder is the pretrained one. Nothing was searched. Expected: above ncm.",
+        },
+    },
+}
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_threshold, hold_out, tag_columns
+from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
+
+_SAMPLE = 2000
+"""Sentences from whose words without a label the centres of O are computed."""
+_NEVER = float("inf")
+"""The margin of a tag that no word had from which its mean is computed."""
+
+
+class NearestMean(ClosedForm, TagLearner):
+    """The logit of a tag is score(tag) - score(O) - margin, O's is 0.
+
+    Margins have the best F1 on a held-out fifth of the step's train. Its words do not join the means, because the score
+    of a mean of few words depends on their number.
+    """
+
+    def fit(self, step: Step) -> None:
+        tags = PseudoTags(self, step)
+        rest, held = hold_out(len(step.train))
+        self.open(step, tags, rest)
+        seen = torch.zeros_like(tags.counts)
+        for batch, words in self.encoded(step, rest):
+            self.add(words, tags(batch))
+            seen += torch.bincount(tags(batch), minlength=len(seen))
+        found = [(self.scores(words), tags(batch)) for batch, words in self.encoded(step, held)]
+        margins = self._widened("margins")
+        for tag in tag_columns(self.head.types, self.labelled):
+            margins[tag] = 0 if seen[tag] else _NEVER
+            if found and seen[tag]:
+                scores, gold = torch.cat([s[:, tag] for s, _ in found]), torch.cat([t == tag for _, t in found])
+                best = best_threshold(scores, gold, torch.ones_like(scores))
+                margins[tag] = best[0] if best else scores.max()  # beyond all held-out words, of which none has the tag
+        self.carried["margins"] = margins
+
+    def forward(self, batch: Batch) -> Output:
+        output = super().forward(batch)
+        if "margins" not in self.carried:  # before the first step
+            return output
+        assert output.words is not None
+        known = self._widened("margins")
+        return replace(output, logits=self.scores(output.words) - known)
+
+    def open(self, step: Step, tags: PseudoTags, rest: list[int]) -> None:
+        """Prepare the step's sums."""
+        raise NotImplementedError
+
+    def add(self, words: Tensor, tags: Tensor) -> None:
+        """Add words ``[words, hidden]`` with their tags."""
+        raise NotImplementedError
+
+    def scores(self, words: Tensor) -> Tensor:
+        """Return how much better each tag fits than O ``[words, columns]``; 0 for O."""
+        raise NotImplementedError
+
+    def _widened(self, name: str, *shape: int) -> Tensor:
+        """Return a carried tensor ``[columns, *shape]`` with zeros for columns that it does not have yet."""
+        wide = torch.zeros(self.n_columns, *shape, device=self.device)
+        if name in self.carried:
+            wide[: len(self.carried[name])] = self.carried[name]
+        return wide
+
+
+class NCM(NearestMean):
+    """A score is the cosine of a word with the mean of a tag's labelled words, or with the nearest centre of O."""
+
+    def open(self, step: Step, tags: PseudoTags, rest: list[int]) -> None:
+        self.carried["sums"] = self._widened("sums", self.encoder.hidden_size)
+        sample = [F.normalize(words[tags(batch) == 0], dim=1) for batch, words in self.encoded(step, rest[:_SAMPLE])]
+        centres = clusters(torch.cat(sample), self.settings["o_prototypes"])
+        known = [self.carried["centres"]] if "centres" in self.carried else []
+        self.carried["centres"] = torch.cat([*known, centres])
+
+    def add(self, words: Tensor, tags: Tensor) -> None:
+        labelled = torch.isin(tags, torch.tensor(tag_columns(self.head.types, self.labelled), device=tags.device))
+        self.carried["sums"].index_add_(0, tags[labelled], F.normalize(words[labelled], dim=1))
+
+    def scores(self, words: Tensor) -> Tensor:
+        units, means = F.normalize(words, dim=1), F.normalize(self._widened("sums", words.shape[1]), dim=1)
+        of_o = (units @ self.carried["centres"].T).amax(1, keepdim=True)
+        return torch.cat([torch.zeros_like(of_o), units @ means[1:].T - of_o], dim=1)
+
+
+class SLDA(NearestMean):
+    """A score is mu P h - mu P mu / 2, P = (shared covariance + shrinkage * its mean variance * I)^-1."""
+
+    def open(self, step: Step, tags: PseudoTags, rest: list[int]) -> None:
+        hidden = self.encoder.hidden_size
+        self.carried["sums"], self.carried["counts"] = self._widened("sums", hidden), self._widened("counts")
+        if "squares" not in self.carried:
+            self.carried["squares"] = torch.zeros(hidden, hidden, device=self.device)
+
+    def add(self, words: Tensor, tags: Tensor) -> None:
+        # What the previous model tags is left out: its errors would draw the means towards O, and add up.
+        known = torch.isin(tags, torch.tensor([0, *tag_columns(self.head.types, self.labelled)], device=tags.device))
+        words, tags = words[known], tags[known]
+        self.carried["sums"].index_add_(0, tags, words)
+        self.carried["counts"].index_add_(0, tags, torch.ones_like(words[:, 0]))
+        self.carried["squares"].add_(words.T @ words)
+
+    def scores(self, words: Tensor) -> Tensor:
+        counts = self._widened("counts")[:, None].double().clamp(min=1)
+        means = self._widened("sums", words.shape[1]).double() / counts
+        within = self.carried["squares"].double() - (counts * means).T @ means
+        covariance = within / counts.sum()
+        shrunk = self.settings["shrinkage"] * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)
+        weights = torch.linalg.solve(covariance + shrunk, means.T)
+        scores = words.double() @ weights - (means * weights.T).sum(1) / 2
+        return (scores - scores[:, :1]).to(words.dtype)
+
+
+def clusters(vectors: Tensor, count: int, rounds: int = 10) -> Tensor:
+    """Return at most ``count`` centres of ``vectors`` by Lloyd's k-means, begun at vectors drawn at random."""
+    centres = vectors[torch.randperm(len(vectors))[:count].to(vectors.device)]
+    for _ in range(rounds if len(vectors) else 0):
+        nearest = torch.cdist(vectors, centres).argmin(1)
+        sizes = torch.bincount(nearest, minlength=len(centres))[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+    return centres

@@ -126,7 +126,7 @@ class Analytic(ClosedForm):
         # Without a held-out positive row: half the mean score of the positive rows; without any: out of reach.
         middle = (sums.products.T * weights).sum(1) / sums.positives / 2
         middle = middle.where(sums.positives > 0, 1.0)
-        return weights, [f[0] if f else m for f, m in zip(found[best], middle.tolist(), strict=True)]
+        return weights, [f[0] if f else m for f, m in zip(found[best], middle.cpu().tolist(), strict=True)]
 
     def _rows(self, step: Step, positions: Sequence[int]) -> Iterator[Rows]:
         return (self.regressed(batch, words) for batch, words in self.encoded(step, positions))
@@ -178,7 +178,7 @@ class AnalyticSpan(Analytic, SpanLearner):
         weights, bias = self.head.weight, self.head.bias
         columns = [self.head.types.index(type) for type in self.labelled]
         found, thresholds = self.solved(step, sums)
-        weights[columns], bias[columns] = found.to(weights.dtype), -weights.new_tensor(thresholds)
+        weights[columns], bias[columns] = found.to(weights.dtype), -torch.tensor(thresholds).to(weights)
         self.head.assign(weights, bias)
 
     def regressed(self, batch: Batch, words: Tensor) -> Rows:

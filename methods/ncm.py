@@ -116,7 +116,7 @@ class NCM(NearestMean):
         self.carried["centres"] = torch.cat([*known, centres])
 
     def add(self, words: Tensor, tags: Tensor) -> None:
-        labelled = torch.isin(tags, torch.tensor(tag_columns(self.head.types, self.labelled), device=tags.device))
+        labelled = torch.isin(tags, torch.tensor(tag_columns(self.head.types, self.labelled)).to(tags.device))
         self.carried["sums"].index_add_(0, tags[labelled], F.normalize(words[labelled], dim=1))
 
     def scores(self, words: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class SLDA(NearestMean):
 
     def add(self, words: Tensor, tags: Tensor) -> None:
         # What the previous model tags is left out: its errors would draw the means towards O, and add up.
-        known = torch.isin(tags, torch.tensor([0, *tag_columns(self.head.types, self.labelled)], device=tags.device))
+        known = torch.isin(tags, torch.tensor([0, *tag_columns(self.head.types, self.labelled)]).to(tags.device))
         words, tags = words[known], tags[known]
         self.carried["sums"].index_add_(0, tags, words)
         self.carried["counts"].index_add_(0, tags, torch.ones_like(words[:, 0]))

@@ -88,7 +88,7 @@ def test_the_methods_that_declare_it() -> None:
     own |= {"seq-fixbc", "seq-cos", "seq-prototype", "ice", "ice-pl", "tbcl"}
     own |= {"addner", "addner-joint", "spankl-softmax"}
     own |= {"pof", "ocilner", "ocilner-codebase"}
-    own |= {"ncm", "slda"}
+    own |= {"ncm", "slda", "analytic-span", "analytic-token"}
     assert {*registry.methods()} - {*DECLARED} == own
     assert {v.card.first_step for v in registry.resolve([f"mine={METHODS}:good"])} == {"own"}
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench import registry
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
 from cl_ner_bench.learning.trainer import Progress, Trainer
@@ -64,12 +66,14 @@ class Restless(TagLearner):
         return {"ce": ce * (1 + self.mean), "noise": (output.logits * torch.randn(output.logits.shape)).mean()}
 
 
-def maker(learner: type[Learner], settings: Mapping[str, Any], encoder: str, precision: str = "fp32") -> Make:
-    recipe = RECIPE | {"epochs": EPOCHS, "lr": 3e-3}
+def maker(
+    learner: type[Learner], settings: Mapping[str, Any], encoder: str, precision: str = "fp32", **more: Any
+) -> Make:
+    values = RECIPE | {"epochs": EPOCHS, "lr": 3e-3} | more
     words = (sentence.words for part in CORPUS.parts.values() for sentence in part)
     tokens = token_store(words, encoder_info(encoder), RECIPE["max_length"])
     return lambda: Trainer(
-        learner, settings, recipe, encoder, seed=0, precision=precision, tokens=tokens, recall=TRAIN.__getitem__
+        learner, settings, values, encoder, seed=0, precision=precision, tokens=tokens, recall=TRAIN.__getitem__
     )
 
 
@@ -184,6 +188,15 @@ def test_a_step_that_is_stopped_in_each_epoch_ends_as_if_it_had_not_been(
 @pytest.mark.parametrize("method", ["spankl", "seqstar"])
 def test_it_does_in_bf16_too(method: str, encoder: str, tmp_path: Path) -> None:
     make = method_maker(method, encoder, "bf16")
+    for step in two_steps(make, tmp_path):
+        found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
+        assert differences(found, step.outcome) == []
+
+
+def test_it_does_by_the_recipe_of_cfner(encoder: str, tmp_path: Path) -> None:
+    values = recipe(Card("x", "X"), "cfner", "token") | {"epochs": EPOCHS, "batch_size": 4, "first_lr_epochs": 2}
+    card = registry.methods()["extendner"]
+    make = maker(registry.load_class(card), card.settings, encoder, **values)
     for step in two_steps(make, tmp_path):
         found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []

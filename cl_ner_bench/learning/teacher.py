@@ -49,7 +49,10 @@ class Teacher:
         return f"{self.bytes} bytes kept" if self.learner is None else "computed again for each batch"
 
     def __call__(self, batch: Batch) -> Output:
-        """Return the outputs for sentences of train, on their device; logits cover the teacher's columns."""
+        """Return the outputs for sentences of train, on their device; logits cover the teacher's columns.
+
+        A learner that needs more than logits may ask for other sentences, too.
+        """
         if self.learner is None:
             return Output(torch.cat([self.stored[e.index] for e in batch.examples], dim=1).float().T)
         with torch.no_grad():

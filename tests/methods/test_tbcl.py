@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.learner import Learner, Output
+from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.models.encoders.tokeniser import Tokeniser
 from cl_ner_bench.testing.toy import BATCH_WORDS, NO_TOKENS, NoEncoder, batch, learner, losses, teacher, tensor
 
 PSEUDO_LABELS = [0, 5, 6, 1, 1, 3, 3, 5, 1]
@@ -82,3 +84,10 @@ def test_an_encoder_without_a_mask_token_is_refused(monkeypatch: pytest.MonkeyPa
     set_tokeniser(monkeypatch, None)
     with pytest.raises(UserError, match="mask token, which the tokenizer of toy does not name"):
         learner("tbcl")
+
+
+def test_a_tokeniser_reads_its_mask_as_one_sub_token() -> None:
+    tokeniser = Tokeniser(encoder_info("minilm"), 512)
+    assert tokeniser.mask == "[MASK]"
+    (tokens,) = tokeniser.tokenise([("saw", "[MASK]", "again")])
+    assert tokeniser.tokenizer.decode(tokens.ids.tolist(), skip_special_tokens=False) == "[CLS] saw [MASK] again [SEP]"

@@ -178,7 +178,7 @@ class AnalyticSpan(Analytic, SpanLearner):
         weights, bias = self.head.weight, self.head.bias
         columns = [self.head.types.index(type) for type in self.labelled]
         found, thresholds = self.solved(step, sums)
-        weights[columns], bias[columns] = found.to(weights.dtype), -torch.tensor(thresholds).to(weights)
+        weights[columns], bias[columns] = found.to(weights.dtype), -torch.tensor(thresholds).to(self.device)
         self.head.assign(weights, bias)
 
     def regressed(self, batch: Batch, words: Tensor) -> Rows:

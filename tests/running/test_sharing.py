@@ -40,7 +40,7 @@ from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 BASE = {"span": SpanLearner, "token": TagLearner}
 OWN_STATE = (  # or the whole table of embeddings, from step 1 on
     *("a-gem", "cofima", "derpp", "ewc", "gdumb", "l2-init", "l2-previous", "magmax", "mas", "replay"),
-    *("ties", "wise-ft"),
+    *("experts", "lora", "o-lora", "ties", "wise-ft"),
 )
 DECLARED = [name for name, card in registry.methods().items() if card.first_step == "base"]
 CORPUS = tiny_corpus()

@@ -1,0 +1,112 @@
+"""Experts: an adapter and a head of their own for each step, all of which predict."""
+
+CARD = {
+    "status": "baseline",
+    "settings": {
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.1,
+        "lora_lr": 1e-3,
+        "lora_modules": ["query", "value"],
+    },
+    "paper": "adapters of Hu et al., LoRA, ICLR 2022, arXiv 2106.09685; merging of tags as in Monaikul et al. "
+    "(AddNER), AAAI 2021",
+    "year": 2022,
+    "stores": "an adapter and a head for each step",
+    "deviations": "An expert learns in the step that it was made in: labels of a type that comes back teach nobody. "
+    "Nothing was searched. Expected: no forgetting, mentions of other types as false positives, and the cost of one "
+    "pass through the encoder for each step at prediction. What isolation of steps can reach at most.",
+    "variants": {
+        "experts-token": {
+            "label": "Experts (token)",
+            "class": "ExpertsToken",
+            "architecture": "token",
+            "summary": "An adapter and a softmax with its own O for each step; their tags are merged word by word.",
+        },
+        "experts-span": {
+            "label": "Experts (span)",
+            "class": "ExpertsSpan",
+            "architecture": "span",
+            "summary": "An adapter and columns for each step; overlaps are resolved by score.",
+        },
+    },
+}
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Output, SpanLearner, Step
+from cl_ner_bench.models.heads.growing import Init
+
+from .addner import AddNER
+from .lora import LowRank
+
+
+class Experts(LowRank):
+    """The k-th block of logits comes from the encoder with the k-th adapter alone; only the newest expert learns."""
+
+    needs = frozenset()
+
+    @property
+    def trains(self) -> bool:
+        return bool(self.grown[-1])
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        super().grow(types, init)
+        if types:
+            self.add_adapter(f"expert{len(self._columns())}")
+            self._use(len(self._columns()))
+
+    def begin_step(self, step: Step) -> None:
+        super().begin_step(step)
+        self.head.freeze_unlabelled(self.grown[-1])
+
+    def forward(self, batch: Batch) -> Output:
+        """Return the logits of all experts; in training those of the newest alone, and 0 for the others."""
+        parts, words, columns = [], torch.empty(0), self._columns()
+        for k, own in enumerate(columns, 1):
+            if self.training and k < len(columns):
+                parts.append(torch.zeros(sum(self.rows(batch.lengths)), own.stop - own.start, device=batch.device))
+                continue
+            self._use(k)
+            words = self.encoder.dropout(self.encode(batch), self.dropout if self.training else 0.0)
+            with self._precision():
+                parts.append(self.head(words, batch.lengths)[:, own])
+        return Output(torch.cat(parts, dim=1), words)
+
+    def _use(self, expert: int) -> None:
+        """Switch to the adapter of an expert (from 1). The newest is the last one to be used, so that it learns."""
+        for layer in self.adapted():
+            layer.set_adapter([f"expert{expert}"])
+
+    def _columns(self) -> list[slice]:
+        """Return the columns of each expert."""
+        raise NotImplementedError
+
+
+class ExpertsToken(Experts, AddNER):
+    """CE of the newest head, for which all types but its own are O."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": F.cross_entropy(output.logits[:, self._columns()[-1]], batch.tag_targets(self.grown[-1]))}
+
+    def _columns(self) -> list[slice]:
+        return _consecutive([1 + 2 * len(types) for types in self.head.grown])
+
+
+class ExpertsSpan(Experts, SpanLearner):
+    """BCE of the newest columns."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"bce": self.bce(batch, output, self.grown[-1])}
+
+    def _columns(self) -> list[slice]:
+        return _consecutive([len(types) for types in self.head.grown])
+
+
+def _consecutive(sizes: Sequence[int]) -> list[slice]:
+    stops = torch.tensor(sizes).cumsum(0).tolist()
+    return [slice(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]

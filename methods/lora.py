@@ -1,0 +1,123 @@
+"""LoRA and O-LoRA: the encoder stays as it is; adapters of low rank learn."""
+
+CARD = {
+    "architecture": "any",
+    "status": "re-implementation",
+    "settings": {
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.1,
+        "lora_lr": 1e-3,
+        "lora_modules": ["query", "value"],
+    },
+    "variants": {
+        "lora": {
+            "label": "LoRA",
+            "class": "LoRA",
+            "paper": "Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv 2106.09685",
+            "year": 2022,
+            "summary": "The pretrained encoder is frozen; one adapter is trained on through all steps, with the head.",
+            "stores": "nothing",
+            "deviations": "Rank, alpha and dropout as in the code base of arXiv 2312.07887. Adapters learn at lora_lr, "
+            "whatever the recipe's rate of the encoder. Nothing was searched. Expected: as the method without it, "
+            "with less learning and less forgetting.",
+        },
+        "o-lora": {
+            "label": "O-LoRA",
+            "class": "OLoRA",
+            "settings": {
+                "lora_rank": 4,
+                "lora_alpha": 8,
+                "lora_dropout": 0.1,
+                "lora_lr": 1e-3,
+                "lora_modules": ["query", "value"],
+                "orthogonal_weight": 0.5,
+            },
+            "paper": "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, EMNLP Findings "
+            "2023, arXiv 2310.14152",
+            "year": 2023,
+            "summary": "An adapter for each step, orthogonal to those before; all of them are summed.",
+            "stores": "an adapter for each step",
+            "deviations": "From generation to NER. The penalty is a sum over layers and entries, as in the release, so "
+            "that it grows with rank and depth. No weight on the size of the adapters. Weight 0.5 was not searched. "
+            "Expected: as lora; the head forgets as it does without.",
+        },
+    },
+}
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.learner import Batch, Learner, Output
+from cl_ner_bench.models.heads.growing import Init
+
+
+class LowRank(Learner):
+    """Adds adapters W + alpha / rank * B A to linear layers of the encoder, which is frozen; B begins at 0."""
+
+    def add_adapter(self, name: str) -> None:
+        """Add an adapter, the only one that learns; earlier ones stay in the sum."""
+        settings = self.settings
+        config = LoraConfig(
+            r=settings["lora_rank"],
+            lora_alpha=settings["lora_alpha"],
+            lora_dropout=settings["lora_dropout"],
+            target_modules=settings["lora_modules"],
+        )
+        known = next((list(layer.lora_A) for layer in self.adapted()), [])
+        try:
+            with warnings.catch_warnings(action="ignore"):  # that there are several adapters
+                inject_adapter_in_model(config, self.encoder.backbone, adapter_name=name)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"lora_modules is {settings['lora_modules']}: {reason} Name linear layers of the encoder."
+            ) from error
+        for layer in self.adapted():
+            layer.set_adapter([*known, name])
+        self.encoder.requires_grad_(False)
+        for parameter_name, p in self.encoder.named_parameters():
+            p.requires_grad_(f".{name}." in parameter_name)
+
+    def adapted(self) -> Iterator[Any]:
+        """Yield the adapted layers of the encoder."""
+        return (module for module in self.encoder.backbone.modules() if isinstance(module, LoraLayer))
+
+    def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        return super().parameter_groups(self.settings["lora_lr"], head_lr, weight_decay)
+
+
+class LoRA(LowRank):
+    """The method's loss; in the encoder only one adapter learns, on through all steps."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_adapter("lora")
+
+
+class OLoRA(LowRank):
+    """The method's loss + orthogonal_weight * sum over layers and old steps of |A_old A_new^T|, summed over entries.
+
+    Each step adds an adapter, and only this one learns.
+    """
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        super().grow(types, init)
+        self.add_adapter(f"step{len(self.grown) + 1}")
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = super().losses(batch, output, teacher)
+        overlaps = []
+        for layer in self.adapted():
+            *old, new = layer.lora_A.values()
+            overlaps += [(a.weight @ new.weight.T).abs().sum() for a in old]
+        if overlaps and self.settings["orthogonal_weight"]:
+            losses["orthogonal"] = self.settings["orthogonal_weight"] * torch.stack(overlaps).sum()
+        return losses

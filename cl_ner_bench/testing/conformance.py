@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import tempfile
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +28,7 @@ from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.first_step import deviation
-from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.learning.trainer import Progress, Trainer
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.scenarios.task import Task
 from cl_ner_bench.testing.conformance_inputs import (
@@ -36,6 +40,7 @@ from cl_ner_bench.testing.conformance_inputs import (
     SHORT,
     TWO,
     encoder,
+    padding_encoder,
     split,
     task,
     with_types,
@@ -112,8 +117,10 @@ def memory(lab: Lab) -> str:
             raise Fault(
                 f"it stores {size} bytes, not {outcome.record['model_bytes']} as after end_step: change nothing in keep"
             )
+    if lab.card.group != "memory-free" or not _carried(lab.two[-1]):
+        return ""
     few, many = (_sizes(lab, n) for n in (12, 24))
-    if lab.card.group == "memory-free" and few != many:
+    if few != many:
         grown = _some(sorted(name for name in many if many[name] != few.get(name)))
         raise Fault(
             f'the size of {grown} depends on the number of sentences, but the group is "memory-free": carry means '
@@ -126,6 +133,10 @@ def _sizes(lab: Lab, sentences: int) -> dict[str, int]:
     """Return the bytes of each carried tensor after one step of a number of sentences."""
     one = split(CORPUS, task(("PER", "LOC"), range(sentences), range(8)))
     ((_, outcome),) = lab.chain(one, epochs=1)
+    return _carried(outcome)
+
+
+def _carried(outcome: Outcome) -> dict[str, int]:
     return {name: value.nbytes for name, value in outcome.weights.items() if name.startswith("carried.")}
 
 
@@ -364,29 +375,30 @@ def _resumes(lab: Lab, step: int, epoch: int) -> None:
     trainer = lab.before(step)  # without epochs, nothing is stopped: then only a new learner begins the step
     outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, step), checkpoint=snapshot))
     if found := outcome.differences(lab.two[step - 1]):
-        raise Fault(
-            f"stopped behind epoch {epoch} of step {step} and resumed in a new learner, {_some(found)} differ. {STATE}"
-        )
+        raise Fault(f"stopped behind epoch {epoch} of step {step} and resumed, {_some(found)} differ. {STATE}")
 
 
 def device(lab: Lab) -> str:
     """All tensors are on one device, which computes what a CPU does."""
-    recipe: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "lr": 1e-4, "head_lr": 1e-3, "folder": encoder(0.0)}
-    expected = [outcome for _, outcome in lab.chain(SHORT, **recipe)]
     with warnings.catch_warnings(), PretendedDevice():
         warnings.filterwarnings(
             "ignore", ".*copying from a non-meta parameter"
         )  # true of "meta", not of what stands in
-        try:
-            found = [outcome for _, outcome in lab.chain(SHORT, device=DEVICE, **recipe)]
-        except RuntimeError as error:
-            if "same device" not in str(error):
-                raise
-            raise Fault(
-                f"a tensor stays on the CPU at {_where(error, lab.card)}: make it with device=batch.device or "
-                "self.device, or keep it in self.carried"
-            ) from None
-    for step, (one, other) in enumerate(zip(found, expected, strict=True), 1):
+        return _same_on(DEVICE, lab)
+
+
+def _same_on(device: str, lab: Lab) -> str:
+    recipe: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "lr": 1e-4, "head_lr": 1e-3, "folder": encoder(0.0)}
+    try:
+        found = [outcome for _, outcome in lab.chain(SHORT, device=device, **recipe)]
+    except RuntimeError as error:
+        if "same device" not in str(error):
+            raise
+        raise Fault(
+            f"a tensor stays on the CPU at {_where(error, lab.card)}: make it with device=batch.device or "
+            "self.device, or keep it in self.carried"
+        ) from None
+    for step, (one, (_, other)) in enumerate(zip(found, lab.chain(SHORT, **recipe), strict=True), 1):
         for name, means in other.record["losses"].items():
             there = one.record["losses"].get(name, ())
             if not all(math.isclose(a, b, rel_tol=1e-2, abs_tol=1e-6) for a, b in zip(means, there, strict=True)):
@@ -394,7 +406,75 @@ def device(lab: Lab) -> str:
     return ""
 
 
-FULL: tuple[Check, ...] = ()
+# Longer checks
+
+
+def stops(lab: Lab) -> str:
+    """A step that is stopped inside and behind each of its epochs gives the same bits."""
+    for step in (1, 2):
+        data, record, snapshot = lab.data(TWO, step), lab.two[step - 1].record, Snapshot(0)
+        for epoch in range(1, record["epochs"] + 1):
+            first = record["updates"] // record["epochs"] * (epoch - 1) + 1
+            for snapshot.stop_after, update in ((0, first), (epoch, 0)):  # inside the epoch, then behind it
+                with suppress(Stopped):
+                    lab.before(step).learn(data, _stop_at(update), snapshot)
+        snapshot.stop_after = 0
+        trainer = lab.before(step)
+        if found := Outcome.of(trainer, trainer.learn(data, checkpoint=snapshot)).differences(lab.two[step - 1]):
+            raise Fault(f"stopped inside and behind each epoch of step {step}, {_some(found)} differ. {STATE}")
+    return ""
+
+
+def _stop_at(update: int) -> Progress:
+    def progress(state: dict[str, Any]) -> None:
+        if state.get("update") == update:
+            raise Stopped
+
+    return progress
+
+
+def process(lab: Lab) -> str:
+    """A step that is stopped and resumed in another process gives the same bits."""
+    for step in (1, 2):
+        snapshot = Snapshot(1)
+        with suppress(Stopped):
+            lab.before(step).learn(lab.data(TWO, step), checkpoint=snapshot)
+        with tempfile.TemporaryDirectory() as folder:
+            tensors, facts = snapshot.kept or ({}, None)
+            torch.save({"snapshot": (tensors, facts) if facts else None}, Path(folder) / "snapshot.pt")
+            command = [sys.executable, "-m", "cl_ner_bench.testing.conformance_process"]
+            model = str(lab.model(step - 1)) if step > 1 and lab.card.start == "previous" else ""
+            done = subprocess.run([*command, lab.card.spec, str(step), model, folder], capture_output=True, text=True)
+            if done.returncode:
+                raise Fault(f"another process cannot resume step {step}: {done.stderr.strip().splitlines()[-1]}")
+            found = torch.load(Path(folder) / "outcome.pt", weights_only=False)
+        if names := Outcome(**found).differences(lab.two[step - 1]):
+            raise Fault(
+                f"stopped behind epoch 1 of step {step} and resumed in another process, {_some(names)} differ. {STATE}"
+            )
+    return ""
+
+
+def padded(lab: Lab) -> str:
+    """An encoder that pads, with its own forward pass, does as well."""
+    other = Lab(lab.card, lab.learner, lab.settings, padding_encoder())
+    return predictions(other) or resumes(other) or returning_type(other)
+
+
+def half_precision(lab: Lab) -> str:
+    """In bf16 a step gives finite weights, the same bits again, and resumes."""
+    for (_, one), (_, other) in zip(*(lab.chain(TWO, precision="bf16") for _ in range(2)), strict=True):
+        if found := one.differences(other):
+            raise Fault(f"in bf16 the same seed gives other values ({_some(found)} differ)")
+        if bad := [name for name, value in one.weights.items() if not torch.isfinite(value).all()]:
+            raise Fault(f"in bf16 {_some(bad)} are infinite: compute in float32 what grows (x.float())")
+    return ""
+
+
+def gpu(lab: Lab) -> str:
+    """A GPU computes what a CPU does."""
+    return _same_on("cuda", lab)
+
 
 QUICK: tuple[Check, ...] = (
     card,
@@ -416,11 +496,16 @@ QUICK: tuple[Check, ...] = (
 )
 
 
+FULL: tuple[Check, ...] = (stops, process, padded, half_precision)
+"""What takes longer."""
+
+
 def checks(card: MethodCard, full: bool = False) -> list[Check]:
     """Return the checks of a method: those that its card gives a reason for."""
     left_out = {first_step} if card.first_step != "base" else set()
     left_out |= {identities} if not card.identities else set()
-    return [check for check in QUICK if check not in left_out]
+    longer = FULL + ((gpu,) if torch.cuda.is_available() else ()) if full else ()
+    return [check for check in QUICK + longer if check not in left_out]
 
 
 def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:

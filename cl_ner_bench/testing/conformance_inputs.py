@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -43,13 +44,16 @@ NAMES = {
 }
 OTHERS = ("went", "to", "in", "the", "saw", "and", "left", "again", ",", ".")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-CONFIG = {
+_WORDS = {word for name in itertools.chain(OTHERS, *NAMES.values()) for word in name.split()} - {"dmitri"}
+VOCABULARY = {piece: i for i, piece in enumerate((*SPECIALS, *sorted(_WORDS), "dmi", "##tri"))}
+CONFIG: dict[str, Any] = {
     "model_type": "bert",
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "intermediate_size": 64,
     "max_position_embeddings": 64,
+    "vocab_size": len(VOCABULARY),
 }
 RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
@@ -57,11 +61,8 @@ RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 @cache
 def encoder(dropout: float = 0.1) -> str:
     """Return the folder of the encoder; it is made once in a process and removed at its end."""
-    folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-encoder-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    words = sorted({word for name in itertools.chain(OTHERS, *NAMES.values()) for word in name.split()} - {"dmitri"})
-    vocabulary = {piece: i for i, piece in enumerate((*SPECIALS, *words, "dmi", "##tri"))}
-    config = {**CONFIG, **dict.fromkeys(RATES, dropout), "vocab_size": len(vocabulary)}
+    folder = _tokeniser()
+    config = {**CONFIG, **dict.fromkeys(RATES, dropout)}
     stream, bert = torch.Generator().manual_seed(0), Bert(config)
     weights = {
         name: torch.full_like(value, float(name.endswith("weight")))
@@ -71,15 +72,34 @@ def encoder(dropout: float = 0.1) -> str:
     }
     safetensors.torch.save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+@cache
+def padding_encoder() -> str:
+    """Return the folder of an encoder that runs on padded batches, with a forward pass of its own: ELECTRA."""
+    from transformers import ElectraConfig, ElectraModel
+
+    folder = _tokeniser()
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {key: value for key, value in CONFIG.items() if key != "model_type"}
+    ElectraModel(ElectraConfig(**sizes, embedding_size=16)).save_pretrained(folder)
+    return str(folder)
+
+
+def _tokeniser() -> Path:
+    """Return a new folder with a tokeniser; it is removed at the end of the process."""
+    folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-encoder-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "unk_token": "[UNK]"}))
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(VOCABULARY, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+        single="[CLS] $A [SEP]", special_tokens=[(name, VOCABULARY[name]) for name in ("[CLS]", "[SEP]")]
     )
     tokenizer.save(str(folder / "tokenizer.json"))
-    return str(folder)
+    return folder
 
 
 def sentence(id: int, rng: random.Random, types: Sequence[str]) -> Sentence:

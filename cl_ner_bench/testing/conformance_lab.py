@@ -77,9 +77,14 @@ class Lab:
     """
 
     def __init__(
-        self, card: MethodCard, learner: type[Learner] | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        card: MethodCard,
+        learner: type[Learner] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        folder: str = "",
     ) -> None:
         self.card = card
+        self.folder = folder  # of another encoder
         self.learner: type[Learner] = learner or registry.load_class(card)
         self.settings = dict(card.settings if settings is None else settings)
         self.quick = {**self.settings, **{key: 1 for key in self.settings if key.endswith("epochs")}}
@@ -99,7 +104,7 @@ class Lab:
             learner or self.learner,
             self.quick if settings is None else settings,
             RECIPE | recipe,
-            folder or encoder(),
+            folder or self.folder or encoder(),
             seed,
             device,
             precision,

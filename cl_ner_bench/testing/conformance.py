@@ -103,7 +103,15 @@ def first_step(lab: Lab) -> str:
     settings = {key: 3 * value if type(value) in (int, float) else value for key, value in lab.settings.items()}
     if found := deviation(lab.learner, settings, RECIPE | {"epochs": 4, "max_length": 64}):
         raise Fault(f'"first_step" is "base", but step 1 differs from the base learner\'s in {found}: write "own"')
+    base = _first_of_base(lab.card.architecture).weights
+    if far := [name for name, value in lab.two[0].weights.items() if name not in base or not value.equal(base[name])]:
+        raise Fault(f'"first_step" is "base", but {_some(far)} differ after step 1: write "own"')
     return ""
+
+
+@cache
+def _first_of_base(architecture: str) -> Outcome:
+    return next(Lab(registry.methods()[f"finetune-{architecture}"]).chain(TWO))[1]
 
 
 def memory(lab: Lab) -> str:
@@ -462,7 +470,7 @@ def padded(lab: Lab) -> str:
 
 
 def half_precision(lab: Lab) -> str:
-    """In bf16 a step gives finite weights, the same bits again, and resumes."""
+    """In bf16 a step gives finite weights, and the same bits again."""
     for (_, one), (_, other) in zip(*(lab.chain(TWO, precision="bf16") for _ in range(2)), strict=True):
         if found := one.differences(other):
             raise Fault(f"in bf16 the same seed gives other values ({_some(found)} differ)")

@@ -79,7 +79,9 @@ def encoder(dropout: float = 0.1) -> str:
 def padding_encoder() -> str:
     """Return the folder of an encoder that runs on padded batches, with a forward pass of its own: ELECTRA."""
     from transformers import ElectraConfig, ElectraModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     folder = _tokeniser()
     torch.manual_seed(0)
     sizes: dict[str, Any] = {key: value for key, value in CONFIG.items() if key != "model_type"}

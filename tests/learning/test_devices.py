@@ -1,4 +1,6 @@
-"""Every method learns and predicts on a device other than the CPU, and computes there what it computes on the CPU."""
+"""Methods learn and predict on a device other than the CPU, and compute there what they compute on the CPU.
+
+The conformance suite checks it of every method."""
 
 from __future__ import annotations
 
@@ -74,17 +76,6 @@ def learned(
     return records
 
 
-LOGITS_OF_A_TEACHER = (
-    *("spankl", "extendner", "extendner-paper", "extendner-cfner", "extendner-codebase"),
-    *("lwf", "mib", "selftrain", "selftrain-confident", "selftrain-cfner", "is3", "addner"),
-)
-DRAWING = dict.fromkeys(
-    (f"{name}-{architecture}" for name in ("derpp", "ewc", "replay") for architecture in ("span", "token")), 1
-) | {"gdumb-span": 0, "gdumb-token": 0, "pof": 1, "ocilner": 0, "ocilner-codebase": 0}
-"""How many steps of a method do not depend on torch's global stream, where it is not all. The pretended device advances
-it where a layer is made on the device "meta", which draws nothing elsewhere."""
-
-
 def assert_same_on_both(method: str, encoder: str) -> list[dict[str, Any]]:
     """Learn and predict on both devices; return what was recorded."""
     card = registry.methods()[method]
@@ -94,8 +85,7 @@ def assert_same_on_both(method: str, encoder: str) -> list[dict[str, Any]]:
         found = learned(registry.load_class(card), settings, encoder, DEVICE, card.data)
     assert device.operations > 1000
     assert [record["teacher"] for record in found] == [record["teacher"] for record in expected]
-    compared = DRAWING.get(method, 2)
-    assert_same_losses(found[:compared], expected[:compared], 1e-2)
+    assert_same_losses(found, expected, 1e-2)
     return found
 
 
@@ -107,11 +97,13 @@ def assert_same_losses(found: list[dict[str, Any]], expected: list[dict[str, Any
         }
 
 
-@pytest.mark.parametrize("method", sorted(registry.methods()))
-def test_a_method_learns_and_predicts_there(method: str, encoders: Mapping[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("method", "teacher"),
+    [("spankl", "bytes kept"), ("extendner", "bytes kept"), ("lucir", "computed again"), ("ewc-token", "none")],
+)
+def test_a_method_learns_and_predicts_there(method: str, teacher: str, encoders: Mapping[str, str]) -> None:
     records = assert_same_on_both(method, encoders["bert"])
-    with_teacher = method in LOGITS_OF_A_TEACHER
-    assert ("bytes kept" in records[1]["teacher"]) == with_teacher
+    assert teacher in records[1]["teacher"]
 
 
 @pytest.mark.parametrize(
@@ -195,13 +187,3 @@ def test_the_device_computes_what_the_cpu_does_and_mixes_with_nothing(device: Pr
             mixed()
     with pytest.raises((RuntimeError, TypeError)):
         one.to(DEVICE).numpy()
-
-
-if torch.cuda.is_available():  # a test without a GPU would be a skipped one, which CI refuses
-
-    @pytest.mark.parametrize("method", sorted(registry.methods()))
-    def test_a_gpu_learns_what_the_cpu_does(method: str, encoders: Mapping[str, str]) -> None:
-        card = registry.methods()[method]
-        learner, settings = registry.load_class(card), card.settings
-        cpu, gpu = (learned(learner, settings, encoders["bert"], kind, card.data) for kind in ("cpu", "cuda"))
-        assert_same_losses(gpu, cpu, 1e-2)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
-from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.running.backends import Loky
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
@@ -31,85 +30,17 @@ from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.runs import Model, Run, Step, drop_models, pinned_models, schedule_items, share, work
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.scenarios.split import make_split
-from cl_ner_bench.scenarios.task import Task, TaskSplit
+from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import FinishedStep, commit_step
 from cl_ner_bench.testing.grids import METHODS, bench, start, stored, write_inputs
-from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
-
-BASE = {"span": SpanLearner, "token": TagLearner}
-OWN_STATE = (  # or the whole table of embeddings, from step 1 on
-    *("a-gem", "cofima", "derpp", "ewc", "gdumb", "l2-init", "l2-previous", "magmax", "mas", "replay"),
-    *("experts", "lora", "o-lora", "ties", "wise-ft"),
-)
-DECLARED = [name for name, card in registry.methods().items() if card.first_step == "base"]
-CORPUS = tiny_corpus()
-
+from cl_ner_bench.testing.tiny import RECIPE
 
 # What a card declares
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
-
-
-def first_step(
-    learner: type[Learner], settings: Any, encoder: str, union: bool = False, from_scratch: bool = False
-) -> Any:
-    """The weights after step 1 of a two-type task, and what was recorded, times aside."""
-    tasks = (Task("a", ("LOC", "DATE"), tuple(range(12)), (0, 1, 2)), Task("b", ("PER",), tuple(range(12, 24)), (3, 4)))
-    split = TaskSplit("tiny", CORPUS.fingerprint, "split", 0, tasks, CORPUS.ids("test"))
-    trainer = Trainer(learner, settings, RECIPE, encoder, seed=0)
-    record = trainer.learn(split.step_data(CORPUS, 1, union, from_scratch))
-    weights: dict[str, Tensor] = trainer.learner.state_dict()
-    return weights, {k: v for k, v in record.items() if k != "seconds"}, trainer.predict(CORPUS.used("test"))
-
-
-def same(one: Any, other: Any) -> bool:
-    weights = one[0].keys() == other[0].keys() and all(torch.equal(one[0][name], other[0][name]) for name in one[0])
-    return weights and one[1:] == other[1:]
-
-
-def tripled(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Other settings: numbers three times as large."""
-    is_number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)  # noqa: E731
-    return {key: 3 * value if is_number(value) else value for key, value in settings.items()}
-
-
-@pytest.fixture(scope="module")
-def base(encoder: str) -> Callable[[str], Any]:
-    known = {architecture: first_step(learner, {}, encoder) for architecture, learner in BASE.items()}
-    return known.__getitem__
-
-
-def test_the_methods_that_declare_it() -> None:
-    own = {"seqstar", "frozen-span", "is3", *(f"{name}-{a}" for name in OWN_STATE for a in ("span", "token"))}
-    own |= {"seq-fixbc", "seq-cos", "seq-prototype", "ice", "ice-pl", "tbcl"}
-    own |= {"addner", "addner-joint", "spankl-softmax"}
-    own |= {"pof", "ocilner", "ocilner-codebase"}
-    own |= {"ncm", "slda", "analytic-span", "analytic-token"}
-    assert {*registry.methods()} - {*DECLARED} == own
+def test_a_method_of_a_user_has_a_first_step_of_its_own_unless_its_card_says_otherwise() -> None:
     assert {v.card.first_step for v in registry.resolve([f"mine={METHODS}:good"])} == {"own"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", DECLARED)
-def test_step_1_is_the_base_learners_where_a_card_says_so(name: str, encoder: str, base: Callable[[str], Any]) -> None:
-    card = registry.methods()[name]
-    how = (card.data == "union", card.start == "pretrained")
-    settings = tripled(card.settings)
-    assert same(first_step(registry.load_class(card), settings, encoder, *how), base(card.architecture))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(registry.methods()))
-def test_a_declaration_is_true_where_the_proof_says_so(name: str) -> None:
-    card = registry.methods()[name]
-    settings = tripled(card.settings)
-    epochs = 10 if "warmup_epochs" in settings else 2
-    found = deviation(registry.load_class(card), settings, RECIPE | {"epochs": epochs})
-    assert found == "" if name in DECLARED else found or card.group == "exemplar"  # a memory is no part of the proof
 
 
 EPOCHS = 4

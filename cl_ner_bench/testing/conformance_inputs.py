@@ -70,6 +70,12 @@ def encoder(dropout: float = 0.1) -> str:
         else 0.1 * torch.randn(value.shape, generator=stream)
         for name, value in bert.state_dict().items()
     }
+    embeddings = weights["embeddings.word_embeddings.weight"]
+    for type in NAMES.values():  # as after pretraining, what is alike has vectors that are alike
+        for place in ({name.split()[0] for name in type}, {name.split()[1] for name in type if " " in name}):
+            shared = 0.2 * torch.randn(config["hidden_size"], generator=stream)
+            for word in sorted(place):
+                embeddings[VOCABULARY["dmi" if word == "dmitri" else word]] += shared
     safetensors.torch.save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
     return str(folder)

@@ -73,7 +73,8 @@ class Observations:
 class Lab:
     """A method and what was learned with it.
 
-    Settings that count epochs are 1, so that what begins later begins within the few epochs of a step.
+    ``quick`` are the settings of most checks: those that count epochs or layers are at most 1, since a step has two
+    epochs and the encoder two layers, and those that count features at most 64.
     """
 
     def __init__(
@@ -87,7 +88,13 @@ class Lab:
         self.folder = folder  # of another encoder
         self.learner: type[Learner] = learner or registry.load_class(card)
         self.settings = dict(card.settings if settings is None else settings)
-        self.quick = {**self.settings, **{key: 1 for key in self.settings if key.endswith("epochs")}}
+        self.quick = self.settings | self.sized(epochs=1, layers=1, features=64)
+
+    def sized(self, **limits: int) -> dict[str, Any]:
+        """Return the settings whose names end with one of the words given, at most as large as it allows."""
+        return {
+            key: min(v, limit) for key, v in self.settings.items() for end, limit in limits.items() if key.endswith(end)
+        }
 
     def trainer(
         self,
@@ -206,11 +213,19 @@ def observed(learner: type[Learner], seen: Observations) -> type[Learner]:
             before, known, columns = _copies(self), self.head.types, self.n_columns if self.head.types else 0
             super().grow(types, init)
             after = self.state_dict()
-            seen.at_growth += [
-                name for name, value in before.items() if name not in after or not _begins_with(after[name], value)
-            ]
+            moved = [name for name, v in before.items() if name not in after or not _begins_with(after[name], v)]
+            if moved and not self._begins_anew(types, init):
+                seen.at_growth += moved
             if self.head.types != (*known, *types) or (types and self.n_columns <= columns):
                 seen.missing += types
+
+        def _begins_anew(self, types: Sequence[str], init: Init) -> bool:
+            """Return True if the head is as one that grew without learning."""
+            fresh = self.make_head()
+            for block in filter(None, (*self.grown, types)):
+                fresh.grow(block, init)
+            head = self.head.state_dict()
+            return all(torch.equal(head[name], value) for name, value in fresh.state_dict().items())
 
         def begin_step(self, step: Step) -> None:
             kept["teacher"] = _copies_of_teacher(step.teacher)

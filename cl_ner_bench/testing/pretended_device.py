@@ -7,7 +7,7 @@ name besides ``cpu`` whose gradients torch computes everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 DEVICE = "meta"
 _ACROSS = {torch.ops.aten.copy_.default}
 """Operations that may take tensors of two devices."""
+_INDEXING = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default}
+"""Operations whose indices, the second argument, may lie on the CPU."""
 _INITIAL = {torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default}
 """Operations that fill new layers. On the device "meta", where layers are made that are filled later, they draw nothing
 from the CPU's stream."""
@@ -62,10 +64,15 @@ class PretendedDevice(TorchDispatchMode):
         return result
 
 
-def _compute(operation: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
+def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     given = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
     wrappers = {id(part.values): part for part in given if isinstance(part, Elsewhere)}
-    if len(wrappers) > 0 and any(not isinstance(part, Elsewhere) for part in given) and operation not in _ACROSS:
+    checked = (*args[:1], *args[2:]) if operation in _INDEXING else args
+    left = any(  # single numbers may stay
+        isinstance(part, Tensor) and not isinstance(part, Elsewhere) and part.ndim > 0
+        for part in tree_leaves((checked, kwargs))
+    )
+    if wrappers and left and operation not in _ACROSS:
         raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
     device = kwargs.get("device")
     stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None

@@ -157,7 +157,7 @@ def learns(lab: Lab) -> str:
         return f"F1 {_f1_of_base(lab.card.architecture):.2f} on unseen sentences, as the base learner's"
     if (f1 := _f1_of_one_task(lab)) < F1:
         raise Fault(
-            f"F1 on unseen sentences is {f1:.2f} after a first step of all types, and must reach {F1}: do the losses use "
+            f"F1 on unseen sentences is {f1:.2f} after one step of all types; it must reach {F1}: do losses use "
             "the labels? are head and encoder free in step 1? does decode find what the logits say?"
         )
     return f"F1 {f1:.2f} on unseen sentences"

@@ -30,7 +30,8 @@ from cl_ner_bench.learning.learner import Batch, Output, TagLearner
 class LUCIR(TagLearner):
     """CE(labelled words) + w * mean(1 - cos(h, h_T)) + margin_weight * mean(max(0, margin - z_label + max new z)).
 
-    The last two means run over unlabelled words; w = feature_weight * sqrt(old columns / new columns).
+    The second mean runs over unlabelled words, the last one over these (their label is O) and words that are labelled
+    with an old type; w = feature_weight * sqrt(old columns / new columns).
     """
 
     needs = frozenset({"teacher", "features"})
@@ -40,7 +41,7 @@ class LUCIR(TagLearner):
             return super().losses(batch, output, teacher)
         target = self.targets(batch, teacher)
         labelled, n_old = target > 0, teacher.logits.shape[1]
-        new = output.logits[:, n_old:]
+        new, known = output.logits[:, n_old:], target < n_old
         losses = {}
         if labelled.any():
             losses["ce"] = F.cross_entropy(output.logits[labelled], target[labelled])
@@ -48,7 +49,8 @@ class LUCIR(TagLearner):
             o = ~labelled
             weight = self.settings["feature_weight"] * math.sqrt(n_old / max(1, new.shape[1]))
             losses["features"] = weight * (1 - F.cosine_similarity(output.words[o], teacher.words[o])).mean()
-            if new.shape[1]:
-                margin = F.relu(self.settings["margin"] - output.logits[o, 0] + new[o].amax(1))
-                losses["margin"] = self.settings["margin_weight"] * margin.mean()
+        if new.shape[1] and known.any():
+            own = output.logits[known].gather(1, target[known, None])[:, 0]
+            margin = F.relu(self.settings["margin"] - own + new[known].amax(1))
+            losses["margin"] = self.settings["margin_weight"] * margin.mean()
         return losses

@@ -24,6 +24,7 @@ CARD = {
     "stores": "one copy of the model",
 }
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, TagLearner
@@ -42,7 +43,10 @@ class SelfTraining(TagLearner):
 
 
 class ConfidentSelfTraining(SelfTraining):
-    """CE on labelled words, and on those whose most probable tag has a probability of at least ``confidence``."""
+    """CE on labelled words, and on those whose most probable tag has a probability of at least ``confidence``.
+
+    It is 0 for a batch without such words.
+    """
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
         targets = super().targets(batch, teacher)
@@ -51,3 +55,10 @@ class ConfidentSelfTraining(SelfTraining):
         labelled = TagLearner.targets(self, batch, teacher) > 0
         confident = teacher.logits.softmax(1).amax(1) >= self.settings["confidence"]
         return targets.masked_fill(~labelled & ~confident, IGNORED)
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        if teacher is None:
+            return super().losses(batch, output, teacher)
+        targets = self.targets(batch, teacher)
+        ce = F.cross_entropy(output.logits, targets, reduction="sum")
+        return {"ce": ce / (targets != IGNORED).sum().clamp(min=1)}

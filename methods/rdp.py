@@ -40,9 +40,6 @@ from torch import Tensor
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 from cl_ner_bench.models.losses import categorical_kl
 
-RELEASED_BATCH = 8
-"""Sentences of a batch in the release, on which its prototypes depend."""
-
 
 class RDP(TagLearner):
     """CE(all words) + kd_weight * KL(unlabelled) + soft_weight * S + entropy_weight * H, means over words.
@@ -53,13 +50,14 @@ class RDP(TagLearner):
     """
 
     needs = frozenset({"teacher", "features"})
+    released_batch = 8  # sentences of a batch in the release, on which its prototypes depend
 
     def begin_step(self, step: Step) -> None:
         if step.teacher is None:
             return
         n_old, hidden = 1 + 2 * self.n_old, self.encoder.hidden_size
         sums, counts = torch.zeros(n_old, hidden, device=self.device), torch.zeros(n_old, device=self.device)
-        for batch in released_batches(step) if self.settings.get("compat") else step.batches():
+        for batch in batches_in_order(step, self.released_batch) if self.settings.get("compat") else step.batches():
             teacher = step.teacher(batch)
             assert teacher.words is not None
             tags = self.prototype_tags(teacher)
@@ -107,15 +105,17 @@ class RDP(TagLearner):
 class CodebaseRDP(RDP):
     """RDP in which a word's tag, for prototypes, is the index of its vector's largest entry; beyond the tags: none."""
 
+    released_batch = 4
+
     def prototype_tags(self, teacher: Output) -> Tensor:
         assert teacher.words is not None
         return teacher.words.argmax(1)
 
 
-def released_batches(step: Step) -> Iterator[Batch]:
-    """Yield all train sentences in their order, in batches of the release's size."""
-    for start in range(0, len(step.train), RELEASED_BATCH):
-        yield step.batch(range(start, min(start + RELEASED_BATCH, len(step.train))))
+def batches_in_order(step: Step, size: int) -> Iterator[Batch]:
+    """Yield all train sentences in their order, in batches of ``size``."""
+    for start in range(0, len(step.train), size):
+        yield step.batch(range(start, min(start + size, len(step.train))))
 
 
 def scrambled(words: Tensor, tags: Tensor) -> Tensor:

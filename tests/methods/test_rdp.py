@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from cl_ner_bench.methods.rdp import scrambled
 
-from cl_ner_bench.learning.learner import Learner, Step
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Learner, Output, Step
 from cl_ner_bench.testing.toy import EXAMPLES, TYPES, batch, learner, losses, teacher
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -19,7 +20,7 @@ KL = 0.382617611
 
 def in_batches_of(size: int, made: Learner, monkeypatch: pytest.MonkeyPatch) -> Learner:
     """Return the learner after the pass over the corpus in batches of ``size``."""
-    monkeypatch.setattr(sys.modules[type(made).__module__], "RELEASED_BATCH", size)
+    monkeypatch.setattr(type(made), "released_batch", size)
     train = tuple(e.sentence for e in EXAMPLES)
     made.begin_step(Step(3, TYPES, ("Z",), train, (), ("Z",), teacher=teacher, examples=EXAMPLES))
     return made
@@ -67,3 +68,18 @@ def test_released_means_read_rows_as_columns() -> None:
 def test_codebase_prototypes(released: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     made = in_batches_of(2, learner("rdp-codebase"), monkeypatch)
     assert torch.allclose(made.prototypes, torch.tensor(released["rdp_codebase"]["prototypes"]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "size"), [("rdp", 8), ("rdp-codebase", 4)])
+def test_released_prototypes_depend_on_the_batches_of_the_release(name: str, size: int) -> None:
+    """The authors' batches have 8 sentences, those of the code base 4."""
+    train = tuple(replace(EXAMPLES[i % 4].sentence, id=i) for i in range(12))
+    examples = [replace(EXAMPLES[i % 4], index=i) for i in range(12)]
+    asked = []
+
+    def told(of: Batch) -> Output:
+        asked.append(len(of.examples))
+        return teacher(Batch(tuple(EXAMPLES[e.index % 4] for e in of.examples)))
+
+    learner(name, compat=True).begin_step(Step(3, TYPES, ("Z",), train, (), ("Z",), teacher=told, examples=examples))
+    assert asked == [size] * (12 // size) + [12 % size] * (12 % size > 0)

@@ -165,6 +165,14 @@ def test_optimiser_and_decay_are_the_recipes(encoder: str) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["cfner", "recall"])
+def test_word_vectors_reach_the_head_without_dropout(name: str, encoder: str) -> None:
+    """In both codes the head reads the encoder's last layer, which has a dropout of its own."""
+    learner = trainer(encoder, recipe(Card("x", "X"), name, "token") | {"exact": False}).learner.train()
+    assert learner.dropout == 0
+    assert {module.p for module in learner.encoder.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
+
+
 def test_clip_0_is_no_clipping(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def clip(*_: Any) -> None:
         raise ArithmeticError("clipped")

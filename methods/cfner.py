@@ -8,6 +8,7 @@ CARD = {
     "year": 2022,
     "status": "re-implementation",
     "stores": "one copy of the model",
+    "recipes": {"recall": {"old_rows": "frozen"}},
     "variants": {
         "cfner": {
             "label": "CFNER",

@@ -6,6 +6,7 @@ CARD = {
     "year": 2023,
     "status": "re-implementation",
     "stores": "one copy of the model",
+    "recipes": {"recall": {"old_rows": "frozen"}},
     "variants": {
         "cpfd": {
             "label": "CPFD",

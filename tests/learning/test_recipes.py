@@ -173,6 +173,16 @@ def test_word_vectors_reach_the_head_without_dropout(name: str, encoder: str) ->
     assert {module.p for module in learner.encoder.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
 
 
+@pytest.mark.parametrize("method", ["cfner-codebase", "cpfd-codebase", "rdp-codebase", "extendner-codebase"])
+def test_the_code_base_of_learn_or_recall_freezes_old_rows_of_some_methods(method: str, encoder: str) -> None:
+    given = recipe(Card("x", "X"), "recall", "token", of_method=registry.methods()[method].recipes)
+    made = trainer(encoder, given | {"exact": False, "epochs": 1}, method)
+    made.learn(data(1))
+    moved = {name for name in changed(made, data(2)) if name.startswith("head.blocks")}
+    old = {f"head.blocks.{block}.{part}" for block in (0, 1) for part in ("weight", "bias")}
+    assert moved == (old if method == "extendner-codebase" else set())
+
+
 def test_clip_0_is_no_clipping(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def clip(*_: Any) -> None:
         raise ArithmeticError("clipped")

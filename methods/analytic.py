@@ -176,7 +176,7 @@ class AnalyticSpan(Analytic, SpanLearner):
     def fit(self, step: Step) -> None:
         sums = Sums(self.settings["random_features"], len(self.labelled), self.device)
         weights, bias = self.head.weight, self.head.bias
-        columns = [self.head.types.index(type) for type in self.labelled]
+        columns = torch.tensor([self.head.types.index(type) for type in self.labelled]).to(self.device)
         found, thresholds = self.solved(step, sums)
         weights[columns], bias[columns] = found.to(weights.dtype), -torch.tensor(thresholds).to(self.device)
         self.head.assign(weights, bias)

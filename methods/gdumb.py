@@ -39,10 +39,12 @@ class GDumb(Remembering):
         fresh = self.make_head()
         for block in filter(None, (*self.grown, types)):
             fresh.grow(block, init)
-        self.head.load_state_dict(fresh.state_dict())
+        self.fresh = fresh.state_dict()
 
     def begin_step(self, step: Step) -> None:
         super().begin_step(step)
+        self.head.load_state_dict(self.fresh)
+        del self.fresh
         self.encoder.load_state_dict(pretrained(self.encoder), strict=False)
         remembered = self.memory.batch(range(len(self.memory))).examples
         self.chosen = set(super().keep(step))

@@ -48,7 +48,7 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 _SAMPLE = 2000
 """Sentences from whose words without a label the centres of O are computed."""
-_NEVER = float("inf")
+_NEVER = 1e9
 """The margin of a tag that no word had from which its mean is computed."""
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 from cl_ner_bench import registry
+from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.learner import Learner, Output
 from cl_ner_bench.testing.conformance import Check, checks, run_check
+from cl_ner_bench.testing.conformance_inputs import TWO
 from cl_ner_bench.testing.conformance_lab import Lab
+
+Reference = Callable[[Learner, Batch, Output, Output | None], Mapping[str, Tensor]]
 
 
 class MethodTester:
@@ -20,10 +28,12 @@ class MethodTester:
     Attributes:
         method: a name of `bench list methods`, ``FILE.py`` or ``FILE.py:NAME``.
         full: also make the checks that take longer.
+        reference: computes the losses in another way (a static method): compared in each update of two steps.
     """
 
     method: ClassVar[str]
     full: ClassVar[bool] = False
+    reference: ClassVar[Reference | None] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -31,7 +41,8 @@ class MethodTester:
             return
         (variant,) = registry.resolve([cls.method])
         lab = cache(lambda: Lab(variant.card))
-        for check in checks(variant.card, cls.full):
+        wanted = checks(variant.card, cls.full) + ([_same_losses(cls.reference)] if cls.reference else [])
+        for check in wanted:
             setattr(cls, f"test_{check.__name__}", _test(check, lab))
 
 
@@ -42,3 +53,26 @@ def _test(check: Check, lab: Callable[[], Lab]) -> Callable[[MethodTester], None
 
     test.__doc__ = check.__doc__
     return test
+
+
+def _same_losses(reference: Reference) -> Check:
+    """Return the check that a method's losses are those of ``reference``."""
+
+    def losses(lab: Lab) -> str:
+        """Losses are those of the reference."""
+        base: Any = lab.learner
+
+        class Compared(base):
+            def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+                found: dict[str, Tensor] = super().losses(batch, output, teacher)
+                expected = reference(self, batch, output, teacher)
+                assert found.keys() == expected.keys(), f"losses {[*found]}, the reference has {[*expected]}"
+                for name, value in found.items():
+                    torch.testing.assert_close(value, expected[name], msg=lambda text, name=name: f"{name}: {text}")
+                return found
+
+        for _ in lab.chain(TWO, learner=Compared):
+            pass
+        return ""
+
+    return losses

@@ -19,6 +19,7 @@ CARD = {
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import functional_call
 
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 from cl_ner_bench.models.losses import categorical_kl
@@ -41,20 +42,27 @@ class IS3(TagLearner):
         labelled = target > 0
         losses = {}
         if labelled.any():
-            weight, bias = self.head.weight, self.head.bias
-            scale = torch.ones(len(weight), 1, device=weight.device)
-            scale[1 : teacher.logits.shape[1]] = self.settings["old_gradient"]
-            damped = scale * weight + (1 - scale) * weight.detach()  # the same values, weaker gradients
-            logits = F.linear(output.words[labelled], damped, bias)
+            words = output.words[labelled]
+            logits = functional_call(self.head, self.damped_rows(), (words, [len(words)]))
             losses["ce"] = F.cross_entropy(logits, target[labelled])
             if tags := sorted(map(int, self.carried)):
                 prototypes = torch.stack([self.carried[str(tag)] for tag in tags])
-                ce = F.cross_entropy(F.linear(prototypes, weight, bias), torch.tensor(tags).to(weight.device))
+                ce = F.cross_entropy(self.head(prototypes, [len(tags)]), torch.tensor(tags).to(words.device))
                 losses["prototypes"] = self.settings["prototype_weight"] * ce
         if not labelled.all():
             kl = categorical_kl(teacher.logits[~labelled], output.logits[~labelled]).mean()
             losses["kd"] = self.settings["kd_weight"] * kl
         return losses
+
+    def damped_rows(self) -> dict[str, Tensor]:
+        """Return the head's old rows but O by name: the same values, with weaker gradients."""
+        share, old = self.settings["old_gradient"], self.head.types[: self.n_old]
+        weights = {
+            f"blocks.{k}.weight": self.head.blocks[k].weight
+            for k, types in enumerate(self.head.grown)
+            if any(t in old for t in types)
+        }
+        return {name: share * w + (1 - share) * w.detach() for name, w in weights.items()}
 
     def end_step(self, step: Step) -> None:
         sums: dict[int, Tensor] = {}

@@ -10,6 +10,7 @@ import torch
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Learner, Output, Step
+from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.testing.toy import NO_TOKENS, TOY, TYPES, batch, gradients, learner, teacher, tensor
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -35,6 +36,27 @@ def test_only_weights_of_old_rows_are_damped(released: dict[str, Any]) -> None:
     _, found = gradients(with_prototypes(kd_weight=0.0, prototype_weight=0.0))
     scale = torch.tensor([1, 0.6, 0.6, 0.6, 0.6, 1, 1])[:, None]
     assert torch.allclose(found["weight"], scale * torch.tensor(released["is3"]["ce_weight"]), atol=1e-8)
+
+
+def test_a_cosine_head_learns_by_its_own_logits() -> None:
+    made = learner("is3", kd_weight=0.0)
+    made.head = CosineHead(6, scale=1.7)
+    for type in TYPES:
+        made.head.grow((type,), lambda _: torch.Generator().manual_seed(0))
+    made.carried["1"] = torch.tensor(TOY["is3_prototypes"]["1"])
+    of, words = batch(), tensor("student_words")[:9]
+    logits = made.head(words, of.lengths)
+    losses = made.losses(of, Output(logits, words), teacher(of))
+    new = of.tag_targets(TYPES) > 0
+    expected = torch.nn.functional.cross_entropy(logits[new], of.tag_targets(TYPES)[new])
+    assert losses["ce"].item() == pytest.approx(expected.item())
+    of_prototype = made.head(made.carried["1"][None], [1]).log_softmax(1)[0, 1]
+    assert losses["prototypes"].item() == pytest.approx(-0.1 * of_prototype.item())
+    rows = [block.weight for block in made.head.blocks]
+    plain = torch.autograd.grad(expected, rows, retain_graph=True)
+    found = torch.autograd.grad(losses["ce"], rows)
+    for row, wanted, share in zip(found, plain, (1, 0.6, 0.6, 1), strict=True):
+        assert torch.allclose(row, share * wanted)
 
 
 def test_a_batch_without_new_words(released: dict[str, Any]) -> None:

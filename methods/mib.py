@@ -15,7 +15,8 @@ CARD = {
         "type.",
         "stores": "one copy of the model",
         "deviations": "From images to words: the background is O, and a type is two tags. The weight 1 of the "
-        "distillation was not searched. A type that comes back is labelled like a new one.",
+        "distillation was not searched. A type that comes back is labelled like a new one. A cosine head has no bias "
+        "to share the probability of O by: there new rows start as the recipe says.",
     }
 }
 
@@ -32,7 +33,8 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 class MiB(TagLearner):
     """Unbiased CE + kd_weight * unbiased KD, means over all words (Cermelli et al., CVPR 2020).
 
-    New rows start as copies of the row of O, whose probability is shared equally between O and the new tags.
+    New rows of a head with biases start as copies of the row of O, whose probability is shared equally between O and
+    the new tags.
     """
 
     needs = frozenset({"teacher"})
@@ -42,6 +44,8 @@ class MiB(TagLearner):
             return
         first: Any = self.head.blocks[0]
         new: Any = self.head.blocks[-1]
+        if first.bias is None:
+            return
         with torch.no_grad():
             new.weight.copy_(first.weight.expand_as(new.weight))
             first.bias -= math.log(len(new.bias) + 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cl_ner_bench.learning.learner import Output, Step
+from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.testing.toy import EXAMPLES, N_OLD, TYPES, learner, tensor
 
 pytestmark = pytest.mark.usefixtures("double")
@@ -31,3 +32,13 @@ def test_new_tags_share_the_probability_of_o() -> None:
     p_after = (words @ made.head.weight.T + made.head.bias).softmax(1).detach()
     assert torch.allclose(p_after[:, 1:N_OLD], p_before[:, 1:])
     assert torch.allclose(p_after[:, [0]].expand(-1, 2), p_after[:, N_OLD:])
+
+
+def test_new_rows_of_a_cosine_head_stay_as_the_recipe_has_them() -> None:
+    made = learner("mib")
+    made.head = CosineHead(6, scale=1.0)
+    for type in TYPES:
+        made.head.grow((type,), lambda _: torch.Generator().manual_seed(0))
+    before = made.head.weight.detach().clone()
+    made.begin_step(Step(3, TYPES, ("Z",), tuple(e.sentence for e in EXAMPLES), (), ("Z",)))
+    assert torch.equal(made.head.weight, before)

@@ -15,8 +15,8 @@ CARD = {
             "2023",
             "summary": "ExtendNER, and KL to the previous model for the positive and the negative part of each logit.",
             "deviations": "No code of the authors was found, and the abstract leaves the divergence open. The parts "
-            "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0); each is distilled by a KL of softmaxes "
-            "per word. Weights 2 and 2 as in the code base of arXiv 2312.07887.",
+            "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0), with a cosine head of unit h and w; "
+            "each is distilled by a KL of softmaxes per word. Weights 2 and 2 as in the code base of arXiv 2312.07887.",
         },
         "dld-codebase": {
             "label": "DLD (code base)",
@@ -35,16 +35,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
+from cl_ner_bench.models.heads.tag import TagHead
 from cl_ner_bench.models.losses import categorical_kl
 
 
 class DLD(TagLearner):
     """CE(labelled words) + kd_weight * KL + part_weight * (KL of positive parts + KL of negative parts), on others."""
 
+    head: TagHead
     needs = frozenset({"teacher", "features"})
 
     def begin_step(self, step: Step) -> None:
-        self.old_head = self.head.weight[: 1 + 2 * self.n_old].detach().clone()
+        self.old_rows = self.head.scaled_rows[: 1 + 2 * self.n_old].detach().clone()
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         if teacher is None or output.words is None or teacher.words is None:
@@ -67,10 +69,11 @@ class DLD(TagLearner):
         assert teacher.words is not None
         if not open_words.any():
             return {}
-        h, h_teacher, weight = output.words[open_words], teacher.words[open_words], self.head.weight
+        h, h_teacher = (self.head.scaled(words[open_words]) for words in (output.words, teacher.words))
+        rows = self.head.scaled_rows[: len(self.old_rows)]
         losses = {}
         for name, part in (("positive", torch.relu), ("negative", lambda w: -torch.relu(-w))):
-            theirs, ours = h_teacher @ part(self.old_head).T, h @ part(weight[: len(self.old_head)]).T
+            theirs, ours = h_teacher @ part(self.old_rows).T, h @ part(rows).T
             losses[name] = categorical_kl(theirs, ours).mean()
         return losses
 

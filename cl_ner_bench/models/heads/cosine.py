@@ -36,9 +36,16 @@ class CosineHead(TagHead):
             self._add((), self._rows(1, init("O"))[0], None)
         self._add(types, torch.cat([self._rows(2, init(t))[0] for t in types]), None)
 
+    @property
+    def scaled_rows(self) -> Tensor:
+        return self.scale * F.normalize(self.weight)
+
+    def scaled(self, words: Tensor) -> Tensor:
+        return F.normalize(words)
+
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
         with autocast(words.device, None):
-            return self.scale * F.linear(F.normalize(words), F.normalize(self.weight))
+            return F.linear(self.scaled(words), self.scaled_rows)
 
     @torch.no_grad()
     def set_rows(self, rows: Mapping[int, Tensor]) -> None:

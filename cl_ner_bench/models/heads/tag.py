@@ -33,6 +33,15 @@ class TagHead(GrowingHead):
         weight = torch.empty(n, self.hidden_size).uniform_(-bound, bound, generator=stream)
         return weight, torch.empty(n).uniform_(-bound, bound, generator=stream)
 
+    @property
+    def scaled_rows(self) -> Tensor:
+        """The rows ``[tags, hidden]`` whose products with ``scaled`` words are the logits, but for biases."""
+        return self.weight
+
+    def scaled(self, words: Tensor) -> Tensor:
+        """Return word vectors ``[words, hidden]`` as they are multiplied by ``scaled_rows``."""
+        return words
+
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
         """Return tag logits ``[sum(lengths), 1 + 2 * types]`` of word vectors ``[sum(lengths), hidden]``."""
         with autocast(words.device, None):  # a product this small gains no speed from less precision

@@ -33,7 +33,6 @@ CARD = {
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, TagLearner
@@ -58,7 +57,8 @@ class SeparateHeads(TagHead):
 class AddNER(TagLearner):
     """CE(heads with a labelled type) + kd_weight * KL(teacher || student) of the others; each is a mean over heads.
 
-    A head's terms are means over all words. Tags of types of other heads are O for it.
+    A head's terms are means over all words. Tags of types of other heads are O for it. A word without a label is O or,
+    where only some of the head's types are labelled, of one of the others: CE leaves that open.
     """
 
     needs = frozenset({"teacher"})
@@ -70,7 +70,7 @@ class AddNER(TagLearner):
         ce, kl = [], []
         for types, logits, told in self._heads(output, teacher):
             if any(t in self.labelled for t in types):
-                ce.append(F.cross_entropy(logits, batch.tag_targets(types)))
+                ce.append(self._open_ce(batch, types, logits))
             elif told is not None:
                 kl.append(categorical_kl(told, logits).mean())
         n = batch.lengths
@@ -82,11 +82,10 @@ class AddNER(TagLearner):
 
     def open_loss(self, batch: Batch, output: Output) -> Tensor:
         """Return cross-entropy that leaves unlabelled types open, mean over heads."""
-        terms = [
-            open_ce(logits, batch.tag_targets(types), batch.open_tags(types, self.labelled))
-            for types, logits, _ in self._heads(output)
-        ]
-        return torch.stack(terms).mean()
+        return torch.stack([self._open_ce(batch, types, logits) for types, logits, _ in self._heads(output)]).mean()
+
+    def _open_ce(self, batch: Batch, types: Sequence[str], logits: Tensor) -> Tensor:
+        return open_ce(logits, batch.tag_targets(types), batch.open_tags(types, self.labelled))
 
     def decode(
         self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool

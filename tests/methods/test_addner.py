@@ -105,6 +105,18 @@ def test_heads_of_types_that_come_back_learn_again() -> None:
     assert found["kd"] == pytest.approx(torch.stack(kl).mean().item())
 
 
+def test_types_of_a_head_that_do_not_come_back_with_the_others_are_not_pushed_down() -> None:
+    """A head of X and Y, of which X alone is labelled: a word without a label is O or of Y."""
+    logits = words("student_logits")[:, :5]
+    learner = AddNER(NoEncoder(), {"kd_weight": 1.0, "compat": False})  # type: ignore[arg-type]
+    learner.grow(("X", "Y"), lambda _: torch.Generator().manual_seed(0))
+    learner.labelled, learner.n_old = ("X",), 2
+    p = logits.softmax(1)
+    terms = [p[word, 1] if word == 3 else p[word, [0, 3, 4]].sum() for word in range(9)]
+    found = losses(learner, batch(([Mention(3, 4, "X")], [])), logits, logits)
+    assert found == {"ce": pytest.approx(-torch.stack(terms).log().mean().item())}
+
+
 def tags_of(mentions: Sequence[tuple[int, int, str, float]], length: int) -> list[str]:
     tags = ["O"] * length
     for start, end, type, _ in mentions:

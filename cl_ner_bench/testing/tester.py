@@ -68,7 +68,10 @@ def _same_losses(reference: Reference) -> Check:
                 expected = reference(self, batch, output, teacher)
                 assert found.keys() == expected.keys(), f"losses {[*found]}, the reference has {[*expected]}"
                 for name, value in found.items():
-                    torch.testing.assert_close(value, expected[name], msg=lambda text, name=name: f"{name}: {text}")
+                    try:
+                        torch.testing.assert_close(value, expected[name])
+                    except AssertionError as error:
+                        raise AssertionError(f"{name}: {error}") from None
                 return found
 
         for _ in lab.chain(TWO, learner=Compared):

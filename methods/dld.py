@@ -11,6 +11,7 @@ CARD = {
             "label": "DLD",
             "class": "DLD",
             "settings": {"kd_weight": 2.0, "part_weight": 2.0},
+            "identities": {"extendner": {"kd_weight": 1.0, "part_weight": 0.0}},
             "paper": "Zhang et al., Decomposing Logits Distillation for Incremental Named Entity Recognition, SIGIR "
             "2023",
             "summary": "ExtendNER, and KL to the previous model for the positive and the negative part of each logit.",

@@ -9,6 +9,7 @@ CARD = {
             "label": "EWC",
             "class": "EWC",
             "settings": {"ewc_weight": 5000.0, "ewc_decay": 1.0, "ewc_sentences": 200, "ewc_labels": "drawn"},
+            "identities": {"base": {"ewc_weight": 0.0}},
             "paper": "Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 2017; online "
             "form of Schwarz et al., Progress & Compress, ICML 2018",
             "year": 2017,
@@ -24,6 +25,7 @@ CARD = {
             "label": "MAS",
             "class": "MAS",
             "settings": {"mas_weight": 1.0, "mas_decay": 1.0, "mas_sentences": 200},
+            "identities": {"base": {"mas_weight": 0.0}},
             "paper": "Aljundi et al., Memory Aware Synapses: Learning what (not) to forget, ECCV 2018",
             "year": 2018,
             "summary": "As EWC, the importance being the mean size of the gradient of the squared logits' sum.",

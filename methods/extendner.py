@@ -20,6 +20,7 @@ CARD = {
         "extendner-paper": {
             "label": "ExtendNER (T=2)",
             "settings": {"kd_weight": 1.0, "temperature": 2.0},
+            "identities": {"extendner": {"temperature": 1.0}},
             "paper": "Monaikul et al., Continual Learning for Named Entity Recognition, AAAI 2021",
             "status": "from the paper",
             "summary": "ExtendNER with the original's distillation temperature of 2.",
@@ -30,6 +31,7 @@ CARD = {
         "extendner-cfner": {
             "label": "ExtendNER (CFNER)",
             "settings": {"kd_weight": 1.0, "temperature": 2.0, "teacher_temperature": 1.0},
+            "identities": {"extendner": {"temperature": 1.0, "teacher_temperature": 1.0}},
             "paper": "Monaikul et al., AAAI 2021, as in the code of Zheng et al. (CFNER), EMNLP 2022",
             "status": "re-implementation",
             "summary": "ExtendNER with the temperatures of CFNER's code: student 2, teacher 1.",
@@ -49,6 +51,7 @@ CARD = {
         "extendner-codebase": {
             "label": "ExtendNER (w=2)",
             "settings": {"kd_weight": 2.0, "temperature": 1.0},
+            "identities": {"extendner": {"kd_weight": 1.0}},
             "paper": "Monaikul et al., AAAI 2021, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "status": "re-implementation",
             "summary": "ExtendNER with the weight of that code base: 2.",

@@ -6,6 +6,7 @@ CARD = {
         "class": "IS3",
         "architecture": "token",
         "settings": {"kd_weight": 2.0, "prototype_weight": 0.1, "old_gradient": 0.6},
+        "identities": {"extendner-codebase": {"prototype_weight": 0.0, "old_gradient": 1.0}},
         "paper": "Incremental Sequence Labeling: A Tale of Two Shifts, ACL Findings 2024, arXiv 2402.10447",
         "year": 2024,
         "status": "re-implementation",

@@ -3,6 +3,7 @@
 CARD = {
     "architecture": "any",
     "settings": {"l2_weight": 0.1},
+    "identities": {"base": {"l2_weight": 0.0}},
     "status": "baseline",
     "deviations": "The penalty holds the encoder only. The weight 0.1 was not searched. Expected: a compromise between "
     "learning and keeping, the same in all weights; ewc tells whether their importance matters.",

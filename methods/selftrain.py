@@ -15,6 +15,7 @@ CARD = {
             "label": "Self-Training (confident)",
             "class": "ConfidentSelfTraining",
             "settings": {"confidence": 0.7},
+            "identities": {"selftrain": {"confidence": 0.0}},
             "status": "baseline",
             "summary": "As selftrain; words on which the previous model is not confident have no loss.",
         },

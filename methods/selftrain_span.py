@@ -7,6 +7,7 @@ CARD = {
         "architecture": "span",
         "first_step": "base",
         "settings": {"doubt": 0.1, "pseudo_weight": 1.0},
+        "identities": {"spankl-nokd": {"pseudo_weight": 0.0}},
         "status": "baseline",
         "summary": "BCE on the new columns; on old ones where the previous model is sure of a span or of none.",
         "stores": "one copy of the model",

@@ -10,6 +10,7 @@ CARD = {
         "spankl": {
             "label": "SpanKL",
             "settings": {"kd_weight": 1.0},
+            "identities": {"spankl-nokd": {"kd_weight": 0.0}},
             "paper": "Zhang and Chen, A Neural Span-Based Continual Named Entity Recognition Model, AAAI 2023, arXiv "
             "2302.12200",
             "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",

@@ -43,7 +43,7 @@ NAMES = {
     "DATE": ("1990", "2001", "may 1876"),
 }
 OTHERS = ("went", "to", "in", "the", "saw", "and", "left", "again", ",", ".")
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = {word for name in itertools.chain(OTHERS, *NAMES.values()) for word in name.split()} - {"dmitri"}
 VOCABULARY = {piece: i for i, piece in enumerate((*SPECIALS, *sorted(_WORDS), "dmi", "##tri"))}
 CONFIG: dict[str, Any] = {
@@ -99,7 +99,9 @@ def _tokeniser() -> Path:
     """Return a new folder with a tokeniser; it is removed at the end of the process."""
     folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-encoder-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "unk_token": "[UNK]"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True, "unk_token": "[UNK]", "mask_token": "[MASK]"})
+    )
     tokenizer = Tokenizer(models.WordPiece(VOCABULARY, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

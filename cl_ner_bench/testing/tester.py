@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -44,6 +44,11 @@ class MethodTester:
         wanted = checks(variant.card, cls.full) + ([_same_losses(cls.reference)] if cls.reference else [])
         for check in wanted:
             setattr(cls, f"test_{check.__name__}", _test(check, lab))
+
+
+def testers(methods: Iterable[str]) -> dict[str, type[MethodTester]]:
+    """Return a class of tests for each method, by the class's name."""
+    return {f"Test_{method}": type(f"Test_{method}", (MethodTester,), {"method": method}) for method in methods}
 
 
 def _test(check: Check, lab: Callable[[], Lab]) -> Callable[[MethodTester], None]:

@@ -418,3 +418,11 @@ def test_wrong_numbers_are_refused(tmp_path: Path, more: str, said: str) -> None
     with pytest.raises(UserError, match=r"x\.toml: x") as error:
         read_settings(tmp_path)
     assert said in str(error.value)
+
+
+def test_no_method_of_the_suite_is_cfner_without_its_causal_terms() -> None:
+    """On Few-NERD the code base ran CFNER with both terms switched off."""
+    of = {name: setting for name, setting in settings().items() if name.startswith("recall-")}
+    method = {name: row.method for name, setting in of.items() for row in setting.rows if row.label == "CFNER"}
+    assert method.pop("recall-fewnerd-fg6-pg6") == ""
+    assert set(method.values()) == {"cfner-codebase"}

@@ -68,6 +68,15 @@ def test_the_code_base_keeps_its_weight() -> None:
     assert losses(made(weight_grows=False))["kd"] == pytest.approx(2 * 1.1660759241, abs=1e-6)
 
 
+def test_the_code_base_too_compares_with_the_first_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cfner, "RELEASED_CANDIDATES", 4)
+    released, found, of_all = (
+        made.near for made in (learner("cfner", compat=True), learner("cfner-codebase"), learner("cfner"))
+    )
+    assert torch.equal(found, released)
+    assert not torch.equal(found, of_all)
+
+
 def test_the_gradient_passes_through_own_predictions_only() -> None:
     method, of = made(), batch()
     logits = tensor("student_logits")[:BATCH_WORDS].requires_grad_()

@@ -412,7 +412,7 @@ def _same_on(device: str, lab: Lab) -> str:
     for step, (one, (_, other)) in enumerate(zip(found, lab.chain(SHORT, **recipe), strict=True), 1):
         for name, means in other.record["losses"].items():
             there = one.record["losses"].get(name, ())
-            if not all(math.isclose(a, b, rel_tol=1e-2, abs_tol=1e-6) for a, b in zip(means, there, strict=True)):
+            if not all(math.isclose(a, b, rel_tol=1e-2, abs_tol=1e-4) for a, b in zip(means, there, strict=True)):
                 raise Fault(f"loss {name!r} of step {step} is {there} on another device, and {means} on a CPU")
     return ""
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cl_ner_bench.corpora.card import UNSTATED
+from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.carried import Carried
 from cl_ner_bench.learning.memory import Memory
@@ -49,6 +50,17 @@ __all__ = [
 
 
 Need = Literal["teacher", "features", "layers", "attentions", "memory", "all_embeddings"]
+
+
+class Settings(dict[str, Any]):
+    """A method's hyper-parameters by name; one that is not there is a UserError."""
+
+    def __missing__(self, name: str) -> Any:
+        known = ", ".join(self) or "none"
+        raise UserError(
+            f"no setting {name!r} in the card's settings; it has {known}.{did_you_mean(name, [*self])} Each setting is "
+            "listed there with its default, those of an extended method, too"
+        )
 
 
 class Learner(nn.Module):
@@ -90,7 +102,7 @@ class Learner(nn.Module):
         self.encoder = encoder
         self.dropout = dropout
         self.max_span_width = max_span_width
-        self.settings = settings
+        self.settings = Settings(settings)
         self.recipe = recipe
         self.carried = Carried()
         self.memory = Memory()
@@ -196,10 +208,15 @@ class Learner(nn.Module):
 
         The default draws ``settings["per_type"]`` sentences with a mention of each labelled type.
         """
+        if "per_type" not in self.settings:
+            raise UserError(
+                f'{type(self).__name__} needs memory: add "per_type" (sentences to keep of each type) to the card\'s '
+                "settings, or define keep"
+            )
         wanted: dict[int, None] = {}
         order = torch.randperm(len(step.train)).tolist()
-        for type in step.labelled:
-            with_type = [i for i in order if any(m.type == type for m in step.train[i].mentions)]
+        for labelled in step.labelled:
+            with_type = [i for i in order if any(m.type == labelled for m in step.train[i].mentions)]
             wanted |= dict.fromkeys(with_type[: self.settings["per_type"]])
         return [step.train[i].id for i in wanted]
 

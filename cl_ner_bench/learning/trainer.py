@@ -328,6 +328,7 @@ class Trainer:
 
     def _update(self, batch: Batch, teacher: Teacher | None, optimizer: Optimizer, rate: float) -> dict[str, float]:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
+        _check_losses(self.learner, losses)
         self.learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
         torch.stack(list(losses.values())).sum().backward()
         self.learner.after_backward()
@@ -387,6 +388,22 @@ class Trainer:
             return 200 * sum(right[t] for t in types) / sum(total[t] for t in types)
         scores = [200 * right[t] / total[t] for t in types if total[t]]
         return sum(scores) / len(scores)
+
+
+def _check_losses(learner: Learner, losses: Any) -> None:
+    """Raise UserError unless ``losses`` are named scalar tensors."""
+    if isinstance(losses, dict):
+        wrong = [name for name, value in losses.items() if not isinstance(value, Tensor) or value.ndim]
+        if losses and not wrong:
+            return
+        found = f"{_kind(losses[wrong[0]])} for {wrong[0]!r}" if wrong else "an empty dict"
+    else:
+        found = _kind(losses)
+    raise UserError(f"{type(learner).__name__}.losses must return a dict of scalar tensors, found {found}")
+
+
+def _kind(value: Any) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _shapes(learner: Learner) -> dict[str, torch.Size]:

@@ -627,6 +627,42 @@ def test_an_unknown_need_is_named(encoder: str) -> None:
         learned_weights(Typo, encoder)
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda losses: losses["ce"], "a tensor of shape ()"),
+        (lambda losses: {"ce": losses["ce"].item()}, "float for 'ce'"),
+        (lambda losses: losses | {"kd": losses["ce"].repeat(3)}, "a tensor of shape (3,) for 'kd'"),
+        (lambda losses: {}, "an empty dict"),
+        (lambda losses: None, "NoneType"),
+    ],
+)
+def test_losses_that_are_no_named_scalars_are_refused(change: Any, found: str, encoder: str) -> None:
+    class Mine(TagLearner):
+        def losses(self, *args: Any) -> Any:
+            return change(super().losses(*args))
+
+    with pytest.raises(UserError) as error:
+        Trainer(Mine, {}, RECIPE, encoder, 0).learn(split(CORPUS).step_data(CORPUS, 1))
+    assert str(error.value) == f"Mine.losses must return a dict of scalar tensors, found {found}"
+
+
+def test_settings_that_the_card_lacks_are_named(encoder: str) -> None:
+    class Mine(TagLearner):
+        needs = frozenset({"memory"})
+
+        def losses(self, *args: Any) -> dict[str, Tensor]:
+            return {name: value * self.settings["weight"] for name, value in super().losses(*args).items()}
+
+    data = split(CORPUS).step_data(CORPUS, 1)
+    with pytest.raises(UserError, match=r"no setting 'weight' in the card's settings; it has none\. Each setting"):
+        Trainer(Mine, {}, RECIPE, encoder, 0).learn(data)
+    with pytest.raises(UserError, match=r"it has wieght, a\. Did you mean 'wieght'\?"):
+        Trainer(Mine, {"wieght": 1.0, "a": 1}, RECIPE, encoder, 0).learn(data)
+    with pytest.raises(UserError, match='Mine needs memory: add "per_type"'):
+        Trainer(Mine, {"weight": 1.0}, RECIPE, encoder, 0).learn(data)
+
+
 def test_the_former_name_of_needs_is_refused(encoder: str) -> None:
     class Former(TagLearner):
         needs_teacher = True

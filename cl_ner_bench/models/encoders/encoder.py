@@ -174,8 +174,9 @@ class Encoder(nn.Module):
         gradient = self.backbone.get_input_embeddings().weight.grad
         if self._restricted is not None and gradient is not None and gradient[-1].any():
             raise UserError(
-                "the method's loss or gradients depend on the table of word embeddings itself (a penalty on weights?), "
-                f"of which a step holds only the words in use: {_NEED}"
+                "the method's loss or gradients depend on the table of word embeddings itself (a penalty on weights in "
+                "losses, or gradients of all weights in after_backward?), of which a step holds only the words in use: "
+                f"{_NEED}"
             )
 
     def restore_embeddings(self) -> None:

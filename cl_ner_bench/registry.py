@@ -202,9 +202,10 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
             )
     if both := sorted(plug_in.settings.keys() & base.settings.keys()):
         raise UserError(f"--methods {name}: both have the setting {both[0]!r}; rename it in one of the two")
+    separators = {"paper": "; ", "status": "; ", "stores": "; ", "summary": " ", "deviations": " "}
     joined = {
-        key: "; ".join(dict.fromkeys(filter(None, (getattr(plug_in, key), getattr(base, key)))))
-        for key in ("paper", "status", "stores", "summary", "deviations")
+        key: between.join(dict.fromkeys(filter(None, (getattr(plug_in, key), getattr(base, key)))))
+        for key, between in separators.items()
     }
     return replace(
         plug_in,
@@ -244,8 +245,8 @@ def _of_plug_in(point: EntryPoint) -> Iterator[Entry[MethodCard]]:
 
 
 def resolve(names: Iterable[str]) -> list[Variant]:
-    """Return the methods that names stand for: a method, a group, ``FILE.py`` or ``FILE.py:NAME``, each with an
-    optional ``LABEL=`` before it.
+    """Return the methods that names stand for: a method, a group, ``FILE.py``, ``FILE.py:NAME``, or one of these
+    behind a plug-in and ``+``, each with an optional ``LABEL=`` before it.
 
     Names given twice count once. Raises UserError for unknown names and for two methods under one label.
     """
@@ -283,7 +284,7 @@ def _variants(text: str, known: Registry[MethodCard]) -> Iterator[Variant]:
 def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
     plugged = re.fullmatch(r"([^+/\\:]+|.+?\.py(?::[^+/\\]+)?)\+(.+)", spec)
     if plugged and spec not in known and not Path(spec).exists():
-        return [plug(_plug_in(plugged[1], card.architecture, known), card) for card in _lookup(plugged[2], known)]
+        return [plug(_plug_in(plugged[1], card, known), card) for card in _lookup(plugged[2], known)]
     path = re.fullmatch(r"(.+\.py)(?::([^/\\]+))?", spec)
     if path:
         cards = read_cards(Path(path[1]).expanduser().resolve())
@@ -303,11 +304,23 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
     return [known[name] for name in choices]
 
 
-def _plug_in(spec: str, architecture: str, known: Registry[MethodCard]) -> MethodCard:
+def _plug_in(spec: str, base: MethodCard, known: Registry[MethodCard]) -> MethodCard:
     """Return the only plug-in of a file, or the one that is called ``spec``."""
-    cards = _lookup(spec, known) if ".py" in spec else known.values()
-    plug_ins = {card.plug_in: card for card in cards if card.plug_in and card.architecture == architecture}
-    if ".py" in spec and len(plug_ins) == 1:
+    of_file = ".py" in spec
+    cards = _lookup(spec, known) if of_file else known.values()
+    plug_ins = {card.plug_in: card for card in cards if card.plug_in and card.architecture == base.architecture}
+    if of_file and not plug_ins:
+        raise UserError(
+            f'--methods {spec}+{base.name}: {spec} holds no plug-in: its card must say "architecture": "{PLUG_IN}", '
+            f"and its class derive from {PLAIN}"
+        )
+    if of_file and len(plug_ins) > 1:
+        names = [*plug_ins]
+        raise UserError(
+            f"--methods {spec}+{base.name}: {spec} holds several plug-ins ({', '.join(names)}); write "
+            f"{spec}:{names[0]}+{base.name}"
+        )
+    if of_file:
         return next(iter(plug_ins.values()))
     if spec not in plug_ins:
         hint = did_you_mean(spec, [*plug_ins])

@@ -275,6 +275,20 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, spec: str, expect
         registry.resolve([spec.format(file=write(tmp_path, PLUG_IN))])
 
 
+def test_a_file_before_a_plus_holds_one_plug_in_or_names_it(tmp_path: Path) -> None:
+    two = 'CARD = {"class": "Plug", "architecture": "any", "variants": {"smooth": {}, "noise": {}}}\n'
+    file = write(tmp_path, two)
+    with pytest.raises(UserError, match=r"holds several plug-ins \(smooth, noise\); write .*:smooth\+extendner$"):
+        registry.resolve([f"{file}+extendner"])
+    assert [v.label for v in registry.resolve([f"{file}:noise+extendner"])] == ["noise+extendner"]
+    file = write(tmp_path, 'CARD = {"mine": {"architecture": "token"}}')
+    for spec in (file, f"{file}:mine"):
+        with pytest.raises(
+            UserError, match=r'holds no plug-in: its card must say "architecture": "any", and its class'
+        ):
+            registry.resolve([f"{spec}+extendner"])
+
+
 def test_the_class_of_a_plug_in_derives_from_learner_alone(tmp_path: Path) -> None:
     file = write(tmp_path, PLUG_IN.replace("Learner", "TagLearner"))
     with pytest.raises(UserError, match="architecture is 'any', but the class 'Plug' derives from TagLearner"):

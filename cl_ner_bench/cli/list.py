@@ -85,7 +85,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "presets": list_presets,
 }
 COLUMNS = {
-    "methods": ("name", "architecture", "group", "status", "year", "summary"),
+    "methods": ("name", "architecture", "group", "status", "summary"),
     "datasets": ("name", "types", "orders", "source", "title"),
     "scenarios": ("name", "summary"),
     "encoders": ("name", "summary"),
@@ -94,6 +94,16 @@ COLUMNS = {
 WIDE_COLUMNS = COLUMNS | {
     "methods": ("name", "architecture", "group", "status", "year", "summary", "paper", "deviations")
 }
+NARROW_TITLES = {"architecture": "arch."}
+SHORT = {"re-implementation": "re-impl.", "from the paper": "paper"}
+"""Titles and states of methods in a narrow table."""
+METHODS_HELP = """
+group: memory-free: a step uses its own data alone; exemplar: keeps sentences of earlier steps;
+  closed-form: solves in closed form, or keeps the encoder frozen; reference: no continual method.
+status, what one may claim: faithful: the method of the paper; paper (from the paper): its formulas,
+  where no code is published; re-impl. (re-implementation): its idea on this suite's models, which is
+  not the paper's system; baseline: no paper's. `bench list methods NAME` shows what differs.
+A plug-in NAME of arch. any gives NAME-span, NAME-token, and NAME+METHOD on other methods."""
 LONG = ("summary", "title", "paper", "deviations")
 """Columns that are broken into lines."""
 
@@ -108,6 +118,7 @@ def add_parser(commands: Any) -> None:
         description="List what there is to choose from; with NAME, or -v, everything that is known of it.",
         epilog="examples:\n  bench list methods\n"
         "  bench list methods spankl      its paper, status, deviations, settings\n"
+        "  bench list methods mine.py     those of a file; also FILE.py:NAME and PLUG+METHOD\n"
         "  bench list methods -v\n  bench list datasets --json\n\n"
         f"On a terminal of {WIDE} columns the table of methods has papers, status and deviations, too.",
     )
@@ -119,7 +130,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    rows = KINDS[parsed.kind]() if parsed.name is None else [_row(parsed.kind, parsed.name)]
+    rows = KINDS[parsed.kind]() if parsed.name is None else _rows(parsed.kind, parsed.name)
     broken = _broken(parsed.kind) if parsed.name is None else {}
     if parsed.json:
         more = {"broken": [{"name": name, "error": error} for name, error in broken.items()]} if broken else {}
@@ -130,7 +141,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     else:
         show(as_table(parsed.kind, _plug_ins_once(rows) if parsed.kind == "methods" else rows))
         if parsed.kind == "methods":
-            show("\nA plug-in NAME of architecture any gives NAME-span, NAME-token, and NAME+METHOD on other methods.")
+            show(METHODS_HELP)
     for name, error in broken.items():
         show(f"broken: {name}: {error}")
     return 0
@@ -152,8 +163,10 @@ def as_table(kind: str, rows: Sequence[Row]) -> str:
     """Return rows of a kind as a table; a wide terminal shows more columns."""
     width = _width()
     columns = (WIDE_COLUMNS if width >= WIDE else COLUMNS)[kind]
+    titles, words = (NARROW_TITLES, SHORT) if width < WIDE and kind == "methods" else ({}, {})
     wrap = [i for i, column in enumerate(columns) if column in LONG]
-    return table(columns, [[_text(row[column]) for column in columns] for row in rows], wrap=wrap, width=width)
+    cells = [[words.get(text := _text(row[column]), text) for column in columns] for row in rows]
+    return table([titles.get(column, column) for column in columns], cells, wrap=wrap, width=width)
 
 
 def _details(rows: Sequence[Row]) -> Iterator[str]:
@@ -177,15 +190,19 @@ def _broken(kind: str) -> Mapping[str, str]:
     return {}
 
 
-def _row(kind: str, name: str) -> Row:
-    """Return the row of one name. Raises UserError where there is none, or where it is broken."""
+def _rows(kind: str, name: str) -> list[Row]:
+    """Return the rows of one name. Raises UserError where there is none, or where it is broken."""
     listed, broken = KINDS[kind](), _broken(kind)
     rows = {row["name"]: row for row in (*listed, *(_plug_ins_once(listed) if kind == "methods" else ()))}
     if name in broken:
         raise UserError(broken[name])
-    if name not in rows:
-        raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, [*rows])}")
-    return rows[name]
+    if name in rows:
+        return [rows[name]]
+    if kind == "methods" and (".py" in name or "+" in name or f"{name}-token" in rows):
+        from cl_ner_bench.registry import resolve
+
+        return [variant.card.to_json() for variant in resolve([name])]
+    raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, [*rows])}")
 
 
 def _text(value: Any) -> str:

@@ -135,7 +135,8 @@ def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
     for label in options.set:
         if label not in labels:
             raise UserError(
-                f"--set {label}.…: no method of this grid is called {label!r}.{did_you_mean(label, labels)}"
+                f"--set {label}.…: no method of this grid is called {label!r}.{did_you_mean(label, labels)} Its "
+                f"methods are {', '.join(labels)}"
             )
 
 
@@ -225,12 +226,19 @@ def hyper_parameters(
 def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
     """Return all hyper-parameters that the recipe gives a method. Raises UserError if one is missing."""
     name = str(options.recipe)
-    stated = recipe(corpus.card, name, card.architecture, options.scenario, card.recipes)
-    found = stated | {key: value for key, value in UNSTATED.items() if key not in stated}
-    if missing := [key for key in HyperParameters.__struct_fields__ if key not in found]:
+
+    def given(architecture: str) -> tuple[dict[str, Any], list[str]]:
+        stated = recipe(corpus.card, name, architecture, options.scenario, card.recipes)
+        values = stated | {key: value for key, value in UNSTATED.items() if key not in stated}
+        return values, [key for key in HyperParameters.__struct_fields__ if key not in values]
+
+    found, missing = given(card.architecture)
+    if missing:
+        other = next(a for a in registry.ARCHITECTURES if a != card.architecture)
         raise UserError(
-            f"--recipe {name}: it says nothing of {', '.join(missing)} for {card.architecture} methods, such as "
-            f"{card.name}; choose another recipe, or leave these methods out"
+            f"--recipe {name}: "
+            + (f"it says nothing of {', '.join(missing)}" if given(other)[1] else f"a recipe for {other} methods")
+            + f", and {card.name} is a {card.architecture} method; choose another recipe, or leave it out"
         )
     return found
 

@@ -111,6 +111,7 @@ def test_methods_are_listed_with_paper_status_and_deviations(
         (["run", "--slurm", "gpu"], "expected KEY=VALUE"),
         (["run", "--set", "kd_weight=0"], "METHOD.KEY=VALUE"),
         (["run", "--set", "spnkl.kd_weight=0"], "Did you mean 'spankl'"),
+        (["run", "--set", "mine.kd_weight=0"], "is called 'mine'. Its methods are spankl, "),
         (["run", "--set", "spankl.kd_wight=0"], "Did you mean 'kd_weight'"),
         (["run", "--set", "spankl.kd_weight=much"], "expected a value like 1.0"),
         (["run", "--device", "cuda:99"], "--device cuda:99"),
@@ -262,6 +263,32 @@ def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: 
     code, _, err = run(capsys, *words, "--orders", "1,2")
     assert code == 2
     assert "has orders 2; leave --orders out" in err
+
+
+def test_methods_that_are_in_no_list_are_shown_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text('CARD = {"architecture": "token", "variants": {"mine": {}, "other": {"summary": "Another."}}}')
+    assert run(capsys, "list", "methods", str(file))[1].count("architecture  token") == 2
+    assert "Another." in run(capsys, "list", "methods", f"{file}:other")[1]
+    (card,) = json.loads(run(capsys, "list", "methods", "ewc+spankl", "--json")[1])["methods"]
+    assert {"kd_weight", "ewc_weight"} <= card["settings"].keys()
+    shown = [line for line in run(capsys, "list", "methods", "joint")[1].splitlines() if not line.startswith(" ")]
+    assert shown == ["joint-span", "", "joint-token"]
+    assert "'evc' is no plug-in. Did you mean 'ewc'" in run(capsys, "list", "methods", "evc+spankl")[2]
+
+
+def test_the_list_of_methods_explains_group_and_status(capsys: pytest.CaptureFixture[str]) -> None:
+    from cl_ner_bench.cli.list import METHODS_HELP, SHORT
+    from cl_ner_bench.registry import SHARING, methods
+
+    listed, _, legend = run(capsys, "list", "methods")[1].partition("\n\n")
+    assert legend.strip() == METHODS_HELP.strip()
+    states = {card.status for card in methods().values()}
+    assert all(f"{word}: " in legend for word in SHARING)
+    assert all(f"{SHORT.get(status, status)}: " in legend or f"({status}): " in legend for status in states)
+    assert {line.split()[3] for line in listed.splitlines()[1:] if not line.startswith(" ")} == {
+        SHORT.get(status, status) for status in states
+    }
 
 
 def test_a_setting_of_0_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,11 +22,15 @@ def add_parser(commands: Any) -> None:
         "bit, copes with unusual tasks, and runs on any device. It takes some seconds a method. A fault says\n"
         "what to change; exit code 1 if there is one.",
         epilog="examples:\n  bench check-method mine.py\n  bench check-method mine.py:my-variant --full\n"
-        "  bench check-method spankl extendner\n\n"
+        "  bench check-method spankl extendner\n"
+        "  bench check-method plug.py+extendner plug.py:NAME+spankl    a plug-in on other methods\n\n"
         "`bench init-method NAME` writes a file to begin with. A method file runs as code: check only files you trust.",
     )
     parser.add_argument(
-        "methods", nargs="+", metavar="METHOD", help="a name of `bench list methods`, FILE.py or FILE.py:NAME"
+        "methods",
+        nargs="+",
+        metavar="METHOD",
+        help="a name of `bench list methods`, FILE.py, FILE.py:NAME or PLUG+METHOD",
     )
     parser.add_argument(
         "--full", action="store_true", help="check for longer: stops in each epoch, other processes and encoders, bf16"

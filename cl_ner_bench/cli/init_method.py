@@ -73,6 +73,30 @@ class CLASS(SpanLearner):
             losses["kd"] = self.settings["kd_weight"] * self.kl(batch, output, teacher, self.unlabelled)
         return losses
 '''
+PLUG_IN = '''"""TITLE: a line on the idea."""
+
+CARD = {
+    "NAME": {
+        "class": "CLASS",
+        "architecture": "any",
+        "settings": {"size_weight": 0.01},  # beside those of the method that it is on: give names that tell
+        "identities": {"base": {"size_weight": 0.0}},  # with this setting it equals the method that it is on
+        "summary": "The method's losses + size_weight * mean squared logit.",
+    },
+}
+
+from torch import Tensor
+
+from cl_ner_bench.learning.learner import Batch, Learner, Output
+
+
+class CLASS(Learner):
+    """losses of the method + size_weight * mean(logits^2)."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = super().losses(batch, output, teacher)
+        return losses | {"size": self.settings["size_weight"] * output.logits.square().mean()}
+'''
 
 
 def add_parser(commands: Any) -> None:
@@ -81,14 +105,19 @@ def add_parser(commands: Any) -> None:
         "init-method",
         _execute,
         "write the file of a new method, to begin with",
-        usage="bench init-method NAME [FILE] [--span]",
-        description="Write a method file that works, to be changed: distillation from the previous model.",
+        usage="bench init-method NAME [FILE] [--span | --plug-in]",
+        description="Write a method file that works, to be changed: distillation from the previous model, or with\n"
+        "--plug-in a term of the loss that goes on any method.",
         epilog="examples:\n  bench init-method mine              writes mine.py\n"
-        "  bench init-method my-spans ideas/spans.py --span\n\nThen: bench check-method mine.py",
+        "  bench init-method my-spans ideas/spans.py --span\n"
+        "  bench init-method smooth --plug-in  writes smooth.py, an idea that goes on any method\n\n"
+        "Then: bench check-method mine.py",
     )
     parser.add_argument("name", metavar="NAME", help="the method's name in grids and tables")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the file to write (default: NAME.py)")
-    parser.add_argument("--span", action="store_true", help="score spans instead of tagging words")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--span", action="store_true", help="score spans instead of tagging words")
+    kind.add_argument("--plug-in", action="store_true", help="change another method, whatever it scores")
 
 
 def _execute(parsed: argparse.Namespace) -> int:
@@ -104,16 +133,20 @@ def _execute(parsed: argparse.Namespace) -> int:
     file = parsed.file or Path(re.sub(r"\W", "_", name) + ".py")
     words = re.findall(r"[A-Za-z0-9]+", name)
     title = "".join(word[0].upper() + word[1:] for word in words)
-    text = SPAN if parsed.span else TOKEN
+    text = PLUG_IN if parsed.plug_in else SPAN if parsed.span else TOKEN
     for key, value in (("TITLE", name), ("NAME", name), ("CLASS", title if title[0].isalpha() else f"Method{title}")):
         text = text.replace(key, value)
+    if file.exists():
+        raise UserError(f"{file} is there already and is not overwritten; give another FILE")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
-    except FileExistsError:
-        raise UserError(f"{file} is there already and is not overwritten; give another FILE") from None
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror}); give another FILE") from None
     show(f"{file} holds a method that works. Change it, then:")
-    show(f"  bench check-method {file}\n  bench run --methods {file},finetune-{'span' if parsed.span else 'token'}")
+    beside = (
+        f"{file}+extendner,extendner" if parsed.plug_in else f"{file},finetune-{'span' if parsed.span else 'token'}"
+    )
+    show(f"  bench check-method {file}\n  bench run --methods {beside}")
     return 0

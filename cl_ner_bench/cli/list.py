@@ -71,6 +71,7 @@ def list_presets() -> list[Row]:
             "encoder": setting.encoder,
             "methods": list(setting.methods),
             "orders": len(setting.orders),
+            "recipe": setting.preset.recipe if setting.preset else "",
             "summary": f"{setting.cite}, {setting.evidence}{'; defective code' if setting.defects else ''}",
         }
         for name, setting in presets().items()

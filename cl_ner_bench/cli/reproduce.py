@@ -38,12 +38,13 @@ def add_parser(commands: Any) -> None:
         "reproduce",
         _execute,
         "run a published experiment and compare with its numbers",
-        usage="bench reproduce [PRESET] [options]",
+        usage="bench reproduce [PRESET] [options] | --list",
         description="Run a published experiment with all its orders, and show the difference to its numbers.\n"
         "Without PRESET: list the experiments.",
         epilog=EXAMPLES,
     )
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="a name of `bench list presets`")
+    parser.add_argument("--list", action="store_true", help="list the experiments, as without PRESET")
     names = [name for name in OPTIONS if name not in FIXED]
     add_options(parser, names)
     add_output_options(parser)
@@ -51,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    if parsed.preset is None:
+    if parsed.preset is None or parsed.list:
         show(as_table("presets", list_presets()))
         return 0
     from cl_ner_bench.running import grid

@@ -155,7 +155,8 @@ class Options:
         ("spankl", "extendner", "finetune", "joint"),
         names,
         METHODS,
-        "methods to compare: names of `bench list methods`, or paths of .py files; LABEL=METHOD names a variant",
+        "methods to compare: names of `bench list methods`, FILE.py or FILE.py:NAME; PLUG+METHOD is a plug-in (a "
+        "name or FILE.py:NAME) on a method; LABEL=METHOD names a variant",
         "a,b",
     )
     bounds: str = option(

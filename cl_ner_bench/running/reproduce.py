@@ -42,7 +42,9 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
     """
     known = presets()
     if name not in known:
-        raise UserError(f"no preset {name!r}.{did_you_mean(name, list(known))} `bench list presets` shows all")
+        begun = ", ".join(preset for preset in known if preset.startswith(name))
+        hint = f" These begin so: {begun}." if begun else did_you_mean(name, list(known))
+        raise UserError(f"no preset {name!r}.{hint} `bench list presets` shows all")
     setting = known[name]
     preset = setting.preset
     assert preset is not None, "presets() holds settings with a preset only"

@@ -60,12 +60,27 @@ def test_a_file_that_cannot_be_run_is_a_fault(tmp_path: Path, capsys: pytest.Cap
         (["check-method"], "METHOD"),
         (["init-method", "a/b"], "a method's name holds letters"),
         (["init-method", "spankl"], "there already (bench list methods spankl)"),
-        (["init-method", "mine", "no/folder/mine.py"], "cannot be written"),
+        (["init-method", "mine", f"{__file__}/mine.py"], "cannot be written"),
+        (["init-method", "mine", "--span", "--plug-in"], "not allowed with"),
     ],
 )
 def test_wrong_use(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_new_plug_in_passes_the_suite_and_goes_on_a_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new" / "folder" / "smooth.py"
+    assert main(["init-method", "smooth", str(file), "--plug-in"]) == 0
+    assert f"bench run --methods {file}+extendner,extendner" in capsys.readouterr().out
+    assert main(["check-method", f"{file}:smooth-token", f"{file}+extendner"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        "smooth-token",
+        "smooth+extendner",
+    ]
 
 
 def test_a_file_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -859,6 +860,21 @@ def test_the_method_of_the_documentation_runs(encoder: str, tmp_path: Path) -> N
     t = Trainer(registry.load_class(variant.card), variant.card.settings, RECIPE, encoder, seed=0)
     records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
     assert [list(r["losses"]) for r in records] == [["ce"], ["ce"]]
+
+
+def test_the_replay_of_the_documentation_learns_from_its_memory(encoder: str) -> None:
+    text = (registry.HOME / "docs" / "methods.md").read_text()
+    (lines,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "memory.draw" in block)
+
+    def losses(self: Any, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = TagLearner.losses(self, batch, output, teacher)
+        exec(lines, {}, {"self": self, "batch": batch, "losses": losses})
+        return losses
+
+    method = type("Replaying", (TagLearner,), {"needs": frozenset({"memory"}), "losses": losses})
+    t = Trainer(method, {"per_type": 2}, RECIPE, encoder, seed=0)
+    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    assert [list(r["losses"]) for r in records] == [["ce"], ["ce", "replay"]]
 
 
 def test_golden_numbers_of_the_engine(encoder: str) -> None:

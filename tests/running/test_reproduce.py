@@ -138,6 +138,10 @@ def test_without_a_preset_they_are_listed(capsys: pytest.CaptureFixture[str]) ->
     table = capsys.readouterr().out
     assert main.main(["list", "presets"]) == 0
     assert capsys.readouterr().out == table
+    assert main.main(["reproduce", "--list"]) == 0
+    assert capsys.readouterr().out == table
+    assert main.main(["list", "presets", NAME]) == 0
+    assert "  recipe    paper" in capsys.readouterr().out
     assert all(f"\n{name} " in table for name in presets())
 
 
@@ -145,6 +149,7 @@ def test_without_a_preset_they_are_listed(capsys: pytest.CaptureFixture[str]) ->
     ("words", "said"),
     [
         (["spankl-ontonote-split"], "Did you mean 'spankl-ontonotes-split'"),
+        (["cfner"], "no preset 'cfner'. These begin so: cfner-conll2003-fg1-pg1, "),
         ([NAME, "--methods", "spankl"], "unknown argument '--methods'"),
         ([NAME, "--epochs", "0"], "--epochs '0': expected a whole number of at least 1"),
         ([NAME, "--encoder", "minilm"], "--data"),  # OntoNotes must be brought along

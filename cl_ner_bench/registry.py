@@ -69,6 +69,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     recipes: Mapping[str, HyperParameters] = {}
     group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
     identities: Annotated[Mapping[str, dict[str, Any]], Meta(description=_IDENTITIES)] = {}
+    files: tuple[str, ...] = ()
     status: str = ""
     paper: str = ""
     year: int = 0
@@ -79,6 +80,8 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not all(map(_is_plain, self.settings.values())):
             raise MisfitError("settings", _SETTINGS, short(dict(self.settings)))
+        if unknown := [key for key in self.files if self.settings.get(key) != ""]:
+            raise MisfitError("files", "names of settings whose default is ''", short(unknown))
 
 
 class MethodCard(MethodTable, frozen=True, kw_only=True):
@@ -91,6 +94,8 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     ``settings`` are the method's own hyper-parameters with their defaults; ``recipes`` are values of the training
     hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
     methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
+    ``files`` are the settings that name a file which the user gives and the method reads: its content counts, not its
+    path.
     ``year`` is the paper's, 0 without one.
     ``class_name`` is empty where the method is the base learner of its architecture.
     ``module`` is None for a file outside any package.
@@ -215,6 +220,7 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
         first_step="base" if plug_in.first_step == base.first_step == "base" else "own",
         settings={**base.settings, **plug_in.settings},
         recipes={**base.recipes, **plug_in.recipes},
+        files=plug_in.files + base.files,
         identities={name: values for name, values in plug_in.identities.items() if name == "base"},
         group=max(plug_in.group, base.group, key=SHARING.index),
         year=max(plug_in.year, base.year),
@@ -413,6 +419,20 @@ def method_fingerprint(card: MethodCard) -> str:
     """Return the sha256 (hex) of a method's code; for a plug-in on another method, of the code of both."""
     own = code_fingerprint(card.file, card.module)
     return hashlib.sha256(f"{own}+{method_fingerprint(card.base)}".encode()).hexdigest() if card.base else own
+
+
+def files_fingerprint(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return, under ``files``, the sha256 (hex) of the content of a method's files; nothing if it reads none."""
+    if not card.files:
+        return {}
+    total = hashlib.sha256()
+    for key in card.files:
+        try:
+            with Path(settings[key]).open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"{key} {settings[key]}: cannot be read ({error.strerror})") from None
+    return {"files": total.hexdigest()}
 
 
 def code_fingerprint(file: Path, module: str | None = None) -> str:

@@ -2,8 +2,8 @@
 
 A module is *local* if no version number identifies its content: modules beside a file that the user names, those of
 a plug-in's own package, methods of the suite, and whatever else of the import path no installer keeps. Modules are
-found as ``import`` finds them, but without running the packages that they lie in. Files that a module reads, and
-modules that it imports by a computed name, cannot be seen.
+found as ``import`` finds them, but without running the packages that they lie in. Files that a module reads (a card's
+``files`` count elsewhere), and modules that it imports by a computed name, cannot be seen.
 """
 
 from __future__ import annotations

@@ -119,6 +119,10 @@ def test_wrong_names_are_explained(names: list[str], said: str) -> None:
             "CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': {'a': {1}}}}",
             "'settings': expected a dict of",
         ),
+        (
+            "CARD = {'m': {'class': 'M', 'architecture': 'span', 'settings': {'a': 'x'}, 'files': ['a']}}",
+            "'files': expected names of settings whose default is '', found",
+        ),
         ("CARD = {'m': {'class': 'M', 'architecture': 'span', 'paper': 3}}", "key 'paper': expected a text, found 3"),
         (
             "CARD = {'m': {'class': 'M', 'architecture': 'span', 'year': '2023'}}",

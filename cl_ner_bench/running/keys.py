@@ -19,8 +19,9 @@ from cl_ner_bench.storage.files import digest
 def numeric_identity(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """Return everything that decides the numbers of a run beside its order and seed.
 
-    Paths, log levels and worker counts do not decide any.
+    Paths, log levels and worker counts do not decide any; of files that a method reads the content does.
     """
+    settings = {**settings, "method": {k: v for k, v in settings["method"].items() if k not in card.files}}
     return {
         "method": [card.name, card.class_name, card.architecture, card.data, card.start],
         "settings": {k: v for k, v in settings.items() if k not in ("recipe", "joint_steps", "training_check")},
@@ -32,7 +33,8 @@ def numeric_identity(card: MethodCard, settings: Mapping[str, Any], fingerprints
 
 def base_identity(values: Mapping[str, Any], card: MethodCard) -> dict[str, Any]:
     """Return the part of :func:`numeric_identity` that decides the numbers of the base learner."""
-    own = {key: {k: v for k, v in values[key].items() if k != "method"} for key in ("settings", "fingerprints")}
+    of_method = ("method", "files")
+    own = {key: {k: v for k, v in values[key].items() if k not in of_method} for key in ("settings", "fingerprints")}
     return {**values, **own, "method": [card.architecture]}
 
 

@@ -65,6 +65,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     options = replace(
         options,
         methods=tuple(v.spec for v in chosen),
+        set={v.label: own for v in chosen if (own := _with_files(v, options.set.get(v.label, {})))},
         bounds="none",
         dataset=options.dataset if options.dataset in list_cards() else _absolute(options.dataset),
         data=options.data and str(Path(options.data).resolve()),
@@ -83,7 +84,13 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     if origins["recipe"] == DEFAULT and options.recipe == encoder.name:
         origins["recipe"] = f"encoder {encoder.name}"
     values = {v.label: hyper_parameters(options, v, corpus, origins) for v in chosen}
-    code = {v.label: registry.method_fingerprint(v.card) for v in chosen}
+    prints = {
+        v.label: {
+            "method": registry.method_fingerprint(v.card),
+            **registry.files_fingerprint(v.card, values[v.label][1]),
+        }
+        for v in chosen
+    }
     cut = splits[0].protocol.max_words
     every_span = [v for v in chosen if v.card.architecture == "span" and not values[v.label][0]["max_span_width"]]
     if every_span and (cut is None or cut > SPAN_WORDS):
@@ -112,7 +119,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
             encoder,
             folder,
             *values[variant.label],
-            code[variant.label],
+            prints[variant.label],
             ceiling,
             words,
             keys,
@@ -223,6 +230,22 @@ def hyper_parameters(
     return {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}, method
 
 
+def _with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings given to a method, its files as absolute paths. Raises UserError where one is missing."""
+    found = dict(own)
+    for key in variant.card.files:
+        flag, path = f"--set {variant.label}.{key}", own.get(key, "")
+        if not path or not isinstance(path, str):
+            raise UserError(
+                f"{variant.label} reads a text that the suite does not bring, because it decides what is measured; "
+                f"pass {flag}=FILE (`bench list methods {variant.card.name}` says what the file holds)"
+            )
+        if not Path(path).is_file():
+            raise UserError(f"{flag}={path}: no such file")
+        found[key] = str(Path(path).resolve())
+    return found
+
+
 def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
     """Return all hyper-parameters that the recipe gives a method. Raises UserError if one is missing."""
     name = str(options.recipe)
@@ -273,7 +296,7 @@ def _run(
     folder: ResultsFolder,
     training: dict[str, Any],
     method: dict[str, Any],
-    code: str,
+    prints: Mapping[str, str],
     ceiling: Callable[[str, bool, int], float],
     words: Callable[[str, bool], list[list[int]]],
     keys: StepKeys,
@@ -302,7 +325,7 @@ def _run(
         "split": split.hash,
         "tasks": digest(sorted(corpus.card.tasks.items())),
         "encoder": encoder.fingerprint,
-        "method": code,
+        **prints,
     }
     versions = {**environment.versions(), "numerics": str(NUMERICS)}
     values = numeric_identity(card, settings, fingerprints)

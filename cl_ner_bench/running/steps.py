@@ -55,6 +55,7 @@ class Steps:
 
         found = {"data": self.corpus.fingerprint, "split": self.split.hash}
         found["method"] = registry.method_fingerprint(self.card)
+        found |= registry.files_fingerprint(self.card, self.record.settings["method"])
         for name, value in found.items():
             if value != expected[name]:
                 raise UserError(f"the {name} changed after the grid was planned; start the command again")

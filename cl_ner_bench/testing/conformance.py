@@ -86,7 +86,7 @@ def card(lab: Lab) -> str:
     group, remembered = lab.card.group, [len(outcome.memory) for outcome in lab.two]
     if any(remembered) and group == "memory-free":
         raise Fault('it remembers sentences, but its group is "memory-free": write "group": "exemplar"')
-    if group == "exemplar" and not all(remembered):
+    if group == "exemplar" and not all(remembered) and not lab.card.files:
         raise Fault('its group is "exemplar", but it remembers no sentence: needs must hold "memory", keep return ids')
     if group == "closed-form" and lab.observations.moved_vectors:
         raise Fault(

@@ -134,6 +134,17 @@ def corpus(train: int, other: int) -> Corpus:
     return Corpus(Card("conformance", "Conformance", {type: (type,) for type in NAMES}), parts, "generated")
 
 
+@cache
+def text_file() -> str:
+    """Return a file of generated sentences, one a line; it is made once in a process and removed at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-text-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    rng = random.Random(1)
+    lines = (" ".join(sentence(i, rng, tuple(NAMES)).words) for i in range(12))
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    return str(folder / "text.txt")
+
+
 def split(of: Corpus, *tasks: Task) -> TaskSplit:
     """Return a split of ``tasks``."""
     return TaskSplit(of.name, of.fingerprint, "conformance", 0, tasks, of.ids("test"))

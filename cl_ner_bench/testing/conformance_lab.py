@@ -22,7 +22,7 @@ from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
-from cl_ner_bench.testing.conformance_inputs import CORPUS, RECIPE, TWO, encoder
+from cl_ner_bench.testing.conformance_inputs import CORPUS, RECIPE, TWO, encoder, text_file
 
 BASES: dict[str, type[Learner]] = {base.architecture: base for base in (SpanLearner, TagLearner)}
 
@@ -74,7 +74,8 @@ class Lab:
     """A method and what was learned with it.
 
     ``quick`` are the settings of most checks: those that count epochs or layers are at most 1, since a step has two
-    epochs and the encoder two layers, and those that count features at most 64.
+    epochs and the encoder two layers, and those that count features at most 64. A file that the method reads holds
+    generated sentences.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Lab:
         self.card = card
         self.folder = folder  # of another encoder
         self.learner: type[Learner] = learner or registry.load_class(card)
-        self.settings = dict(card.settings if settings is None else settings)
+        self.settings = dict(card.settings if settings is None else settings) | {key: text_file() for key in card.files}
         self.quick = self.settings | self.sized(epochs=1, layers=1, features=64)
 
     def sized(self, **limits: int) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
     identities: Annotated[Mapping[str, dict[str, Any]], Meta(description=_IDENTITIES)] = {}
     files: tuple[str, ...] = ()
+    composes: bool = True
     status: str = ""
     paper: str = ""
     year: int = 0
@@ -95,7 +96,7 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
     methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
     ``files`` are the settings that name a file which the user gives and the method reads: its content counts, not its
-    path.
+    path. A plug-in that does not compose (``composes``) goes on the base learners alone.
     ``year`` is the paper's, 0 without one.
     ``class_name`` is empty where the method is the base learner of its architecture.
     ``module`` is None for a file outside any package.
@@ -205,6 +206,11 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
                 f"--methods {name}: {card.name} does not go on from the previous step's model with the data of its "
                 "own step; plug-ins are for methods that do"
             )
+    if not plug_in.composes:
+        raise UserError(
+            f"--methods {name}: {plug_in.plug_in} puts its own loss in place of any other, so nothing would be left "
+            f"of {base.name}; use {plug_in.plug_in}-{plug_in.architecture}"
+        )
     if both := sorted(plug_in.settings.keys() & base.settings.keys()):
         raise UserError(f"--methods {name}: both have the setting {both[0]!r}; rename it in one of the two")
     separators = {"paper": "; ", "status": "; ", "stores": "; ", "summary": " ", "deviations": " "}

@@ -6,6 +6,7 @@ CARD = {
         "class": "GDumb",
         "architecture": "any",
         "group": "exemplar",
+        "composes": False,
         "settings": {"per_type": 5, "exemplar_choice": "random"},
         "paper": "Prabhu et al., GDumb: A Simple Approach that Questions Our Progress in Continual Learning, ECCV 2020",
         "year": 2020,
@@ -14,7 +15,8 @@ CARD = {
         "stores": "per_type sentences of each type",
         "deviations": "A budget for each type instead of one for all. As many updates as there are batches of new "
         "sentences, each with a batch drawn from the memory, which already holds the step's own choice. The recipe's "
-        "optimiser; no cutmix. Sentences are learned as in replay. Nothing was searched. Expected: what replay gains "
+        "optimiser; no cutmix. Sentences are learned as in replay. It replaces a method's losses, so there is no "
+        "gdumb+METHOD. Nothing was searched. Expected: what replay gains "
         "over this comes from the new sentences and from the previous model.",
     },
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cl_ner_bench import registry
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.pretrained import pretrained
@@ -58,3 +60,9 @@ def test_only_remembered_sentences_are_learned(encoder: str, monkeypatch: pytest
     assert {id for id, _ in learned} == both
     assert {labelled for id, labelled in learned if id in one} == {("PER",)}
     assert len(both) == 6
+
+
+def test_it_goes_on_no_other_method_as_nothing_would_be_left_of_that() -> None:
+    with pytest.raises(UserError, match=r"nothing would be left of extendner; use gdumb-token"):
+        registry.resolve(["gdumb+extendner"])
+    assert registry.resolve(["average+gdumb-token"])

@@ -13,8 +13,8 @@ CARD = {
         "summary": "Fine-tuning that leaves open what is not labelled: a word without a label is O or of an old type; "
         "old columns of spans have no loss.",
         "stores": "nothing",
-        "deviations": "Changes the loss of the bare learner only: a method with a loss of its own, also another "
-        "plug-in's, stays as it is (ewc+masked, not masked+ewc). "
+        "deviations": "Changes the loss of the bare learner only: a method with a loss or targets of its own, also "
+        "another plug-in's, stays as it is (ewc+masked, not masked+ewc). "
         "Expected: between fine-tuning and distillation; masked-span is spankl-nokd.",
     }
 }
@@ -32,7 +32,8 @@ class Masked(Learner):
     """
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        next_losses = getattr(super().losses, "__func__", None)
-        if self.n_old and next_losses in (SpanLearner.losses, TagLearner.losses):
+        plain_loss = getattr(super().losses, "__func__", None) in (SpanLearner.losses, TagLearner.losses)
+        plain_targets = getattr(type(self), "targets", TagLearner.targets) is TagLearner.targets
+        if self.n_old and plain_loss and plain_targets:
             return {"open": self.open_loss(batch, output)}
         return super().losses(batch, output, teacher)

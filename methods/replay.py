@@ -14,11 +14,11 @@ CARD = {
         "stores": "per_type sentences of each type",
         "deviations": "Each sentence, new or remembered, is learned with the types that were labelled in it and no "
         "others: an unlabelled word is O or of another type (token), other columns have no loss (span). A method with "
-        "a loss of its own keeps it for new sentences. exemplar_choice is random, reservoir (a type that comes back "
-        "keeps per_type sentences, a uniform sample of all of its sentences so far) or herding (iCaRL). A sentence is "
-        "stored once; the code base of arXiv 2312.07887 stores it for each word of a tag. Nothing was searched. "
-        "Expected: far above fine-tuning with a few sentences of each type; with the old labels of exemplars, which "
-        "take later types for O, it would end below.",
+        "a loss or targets of its own keeps them for new sentences. exemplar_choice is random, reservoir (a type that "
+        "comes back keeps per_type sentences, a uniform sample of all of its sentences so far) or herding (iCaRL). A "
+        "sentence is stored once; the code base of arXiv 2312.07887 stores it for each word of a tag. Nothing was "
+        "searched. Expected: far above fine-tuning with a few sentences of each type; with the old labels of "
+        "exemplars, which take later types for O, it would end below.",
     },
 }
 

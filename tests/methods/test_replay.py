@@ -105,6 +105,7 @@ def test_without_weight_nothing_is_drawn_and_the_loss_is_masked(architecture: st
         ("replay-token", {"open", "replay"}),
         ("replay-span", {"open", "replay"}),
         ("replay+extendner", {"ce", "kd", "replay"}),
+        ("replay+selftrain", {"ce", "replay"}),
         ("replay+spankl", {"bce", "kd", "replay"}),
         ("derpp-token", {"open", "replay", "logits"}),
         ("derpp+spankl", {"bce", "kd", "replay", "logits"}),

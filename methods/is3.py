@@ -46,8 +46,9 @@ class IS3(TagLearner):
             words = output.words[labelled]
             logits = functional_call(self.head, self.damped_rows(), (words, [len(words)]))
             losses["ce"] = F.cross_entropy(logits, target[labelled])
-            if tags := sorted(map(int, self.carried)):
-                prototypes = torch.stack([self.carried[str(tag)] for tag in tags])
+            # Plug-ins carry tensors, too, under names of their own.
+            if tags := [tag for tag in range(1, self.n_columns) if f"prototype.{tag}" in self.carried]:
+                prototypes = torch.stack([self.carried[f"prototype.{tag}"] for tag in tags])
                 ce = F.cross_entropy(self.head(prototypes, [len(tags)]), torch.tensor(tags).to(words.device))
                 losses["prototypes"] = self.settings["prototype_weight"] * ce
         if not labelled.all():
@@ -76,5 +77,5 @@ class IS3(TagLearner):
                 sums[tag] = sums.get(tag, 0) + found.sum(0)
                 counts[tag] = counts.get(tag, 0) + len(found)
         for tag in sorted(sums):
-            if str(tag) not in self.carried:
-                self.carried[str(tag)] = sums[tag] / counts[tag]
+            if f"prototype.{tag}" not in self.carried:
+                self.carried[f"prototype.{tag}"] = sums[tag] / counts[tag]

@@ -59,17 +59,18 @@ class POF(TagLearner):
 
     def drawn(self, share: float) -> tuple[Tensor, Tensor]:
         """Return vectors ``[n, hidden]`` and their tags, where n is a ``share`` of all words of old tags."""
-        names = sorted(self.carried, key=int)
-        if not names:
+        # Plug-ins carry tensors, too, under names of their own.
+        tags = [tag for tag in range(1, self.n_columns) if f"statistics.{tag}" in self.carried]
+        if not tags:
             return torch.empty(0, device=self.device), torch.empty(0, device=self.device)
-        statistics = torch.stack([self.carried[name] for name in names])
+        statistics = torch.stack([self.carried[f"statistics.{tag}"] for tag in tags])
         direction, (spread, norm, deviation, count) = statistics[:, :-4], statistics[:, -4:].T
         n = max(1, round(share * count.sum().item()))
         chosen = torch.multinomial(count.cpu(), n, replacement=True).to(self.device)
         noise = torch.randn(n, direction.shape[1]).to(direction)
         unit = F.normalize(direction[chosen] + spread[chosen, None] * noise)
         length = norm[chosen] + deviation[chosen] * torch.randn(n).to(direction)
-        return length[:, None] * unit, torch.tensor([int(name) for name in names]).to(self.device)[chosen]
+        return length[:, None] * unit, torch.tensor(tags).to(self.device)[chosen]
 
     def end_step(self, step: Step) -> None:
         words, targets = [], []
@@ -82,7 +83,7 @@ class POF(TagLearner):
             return
         vectors, target = torch.cat(words), torch.cat(targets)
         for tag in target.unique().cpu().tolist():
-            self.carried[str(tag)] = tag_statistics(vectors[target == tag])
+            self.carried[f"statistics.{tag}"] = tag_statistics(vectors[target == tag])
 
 
 def tag_statistics(words: Tensor) -> Tensor:

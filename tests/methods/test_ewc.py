@@ -114,3 +114,9 @@ def test_the_empirical_importance_takes_the_given_labels(method: str, encoder: s
     key = "carried.ewc.importance.encoder.backbone.encoder.layer.0.attention.self.value.weight"
     assert not torch.equal(states[0][key], states[1][key])
     assert states[1][key].sum() > 0
+
+
+@pytest.mark.parametrize(("method", "own"), [("ewc+is3", "prototypes"), ("mas+pof", "replay")])
+def test_what_the_method_itself_carries_stays_apart(method: str, own: str, encoder: str) -> None:
+    losses = chain(method, encoder, 1).learn(step_data(2))["losses"]
+    assert {method[:3], own} <= set(losses)

@@ -21,7 +21,7 @@ CE, KL, PROTOTYPES = 1.015168398, 0.382617611, 1.629874542
 def with_prototypes(**settings: Any) -> Learner:
     made = learner("is3", **settings)
     for tag, values in TOY["is3_prototypes"].items():
-        made.carried[tag] = torch.tensor(values)
+        made.carried[f"prototype.{tag}"] = torch.tensor(values)
     return made
 
 
@@ -43,14 +43,14 @@ def test_a_cosine_head_learns_by_its_own_logits() -> None:
     made.head = CosineHead(6, scale=1.7)
     for type in TYPES:
         made.head.grow((type,), lambda _: torch.Generator().manual_seed(0))
-    made.carried["1"] = torch.tensor(TOY["is3_prototypes"]["1"])
+    made.carried["prototype.1"] = torch.tensor(TOY["is3_prototypes"]["1"])
     of, words = batch(), tensor("student_words")[:9]
     logits = made.head(words, of.lengths)
     losses = made.losses(of, Output(logits, words), teacher(of))
     new = of.tag_targets(TYPES) > 0
     expected = torch.nn.functional.cross_entropy(logits[new], of.tag_targets(TYPES)[new])
     assert losses["ce"].item() == pytest.approx(expected.item())
-    of_prototype = made.head(made.carried["1"][None], [1]).log_softmax(1)[0, 1]
+    of_prototype = made.head(made.carried["prototype.1"][None], [1]).log_softmax(1)[0, 1]
     assert losses["prototypes"].item() == pytest.approx(-0.1 * of_prototype.item())
     rows = [block.weight for block in made.head.blocks]
     plain = torch.autograd.grad(expected, rows, retain_graph=True)
@@ -89,8 +89,8 @@ def test_prototypes_are_means_of_unit_vectors_of_the_first_step(monkeypatch: pyt
     words = tensor("teacher_words")  # the vectors of the oracle's corpus
     monkeypatch.setattr(made, "outputs", lambda _: [(of, Output(words @ made.head.weight.T, words))])
     kept = torch.ones(6)
-    made.carried["5"] = kept
+    made.carried["prototype.5"] = kept
     made.end_step(Step(3, TYPES, ("Z",), tuple(sentences), (), ("Z",), examples=of.examples))
     for tag, expected in TOY["is3_prototypes"].items():
-        assert made.carried[tag].tolist() == pytest.approx(expected, abs=1e-6)
-    assert torch.equal(made.carried["5"], kept)
+        assert made.carried[f"prototype.{tag}"].tolist() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(made.carried["prototype.5"], kept)

@@ -28,7 +28,10 @@ def test_statistics() -> None:
 
 def test_tags_are_drawn_by_their_counts_and_around_their_prototypes() -> None:
     made = learner("pof")
-    made.carried["1"], made.carried["3"] = statistics(1, count=300), statistics(3, spread=0.01, count=100)
+    made.carried["statistics.1"], made.carried["statistics.3"] = (
+        statistics(1, count=300),
+        statistics(3, spread=0.01, count=100),
+    )
     vectors, tags = made.drawn(1.0)
     assert len(tags) == 400
     assert 250 < (tags == 1).sum() < 350
@@ -40,7 +43,10 @@ def test_tags_are_drawn_by_their_counts_and_around_their_prototypes() -> None:
 
 def test_losses() -> None:
     made = learner("pof", replay_weight=2.0, feature_weight=3.0)
-    made.carried["1"], made.carried["4"] = statistics(1), statistics(4, count=1e-9)  # of which nothing is drawn
+    made.carried["statistics.1"], made.carried["statistics.4"] = (
+        statistics(1),
+        statistics(4, count=1e-9),
+    )  # of which nothing is drawn
     found = made.losses(batch(), student(batch()), teacher(batch()))
     of, told = student(batch()), teacher(batch())
     gold = np.array([0, 5, 6, 0, 0, 0, 0, 5, 0])

@@ -351,12 +351,11 @@ class SpanLearner(Learner):
         return [span_count(n, self.max_span_width) for n in lengths]
 
     def open_loss(self, batch: Batch, output: Output) -> Tensor:
-        """Return BCE of each sentence's labelled types only: mean over these, sum over spans, mean over sentences."""
+        """Return ``bce`` of each sentence's labelled types only, mean over sentences."""
         total = output.logits.new_zeros(())
         for logits, example in zip(output.logits.split(self.rows(batch.lengths)), batch.examples, strict=True):
             types = self.labelled if example.labelled is None else example.labelled
-            gold = Batch((example,), batch.device).span_gold(types, self.max_span_width)
-            total = total + bernoulli_ce(logits[:, self.columns(types)], *gold).mean()
+            total = total + self.bce(Batch((example,), batch.device), Output(logits), types)
         return total / len(batch.examples)
 
     def decode(

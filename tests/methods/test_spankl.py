@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,14 @@ def test_squared_distance() -> None:
     found, ours, theirs = losses("spankl-mse", ("X", "Y"), ("W", "Z"))
     assert found["bce"] == pytest.approx(losses("spankl", ("X", "Y"), ("W", "Z"))[0]["bce"])
     assert found["kd"] == pytest.approx(((ours[:, :2] - theirs) ** 2).sum() / 2 / 2)
+
+
+def test_remembered_sentences_are_learned_with_the_methods_own_loss_of_labels() -> None:
+    for name in ("spankl", "spankl-softmax"):
+        card = registry.methods()[name]
+        learner: Any = registry.load_class(card)(NoEncoder(), card.settings)
+        learner.grow(("W", "Y", "Z"), lambda _: torch.Generator())
+        logits = torch.randn(SPANS, 3, dtype=torch.float64)
+        remembered = Batch(tuple(replace(e, labelled=("W", "Z")) for e in BATCH.examples))
+        expected = learner.bce(BATCH, Output(logits), ("W", "Z"))
+        assert learner.open_loss(remembered, Output(logits)).item() == pytest.approx(expected.item()), name

@@ -45,16 +45,19 @@ class TaskVectors(Learner):
     The next step goes on from theta_t, which it carries.
     """
 
+    start: dict[str, Tensor]
+
     def begin_step(self, step: Step) -> None:
         for name, p in self.encoder.named_parameters():
             if f"learned.{name}" in self.carried:
                 p.data.copy_(self.carried[f"learned.{name}"])
         super().begin_step(step)
+        self.start = pretrained(self.encoder)
 
     def end_step(self, step: Step) -> None:
         super().end_step(step)
-        start = pretrained(self.encoder)
-        learned = {name: p.data for name, p in self.encoder.named_parameters() if name in start}
+        start = self.start
+        learned = {name: p.data for name, p in self.encoder.named_parameters()}
         merged = self.merged({name: values - start[name] for name, values in learned.items()})
         for name, values in learned.items():
             self.carried[f"learned.{name}"] = values

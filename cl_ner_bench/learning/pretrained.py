@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.encoder import Encoder
 
 
@@ -11,7 +12,15 @@ def pretrained(encoder: Encoder) -> dict[str, Tensor]:
     """Return the pretrained parameters of an encoder by name, on its device.
 
     They are read from the encoder's files again, so that no model has to carry them.
+
+    Raises:
+        UserError: the encoder has parameters that its files do not hold (adapters).
     """
-    fresh = Encoder(encoder.info, encoder.max_length)
+    fresh = dict(Encoder(encoder.info, encoder.max_length).named_parameters())
+    if added := [name for name, _ in encoder.named_parameters() if name not in fresh]:
+        raise UserError(
+            f"--methods: a method goes back to the pretrained encoder, which has no {added[0]}: do not combine "
+            "it with one that adds adapters."
+        )
     device = next(encoder.parameters()).device
-    return {name: p.detach().to(device) for name, p in fresh.named_parameters()}
+    return {name: p.detach().to(device) for name, p in fresh.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.pretrained import pretrained
 from cl_ner_bench.testing.chain import chain, step_data, trainer
 
@@ -34,6 +35,14 @@ def test_the_loss_is_the_squared_distance_to_the_anchor(anchor: str, encoder: st
         assert penalty > 0.25 * distance
     else:
         assert 0 < penalty < 0.25 * distance
+
+
+@pytest.mark.parametrize(
+    "method", ["l2-init+lora-token", "wise-ft+lora-span", "magmax+o-lora-token", "ties+lora-token", "lora+gdumb-span"]
+)
+def test_adapters_have_no_pretrained_values(method: str, encoder: str) -> None:
+    with pytest.raises(UserError, match="the pretrained encoder, which has no backbone"):
+        chain(method, encoder, 1)
 
 
 @pytest.mark.parametrize("method", ["freeze-bottom-token", "freeze-bottom-span", "freeze-bottom+spankl"])

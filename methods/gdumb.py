@@ -46,6 +46,7 @@ class GDumb(Remembering):
     def begin_step(self, step: Step) -> None:
         super().begin_step(step)
         self.head.load_state_dict(self.fresh)
+        self.head.requires_grad_(True)  # rows that are new again cannot be frozen, whatever the recipe says of old ones
         del self.fresh
         self.encoder.load_state_dict(pretrained(self.encoder), strict=False)
         remembered = self.memory.batch(range(len(self.memory))).examples

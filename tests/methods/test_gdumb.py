@@ -66,3 +66,10 @@ def test_it_goes_on_no_other_method_as_nothing_would_be_left_of_that() -> None:
     with pytest.raises(UserError, match=r"nothing would be left of extendner; use gdumb-token"):
         registry.resolve(["gdumb+extendner"])
     assert registry.resolve(["average+gdumb-token"])
+
+
+def test_no_row_is_frozen_at_its_random_start(encoder: str) -> None:
+    made = trainer("gdumb-token", encoder, {"old_rows": "frozen"})
+    for step in (1, 2):
+        made.learn(step_data(step))
+    assert not [name for name in made.learner.frozen_parameters if name.startswith("head.")]

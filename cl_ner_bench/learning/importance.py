@@ -31,6 +31,8 @@ def importance(
         measure: is applied to each element of a sentence's gradient.
     """
     parameters = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+    if not parameters:  # everything is frozen
+        return {}
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     training, count = learner.training, 0
     learner.eval()

@@ -120,3 +120,8 @@ def test_the_empirical_importance_takes_the_given_labels(method: str, encoder: s
 def test_what_the_method_itself_carries_stays_apart(method: str, own: str, encoder: str) -> None:
     losses = chain(method, encoder, 1).learn(step_data(2))["losses"]
     assert {method[:3], own} <= set(losses)
+
+
+def test_where_nothing_learns_nothing_is_important(encoder: str) -> None:
+    learner = chain("ewc+analytic-span", encoder).learner
+    assert not any(name.startswith("ewc.") for name in learner.carried)

@@ -14,8 +14,9 @@ CARD = {
             "year": 2024,
             "summary": "After a step, the weights are (1 - average_share) * previous + average_share * learned.",
             "stores": "one copy of the model while a step is learned",
-            "deviations": "Rows of new types are not averaged. No calibration of the classifier. The share 0.5 was not "
-            "searched. Expected: much less forgetting on methods that keep old columns, at some cost in new types.",
+            "deviations": "What a step adds (rows of new types, adapters) is not averaged. No calibration of the "
+            "classifier. The share 0.5 was not searched. Expected: much less forgetting on methods that keep old "
+            "columns, at some cost in new types.",
         },
         "wise-ft": {
             "label": "WiSE-FT",
@@ -43,11 +44,13 @@ CARD = {
             "gradient of one sentence's log-likelihood, with labels drawn from the model, in evaluation mode; the "
             "release squares the mean gradient of a batch in training mode. As there it is cut at fisher_limit, so "
             "that all weights above count alike. Where both are 0 the release divides by 0; here it is a plain mean. "
-            "Rows of new types are not averaged (the release multiplies them by their information). No calibration of "
+            "What a step adds is not averaged (the release multiplies them by their information). No calibration of "
             "the classifier. Nothing was searched. Expected: as average.",
         },
     },
 }
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -55,16 +58,24 @@ from torch import Tensor
 from cl_ner_bench.learning.importance import drawn_log_likelihood, drawn_sentences, importance
 from cl_ner_bench.learning.learner import Learner, Step
 from cl_ner_bench.learning.pretrained import pretrained
+from cl_ner_bench.models.heads.growing import Init
 
 
 class Average(Learner):
-    """After a step, theta <- (1 - average_share) * before + average_share * theta, except in rows of new types."""
+    """After a step, theta <- (1 - average_share) * before + average_share * theta, except in what the step added.
+
+    Rows of new types, or an adapter of the step's own, began at random values.
+    """
 
     before: dict[str, Tensor]
+    older: frozenset[str]
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        self.older = frozenset(name for name, _ in self.named_parameters())
+        super().grow(types, init)
 
     def begin_step(self, step: Step) -> None:
-        new = {id(p) for p in self.head.blocks[-1].parameters()} if self.grown[-1] else set()
-        known = {name: p.detach().clone() for name, p in self.named_parameters() if id(p) not in new}
+        known = {name: p.detach().clone() for name, p in self.named_parameters() if name in self.older}
         self.before = known if self.n_old else {}
         super().begin_step(step)
 

@@ -84,9 +84,12 @@ class Experts(LowRank):
         return Output(torch.cat(parts, dim=1), words)
 
     def _use(self, expert: int) -> None:
-        """Switch to the adapter of an expert (from 1). The newest is the last one to be used, so that it learns."""
+        """Switch to the adapter of an expert (from 1). What is frozen stays frozen, and what learns goes on."""
         for layer in self.adapted():
-            layer.set_adapter([f"expert{expert}"])
+            learning = [(p, p.requires_grad) for p in layer.parameters()]
+            layer.set_adapter([f"expert{expert}"])  # which would freeze all others, and free this one
+            for p, learns in learning:
+                p.requires_grad_(learns)
 
     def _columns(self) -> list[slice]:
         """Return the columns of each expert."""

@@ -58,3 +58,12 @@ def test_a_step_without_a_new_type_changes_nothing(encoder: str) -> None:
     record = made.learn(replace(data, step=3, types=("PER", "LOC")))
     assert record["updates"] == 0
     assert all(torch.equal(value, before[name]) for name, value in made.learner.state_dict().items())
+
+
+@pytest.mark.parametrize("architecture", ["token", "span"])
+def test_what_a_plug_in_freezes_stays_frozen(architecture: str, encoder: str) -> None:
+    made = chain(f"freeze-bottom+experts-{architecture}", encoder, frozen_layers=1)
+    adapters = {name: p for name, p in made.learner.named_parameters() if "lora_B.expert2" in name}
+    assert {"layer.0." in name for name in adapters} == {True, False}
+    for name, p in adapters.items():
+        assert p.any() == ("layer.0." not in name), name

@@ -96,7 +96,8 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
     methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
     ``files`` are the settings that name a file which the user gives and the method reads: its content counts, not its
-    path. A plug-in that does not compose (``composes``) goes on the base learners alone.
+    path. A plug-in that does not compose (``composes``) goes on the base learners alone; no plug-in goes on another
+    method that does not.
     ``year`` is the paper's, 0 without one.
     ``class_name`` is empty where the method is the base learner of its architecture.
     ``module`` is None for a file outside any package.
@@ -210,6 +211,10 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
         raise UserError(
             f"--methods {name}: {plug_in.plug_in} puts its own loss in place of any other, so nothing would be left "
             f"of {base.name}; use {plug_in.plug_in}-{plug_in.architecture}"
+        )
+    if not base.composes and not base.plug_in:
+        raise UserError(
+            f"--methods {name}: {base.name} solves in closed form, so {plug_in.plug_in} would change nothing"
         )
     if both := sorted(plug_in.settings.keys() & base.settings.keys()):
         raise UserError(f"--methods {name}: both have the setting {both[0]!r}; rename it in one of the two")

@@ -2,6 +2,7 @@
 
 CARD = {
     "group": "closed-form",
+    "composes": False,
     "paper": "McDonnell et al., RanPAC: Random Projections and Pre-trained Models for Continual Learning, NeurIPS "
     "2023; Zhuang et al., ACIL: Analytic Class-Incremental Learning, NeurIPS 2022",
     "year": 2023,

@@ -18,8 +18,10 @@ CARD = {
             "gradient of one sentence's log-likelihood, in evaluation mode, with labels drawn from the model "
             '(ewc_labels "drawn") or the given ones ("given"). The code base of arXiv 2312.07887 squares the mean '
             "gradient of a batch, with dropout; it has no EWC for NER. Rows of new types are free. The weight 5000 is "
-            "that code base's and was not searched. Expected: near fine-tuning where old types are negatives in the "
-            "loss, because the penalty cannot know that they are none.",
+            "that code base's and was not searched. Methods with several softmaxes in a row (addner, experts-token, "
+            "spankl-softmax) count as one softmax, or as independent columns, which is not their likelihood. Expected: "
+            "near fine-tuning where old types are negatives in the loss, because the penalty cannot know that they are "
+            "none.",
         },
         "mas": {
             "label": "MAS",

@@ -3,6 +3,7 @@
 CARD = {
     "architecture": "token",
     "group": "closed-form",
+    "composes": False,
     "status": "re-implementation",
     "variants": {
         "ncm": {

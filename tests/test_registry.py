@@ -270,6 +270,7 @@ def test_a_plug_in_adds_its_settings_needs_and_code(tmp_path: Path) -> None:
         ("{file}+joint-span", "joint-span does not go on from the previous step's model"),
         ("{file}+{file}:plug-span", "both have the setting 'a'"),
         ("{file}:plg+extendner", "has no method 'plg'"),
+        ("ewc+ncm", "ncm solves in closed form, so ewc would change nothing"),
         ("evc+extendner", "'evc' is no plug-in. Did you mean 'ewc'?"),
         ("extendner+spankl", "'extendner' is no plug-in"),
     ],

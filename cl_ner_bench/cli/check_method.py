@@ -46,25 +46,27 @@ def _execute(parsed: argparse.Namespace) -> int:
     rows = []
     for variant in variants:
         names = [title(check) for check in checks(variant.card, parsed.full)]
-        width, results = max(map(len, names)), []
+        width, seconds, done = max(map(len, names)), 0.0, 0
+        faults: dict[str, list[str]] = {}  # what to change -> the checks that say so
         show(f"{variant.card.name} ({variant.card.architecture}, {variant.card.group})")
         transient(f"  ...    {names[0]}")
         for result in run_checks(variant.card, parsed.full):
             transient("")
-            results.append(result)
-            mark = "FAULT" if result.fault else "ok"
-            begin = f"  {mark:7}{result.check:{width + 2}}"
-            show(
-                textwrap.fill(
-                    result.fault or result.remark, WIDTH, initial_indent=begin, subsequent_indent=" " * len(begin)
-                )
-                or begin
-            )
-            if len(results) < len(names):
-                transient(f"  ...    {names[len(results)]}")
+            seconds, done = seconds + result.seconds, done + 1
+            text = result.fault or result.remark
+            if result.fault:
+                said_by = faults.setdefault(result.fault, [])
+                text = f"as {said_by[0]}" if said_by else text
+                said_by.append(result.check)
+            begin = f"  {'FAULT' if result.fault else 'ok':7}{result.check:{width + 2}}"
+            show(textwrap.fill(text, WIDTH, initial_indent=begin, subsequent_indent=" " * len(begin)) or begin)
+            if done < len(names):
+                transient(f"  ...    {names[done]}")
         transient("")
-        seconds = sum(result.seconds for result in results)
-        rows.append((variant.card.name, len(results), sum(bool(result.fault) for result in results), duration(seconds)))
+        for said_by in faults.values():
+            if len(said_by) > 1:
+                show(f"  The fault of {said_by[0]} came in {len(said_by)} of {done} checks and counts once.")
+        rows.append((variant.card.name, done, len(faults), duration(seconds)))
     show("")
     show(table(("method", "checks", "faults", "processor time"), rows))
     return 1 if any(faults for _, _, faults, _ in rows) else 0

@@ -46,7 +46,7 @@ from cl_ner_bench.testing.conformance_inputs import (
     with_types,
     without,
 )
-from cl_ner_bench.testing.conformance_lab import Lab, Outcome, batch
+from cl_ner_bench.testing.conformance_lab import BASES, Lab, Outcome, batch
 from cl_ner_bench.testing.pretended_device import DEVICE, PretendedDevice
 
 F1 = 0.9
@@ -95,27 +95,57 @@ def card(lab: Lab) -> str:
         )
     if group == "memory-free" and not lab.observations.moved_vectors:
         raise Fault('the encoder does not change in step 2, but the group is "memory-free": write "closed-form"')
+    if lab.learner is not BASES[lab.card.architecture] and not any(
+        set(own.differences(base)) - {"record"} for own, base in zip(lab.two, _of_base(lab), strict=True)
+    ):
+        name = lab.card.base.name if lab.card.base else f"finetune-{lab.card.architecture}"
+        raise Fault(
+            f'it equals {name} in every step: is a need missing, e.g. needs = frozenset({{"teacher"}})? Without one, '
+            "losses get no teacher, and the memory is empty"
+        )
     return group
 
 
 def first_step(lab: Lab) -> str:
     """Step 1 is the base learner's, as the card says."""
-    settings = {key: 3 * value if type(value) in (int, float) else value for key, value in lab.settings.items()}
-    if found := deviation(lab.learner, settings, RECIPE | {"epochs": 4, "max_length": 64}):
-        raise Fault(f'"first_step" is "base", but step 1 differs from the base learner\'s in {found}: write "own"')
-    base = _first_of_base(lab.card.architecture).weights
+    numbers = {key: value for key, value in lab.settings.items() if type(value) in (int, float)}
+    found = [_deviation(lab, **{key: 3 * value for key, value in numbers.items()})]
+    for key, value in numbers.items():
+        with suppress(Exception):  # a value that the method cannot have
+            found.append(_deviation(lab, **{key: type(value)(not value)}))
+    if differing := [text for text in found if text]:
+        raise Fault(
+            f'"first_step" is "base", but step 1 differs from the base learner\'s in {differing[0]}: write "own"'
+        )
+    base = _of_base_learner(lab.card.architecture)[0].weights
     if far := [name for name, value in lab.two[0].weights.items() if name not in base or not value.equal(base[name])]:
         raise Fault(f'"first_step" is "base", but {_some(far)} differ after step 1: write "own"')
     return ""
 
 
+def _deviation(lab: Lab, **settings: Any) -> str:
+    """Return in what step 1 with ``settings`` differs from the base learner's; '' if in nothing."""
+    found = deviation(lab.learner, lab.settings | settings, RECIPE | {"epochs": 4, "max_length": 64})
+    return f"{found} (with {_as_text(settings)})" if found and settings else found
+
+
+def _of_base(lab: Lab) -> list[Outcome]:
+    """Return what the base learner learns of two steps, or the method that a plug-in is on."""
+    return Lab(lab.card.base).two if lab.card.base else _of_base_learner(lab.card.architecture)
+
+
 @cache
-def _first_of_base(architecture: str) -> Outcome:
-    return next(Lab(registry.methods()[f"finetune-{architecture}"]).chain(TWO))[1]
+def _of_base_learner(architecture: str) -> list[Outcome]:
+    return Lab(registry.methods()[f"finetune-{architecture}"]).two
 
 
 def memory(lab: Lab) -> str:
-    """What is kept between steps fits the group."""
+    """What is kept between steps is not lost, and fits the group."""
+    if lost := lab.observations.lost:
+        raise Fault(
+            f"self.{lost[0]}, set in end_step, is lost when the step ends: keep tensors in self.carried, or in buffers "
+            "that __init__ or grow makes"
+        )
     for step, outcome in enumerate(lab.two, 1):
         seen = {i for task in TWO.tasks[:step] for i in task.train}
         if foreign := {id for id, _ in outcome.memory} - seen:
@@ -232,16 +262,22 @@ def _poisoned(tasks: Sequence[Task], union: bool) -> Corpus:
 
 def seeds(lab: Lab) -> str:
     """The same seed gives the same bits, another seed other bits."""
-    for step, (_, outcome) in enumerate(lab.chain(TWO), 1):
-        if found := outcome.differences(lab.two[step - 1]):
-            raise Fault(
-                f"the same seed gives other values in step {step} ({_some(found)} differ): draw random numbers from "
-                "torch's global stream alone, and never iterate over a set"
-            )
+    _repeats(lab)
     first = next(lab.chain(TWO, seed=1))[1]
     if lab.card.group != "closed-form" and not set(first.differences(lab.two[0])) - {"record"}:
         raise Fault("another seed gives the same model: seed nothing yourself (torch.manual_seed)")
     return ""
+
+
+def _repeats(lab: Lab) -> None:
+    """Raise Fault unless the same seed gives the same bits."""
+    if lab.changes is not None:
+        step, found = lab.changes
+        raise Fault(
+            f"the same seed gives other values in step {step} ({_some(found)} differ): draw random numbers from "
+            "torch's global stream alone, not from Python's random or NumPy, keep nothing in a module or a class, and "
+            "never iterate over a set"
+        )
 
 
 def unmoved(lab: Lab) -> str:
@@ -386,7 +422,9 @@ def _resumes(lab: Lab, step: int, epoch: int) -> None:
     trainer = lab.before(step)  # without epochs, nothing is stopped: then only a new learner begins the step
     outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, step), checkpoint=snapshot))
     if found := outcome.differences(lab.two[step - 1]):
-        raise Fault(f"stopped behind epoch {epoch} of step {step} and resumed, {_some(found)} differ. {STATE}")
+        raise Fault(
+            f"stopped behind epoch {epoch} of step {step} and resumed in a new learner, {_some(found)} differ. {STATE}"
+        )
 
 
 def device(lab: Lab) -> str:
@@ -489,6 +527,7 @@ def gpu(lab: Lab) -> str:
 
 QUICK: tuple[Check, ...] = (
     card,
+    seeds,
     learns,
     first_step,
     identities,
@@ -496,7 +535,6 @@ QUICK: tuple[Check, ...] = (
     unmoved,
     growth,
     predictions,
-    seeds,
     resumes,
     memory,
     one_sentence,
@@ -509,6 +547,8 @@ QUICK: tuple[Check, ...] = (
 
 FULL: tuple[Check, ...] = (stops, process, padded, half_precision)
 """What takes longer."""
+COMPARING = frozenset({first_step, identities, hidden_labels, resumes, stops, process, half_precision})
+"""Checks that compare two runs: where the same seed gives other values, that is their fault, too."""
 
 
 def checks(card: MethodCard, full: bool = False) -> list[Check]:
@@ -539,6 +579,8 @@ def run_check(check: Check, lab: Lab) -> Result:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tiny tensors
     try:
+        if check in COMPARING:
+            _repeats(lab)
         remark = check(lab)
     except (Fault, UserError, FloatingPointError) as error:
         fault = str(error)

@@ -16,6 +16,7 @@ from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example
+from cl_ner_bench.learning.carried import attributes
 from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
 from cl_ner_bench.learning.step import Step
 from cl_ner_bench.learning.trainer import Trainer
@@ -60,12 +61,16 @@ class Outcome:
 
 @dataclass
 class Observations:
-    """Names of tensors that an observed method moved where it must not, and types whose columns did not come."""
+    """Names of tensors that an observed method moved where it must not, of attributes that it set where they are lost,
+    and types whose columns did not come.
+    """
 
     at_growth: list[str] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
     teacher: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Attributes that end_step or keep set or changed: the next step begins with a new learner."""
     moved_vectors: bool = False
     """True if the encoder gives a word of step 2 another vector after the step than before."""
 
@@ -160,6 +165,14 @@ class Lab:
             trainer.save(model)
         return outcomes, seen, trainer, folder
 
+    @cached_property
+    def changes(self) -> tuple[int, list[str]] | None:
+        """The first step of ``two`` in which the same seed gives other values, and their names; None: it never does."""
+        for step, ((_, outcome), first) in enumerate(zip(self.chain(TWO), self.two, strict=True), 1):
+            if found := outcome.differences(first):
+                return step, found
+        return None
+
     @property
     def two(self) -> list[Outcome]:
         """The outcomes of two steps."""
@@ -243,7 +256,11 @@ def observed(learner: type[Learner], seen: Observations) -> type[Learner]:
         def end_step(self, step: Step) -> None:
             after = _copies_of_teacher(step.teacher)
             seen.teacher += [name for name, value in kept["teacher"].items() if not torch.equal(after[name], value)]
+            before = attributes(self)
             super().end_step(step)
+            seen.lost += [
+                name for name, value in attributes(self).items() if not _same(value, before.get(name, before))
+            ]
             if step.step == 2:
                 seen.moved_vectors = not torch.equal(vectors(self), kept["vectors"])
 
@@ -261,6 +278,21 @@ def _copies_of_teacher(teacher: Any) -> dict[str, Tensor]:
         return {}
     kept = {f"logits of sentence {index}": value.clone() for index, value in teacher.stored.items()}
     return kept if teacher.learner is None else kept | _copies(teacher.learner)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return True if two attributes of a learner, of which one may be a copy of the other, hold the same."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _begins_with(after: Tensor, before: Tensor) -> bool:

@@ -99,6 +99,34 @@ class LearnsBackwards(SpanLearner):
         return super().parameter_groups(0.0, 0.0, weight_decay)
 
 
+class Loses(TagLearner):
+    def end_step(self, step: Step) -> None:
+        self.seen = len(step.train)
+
+
+class LosesEntries(TagLearner):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.means: dict[str, Tensor] = {"O": torch.zeros(2)}
+
+    def end_step(self, step: Step) -> None:
+        self.means["O"] += 1
+
+
+class Keeps(LosesEntries):
+    def begin_step(self, step: Step) -> None:
+        self.scratch = [step.step]
+
+    def end_step(self, step: Step) -> None:
+        self.carried["seen"] = torch.tensor(len(step.train) + self.scratch[0])
+
+
+def test_attributes_that_the_next_step_would_lack_are_found() -> None:
+    assert "self.seen, set in end_step, is lost when the step ends" in fault(conformance.memory, Loses)
+    assert "self.means, set in end_step, is lost" in fault(conformance.memory, LosesEntries)
+    assert not fault(conformance.memory, Keeps)
+
+
 @pytest.mark.parametrize("learner", [LearnsNothing, LearnsBackwards])
 def test_a_method_that_does_not_learn_is_found(learner: type[Learner]) -> None:
     assert "must reach 0.9" in fault(conformance.learns, learner)
@@ -112,6 +140,33 @@ class OtherFirstStep(TagLearner):
 def test_a_false_first_step_is_found() -> None:
     assert "differs from the base learner's in losses" in fault(conformance.first_step, OtherFirstStep)
     assert not fault(conformance.first_step)
+
+
+class DoublesAtZero(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": (1 if self.settings["weight"] else 2) * super().losses(batch, output, teacher)["ce"]}
+
+
+def test_a_first_step_that_hangs_on_a_setting_of_0_is_found() -> None:
+    found = fault(conformance.first_step, DoublesAtZero, settings={"weight": 1.0})
+    assert "differs from the base learner's in losses" in found
+    assert "(with weight = 0.0)" in found
+
+
+class ForgetsNeed(TagLearner):
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        losses = super().losses(batch, output, teacher)
+        return losses if teacher is None else losses | {"kd": output.logits.square().mean()}
+
+
+class Forgetful(ForgetsNeed):
+    needs = frozenset({"teacher"})
+
+
+def test_a_missing_need_is_found() -> None:
+    found = fault(conformance.card, ForgetsNeed)
+    assert 'it equals finetune-token in every step: is a need missing, e.g. needs = frozenset({"teacher"})?' in found
+    assert not fault(conformance.card, Forgetful)
 
 
 class Penalised(TagLearner):
@@ -218,7 +273,14 @@ class Centred(TagLearner):
         return Output(output.logits - output.logits.mean(0), output.words)
 
 
-class Remembering(TagLearner):
+class Open(TagLearner):
+    """It still predicts old types after step 2, unlike fine-tuning."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return {"ce": self.open_loss(batch, output)}
+
+
+class Remembering(Open):
     """Its decoding keeps something."""
 
     last = 0
@@ -229,7 +291,7 @@ class Remembering(TagLearner):
         return [ps[Remembering.last % 2 :] for ps in found]
 
 
-class Invents(TagLearner):
+class Invents(Open):
     def decode(self, output: Output, lengths: Any, types: Any, nested: bool) -> Any:
         return [[p._replace(type="OTHER") for p in ps] for ps in super().decode(output, lengths, types, nested)]
 
@@ -238,6 +300,7 @@ def test_predictions_that_depend_on_others_are_found() -> None:
     assert "a sentence has other logits alone" in fault(conformance.predictions, Centred)
     assert "predictions depend on the batch" in fault(conformance.predictions, Remembering)
     assert "mentions of 'OTHER'" in fault(conformance.predictions, Invents)
+    assert not fault(conformance.predictions, Open)
 
 
 class Unseeded(TagLearner):
@@ -261,6 +324,8 @@ class SeedsAndLearnsAtOnce(Seeds):
 
 def test_randomness_of_its_own_is_found() -> None:
     assert "the same seed gives other values in step 1" in fault(conformance.seeds, Unseeded)
+    for check in (conformance.hidden_labels, conformance.resumes):  # no other reason is given
+        assert "the same seed gives other values in step 1" in fault(check, Unseeded)
     assert "another seed gives the same model" in fault(conformance.seeds, SeedsAndLearnsAtOnce)
     assert not fault(conformance.seeds, SeedsAndLearnsAtOnce, group="closed-form")
 

@@ -95,14 +95,13 @@ def card(lab: Lab) -> str:
         )
     if group == "memory-free" and not lab.observations.moved_vectors:
         raise Fault('the encoder does not change in step 2, but the group is "memory-free": write "closed-form"')
-    if lab.learner is not BASES[lab.card.architecture] and not any(
-        set(own.differences(base)) - {"record"} for own, base in zip(lab.two, _of_base(lab), strict=True)
-    ):
-        name = lab.card.base.name if lab.card.base else f"finetune-{lab.card.architecture}"
-        raise Fault(
-            f'it equals {name} in every step: is a need missing, e.g. needs = frozenset({{"teacher"}})? Without one, '
-            "losses get no teacher, and the memory is empty"
-        )
+    if lab.learner is not BASES[lab.card.architecture] and not lab.card.base:  # a plug-in may find nothing to change
+        pairs = zip(lab.two, _of_base_learner(lab.card.architecture), strict=True)
+        if not any(set(own.differences(base)) - {"record"} for own, base in pairs):
+            raise Fault(
+                f"it equals finetune-{lab.card.architecture} in every step: is a need missing, e.g. needs = "
+                'frozenset({"teacher"})? Without one, losses get no teacher, and the memory is empty'
+            )
     return group
 
 
@@ -129,13 +128,9 @@ def _deviation(lab: Lab, **settings: Any) -> str:
     return f"{found} (with {_as_text(settings)})" if found and settings else found
 
 
-def _of_base(lab: Lab) -> list[Outcome]:
-    """Return what the base learner learns of two steps, or the method that a plug-in is on."""
-    return Lab(lab.card.base).two if lab.card.base else _of_base_learner(lab.card.architecture)
-
-
 @cache
 def _of_base_learner(architecture: str) -> list[Outcome]:
+    """Return what the base learner learns of two steps."""
     return Lab(registry.methods()[f"finetune-{architecture}"]).two
 
 

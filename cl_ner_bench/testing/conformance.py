@@ -28,6 +28,7 @@ from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.first_step import deviation
+from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Progress, Trainer
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.scenarios.task import Task
@@ -313,11 +314,24 @@ def predictions(lab: Lab) -> str:
     hidden = [s.only(()) for s in sentences]
     found = _spans(lab.last.predict(hidden))
     backwards_found = _spans(lab.last.predict(hidden[::-1]))[::-1]
-    if not found == backwards_found == [_spans(lab.last.predict([s]))[0] for s in hidden]:
+    alone_found = [_spans(lab.last.predict([s]))[0] for s in hidden]
+    if not found == backwards_found == alone_found or not _decodes_by_sentence(learner, sentences):
         raise Fault("predictions depend on the batch: decode must treat each sentence by itself, and keep nothing")
     if wrong := {p[2] for ps in found for p in ps} - {*learner.head.types}:
         raise Fault(f"decode returns mentions of {min(wrong)!r}, which was not learned: return those of `types` alone")
     return ""
+
+
+def _decodes_by_sentence(learner: Learner, sentences: Sequence[Sentence]) -> bool:
+    """Return True if drawn logits are decoded the same in a batch and alone: learned ones may hold no mention."""
+    lengths, types = [len(s.words) for s in sentences], learner.head.types
+    ((_, output),) = learner.outputs([batch(learner, sentences)])
+    drawn = torch.randn(output.logits.shape, generator=torch.Generator().manual_seed(0))
+    together = learner.decode(replace(output, logits=drawn), lengths, types, False)
+    words = [None] * len(lengths) if output.words is None else output.words.split(lengths)
+    parts = zip(drawn.split(learner.rows(lengths)), words, lengths, strict=True)
+    alone = [learner.decode(replace(output, logits=rows, words=of), [n], types, False)[0] for rows, of, n in parts]
+    return _spans(together) == _spans(alone)
 
 
 def _spans(predicted: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -273,6 +273,13 @@ class Centred(TagLearner):
         return Output(output.logits - output.logits.mean(0), output.words)
 
 
+class DecodesOne(TagLearner):
+    """It finds mentions in the first sentence of a batch alone; after step 2 it predicts none, as it unlearned them."""
+
+    def decode(self, output: Output, lengths: Any, types: Any, nested: bool) -> Any:
+        return [[] if i else ps for i, ps in enumerate(super().decode(output, lengths, types, nested))]
+
+
 class Open(TagLearner):
     """It still predicts old types after step 2, unlike fine-tuning."""
 
@@ -299,6 +306,7 @@ class Invents(Open):
 def test_predictions_that_depend_on_others_are_found() -> None:
     assert "a sentence has other logits alone" in fault(conformance.predictions, Centred)
     assert "predictions depend on the batch" in fault(conformance.predictions, Remembering)
+    assert "predictions depend on the batch" in fault(conformance.predictions, DecodesOne)
     assert "mentions of 'OTHER'" in fault(conformance.predictions, Invents)
     assert not fault(conformance.predictions, Open)
 

@@ -159,14 +159,21 @@ class ForgetsNeed(TagLearner):
         return losses if teacher is None else losses | {"kd": output.logits.square().mean()}
 
 
-class Forgetful(ForgetsNeed):
+class HasNeed(ForgetsNeed):
+    needs = frozenset({"teacher"})
+
+
+class NeedsInVain(TagLearner):
+    """What it asks the teacher may change nothing in two short steps."""
+
     needs = frozenset({"teacher"})
 
 
 def test_a_missing_need_is_found() -> None:
     found = fault(conformance.card, ForgetsNeed)
     assert 'it equals finetune-token in every step: is a need missing, e.g. needs = frozenset({"teacher"})?' in found
-    assert not fault(conformance.card, Forgetful)
+    assert not fault(conformance.card, HasNeed)
+    assert not fault(conformance.card, NeedsInVain)
 
 
 class Penalised(TagLearner):
@@ -332,7 +339,7 @@ class SeedsAndLearnsAtOnce(Seeds):
 
 def test_randomness_of_its_own_is_found() -> None:
     assert "the same seed gives other values in step 1" in fault(conformance.seeds, Unseeded)
-    for check in (conformance.hidden_labels, conformance.resumes):  # no other reason is given
+    for check in (conformance.hidden_labels, conformance.resumes, conformance.device):  # no other reason is given
         assert "the same seed gives other values in step 1" in fault(check, Unseeded)
     assert "another seed gives the same model" in fault(conformance.seeds, SeedsAndLearnsAtOnce)
     assert not fault(conformance.seeds, SeedsAndLearnsAtOnce, group="closed-form")

@@ -46,7 +46,7 @@ class MethodTester:
             setattr(cls, f"test_{check.__name__}", _test(check, lab))
 
 
-def testers(methods: Iterable[str]) -> dict[str, type[MethodTester]]:
+def method_testers(methods: Iterable[str]) -> dict[str, type[MethodTester]]:
     """Return a class of tests for each method, by the class's name."""
     return {f"Test_{method}": type(f"Test_{method}", (MethodTester,), {"method": method}) for method in methods}
 

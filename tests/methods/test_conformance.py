@@ -8,11 +8,11 @@ from __future__ import annotations
 import pytest
 
 from cl_ner_bench import registry
-from cl_ner_bench.testing.tester import testers
+from cl_ner_bench.testing.tester import method_testers
 
 pytestmark = pytest.mark.slow
 
 SPAN = [name for name, card in registry.methods().items() if card.architecture == "span"]
 PLUGGED = ["average+ewc+extendner", "freeze-bottom+spankl"]
 
-globals().update(testers([*SPAN, *PLUGGED]))
+globals().update(method_testers([*SPAN, *PLUGGED]))

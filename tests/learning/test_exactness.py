@@ -183,7 +183,7 @@ def learn(
         trainer.learn(data[k])
     if step > 1 and "teacher" in trainer.learner.needs:
         learned.teacher = Plain(trainer.learner, folder, 0.0)
-    trainer.recipe = learned.recipe
+    trainer.recipe = {**trainer.recipe, **learned.recipe}
     learned.record = trainer.learn(data[-1])
     return learned
 

@@ -21,22 +21,10 @@ from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.models.encoders.bert import Bert
 from cl_ner_bench.scenarios.task import Task, TaskSplit
+from cl_ner_bench.testing import tiny
 
-RECIPE = {
-    "epochs": 2,
-    "batch_size": 4,
-    "lr": 1e-3,
-    "head_lr": 1e-2,
-    "weight_decay": 0.01,
-    "clip": 1.0,
-    "dropout": 0.1,
-    "warmup_updates": 200,
-    "warmup_share": 0.1,
-    "max_length": 12,  # sub-tokens of a window: long sentences have several
-    "max_span_width": 0,
-    "pool": 1,
-    "exact": True,
-}
+RECIPE = tiny.RECIPE | {"max_length": 12, "exact": True}
+"""Training values; windows of 12 sub-tokens, so that long sentences have several."""
 NAMES = {
     "PER": ("anna", "boris", "carla", "dmitri smith", "eva smith"),
     "LOC": ("paris", "oslo", "lima", "new york"),

@@ -1,7 +1,8 @@
-"""What the conformance suite learns with a method, each only once."""
+"""Steps that the conformance suite learns with a method, each only once."""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 from cl_ner_bench.testing.conformance_inputs import CORPUS, RECIPE, TWO, encoder, text_file
 
+PARTS = ("frozen", "memory", "record", "predictions")  # of an outcome, beside its weights
 BASES: dict[str, type[Learner]] = {base.architecture: base for base in (SpanLearner, TagLearner)}
 
 
@@ -55,8 +57,14 @@ class Outcome:
         names = self.weights.keys() ^ other.weights.keys()
         both = self.weights.keys() & other.weights.keys()
         names |= {name for name in both if not torch.equal(self.weights[name], other.weights[name])}
-        parts = ("frozen", "memory", "record", "predictions")
-        return sorted(names) + [part for part in parts if getattr(self, part) != getattr(other, part)]
+        return sorted(names) + [part for part in PARTS if getattr(self, part) != getattr(other, part)]
+
+    def digests(self) -> dict[str, str]:
+        """Return the sha256 (hex) of each tensor and part by name: what two processes compare."""
+        tensors = {name: value.contiguous().numpy() for name, value in self.weights.items()}
+        found = {name: [f"{value.dtype} {value.shape}".encode(), value.tobytes()] for name, value in tensors.items()}
+        found |= {part: [repr(getattr(self, part)).encode()] for part in PARTS}
+        return {name: hashlib.sha256(b" ".join(content)).hexdigest() for name, content in found.items()}
 
 
 @dataclass
@@ -180,7 +188,7 @@ class Lab:
 
     @property
     def observations(self) -> Observations:
-        """What was seen while ``two`` was learned."""
+        """Return what was observed while ``two`` was learned."""
         return self._two[1]
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import safetensors
 import torch
 
 from cl_ner_bench import registry
@@ -14,16 +16,20 @@ from cl_ner_bench.testing.conformance_lab import Lab, Outcome
 
 
 def main(method: str, step: str, model: str, folder: str) -> None:
-    """Resume the step from ``snapshot.pt`` of a folder, and write its outcome there."""
+    """Resume the step from ``snapshot.safetensors`` of a folder, and write digests of its outcome there."""
     torch.set_num_threads(1)
     (variant,) = registry.resolve([method])
     lab = Lab(variant.card)
     trainer = lab.trainer()
     if model:
         trainer.load(Path(model))
-    kept = torch.load(Path(folder) / "snapshot.pt", weights_only=False)["snapshot"]
-    outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, int(step)), checkpoint=Snapshot(0, kept)))
-    torch.save(vars(outcome), Path(folder) / "outcome.pt")
+    with safetensors.safe_open(Path(folder) / "snapshot.safetensors", "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        kept = {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  no mapping
+    outcome = Outcome.of(
+        trainer, trainer.learn(lab.data(TWO, int(step)), checkpoint=Snapshot(0, kept if facts else None))
+    )
+    (Path(folder) / "outcome.json").write_text(json.dumps(outcome.digests()))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ class HasNeed(ForgetsNeed):
 
 
 class NeedsInVain(TagLearner):
-    """What it asks the teacher may change nothing in two short steps."""
+    """Its use of the teacher may change nothing in two short steps."""
 
     needs = frozenset({"teacher"})
 
@@ -416,3 +417,18 @@ def test_what_stays_on_the_cpu_is_found() -> None:
     assert "a tensor stays on the CPU at " in found
     assert "loss 'ce' of step 1" in fault(conformance.device, ComputesOtherwise)
     assert not fault(conformance.device)
+
+
+def test_what_another_process_computes_differently_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "hashes.py"
+    file.write_text(
+        'CARD = {"hashes": {"class": "Hashes", "architecture": "token"}}\n'
+        "from cl_ner_bench.learning.learner import TagLearner\n"
+        "class Hashes(TagLearner):\n"
+        "    def losses(self, batch, output, teacher):\n"
+        "        share = hash('a text has another hash in each process') % 1009 / 1009\n"
+        "        return {name: (1 + share) * value for name, value in super().losses(batch, output, teacher).items()}\n"
+    )
+    (variant,) = registry.resolve([str(file)])
+    result = conformance.run_check(conformance.process, Lab(variant.card))
+    assert "stopped behind epoch 1 of step 1 and resumed in another process" in result.fault

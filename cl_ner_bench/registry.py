@@ -112,7 +112,7 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
 
     @property
     def spec(self) -> str:
-        """What the user would type to get the method."""
+        """The text that the user would type to get the method."""
         name = self.plug_in if self.base else self.name
         own = f"{self.file}:{name}" if self.module is None else name
         return f"{own}+{self.base.spec}" if self.base else own

@@ -1,4 +1,4 @@
-"""What methods share that compute a classifier on a frozen encoder, without training."""
+"""Helpers of methods that compute a classifier on a frozen encoder, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the methods' tests share: float64 and the released gradients for oracles, a tiny encoder for chains of steps."""
+"""Fixtures of the methods' tests: float64 and the released gradients for oracles, a tiny encoder for steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered, and how it is learned.
+"""The choice of remembered sentences, and how they are learned.
 
 Values of herding and of the buffer: the code base of arXiv 2312.07887 (utils/buffer.py at cc2bf9d), which picks a
 sentence again where a class has too few, and stores one for each word of a tag.

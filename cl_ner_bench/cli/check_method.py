@@ -41,7 +41,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench import registry
 
     variants = registry.resolve(parsed.methods)
-    from cl_ner_bench.testing.conformance import checks, run_checks, title
+    from cl_ner_bench.testing.conformance.suite import checks, run_checks, title
 
     rows = []
     for variant in variants:

@@ -12,9 +12,10 @@ from torch import Tensor
 from cl_ner_bench import registry
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output
-from cl_ner_bench.testing.conformance import Check, checks, run_check
-from cl_ner_bench.testing.conformance_inputs import TWO
-from cl_ner_bench.testing.conformance_lab import Lab
+from cl_ner_bench.testing.conformance.faults import Check
+from cl_ner_bench.testing.conformance.inputs import TWO
+from cl_ner_bench.testing.conformance.lab import Lab
+from cl_ner_bench.testing.conformance.suite import checks, run_check
 
 Reference = Callable[[Learner, Batch, Output, Output | None], Mapping[str, Tensor]]
 

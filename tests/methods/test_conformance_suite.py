@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from cl_ner_bench import registry
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, Step, TagLearner
-from cl_ner_bench.testing import conformance
-from cl_ner_bench.testing.conformance import Check, run_check
-from cl_ner_bench.testing.conformance_inputs import CORPUS, NAMES
-from cl_ner_bench.testing.conformance_lab import Lab
+from cl_ner_bench.testing.conformance import learning, predictions, stopping, suite, tasks
+from cl_ner_bench.testing.conformance.faults import Check
+from cl_ner_bench.testing.conformance.inputs import CORPUS, NAMES, TWO
+from cl_ner_bench.testing.conformance.lab import Lab
+from cl_ner_bench.testing.conformance.suite import run_check
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +35,9 @@ def fault(check: Check, learner: type[Learner] = TagLearner, **card: Any) -> str
 
 
 def test_checks_have_names_and_a_line_each() -> None:
-    for check in conformance.QUICK + conformance.FULL:
-        assert conformance.about(check)
-        assert len(conformance.about(check)) < 80
+    for check in suite.QUICK + suite.FULL:
+        assert suite.about(check)
+        assert len(suite.about(check)) < 80
 
 
 class Remembers(TagLearner):
@@ -72,19 +73,19 @@ class CarriesSentences(TagLearner):
     ],
 )
 def test_a_false_group_is_found(learner: type[Learner], card: dict[str, Any], words: str) -> None:
-    assert words in fault(conformance.card, learner, **card)
+    assert words in fault(learning.card, learner, **card)
 
 
 def test_true_groups_pass() -> None:
-    assert not fault(conformance.card, Remembers, group="exemplar")
-    assert not fault(conformance.card, Frozen, group="closed-form")
-    assert not fault(conformance.card)
+    assert not fault(learning.card, Remembers, group="exemplar")
+    assert not fault(learning.card, Frozen, group="closed-form")
+    assert not fault(learning.card)
 
 
 def test_what_is_kept_between_steps_is_counted() -> None:
-    assert "carried.lengths" in fault(conformance.memory, CarriesSentences)
-    assert not fault(conformance.memory, CarriesSentences, group="exemplar")
-    assert "no id of a train sentence" in fault(conformance.memory, RemembersForeign, group="exemplar")
+    assert "carried.lengths" in fault(learning.memory, CarriesSentences)
+    assert not fault(learning.memory, CarriesSentences, group="exemplar")
+    assert "no id of a train sentence" in fault(learning.memory, RemembersForeign, group="exemplar")
 
 
 class LearnsNothing(TagLearner):
@@ -123,14 +124,14 @@ class Keeps(LosesEntries):
 
 
 def test_attributes_that_the_next_step_would_lack_are_found() -> None:
-    assert "self.seen, set in end_step, is lost when the step ends" in fault(conformance.memory, Loses)
-    assert "self.means, set in end_step, is lost" in fault(conformance.memory, LosesEntries)
-    assert not fault(conformance.memory, Keeps)
+    assert "self.seen, set in end_step, is lost when the step ends" in fault(learning.memory, Loses)
+    assert "self.means, set in end_step, is lost" in fault(learning.memory, LosesEntries)
+    assert not fault(learning.memory, Keeps)
 
 
 @pytest.mark.parametrize("learner", [LearnsNothing, LearnsBackwards])
 def test_a_method_that_does_not_learn_is_found(learner: type[Learner]) -> None:
-    assert "must reach 0.9" in fault(conformance.learns, learner)
+    assert "must reach 0.9" in fault(learning.learns, learner)
 
 
 class OtherFirstStep(TagLearner):
@@ -139,8 +140,8 @@ class OtherFirstStep(TagLearner):
 
 
 def test_a_false_first_step_is_found() -> None:
-    assert "differs from the base learner's in losses" in fault(conformance.first_step, OtherFirstStep)
-    assert not fault(conformance.first_step)
+    assert "differs from the base learner's in losses" in fault(learning.first_step, OtherFirstStep)
+    assert not fault(learning.first_step)
 
 
 class DoublesAtZero(TagLearner):
@@ -149,7 +150,7 @@ class DoublesAtZero(TagLearner):
 
 
 def test_a_first_step_that_hangs_on_a_setting_of_0_is_found() -> None:
-    found = fault(conformance.first_step, DoublesAtZero, settings={"weight": 1.0})
+    found = fault(learning.first_step, DoublesAtZero, settings={"weight": 1.0})
     assert "differs from the base learner's in losses" in found
     assert "(with weight = 0.0)" in found
 
@@ -171,10 +172,10 @@ class NeedsInVain(TagLearner):
 
 
 def test_a_missing_need_is_found() -> None:
-    found = fault(conformance.card, ForgetsNeed)
+    found = fault(learning.card, ForgetsNeed)
     assert 'it equals finetune-token in every step: is a need missing, e.g. needs = frozenset({"teacher"})?' in found
-    assert not fault(conformance.card, HasNeed)
-    assert not fault(conformance.card, NeedsInVain)
+    assert not fault(learning.card, HasNeed)
+    assert not fault(learning.card, NeedsInVain)
 
 
 class Penalised(TagLearner):
@@ -185,11 +186,11 @@ class Penalised(TagLearner):
 
 def test_an_identity_that_does_not_hold_is_found() -> None:
     settings = {"settings": {"weight": 1.0}}
-    assert not fault(conformance.identities, Penalised, **settings, identities={"base": {"weight": 0.0}})
-    assert not fault(conformance.identities, Penalised, **settings, identities={"finetune": {"weight": 0.0}})
-    wrong = fault(conformance.identities, Penalised, **settings, identities={"finetune-token": {"weight": 1e-2}})
+    assert not fault(learning.identities, Penalised, **settings, identities={"base": {"weight": 0.0}})
+    assert not fault(learning.identities, Penalised, **settings, identities={"finetune": {"weight": 0.0}})
+    wrong = fault(learning.identities, Penalised, **settings, identities={"finetune-token": {"weight": 1e-2}})
     assert "with weight = 0.01 it should equal finetune-token, but after step 1" in wrong
-    assert "which is no method" in fault(conformance.identities, identities={"nothing": {}})
+    assert "which is no method" in fault(learning.identities, identities={"nothing": {}})
 
 
 class Peeps(TagLearner):
@@ -213,14 +214,14 @@ def test_a_method_that_sees_hidden_labels_is_found(monkeypatch: pytest.MonkeyPat
         return chain(split, corpus, **how)
 
     monkeypatch.setattr(made, "chain", peeped)
-    assert "labels that are hidden" in run_check(conformance.hidden_labels, made).fault
-    assert not fault(conformance.hidden_labels)
+    assert "labels that are hidden" in run_check(learning.hidden_labels, made).fault
+    assert not fault(learning.hidden_labels)
 
 
 def test_poison_hides_no_label_that_a_step_may_see() -> None:
     for step, types in ((1, {"PER", "LOC"}), (2, {"DATE"})):
-        tasks = conformance.TWO.tasks[:step]
-        poisoned = conformance._poisoned(tasks, union=False)
+        tasks = TWO.tasks[:step]
+        poisoned = learning.poisoned_corpus(tasks, union=False)
         for part in ("train", "dev"):
             for i in getattr(tasks[-1], part):
                 one, other = poisoned.parts[part][i], CORPUS.parts[part][i]
@@ -265,12 +266,12 @@ class GrowsNothing(TagLearner):
 
 
 def test_what_moves_where_it_must_not_is_found() -> None:
-    assert "the teacher's logits of sentence 0 change" in fault(conformance.unmoved, MovesTeacher)
-    assert "are frozen and change" in fault(conformance.unmoved, MovesFrozen)
-    assert "grow changes head.blocks.0.bias" in fault(conformance.growth, ShiftsHead)
-    assert "no columns came for DATE" in fault(conformance.growth, GrowsNothing)
-    assert not fault(conformance.growth, Frozen)
-    assert not fault(conformance.unmoved, Frozen)
+    assert "the teacher's logits of sentence 0 change" in fault(learning.unmoved, MovesTeacher)
+    assert "are frozen and change" in fault(learning.unmoved, MovesFrozen)
+    assert "grow changes head.blocks.0.bias" in fault(learning.growth, ShiftsHead)
+    assert "no columns came for DATE" in fault(learning.growth, GrowsNothing)
+    assert not fault(learning.growth, Frozen)
+    assert not fault(learning.unmoved, Frozen)
 
 
 class Centred(TagLearner):
@@ -312,11 +313,11 @@ class Invents(Open):
 
 
 def test_predictions_that_depend_on_others_are_found() -> None:
-    assert "a sentence has other logits alone" in fault(conformance.predictions, Centred)
-    assert "predictions depend on the batch" in fault(conformance.predictions, Remembering)
-    assert "predictions depend on the batch" in fault(conformance.predictions, DecodesOne)
-    assert "mentions of 'OTHER'" in fault(conformance.predictions, Invents)
-    assert not fault(conformance.predictions, Open)
+    assert "a sentence has other logits alone" in fault(predictions.predictions, Centred)
+    assert "predictions depend on the batch" in fault(predictions.predictions, Remembering)
+    assert "predictions depend on the batch" in fault(predictions.predictions, DecodesOne)
+    assert "mentions of 'OTHER'" in fault(predictions.predictions, Invents)
+    assert not fault(predictions.predictions, Open)
 
 
 class Unseeded(TagLearner):
@@ -339,11 +340,11 @@ class SeedsAndLearnsAtOnce(Seeds):
 
 
 def test_randomness_of_its_own_is_found() -> None:
-    assert "the same seed gives other values in step 1" in fault(conformance.seeds, Unseeded)
-    for check in (conformance.hidden_labels, conformance.resumes, conformance.device):  # no other reason is given
+    assert "the same seed gives other values in step 1" in fault(learning.seeds, Unseeded)
+    for check in (learning.hidden_labels, stopping.resumes, stopping.device):  # no other reason is given
         assert "the same seed gives other values in step 1" in fault(check, Unseeded)
-    assert "another seed gives the same model" in fault(conformance.seeds, SeedsAndLearnsAtOnce)
-    assert not fault(conformance.seeds, SeedsAndLearnsAtOnce, group="closed-form")
+    assert "another seed gives the same model" in fault(learning.seeds, SeedsAndLearnsAtOnce)
+    assert not fault(learning.seeds, SeedsAndLearnsAtOnce, group="closed-form")
 
 
 TOTAL = [0]
@@ -361,7 +362,7 @@ class KeepsOutside(TagLearner):
 
 
 def test_state_that_no_snapshot_holds_is_found() -> None:
-    found = fault(conformance.resumes, KeepsOutside)
+    found = fault(stopping.resumes, KeepsOutside)
     assert "stopped behind epoch 1 of step 1 and resumed in a new learner" in found
     assert "self.carried" in found
 
@@ -393,12 +394,12 @@ class WantsNewTypes(TagLearner):
 
 
 def test_unusual_tasks_that_it_cannot_learn_are_found() -> None:
-    assert "loss is nan in step 1" in fault(conformance.no_entities, Divides)
-    found = fault(conformance.one_sentence, NeedsTwo)
+    assert "loss is nan in step 1" in fault(tasks.no_entities, Divides)
+    found = fault(tasks.one_sentence, NeedsTwo)
     assert found.startswith("ValueError at ")
     assert found.endswith("one sentence only")
-    assert "a step without a new type" in fault(conformance.returning_type, WantsNewTypes)
-    assert "two labelled words" in fault(conformance.one_mention, WantsTwoMentions)
+    assert "a step without a new type" in fault(tasks.returning_type, WantsNewTypes)
+    assert "two labelled words" in fault(tasks.one_mention, WantsTwoMentions)
 
 
 class LeavesState(TagLearner):
@@ -413,10 +414,10 @@ class ComputesOtherwise(TagLearner):
 
 
 def test_what_stays_on_the_cpu_is_found() -> None:
-    found = fault(conformance.device, LeavesState)
+    found = fault(stopping.device, LeavesState)
     assert "a tensor stays on the CPU at " in found
-    assert "loss 'ce' of step 1" in fault(conformance.device, ComputesOtherwise)
-    assert not fault(conformance.device)
+    assert "loss 'ce' of step 1" in fault(stopping.device, ComputesOtherwise)
+    assert not fault(stopping.device)
 
 
 def test_what_another_process_computes_differently_is_found(tmp_path: Path) -> None:
@@ -430,5 +431,5 @@ def test_what_another_process_computes_differently_is_found(tmp_path: Path) -> N
         "        return {name: (1 + share) * value for name, value in super().losses(batch, output, teacher).items()}\n"
     )
     (variant,) = registry.resolve([str(file)])
-    result = conformance.run_check(conformance.process, Lab(variant.card))
+    result = suite.run_check(stopping.process, Lab(variant.card))
     assert "stopped behind epoch 1 of step 1 and resumed in another process" in result.fault

@@ -10,9 +10,9 @@ import safetensors
 import torch
 
 from cl_ner_bench import registry
-from cl_ner_bench.testing.conformance import Snapshot
-from cl_ner_bench.testing.conformance_inputs import TWO
-from cl_ner_bench.testing.conformance_lab import Lab, Outcome
+from cl_ner_bench.testing.conformance.inputs import TWO
+from cl_ner_bench.testing.conformance.lab import Lab, Outcome
+from cl_ner_bench.testing.conformance.stopping import Snapshot
 
 
 def main(method: str, step: str, model: str, folder: str) -> None:

@@ -24,7 +24,7 @@ from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
-from cl_ner_bench.testing.conformance_inputs import CORPUS, RECIPE, TWO, encoder, text_file
+from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, encoder, text_file
 
 PARTS = ("frozen", "memory", "record", "predictions")  # of an outcome, beside its weights
 BASES: dict[str, type[Learner]] = {base.architecture: base for base in (SpanLearner, TagLearner)}

@@ -1,0 +1,250 @@
+"""Checks of what a card says, and of how a method learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.learning.first_step import deviation
+from cl_ner_bench.scenarios.task import Task
+from cl_ner_bench.testing.conformance.faults import Fault, as_text, some
+from cl_ner_bench.testing.conformance.inputs import (
+    CORPUS,
+    LARGE,
+    NAMES,
+    ONE,
+    RECIPE,
+    TWO,
+    split,
+    task,
+)
+from cl_ner_bench.testing.conformance.lab import BASES, Lab, Outcome
+
+F1 = 0.9
+"""The F1 on unseen sentences that one task is learned to."""
+LEARNING: dict[str, Any] = {"epochs": 8, "batch_size": 5, "lr": 4e-3, "head_lr": 4e-2, "max_length": 64}
+EQUAL = 1e-6
+"""The difference of weights, relative or absolute, up to which two methods are equal."""
+
+
+def card(lab: Lab) -> str:
+    """Architecture and group are what the card says."""
+    registry.check_class(lab.card)
+    group, remembered = lab.card.group, [len(outcome.memory) for outcome in lab.two]
+    if any(remembered) and group == "memory-free":
+        raise Fault('it remembers sentences, but its group is "memory-free": write "group": "exemplar"')
+    if group == "exemplar" and not all(remembered) and not lab.card.files:
+        raise Fault('its group is "exemplar", but it remembers no sentence: needs must hold "memory", keep return ids')
+    if group == "closed-form" and lab.observations.moved_vectors:
+        raise Fault(
+            'its group is "closed-form", but the encoder changes in step 2: call self.freeze_encoder() in begin_step, '
+            "or change the group"
+        )
+    if group == "memory-free" and not lab.observations.moved_vectors:
+        raise Fault('the encoder does not change in step 2, but the group is "memory-free": write "closed-form"')
+    own = lab.learner is not BASES[lab.card.architecture] and not lab.card.base  # a plug-in may find nothing to change
+    if own and not {"teacher", "memory"} & lab.last.learner.needs:
+        pairs = zip(lab.two, _of_base_learner(lab.card.architecture), strict=True)
+        if not any(set(one.differences(base)) - {"record"} for one, base in pairs):
+            raise Fault(
+                f"it equals finetune-{lab.card.architecture} in every step: is a need missing, e.g. needs = "
+                'frozenset({"teacher"})? Without one, losses get no teacher, and the memory is empty'
+            )
+    return group
+
+
+def first_step(lab: Lab) -> str:
+    """Step 1 is the base learner's, as the card says."""
+    numbers = {key: value for key, value in lab.settings.items() if type(value) in (int, float)}
+    found = [_deviation(lab, **{key: 3 * value for key, value in numbers.items()})]
+    for key, value in numbers.items():
+        with suppress(Exception):  # a value that the method cannot have
+            found.append(_deviation(lab, **{key: type(value)(not value)}))
+    if differing := [text for text in found if text]:
+        raise Fault(
+            f'"first_step" is "base", but step 1 differs from the base learner\'s in {differing[0]}: write "own"'
+        )
+    base = _of_base_learner(lab.card.architecture)[0].weights
+    if far := [name for name, value in lab.two[0].weights.items() if name not in base or not value.equal(base[name])]:
+        raise Fault(f'"first_step" is "base", but {some(far)} differ after step 1: write "own"')
+    return ""
+
+
+def _deviation(lab: Lab, **settings: Any) -> str:
+    """Return in what step 1 with ``settings`` differs from the base learner's; '' if in nothing."""
+    found = deviation(lab.learner, lab.settings | settings, RECIPE | {"epochs": 4, "max_length": 64})
+    return f"{found} (with {as_text(settings)})" if found and settings else found
+
+
+@cache
+def _of_base_learner(architecture: str) -> list[Outcome]:
+    """Return what the base learner learns of two steps."""
+    return Lab(registry.methods()[f"finetune-{architecture}"]).two
+
+
+def memory(lab: Lab) -> str:
+    """State between steps is not lost, and fits the group."""
+    if lost := lab.observations.lost:
+        raise Fault(
+            f"self.{lost[0]}, set in end_step, is lost when the step ends: keep tensors in self.carried, or in buffers "
+            "that __init__ or grow makes"
+        )
+    for step, outcome in enumerate(lab.two, 1):
+        seen = {i for task in TWO.tasks[:step] for i in task.train}
+        if foreign := {id for id, _ in outcome.memory} - seen:
+            raise Fault(f"keep returned {min(foreign)}, which is no id of a train sentence so far: return Sentence.id")
+        size = sum(value.nbytes for value in outcome.weights.values())
+        if outcome.record["model_bytes"] != size:
+            raise Fault(
+                f"it stores {size} bytes, not {outcome.record['model_bytes']} as after end_step: change nothing in keep"
+            )
+    if lab.card.group != "memory-free" or not _carried(lab.two[-1]):
+        return ""
+    few, many = (_sizes(lab, n) for n in (12, 24))
+    if few != many:
+        grown = some(sorted(name for name in many if many[name] != few.get(name)))
+        raise Fault(
+            f'the size of {grown} depends on the number of sentences, but the group is "memory-free": carry means '
+            'or weights, or write "group": "exemplar"'
+        )
+    return ""
+
+
+def _sizes(lab: Lab, sentences: int) -> dict[str, int]:
+    """Return the bytes of each carried tensor after one step of a number of sentences."""
+    one = split(CORPUS, task(("PER", "LOC"), range(sentences), range(8)))
+    ((_, outcome),) = lab.chain(one, epochs=1)
+    return _carried(outcome)
+
+
+def _carried(outcome: Outcome) -> dict[str, int]:
+    return {name: value.nbytes for name, value in outcome.weights.items() if name.startswith("carried.")}
+
+
+def learns(lab: Lab) -> str:
+    """One task is learned, as unseen sentences show."""
+    if lab.card.first_step == "base":  # which is checked
+        return f"F1 {_f1_of_base(lab.card.architecture):.2f} on unseen sentences, as the base learner's"
+    if (f1 := _f1_of_one_task(lab)) < F1:
+        raise Fault(
+            f"F1 on unseen sentences is {f1:.2f} after one step of all types; it must reach {F1}: do losses use "
+            "the labels? are head and encoder free in step 1? does decode find what the logits say?"
+        )
+    return f"F1 {f1:.2f} on unseen sentences"
+
+
+def _f1_of_one_task(lab: Lab) -> float:
+    train, test = LARGE.parts["train"], LARGE.parts["test"]
+    settings = (
+        lab.settings | lab.sized(features=1024) | ({"per_type": len(train)} if "per_type" in lab.settings else {})
+    )
+    trainer = lab.trainer(settings=settings, **LEARNING)  # with a memory of all sentences, which some learn alone
+    trainer.recall = train.__getitem__
+    trainer.learn(lab.data(ONE, 1, LARGE))
+    return _f1(test, trainer.predict([s.only(()) for s in test]))
+
+
+@cache
+def _f1_of_base(architecture: str) -> float:
+    return _f1_of_one_task(Lab(registry.methods()[f"finetune-{architecture}"]))
+
+
+def _f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Any]]) -> float:
+    right = {(i, *m) for i, s in enumerate(gold) for m in s.mentions}
+    found = {(i, *p[:3]) for i, ps in enumerate(predicted) for p in ps}
+    return 2 * len(right & found) / (len(right) + len(found))
+
+
+def identities(lab: Lab) -> str:
+    """With the settings that the card names, it equals the simpler method."""
+    for name, settings in lab.card.identities.items():
+        simple = lab.simpler(name)
+        special = Lab(lab.card, lab.learner, {**lab.settings, **settings})
+        for step, ((_, one), (_, other)) in enumerate(zip(special.chain(TWO), simple.chain(TWO), strict=True), 1):
+            far = [n for n, value in other.weights.items() if n not in one.weights or not _near(one.weights[n], value)]
+            # The bias of a key has no gradient, since no softmax sees it: what moves it is noise.
+            if far := [n for n in far if not n.startswith("carried.") and not n.endswith("key.bias")]:
+                raise Fault(
+                    f"with {as_text(settings)} it should equal {name}, but after step {step} {some(far)} differ: "
+                    'make each extra term vanish at 0, or correct "identities" in its card'
+                )
+    return ", ".join(lab.card.identities)
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=EQUAL, atol=EQUAL)
+
+
+def hidden_labels(lab: Lab) -> str:
+    """Hidden labels in train, dev and memory change nothing."""
+    poisoned = [poisoned_corpus(TWO.tasks[:step], lab.card.data == "union") for step in (1, 2)]
+    for step, (_, outcome) in enumerate(lab.chain(TWO, lambda step: poisoned[step - 1]), 1):
+        if found := outcome.differences(lab.two[step - 1]):
+            raise Fault(
+                f"step {step} depends on labels that are hidden in it ({some(found)} differ): read labels from the "
+                "step's sentences and batches alone, never from a corpus"
+            )
+    return ""
+
+
+def poisoned_corpus(tasks: Sequence[Task], union: bool) -> Corpus:
+    """Return the corpus with other mentions of all types that are hidden in the last of ``tasks``."""
+    so_far = {type for task in tasks for type in task.types}
+
+    def spoil(part: str, sentence: Sentence) -> Sentence:
+        own = {t for task in tasks if part != "test" and sentence.id in getattr(task, part) for t in task.types}
+        kept = so_far if own and union else own
+        mentions = {m for m in sentence.mentions if m.type in kept} | {Mention(0, 1, t) for t in {*NAMES} - kept}
+        return replace(sentence, mentions=tuple(sorted(mentions)))
+
+    return replace(CORPUS, parts={p: tuple(spoil(p, s) for s in sentences) for p, sentences in CORPUS.parts.items()})
+
+
+def seeds(lab: Lab) -> str:
+    """The same seed gives the same bits, another seed other bits."""
+    repeats(lab)
+    first = next(lab.chain(TWO, seed=1))[1]
+    if lab.card.group != "closed-form" and not set(first.differences(lab.two[0])) - {"record"}:
+        raise Fault("another seed gives the same model: seed nothing yourself (torch.manual_seed)")
+    return ""
+
+
+def repeats(lab: Lab) -> None:
+    """Raise Fault unless the same seed gives the same bits."""
+    if lab.changes is not None:
+        step, found = lab.changes
+        raise Fault(
+            f"the same seed gives other values in step {step} ({some(found)} differ): draw random numbers from "
+            "torch's global stream alone, not from Python's random or NumPy, keep nothing in a module or a class, and "
+            "never iterate over a set"
+        )
+
+
+def unmoved(lab: Lab) -> str:
+    """Teacher and frozen parameters do not move."""
+    seen = lab.observations
+    if seen.teacher:
+        raise Fault(
+            f"the teacher's {some(seen.teacher)} change during a step: copy before you write (detach().clone())"
+        )
+    if seen.frozen:
+        raise Fault(f"{some(seen.frozen)} are frozen and change in an epoch: write to no weights but in end_step")
+    return ""
+
+
+def growth(lab: Lab) -> str:
+    """The head grows, and old columns keep their weights."""
+    seen = lab.observations
+    if seen.missing:
+        raise Fault(f"no columns came for {some(seen.missing)}: call super().grow(types, init) in grow")
+    if seen.at_growth:
+        raise Fault(f"grow changes {some(seen.at_growth)}: add rows behind the old; change old values in begin_step")
+    return ""

@@ -1,0 +1,119 @@
+"""The checks of a method, and how they are run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.registry import MethodCard
+from cl_ner_bench.testing.conformance.faults import Check, Fault, where
+from cl_ner_bench.testing.conformance.lab import Lab
+from cl_ner_bench.testing.conformance.learning import (
+    card,
+    first_step,
+    growth,
+    hidden_labels,
+    identities,
+    learns,
+    memory,
+    repeats,
+    seeds,
+    unmoved,
+)
+from cl_ner_bench.testing.conformance.predictions import predictions
+from cl_ner_bench.testing.conformance.stopping import device, gpu, half_precision, padded, process, resumes, stops
+from cl_ner_bench.testing.conformance.tasks import no_entities, one_mention, one_sentence, returning_type
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a check: a fault with what to change, or a remark."""
+
+    check: str
+    fault: str = ""
+    remark: str = ""
+    seconds: float = 0.0  # of processor time
+
+
+QUICK: tuple[Check, ...] = (
+    card,
+    seeds,
+    learns,
+    first_step,
+    identities,
+    hidden_labels,
+    unmoved,
+    growth,
+    predictions,
+    resumes,
+    memory,
+    one_sentence,
+    one_mention,
+    no_entities,
+    returning_type,
+    device,
+)
+
+
+FULL: tuple[Check, ...] = (stops, process, padded, half_precision)
+"""The checks that take longer."""
+COMPARING = frozenset({first_step, identities, hidden_labels, resumes, device, stops, process, half_precision, gpu})
+"""Checks that compare two runs: where the same seed gives other values, that is their fault, too."""
+
+
+def checks(card: MethodCard, full: bool = False) -> list[Check]:
+    """Return the checks of a method: those that its card gives a reason for."""
+    left_out = {first_step} if card.first_step != "base" else set()
+    left_out |= {identities} if not card.identities else set()
+    longer = FULL + ((gpu,) if torch.cuda.is_available() else ()) if full else ()
+    return [check for check in QUICK + longer if check not in left_out]
+
+
+def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
+    """Check a method; yield the result of each check when it ends."""
+    try:
+        lab = Lab(card)
+    except UserError as error:
+        yield Result("card", str(error))
+        return
+    except Exception as error:
+        yield Result("card", f"the file cannot be run: {_as_fault(error, card)}")
+        return
+    for check in checks(card, full):
+        yield run_check(check, lab)
+
+
+def run_check(check: Check, lab: Lab) -> Result:
+    """Return the result of a check; whatever a method raises is a fault of it."""
+    began, fault, remark = time.process_time(), "", ""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny tensors
+    try:
+        if check in COMPARING:
+            repeats(lab)
+        remark = check(lab)
+    except (Fault, UserError, FloatingPointError) as error:
+        fault = str(error)
+    except Exception as error:
+        fault = _as_fault(error, lab.card)
+    finally:
+        torch.set_num_threads(threads)
+    return Result(title(check), fault, remark or about(check), time.process_time() - began)
+
+
+def title(check: Check) -> str:
+    """Return the printed name of a check."""
+    return check.__name__.replace("_", "-")
+
+
+def about(check: Check) -> str:
+    """Return what a check is about, in a line."""
+    return (check.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _as_fault(error: Exception, card: MethodCard) -> str:
+    return f"{type(error).__name__} at {where(error, card)}: {error}"

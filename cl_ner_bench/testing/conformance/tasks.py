@@ -1,0 +1,54 @@
+"""Checks of tasks out of the ordinary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cl_ner_bench.testing.conformance.faults import Fault, some
+from cl_ner_bench.testing.conformance.inputs import (
+    CORPUS,
+    split,
+    task,
+    with_types,
+    without,
+)
+from cl_ner_bench.testing.conformance.lab import Lab
+
+
+def one_sentence(lab: Lab) -> str:
+    """A task of one sentence is learned, and another after it."""
+    return _learns_all(lab, (("PER",), range(8)), (("DATE",), with_types(["DATE"])[:1]), (("LOC",), range(8, 16)))
+
+
+def one_mention(lab: Lab) -> str:
+    """A type with one mention is learned."""
+    rare = with_types(["DATE"])[:1] + without("DATE")[:5]
+    return _learns_all(lab, (("LOC", "DATE"), rare), (("PER",), range(8)))
+
+
+def no_entities(lab: Lab) -> str:
+    """A task without entities is learned, as the first and later."""
+    first = _learns_all(lab, (("DATE",), without("DATE")[:6]), (("PER",), range(8)))
+    return first or _learns_all(lab, (("PER",), range(8)), (("DATE",), without("DATE")[:6]), (("LOC",), range(8)))
+
+
+def returning_type(lab: Lab) -> str:
+    """A type that comes back is learned again, and keeps its columns."""
+    tasks = (
+        (("PER",), range(6)),
+        (("LOC", "DATE"), range(6, 12)),
+        (("DATE", "PER"), range(12, 18)),
+        (("LOC",), range(18, 24)),
+    )
+    return _learns_all(lab, *tasks)
+
+
+def _learns_all(lab: Lab, *tasks: tuple[Sequence[str], Sequence[int]]) -> str:
+    """Learn tasks of types and train sentences; raise Fault where what is learned is no number, or not all types."""
+    of = split(CORPUS, *(task(types, train, range(2 * k, 2 * k + 4)) for k, (types, train) in enumerate(tasks)))
+    for step, (trainer, outcome) in enumerate(lab.chain(of, epochs=1), 1):
+        if bad := [name for name, value in outcome.weights.items() if value.isnan().any()]:
+            raise Fault(f"{some(bad)} hold NaN after step {step}: guard means over no word, and logarithms of 0")
+        if {*trainer.learner.head.types} != {*lab.data(of, step).types}:
+            raise Fault(f"the model knows {trainer.learner.head.types} after step {step}: each type needs columns once")
+    return ""

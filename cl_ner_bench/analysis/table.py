@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold a learned type"}
-STEPS = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1 over types", "task_macro_f1": "Macro-F1 over tasks"}
 
 
 @dataclass(frozen=True)

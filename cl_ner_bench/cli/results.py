@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
     from cl_ner_bench.analysis.table import Table
 
-LEFT_OUT = ("Avg macro", "BWT")
-"""Columns of the main table for which a terminal has no room."""
-
 WIDTH = 98
 
 
@@ -48,13 +45,11 @@ def table_text(found: Table) -> str:
     """Return a table with its caption above and its notes below; numbers have one decimal."""
     from cl_ner_bench.analysis.tables.text import cell_text
 
-    kept = [i for i, title in enumerate(found.header) if title not in LEFT_OUT]
     rows = []
     for _, section in found.sections:
-        for row in section:
-            name, *cells = (row[i] for i in kept)
+        for name, *cells in section:
             rows.append([f"  {name}", *(cell if isinstance(cell, str) else cell_text(cell, 1) for cell in cells)])
-    header, *body = table([found.header[i] for i in kept], rows, right=True, gap=1).splitlines()
+    header, *body = table([*found.header], rows, right=True, gap=1).splitlines()
     lines = [*textwrap.wrap(found.caption, WIDTH), "", header]
     for title, section in found.sections:
         lines += [title] if title else []

@@ -93,7 +93,7 @@ def test_without_a_script_the_answer_notes_tables_and_failures_are_there(page: s
 
 def test_sorting_keeps_groups_apart_and_returns(browse: Browse, page: str, results: Results, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
-      const head = all("thead th", main).find((cell) => cell.textContent === "Task macro"), out = [names(main)];
+      const head = all("thead th", main).find((cell) => cell.textContent === "Mean task F1"), out = [names(main)];
       for (let i = 0; i < 3; i++) { one("button", head).click(); out.push([head.ariaSort, names(main)]); }
       return out;""")  # fmt: skip
     before, (first, down), (second, up), (third, after) = found
@@ -180,7 +180,7 @@ def test_a_value_leads_to_the_runs_it_is_the_mean_of(
 ) -> None:
     found = browse(page, tmp_path, """
       const out = {};
-      const cells = [["main", main, "SpanKL", "Task macro"], ["steps", steps, "SpanKL", "S2"],
+      const cells = [["main", main, "SpanKL", "Mean task F1"], ["steps", steps, "SpanKL", "S2"],
         ["types", types, "person", "SpanKL"]];
       for (const [name, figure, row, column] of cells) {
         const line = all("tbody tr:not(.section)", figure).find((r) => r.cells[0].textContent === row);

@@ -150,8 +150,8 @@ def test_under_the_same_protocol_published_rows_stand_beside_ours(tmp_path: Path
     assert table.name == f"published-all-ontonotes-split-{BERT}"
     assert table.header == ("Method", "S1", "S2", "S3", "S4", "S5", "S6", "BI")
     found = sections(table)
-    ours = found["Macro-F1 over tasks: these results"]["SpanKL"]
-    theirs = found["Macro-F1 over tasks: SpanKL paper, digitised"]["SpanKL"]
+    ours = found["Mean task F1: these results"]["SpanKL"]
+    theirs = found["Mean task F1: SpanKL paper, digitised"]["SpanKL"]
     for i in range(6):
         assert ours[i].mean - theirs[i].mean == pytest.approx(0.5, abs=0.02)
     assert ours[-1].mean == pytest.approx(theirs[-1].mean, abs=0.01)
@@ -160,7 +160,7 @@ def test_under_the_same_protocol_published_rows_stand_beside_ours(tmp_path: Path
         "SKD-NER, second hand, third-party snippet",
         "SpanKL paper, printed",
     ]
-    assert "Macro-F1 over tasks: SpanKL paper, third-party snippet" in found
+    assert "Mean task F1: SpanKL paper, third-party snippet" in found
     assert not any(cell.bold for rows in found.values() for cells in rows.values() for cell in cells)
 
 
@@ -178,7 +178,7 @@ def test_under_another_protocol_they_are_marked_in_every_format(
 ) -> None:
     (table,) = published_tables(load_results(spankl(tmp_path, **changes)))
     (title,) = [t for t in sections(table) if t.endswith("SpanKL paper, digitised")]
-    assert title == f"Macro-F1 over tasks: NOT COMPARABLE ({why}): SpanKL paper, digitised"
+    assert title == f"Mean task F1: NOT COMPARABLE ({why}): SpanKL paper, digitised"
     assert "NOT COMPARABLE" in to_markdown(table)
     assert "NOT COMPARABLE" in to_latex(table)
     assert f'SpanKL paper,digitised,False,"{why}",' in to_csv(table) or f"digitised,False,{why}," in to_csv(table)
@@ -188,11 +188,9 @@ def test_under_another_protocol_they_are_marked_in_every_format(
 def test_a_mean_over_other_orders_is_not_comparable_but_single_orders_are(tmp_path: Path) -> None:
     (table,) = published_tables(load_results(spankl(tmp_path, orders=[0])))
     found = sections(table)
-    log, fig = (found[f"Macro-F1 over tasks: SpanKL paper, {e}"]["SpanKL"][5] for e in ("printed", "digitised"))
+    log, fig = (found[f"Mean task F1: SpanKL paper, {e}"]["SpanKL"][5] for e in ("printed", "digitised"))
     assert (log.mean, fig.mean) == (89.66, 89.42)
-    assert (
-        "Macro-F1 over tasks: NOT COMPARABLE (mean over 6 orders, here 1): SpanKL paper, third-party snippet" in found
-    )
+    assert "Mean task F1: NOT COMPARABLE (mean over 6 orders, here 1): SpanKL paper, third-party snippet" in found
 
 
 def test_ours_are_means_over_the_runs_that_all_methods_finished(tmp_path: Path) -> None:
@@ -201,7 +199,7 @@ def test_ours_are_means_over_the_runs_that_all_methods_finished(tmp_path: Path) 
     spankl(tmp_path, shift=1, method="joint-span", orders=[0])  # a reference does not take runs from the others
     results = load_results(tmp_path)
     (table,) = published_tables(results)
-    ours = sections(table)["Macro-F1 over tasks: these results"]
+    ours = sections(table)["Mean task F1: these results"]
     scores = results.scores.query("view == 'all' and method == 'spankl' and step == 6 and order < 2")["task_macro_f1"]
     assert ours["SpanKL"][5].mean == pytest.approx(scores.mean())
     assert ours["Mine"][5].mean == pytest.approx(scores.mean() - 5, abs=0.01)
@@ -277,7 +275,7 @@ def test_a_method_that_did_not_learn_stands_beside_no_published_number(tmp_path:
         write_matrix(tmp_path, good, names, method="finetune-token", **about)
         write_matrix(tmp_path, bad if reason.startswith("starved") else good, names, method="extendner", **about)
     table = published_tables(load_results(tmp_path))[0]
-    title = "Macro-F1 over tasks"
+    title = "Mean task F1"
     unfit = "ExtendNER" if reason.startswith("starved") else "SpanKL"
     found = sections(table)
     assert set(found[f"{title}: NOT COMPARABLE ({reason}): these results"]) == {unfit}

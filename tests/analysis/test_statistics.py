@@ -401,7 +401,7 @@ def test_the_worse_of_two_over_six_runs_is_significantly_worse(tmp_path: Path) -
     best, tied = best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1")
     assert ([row.method for row in best], tied) == (["spankl"], set())
     (answer, orders) = verdict(c, results)
-    assert "take SpanKL: 72.5 ± 1.9 macro-F1 over tasks after the last step (n = 6), significantly better" in answer
+    assert "take SpanKL: 72.5 ± 1.9 mean task F1 after the last step (n = 6), significantly better" in answer
     assert "ExtendNER, 9.8 points lower (95 % interval" in answer
     p = stats.ttest_1samp(np.subtract(SURE["spankl"], SURE["extendner"]), 0).pvalue
     assert f"corrected p = {p:.2g}" in answer
@@ -462,7 +462,7 @@ def test_who_found_nothing_is_neither_bold_nor_marked(tmp_path: Path) -> None:
         for _, lines in table.sections
         for line in lines
     }
-    assert significance_notes["SpanKL"] >= {"Micro", "Task macro", "Forgetting", "BWT"}
+    assert significance_notes["SpanKL"] >= {"Micro-F1", "Mean task F1", "Forgetting"}
     assert significance_notes["Fine-tuning (span)"] == set()
     assert not [cell for _, lines in table.sections for line in lines for cell in line[1:]
                 if isinstance(cell, Cell) and line[0] == "Fine-tuning (span)" and cell.tied]  # fmt: skip

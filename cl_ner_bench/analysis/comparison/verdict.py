@@ -98,7 +98,7 @@ def _answer(
         return [f"{group_title(group)}: no method found anything."]
     against = [d for d in found if d.row == best]
     tied = [d for d in against if not d.significant]
-    score = f"{mean:.1f} ± {std:.1f} macro-F1 over tasks after the last step (n = {len(own)})"
+    score = f"{mean:.1f} ± {std:.1f} mean task F1 after the last step (n = {len(own)})"
     if not against:
         lead = f"{best.label} is the only one, with {score}."
     elif not tied:
@@ -136,5 +136,5 @@ def _ranges(c: Comparison, frame: pd.DataFrame) -> list[str]:
         elif means:
             low, high = min(means.values()), max(means.values())
             span = f"{low:.1f}" if len(means) == 1 else f"{low:.1f} to {high:.1f}"
-            out.append(f"{group_title(group)}: {span} macro-F1 over tasks after the last step.")
+            out.append(f"{group_title(group)}: {span} mean task F1 after the last step.")
     return out

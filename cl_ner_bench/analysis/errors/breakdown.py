@@ -21,6 +21,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Outcomes, outcomes_of
 from cl_ner_bench.analysis.errors.attributes import BinnedMentions
 from cl_ner_bench.analysis.scores.measures import TaskLayout
+from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.table import Cell, Line, Section, Table, columns_of
 from cl_ner_bench.storage.run_record import RunRecord
 
@@ -139,7 +140,7 @@ def error_table(a: ErrorAnalysis) -> Table:
 def step_table(a: ErrorAnalysis) -> Table:
     """Return the points of micro-F1 that each kind of error costs after each step, a section for each method."""
     columns = {
-        "micro_f1": "Micro-F1",
+        "micro_f1": NAMES["micro_f1"].title,
         "old-as-O": "E2O",
         "old-as-new": "Old as new",
         "old-as-old": "Old as old",

@@ -1,4 +1,4 @@
-"""Cost figure: macro-F1 over tasks against training time and memory."""
+"""Cost figure: mean task F1 against training time and memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme, canvas, title_with_warnings
 from cl_ner_bench.analysis.figures.scatter import bars_caption, scatter
 from cl_ner_bench.analysis.figures.style import GREY, rc
-from cl_ner_bench.analysis.table import STEPS
+from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.tables.cost import COSTS, QUALITY, cost_frame, machine_notes
 
 _DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # what a figure shows in another unit
@@ -73,9 +73,9 @@ def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
         for line in scatter(ax, points, theme):
             data.setdefault(line["label"], {}).update(line)
     for ax in axes[:, 0]:
-        ax.set_ylabel(STEPS[QUALITY])
+        ax.set_ylabel(NAMES[QUALITY].title)
     caption = (
-        f"{c.title}: macro-F1 over tasks after the last step (all test sentences) against what learning cost. A step "
+        f"{c.title}: {NAMES[QUALITY].name} after the last step (all test sentences) against what learning cost. A step "
         "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
         f"grey stairs, where all methods have the same {FEW} or more runs: none of its group reaches more for less"
         f"{bars_caption(c)}."

@@ -31,7 +31,8 @@ from cl_ner_bench.analysis.figures.figure import (
     with_fixed_layout,
 )
 from cl_ner_bench.analysis.figures.style import Style
-from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES
+from cl_ner_bench.analysis.scores.names import NAMES
+from cl_ner_bench.analysis.table import VIEW_TITLES
 
 CURVE_KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
 _BOUNDS = "Dashed: joint training of the same architecture, a point at the last step where it was run there only"
@@ -62,14 +63,14 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
         ends.append(found)
         data += [{"architecture": architecture} | line for line in numbers]
         ax.set_title(f"{architecture} methods", loc="left")
-        ax.set_ylabel(STEPS[measure])
+        ax.set_ylabel(NAMES[measure].title)
     _finish(axes, ends, [c.n_steps] * len(panels), theme)
     caption = f"{c.title}: {_meaning(measure)} after each step, {VIEW_TITLES[view]}. {_BOUNDS}{_band(c)}."
     return ReportFigure.of(c, CURVE_KINDS[measure], view, caption, figure, data)
 
 
 def order_curves(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw macro-F1 over tasks after each step, a panel per order; none where there is one order."""
+    """Draw mean task F1 after each step, a panel per order; none where there is one order."""
     if len(c.orders) < 2:
         return []
     return [_orders(c, view, page, theme) for page in _pages(c.orders, len(c.rows), theme.style, 4)]
@@ -99,7 +100,7 @@ def _orders(c: Comparison, view: str, page: Page[int], theme: Theme) -> ReportFi
 
 
 def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw macro-F1 over tasks after each step, a panel per comparison; none where there is one comparison."""
+    """Draw mean task F1 after each step, a panel per comparison; none where there is one comparison."""
     if len(compared) < 2:
         return []
     n_names = max(len(c.rows) for c in compared)
@@ -191,7 +192,7 @@ def _finish(axes: Axess, ends: Sequence[Ends], n_steps: Sequence[int], theme: Th
         if i + n_columns >= len(ends):
             ax.set_xlabel("step")
         if i % n_columns == 0 and not ax.get_ylabel():
-            ax.set_ylabel(STEPS["task_macro_f1"])
+            ax.set_ylabel(NAMES["task_macro_f1"].title)
         if not last_of_row or (i + 1) % n_columns == 0 or i + 1 == len(ends):
             label_ends(ax, found, last, theme, room=not last_of_row or (i + 1) % n_columns == 0)
     if n_columns > 1:
@@ -201,11 +202,7 @@ def _finish(axes: Axess, ends: Sequence[Ends], n_steps: Sequence[int], theme: Th
 
 
 def _meaning(measure: str) -> str:
-    return {
-        "micro_f1": "micro-F1 over the types learned so far",
-        "macro_f1": "macro-F1 over the types learned so far",
-        "task_macro_f1": "macro-F1 over the tasks learned so far",
-    }[measure]
+    return f"{NAMES[measure].name} over the {'tasks' if measure == 'task_macro_f1' else 'types'} learned so far"
 
 
 def _band(c: Comparison, over: str = "runs (order, seed)") -> str:

@@ -61,7 +61,7 @@ def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kin
     ax.spines["top"].set_visible(True)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     caption = (
-        f"Mean ranks (1 = best, left) of macro-F1 over tasks over {len(found.datasets)} datasets "
+        f"Mean ranks (1 = best, left) of mean task F1 over {len(found.datasets)} datasets "
         f"({', '.join(found.datasets)}; {found.title}), {VIEW_TITLES[view]}. Methods that a bar joins do not differ by "
         f"Nemenyi's test at {ALPHA:.0%} (critical difference {found.critical_difference:.2f}); Friedman's test: "
         f"p = {found.p:.2g}. References are not ranked."

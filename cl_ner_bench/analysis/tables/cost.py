@@ -11,6 +11,7 @@ import pandas as pd
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons, group_of, group_title, most_stored
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.table import Cell, Section, Table
 from cl_ner_bench.storage.run_record import RunRecord
 
@@ -83,8 +84,10 @@ def _cost_table(c: Comparison) -> Table:
         sections.append((group_title(group), tuple(lines)))
     notes = (*notes_of(c), *machine_notes(c))
     spread = " Mean ± standard deviation over trained models." if len(c.runs) > len(c.rows) else ""
-    caption = f"{c.title}: cost of each method beside its macro-F1 over tasks (all test sentences). {_MEANING}{spread}"
-    header = ("Method", "n", *(title for title, _ in COSTS.values()), "Task macro")
+    caption = (
+        f"{c.title}: cost of each method beside its {NAMES[QUALITY].name} (all test sentences). {_MEANING}{spread}"
+    )
+    header = ("Method", "n", *(title for title, _ in COSTS.values()), NAMES[QUALITY].title)
     return Table.of(f"cost-all-{c.slug}", caption, header, sections, notes, data)
 
 

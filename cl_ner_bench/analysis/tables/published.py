@@ -13,7 +13,8 @@ from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.literature.numbers import protocol_differences, published_number
 from cl_ner_bench.analysis.literature.settings import UNKNOWN, Setting, settings
-from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table
+from cl_ner_bench.analysis.scores.names import NAMES
+from cl_ner_bench.analysis.table import VIEW_TITLES, Cell, Line, Section, Table
 
 _MICRO_MACRO = ("micro", "macro")
 
@@ -72,11 +73,11 @@ def _by_step(family: Sequence[Comparison], view: str, found: Sequence[Setting]) 
     columns = [*(MeasureColumn(c, measure, k) for k in range(1, c.n_steps + 1)), MeasureColumn(c, "bi")]
     header = ("Method", *(f"S{k}" for k in range(1, c.n_steps + 1)), "BI")
     caption = (
-        f"{c.title}: macro-F1 over tasks after each step, and BI, {VIEW_TITLES[view]}, ours and published. Ours: mean "
+        f"{c.title}: mean task F1 after each step, and BI, {VIEW_TITLES[view]}, ours and published. Ours: mean "
         f"± standard deviation over the n = {len(c.pairs)} (order, seed) pairs that all methods finished; published: "
         "over orders, where known."
     )
-    return _published_table(c, view, caption, header, [MeasureBlock(STEPS[measure], columns)], found)
+    return _published_table(c, view, caption, header, [MeasureBlock(NAMES[measure].title, columns)], found)
 
 
 def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting]) -> Table:
@@ -89,9 +90,9 @@ def _by_setting(family: Sequence[Comparison], view: str, found: Sequence[Setting
     ]
     c = family[0]
     caption = (
-        f"{c.dataset}, {c.encoder}: micro- and macro-F1 of each setting, {VIEW_TITLES[view]}, ours and published; mean "
-        "± standard deviation, where known; ours over the (order, seed) pairs that all methods finished. Means over "
-        "steps include the first."
+        f"{c.dataset}, {c.encoder}: micro-F1 and mean type F1 of each setting, {VIEW_TITLES[view]}, ours and "
+        "published; mean ± standard deviation, where known; ours over the (order, seed) pairs that all methods "
+        "finished. Means over steps include the first."
     )
     return _published_table(c, view, caption, header, blocks, found)
 

@@ -30,23 +30,15 @@ from cl_ner_bench.analysis.comparison.statistics import (
 from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_notes
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
-from cl_ner_bench.analysis.table import STEPS, VIEW_TITLES, Cell, Line, Section, Table, columns_of
+from cl_ner_bench.analysis.scores.names import NAMES
+from cl_ner_bench.analysis.table import VIEW_TITLES, Cell, Line, Section, Table, columns_of
 from cl_ner_bench.analysis.tables.text import DASH
 from cl_ner_bench.storage.run_record import Task
 
-MAIN = {
-    "micro_f1": "Micro",
-    "macro_f1": "Macro",
-    "task_macro_f1": "Task macro",
-    "avg_micro_f1": "Avg micro",
-    "avg_macro_f1": "Avg macro",
-    "forgetting": "Forgetting",
-    "bwt": "BWT",
-    "learning": "Learning",
-    "gap": "Gap",
-}
+MAIN = ("micro_f1", HEADLINE, "forgetting", "learning", "gap")
+STEPS = (HEADLINE, "micro_f1", "macro_f1")
 SINGLE_TASK_TITLE = "References for learning (a model for each task alone)"
-COMPARED = {HEADLINE: "macro-F1 over tasks", "micro_f1": "micro-F1", "forgetting": "forgetting"}
+COMPARED = (HEADLINE, "micro_f1", "forgetting")
 
 
 def tables(results: Results) -> list[Table]:
@@ -68,14 +60,15 @@ def tables(results: Results) -> list[Table]:
     return [table for table in made if table is not None]
 
 
-def main_table(c: Comparison, view: str) -> Table:
-    """Return final and average scores, forgetting, transfer, plasticity and the gap to joint training."""
+def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Table:
+    """Return ``measures`` of each method; the frame holds all measures."""
     frame = c.measures[c.measures["view"] == view]
-    cells = {name: _cells(c, frame, name, marked=name in MAIN) for name in MEASURES}
+    cells = {name: _cells(c, frame, name, marked=name in measures) for name in MEASURES}
     sections: list[Section] = []
     for group, rows in c.groups:
         lines: list[Line] = [
-            (row.label, str(c.n_models(row, frame)), *(_shown(c, row, m, cells[m][row]) for m in MAIN)) for row in rows
+            (row.label, str(c.n_models(row, frame)), *(_shown(c, row, m, cells[m][row]) for m in measures))
+            for row in rows
         ]
         sections.append((group_title(group), tuple(lines)))
     data = [
@@ -87,17 +80,19 @@ def main_table(c: Comparison, view: str) -> Table:
         alone = c.single_task_measures[c.single_task_measures["view"] == view]
         found = {row: {m: _single_task_cell(row, alone, m, "seed") for m in MEASURES} for row in c.single_task_rows}
         n = {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
-        lines = [(row.label, str(n[row]), *(of[m] for m in MAIN)) for row, of in found.items()]
+        lines = [(row.label, str(n[row]), *(of[m] for m in measures)) for row, of in found.items()]
         sections.append((SINGLE_TASK_TITLE, tuple(lines)))
         data += [{**row.identity, "n": n[row], **columns_of(of)} for row, of in found.items()]
     caption = (
         f"{c.title}: F1 after the last of {_steps(c)} and measures over steps, {VIEW_TITLES[view]}. "
         "Forgetting (Chaudhry et al. 2018): mean drop of a task's F1 from the best before the last step, lower is "
         "better; BWT (Lopez-Paz and Ranzato 2017): its change since it was learned; learning: its F1 right after "
-        f"learning; gap: joint training of the same architecture minus the method, macro-F1 over tasks.{_std(c)}"
+        f"learning; gap: joint training of the same architecture minus the method, in mean task F1.{_std(c)}"
     )
     more = [*significance_notes(c, "column"), *_gap_notes(c, frame)]
-    return _score_table(c, view, "main", caption, ("Method", "n", *MAIN.values()), sections, data, more)
+    return _score_table(
+        c, view, "main", caption, ("Method", "n", *(NAMES[m].title for m in measures)), sections, data, more
+    )
 
 
 def _shown(c: Comparison, row: MethodRow, measure: str, cell: Cell) -> Cell:
@@ -113,16 +108,16 @@ def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
 
 
 def step_table(c: Comparison, view: str) -> Table:
-    """Return micro-, macro- and task-macro-F1 after each step."""
+    """Return the scores ``STEPS`` after each step."""
     frame = c.scores[c.scores["view"] == view]
     steps = range(1, c.n_steps + 1)
     sections: list[Section] = []
     data: list[dict[str, object]] = []
     cells = {(name, k): _cells(c, frame[frame["step"] == k], name) for name in STEPS for k in steps}
-    for name, title in STEPS.items():
+    for name in STEPS:
         for group, rows in c.groups:
             lines: list[Line] = [(row.label, *(cells[name, k][row] for k in steps)) for row in rows]
-            sections.append((f"{title}: {group_title(group)}", tuple(lines)))
+            sections.append((f"{NAMES[name].title}: {group_title(group)}", tuple(lines)))
     for row in c.rows:
         own = row.of(frame)
         for k in sorted(set(own["step"])):
@@ -220,7 +215,7 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
     """Return each method against each other of its group: mean difference, interval and p; None where no two can be
     compared.
 
-    Printed for the macro-F1 over tasks; the frame holds the other measures of COMPARED too.
+    Printed for the mean task F1; the frame holds the other measures of COMPARED too.
     """
     found = {measure: differences(c, view, measure, results) for measure in COMPARED}
     if not found[HEADLINE]:
@@ -250,7 +245,7 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
             "over all rows"
         )
     caption = (
-        f"{c.title}: method minus other method of its group in {COMPARED[HEADLINE]} after the last of {_steps(c)}, "
+        f"{c.title}: method minus other method of its group in {NAMES[HEADLINE].name} after the last of {_steps(c)}, "
         f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {_interval(c)}; {test}."
     )
     header = ("Method", "Other", "n", "Difference", "Low", "High", "Sentences", "p", "p (Holm)")
@@ -260,7 +255,7 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
 def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
     """Return joint training minus each method of its architecture, with intervals; None where there is no gap.
 
-    Printed for the macro-F1 over tasks; the frame holds the other gaps too.
+    Printed for the mean task F1; the frame holds the other gaps too.
     """
     found = {name: gaps(c, view, name, results) for name in GAP_OF}
     if not found["gap"]:
@@ -284,7 +279,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
         for d in of
     ]
     caption = (
-        f"{c.title}: joint training of the same architecture minus method in {COMPARED[HEADLINE]} after the last of "
+        f"{c.title}: joint training of the same architecture minus method in {NAMES[HEADLINE].name} after the last of "
         f"{_steps(c)}, {VIEW_TITLES[view]}. Numbers of trained models; the spread of the joint models is part of the "
         f"interval, and one joint model alone gives none; {_interval(c)}."
     )
@@ -311,9 +306,9 @@ def spread_table(c: Comparison, view: str) -> Table | None:
         {**row.identity, "measure": HEADLINE} | {name: getattr(s, name) for name in names} for row, s in found.items()
     ]
     caption = (
-        f"{c.title}: {COMPARED[HEADLINE]} after the last of {_steps(c)}, {VIEW_TITLES[view]}. Standard deviation over "
-        "all models, over the orders' means, and over seeds within an order (orders that share their models are one); "
-        "order's share: percent of the variance that lies between orders (intraclass correlation) with its 95 % "
+        f"{c.title}: {NAMES[HEADLINE].name} after the last of {_steps(c)}, {VIEW_TITLES[view]}. Standard deviation "
+        "over all models, over the orders' means, and over seeds within an order (orders that share their models are "
+        "one); order's share: percent of the variance that lies between orders (intraclass correlation) with its 95 % "
         "interval, where an estimate below 0 is shown as 0 and is no sign that orders do not matter; rank: within the "
         "group, mean over orders, descriptive."
     )

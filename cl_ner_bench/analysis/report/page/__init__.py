@@ -22,8 +22,9 @@ from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.literature.settings import SHAPE
 from cl_ner_bench.analysis.report.page.data import page_data
-from cl_ner_bench.analysis.table import STEPS, Cell, Table
-from cl_ner_bench.analysis.tables.scores import MAIN
+from cl_ner_bench.analysis.scores.measures import MEASURES
+from cl_ner_bench.analysis.scores.names import NAMES
+from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.text import cell_text
 from cl_ner_bench.storage.run_record import RUN, EncoderIdentity, RunRecord, Task
 
@@ -118,7 +119,7 @@ def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict
     kind, view = table.name.split("-")[:2]
     # Published rows may have our labels: no value of theirs leads to a run of ours.
     rows = {} if kind == "published" else {row.label: i for i, row in enumerate(c.rows)}
-    measures = {title: name for name, title in MAIN.items()}
+    measures = {NAMES[key].title: key for key in MEASURES}
 
     def head(text: str) -> dict[str, Any]:
         step = re.fullmatch(r"S(\d+)", text)
@@ -127,7 +128,7 @@ def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict
 
     sections = []
     for title, lines in table.sections:
-        measure = next((name for name, words in STEPS.items() if title.startswith(f"{words}:")), None)
+        measure = measures.get(title.split(":")[0])
         sections.append(
             (title, {"measure": measure} if measure else {}, [(_first(line[0], rows), line) for line in lines])
         )

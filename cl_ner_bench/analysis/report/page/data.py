@@ -17,16 +17,11 @@ from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import STEP_GAPS, VIEWS, Results
 from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.scores.measures import MEASURES
+from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.scores.scorer import f1_scores
-from cl_ner_bench.analysis.table import STEPS
 from cl_ner_bench.storage.run_record import RunRecord
 
-CURVES = {
-    "task_macro_f1": STEPS["task_macro_f1"],
-    "micro_f1": STEPS["micro_f1"],
-    "macro_f1": STEPS["macro_f1"],
-    "gap_task_macro": "Gap to joint training, macro-F1 over tasks",
-}
+CURVES = {key: NAMES[key].title for key in ("task_macro_f1", "micro_f1", "macro_f1", "gap_task_macro")}
 
 
 def page_data(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -32,9 +33,16 @@ def short(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """Return " Did you mean 'X'?" for the nearest known word, else ""."""
+def did_you_mean(word: str, known: Iterable[str] | Mapping[str, str]) -> str:
+    """Return " Did you mean 'X'?" for the nearest known word, in whatever case, else "".
+
+    A mapping holds, for other names of a thing (as tables print it), the word that is known.
+    """
     import difflib
 
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    words = known if isinstance(known, Mapping) else {name: name for name in known}
+    folded: dict[str, str] = {}
+    for name, use in words.items():
+        folded.setdefault(name.casefold(), use)
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" Did you mean {folded[near[0]]!r}?" if near else ""

@@ -304,7 +304,8 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
         return [plug(_plug_in(plugged[1], card, known), card) for card in _lookup(plugged[2], known)]
     path = re.fullmatch(r"(.+\.py)(?::([^/\\]+))?", spec)
     if path:
-        cards = read_cards(Path(path[1]).expanduser().resolve())
+        file = Path(path[1]).expanduser().resolve()
+        cards = [card for card in known.values() if card.file.resolve() == file] or read_cards(file)
         names = [card.name for card in cards]
         if not path[2]:
             return cards
@@ -315,10 +316,17 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
     both = PAIRS.get(spec, (f"{spec}-span", f"{spec}-token"))
     choices = (spec,) if spec in known else both
     if not all(name in known for name in choices):
-        pairs = [name.removesuffix("-token") for name in known if name.endswith("-token")]
-        hint = did_you_mean(spec, [*known, *PAIRS, *pairs])
+        hint = did_you_mean(spec, _names(known))
         raise UserError(f"--methods: no method is called {spec!r}.{hint} `bench list methods` shows all{known.unread}")
     return [known[name] for name in choices]
+
+
+def _names(known: Registry[MethodCard]) -> dict[str, str]:
+    """Return all that a user may write for a method, and the names that tables print, each with what to write."""
+    pairs = [name.removesuffix("-token") for name in known if name.endswith("-token")]
+    names = {name: name for name in (*known, *PAIRS, *pairs)}
+    printed = {card.label.removesuffix(f" ({card.architecture})"): card.plug_in or name for name, card in known.items()}
+    return {**printed, **names}
 
 
 def _plug_in(spec: str, base: MethodCard, known: Registry[MethodCard]) -> MethodCard:
@@ -356,11 +364,11 @@ def check_class(card: MethodCard) -> None:
         return
     bases = Program(card.file, card.module).bases(card.class_name)
     if None not in bases:
-        learners = {base for base in (*BASES.values(), PLAIN) for name in bases if _names(str(name), base)}
+        learners = {base for base in (*BASES.values(), PLAIN) for name in bases if _is_learner(str(name), base)}
         _check_learner(card, bool(bases), learners)
 
 
-def _names(name: str, learner: str) -> bool:
+def _is_learner(name: str, learner: str) -> bool:
     return name.startswith("cl_ner_bench.") and name.endswith(f".{learner}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import registry
+from cl_ner_bench import HOME, registry
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.grids import METHODS
@@ -56,6 +56,12 @@ def test_a_file_gives_all_of_its_methods_or_one() -> None:
     assert registry.resolve([variant.spec]) == [variant]
 
 
+def test_the_file_of_a_known_method_stands_for_its_methods() -> None:
+    """Its path is no second method of the same name."""
+    assert labels(str(HOME / "methods" / "ewc.py")) == ["ewc-span", "ewc-token", "mas-span", "mas-token"]
+    assert labels(f"{HOME / 'methods' / 'spankl.py'}:spankl") == ["spankl"]
+
+
 def test_variants_share_what_the_card_says_once(tmp_path: Path) -> None:
     shared = "'class': 'M', 'architecture': 'span', 'settings': {'a': 1}"
     file = write(
@@ -70,6 +76,8 @@ def test_variants_share_what_the_card_says_once(tmp_path: Path) -> None:
     ("names", "said"),
     [
         (["spnkl"], "Did you mean 'spankl'"),
+        (["SPANKL"], "Did you mean 'spankl'"),
+        (["SpanKL without kd"], "Did you mean 'spankl-nokd'"),
         ([], "at least one"),
         (["x=finetune"], "label them singly"),
         (["a=spankl", "a=extendner"], "two methods"),

@@ -203,7 +203,12 @@ def _rows(kind: str, name: str) -> list[Row]:
         from cl_ner_bench.registry import resolve
 
         return [variant.card.to_json() for variant in resolve([name])]
-    raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, [*rows])}")
+    raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, _printed(rows))}")
+
+
+def _printed(rows: Mapping[str, Row]) -> dict[str, str]:
+    """Return the names of rows, also those that tables print, each with the name that the command takes."""
+    return {row.get("label") or row.get("title", name): name for name, row in rows.items()} | {n: n for n in rows}
 
 
 def _text(value: Any) -> str:

@@ -211,8 +211,11 @@ def hyper_parameters(
     for key, value in own.items():
         table = method if key in method else training
         if key not in table:
-            known = [*method, *training]
-            raise UserError(f"--set {variant.label}.{key}: {card.name} has no such setting.{did_you_mean(key, known)}")
+            near = did_you_mean(key, [*method, *training])
+            raise UserError(
+                f"--set {variant.label}.{key}: {card.name} has no such setting.{near} Its own are "
+                f"{', '.join(method) or 'none'}; those of training are {', '.join(training)}"
+            )
         where = f"--set {variant.label}.{key}"
         table[key] = _like(value, table[key], where, OPTIONS.get(key))
         if table is training:

@@ -1,7 +1,8 @@
 """cl_ner_bench: the benchmark suite for continual named entity recognition.
 
 From Python: ``run`` is ``bench run`` as a function, ``load_results`` gives a results folder as pandas frames.
-Everything public is imported on first use, so that ``import cl_ner_bench`` and ``bench --help`` stay quick.
+Everything public is imported on first use, so that ``import cl_ner_bench`` and ``bench --help`` stay quick; editors
+read ``__init__.pyi``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if HOME != _PACKAGE:
     __path__.append(str(HOME))
 
 _PUBLIC = {
-    "run": "cl_ner_bench.cli.run",
+    "run": "cl_ner_bench.api",
     "load_results": "cl_ner_bench.analysis.data.frames",
     "Mention": "cl_ner_bench.corpora.sentence",
     "Sentence": "cl_ner_bench.corpora.sentence",
@@ -29,9 +30,14 @@ _PUBLIC = {
     "TagLearner": "cl_ner_bench.learning.learner",
     "SpanLearner": "cl_ner_bench.learning.learner",
 }
+__all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""`bench run`: train and compare methods; and ``cl_ner_bench.run``, the same from Python."""
+"""`bench run`: train and compare methods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
 from cl_ner_bench.cli.results import show_results
 
 if TYPE_CHECKING:
-    from cl_ner_bench.analysis.data.frames import Results
     from cl_ner_bench.running.grid import Outcome
     from cl_ner_bench.running.runs import Prepared
 
@@ -76,20 +75,3 @@ def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
     if outcome.code >= 128:
         log.warning(f"stopped; run the same command again to go on ({outcome.out})")
     return outcome
-
-
-def run(**options: Any) -> Results:
-    """Do as `bench run`: the same options with underscores (``config`` too), the same results folder.
-
-    Returns the folder's results. ``quiet=True`` shows no progress. Raises UserError where the command would end
-    with exit code 2, KeyboardInterrupt where it was stopped by Ctrl-C; failed runs stand in ``Results.runs``.
-    """
-    from cl_ner_bench.analysis.data.frames import load_results
-    from cl_ner_bench.cli.live import progress_on_stderr
-    from cl_ner_bench.running import grid
-
-    quiet, config = bool(options.pop("quiet", False)), options.pop("config", None)
-    outcome = grid.carry_out(grid.prepare(options, config), None if quiet else progress_on_stderr)
-    if outcome.code >= 128:
-        raise KeyboardInterrupt
-    return load_results(outcome.out)

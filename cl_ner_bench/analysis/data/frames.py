@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,11 @@ SUMMARY = [
 
 
 LARGEST = 1 << 40  # of a count, so that sums of them fit 64 bits
+_SHOWN = 5  # rows of the summary that ``repr`` shows
 
 
-@dataclass(frozen=True, eq=False)  # one reading equals itself alone, so that what is derived from it can be cached
+# One reading equals itself alone, so that what is derived from it can be cached.
+@dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """The runs of one or more results folders, and what they scored. All scores are 0..100.
 
@@ -61,9 +64,33 @@ class Results:
     scores: pd.DataFrame
     measures: pd.DataFrame
     summary: pd.DataFrame
-    folders: Mapping[str, RunFolder] = field(repr=False)  # run_id -> its folder
-    joints: Mapping[str, str] = field(repr=False)  # run_id -> the joint run that its gaps are taken to
+    folders: Mapping[str, RunFolder]  # run_id -> its folder
+    joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[Damaged, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return about ten lines: which runs there are, the best rows of the summary, and where to look on."""
+        states = Counter(run.status for run in self.runs)
+        lines = [
+            f"Results of {len(self.runs)} runs: {', '.join(f'{n} {state}' for state, n in states.items()) or 'none'}"
+        ]
+        if self.damaged:
+            lines.append(f"left out, .damaged says why: {len(self.damaged)} damaged files")
+        best = self.summary[self.summary["view"] == "all"].sort_values("task_macro_f1_mean", ascending=False)
+        if len(best):
+            lines.append("mean task F1 after the last step (all test sentences), the highest:")
+        for _, row in best.head(_SHOWN).iterrows():
+            spread = "" if np.isnan(row["task_macro_f1_std"]) else f" ± {row['task_macro_f1_std']:.1f}"
+            where = ", ".join(map(str, row[["dataset", "scenario", "encoder"]]))
+            lines.append(
+                f"  {row['label']:<24} {row['task_macro_f1_mean']:5.1f}{spread}, n = {row['n_runs']} ({where})"
+            )
+        if len(best) > _SHOWN:
+            lines.append(f"  and {len(best) - _SHOWN} more rows in .summary")
+        sizes = (f".{name} ({len(getattr(self, name)):,} rows)" for name in ("counts", "scores", "measures", "summary"))
+        lines.append(f"frames: {', '.join(sizes)}")
+        lines.append("records: .runs, .finished; mentions: .predictions(run_id, step)")
+        return "\n".join(lines)
 
     @property
     def finished(self) -> list[RunRecord]:

@@ -1,0 +1,168 @@
+"""`bench run` as a function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Literal
+
+from cl_ner_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.data.frames import Results
+
+_Path = str | PathLike[str]
+# A flag of `bench run` in a message: joined to its value where a value follows, and not the rest of a sentence.
+_VALUE = (
+    r"""['"\d\[{/.~]|[A-Z]\w+|\w+[/.,;]\w|[\w-]+:|(?:auto|none|all|last|loky|dask|ray|slurm|cpu|cuda|minilm|joint)\b"""
+)
+_FLAG = re.compile(rf"--([a-z][a-z-]*)(:| (?={_VALUE}))?")
+
+
+def run(
+    methods: _Path | Sequence[_Path] | None = None,
+    *,
+    bounds: Literal["auto", "none"] | None = None,
+    set: Mapping[str, Mapping[str, Any]] | Sequence[str] | None = None,
+    dataset: _Path | None = None,
+    data: _Path | None = None,
+    tasks: str | Sequence[Sequence[str]] | None = None,
+    scenario: _Path | None = None,
+    orders: int | Sequence[int] | Literal["all"] | None = None,
+    split_seed: int | None = None,
+    split: _Path | None = None,
+    max_sentences: int | None = None,
+    seeds: int | Sequence[int] | None = None,
+    encoder: _Path | None = None,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    head_lr: float | None = None,
+    max_length: int | None = None,
+    max_span_width: int | None = None,
+    pool: int | None = None,
+    joint_steps: Literal["all", "last"] | None = None,
+    training_check: bool | None = None,
+    nested: bool | None = None,
+    device: str | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    exact: bool | None = None,
+    threads: int | None = None,
+    jobs: int | None = None,
+    gpus_per_run: float | None = None,
+    backend: Literal["loky", "dask", "ray", "slurm"] | None = None,
+    scheduler: str | None = None,
+    slurm: Mapping[str, Any] | Sequence[str] | None = None,
+    timeout: float | None = None,
+    out: _Path | None = None,
+    store: str | None = None,
+    checkpoint_seconds: float | None = None,
+    keep_models: Literal["last", "all", "none"] | None = None,
+    no_report: bool | None = None,
+    tracker: Literal["mlflow", "wandb", "tensorboard", "trackio"] | None = None,
+    config: _Path | None = None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> Results | Any:
+    """Train and compare methods, as `bench run` does, into the same results folder; finished steps are not repeated.
+
+    Arguments are the command's options. None stands for "not given": the value is then that of ``config``, else of the
+    recipe, else the default of `bench run --help`.
+
+    Args:
+        methods: names of `bench list methods`, ``FILE.py`` or ``FILE.py:NAME``; ``LABEL=METHOD`` names a variant.
+        bounds: ``auto`` adds the joint bound of each architecture in use.
+        set: hyper-parameters of methods, ``{"spankl": {"kd_weight": 0}}``.
+        dataset: a name of `bench list datasets`, a card, or a folder with train, dev and test files.
+        data: your own copy of the corpus.
+        tasks: the tasks in their order, ``[["ORG"], ["GPE", "DATE"]]`` or ``"ORG;GPE,DATE"``.
+        scenario: ``split``, ``filter``, ``fgA-pgB``, ``domains``, one of the card's, or a TOML file.
+        orders: task orders as the card numbers them, or ``all``.
+        split_seed: random seed of the task split and of ``max_sentences``.
+        split: a task split that `bench data split` wrote.
+        max_sentences: train on a random sample of so many sentences; every output says so.
+        seeds: random seeds of weights, dropout and shuffling; each gives a run.
+        encoder: ``minilm``, a Hugging Face encoder, or a folder.
+        recipe: the card's hyper-parameters of this name.
+        epochs: epochs per step.
+        batch_size: sentences per batch.
+        lr: learning rate of the encoder.
+        head_lr: learning rate of the head.
+        max_length: longest window in sub-tokens.
+        max_span_width: longest mention of span methods in words, 0: no limit.
+        pool: sort the sentences of so many batches by length before batching.
+        joint_steps: train joint models at ``all`` steps or at the ``last``.
+        training_check: also train step 1 for twice the epochs.
+        nested: keep nested predictions of span methods.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: number format of training.
+        exact: disable all approximations.
+        threads: CPU threads per run.
+        jobs: runs at a time.
+        gpus_per_run: share of a GPU per run.
+        backend: scheduler of the runs.
+        scheduler: address of a running dask or ray cluster.
+        slurm: parameters of sbatch, ``{"partition": "gpu"}``.
+        timeout: longest time of a step in seconds.
+        out: results folder.
+        store: URL of an object store that shares results between machines.
+        checkpoint_seconds: shortest time between two checkpoints of a step.
+        keep_models: models to keep in the results folder.
+        no_report: write no CSV files, tables, figures and page.
+        tracker: also send the scores of every finished step to this experiment tracker.
+        config: a TOML file of these options, as every results folder holds one (``experiment.toml``).
+        quiet: show no progress.
+        dry_run: train nothing, write nothing, and return the resolved plan as text.
+
+    Returns:
+        The results of the folder (``Results``); failed runs stand in ``Results.runs``. With ``dry_run`` a text.
+
+    Raises:
+        UserError: something cannot be run as asked, where the command would end with exit code 2.
+        KeyboardInterrupt: it was stopped by Ctrl-C; the same call goes on.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("config", "quiet", "dry_run")}
+
+    from cl_ner_bench.running import grid
+
+    with _arguments_for_flags():
+        prepared = grid.prepare(given, None if config is None else fspath(config))
+        if dry_run:
+            from cl_ner_bench.cli.preview import preview
+
+            return preview(prepared)
+
+        from cl_ner_bench.analysis.data.frames import load_results
+        from cl_ner_bench.cli.live import progress_on_stderr
+
+        outcome = grid.carry_out(prepared, None if quiet else progress_on_stderr)
+        if outcome.code >= 128:
+            raise KeyboardInterrupt
+        return load_results(outcome.out)
+
+
+@contextmanager
+def _arguments_for_flags() -> Iterator[None]:
+    """Let a UserError of the block speak of arguments, not of the flags of the command line."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(as_arguments(str(error))) from error
+
+
+def as_arguments(message: str) -> str:
+    """Return a message with arguments for flags: ``--lr 'x': expected X`` becomes ``lr='x': expected X``."""
+    from cl_ner_bench.running.options import OPTIONS
+
+    def argument(flag: re.Match[str]) -> str:
+        name, joint = flag[1].replace("-", "_"), flag[2]
+        if name not in OPTIONS and name != "config":
+            return flag[0]
+        if name in OPTIONS and isinstance(OPTIONS[name].default, bool):
+            return f"{name}=True{(joint or '').rstrip()}"
+        return f"{name}:" if joint == ":" else f"{name}="
+
+    return _FLAG.sub(argument, message)

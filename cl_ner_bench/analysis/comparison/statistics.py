@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -151,7 +152,7 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
     return best - apart, tied - apart
 
 
-def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]:
+def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> frozenset[MethodRow]:
     """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
 
     A method that found nothing has nothing to forget, and a gap needs joint training that is not undertrained.
@@ -162,9 +163,10 @@ def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]
     return apart if measure in DIFFERENCES else apart | _zero(c, frame, measure)
 
 
-def found_nothing(c: Comparison) -> set[MethodRow]:
+@lru_cache(maxsize=16)
+def found_nothing(c: Comparison) -> frozenset[MethodRow]:
     """Return the rows whose final micro-F1 is 0.00."""
-    return _zero(c, c.measures[c.measures["view"] == "all"], "micro_f1")
+    return frozenset(_zero(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
 
 
 def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]:

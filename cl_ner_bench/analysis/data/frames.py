@@ -249,15 +249,17 @@ def _summary(per_run: pd.DataFrame, models: Models) -> pd.DataFrame:
     """Return means, standard deviations and n over the distinct trained models of each row."""
     place = [name for name in ROW if name not in ("method", "config")]
     groups = per_model(per_run, models, measures.MEASURES, place).groupby(ROW, sort=True)
-    out = per_run.groupby(ROW, sort=True).agg(
-        label=("label", "first"), n_orders=("order", "nunique"), n_seeds=("seed", "nunique")
-    )
-    out["n_runs"] = groups.size()
-    for name in measures.MEASURES:
-        out[f"{name}_mean"] = groups[name].mean()
-        out[f"{name}_std"] = groups[name].std(ddof=1)
-    out["gap_n"] = groups["gap"].count()
-    return out.reset_index()[SUMMARY]
+    names = list(measures.MEASURES)
+    parts = [
+        per_run.groupby(ROW, sort=True).agg(
+            label=("label", "first"), n_orders=("order", "nunique"), n_seeds=("seed", "nunique")
+        ),
+        groups.size().rename("n_runs"),
+        groups[names].mean().add_suffix("_mean"),
+        groups[names].std(ddof=1).add_suffix("_std"),
+        groups["gap"].count().rename("gap_n"),
+    ]
+    return pd.concat(parts, axis=1).reset_index()[SUMMARY]
 
 
 class _Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ import pandas as pd
 from cl_ner_bench.analysis.data.distinct import Models, models_in, models_of, per_model
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats
+from cl_ner_bench.analysis.scores.names import HEADLINE
 from cl_ner_bench.storage.run_record import RunRecord, Task
 
 _LONGEST = 160  # bytes of a slug: file names end at 255
 SHARED_PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
 GROUPS = {
-    "memory-free": "Memory-free methods",
-    "exemplar": "Methods with stored examples",
-    "closed-form": "Closed-form methods and frozen encoders",
-    "reference": "References (joint training on all tasks so far)",
+    "memory-free": "Memory-free",
+    "exemplar": "Stored examples",
+    "closed-form": "Closed form or frozen encoder",
+    "reference": "References",
 }
 
 
@@ -188,12 +190,14 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
 def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
     runs = [run for run in block if run.registry_name not in SINGLE_TASK] or block
     by_row = _by_row(runs)
-    rows = _method_rows(by_row)
+    measures = _rows_of_runs(results.measures, {run.run_id for run in runs})
+    rows = _method_rows(by_row, measures)
     finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
     common = set.intersection(*finished.values())
     ids = {run.run_id for run in runs}
     single = [run for run in block if run not in runs]
     single_ids = {run.run_id for run in single}
+    single_measures = _rows_of_runs(results.measures, single_ids)
     return Comparison(
         dataset=runs[0].dataset,
         scenario=runs[0].scenario,
@@ -205,13 +209,13 @@ def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
         matched=bool(common),
         left_out=_left_out(finished, common),
         runs=tuple(runs),
-        measures=_rows_of_runs(results.measures, ids),
+        measures=measures,
         scores=_rows_of_runs(results.scores, ids),
         counts=_rows_of_runs(results.counts, ids),
         joints={run_id: joint for run_id, joint in results.joints.items() if run_id in ids and joint in ids},
-        single_task_rows=tuple(_method_rows(_by_row(single))),
+        single_task_rows=tuple(_method_rows(_by_row(single), single_measures)),
         single_task_runs=tuple(single),
-        single_task_measures=_rows_of_runs(results.measures, single_ids),
+        single_task_measures=single_measures,
         single_task_counts=_rows_of_runs(results.counts, single_ids),
         damaged=_damaged(results),
     )
@@ -290,7 +294,8 @@ def _by_row(runs: Iterable[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]
     return found
 
 
-def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]]) -> list[MethodRow]:
+def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]], measures: pd.DataFrame) -> list[MethodRow]:
+    """Return the rows by group, in each the highest mean of HEADLINE (all test sentences) first."""
     firsts = [runs[0] for runs in by_row.values()]
     labels = [run.label for run in firsts]
     rows = []
@@ -299,7 +304,9 @@ def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]]) -> list[Meth
         label = run.label if labels.count(run.label) == 1 else f"{run.label} [{run.config}]"
         rows.append(MethodRow(run.method, run.config, label, group_of(run), run.architecture))
     rank = {name: i for i, name in enumerate(GROUPS)}
-    return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), r.architecture, r.label, r.config))
+    means = measures[measures["view"] == "all"].groupby(["method", "config"])[HEADLINE].mean().fillna(-math.inf)
+    place = {row: -means[row.method, row.config] for row in rows}
+    return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), place[r], r.architecture, r.label, r.config))
 
 
 def _compared_rows(rows: Iterable[MethodRow]) -> list[MethodRow]:

@@ -24,8 +24,8 @@ from cl_ner_bench.analysis.comparison.notes import FEW, undertrained, without_ga
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import DIFFERENCES, GAPS, LOWER_IS_BETTER, Floats
+from cl_ner_bench.analysis.scores.names import HEADLINE
 
-HEADLINE = "task_macro_f1"
 # What gaps are taken of.
 GAP_OF = {"gap": HEADLINE, "gap_micro": "micro_f1", "gap_macro": "macro_f1"}
 DATASETS = 5  # from which a critical-difference analysis makes sense
@@ -131,25 +131,32 @@ def smallest_p(c: Comparison) -> tuple[int, float]:
 def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[MethodRow], set[MethodRow]]:
     """Return the rows with the best mean of their group (equal to two decimals), and those not significantly worse.
 
-    Both are empty where nothing may be claimed: undertrained, unmatched, or fewer than FEW runs. Rows of ``unranked``
-    are in neither.
+    A group where none is significantly worse than the best has neither: bold would claim a difference, and a mark on
+    all the others would tell nothing. Both are empty where nothing may be claimed: undertrained, unmatched, or fewer
+    than FEW runs. Rows of ``unranked`` are in neither.
     """
     best: set[MethodRow] = set()
     tied: set[MethodRow] = set()
     leaders: dict[str, MethodRow] = {}
     means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
     apart = unranked(c, frame, measure)
+    of_leaders: list[Difference] = []
     for d in pairs_tested(c, frame, measure) if may_rank(c) else ():
         if d.row in apart:
             continue
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
-        if d.n >= FEW and d.row == leader:
-            best.add(leader)
-            if round(means[leader.method, leader.config], 2) == round(means[d.other.method, d.other.config], 2):
-                best.add(d.other)
-            elif d.p_holm >= ALPHA:  # nan: not tested
-                tied.add(d.other)
-    return best - apart, tied - apart
+        if d.n >= FEW and d.row == leader and d.other not in apart:
+            of_leaders.append(d)
+    told_apart = {d.group for d in of_leaders if d.significant}
+    for d in of_leaders:
+        if d.group not in told_apart:
+            continue
+        best.add(d.row)
+        if round(means[d.row.method, d.row.config], 2) == round(means[d.other.method, d.other.config], 2):
+            best.add(d.other)
+        elif not d.significant:
+            tied.add(d.other)
+    return best, tied
 
 
 def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> frozenset[MethodRow]:

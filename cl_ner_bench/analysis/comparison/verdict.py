@@ -12,7 +12,6 @@ from cl_ner_bench.analysis.comparison.learning import starved_rows
 from cl_ner_bench.analysis.comparison.notes import undertrained, without_gap
 from cl_ner_bench.analysis.comparison.statistics import (
     ALPHA,
-    HEADLINE,
     Difference,
     differences,
     found_nothing,
@@ -23,19 +22,23 @@ from cl_ner_bench.analysis.comparison.statistics import (
     unit_of,
 )
 from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.scores.names import HEADLINE
 
 
-def significance_notes(c: Comparison, family: str) -> list[str]:
-    """Return notes on the meaning of bold and † in a table of ``c`` and on its tests; empty where nothing is marked.
+def significance_notes(c: Comparison, family: str, marked: bool) -> list[str]:
+    """Return notes on the meaning of bold and † in a table of ``c`` and on its tests; empty where there are no tests.
 
-    ``family``: the part of the table that p-values are corrected over, ``column`` or ``line``.
+    ``family``: the part of the table that p-values are corrected over, ``column`` or ``line``. ``marked``: the table
+    has bold cells.
     """
     tests = n_tests(c)
     if not may_rank(c) or not tests:
         return []
     of = f"for {tests} comparison{'s' * (tests > 1)} a {family}"
     how = f"t test over {unit_of(c)}, p at least {ALPHA:g} after Holm's correction {of}"
-    meaning = f"†: not significantly worse, which does not mean equal ({how})"
+    if not marked:
+        return [f"nothing is bold: no difference to the best of a group is significant ({how})", *power_notes(c)]
+    meaning = f"†: not significantly worse, which does not mean equal ({how}); neither where none is worse"
     nothing = [row.label for row in c.rows if row in found_nothing(c)]
     apart = [f"found nothing, so neither bold nor †: {', '.join(nothing)}"] if nothing else []
     return [f"bold: best mean of its group; {meaning}", *apart, *power_notes(c)]

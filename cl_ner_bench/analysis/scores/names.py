@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from cl_ner_bench.analysis.scores.measures import DIFFERENCES, LOWER_IS_BETTER
 from cl_ner_bench.errors import UserError, did_you_mean
 
+HEADLINE = "task_macro_f1"
+
 
 @dataclass(frozen=True)
 class Measure:

@@ -20,7 +20,6 @@ from cl_ner_bench.analysis.comparison.notes import FEW, notes_of, sample_sizes, 
 from cl_ner_bench.analysis.comparison.spread import spread
 from cl_ner_bench.analysis.comparison.statistics import (
     GAP_OF,
-    HEADLINE,
     Difference,
     best_and_tied,
     differences,
@@ -30,14 +29,24 @@ from cl_ner_bench.analysis.comparison.statistics import (
 from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_notes
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
-from cl_ner_bench.analysis.scores.names import NAMES
+from cl_ner_bench.analysis.scores.names import HEADLINE, NAMES
 from cl_ner_bench.analysis.table import VIEW_TITLES, Cell, Line, Section, Table, columns_of
 from cl_ner_bench.analysis.tables.text import DASH
 from cl_ner_bench.storage.run_record import Task
 
 MAIN = ("micro_f1", HEADLINE, "forgetting", "learning", "gap")
+MEANINGS = {
+    "micro_f1": "micro-F1 pools all mentions",
+    "macro_f1": "mean type F1: over types",
+    HEADLINE: "mean task F1: over tasks, each by its own mentions",
+    "forgetting": "forgetting: mean drop of a task's F1 from the best before the last step (Chaudhry et al. 2018)",
+    "bwt": "BWT: change of a task's F1 since it was learned (Lopez-Paz and Ranzato 2017)",
+    "learning": "learning: a task's F1 right after it was learned",
+    "gap": "gap: joint training of the same architecture minus the method, in mean task F1",
+}
+"""What a caption says of the measures that are not understood by their names."""
 STEPS = (HEADLINE, "micro_f1", "macro_f1")
-SINGLE_TASK_TITLE = "References for learning (a model for each task alone)"
+SINGLE_TASK_TITLE = "References for learning"
 COMPARED = (HEADLINE, "micro_f1", "forgetting")
 
 
@@ -63,7 +72,7 @@ def tables(results: Results) -> list[Table]:
 def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Table:
     """Return ``measures`` of each method; the frame holds all measures."""
     frame = c.measures[c.measures["view"] == view]
-    cells = {name: _cells(c, frame, name, marked=name in measures) for name in MEASURES}
+    cells = {name: _cells(c, frame, name, marked=name in measures and NAMES[name].ranks) for name in MEASURES}
     sections: list[Section] = []
     for group, rows in c.groups:
         lines: list[Line] = [
@@ -83,16 +92,11 @@ def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Tabl
         lines = [(row.label, str(n[row]), *(of[m] for m in measures)) for row, of in found.items()]
         sections.append((SINGLE_TASK_TITLE, tuple(lines)))
         data += [{**row.identity, "n": n[row], **columns_of(of)} for row, of in found.items()]
-    caption = (
-        f"{c.title}: F1 after the last of {_steps(c)} and measures over steps, {VIEW_TITLES[view]}. "
-        "Forgetting (Chaudhry et al. 2018): mean drop of a task's F1 from the best before the last step, lower is "
-        "better; BWT (Lopez-Paz and Ranzato 2017): its change since it was learned; learning: its F1 right after "
-        f"learning; gap: joint training of the same architecture minus the method, in mean task F1.{_std(c)}"
-    )
-    more = [*significance_notes(c, "column"), *_gap_notes(c, frame)]
-    return _score_table(
-        c, view, "main", caption, ("Method", "n", *(NAMES[m].title for m in measures)), sections, data, more
-    )
+    meanings = "; ".join(MEANINGS[name] for name in measures if name in MEANINGS)
+    caption = f"{c.title}: after the last of {_steps(c)}, {VIEW_TITLES[view]}.{_std(c)}"
+    caption += f" {meanings[0].upper()}{meanings[1:]}." if meanings else ""
+    header = ("Method", "n", *(NAMES[m].title for m in measures))
+    return _score_table(c, view, "main", caption, header, sections, data, "column", _gap_notes(c, frame))
 
 
 def _shown(c: Comparison, row: MethodRow, measure: str, cell: Cell) -> Cell:
@@ -132,7 +136,7 @@ def step_table(c: Comparison, view: str) -> Table:
         ("Method", *(f"S{k}" for k in steps)),
         sections,
         data,
-        significance_notes(c, "column"),
+        "column",
     )
 
 
@@ -162,7 +166,7 @@ def type_table(c: Comparison, view: str) -> Table:
             sections.append((task.name or "types", tuple(lines)))
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
     header = ("Type", *(row.label for row in c.rows))
-    return _score_table(c, view, "types", caption, header, sections, data, significance_notes(c, "line"))
+    return _score_table(c, view, "types", caption, header, sections, data, "line")
 
 
 def learning_table(c: Comparison, view: str) -> Table | None:
@@ -249,7 +253,9 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
         f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {_interval(c)}; {test}."
     )
     header = ("Method", "Other", "n", "Difference", "Low", "High", "Sentences", "p", "p (Holm)")
-    return _score_table(c, view, "differences", caption, header, sections, data, power_notes(c) if n >= FEW else ())
+    return _score_table(
+        c, view, "differences", caption, header, sections, data, more=power_notes(c) if n >= FEW else ()
+    )
 
 
 def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
@@ -284,7 +290,9 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
         f"interval, and one joint model alone gives none; {_interval(c)}."
     )
     header = ("Method", "n", "Joint", "n (joint)", "Gap", "Low", "High", "Sentences")
-    return _score_table(c, view, "gaps", caption, header, sections, data, power_notes(c) if len(c.pairs) >= FEW else ())
+    return _score_table(
+        c, view, "gaps", caption, header, sections, data, more=power_notes(c) if len(c.pairs) >= FEW else ()
+    )
 
 
 def spread_table(c: Comparison, view: str) -> Table | None:
@@ -333,9 +341,13 @@ def _score_table(
     header: tuple[str, ...],
     sections: Sequence[Section],
     data: list[dict[str, object]],
+    family: str = "",
     more: Sequence[str] = (),
 ) -> Table:
-    notes = (*notes_of(c), *more, *undefined_notes(c, view))
+    """Return the table with its notes; ``family``: the part, ``column`` or ``line``, that has its best cells marked."""
+    marked = any(isinstance(cell, Cell) and cell.bold for _, lines in sections for line in lines for cell in line)
+    tests = significance_notes(c, family, marked) if family else ()
+    notes = (*notes_of(c), *tests, *more, *undefined_notes(c, view))
     return Table.of(f"{kind}-{view}-{c.slug}", caption, header, sections, notes, data)
 
 

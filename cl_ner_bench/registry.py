@@ -440,6 +440,19 @@ def method_fingerprint(card: MethodCard) -> str:
     return hashlib.sha256(f"{own}+{method_fingerprint(card.base)}".encode()).hexdigest() if card.base else own
 
 
+def method_sources(card: MethodCard) -> dict[str, Path]:
+    """Return the Python files of a user's own method, of a plug-in and what it is on both; none for the suite's.
+
+    The names are paths whose first part names the file and the state of its code.
+    """
+    found = method_sources(card.base) if card.base else {}
+    if card.module is None or not card.module.startswith("cl_ner_bench."):
+        folder = f"{card.file.stem}-{code_fingerprint(card.file, card.module)[:8]}"
+        sources = Program(card.file, card.module).sources()
+        found |= {f"{folder}/{place}": file for place, file in sources.items()}
+    return found
+
+
 def files_fingerprint(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, str]:
     """Return, under ``files``, the sha256 (hex) of the content of a method's files; nothing if it reads none."""
     if not card.files:

@@ -104,6 +104,11 @@ class Program:
         others = {name: module.fingerprint() for name, module in self.modules.items()}
         return hashlib.sha256(json.dumps([own, others], sort_keys=True).encode()).hexdigest()
 
+    def sources(self) -> dict[str, Path]:
+        """Return the Python files of the program by their paths in a folder from which the file could be run."""
+        found = (module.place() for module in (self.main, *self.modules.values()))
+        return {place: file for place, file in found if file.suffix == ".py"}
+
     def bases(self, name: str) -> set[str | None]:
         """Return the dotted names of the classes outside of local modules that the class ``name`` derives from.
 
@@ -193,6 +198,12 @@ class _Module:
     def tree(self) -> ast.Module:
         """The syntax tree; of an extension an empty one."""
         return parse(self._file) if self._is_python else ast.Module([], [])
+
+    def place(self) -> tuple[str, Path]:
+        """Return the file's path below the folder that is imported from, and where it lies now."""
+        names = self.name.removeprefix(f"{BESIDE}.").split(".")
+        is_package = self._package == self.name
+        return "/".join([*names, "__init__"] if is_package else names) + self._file.suffix, self._file
 
     @property
     def _is_python(self) -> bool:

@@ -21,6 +21,9 @@ def preview(prepared: Prepared) -> str:
     lines += [f"runs ({len(prepared.runs)}; {len(prepared.todo)} to do, {prepared.jobs} at a time)"]
     lines += [f"  {_steps(prepared.runs)}"]
     lines += [f"  {run.id}: {_state(run)}" for run in prepared.runs]
+    if prepared.replaced:
+        lines += [f"replaced ({len(prepared.replaced)} runs, to be moved to {prepared.folder.replaced})"]
+        lines += [f"  {record.run_id}" for record in prepared.replaced]
     return "\n".join([*lines, "", *_demand(prepared)])
 
 

@@ -23,7 +23,8 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.estimate import KIND, Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.runs import Run, free_folder, work
+from cl_ner_bench.running.merge import free_folder
+from cl_ner_bench.running.runs import Run, work
 from cl_ner_bench.storage.files import canonical
 
 log = logging.getLogger(__name__)

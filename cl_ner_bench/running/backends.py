@@ -295,10 +295,8 @@ def check(options: Options) -> None:
     if backend not in known:
         raise UserError(f"--backend {backend}: expected one of {', '.join(known)}.{did_you_mean(backend, known)}")
     if find_spec(_PACKAGES[backend]) is None:
-        raise UserError(
-            f"--backend {backend}: the package {_PACKAGES[backend]} is not installed; "
-            f"pip install 'cl-ner-bench[{backend}]'"
-        )
+        package = _PACKAGES[backend]
+        raise UserError(f"--backend {backend}: the package {package} is not installed; pip install {package}")
     if options.scheduler and backend == "loky":
         raise UserError(f"--scheduler {options.scheduler}: loky has none; pass --backend dask or ray with it")
     if backend == "slurm" and options.scheduler not in (None, "local"):

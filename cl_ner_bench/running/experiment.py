@@ -15,10 +15,12 @@ import tomli_w
 
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.registry import method_sources, resolve
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import read_toml, unpacked
 
 log = logging.getLogger(__name__)
@@ -32,23 +34,24 @@ MENTIONS = (
 _Tested = tuple[Corpus, Iterable[TaskSplit]]
 
 
-def write_experiment(folder: ResultsFolder, plans: Sequence[Plan]) -> list[Path]:
-    """Add the grids of ``plans`` and their test mentions to what the folder holds; return both files.
+def write_experiment(folder: ResultsFolder, plans: Sequence[Plan], replaced: Sequence[RunRecord] = ()) -> list[Path]:
+    """Add the grids of ``plans``, their test mentions and the code of users' methods to what the folder holds; return
+    the files of grids and mentions.
 
     What is not what was stored is made again, of what this command asks for; damaged grids are moved aside, as they may
-    be of other commands.
+    be of other commands. Earlier grids lose the methods whose runs are ``replaced``.
     """
     grids = [plan.options for plan in plans]
     corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in plans]
     with folder.lease_of_top():  # other commands may add to the same files
-        contents = _scenarios(folder, grids)
-        contents[folder.experiment_file] = _experiment(folder, grids)
+        contents = _scenarios(folder, grids) | _methods(folder, grids)
+        contents[folder.experiment_file] = _experiment(folder, grids, replaced)
         contents[folder.mentions_file] = _mentions(folder, corpora)
         folder.write_top(contents)
     return [folder.experiment_file, folder.mentions_file]
 
 
-def _experiment(folder: ResultsFolder, grids: Sequence[Options]) -> bytes:
+def _experiment(folder: ResultsFolder, grids: Sequence[Options], replaced: Sequence[RunRecord]) -> bytes:
     known: list[dict[str, Any]] = []
     file = folder.experiment_file
     if file.exists():
@@ -64,11 +67,24 @@ def _experiment(folder: ResultsFolder, grids: Sequence[Options]) -> bytes:
             log.info(
                 f"{file}: {error}; moved to {aside.name} and rebuilt: repeat the other commands to add their grids"
             )
-    for grid in grids:
-        table = _table(folder, grid)
-        if table not in known:
-            known.append(table)
+    tables = [_table(folder, grid) for grid in grids]
+    for record in replaced:
+        known = [table if table in tables else _without(table, record) for table in known]
+    known = [table for table in known if table.get("methods")]
+    known += [table for table in tables if table not in known]
     return tomli_w.dumps({"schema": 1, "grid": known}).encode()
+
+
+def _without(table: dict[str, Any], record: RunRecord) -> dict[str, Any]:
+    """Return an earlier grid without a method whose runs are replaced: repeated, it would contradict the new ones."""
+    inputs, scenario = record.inputs, table.get("scenario", "")
+    if [table.get(key) for key in ("dataset", "encoder")] != [inputs.get(key) for key in ("dataset", "encoder")]:
+        return table
+    if record.scenario not in (scenario, Path(scenario).stem):
+        return table
+    settings = {label: own for label, own in table.get("set", {}).items() if label != record.method}
+    methods = [spec for spec in table.get("methods", ()) if spec != inputs["method"]]
+    return {**table, "methods": methods, **({"set": settings} if "set" in table else {})}
 
 
 def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
@@ -79,6 +95,14 @@ def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, by
         if kept.exists() and kept.samefile(file) and folder.wrong_at_top(kept):
             raise UserError(f"{kept} is not what was stored: give the scenario's own file (--scenario FILE.toml)")
     return {folder.scenario_file(file): file.read_bytes() for file in files}
+
+
+def _methods(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
+    """Return copies of the code of users' own methods: the file itself may change."""
+    cards = [variant.card for grid in grids for variant in resolve(grid.methods)]
+    return {
+        folder.method_file(name): file.read_bytes() for card in cards for name, file in method_sources(card).items()
+    }
 
 
 def _table(folder: ResultsFolder, options: Options) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.experiment import write_experiment
+from cl_ner_bench.running.merge import merge, replaced, superseded
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import file_word, make_plan, manifest
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
-from cl_ner_bench.running.runs import Prepared, Run, merge, share, superseded, work
+from cl_ner_bench.running.runs import Prepared, Run, share, work
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.untrusted import refuse_links_out
@@ -79,7 +80,10 @@ def prepare(
         folder.pull()
         check_folder(folder)
     plans = [make_plan(one, folder) for one in layers]
-    planned = share(merge([run for plan in plans for run in plan.runs], folder), folder)
+    asked_for = [run for plan in plans for run in plan.runs]
+    aside = replaced(asked_for, folder, first.replace)
+    leaving = {record.run_id for record in aside}
+    planned = share(merge(asked_for, folder, leaving), folder, leaving)
     asked = _plain(given, config) if command is None else list(command)
     runs = [replace(run, record=structs.replace(run.record, command=asked, code=code())) for run in planned]
     if first.training_check and not any(run.record.settings["training_check"] for run in runs):
@@ -92,7 +96,7 @@ def prepare(
         most = max(1, len(todo))  # in fact as many as there are workers
     else:
         most = environment.default_jobs(options.device, options.threads, options.gpus_per_run)
-    return Prepared(folder, plans, runs, todo, damaged, first.jobs or most)
+    return Prepared(folder, plans, runs, todo, damaged, superseded(runs, folder), aside, first.jobs or most)
 
 
 def check_folder(folder: ResultsFolder) -> None:
@@ -176,7 +180,10 @@ def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
     _check_space(prepared)
     folder.check_store()
     _clear_away(prepared)
-    written = write_experiment(folder, prepared.plans)
+    written = write_experiment(folder, prepared.plans, prepared.replaced)
+    for record in prepared.replaced:
+        folder.set_aside(record)
+        log.info(f"--replace {record.method}: {record.run_id} is in {folder.replaced} now")
     for run in prepared.runs:
         if run.folder.is_lost():
             log.info(f"{run.folder.record_file} is not what was stored: the run is taken up again")
@@ -205,7 +212,7 @@ def _log_notes(prepared: Prepared) -> None:
 
 def _clear_away(prepared: Prepared) -> None:
     """Remove runs that are planned with other settings now, and steps that are damaged."""
-    for run_id in superseded(prepared.runs, prepared.folder):
+    for run_id in prepared.superseded:
         prepared.folder.drop_run(run_id)
     for run, step, wrong in prepared.damaged:
         log.info(f"{run.folder.step_folder(step) / wrong} is not what was stored: the step is learned again")

@@ -315,6 +315,14 @@ class Options:
         "results folder; further commands add runs to it (default: results/DATASET-SCENARIO)",
         "DIR",
     )
+    replace: tuple[str, ...] = option(
+        (),
+        names,
+        FILES,
+        "learn these methods again where the results folder holds runs of them with other settings or code; the old "
+        "runs are moved to DIR/replaced",
+        "a,b",
+    )
     store: str | None = option(
         None,
         text,
@@ -359,7 +367,7 @@ class Options:
 
 OPTIONS = {f.name: f for f in fields(Options)}
 NOT_OF_THE_GRID = (
-    *("out", "store", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
+    *("out", "replace", "store", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
     *("timeout", "checkpoint_seconds", "keep_models", "no_report", "tracker"),
 )
 """Options that a grid in experiment.toml does not hold: they change no result, or belong to the folder."""

@@ -91,6 +91,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
         }
         for v in chosen
     }
+    sources = {v.label: sorted(registry.method_sources(v.card)) for v in chosen}
     cut = splits[0].protocol.max_words
     every_span = [v for v in chosen if v.card.architecture == "span" and not values[v.label][0]["max_span_width"]]
     if every_span and (cut is None or cut > SPAN_WORDS):
@@ -120,6 +121,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
             folder,
             *values[variant.label],
             prints[variant.label],
+            sources[variant.label],
             ceiling,
             words,
             keys,
@@ -300,6 +302,7 @@ def _run(
     training: dict[str, Any],
     method: dict[str, Any],
     prints: Mapping[str, str],
+    sources: list[str],
     ceiling: Callable[[str, bool, int], float],
     words: Callable[[str, bool], list[list[int]]],
     keys: StepKeys,
@@ -394,6 +397,7 @@ def _run(
         machine=dict(environment.hardware()),
         inputs={
             "method": variant.spec,
+            **({"source": sources} if sources else {}),
             **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},
         },
         step_keys=keys(card, values, split, seed, steps),

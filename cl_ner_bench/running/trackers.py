@@ -55,10 +55,7 @@ def check(name: str) -> None:
     """Raise UserError if the package of the tracker ``name`` is not installed."""
     package = KINDS[name].package
     if importlib.util.find_spec(package) is None:
-        raise UserError(
-            f"--tracker {name}: the package {package} is not installed; "
-            f"pip install {package}, or all trackers: pip install 'cl-ner-bench[trackers]'"
-        )
+        raise UserError(f"--tracker {name}: the package {package} is not installed; pip install {package}")
 
 
 @contextmanager

@@ -66,6 +66,7 @@ class ResultsFolder:
         self._poll = Poll(self._shared)
         self._runs: dict[str, RunFolder] = {}
         self.models, self.checkpoints = Models(self._shared), Checkpoints(self._shared)
+        self.replaced = path / layout.REPLACED
         self.experiment_file, self.mentions_file = path / layout.EXPERIMENT, path / layout.MENTIONS
 
     @classmethod
@@ -144,17 +145,43 @@ class ResultsFolder:
         """Remove a run on all machines."""
         self._shared.drop(self.run(run_id).path)
 
+    def set_aside(self, record: RunRecord) -> None:
+        """Move a run to ``replaced``, on other machines remove it; drop the models that no other run has.
+
+        Raises:
+            UserError: another process is learning the run.
+        """
+        run = self.run(record.run_id)
+        if (lease := self.lease(record.run_id)) is None:
+            raise UserError(f"{run.path} is being learned by another process: stop that first")
+        with lease:
+            self.replaced.mkdir(exist_ok=True)
+            n, aside = 1, self.replaced / record.run_id
+            while aside.exists():
+                n, aside = n + 1, self.replaced / f"{record.run_id}-{n + 1}"
+            run.path.rename(aside)
+            sync_folder(self.replaced)
+            self._shared.drop(run.path)
+        kept = {key for other in self.runs.values() for key in other.step_keys.values()}
+        for key in {*record.step_keys.values()} - kept:
+            self.models.drop(key)
+            self.checkpoints.drop(key)
+
     def check_models(self) -> Iterator[list[Damaged]]:
         """Yield for each stored model the files of it that are not what was stored."""
         for folder in sorted((self.path / layout.STORE).glob("*")):
             if folder.is_dir() and not folder.name.startswith("."):
                 yield _check_model(folder)
 
-    # The files at the top that `bench run` writes: grids, test mentions, scenarios
+    # The files at the top that `bench run` writes: grids, test mentions, scenarios, code of users' methods
 
     def scenario_file(self, file: Path) -> Path:
         """Return where a copy of a scenario's file is kept."""
         return self.path / layout.SCENARIOS / file.name
+
+    def method_file(self, name: str) -> Path:
+        """Return where a copy of a file of a user's method is kept; ``name`` is one of ``method_sources``."""
+        return self.path / layout.METHODS / name
 
     def wrong_at_top(self, file: Path) -> str:
         """Return what is wrong with a file, "" where nothing is or its checksum is not known."""

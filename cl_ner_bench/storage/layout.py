@@ -6,6 +6,7 @@ Only the package ``storage`` knows them; everybody else asks a :class:`~cl_ner_b
 from __future__ import annotations
 
 RUNS = "runs"  # of each run a folder by its id, which holds step-1, step-2, ...
+REPLACED = "replaced"  # runs of other settings that `bench run --replace` set aside; nothing reads them
 STORE = "store"  # of each step key KEY: the model KEY/, and KEY.checkpoint while the step is learned
 LEASES = "leases"
 
@@ -13,7 +14,8 @@ LEASES = "leases"
 EXPERIMENT = "experiment.toml"
 MENTIONS = "mentions.csv.gz"
 SCENARIOS = "scenarios"
-SUMS = "sums.json"  # checksums of the three above: for each file one, and two while it is replaced
+METHODS = "methods"  # the code of users' own methods, as their runs used it
+SUMS = "sums.json"  # checksums of the four above: for each file one, and two while it is replaced
 REPORT_SUMS = "report-sums.json"  # checksums of what a report wrote
 REPORT = "report.html"  # the report's own: whether there is one is all that storage asks
 

@@ -46,10 +46,7 @@ class BucketClient:
             self._fs, self.root = url_to_fs(url, use_listings_cache=False)
         except ImportError:
             package = _PACKAGES.get(url.partition(":")[0])
-            raise UserError(
-                f"--store {url}: the package {package} is not installed; pip install {package}"
-                + (" (or 'cl-ner-bench[s3]')" if package == "s3fs" else "")
-            ) from None
+            raise UserError(f"--store {url}: the package {package} is not installed; pip install {package}") from None
         except ValueError as error:
             raise UserError(f"--store {url}: {error}; expected a URL as s3://bucket/name") from None
 

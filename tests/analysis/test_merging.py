@@ -67,10 +67,10 @@ def test_one_run_with_other_content_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ({"settings": {**SETTINGS, "lr": 1e-4}}, "lr: 5e-05 and 0.0001"),
-        ({"settings": {**SETTINGS, "max_sentences": 600}}, "max_sentences: None and 600"),
-        ({"fingerprints": {"data": "d0", "split": "s1", "encoder": "e0"}}, "split: s0 and s1"),
-        ({"versions": {"cl-ner-bench": "0.1.0", "torch": "3.0"}}, "torch: 2.9 and 3.0"),
+        ({"settings": {**SETTINGS, "lr": 1e-4}}, "lr: 5e-05 in the first, 0.0001 in the second"),
+        ({"settings": {**SETTINGS, "max_sentences": 600}}, "max_sentences: none in the first, 600 in the second"),
+        ({"fingerprints": {"data": "d0", "split": "s1", "encoder": "e0"}}, "the sentences of each task changed"),
+        ({"versions": {"cl-ner-bench": "0.1.0", "torch": "3.0"}}, "torch: 2.9 in the first, 3.0 in the second"),
     ],
 )
 def test_two_settings_of_one_run_are_refused(tmp_path: Path, change: dict[str, Any], difference: str) -> None:

@@ -131,8 +131,8 @@ def test_a_further_command_adds_runs_and_a_conflict_exits_2(grid: tuple[list[str
     before = stored(out)
     done = bench(*words, "--set", "good.weight=2", "--lr", "0.1")
     assert done.returncode == 2
-    assert "settings.lr: 0.0002 there, 0.1 now" in done.stderr
-    assert "settings.method.weight: 1.0 there, 2.0 now" in done.stderr
+    assert "lr: 0.0002 there, 0.1 now" in done.stderr
+    assert "weight: 1.0 there, 2.0 now" in done.stderr
     assert f"--out {out}-2" in done.stderr
     assert stored(out) == before
     done = bench(*words, "--joint-steps", "all", "--seeds", "0,1", "--keep-models", "none", "--no-report")

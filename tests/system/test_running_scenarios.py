@@ -69,7 +69,7 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
     file.write_text(SCENARIO.replace("share = 2", "share = 3"))
     changed = bench(*words)
     assert changed.returncode == 2
-    assert "already holds this run with other settings" in changed.stderr
+    assert "already holds runs with other settings or code" in changed.stderr
 
 
 def test_domains_are_learned_and_scored_one_after_another(inputs: list[str], tmp_path: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import Damaged, DamagedError
+from cl_ner_bench.storage.differences import differences
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import IDENTITY, RunRecord
 from cl_ner_bench.untrusted import unpacked
-
-_SHOWN = 6  # differences that a message lists
 
 
 def merge_folders(dirs: Sequence[Path]) -> tuple[list[RunRecord], dict[str, RunFolder], list[Damaged]]:
@@ -93,7 +92,7 @@ def _refuse_misfits(found: Sequence[tuple[RunFolder, RunRecord]]) -> None:
         if _are_apart(other_folder, folder) and other.config != run.config:
             raise UserError(
                 f"{other_folder.path} and {folder.path} hold {', '.join(one)} with two settings "
-                f"({_differences(other, run)}): "
+                f"({'; '.join(differences(other, run, 'in the first', 'in the second'))}): "
                 "report them apart, or give one of the two a label (`bench run --methods LABEL=METHOD`)"
             )
         asked = [run.settings.get(key) for key in ("split_seed", "max_sentences")]
@@ -115,20 +114,3 @@ def _are_apart(a: RunFolder, b: RunFolder) -> bool:
 
 def _data(run: RunRecord) -> str:
     return ", ".join(f"{key} {str(run.fingerprints.get(key))[:12]}" for key in ("data", "split", "encoder"))
-
-
-def _differences(a: RunRecord, b: RunRecord) -> str:
-    """Return ``lr: 5e-05 and 0.0001`` for each setting, fingerprint and version that is not the same."""
-    found = [*_diff("settings", a.settings, b.settings), *_diff("fingerprints", a.fingerprints, b.fingerprints)]
-    found = found or [*_diff("versions", a.versions, b.versions)]
-    shown = [f"{name}: {x} and {y}" for name, x, y in found[:_SHOWN]] or [f"config: {a.config} and {b.config}"]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return "; ".join(shown) + more
-
-
-def _diff(key: str, a: Any, b: Any) -> Iterator[tuple[str, str, str]]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        for name in sorted({*a, *b}):
-            yield from _diff(name, a.get(name), b.get(name))
-    elif a != b:
-        yield key, str(a)[:60], str(b)[:60]

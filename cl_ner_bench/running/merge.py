@@ -1,0 +1,146 @@
+"""A results folder as the union of grids: which runs it holds already, which contradict it, which are replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.registry import resolve
+from cl_ner_bench.running.runs import Run
+from cl_ner_bench.storage.differences import differences
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_record import RunRecord
+
+
+def merge(runs: Iterable[Run], folder: ResultsFolder, leaving: Collection[str] = ()) -> list[Run]:
+    """Return the runs of several grids in one folder, each once.
+
+    A run that the folder holds keeps the steps it has (a joint run may gain or keep steps). ``leaving`` are runs that
+    the folder will not hold any more.
+
+    Raises:
+        UserError: one (method, dataset, scenario, order, seed, encoder) would have two settings.
+    """
+    stored = [record for run_id, record in folder.runs.items() if run_id not in leaving]
+    merged: dict[tuple[Any, ...], Run] = {}
+    conflicts: list[tuple[RunRecord, RunRecord]] = []
+    for run in runs:
+        identity = run.record.identity
+        twin = merged.get(identity)
+        if twin and twin.id != run.id:
+            lines = differences(twin.record, run.record, "in one", "in the other")
+            raise UserError(f"two grids give {run.record.method} two settings:\n  {'; '.join(lines)}")
+        if twin:
+            run = _with_steps(run, twin.record)
+        for record in stored:
+            if record.identity == identity:
+                if not _is_same(record, run.record) and folder.run(record.run_id).has_steps():
+                    conflicts.append((record, run.record))
+                run = _with_steps(run, record) if record.run_id == run.id else run
+        merged[identity] = run
+    if conflicts:
+        raise UserError(_as_text(conflicts, folder))
+    return list(merged.values())
+
+
+def _is_same(record: RunRecord, planned: RunRecord) -> bool:
+    """Return True if a stored run is the planned one: nothing that decides a number differs."""
+    old, new = record.step_keys, planned.step_keys
+    return record.run_id == planned.run_id and all(old[k] == new[k] for k in old.keys() & new.keys())
+
+
+def _with_steps(run: Run, other: RunRecord) -> Run:
+    keys = {**other.step_keys, **run.record.step_keys}
+    steps = sorted(int(k) for k in keys)
+    check = run.record.settings["training_check"] or other.settings.get("training_check", False)
+    settings = run.record.settings | {"training_check": check}  # what was checked once stays in the record
+    return replace(run, record=structs.replace(run.record, steps=steps, step_keys=keys, settings=settings))
+
+
+def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFolder) -> str:
+    """Return what differs from the stored runs, method by method, and the two ways to learn the planned ones."""
+    methods: dict[str, dict[str, None]] = {}  # differences -> the methods that have them
+    for old, new in conflicts:
+        found = differences(old, new) or [f"config: {old.config} there, {new.config} now"]
+        methods.setdefault("; ".join(found), {})[new.method] = None
+    wanted = ",".join(dict.fromkeys(new.method for _, new in conflicts))
+    lines = [f"  {', '.join(names)}: {found}" for found, names in methods.items()]
+    return "\n".join(
+        [
+            f"--out {folder.path} already holds runs with other settings or code:",
+            *lines,
+            "A results folder has one setting for each run. To learn these again, add",
+            f"  --replace {wanted}    (their old runs are moved to {folder.replaced})",
+            f"or keep both, with another folder: --out {free_folder(folder.path)}",
+        ]
+    )
+
+
+def free_folder(out: Path) -> Path:
+    """Return the first of ``out-2``, ``out-3``, ... that does not exist."""
+    n = 2
+    while (free := out.with_name(f"{out.name}-{n}")).exists():
+        n += 1
+    return free
+
+
+def superseded(runs: Iterable[Run], folder: ResultsFolder) -> list[str]:
+    """Return the runs that finished no step and are now planned under the same name with other settings."""
+    wanted = {run.record.identity: run.id for run in runs}
+    return [
+        run_id
+        for run_id, record in folder.runs.items()
+        if wanted.get(record.identity, run_id) != run_id and not folder.run(run_id).has_steps()
+    ]
+
+
+def replaced(runs: Sequence[Run], folder: ResultsFolder, names: Iterable[str]) -> list[RunRecord]:
+    """Return the stored runs of the methods ``names`` that the planned ``runs`` replace.
+
+    They are all of the method's on the dataset, scenario and encoder, whatever order and seed, whose settings or code
+    are others: else a method would stand in a table with two of them.
+
+    Raises:
+        UserError: a name is no method of this grid, or a run is being learned now.
+    """
+    methods = _methods(runs, names)
+    planned = {run.id: run.record for run in runs}
+    configs = {(_place(run.record), run.record.config) for run in runs}
+    places = {place for place, _ in configs}
+    found = []
+    for run_id, record in folder.runs.items():
+        if record.method not in methods or _place(record) not in places or not folder.run(run_id).has_steps():
+            continue
+        if (_place(record), record.config) in configs and _is_same(record, planned.get(run_id, record)):
+            continue
+        if folder.is_leased(run_id):
+            raise UserError(f"--replace {record.method}: {run_id} is being learned by another process; stop that first")
+        found.append(record)
+    return found
+
+
+def _methods(runs: Iterable[Run], names: Iterable[str]) -> set[str]:
+    """Return the methods of a grid that names stand for, as for `--methods`."""
+    known = list(dict.fromkeys(run.record.method for run in runs))
+    found: set[str] = set()
+    for name in names:
+        labels = [name] if name in known else []
+        with suppress(UserError):
+            labels = labels or [variant.label for variant in resolve([name])]
+        if not labels or not {*labels} <= {*known}:
+            raise UserError(
+                f"--replace {name}: no method of this grid is called so.{did_you_mean(name, known)} Its methods are "
+                f"{', '.join(known)}"
+            )
+        found |= {*labels}
+    return found
+
+
+def _place(record: RunRecord) -> tuple[str, str, str, str]:
+    return record.method, record.dataset, record.scenario, record.encoder

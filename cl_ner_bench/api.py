@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _Path = str | PathLike[str]
 # A flag of `bench run` in a message: joined to its value where a value follows, and not the rest of a sentence.
 _VALUE = (
-    r"""['"\d\[{/.~]|[A-Z]\w+|\w+[/.,;]\w|[\w-]+:|(?:auto|none|all|last|loky|dask|ray|slurm|cpu|cuda|minilm|joint)\b"""
+    r"""['"\d\[{/.~]|[A-Z]\w+|\w+[/.,;]\w|[\w-]+[:\n]"""
+    r"""|(?:auto|none|all|last|loky|dask|ray|slurm|cpu|cuda|minilm|joint)\b"""
 )
 _FLAG = re.compile(rf"--([a-z][a-z-]*)(:| (?={_VALUE}))?")
 
@@ -41,6 +42,9 @@ def run(
     batch_size: int | None = None,
     lr: float | None = None,
     head_lr: float | None = None,
+    warmup_share: float | None = None,
+    warmup_updates: int | None = None,
+    clip: float | None = None,
     max_length: int | None = None,
     max_span_width: int | None = None,
     pool: int | None = None,
@@ -58,6 +62,7 @@ def run(
     slurm: Mapping[str, Any] | Sequence[str] | None = None,
     timeout: float | None = None,
     out: _Path | None = None,
+    replace: _Path | Sequence[_Path] | None = None,
     store: str | None = None,
     checkpoint_seconds: float | None = None,
     keep_models: Literal["last", "all", "none"] | None = None,
@@ -91,6 +96,9 @@ def run(
         batch_size: sentences per batch.
         lr: learning rate of the encoder.
         head_lr: learning rate of the head.
+        warmup_share: share of a step's updates in which the learning rates rise to their values.
+        warmup_updates: longest warm-up in updates.
+        clip: longest gradient, as its norm; 0: no clipping.
         max_length: longest window in sub-tokens.
         max_span_width: longest mention of span methods in words, 0: no limit.
         pool: sort the sentences of so many batches by length before batching.
@@ -108,6 +116,7 @@ def run(
         slurm: parameters of sbatch, ``{"partition": "gpu"}``.
         timeout: longest time of a step in seconds.
         out: results folder.
+        replace: methods to learn again where ``out`` holds runs of them with other settings or code.
         store: URL of an object store that shares results between machines.
         checkpoint_seconds: shortest time between two checkpoints of a step.
         keep_models: models to keep in the results folder.

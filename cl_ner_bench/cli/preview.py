@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from cl_ner_bench.cli.output import duration, wrapped
+from cl_ner_bench.learning.updates import count_updates
 from cl_ner_bench.running.grid import demand
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.runs import Plan, Prepared, Run
@@ -42,10 +43,14 @@ def _values(plan: Plan) -> Iterator[str]:
         yield from wrapped(f"  {'note':<16}{note}", 18)
     yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
-    for record in {run.record.method: run.record for run in plan.runs}.values():
+    firsts: dict[str, Run] = {}
+    for run in plan.runs:
+        firsts.setdefault(run.record.method, run)
+    for run in firsts.values():
+        record = run.record
         method = record.settings["method"]
         training = [_line(plan, record, k) for k in record.settings if k not in method]
-        training = [line for line in training if line]
+        training = [*filter(None, training), *_updates(run)]
         if shared.setdefault(record.architecture, training) is training:
             yield f"training, {record.architecture} methods"
             yield from training
@@ -59,6 +64,18 @@ def _line(plan: Plan, record: RunRecord, key: str) -> str:
     settings = record.settings | record.settings["method"]
     origin = plan.origins.get(f"{record.method}.{key}")
     return f"  {key + ' ':<16}{settings[key]}  [{origin}]" if origin else ""
+
+
+def _updates(run: Run) -> list[str]:
+    """Return the updates of each step, and of the warm-up, that follow from the sizes of train, as lines."""
+    record = run.record
+    alone = [len(task.train) for task in run.split.tasks]
+    sizes = alone if record.data == "task" else [train for train, _ in run.split.union_sizes]
+    counts = [count_updates(sizes[step - 1], record.settings) for step in record.steps]
+    updates, warmup = (", ".join(map(str, column)) for column in zip(*counts, strict=True))
+    steps = f"{'step' if len(counts) == 1 else 'steps'} {_span(record.steps)} of order {record.order}"
+    gradient = ", where it learns by gradient" * (record.group == "closed-form")
+    return wrapped(f"  {'updates':<16}{updates} in {steps}{gradient}; of them warm-up {warmup}", 18)
 
 
 def _steps(runs: Sequence[Run]) -> str:

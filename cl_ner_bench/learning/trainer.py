@@ -29,6 +29,7 @@ from cl_ner_bench.learning.optim import Optimizer
 from cl_ner_bench.learning.random_streams import generator, stream
 from cl_ner_bench.learning.step import EVALUATION_BUDGET, Step
 from cl_ner_bench.learning.teacher import Teacher
+from cl_ner_bench.learning.updates import count_updates
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoders.encoder import Encoder
 from cl_ner_bench.models.encoders.info import encoder_info
@@ -134,8 +135,7 @@ class Trainer:
             learner.encoder.restrict_embeddings(e.tokens for e in (*examples, *dev, *remembered))
 
         epochs, size = recipe["epochs"] if learner.trains else 0, recipe["batch_size"]
-        updates = epochs * math.ceil(len(examples) / size)
-        warmup = min(recipe["warmup_updates"], int(recipe["warmup_share"] * updates))
+        updates, warmup = count_updates(len(examples), {**recipe, "epochs": epochs})
         optimizer = learner.make_optimizer(
             learner.parameter_groups(recipe["lr"], recipe["head_lr"], recipe["weight_decay"]) if learner.trains else []
         )

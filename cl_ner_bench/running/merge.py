@@ -76,7 +76,8 @@ def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFo
             f"--out {folder.path} already holds runs with other settings or code:",
             *lines,
             "A results folder has one setting for each run. To learn these again, add",
-            f"  --replace {wanted}    (their old runs are moved to {folder.replaced})",
+            f"  --replace {wanted}",
+            f"which moves their old runs to {folder.replaced},",
             f"or keep both, with another folder: --out {free_folder(folder.path)}",
         ]
     )

@@ -54,13 +54,16 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(text(v).strip() for v in values if text(v).strip())
 
 
-def number(kind: type, least: float) -> Callable[[Any], Any]:
-    expected = f"expected {'a whole number' if kind is int else 'a number'} of at least {least:g}"
+def number(kind: type, least: float, most: float = math.inf) -> Callable[[Any], Any]:
+    bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+    expected = f"expected {'a whole number' if kind is int else 'a number'} {bounds}"
 
     def parse(value: Any) -> Any:
         try:
             result = kind(value)
-            good = not isinstance(value, bool) and result == float(value) and least <= result < math.inf
+            good = (
+                not isinstance(value, bool) and result == float(value) and least <= result <= most and result < math.inf
+            )
         except (TypeError, ValueError, OverflowError):
             good = False
         if not good:
@@ -221,6 +224,19 @@ class Options:
     )
     head_lr: float | None = option(
         None, number(float, 0), TRAINING, "learning rate of the head (default: the recipe's)", "X"
+    )
+    warmup_share: float | None = option(
+        None,
+        number(float, 0, 1),
+        TRAINING,
+        "share of a step's updates in which the learning rates rise to their values (default: the recipe's)",
+        "X",
+    )
+    warmup_updates: int | None = option(
+        None, number(int, 0), TRAINING, "longest warm-up in updates (default: the recipe's)", "N"
+    )
+    clip: float | None = option(
+        None, number(float, 0), TRAINING, "longest gradient, as its norm; 0: no clipping (default: the recipe's)", "X"
     )
     max_length: int | None = option(
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.options import OPTIONS, layer
 
 
@@ -229,6 +231,14 @@ def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
         "1e-4",
         "--max-sentences",
         "90",
+        "--clip",
+        "0.5",
+        "--warmup-share",
+        "0.3",
+        "--batch-size",
+        "7",
+        "--epochs",
+        "2",
     ]
     code, text, _ = run(capsys, "run", "--dry-run", "--out", str(out), "--orders", "all", *words)
     assert code == 0
@@ -237,9 +247,26 @@ def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
     assert "temperature 2.0 [--set]" in lines
     assert "lr 0.0001 [flag]" in lines
     assert "kd_weight 1.0 [default]" in lines
+    assert "clip 0.5 [flag]" in lines
+    assert "warmup_share 0.3 [flag]" in lines
     assert "bounds added: joint-span, joint-token [default]" in lines
     assert "runs (16; 16 to do, 2 at a time)" in [line.replace("1 at", "2 at") for line in lines]
     assert any(line.startswith("estimate: about") for line in lines)
+
+
+def test_dry_run_counts_updates_as_training_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """By step, from the sentences of each task (joint training: of all so far), the batch size and the epochs."""
+    options = {"max-sentences": "60", "epochs": "2", "batch-size": "7", "warmup-share": "0.5", "warmup-updates": "4"}
+    options |= {"methods": "extendner,ncm", "out": str(tmp_path / "out")}
+    split = prepare({key.replace("-", "_"): value for key, value in options.items()}).runs[0].split
+    words = [word for key, value in options.items() for word in (f"--{key}", value)]
+    sizes, whole = [len(task.train) for task in split.tasks], split.union_sizes[-1]
+    counts = [2 * math.ceil(size / 7) for size in sizes]
+    lines = " ".join(run(capsys, "run", "--dry-run", *words)[1].split())
+    warmup = ", ".join(str(min(4, count // 2)) for count in counts)
+    assert f"updates {', '.join(map(str, counts))} in steps 1-3 of order 0; of them warm-up {warmup}" in lines
+    assert f"updates {2 * math.ceil(whole[0] / 7)} in step 3 of order 0; of them warm-up 4" in lines
+    assert "in steps 1-3 of order 0, where it learns by gradient" in lines
 
 
 @pytest.mark.slow

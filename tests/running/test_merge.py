@@ -13,6 +13,7 @@ import pytest
 from msgspec import structs
 
 from cl_ner_bench.analysis.verify import verify
+from cl_ner_bench.api import as_arguments
 from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import grid
@@ -77,7 +78,8 @@ def test_a_conflict_says_in_words_what_differs_and_what_to_do(inputs: dict[str, 
     said = refused(inputs)
     assert "  mine: the code of mine or of a module that it imports changed since its runs (was methods/mine-" in said
     assert "finetune-token" not in said, "its runs are the same"
-    assert "--replace mine  " in said
+    assert "  --replace mine\n" in said
+    assert "  replace=mine\n" in as_arguments(said)
     assert f"--out {tmp_path / 'out'}-2" in said
     said = refused(inputs, epochs=1, set={"mine": {"weight": 2.0}}, tasks="PER;LOC,DATE")
     assert "  mine: epochs: " in said
@@ -85,7 +87,7 @@ def test_a_conflict_says_in_words_what_differs_and_what_to_do(inputs: dict[str, 
     assert "weight: 1.0 there, 2.0 now; " in said
     assert "tasks: DATE;LOC;PER there, PER;LOC,DATE now" in said
     assert "\n  finetune-token: epochs: " in said
-    assert "--replace mine,finetune-token " in said
+    assert "  --replace mine,finetune-token\n" in said
     assert not [*digests(said)]
     (tmp_path / "mine.py").write_text(METHOD)
     corpus = tmp_path / "corpus" / "train.jsonl"

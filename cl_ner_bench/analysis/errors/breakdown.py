@@ -197,28 +197,32 @@ def confusion_table(a: ErrorAnalysis) -> Table:
 
 
 def mention_table(a: ErrorAnalysis) -> Table:
-    """Return recall right after learning and at the end, by attributes of the mention."""
+    """Return recall right after learning beside recall at the end, by attributes of the mention.
+
+    A method whose runs have the last step alone (joint training) has one column.
+    """
+    moments = ("learned", "end")
+    columns = [(row, when) for row in a.c.rows for when in moments if row.of(a.bins)[when].notna().any()]
     sections: list[Section] = []
-    titles = {"learned": "recall when learned", "end": "recall at the end"}
     for attribute, frame in a.bins.groupby("attribute", sort=False):
-        for when, title in titles.items():
-            lines: list[Line] = []
-            for bin_, own in frame.groupby("bin", sort=False):
-                numbers = own["n"].mean()
-                lines.append((str(bin_), f"{numbers:.0f}", *(_cell(row.of(own)[when]) for row in a.c.rows)))
-            sections.append((f"{attribute}: {title}", tuple(lines)))
+        lines: list[Line] = []
+        for bin_, own in frame.groupby("bin", sort=False):
+            numbers = own["n"].mean()
+            lines.append((str(bin_), f"{numbers:.0f}", *(_cell(row.of(own)[when]) for row, when in columns)))
+        sections.append((str(attribute), tuple(lines)))
     data = []
     for row in a.c.rows:
         for key, own in row.of(a.bins).groupby(["attribute", "bin"], sort=False):
-            cells = {when: _cell(own[when]) for when in titles} | {"drop": _cell(own["learned"] - own["end"])}
+            cells = {when: _cell(own[when]) for when in moments} | {"drop": _cell(own["learned"] - own["end"])}
             what = {**row.identity, **dict(zip(("attribute", "bin"), key, strict=True)), "n": len(own)}
             values = columns_of(cells)
             data.append({**what, "mentions_mean": own["n"].mean(), **values})
     caption = (
         f"{a.c.title}: recall (0 to 100) of test mentions of types learned before the last step, right after "
-        "their step and after the last one, by attributes of the mention and of its type. n: mentions."
+        "their step (learned) and after the last one (end), by attributes of the mention and of its type. n: mentions."
     )
-    return _error_table(a, "mentions", caption, ("Mentions", "n", *(r.label for r in a.c.rows)), sections, data)
+    header = ("Mentions", "n", *(f"{row.label}, {when}" for row, when in columns))
+    return _error_table(a, "mentions", caption, header, sections, data)
 
 
 def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:

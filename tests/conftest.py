@@ -164,6 +164,7 @@ const hover = async (chart, share) => {
 };
 const names = (table) => all("tbody tr:not(.section)", table).filter((row) => row.checkVisibility()).map((row) => row.cells[0].textContent);
 const [main, steps, types] = ["main", "steps", "types"].map((kind) => one(`figure.table[data-kind=${kind}][data-view=all]`));
+const [main_filter, differences, runs] = ["main][data-view=filter", "differences", "runs"].map((kind) => one(`figure.table[data-kind=${kind}]`));
 const curves = one(".for-steps .chart"), ofType = one(".for-types .chart");
 """  # noqa: E501
 
@@ -172,13 +173,21 @@ const curves = one(".for-steps .chart"), ofType = one(".for-types .chart");
 def browse() -> Callable[..., Any]:
     """A function that opens a page in a headless browser and returns what ``script`` returns in it.
 
-    Anything on the browser's console fails, as does a script that does not end.
+    ``fragment``: of the page's address. Anything on the browser's console fails, as does a script that does not end.
     """
     browser = shutil.which("chromium")
     if not browser:
         pytest.skip("no chromium")
 
-    def run(page: str, folder: Path, script: str = "", size: str = "1280,900", dark: bool = False, **more: str) -> Any:
+    def run(
+        page: str,
+        folder: Path,
+        script: str = "",
+        size: str = "1280,900",
+        dark: bool = False,
+        fragment: str = "",
+        **more: str,
+    ) -> Any:
         end = (
             f"<pre id=found></pre><script type=module>{HELPERS}\nconst found = await (async () => {{ {script} }})();\n"
         )
@@ -189,7 +198,7 @@ def browse() -> Callable[..., Any]:
         command += [f"--user-data-dir={folder / 'profile'}", f"--window-size={size}", "--virtual-time-budget=15000"]
         command += ["--blink-settings=preferredColorScheme=0"] if dark else []
         command += [f"--{name.replace('_', '-')}={value}" for name, value in more.items()] or ["--dump-dom"]
-        done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([*command, file.as_uri() + fragment], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert "CONSOLE" not in done.stderr, done.stderr
         if more:

@@ -25,7 +25,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the first RESULTS_DIR)")
     texts = parser.add_argument_group("examples of forgetting")
     texts.add_argument(
-        "--examples", action="store_true", help="write examples.md: sentences that went from right to wrong"
+        "--examples",
+        action="store_true",
+        help="show sentences that went from right to wrong, in report.html and examples.md; both then quote the corpus",
     )
     texts.add_argument(
         "--data", type=Path, metavar="PATH", help="where the corpus is now (default: where it was for training)"
@@ -79,9 +81,11 @@ def _execute(parsed: argparse.Namespace) -> int:
     layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix)
     out = parsed.out or parsed.folders[0]
     results = finished_results(parsed.folders)
+    quotes = None
     if parsed.examples:  # first: a missing corpus is an error before the long report
-        from cl_ner_bench.running.examples import write_examples
+        from cl_ner_bench.running.examples import quote_examples, write_examples
 
-        show(f"{write_examples(results, out, parsed.data, parsed.examples_per_type)[1]}\n")
-    show_results(results, write_files(results, out, style, formats, layout))
+        quotes = quote_examples(results, parsed.data, parsed.examples_per_type)
+        show(f"{write_examples(quotes, out)}\n")
+    show_results(results, write_files(results, out, style, formats, layout, quotes))
     return 0

@@ -18,6 +18,7 @@ import numpy as np
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import RIGHT, Outcomes, outcomes_of
+from cl_ner_bench.analysis.report.quotes import Quote, QuotedRun, Quotes
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
@@ -57,8 +58,8 @@ class Lost:
     numbers: Mapping[str, int]
 
 
-def write_examples(results: Results, out: Path, data: Path | None = None, per_type: int = PER_TYPE) -> tuple[Path, str]:
-    """Write ``examples.md`` below ``out``; returns its path and a summary in a few lines.
+def quote_examples(results: Results, data: Path | None = None, per_type: int = PER_TYPE) -> Quotes:
+    """Return lost mentions with their sentences, at most ``per_type`` of each type.
 
     They are taken from each method's first finished run with all steps (lowest order, then seed), references apart.
     ``data`` is where the corpus is now, if it was moved. Raises UserError if the corpus is not there, is another one,
@@ -70,20 +71,24 @@ def write_examples(results: Results, out: Path, data: Path | None = None, per_ty
     if not found:
         raise UserError("--examples: no finished run has several steps, so nothing was forgotten")
     corpora = _corpora([item.run for item in found], data)
-    parts = ["# Mentions that were found and then lost", *_licences(corpora.values())]
-    parts.append(
-        f"At most {per_type} of each type, from the first run of each method; those that stay lost come first. In "
-        "bold: the mention. After a step: what was predicted over its words."
-    )
+    runs = tuple(_quoted(item, corpora[_text_of(item.run)].parts["test"]) for item in found)
+    return Quotes(runs, tuple(_licences(corpora.values())), per_type)
+
+
+def write_examples(quotes: Quotes, out: Path) -> str:
+    """Write ``examples.md`` below ``out``; return a summary in a few lines, which end with its path."""
+    parts = ["# Mentions that were found and then lost"]
+    for warning, licence in quotes.licences:
+        parts.append(f"> **{warning}** {_md(licence)}" if warning else f"> {_md(licence)}")
+    parts.append(quotes.meaning)
     lines = []
-    for item in found:
-        corpus = corpora[_text_of(item.run)]
-        parts += _page(item, corpus.parts["test"])
-        n = sum(map(len, item.examples.values()))
+    for item in quotes.runs:
+        parts += _page(item)
+        n = sum(map(len, item.quotes.values()))
         lines.append(f"{item.run.label}: {sum(item.numbers.values()):,} mentions lost by the end, {n} examples")
     path = out / FILE
     write_bytes(path, ("\n\n".join(parts) + "\n").encode())
-    return path, "\n".join(["examples of forgetting:", *(f"  {line}" for line in lines), f"  {path}"])
+    return "\n".join(["examples of forgetting:", *(f"  {line}" for line in lines), f"  {path}"])
 
 
 def lost(results: Results, run: RunRecord, per_type: int) -> Lost:
@@ -183,48 +188,55 @@ def _corpus(key: tuple[Any, ...], run: RunRecord, data: Path | None) -> Corpus:
     return corpus
 
 
-def _licences(corpora: Iterable[Corpus]) -> list[str]:
+def _licences(corpora: Iterable[Corpus]) -> list[tuple[str, str]]:
     out = []
     for name, licence in sorted({(corpus.card.title, corpus.card.licence) for corpus in corpora}):
         if FORBIDDEN in licence:
-            out.append(f"> **Do not share this file.** It quotes {_md(name)}. Licence: {_md(licence)}.")
+            out.append(("Do not share this file.", f"It quotes {name}. Licence: {licence}."))
         elif licence:
-            out.append(f"> It quotes {_md(name)}. Licence: {_md(licence)}.")
+            out.append(("", f"It quotes {name}. Licence: {licence}."))
         else:
-            out.append(f"> **Do not share this file** before you know the licence of {_md(name)}, which it quotes.")
+            out.append(("Do not share this file", f"before you know the licence of {name}, which it quotes."))
     return out
 
 
-def _page(item: Lost, sentences: Sequence[Sentence]) -> list[str]:
+def _quoted(item: Lost, sentences: Sequence[Sentence]) -> QuotedRun:
+    names = {task.learned_at: task.name for task in item.run.tasks}
+
+    def quote(e: Example) -> Quote:
+        words = sentences[e.sentence].words
+        start, end, _ = e.mention
+        text = " ".join(words[:start]), " ".join(words[start:end]), " ".join(words[end:])
+        was, now = (tuple((" ".join(words[m.start : m.end]), m.type) for m in of) for of in (e.was, e.now))
+        return Quote(e.sentence, text, e.before, e.step, names[e.step], was, now, e.again)
+
+    return QuotedRun(item.run, {t: tuple(map(quote, of)) for t, of in item.examples.items()}, item.numbers)
+
+
+def _page(item: QuotedRun) -> list[str]:
     run = item.run
-    names = {task.learned_at: task.name for task in run.tasks}
     what = ", ".join(map(str, (run.dataset, run.scenario, run.encoder)))
     parts = [f"## {_md(run.label)}", _md(f"{what}, order {run.order}, seed {run.seed} ({run.run_id})")]
-    if not item.examples:
+    if not item.quotes:
         parts.append("No mention that was found was lost in a later step.")
-    for type_, examples in item.examples.items():
+    for type_, quotes in item.quotes.items():
         parts.append(f"### {_md(type_)}: {item.numbers[type_]:,} lost by the end")
-        for e in examples:
-            words = sentences[e.sentence].words
-            again = f"; right again after step {e.again}" if e.again else ""
+        for q in quotes:
+            again = f"; right again after step {q.again}" if q.again else ""
+            before, mention, after = map(_md, q.text)
             lines = (
-                f"- Sentence {e.sentence}, lost in **step {e.step}** ({_md(names[e.step])}){again}  ",
-                f"  text: {_marked(words, e.mention)}  ",
-                f"  gold: {_named(words, [e.mention])}  ",
-                f"  after step {e.before}: {_named(words, e.was)}  ",
-                f"  after step {e.step}: {_named(words, e.now)}",
+                f"- Sentence {q.sentence}, lost in **step {q.step}** ({_md(q.task)}){again}  ",
+                f"  text: {' '.join(part for part in (before, f'**[{mention}]**', after) if part)}  ",
+                f"  gold: {_named([(q.text[1], type_)])}  ",
+                f"  after step {q.before}: {_named(q.was)}  ",
+                f"  after step {q.step}: {_named(q.now)}",
             )
             parts.append("\n".join(lines))
     return parts
 
 
-def _marked(words: Sequence[str], mention: Mention) -> str:
-    text = [_md(" ".join(part)) for part in (words[: mention.start], words[slice(*mention[:2])], words[mention.end :])]
-    return " ".join(part for part in (text[0], f"**[{text[1]}]**", text[2]) if part)
-
-
-def _named(words: Sequence[str], mentions: Iterable[Mention]) -> str:
-    return "; ".join(f"“{_md(' '.join(words[m.start : m.end]))}” {_md(m.type)}" for m in mentions) or "nothing (O)"
+def _named(mentions: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"“{_md(words)}” {_md(type_)}" for words, type_ in mentions) or "nothing (O)"
 
 
 def _md(text: str) -> str:

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.report import files
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.examples import FILE, FORBIDDEN, _licences, write_examples
+from cl_ner_bench.running.examples import FILE, FORBIDDEN, _licences, quote_examples, write_examples
 from cl_ner_bench.testing.results import write_run
 
 TASKS = [{"name": "one", "types": ["PER"], "learned_at": 1}, {"name": "t*o", "types": ["LOC"], "learned_at": 2}]
@@ -64,8 +63,8 @@ def write(folder: Path, corpus: Path, **more: Any) -> Path:
 
 def test_what_was_right_and_went_wrong_is_listed_with_its_step(tmp_path: Path, corpus: Path) -> None:
     results = load_results(write(tmp_path / "r", corpus))
-    path, summary = write_examples(results, tmp_path / "out")
-    text = path.read_text(encoding="utf-8")
+    summary = write_examples(quote_examples(results), tmp_path / "out")
+    text = (tmp_path / "out" / FILE).read_text(encoding="utf-8")
     assert "SpanKL: 2 mentions lost by the end, 3 examples" in summary
     entries = [part for part in text.split("\n\n") if part.startswith("- Sentence")]
     # What stays lost comes first, by step.
@@ -88,15 +87,17 @@ def test_what_was_right_and_went_wrong_is_listed_with_its_step(tmp_path: Path, c
 
 def test_at_most_so_many_of_a_type_and_the_same_bytes(tmp_path: Path, corpus: Path) -> None:
     results = load_results(write(tmp_path / "r", corpus))
-    path, _ = write_examples(results, tmp_path / "out", per_type=1)
-    first = path.read_bytes()
+    for name in ("one", "two"):
+        write_examples(quote_examples(results, per_type=1), tmp_path / name)
+    first, second = ((tmp_path / name / FILE).read_bytes() for name in ("one", "two"))
     assert first.count(b"- Sentence") == 1
-    assert write_examples(results, tmp_path / "out", per_type=1)[0].read_bytes() == first
+    assert second == first
 
 
 def test_a_folder_of_unknown_licence_is_marked(tmp_path: Path, corpus: Path) -> None:
-    path, _ = write_examples(load_results(write(tmp_path / "r", corpus)), tmp_path / "out")
-    assert "**Do not share this file** before you know the licence" in path.read_text(encoding="utf-8")
+    write_examples(quote_examples(load_results(write(tmp_path / "r", corpus))), tmp_path / "out")
+    text = (tmp_path / "out" / FILE).read_text(encoding="utf-8")
+    assert "**Do not share this file** before you know the licence" in text
 
 
 def test_licences_that_forbid_sharing_are_marked(corpus: Path) -> None:
@@ -106,9 +107,9 @@ def test_licences_that_forbid_sharing_are_marked(corpus: Path) -> None:
     assert not closed & {"fewnerd", "wnut17", "synthetic"}
     plain = load_corpus(str(corpus))
     for name in ("ontonotes", "fewnerd"):
-        (mark,) = _licences([replace(plain, card=cards[name])])
-        assert mark.startswith("> **Do not share this file.**") == (name in closed)
-        assert cards[name].licence.split(" ")[0] in mark
+        ((warning, text),) = _licences([replace(plain, card=cards[name])])
+        assert (warning == "Do not share this file.") == (name in closed)
+        assert cards[name].licence.split(" ")[0] in text
 
 
 def test_the_text_may_lie_elsewhere_now(tmp_path: Path, corpus: Path) -> None:
@@ -119,8 +120,8 @@ def test_the_text_may_lie_elsewhere_now(tmp_path: Path, corpus: Path) -> None:
     folder = write(tmp_path / "r", corpus, inputs=inputs, fingerprints={"data": loaded.fingerprint, "split": "s0"})
     moved = Path(shutil.move(corpus, tmp_path / "moved"))
     with pytest.raises(UserError, match="say where it lies with --data PATH"):
-        write_examples(load_results(folder), tmp_path / "out")
-    assert write_examples(load_results(folder), tmp_path / "out", moved)[0].name == FILE
+        quote_examples(load_results(folder))
+    assert quote_examples(load_results(folder), moved).runs[0].quotes
 
 
 def test_other_text_is_refused(tmp_path: Path, corpus: Path) -> None:
@@ -128,18 +129,24 @@ def test_other_text_is_refused(tmp_path: Path, corpus: Path) -> None:
     with (corpus / "test.txt").open("a", encoding="utf-8") as file:
         file.write("\nDee B-PER\n")
     with pytest.raises(UserError, match=r"is not the text that .* was learned from"):
-        write_examples(load_results(folder), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        quote_examples(load_results(folder))
 
 
-def test_the_command_writes_them_beside_the_report(
-    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_the_command_quotes_them_in_the_page_and_beside_it(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write(tmp_path / "r", corpus)
-    monkeypatch.setattr(files, "write_report", lambda *_, **__: [])  # which takes long and has tests of its own
-    assert main(["report", str(folder), "--examples", "--examples-per-type", "2"]) == 0
+    assert main(["report", str(folder), "--format", "png"]) == 0
+    assert "Lovelace" not in (folder / "report.html").read_text(encoding="utf-8")
+    assert not (folder / FILE).exists()
+    assert main(["report", str(folder), "--format", "png", "--examples", "--examples-per-type", "2"]) == 0
     assert "SpanKL: 2 mentions lost by the end, 2 examples" in capsys.readouterr().out
     assert (folder / FILE).is_file()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<q> <mark>Cy</mark> ran</q>" in page
+    assert "Do not share this file" in page[: page.index('class="answer"')]
+    assert "<script>" not in page.replace("<script>\n", "")
     assert main(["report", str(folder), "--examples", "--examples-per-type", "0"]) == 2
     shutil.rmtree(corpus)
     assert main(["report", str(folder), "--examples"]) == 2
@@ -149,4 +156,4 @@ def test_the_command_writes_them_beside_the_report(
 def test_without_a_second_step_there_is_nothing_to_lose(tmp_path: Path) -> None:
     write_run(tmp_path)
     with pytest.raises(UserError, match="nothing was forgotten"):
-        write_examples(load_results(tmp_path), tmp_path)
+        quote_examples(load_results(tmp_path))

@@ -18,6 +18,7 @@ from cl_ner_bench.analysis.figures.draw import figures
 from cl_ner_bench.analysis.figures.errors import error_figures
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
+from cl_ner_bench.analysis.report.quotes import Quotes
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.cost import cost_tables
 from cl_ner_bench.analysis.tables.latex import to_latex
@@ -29,7 +30,7 @@ from cl_ner_bench.storage.report_files import write_report_files
 from cl_ner_bench.untrusted import links_out
 
 _FRAMES = ("counts", "scores", "summary")
-_SECTION_OF = {"steps": "steps", "learning": "steps", "types": "types"}  # of tables by their kind
+_SECTION_OF = {"main": "scores", "steps": "steps", "learning": "steps", "types": "types"}  # of tables by their kind
 
 
 def write_report(
@@ -66,13 +67,18 @@ def finished_results(dirs: Sequence[Path]) -> Results:
 
 
 def write_files(
-    results: Results, out: Path, style: str, formats: Sequence[str], layout: TableLayout | None = None
+    results: Results,
+    out: Path,
+    style: str,
+    formats: Sequence[str],
+    layout: TableLayout | None = None,
+    quotes: Quotes | None = None,
 ) -> list[Path]:
-    """Write the report of ``finished_results``, as ``write_report`` does."""
+    """Write the report of ``finished_results``, as ``write_report`` does, with ``quotes`` in the page."""
     for path, wrong, remedy in links_out(out):
         if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
             raise UserError(f"{path} {wrong}: {remedy}")
-    files = report_files(results, style, formats, layout)
+    files = report_files(results, style, formats, layout, quotes)
     return write_report_files(out, files, [run.run_id for run in results.finished])
 
 
@@ -81,11 +87,12 @@ def report_files(
     style: str = "paper",
     formats: Sequence[str] = ("pdf", "png"),
     layout: TableLayout | None = None,
+    quotes: Quotes | None = None,
 ) -> dict[str, bytes]:
     """Return the content of each file of a report by its relative path; ``report.html`` last.
 
     ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
-    tables. Raises UserError for a caption of ``layout`` that belongs to no table.
+    tables; ``quotes``: for the page. Raises UserError for a caption of ``layout`` that belongs to no table.
     """
     layout = layout or TableLayout()
     files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
@@ -114,7 +121,8 @@ def report_files(
         )
         for c in compared
     ]
-    files["report.html"] = render_page(results, blocks, Theme.of(compared, style).appearances, files).encode()
+    appearances = Theme.of(compared, style).appearances
+    files["report.html"] = render_page(results, blocks, appearances, files, quotes).encode()
     return files
 
 
@@ -127,7 +135,7 @@ def numbers(results: Results) -> dict[str, bytes]:
 def _tables(results: Results) -> list[tuple[str, Table]]:
     """Return all tables, each with its section of the page."""
     return [
-        *((_SECTION_OF.get(table.name.split("-")[0], "scores"), table) for table in tables(results)),
+        *((_SECTION_OF.get(table.name.split("-")[0], "differences"), table) for table in tables(results)),
         *(("errors", table) for table in error_tables(results)),
         *(("cost", table) for table in cost_tables(results)),
         *(("published", table) for table in published_tables(results)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import msgspec
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, learning_order
+from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.figures.style import Appearance
-from cl_ner_bench.analysis.literature.settings import SHAPE
 from cl_ner_bench.analysis.report.page.data import page_data
+from cl_ner_bench.analysis.report.page.provenance import configurations, environments, facts, orders
+from cl_ner_bench.analysis.report.quotes import QuotedRun, Quotes
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.scores.names import NAMES
-from cl_ner_bench.analysis.table import Cell, Table
-from cl_ner_bench.analysis.tables.text import cell_text
-from cl_ner_bench.storage.run_record import RUN, EncoderIdentity, RunRecord, Task
+from cl_ner_bench.analysis.table import VIEW_TITLES, Line, Table
+from cl_ner_bench.analysis.tables.text import TIED, number
+from cl_ner_bench.storage.run_record import RUN
 
 HERE = Path(__file__).parent
 EMBEDDED = 64 * 1024  # bytes: larger files are links to the folders beside the page
@@ -34,6 +33,7 @@ IMAGES = 4 * 1024 * 1024  # bytes of figures inside the page, likewise
 ROWS = 400  # of a table; longer ones are in their files only
 SECTIONS = {
     "scores": "Scores",
+    "differences": "Differences and spread",
     "steps": "Step by step",
     "types": "Types",
     "errors": "Errors",
@@ -41,6 +41,23 @@ SECTIONS = {
     "published": "Published numbers",
     "figures": "Figures",
 }
+TITLES = {
+    "main": "Scores after the last step",
+    "steps": "Scores after each step",
+    "learning": "Learning of each new task",
+    "types": "F1 of each type",
+    "differences": "Differences between methods",
+    "gaps": "Gaps to joint training",
+    "spread": "Spread over orders and seeds",
+    "errors": "Errors after the last step",
+    "errorsteps": "Errors after each step",
+    "confusion": "Confusion of types",
+    "mentions": "Recall of kinds of mentions",
+    "cost": "Cost",
+    "published": "Published numbers",
+}
+SCRIPTS = ("base", "state", "tables", "runs", "curves", "report")
+FOLDED = 230  # characters of a note; what a longer one says is folded
 _NUMBER = re.compile(r"[-−–\d.,±%()\s]*")
 MIME = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "pdf": "application/pdf"}
 MIME |= {"svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
@@ -62,6 +79,7 @@ def render_page(
     blocks: Sequence[ComparisonReport],
     appearances: Mapping[tuple[str, str], Appearance],
     files: Mapping[str, bytes],
+    quotes: Quotes | None = None,
 ) -> str:
     """Return the page's text. ``files``: the report's other files by relative path; the page holds small ones."""
     environment = jinja2.Environment(
@@ -71,25 +89,29 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    parts = [_page_part(block, files) for block in blocks]
+    parts = [_page_part(block, files, quotes.runs if quotes else ()) for block in blocks]
     room = IMAGES
     for figure in (f for part in parts for name in SECTIONS for f in part["figures"][name]):
         room -= figure["size"]  # in the order of the page, as long as there is room
         figure["embedded"] = room >= 0
-    environments = _environments(results)
+    computed_on = environments(results)
     return environment.get_template("report.html.j2").render(
         results=results,
         parts=parts,
         sections=SECTIONS,
-        configurations=_configurations(results),
-        environments=environments,
-        environment_of={run_id: i for i, (*_, ids) in enumerate(environments, 1) for run_id in ids},
+        views=VIEW_TITLES,
+        configurations=configurations(results),
+        environments=computed_on,
+        environment_of={run_id: i for i, (*_, ids) in enumerate(computed_on, 1) for run_id in ids},
         archive=_data_url("tables.zip", _zip(files)),
         beside=sorted(name for name, content in files.items() if len(content) > EMBEDDED),
         data=page_data(results, [block.comparison for block in blocks], appearances),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
-        script=(HERE / "report.js").read_text(encoding="utf-8"),
-        cell_text=cell_text,
+        script="\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
+        quotes=quotes,
+        shown=lambda part, key: part["tables"][key] or part["figures"][key] or key in ("steps", "types"),
+        number=number,
+        tied=TIED,
         is_number=_NUMBER.fullmatch,
         json=lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),
         folder=lambda run: f"runs/{results.folders[run.run_id].path.name}",
@@ -97,49 +119,100 @@ def render_page(
     )
 
 
-def _page_part(block: ComparisonReport, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _page_part(block: ComparisonReport, files: Mapping[str, bytes], quoted: Iterable[QuotedRun]) -> dict[str, Any]:
     """Return the template's values of a comparison."""
     c = block.comparison
-    tables = [(section, _page_table(c, table, files)) for section, table in block.tables]
-    figures = [(section, _page_figure(figure, files)) for section, figure in block.figures]
+    marks = _marks([*block.notes, *(note for _, table in block.tables for note in table.notes)])
+    tables = [(section, _page_table(c, table, files, marks)) for section, table in block.tables]
+    figures = [(section, _page_figure(c, figure, files)) for section, figure in block.figures]
+    rows = {run.run_id: c.rows.index(c.row_of[run.run_id]) for run in c.runs}
+    notes = [(mark, *_folded(note)) for note, mark in marks.items()]
     return {
         "c": c,
         "answer": block.answer,
-        "notes": block.notes,
+        "notes": notes[: len(block.notes)],
+        "table_notes": notes[len(block.notes) :],
+        "marks": _ranges(block.notes, marks),
         "tables": {name: [table for of, table in tables if of == name] for name in SECTIONS},
         "figures": {name: [figure for of, figure in figures if of == name] for name in SECTIONS},
-        "orders": _orders(c),
-        "facts": _facts(c),
+        "quoted": [(rows[item.run.run_id], item) for item in quoted if item.run.run_id in rows],
+        "orders": orders(c),
+        "facts": facts(c),
     }
 
 
-def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _caption(c: Comparison, text: str) -> str:
+    """Return a caption without the comparison's title, which stands above all of them."""
+    rest = text.removeprefix(f"{c.title}: ")
+    return rest[:1].upper() + rest[1:]
+
+
+def _marks(notes: Iterable[str]) -> dict[str, str]:
+    """Return each note's mark: a to z, then aa, ab and so on."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    found = {}
+    for i, note in enumerate(dict.fromkeys(notes)):
+        found[note] = (letters[i // 26 - 1] if i >= 26 else "") + letters[i % 26]
+    return found
+
+
+def _ranges(notes: Iterable[str], marks: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the marks of notes as first and last of ranges without a hole."""
+    place = {mark: i for i, mark in enumerate(marks.values())}
+    found: list[tuple[str, str]] = []
+    for mark in sorted({marks[note] for note in notes}, key=place.__getitem__):
+        if found and place[found[-1][1]] == place[mark] - 1:
+            found[-1] = found[-1][0], mark
+        else:
+            found.append((mark, mark))
+    return found
+
+
+def _folded(note: str) -> tuple[str, str]:
+    """Return a note's beginning, and the rest of a long one: where it names many methods, a reader may open it."""
+    if len(note) <= FOLDED:
+        return note, ""
+    end = max(note.rfind(mark, 0, FOLDED) for mark in ("; ", ", ", " ")) + 1
+    return note[:end], note[end:].strip()
+
+
+def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes], marks: Mapping[str, str]) -> dict[str, Any]:
     """Return the template's values of a table; heads and rows name their row, measure or step, from which the script
     looks up the runs of a value."""
     kind, view = table.name.split("-")[:2]
     # Published rows may have our labels: no value of theirs leads to a run of ours.
     rows = {} if kind == "published" else {row.label: i for i, row in enumerate(c.rows)}
+    rows_of_heads = rows | {f"{label}, {when}": i for label, i in rows.items() for when in ("learned", "end")}
     measures = {NAMES[key].title: key for key in MEASURES}
 
     def head(text: str) -> dict[str, Any]:
         step = re.fullmatch(r"S(\d+)", text)
-        own = {"row": rows.get(text), "measure": measures.get(text), "step": step and step[1]}
+        own = {"row": rows_of_heads.get(text), "measure": measures.get(text), "step": step and step[1]}
         return {"text": text, "of": {key: value for key, value in own.items() if value is not None}}
 
-    sections = []
-    for title, lines in table.sections:
-        measure = measures.get(title.split(":")[0])
-        sections.append(
-            (title, {"measure": measure} if measure else {}, [(_first(line[0], rows), line) for line in lines])
-        )
+    def first(line: Line) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        if isinstance(line[0], str):
+            own = {"row": rows[line[0]]} if line[0] in rows else {"type": line[0]}
+        if kind == "differences" and line[1] in rows:
+            own["other"] = rows[str(line[1])]
+        return own
+
+    def section(title: str) -> dict[str, Any]:
+        own = {"measure": measures.get(title.split(":")[0]), "row": rows.get(title)}
+        return {key: value for key, value in own.items() if value is not None}
+
     return {
         "name": table.name,
         "kind": kind,
         "view": view,
-        "caption": table.caption,
-        "notes": table.notes,
+        "title": TITLES[kind],
+        "marks": _ranges(table.notes, marks),
+        "caption": _caption(c, table.caption),
         "header": [head(text) | {"words": _is_of_words(table, i)} for i, text in enumerate(table.header)],
-        "sections": sections,
+        "sections": [
+            (title, section(title), [(first(line), line) for line in lines]) for title, lines in table.sections
+        ],
         "n_rows": sum(len(lines) for _, lines in table.sections),
         "shown": sum(len(lines) for _, lines in table.sections) <= ROWS,
         "downloads": [_download(f"tables/{table.name}.{suffix}", files) for suffix in ("csv", "md", "tex")],
@@ -151,20 +224,15 @@ def _is_of_words(table: Table, column: int) -> bool:
     return any(isinstance(cell, str) and not _NUMBER.fullmatch(cell) for cell in cells)
 
 
-def _first(cell: str | Cell, rows: Mapping[str, int]) -> dict[str, Any]:
-    if isinstance(cell, Cell):
-        return {}
-    return {"row": rows[cell]} if cell in rows else {"type": cell}
-
-
-def _page_figure(drawn: ReportFigure, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _page_figure(c: Comparison, drawn: ReportFigure, files: Mapping[str, bytes]) -> dict[str, Any]:
     name = f"figures/{drawn.name}"
     image = files.get(f"{name}.png") or drawn.to_bytes("png")
     return {
         "name": drawn.name,
         "view": drawn.name.split("-")[1],
-        "caption": drawn.caption,
+        "caption": _caption(c, drawn.caption),
         "width": int(drawn.figure.get_figwidth() * 130),
+        "height": int(drawn.figure.get_figheight() * 130),
         "size": len(image) * 4 // 3,
         "source": _data_url("x.png", image),
         "downloads": [
@@ -196,85 +264,3 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
         for name in sorted(name for name in files if name.startswith("tables/")):
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), files[name], zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
-
-
-def _orders(c: Comparison) -> list[tuple[int, list[dict[str, Any]]]]:
-    """Return for each order its tasks as they are learned, with test mentions (after the last step, all sentences)."""
-    final = c.counts[(c.counts["view"] == "all") & (c.counts["step"] == c.n_steps)]
-    gold = (final["tp"] + final["fn"]).groupby([final["run_id"], final["task"]]).sum()
-
-    def task_row(run: RunRecord, task: Task) -> dict[str, Any]:
-        return msgspec.to_builtins(task) | {"mentions": gold.get((run.run_id, task.name), math.nan)}
-
-    firsts = {run.order: run for run in reversed(c.runs)}
-    return [(order, [task_row(run, task) for task in learning_order(run)]) for order, run in sorted(firsts.items())]
-
-
-def _facts(c: Comparison) -> list[tuple[str, str]]:
-    """Return names and values of data and protocol, as far as the records hold them."""
-
-    def values(of: Iterable[Any]) -> str:
-        return ", ".join(dict.fromkeys(str(value) for value in of if value not in (None, "", {}, [])))
-
-    def number(value: float) -> str:
-        return f"{value:g}"
-
-    runs = c.runs
-    facts = {
-        "Dataset": c.dataset,
-        "Scenario": c.scenario,
-        "Encoder": c.encoder + (" (uncased)" if any(run.uncased for run in runs) else ""),
-        "Encoder's origin and shape": values(_identity(run.encoder_identity) for run in runs if run.encoder_identity),
-        "Tasks, types": f"{c.n_steps} steps, {c.counts['type'].nunique()} types",
-        "Methods, runs": f"{len(c.rows)} methods, {len(runs)} runs: {len(c.orders)} order(s), "
-        f"{len({run.seed for run in runs})} seed(s); {len(c.pairs)} (order, seed) pair(s) finished by all methods",
-        "Task split seed": values(run.settings.get("split_seed") for run in runs),
-        "Sample of training sentences": values(run.settings.get("max_sentences") for run in runs),
-        "Recipe": values(run.settings.get("recipe") for run in runs),
-        "Training labels": values(run.data for run in runs),
-        "Protocol beyond the plain one": values(
-            ", ".join(f"{k} = {v}" for k, v in sorted(run.protocol.items())) for run in runs
-        ),
-        "Mentions of types in no task (train, dev, test)": values(_without_task(run) for run in runs),
-        "Test mentions dropped by a limit": values(run.lost_mentions or None for run in runs),
-        "Highest possible recall": values(
-            number(run.recall_ceiling) for run in runs if run.recall_ceiling not in (None, 1)
-        ),
-        **{
-            f"Fingerprint of the {what}": values(run.fingerprints.get(what) for run in runs)
-            for what in ("data", "encoder")
-        },
-    }
-    return [(name, value) for name, value in facts.items() if value]
-
-
-def _identity(encoder: EncoderIdentity) -> str:
-    """Return an encoder's origin and shape in words."""
-    origin = " ".join(filter(None, (encoder.source, encoder.repository, encoder.revision)))
-    sizes = {word: getattr(encoder, key) for key, word in SHAPE.items()}
-    shape = (f"{size:,} {word}" for word, size in sizes.items() if size is not None)
-    return f"{origin}: {', '.join(shape)}, {'cased' if encoder.cased else 'uncased'}"
-
-
-def _without_task(run: RunRecord) -> str:
-    """Return the mentions of each type that no task learns, of train, dev and test."""
-    found = run.corpus.without_task if run.corpus else {}
-    return "; ".join(f"{type_} {n.train:,}, {n.dev:,}, {n.test:,}" for type_, n in found.items())
-
-
-def _configurations(results: Results) -> list[tuple[RunRecord, int]]:
-    """Return the first run of each method and config, and how many runs share its settings."""
-    found: dict[tuple[str, str, str, str], list[RunRecord]] = {}
-    for run in results.runs:
-        found.setdefault((run.dataset, run.scenario, run.method, run.config), []).append(run)
-    return [(runs[0], len(runs)) for _, runs in sorted(found.items(), key=lambda item: item[0])]
-
-
-def _environments(results: Results) -> list[tuple[Any, Any, list[str]]]:
-    """Return versions and machine, and the runs computed there."""
-    found: dict[str, tuple[Any, Any, list[str]]] = {}
-    for run in results.runs:
-        versions, machine = run.versions, run.machine
-        key = json.dumps([versions, machine], sort_keys=True)
-        found.setdefault(key, (versions, machine, []))[2].append(run.run_id)
-    return list(found.values())

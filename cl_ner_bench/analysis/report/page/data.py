@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, learning_order
+from cl_ner_bench.analysis.comparison.compare import Comparison, group_title, learning_order
 from cl_ner_bench.analysis.comparison.notes import without_gap
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import STEP_GAPS, VIEWS, Results
@@ -66,6 +66,7 @@ def _block(
                 (r.label, r.group, r.architecture, r.method, r.config, *appearances[r.method, r.config]) for r in c.rows
             )
         ],
+        "groups": {name: group_title(name) for name, _ in c.groups},
         "curves": CURVES,
         "types": types,
         "orders": orders,

@@ -1,0 +1,53 @@
+"""Quoted test sentences of a corpus: mentions that a method found and then lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cl_ner_bench.storage.run_record import RunRecord
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A gold mention that was right after step ``before`` and wrong after ``step``, with its sentence.
+
+    ``text``: the words before it, its own, and those after it. ``was`` and ``now``: words and type of the predictions
+    that overlap it after these two steps. ``task``: what is learned in ``step``. ``again``: the first later step after
+    which it was right; 0: none.
+    """
+
+    sentence: int
+    text: tuple[str, str, str]
+    before: int
+    step: int
+    task: str
+    was: tuple[tuple[str, str], ...]
+    now: tuple[tuple[str, str], ...]
+    again: int
+
+
+@dataclass(frozen=True)
+class QuotedRun:
+    """The quotes from one run by the mention's type, and the number of mentions of each type that it found and lost."""
+
+    run: RunRecord
+    quotes: Mapping[str, tuple[Quote, ...]]
+    numbers: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """The quotes of a report. ``licences``: of each corpus a warning, empty where it may be shared, and its licence."""
+
+    runs: tuple[QuotedRun, ...]
+    licences: tuple[tuple[str, str], ...]
+    per_type: int
+
+    @property
+    def meaning(self) -> str:
+        """Return the sentence that stands above the quotes."""
+        return (
+            f"At most {self.per_type} of each type, from the first run of each method; those that stay lost come "
+            "first. In bold: the mention. After a step: what was predicted over its words."
+        )

@@ -7,13 +7,12 @@ name besides ``cpu`` whose gradients torch computes everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = "meta"
 _ACROSS = {torch.ops.aten.copy_.default}
@@ -60,34 +59,47 @@ class PretendedDevice(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = _compute(operation, args, kwargs or {})
-        self.operations += any(isinstance(part, Elsewhere) for part in tree_leaves(result))
+        self.operations += any(isinstance(part, Elsewhere) for part in _tensors(result))
         return result
 
 
 def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    given = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
+    given = [*_tensors(args), *_tensors((*kwargs.values(),))]
     wrappers = {id(part.values): part for part in given if isinstance(part, Elsewhere)}
-    checked = (*args[:1], *args[2:]) if operation in _INDEXING else args
-    left = any(  # single numbers may stay
-        isinstance(part, Tensor) and not isinstance(part, Elsewhere) and part.ndim > 0
-        for part in tree_leaves((checked, kwargs))
-    )
+    checked = given if operation not in _INDEXING else [*_tensors((args[0], *args[2:], *kwargs.values()))]
+    left = any(not isinstance(part, Elsewhere) and part.ndim > 0 for part in checked)  # single numbers may stay
     if wrappers and left and operation not in _ACROSS:
         raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
     device = kwargs.get("device")
     stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None
-    result = operation(*tree_map(_values, args), **(tree_map(_values, kwargs) | ({"device": "cpu"} if device else {})))
+    by_name = {name: _replaced(_values, part) for name, part in kwargs.items()}
+    result = operation(*_replaced(_values, args), **(by_name | ({"device": "cpu"} if device else {})))
     if stream is not None:
         torch.set_rng_state(stream)
     there = bool(wrappers) if device is None else torch.device(device).type == DEVICE
 
-    def placed(part: Any) -> Any:
-        if not isinstance(part, Tensor):
-            return part
-        return wrappers.get(id(part)) if id(part) in wrappers else Elsewhere(part) if there else part
+    def placed(part: Tensor) -> Tensor:
+        known = wrappers.get(id(part))
+        return known if known is not None else Elsewhere(part) if there else part
 
-    return tree_map(placed, result)
+    return _replaced(placed, result)
 
 
-def _values(part: Any) -> Any:
+def _tensors(parts: Any) -> Iterator[Tensor]:
+    """Yield the tensors among the arguments or results of an operation, those in lists and tuples, too."""
+    if isinstance(parts, Tensor):
+        yield parts
+    elif isinstance(parts, list | tuple):  # torch's own walk through containers takes longer than the operations
+        for part in parts:
+            yield from _tensors(part)
+
+
+def _replaced(replace: Callable[[Tensor], Tensor], parts: Any) -> Any:
+    """Return arguments or results with each tensor replaced."""
+    if isinstance(parts, Tensor):
+        return replace(parts)
+    return type(parts)([_replaced(replace, part) for part in parts]) if isinstance(parts, list | tuple) else parts
+
+
+def _values(part: Tensor) -> Tensor:
     return part.values if isinstance(part, Elsewhere) else part

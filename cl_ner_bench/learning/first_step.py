@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +47,26 @@ def deviation(
     are not found.
 
     Args:
-        progress: called after each update; may raise to stop.
+        progress: called after each update of the method; may raise to stop.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        _write_encoder(Path(folder))
-        own = _outcome(learner, settings, recipe, folder, progress)
-        base = _outcome(_BASES[learner.architecture], {}, recipe, folder, progress)
+    own, base = _outcome(learner, settings, recipe, progress), _of_base(learner.architecture, json.dumps(recipe))
     return ", ".join(name for name, value in base.items() if own[name] != value)
 
 
+@cache
+def _of_base(architecture: str, recipe: str) -> dict[str, Any]:
+    return _outcome(_BASES[architecture], {}, json.loads(recipe))
+
+
 def _outcome(
-    learner: type[Learner], settings: Mapping[str, Any], recipe: Mapping[str, Any], folder: str, progress: Progress
+    learner: type[Learner], settings: Mapping[str, Any], recipe: Mapping[str, Any], progress: Progress = lambda _: None
 ) -> dict[str, Any]:
     train, dev, test = (tuple(_sentences(seed, n)) for seed, n in enumerate((8, 6, 6)))
     tokens = {s.words: _tokens(s) for s in (*train, *dev, *test)}
-    trainer = Trainer(learner, settings, {**recipe, "batch_size": 4}, folder, seed=0, tokens=tokens)
-    record = trainer.learn(StepData(1, _TYPES, _TYPES, train, dev, _TYPES), progress)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_encoder(Path(folder))
+        trainer = Trainer(learner, settings, {**recipe, "batch_size": 4}, folder, seed=0, tokens=tokens)
+        record = trainer.learn(StepData(1, _TYPES, _TYPES, train, dev, _TYPES), progress)
     predictions = trainer.predict([s.only(()) for s in test], progress)
     lengths = [len(s.words) for s in test]  # a model that hardly learned predicts little: random logits find more
     logits = torch.randn(

@@ -129,9 +129,63 @@ def test_attributes_that_the_next_step_would_lack_are_found() -> None:
     assert not fault(learning.memory, Keeps)
 
 
+class CountsUpdates(TagLearner):
+    """Its count begins anew in each epoch."""
+
+    updates = 0
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        self.updates += 1
+        return {"ce": super().losses(batch, output, teacher)["ce"] / self.updates}
+
+
+class EndsWithEpochs(TagLearner):
+    """It takes from an epoch what only the step's beginning gave."""
+
+    def begin_step(self, step: Step) -> None:
+        self.last = [0]
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.last.append(epoch)
+
+    def end_step(self, step: Step) -> None:
+        self.carried["last"] = torch.tensor(self.last)
+
+
+class Scribbles(TagLearner):
+    """What its epochs leave is made anew before it is read."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.factor = 1 / epoch
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        self.mean = output.logits.mean()
+        return {"ce": self.factor * super().losses(batch, output, teacher)["ce"]}
+
+
+def test_attributes_that_the_next_epoch_would_lack_are_found() -> None:
+    assert "self.updates: what an epoch makes of it is gone before the next" in fault(learning.memory, CountsUpdates)
+    assert "self.last: what an epoch makes of it" in fault(learning.memory, EndsWithEpochs)
+    assert not fault(learning.memory, Scribbles)
+
+
 @pytest.mark.parametrize("learner", [LearnsNothing, LearnsBackwards])
 def test_a_method_that_does_not_learn_is_found(learner: type[Learner]) -> None:
     assert "must reach 0.9" in fault(learning.learns, learner)
+
+
+class Decides(TagLearner):
+    """Learns as the base learner, and carries something."""
+
+    def end_step(self, step: Step) -> None:
+        self.carried["seen"] = torch.tensor(len(step.train))
+
+
+def test_what_learns_the_same_bits_is_not_learned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "_f1_of_one_task", lambda lab: 0.5)
+    monkeypatch.setattr(learning, "_f1_of_base", lambda architecture: 0.99)
+    assert not fault(learning.learns, Decides)
+    assert "is 0.50" in fault(learning.learns, LearnsNothing)
 
 
 class OtherFirstStep(TagLearner):

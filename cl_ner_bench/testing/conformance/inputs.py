@@ -19,6 +19,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.learning.batches import Batch, Example
+from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.models.encoders.bert import Bert
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.testing import tiny
@@ -149,9 +151,10 @@ TWO = split(CORPUS, task(("PER", "LOC"), range(12), range(8)), task(("DATE",), r
 SHORT = split(CORPUS, task(("PER", "LOC"), range(5), range(2)), task(("DATE",), range(12, 17), range(8, 10)))
 """Two steps of five sentences, where each operation takes long."""
 
-LARGE = corpus(100, 30)
-ONE = split(LARGE, task(tuple(NAMES), range(100), range(30)))
-"""One task of all types."""
+LARGE = corpus(150, 30)
+ONE = split(LARGE, task(tuple(NAMES), range(150), range(30)))
+"""One task of all types, with sentences enough that what is missed was not learned: of 100, adapters of low rank and
+contrasts of types find barely nine of ten mentions in unseen sentences, of 150 nearly all."""
 
 
 def with_types(types: Sequence[str]) -> list[int]:
@@ -162,3 +165,10 @@ def with_types(types: Sequence[str]) -> list[int]:
 def without(type: str) -> list[int]:
     """Return the ids of train sentences of ``CORPUS`` from 24 on without a mention of ``type``."""
     return [s.id for s in CORPUS.parts["train"][24:] if type not in {m.type for m in s.mentions}]
+
+
+def batch(learner: Learner, sentences: Sequence[Sentence]) -> Batch:
+    """Return sentences without labels as one batch."""
+    tokens = learner.encoder.tokeniser.tokenise([s.words for s in sentences])
+    examples = (Example(i, s.only(()), t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True)))
+    return Batch(tuple(examples), learner.device)

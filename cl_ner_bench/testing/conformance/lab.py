@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,12 @@ from torch import Tensor
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.learning.batches import Batch, Example
-from cl_ner_bench.learning.carried import attributes
 from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
-from cl_ner_bench.learning.step import Step
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, encoder, text_file
+from cl_ner_bench.testing.conformance.observing import Observations, observed
 
 PARTS = ("frozen", "memory", "record", "predictions")  # of an outcome, beside its weights
 BASES: dict[str, type[Learner]] = {base.architecture: base for base in (SpanLearner, TagLearner)}
@@ -65,22 +62,6 @@ class Outcome:
         found = {name: [f"{value.dtype} {value.shape}".encode(), value.tobytes()] for name, value in tensors.items()}
         found |= {part: [repr(getattr(self, part)).encode()] for part in PARTS}
         return {name: hashlib.sha256(b" ".join(content)).hexdigest() for name, content in found.items()}
-
-
-@dataclass
-class Observations:
-    """Names of tensors that an observed method moved where it must not, of attributes that it set where they are lost,
-    and types whose columns did not come.
-    """
-
-    at_growth: list[str] = field(default_factory=list)
-    frozen: list[str] = field(default_factory=list)
-    teacher: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    """Attributes that end_step or keep set or changed: the next step begins with a new learner."""
-    moved_vectors: bool = False
-    """True if the encoder gives a word of step 2 another vector after the step than before."""
 
 
 class Lab:
@@ -206,105 +187,3 @@ class Lab:
     def model(self, step: int) -> Path:
         """Return the folder of the model after a step of ``TWO``."""
         return Path(self._two[3].name) / str(step)
-
-
-def batch(learner: Learner, sentences: Sequence[Sentence]) -> Batch:
-    """Return sentences without labels as one batch."""
-    tokens = learner.encoder.tokeniser.tokenise([s.words for s in sentences])
-    examples = (Example(i, s.only(()), t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True)))
-    return Batch(tuple(examples), learner.device)
-
-
-def vectors(learner: Learner) -> Tensor:
-    """Return the word vectors of the test sentences."""
-    training = learner.training
-    learner.eval()
-    with torch.no_grad():
-        found = learner.encode(batch(learner, CORPUS.parts["test"]))
-    learner.train(training)
-    return found
-
-
-def observed(learner: type[Learner], seen: Observations) -> type[Learner]:
-    """Return a subclass of a method that computes the same, and notes in ``seen`` what moves where it must not."""
-    base: Any = learner
-    kept: dict[str, Any] = {"teacher": {}, "frozen": {}}
-
-    class Observed(base):
-        def grow(self, types: Sequence[str], init: Init) -> None:
-            before, known, columns = _copies(self), self.head.types, self.n_columns if self.head.types else 0
-            super().grow(types, init)
-            after = self.state_dict()
-            moved = [name for name, v in before.items() if name not in after or not _begins_with(after[name], v)]
-            if moved and not self._begins_anew(types, init):
-                seen.at_growth += moved
-            if self.head.types != (*known, *types) or (types and self.n_columns <= columns):
-                seen.missing += types
-
-        def _begins_anew(self, types: Sequence[str], init: Init) -> bool:
-            """Return True if the head is as one that grew without learning."""
-            fresh = self.make_head()
-            for block in filter(None, (*self.grown, types)):
-                fresh.grow(block, init)
-            head = self.head.state_dict()
-            return all(torch.equal(head[name], value) for name, value in fresh.state_dict().items())
-
-        def begin_step(self, step: Step) -> None:
-            kept["teacher"] = _copies_of_teacher(step.teacher)
-            kept["vectors"] = vectors(self) if step.step == 2 else None
-            kept["frozen"] = {}
-            super().begin_step(step)
-
-        def begin_epoch(self, epoch: int) -> None:
-            now = self.state_dict()
-            seen.frozen += [name for name, value in kept["frozen"].items() if not torch.equal(now[name], value)]
-            super().begin_epoch(epoch)
-            kept["frozen"] = {name: now[name].clone() for name in self.frozen_parameters}
-
-        def end_step(self, step: Step) -> None:
-            after = _copies_of_teacher(step.teacher)
-            seen.teacher += [name for name, value in kept["teacher"].items() if not torch.equal(after[name], value)]
-            before = attributes(self)
-            super().end_step(step)
-            seen.lost += [
-                name for name, value in attributes(self).items() if not _same(value, before.get(name, before))
-            ]
-            if step.step == 2:
-                seen.moved_vectors = not torch.equal(vectors(self), kept["vectors"])
-
-    Observed.__name__ = learner.__name__
-    return Observed
-
-
-def _copies(learner: Learner) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in learner.state_dict().items()}
-
-
-def _copies_of_teacher(teacher: Any) -> dict[str, Tensor]:
-    """Return copies of a teacher's weights, or of the logits that are kept of it."""
-    if teacher is None:
-        return {}
-    kept = {f"logits of sentence {index}": value.clone() for index, value in teacher.stored.items()}
-    return kept if teacher.learner is None else kept | _copies(teacher.learner)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Return True if two attributes of a learner, of which one may be a copy of the other, hold the same."""
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
-def _begins_with(after: Tensor, before: Tensor) -> bool:
-    """Return True if a tensor is the upper left part of another."""
-    if after.ndim != before.ndim or any(new < old for new, old in zip(after.shape, before.shape, strict=True)):
-        return False
-    return torch.equal(after[tuple(slice(n) for n in before.shape)], before)

@@ -13,10 +13,8 @@ from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.testing.conformance.faults import Fault
-from cl_ner_bench.testing.conformance.inputs import (
-    CORPUS,
-)
-from cl_ner_bench.testing.conformance.lab import Lab, batch
+from cl_ner_bench.testing.conformance.inputs import CORPUS, batch
+from cl_ner_bench.testing.conformance.lab import Lab
 
 CLOSE = 1e-5
 """The difference of logits, relative or absolute, that another batch may make."""

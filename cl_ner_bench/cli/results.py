@@ -28,11 +28,12 @@ def show_results(results: Results, written: Iterable[Path], quiet: bool = False)
 
 
 def results_text(results: Results) -> str:
-    """Return the main table (all test sentences) of each comparison with its notes, and the unfinished runs."""
+    """Return the main table (all test sentences) of each comparison with the answer, and the unfinished runs."""
     from cl_ner_bench.analysis.comparison.compare import comparisons
+    from cl_ner_bench.analysis.comparison.verdict import verdict
     from cl_ner_bench.analysis.tables.scores import main_table
 
-    parts = [table_text(main_table(comparison, "all")) for comparison in comparisons(results)]
+    parts = [f"{c.title}\n{table_text(main_table(c, 'all'), verdict(c, results))}" for c in comparisons(results)]
     unfinished = [run for run in results.runs if run.status != "done"]
     if unfinished:
         lines = [f"{len(unfinished)} run(s) not finished:"]
@@ -41,8 +42,8 @@ def results_text(results: Results) -> str:
     return "\n\n".join(parts) or "no runs yet"
 
 
-def table_text(found: Table) -> str:
-    """Return a table with its caption above and its notes below; numbers have one decimal."""
+def table_text(found: Table, answer: Iterable[str] = ()) -> str:
+    """Return a table; below it the answer, its caption and its notes. Numbers have one decimal."""
     from cl_ner_bench.analysis.tables.text import cell_text
 
     rows = []
@@ -50,10 +51,14 @@ def table_text(found: Table) -> str:
         for name, *cells in section:
             rows.append([f"  {name}", *(cell if isinstance(cell, str) else cell_text(cell, 1) for cell in cells)])
     header, *body = table([*found.header], rows, right=True, gap=1).splitlines()
-    lines = [*textwrap.wrap(found.caption, WIDTH), "", header]
+    lines = [header]
     for title, section in found.sections:
         lines += [title] if title else []
         lines += [body.pop(0) for _ in section]
+    lines.append("")
+    for text in answer:
+        lines += textwrap.wrap(text, WIDTH)
+    lines += ["", *textwrap.wrap(found.caption, WIDTH)]
     for text in found.notes:
         lines += textwrap.wrap(text, WIDTH, initial_indent="! ", subsequent_indent="  ")
     return "\n".join(lines)

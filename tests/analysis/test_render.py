@@ -94,7 +94,7 @@ def test_the_longest_key_that_begins_a_name_gives_the_caption() -> None:
     assert r"\caption{50 \% of \textbackslash{}input\{x\}}" in to_latex(small(), layout)
     assert r"\label{appendix:main-all-toy}" in to_latex(small(), layout)
     assert r"\caption{Ours.}" in to_latex(small(name="main-filter-toy"), layout)
-    assert to_markdown(small(name="mainly-all-toy"), layout).startswith("A caption.")
+    assert "\n\nA caption.\n\n- one order\n" in to_markdown(small(name="mainly-all-toy"), layout)
     layout.check_captions([small()])
     with pytest.raises(UserError, match="--caption mian: no table's name begins so; there are main-all-toy"):
         TableLayout(captions={"mian": ""}).check_captions([small()])

@@ -26,6 +26,7 @@ GROUPS = {
     "closed-form": "Closed form or frozen encoder",
     "reference": "References",
 }
+LOWER_BOUNDS = ("finetune-span", "finetune-token")
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,11 @@ class Comparison:
         """Return the row of each run, by its id."""
         rows = {(row.method, row.config): row for row in self.rows}
         return {run.run_id: rows[run.method, run.config] for run in self.runs}
+
+    @cached_property
+    def lower_bounds(self) -> set[MethodRow]:
+        """Return the rows of plain fine-tuning."""
+        return {self.row_of[run.run_id] for run in self.runs if run.registry_name in LOWER_BOUNDS}
 
     @cached_property
     def matched_runs(self) -> list[dict[MethodRow, str]]:

@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.naming import Naming
+from cl_ner_bench.analysis.comparison.undertrained import was_trained
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.storage.run_record import RunRecord
@@ -55,7 +57,7 @@ def new_task_scores(c: Comparison) -> pd.DataFrame:
 
     Columns: ``run_id, method, config, seed, step, task, f1`` (0..100; nan without test gold), ``reference`` (nan where
     no other run of the architecture with the same data, order, seed, encoder and training settings learned the task at
-    this step), ``source`` (the reference's label) and ``starved``.
+    this step), ``source`` (the reference's label) and ``starved``; a step without updates (of a closed form) is not.
     """
     counts = pd.concat([c.counts, c.single_task_counts], ignore_index=True)
     counts = counts[(counts["view"] == "all") & (counts["step"] == counts["learned_at"])]
@@ -75,7 +77,9 @@ def new_task_scores(c: Comparison) -> pd.DataFrame:
     frame["reference"] = [f1 for f1, _ in best]
     frame["source"] = [label for _, label in best]
     below = frame["f1"] < FAR_BELOW * frame["reference"]
-    frame["starved"] = below & (frame["reference"] - frame["f1"] >= MARGIN)
+    steps = frame[["run_id", "step"]].itertuples(index=False)
+    trained = pd.Series([was_trained(runs[run_id], step) for run_id, step in steps], dtype=bool)
+    frame["starved"] = below & (frame["reference"] - frame["f1"] >= MARGIN) & trained
     return frame.drop(columns=["tp", "fp", "fn"])
 
 
@@ -123,18 +127,19 @@ def count_without_choice(c: Comparison, row: MethodRow) -> tuple[int, int]:
     return sum(len(steps_without_choice(run)) for run in runs), len(scored)
 
 
-def learning_notes(c: Comparison) -> list[str]:
+def learning_notes(c: Comparison, named: Naming) -> list[str]:
     """Return notes on learning: starved rows, steps without a choice of epoch, and steps that were not checked."""
     checks = learning_checks(c)
     notes = []
-    if starved := [_shortfall(check) for check in checks if check.starved]:
-        notes.append(f"starved by this recipe, raise head_lr or epochs before judging: {'; '.join(starved)}")
-    if zero := [text for row in c.rows if (text := _without_choice(c, row))]:
-        notes.append(f"{DEV_ZERO}: {', '.join(zero)}")
+    if starved := sorted((check for check in checks if check.starved), key=_share_starved):
+        rows = named(map(_shortfall, starved))
+        notes.append(f"starved by this recipe, raise head_lr or epochs before judging: {rows}")
+    unchosen = sorted(c.rows, key=lambda row: -count_without_choice(c, row)[0])
+    if zero := [text for row in unchosen if (text := _without_choice(c, row))]:
+        notes.append(f"{DEV_ZERO}: {named(zero)}")
     if c.n_steps > 1 and (unknown := [check.row.label for check in checks if not check.checked_later]):
-        notes.append(
-            f"learning was checked at step 1 only: {', '.join(unknown)} (`--methods ...,single-task` checks every step)"
-        )
+        how = "`--methods ...,single-task` checks every step"
+        notes.append(f"learning was checked at step 1 only: {named(unknown)} ({how})")
     return notes
 
 
@@ -143,12 +148,17 @@ def _setting(run: RunRecord) -> tuple[Any, ...]:
     return (run.architecture, run.setting, run.order, run.seed, run.fingerprints.get("split"))
 
 
+def _share_starved(check: LearningCheck) -> float:
+    """Return a key that sorts the rows that are starved at the most steps first."""
+    return -len(check.starved) / check.checked
+
+
 def _shortfall(check: LearningCheck) -> str:
     """Return in words how often a row was starved, and the worst case."""
     n, worst = len(check.starved), check.starved[0]
     return (
-        f"{check.row.label} at {n} of {check.checked} checked step{'s' * (check.checked > 1)}, most at step "
-        f"{worst.step} ({worst.task}): {worst.f1:.1f}, where {worst.source} reaches {worst.reference:.1f}"
+        f"{check.row.label} at {n} of {check.checked} checked step{'s' * (check.checked > 1)} (step "
+        f"{worst.step}, {worst.task}: {worst.f1:.1f}; {worst.source}: {worst.reference:.1f})"
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any
-
-import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, group_of, most_stored
 from cl_ner_bench.analysis.comparison.learning import DEV_ZERO, learning_notes
+from cl_ner_bench.analysis.comparison.naming import Naming, every, few
+from cl_ner_bench.analysis.comparison.undertrained import training_ratios, undertrained, without_gap
 from cl_ner_bench.analysis.literature.numbers import BF16
 from cl_ner_bench.analysis.literature.settings import (
     ENCODERS,
@@ -21,81 +21,59 @@ from cl_ner_bench.analysis.literature.settings import (
     printed_name,
     settings,
 )
-from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
+from cl_ner_bench.storage.run_record import RunRecord
 
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 OF_PAPERS = {"cfner", "ice", "ocilner", "recall"}  # recipes beside "paper" whose values are published ones
 WARM_UP = 0.2  # share of a task's updates
-TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
 MOST_TYPES = 8  # that a note names
 
 
 @lru_cache(maxsize=16)
-def undertrained(c: Comparison) -> tuple[str, ...]:
-    """Return the reasons why these runs were trained too little to be compared; empty where they were not.
-
-    A run is undertrained where its step-1 micro-F1 (all test sentences) is below the card's bound, or below
-    90 % of what the same architecture reaches in twice the epochs. On the generated corpus joint training
-    must also end above the bound: there its tasks are known to be learnable.
-    """
-    first, last = _micro(c, first=True), _micro(c, first=False)
-    low: dict[str, float] = {}
-    short: dict[str, float] = {}
-    weak: dict[str, float] = {}
-    bounds = []
-    for run in c.runs:
-        bound = run.undertrained_below or 0.0
-        bounds.append(bound)
-        label, start, end = run.label, first.get(run.run_id, math.nan), last[run.run_id]
-        if start < bound:
-            low[label] = min(start, low.get(label, math.inf))
-        if (ratio := _ratio(_reference(c, run), start)) < TWICE_AS_LONG:
-            short[label] = min(100 * ratio, short.get(label, math.inf))
-        if run.dataset == "synthetic" and run.registry_name in ("joint-span", "joint-token") and end < bound:
-            weak[label] = min(end, weak.get(label, math.inf))
-    bound_text = f"{max(bounds, default=0):g}"
-    reasons = []
-    if low:
-        reasons.append(f"step-1 micro-F1 below {bound_text}: {_values(low)}")
-    if weak:
-        reasons.append(f"final micro-F1 of joint training below {bound_text}: {_values(weak)}")
-    if short:
-        reasons.append(f"step 1 below 90 % of what twice the epochs reach: {_values(short, ' %')}")
-    return tuple(reasons)
-
-
-@lru_cache(maxsize=16)
-def without_gap(c: Comparison) -> Mapping[str, str]:
-    """Return the architectures whose joint training ends below the card's bound, each with its lowest final micro-F1
-    in words: a gap to an undertrained model says nothing about the method."""
-    last = _micro(c, first=False)
-    lowest: dict[tuple[str, str], float] = {}
-    for run in c.runs:
-        end = last[run.run_id]
-        if run.registry_name in ("joint-span", "joint-token") and end < (run.undertrained_below or 0.0):
-            joint = run.architecture, run.label
-            lowest[joint] = min(end, lowest.get(joint, math.inf))
-    return {architecture: f"{label} {end:.1f}" for (architecture, label), end in lowest.items()}
-
-
-@lru_cache(maxsize=16)
 def notes_of(c: Comparison) -> tuple[str, ...]:
-    """Return the notes of a comparison, the most serious first."""
+    """Return the notes of a comparison, the most serious first; of a long list the worst entries.
+
+    ``notes_file`` holds ``full_notes``, with every entry.
+    """
+    return _notes(c, named_few(c))
+
+
+@lru_cache(maxsize=16)
+def full_notes(c: Comparison) -> tuple[str, ...]:
+    """Return the notes of a comparison with all entries of their lists."""
+    return _notes(c, every)
+
+
+def named_few(c: Comparison) -> Naming:
+    """Return the way to write a long list of names: the first few, and the file that holds all."""
+    return partial(few, where=notes_file(c))
+
+
+def notes_file(c: Comparison) -> str:
+    """Return the path in a report of the file with ``full_notes``."""
+    return f"tables/notes-{c.slug}.md"
+
+
+def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
     notes = []
-    if reasons := undertrained(c):
-        notes.append(f"undertrained: do not compare ({'; '.join(reasons)})")
+    found = undertrained(c)
+    if low := [f"{u.row.label} {u.f1:.1f}" for u in found if u.is_low]:
+        bound = max(u.run.undertrained_below for u in found)
+        notes.append(f"undertrained: do not compare (step-1 micro-F1 below {bound:g}: {named(low)})")
+    if short := [f"{u.row.label} {u.share:.1f} %" for u in found if not u.is_low]:
+        notes.append(f"undertrained: do not compare (step 1, of what twice the epochs reach: {named(short)})")
     notes += _not_as_published(c)
     if no_gap := without_gap(c):
-        notes.append(f"joint training is undertrained: no gap (final micro-F1 {_join(no_gap.values())})")
-    notes += learning_notes(c)
+        notes.append(f"joint training is undertrained: no gap ({'; '.join(no_gap.values())})")
+    notes += learning_notes(c, named)
     if not c.matched:
         notes.append("no (order, seed) pair was finished by every method: the rows cover different runs")
     elif len(c.pairs) < FEW:
         notes.append(f"n = {len(c.pairs)}: no claim about differences")
     if c.left_out and c.matched:
-        notes.append(f"differences between methods are taken over n = {len(c.pairs)}, without {_left_out(c)}")
+        notes.append(f"differences between methods are taken over n = {len(c.pairs)}, without {_left_out(c, named)}")
     if c.damaged:
-        notes.append(f"damaged and left out, `bench verify` says why: {_join(c.damaged)}")
+        notes.append(f"damaged and left out, `bench verify` says why: {named(c.damaged)}")
     if len(c.orders) == 1:
         notes.append("one order")
     if sample := _unique(run.settings.get("max_sentences") for run in c.runs):
@@ -103,9 +81,10 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     if other := [r for r in _unique(run.settings.get("recipe") for run in c.runs) if r != "paper"]:
         own = not set(other) <= OF_PAPERS
         notes.append(f"hyper-parameters of the recipe {_join(map(repr, other))}{', not of the papers' * own}")
-    notes += dict.fromkeys(f"set by hand: {_by_hand(run)}" for run in c.runs if run.by_hand)
+    if by_hand := dict.fromkeys(setting for run in c.runs for setting in _by_hand(run)):
+        notes.append(f"set by hand: {named(by_hand)}")
     if labels := _unique(run.label for run in c.runs if run.settings.get("precision") == "bf16"):
-        notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {_join(labels)}")
+        notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {named(labels)}")
     if any(run.uncased for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
     accepted = dict.fromkeys(text for run in c.runs if run.corpus for text in run.corpus.accepted)
@@ -114,12 +93,13 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
     if lost := max((run.lost_mentions or 0 for run in c.runs), default=0):
         notes.append(f"the protocol's limit of words drops {lost:,} test mentions")
     if ceilings := _ceilings(c.runs):
-        most = ", ".join(f"{label} {ceiling:.4g} %" for label, ceiling in ceilings.items())
+        most = named(f"{label} {ceiling:.4g} %" for label, ceiling in sorted(ceilings.items(), key=itemgetter(1)))
         notes.append(f"mentions that overlap others, or are wider than a limit, are lost: recall is at most {most}")
     if long := _long_warm_up(c.runs):
-        notes.append(f"warm-up longer than 20 % of a task's updates: {_values(long, ' %')}")
-    if ratios := _ratios(c):
-        notes.append(f"step-1 micro-F1 relative to the same architecture trained longer: {ratios}")
+        shares = named(f"{label} {share:.1f} %" for label, share in sorted(long.items(), key=lambda item: -item[1]))
+        notes.append(f"warm-up longer than 20 % of a task's updates: {shares}")
+    if ratios := training_ratios(c):
+        notes.append(f"step-1 micro-F1 relative to the same architecture trained longer: {named(ratios)}")
     steps: dict[str, set[int]] = {}
     for run in c.runs:
         for step in run.learned:
@@ -132,24 +112,25 @@ def notes_of(c: Comparison) -> tuple[str, ...]:
         "reference": "learned from the data of all steps so far, so a reference",
         "exemplar": "kept sentences of earlier steps, so with stored examples",
     }
-    notes += [f"{why[group]} and not {card}: {label}" for label, group, card in sorted(moved)]
+    for group, card in sorted({(group, card) for _, group, card in moved}):
+        notes.append(f"{why[group]} and not {card}: {named(sorted(m[0] for m in moved if m[1:] == (group, card)))}")
     if stored := _stored(c.runs):
-        notes.append(f"stored examples (sentences, KiB of text): {stored}")
+        notes.append(f"stored examples (sentences, KiB of text): {named(stored)}")
     if any(group_of(run) == "reference" and len(run.steps) < run.n_steps for run in c.runs):
         notes.append("joint training at the last step only")
     if shared := _shared(c):
-        notes.append(f"a model that several orders share counts once: {shared}")
+        notes.append(f"a model that several orders share counts once: {named(shared)}")
     return tuple(notes)
 
 
-def _left_out(c: Comparison) -> str:
+def _left_out(c: Comparison, named: Naming) -> str:
     """Return the (order, seed) pairs that not every method finished, and the reason."""
     seeds: dict[str, dict[int, list[int]]] = {}
     for (order, seed), lacking in c.left_out.items():
         by_reason: dict[str, list[str]] = {}
         for row, reason in lacking.items():
             by_reason.setdefault(reason, []).append(row.label)
-        why = "; ".join(f"{reason}: {_join(labels)}" for reason, labels in by_reason.items())
+        why = "; ".join(f"{reason}: {named(labels)}" for reason, labels in by_reason.items())
         seeds.setdefault(why, {}).setdefault(order, []).append(seed)
     return ", ".join(
         f"{' and '.join(f'order {order} seed {_join(of)}' for order, of in by_order.items())} ({why})"
@@ -157,17 +138,17 @@ def _left_out(c: Comparison) -> str:
     )
 
 
-def _shared(c: Comparison) -> str:
+def _shared(c: Comparison) -> list[str]:
     """Return the rows with fewer trained models than runs, and how many of each."""
     runs = c.measures[c.measures["view"] == "all"]
     sizes = [(row.label, c.n_models(row, runs), len(row.of(runs))) for row in c.rows]
-    return _join(f"{label} {models} (in {n} runs)" for label, models, n in sizes if models < n)
+    return [f"{label} {models} (in {n} runs)" for label, models, n in sizes if models < n]
 
 
 def sample_sizes(sizes: Mapping[str, int]) -> str:
     """Return ``n = 3`` for the sizes of rows by label, followed by those that differ: ``n = 3 (SpanKL 5)``."""
     (most, _), *_ = Counter(sizes.values()).most_common(1)
-    others = _join(f"{label} {size}" for label, size in sizes.items() if size != most)
+    others = few(f"{label} {size}" for label, size in sizes.items() if size != most)
     return f"n = {most} ({others})" if others else f"n = {most}"
 
 
@@ -212,39 +193,6 @@ def undefined_notes(c: Comparison, view: str) -> list[str]:
     return [f"undefined (no gold mentions in the test part), left out of means: {'; '.join(names)}"] if names else []
 
 
-def _micro(c: Comparison, first: bool) -> dict[str, float]:
-    """Return micro-F1 per run over all test sentences, after step 1 (where it has that step) or after the last."""
-    frame: pd.DataFrame = c.scores[c.scores["view"] == "all"]
-    frame = frame[frame["step"] == (1 if first else frame["n_steps"])]
-    return dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
-
-
-def _reference(c: Comparison, run: RunRecord) -> TrainingCheck | None:
-    """Return the record of step 1 with twice the epochs: same architecture, setting, order and seed."""
-
-    def identity(r: RunRecord) -> list[Any]:
-        return [r.architecture, r.setting, r.order, r.seed, r.fingerprints.get("split")]
-
-    return next((r.step1_reference for r in c.runs if r.step1_reference and identity(r) == identity(run)), None)
-
-
-def _ratio(reference: TrainingCheck | None, start: float) -> float:
-    return start / reference.micro_f1 if reference and reference.micro_f1 else math.nan
-
-
-def _ratios(c: Comparison) -> str:
-    first = _micro(c, first=True)
-    worst: dict[str, tuple[float, str]] = {}
-    for run in c.runs:
-        reference = _reference(c, run)
-        ratio = _ratio(reference, first.get(run.run_id, math.nan))
-        if reference and not math.isnan(ratio):
-            of = f"{reference.epochs} epochs: {reference.micro_f1:.1f}"
-            text = f"{run.label} {100 * ratio:.1f} % ({of})"
-            worst[run.label] = min((ratio, text), worst.get(run.label, (math.inf, "")))
-    return ", ".join(text for _, text in worst.values())
-
-
 def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:
     """Return the largest share (percent) of warm-up in a task's updates, for methods where it is above the limit."""
     worst: dict[str, float] = {}
@@ -262,19 +210,19 @@ def _ceilings(runs: Iterable[RunRecord]) -> dict[str, float]:
     return {label: ceiling for label, ceiling in known.items() if ceiling < 100}
 
 
-def _stored(runs: Iterable[RunRecord]) -> str:
+def _stored(runs: Iterable[RunRecord]) -> list[str]:
     """Return what each method with stored examples held at the most, over its runs."""
     most: dict[str, tuple[int, int]] = {}
     for run in runs:
         if memory := most_stored(run):
             most[run.label] = max(most.get(run.label, (0, 0)), (memory["sentences"], memory["bytes"]))
-    return _join(f"{label} {sentences:,} ({n / 2**10:,.1f})" for label, (sentences, n) in most.items())
+    return [f"{label} {sentences:,} ({n / 2**10:,.1f})" for label, (sentences, n) in most.items()]
 
 
-def _by_hand(run: RunRecord) -> str:
+def _by_hand(run: RunRecord) -> list[str]:
     """Return settings as ``epochs = 3``; with the method's name where the setting is its own."""
     own = run.settings.get("method", {})
-    return _join(f"{run.label} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run.by_hand.items()))
+    return [f"{run.label} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run.by_hand.items())]
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:
@@ -283,7 +231,3 @@ def _unique(values: Iterable[Any]) -> list[Any]:
 
 def _join(values: Iterable[Any]) -> str:
     return ", ".join(str(value) for value in values)
-
-
-def _values(values: Mapping[str, float], unit: str = "") -> str:
-    return ", ".join(f"{name} {value:.1f}{unit}" for name, value in values.items())

@@ -14,6 +14,7 @@ from scipy import stats
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.intervals import unit_means
 from cl_ner_bench.analysis.comparison.statistics import may_rank, row_groups
+from cl_ner_bench.analysis.comparison.undertrained import undertrained_rows
 from cl_ner_bench.analysis.scores.measures import LOWER_IS_BETTER, Floats
 
 
@@ -102,8 +103,10 @@ def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[Metho
         return {}
     sign = 1 if measure in LOWER_IS_BETTER else -1
     out: dict[MethodRow, float] = {}
+    apart = undertrained_rows(c)
     for group in row_groups(c, frame, measure):
-        means = unit_means(group.values, group.orders)
-        if len(group.rows) > 1:
-            out |= dict(zip(group.rows, stats.rankdata(sign * means, axis=1).mean(axis=0).tolist(), strict=True))
+        sound = [place for place, row in enumerate(group.rows) if row not in apart]
+        if len(sound) > 1:
+            ranks = stats.rankdata(sign * unit_means(group.values[:, sound], group.orders), axis=1).mean(axis=0)
+            out |= zip((group.rows[place] for place in sound), ranks.tolist(), strict=True)
     return out

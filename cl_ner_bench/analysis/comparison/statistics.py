@@ -20,7 +20,8 @@ from scipy import stats
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons, group_title
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
-from cl_ner_bench.analysis.comparison.notes import FEW, undertrained, without_gap
+from cl_ner_bench.analysis.comparison.notes import FEW
+from cl_ner_bench.analysis.comparison.undertrained import undertrained_rows, without_gap
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import DIFFERENCES, GAPS, LOWER_IS_BETTER, Floats
@@ -132,8 +133,8 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
     """Return the rows with the best mean of their group (equal to two decimals), and those not significantly worse.
 
     A group where none is significantly worse than the best has neither: bold would claim a difference, and a mark on
-    all the others would tell nothing. Both are empty where nothing may be claimed: undertrained, unmatched, or fewer
-    than FEW runs. Rows of ``unranked`` are in neither.
+    all the others would tell nothing. Both are empty where nothing may be claimed: unmatched, or fewer than FEW runs.
+    Rows of ``unranked`` are in neither.
     """
     best: set[MethodRow] = set()
     tied: set[MethodRow] = set()
@@ -162,9 +163,10 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
 def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> frozenset[MethodRow]:
     """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
 
-    A method that found nothing has nothing to forget, and a gap needs joint training that is not undertrained.
+    An undertrained method is not compared, one that found nothing has nothing to forget, and a gap needs joint training
+    that is not undertrained.
     """
-    apart = found_nothing(c)
+    apart = found_nothing(c) | undertrained_rows(c)
     if measure in GAPS:
         return apart | {row for row in c.rows if row.architecture in without_gap(c)}
     return apart if measure in DIFFERENCES else apart | _zero(c, frame, measure)
@@ -183,7 +185,7 @@ def _zero(c: Comparison, frame: pd.DataFrame, measure: str) -> set[MethodRow]:
 
 def may_rank(c: Comparison) -> bool:
     """Return True if anything may be bold, ranked or called better."""
-    return c.matched and len(c.pairs) >= FEW and not undertrained(c)
+    return c.matched and len(c.pairs) >= FEW
 
 
 def n_tests(c: Comparison) -> int:
@@ -203,7 +205,8 @@ def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
         frame = c.compared(c.measures[c.measures["view"] == view])
         for group, rows in c.groups:
             if group != "reference":
-                scores = {row.label: row.of(frame)[HEADLINE].mean() for row in rows}
+                apart = undertrained_rows(c)
+                scores = {row.label: row.of(frame)[HEADLINE].mean() for row in rows if row not in apart}
                 # A dataset counts once: its first comparison.
                 block = blocks.setdefault((c.scenario, c.encoder, group), {})
                 block.setdefault(c.dataset, pd.Series(scores, dtype=float))

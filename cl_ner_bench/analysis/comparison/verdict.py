@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, group_title
-from cl_ner_bench.analysis.comparison.learning import starved_rows
-from cl_ner_bench.analysis.comparison.notes import undertrained, without_gap
+from cl_ner_bench.analysis.comparison.learning import learning_checks
+from cl_ner_bench.analysis.comparison.naming import Naming, few
+from cl_ner_bench.analysis.comparison.notes import FEW, named_few
 from cl_ner_bench.analysis.comparison.statistics import (
     ALPHA,
     Difference,
@@ -21,8 +20,18 @@ from cl_ner_bench.analysis.comparison.statistics import (
     smallest_p,
     unit_of,
 )
+from cl_ner_bench.analysis.comparison.undertrained import (
+    TWICE_AS_LONG,
+    Undertrained,
+    undertrained,
+    undertrained_rows,
+    without_gap,
+)
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.scores.names import HEADLINE
+from cl_ner_bench.analysis.scores.names import HEADLINE, NAMES
+
+BEST = 3  # methods of a group that are named where there are many
+SEEDS = "0,1,2,3,4,5"
 
 
 def significance_notes(c: Comparison, family: str, marked: bool) -> list[str]:
@@ -40,7 +49,7 @@ def significance_notes(c: Comparison, family: str, marked: bool) -> list[str]:
         return [f"nothing is bold: no difference to the best of a group is significant ({how})", *power_notes(c)]
     meaning = f"†: not significantly worse, which does not mean equal ({how}); neither where none is worse"
     nothing = [row.label for row in c.rows if row in found_nothing(c)]
-    apart = [f"found nothing, so neither bold nor †: {', '.join(nothing)}"] if nothing else []
+    apart = [f"found nothing, so neither bold nor †: {named_few(c)(nothing)}"] if nothing else []
     return [f"bold: best mean of its group; {meaning}", *apart, *power_notes(c)]
 
 
@@ -59,64 +68,78 @@ def power_notes(c: Comparison) -> list[str]:
 
 
 def verdict(c: Comparison, results: Results) -> list[str]:
-    """Return the answer in plain sentences: the best method, its lead, how sure, and the gap to joint training."""
-    if reasons := undertrained(c):
-        return [f"Undertrained: do not compare these runs ({'; '.join(reasons)}). Train longer or on more sentences."]
-    n = len(c.pairs)
-    frame = c.measures[c.measures["view"] == "all"]
-    if not may_rank(c):
-        runs = f"n = {n} matched run{'s' * (n > 1)}" if c.matched else "no matched runs"
-        claim = f"With {runs} there is no claim about differences between methods: the scores are shown, not ranked."
-        return [claim, *_ranges(c, frame)]
-    found = differences(c, "all", HEADLINE, results)
-    behind = {d.other: d for d in gaps(c, "all", "gap", results)}
-    sentences = []
-    for name, rows in c.groups:
-        if name != "reference":
-            sentences += _answer(c, name, rows, c.compared(frame), [d for d in found if d.group == name], behind)
-    if starved := starved_rows(c):
-        sentences.append(
-            f"{', '.join(starved)}: starved by this recipe, so that differences to them may be the recipe's and not "
-            "the methods'."
-        )
-    notes = power_notes(c) if found or behind else []
+    """Return the answer in plain sentences: the scores, who is ahead and how sure, the gap to joint training, and who
+    is left out and why."""
+    apart = undertrained_rows(c) | c.lower_bounds
+    groups = [(name, [row for row in rows if row not in apart]) for name, rows in c.groups if name != "reference"]
+    groups = [(name, rows) for name, rows in groups if rows]
+    methods = [row for _, rows in groups for row in rows]
+    sentences = _scores(c, groups)
+    notes: list[str] = []
+    if may_rank(c):
+        found = [d for d in differences(c, "all", HEADLINE, results) if {d.row, d.other} <= {*methods}]
+        behind = {d.other: d for d in gaps(c, "all", "gap", results)}
+        for name, rows in groups:
+            if claim := _claim(c, rows, [d for d in found if d.group == name], behind):
+                sentences.append(f"{group_title(name)}: {claim}" if len(groups) > 1 else claim[0].upper() + claim[1:])
+        notes = power_notes(c) if found or behind else []
+    elif methods:
+        sentences = [_few_runs(c, methods), *sentences]
+        sentences += [_more_runs(c)] * (len(methods) > 1)
+    sentences += _limits(c, methods)
     return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
 
-def _answer(
-    c: Comparison,
-    group: str,
-    rows: Sequence[MethodRow],
-    frame: pd.DataFrame,
-    found: list[Difference],
-    behind: Mapping[MethodRow, Difference],
-) -> list[str]:
-    """Return the sentences about one group; ``found`` begins with its best method, ``behind`` holds the gaps."""
+def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> list[str]:
+    """Return a sentence with the scores of methods, the best of each group by name, and the ranges of the bounds."""
+    frame = c.per_model(c.compared(c.measures[c.measures["view"] == "all"]), HEADLINE).dropna(subset=[HEADLINE])
+    scores = {row: own for row in c.rows if len(own := row.of(frame)[HEADLINE])}
+    means = {row: float(own.mean()) for row, own in scores.items()}
+    if not means:
+        undefined = f"{NAMES[HEADLINE].title} is undefined: the test part has no gold mentions."
+        return [undefined] if groups else []
+    ranked = may_rank(c)
+    parts = []
+    for group, rows in groups:
+        known = sorted((row for row in rows if row in means), key=lambda row: -means[row])
+        best = known if len(known) <= BEST + 2 else known[:BEST]
+        texts = [f"{row.label} {means[row]:.1f}" + f" ± {scores[row].std(ddof=1):.1f}" * ranked for row in best]
+        if others := known[len(best) :]:
+            texts.append(f"{len(others)} others {_range([means[row] for row in others], 1)}")
+        title = f"{group_title(group)}: " if len(groups) > 1 else ""
+        parts += [f"{title[:1].lower()}{title[1:]}{', '.join(texts)}"] * bool(texts)
+    runs = f" (± standard deviation, n = {len(c.pairs)})" if ranked and parts else ""
+    joint = {row for row in c.rows if row.group == "reference" and row.architecture not in without_gap(c)}
+    for title, bounds in (("lower bounds", c.lower_bounds - undertrained_rows(c)), ("joint training", joint)):
+        if values := [means[row] for row in bounds if row in means]:
+            parts.append(f"{title} {_range(values)}")
+    return [f"{NAMES[HEADLINE].title} after the last step{runs}: {'; '.join(parts)}."] if parts else []
+
+
+def _claim(
+    c: Comparison, rows: Sequence[MethodRow], found: Sequence[Difference], behind: Mapping[MethodRow, Difference]
+) -> str:
+    """Return who of a group is ahead; ``found`` begins with its best method, ``behind`` holds the gaps."""
     best = found[0].row if found else rows[0]
-    own = best.of(c.per_model(frame, HEADLINE))
-    mean, std = own[HEADLINE].mean(), own[HEADLINE].std(ddof=1)
-    if math.isnan(mean):
-        return [f"{group_title(group)}: the score is undefined, as the test part has no gold mentions."]
     if best in found_nothing(c):
-        return [f"{group_title(group)}: no method found anything."]
+        return "no method found anything."
     against = [d for d in found if d.row == best]
     tied = [d for d in against if not d.significant]
-    score = f"{mean:.1f} ± {std:.1f} mean task F1 after the last step (n = {len(own)})"
-    if not against:
-        lead = f"{best.label} is the only one, with {score}."
-    elif not tied:
-        lead = f"take {best.label}: {score}, significantly better than the others. The next is {_by(against[0])}."
-    else:
-        others = "".join(f", {d.other.label}" for d in tied[1:])
-        lead = f"{best.label} has the highest mean, {score}. Not significantly worse: {_by(tied[0])}{others}."
+    claims = []
+    if tied:
+        others = few([_by(tied[0]), *(d.other.label for d in tied[1:])])
+        claims.append(f"{best.label} has the highest mean. Not significantly worse: {others}.")
+    elif against:
+        next_ = _by(against[0])
+        claims.append(f"take {best.label}, significantly better than every other method; the next is {next_}.")
     if gap := behind.get(best):
         sign, side = (1, "below") if gap.mean >= 0 else (-1, "above")
         ends = sorted((sign * gap.low, sign * gap.high))
         sure = "one joint model: no interval" if math.isnan(gap.low) else "95 % interval {:.1f} to {:.1f}".format(*ends)
-        lead += f" {best.label} ends {abs(gap.mean):.1f} points {side} joint training of its architecture ({sure})."
-    elif best.architecture in without_gap(c):
-        lead += " Joint training of its architecture is undertrained: no gap."
-    return [f"{group_title(group)}: {lead}"]
+        claims.append(
+            f"{best.label} ends {abs(gap.mean):.1f} points {side} joint training of its architecture ({sure})."
+        )
+    return " ".join(claims)
 
 
 def _by(d: Difference) -> str:
@@ -128,16 +151,68 @@ def _by(d: Difference) -> str:
     )
 
 
-def _ranges(c: Comparison, frame: pd.DataFrame) -> list[str]:
-    """Return the range of scores of each group, naming no method but the references."""
-    out = []
-    for group, rows in c.groups:
-        means = {row.label: row.of(frame)[HEADLINE].mean() for row in rows}
-        means = {label: mean for label, mean in means.items() if not math.isnan(mean)}
-        if means and group == "reference":
-            out.append("For reference: " + ", ".join(f"{label} {mean:.1f}" for label, mean in means.items()) + ".")
-        elif means:
-            low, high = min(means.values()), max(means.values())
-            span = f"{low:.1f}" if len(means) == 1 else f"{low:.1f} to {high:.1f}"
-            out.append(f"{group_title(group)}: {span} mean task F1 after the last step.")
-    return out
+def _few_runs(c: Comparison, methods: Sequence[MethodRow]) -> str:
+    """Return why nothing is said about differences between methods."""
+    if not c.matched:
+        return (
+            "No order and seed was finished by every method: their scores are of different runs, do not compare them."
+        )
+    n = len(c.pairs)
+    frame = c.measures[c.measures["view"] == "all"]
+    if any(len(row.of(frame)) > n for row in methods):
+        who = f"All methods share {n} run{'s' * (n > 1)} (order and seed) only"
+    else:
+        who = f"{'Each method' if len(methods) > 1 else methods[0].label} ran {'once' if n == 1 else 'twice'}"
+    return f"{who}; another seed may change {'their order' if len(methods) > 1 else 'its score'}."
+
+
+def _more_runs(c: Comparison) -> str:
+    """Return which runs would allow a comparison."""
+    if not c.matched:
+        return "To compare: run all methods with the same --orders and --seeds."
+    if c.n_orders > 1:
+        return f"To compare: more --orders or --seeds, {FEW} runs of each method at least."
+    return f"To compare: --seeds {SEEDS}."
+
+
+def _limits(c: Comparison, methods: Sequence[MethodRow]) -> list[str]:
+    """Return sentences on rows that were trained too little, with the remedy, and on rows that are starved."""
+    found = [u for u in undertrained(c) if u.row.group != "reference"]  # which are judged by their end
+    left_out = "Left out" if methods else "No answer"
+    sentences = [
+        f"{left_out}: {_too_little(of, named_few(c))}."
+        for low in (True, False)
+        if (of := [u for u in found if u.is_low is low])
+    ]
+    if no_gap := without_gap(c):
+        sentences.append(f"Joint training is undertrained: no gap ({'; '.join(no_gap.values())}).")
+    if sentences:
+        settings = (found[0].run if found else c.runs[0]).settings
+        now = {"--epochs": settings.get("epochs"), "--max-sentences": settings.get("max_sentences")}
+        sentences.append(f"Raise {' or '.join(f'{flag} (now {value})' for flag, value in now.items() if value)}.")
+    rows = [check for check in learning_checks(c) if check.starved and check.row in methods]
+    if starved := [f"{check.row.label} at {len(check.starved)} of {check.checked} steps" for check in rows]:
+        what = "Starved by this recipe, so that differences may be the recipe's and not the methods'"
+        sentences.append(f"{what}: {named_few(c)(starved)}.")
+    return sentences
+
+
+def _too_little(found: Sequence[Undertrained], named: Naming) -> str:
+    """Return which rows learned too little of their first task, for one of both reasons, each with its worst run."""
+    first = found[0]
+    verb = "found" if first.is_low else "learned"
+    unit = "F1" if first.is_low else "% of what twice the epochs reach"
+    bound = f"at least {first.run.undertrained_below if first.is_low else 100 * TWICE_AS_LONG:g} is needed"
+    values = [f"{u.f1 if u.is_low else u.share:.1f}" for u in found]
+    runs = [f"order {u.run.order} seed {u.run.seed}" for u in found]
+    if len(found) == 1:
+        value = f"F1 {values[0]}" if first.is_low else f"{values[0]} {unit}"
+        return f"{first.row.label} {verb} too little of its first task ({value}, {runs[0]}; {bound})"
+    rows = named(f"{u.row.label} {value} ({run})" for u, value, run in zip(found, values, runs, strict=True))
+    return f"too little of the first task was {verb} ({unit}; {bound}) by {rows}"
+
+
+def _range(values: Sequence[float], decimals: int = 0) -> str:
+    """Return the lowest and the highest value, or the one that they share."""
+    low, high = (f"{value:.{decimals}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

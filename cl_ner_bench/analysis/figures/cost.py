@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
 from cl_ner_bench.analysis.comparison.statistics import may_rank
+from cl_ner_bench.analysis.comparison.undertrained import undertrained_rows
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme, canvas, title_with_warnings
 from cl_ner_bench.analysis.figures.scatter import bars_caption, scatter
@@ -66,10 +67,11 @@ def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
             if row.group == "reference":
                 level = theme.line(row) | {"linewidth": style.pt(0.5), "marker": ""}
                 ax.axhline(mean[QUALITY], zorder=1, **level)
+        sound = means.keys() - undertrained_rows(c)
         if may_rank(c) and not c.left_out:
             for group, rows in c.groups:
                 if group != "reference":
-                    _front(ax, ((means[row][drawn], means[row][QUALITY]) for row in rows if row in means), theme)
+                    _front(ax, ((means[row][drawn], means[row][QUALITY]) for row in rows if row in sound), theme)
         for line in scatter(ax, points, theme):
             data.setdefault(line["label"], {}).update(line)
     for ax in axes[:, 0]:

@@ -22,7 +22,9 @@ from matplotlib.transforms import Bbox
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.learning import starved_rows
-from cl_ner_bench.analysis.comparison.notes import notes_of, undertrained
+from cl_ner_bench.analysis.comparison.naming import few
+from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.comparison.undertrained import undertrained
 from cl_ner_bench.analysis.figures.style import RC, Appearance, Style, appearances, ink, style_of
 
 Item = TypeVar("Item")
@@ -171,9 +173,9 @@ def canvas(
 
 def title_with_warnings(c: Comparison) -> str:
     """Return a comparison's title with the warnings that must not be missed."""
-    starved = starved_rows(c)
-    warnings = ["undertrained: do not compare"] * bool(undertrained(c))
-    warnings += [f"starved by this recipe: {', '.join(starved)}"] * bool(starved)
+    starved, low = starved_rows(c), [found.row.label for found in undertrained(c)]
+    warnings = [f"undertrained: do not compare {few(low)}"] * bool(low)
+    warnings += [f"starved by this recipe: {few(starved)}"] * bool(starved)
     return c.title + (f"  ({'; '.join(warnings)})" if warnings else "")
 
 

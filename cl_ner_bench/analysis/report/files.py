@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
-from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes_of
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import readable
@@ -24,7 +24,7 @@ from cl_ner_bench.analysis.tables.cost import cost_tables
 from cl_ner_bench.analysis.tables.latex import to_latex
 from cl_ner_bench.analysis.tables.published import published_tables
 from cl_ner_bench.analysis.tables.scores import tables
-from cl_ner_bench.analysis.tables.text import TableLayout, to_csv, to_markdown
+from cl_ner_bench.analysis.tables.text import TableLayout, to_csv, to_list, to_markdown
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.report_files import write_report_files
 from cl_ner_bench.untrusted import links_out
@@ -103,18 +103,21 @@ def report_files(
         *(("errors", drawn) for drawn in error_figures(results, style)),
         *(("cost", drawn) for drawn in cost_figures(results, style)),
     ]
+    compared = comparisons(results)
+    answers = {f"main-all-{c.slug}": verdict(c, results) for c in compared}
     for _, table in all_tables:
-        texts = {"csv": to_csv(table), "md": to_markdown(table, layout), "tex": to_latex(table, layout)}
+        markdown = to_markdown(table, layout, answers.get(table.name, ()))
+        texts = {"csv": to_csv(table), "md": markdown, "tex": to_latex(table, layout)}
         files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
     for _, drawn in all_figures:
         for suffix in formats:
             files[f"figures/{drawn.name}.{suffix}"] = drawn.to_bytes(suffix)
         files[f"figures/{drawn.name}.csv"] = _csv(drawn.frame)
-    compared = comparisons(results)
+    files |= {notes_file(c): to_list(full_notes(c)).encode() for c in compared}
     blocks = [
         ComparisonReport(
             comparison=c,
-            answer=verdict(c, results),
+            answer=answers[f"main-all-{c.slug}"],
             notes=notes_of(c),
             tables=[(section, t) for section, t in all_tables if _block_of(t.name, compared) is c],
             figures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],

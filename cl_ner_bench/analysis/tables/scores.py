@@ -16,7 +16,8 @@ from cl_ner_bench.analysis.comparison.learning import (
     learning_checks,
     new_task_scores,
 )
-from cl_ner_bench.analysis.comparison.notes import FEW, notes_of, sample_sizes, undefined_notes, without_gap
+from cl_ner_bench.analysis.comparison.naming import few
+from cl_ner_bench.analysis.comparison.notes import FEW, notes_of, sample_sizes, undefined_notes
 from cl_ner_bench.analysis.comparison.spread import spread
 from cl_ner_bench.analysis.comparison.statistics import (
     GAP_OF,
@@ -26,6 +27,7 @@ from cl_ner_bench.analysis.comparison.statistics import (
     gaps,
     unit_of,
 )
+from cl_ner_bench.analysis.comparison.undertrained import without_gap
 from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_notes
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
@@ -108,7 +110,7 @@ def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
     """Return a note on the rows with gaps for some of their runs only."""
     sizes = {row.label: (c.n_models(row, frame[frame["gap"].notna()]), c.n_models(row, frame)) for row in c.rows}
     fewer = [f"{label} {known} of {n}" for label, (known, n) in sizes.items() if 0 < known < n]
-    return [f"gap over the runs whose joint training is finished: {', '.join(fewer)}"] if fewer else []
+    return [f"gap over the runs whose joint training is finished: {few(fewer)}"] if fewer else []
 
 
 def step_table(c: Comparison, view: str) -> Table:

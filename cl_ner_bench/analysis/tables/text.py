@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -59,8 +59,8 @@ def to_csv(table: Table) -> str:
     return table.frame.to_csv(index=False, lineterminator="\n")
 
 
-def to_markdown(table: Table, layout: TableLayout | None = None) -> str:
-    """Return a GitHub table with its caption above and its notes below."""
+def to_markdown(table: Table, layout: TableLayout | None = None, answer: Sequence[str] = ()) -> str:
+    """Return a GitHub table, the answer above it, its caption and notes below."""
     layout = layout or TableLayout()
     table = long_form(table) if layout.form == "long" else table
 
@@ -68,13 +68,18 @@ def to_markdown(table: Table, layout: TableLayout | None = None) -> str:
         return f"| {' | '.join(cells)} |"
 
     width = len(table.header)
-    lines = [_md(layout.caption(table)), "", line([_md(h) for h in table.header])]
+    lines = [*(f"{_md(sentence)}\n" for sentence in answer), line([_md(h) for h in table.header])]
     lines.append(line(["---", *["---:"] * (width - 1)]))
     for title, rows in table.sections:
         lines.append(line([f"*{_md(title)}*", *[""] * (width - 1)]))
         lines += [line([_md(cell) if isinstance(cell, str) else _md_cell(cell) for cell in row]) for row in rows]
-    lines += ["", *(f"- {_md(note)}" for note in table.notes)]
+    lines += ["", _md(layout.caption(table)), "", to_list(table.notes)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def to_list(lines: Iterable[str]) -> str:
+    """Return a list in Markdown."""
+    return "".join(f"- {_md(line)}\n" for line in lines)
 
 
 def long_form(table: Table) -> Table:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, group_title, learning_order
-from cl_ner_bench.analysis.comparison.notes import without_gap
+from cl_ner_bench.analysis.comparison.undertrained import without_gap
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import STEP_GAPS, VIEWS, Results
 from cl_ner_bench.analysis.figures.style import Appearance

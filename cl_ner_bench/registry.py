@@ -440,6 +440,12 @@ def method_fingerprint(card: MethodCard) -> str:
     return hashlib.sha256(f"{own}+{method_fingerprint(card.base)}".encode()).hexdigest() if card.base else own
 
 
+def method_files(card: MethodCard) -> set[Path]:
+    """Return the files of a method's code, of a plug-in and what it is on both."""
+    own = Program(card.file, card.module).files()
+    return own | method_files(card.base) if card.base else own
+
+
 def method_sources(card: MethodCard) -> dict[str, Path]:
     """Return the Python files of a user's own method, of a plug-in and what it is on both; none for the suite's.
 

@@ -104,6 +104,10 @@ class Program:
         others = {name: module.fingerprint() for name, module in self.modules.items()}
         return hashlib.sha256(json.dumps([own, others], sort_keys=True).encode()).hexdigest()
 
+    def files(self) -> set[Path]:
+        """Return the files of the program, resolved."""
+        return {module.place()[1].resolve() for module in (self.main, *self.modules.values())}
+
     def sources(self) -> dict[str, Path]:
         """Return the Python files of the program by their paths in a folder from which the file could be run."""
         found = (module.place() for module in (self.main, *self.modules.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import time
@@ -330,7 +331,10 @@ class Trainer:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
         _check_losses(self.learner, losses)
         self.learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
-        torch.stack(list(losses.values())).sum().backward()
+        total = torch.stack(list(losses.values())).sum()
+        if not total.requires_grad:
+            raise UserError(f"{_hook(self.learner, 'losses')}: no loss depends on a parameter that learns")
+        total.backward()
         self.learner.after_backward()
         self.learner.encoder.check_gradient()
         if self.recipe["clip"]:
@@ -399,7 +403,14 @@ def _check_losses(learner: Learner, losses: Any) -> None:
         found = f"{_kind(losses[wrong[0]])} for {wrong[0]!r}" if wrong else "an empty dict"
     else:
         found = _kind(losses)
-    raise UserError(f"{type(learner).__name__}.losses must return a dict of scalar tensors, found {found}")
+    expected = "a dict of scalar tensors, as {'ce': loss}"
+    raise UserError(f"{_hook(learner, 'losses')} must return {expected}; it returned {found}")
+
+
+def _hook(learner: Learner, name: str) -> str:
+    """Return the name of a hook of a method, and file and line where the method defines it."""
+    code = inspect.unwrap(getattr(type(learner), name)).__code__
+    return f"{code.co_filename}:{code.co_firstlineno}: {type(learner).__name__}.{name}"
 
 
 def _kind(value: Any) -> str:

@@ -15,7 +15,9 @@ from msgspec import structs
 
 from cl_ner_bench.corpora.find import find_card
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.method_faults import check_import
 from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.registry import resolve
 from cl_ner_bench.running import backends, environment, trackers
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
@@ -175,6 +177,7 @@ def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
 
 def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
     folder, options = prepared.folder, prepared.options
+    _check_methods(prepared)
     _log_notes(prepared)
     folder.make()
     _check_space(prepared)
@@ -199,6 +202,13 @@ def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
 
         written += write_report([folder.path], folder.path)
     return Outcome(int(failed), folder.path, list(dict.fromkeys(written)))
+
+
+def _check_methods(prepared: Prepared) -> None:
+    """Raise UserError where a user's own method that is to be learned cannot be imported, before anything starts."""
+    for spec in dict.fromkeys(run.record.inputs["method"] for run in prepared.todo if "source" in run.record.inputs):
+        (variant,) = resolve([spec])
+        check_import(variant.card)
 
 
 def _log_notes(prepared: Prepared) -> None:

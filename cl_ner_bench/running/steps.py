@@ -14,6 +14,7 @@ from msgspec import structs
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.method_faults import describe
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
 from cl_ner_bench.running.job import Job
@@ -168,7 +169,7 @@ class Steps:
         except (Interrupted, UserError):
             raise
         except Exception as error:
-            why = reason_of(error)
+            why = describe(error, self.card)
             raise UserError(f'{says}, which cannot be proven: on a tiny encoder, {why}. Set it to "own"') from error
         if found:
             raise UserError(
@@ -265,9 +266,3 @@ def score(
             # A domain is scored on the types that are learned there; the model may know others.
             views[view][test_set] = matches.count(types, [at[i] for i in those])
     return views
-
-
-def reason_of(error: Exception) -> str:
-    """Return the first line of an error, with its kind where it is no message for users."""
-    first = next(iter(str(error).strip().splitlines()), "")
-    return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from msgspec import structs
 
+from cl_ner_bench.method_faults import describe
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
 from cl_ner_bench.running.job import BUSY, INTERRUPTED, RESUMES, Job
-from cl_ner_bench.running.steps import Steps, reason_of
+from cl_ner_bench.running.steps import Steps
 from cl_ner_bench.storage.leases import Lease
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
@@ -44,12 +45,13 @@ def main() -> int:
 def _work(job: Job, lease: Lease) -> int:
     _, run = job.open()
     heartbeat = Heartbeat(run, Path(job.stop), lease)
-    started = time.perf_counter()
+    started, card = time.perf_counter(), None
     record = structs.replace(job.record, times={"started": now()})
     try:
         _save(run, record, lease)
         heartbeat.begin(0, "loading")
         steps = Steps(structs.replace(job, record=record))
+        card = steps.card
         try:
             _learn(steps, job.awaited, heartbeat, lease)
         finally:
@@ -59,7 +61,7 @@ def _work(job: Job, lease: Lease) -> int:
         status, reason, code = "interrupted", RESUMES, INTERRUPTED
     except Exception as error:
         traceback.print_exc()
-        status, reason, code = "failed", f"{reason_of(error)} (log: {run.log_file})", 1
+        status, reason, code = "failed", f"{describe(error, card)} (log: {run.log_file})", 1
     times = {"finished": now(), "seconds": time.perf_counter() - started, **environment.resource_usage()}
     record = structs.replace(record, status=status, reason=reason, times=record.times | times)
     if not lease.lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -645,7 +646,18 @@ def test_losses_that_are_no_named_scalars_are_refused(change: Any, found: str, e
 
     with pytest.raises(UserError) as error:
         Trainer(Mine, {}, RECIPE, encoder, 0).learn(split(CORPUS).step_data(CORPUS, 1))
-    assert str(error.value) == f"Mine.losses must return a dict of scalar tensors, found {found}"
+    said = f"Mine.losses must return a dict of scalar tensors, as {{'ce': loss}}; it returned {found}"
+    line = inspect.getsourcelines(Mine.losses)[1]
+    assert str(error.value) == f"{__file__}:{line}: {said}"
+
+
+def test_losses_that_depend_on_no_parameter_are_refused(encoder: str) -> None:
+    class Mine(TagLearner):
+        def losses(self, *args: Any) -> Any:
+            return {name: value.detach() for name, value in super().losses(*args).items()}
+
+    with pytest.raises(UserError, match=r"Mine\.losses: no loss depends on a parameter that learns"):
+        Trainer(Mine, {}, RECIPE, encoder, 0).learn(split(CORPUS).step_data(CORPUS, 1))
 
 
 def test_settings_that_the_card_lacks_are_named(encoder: str) -> None:

@@ -450,7 +450,7 @@ class WantsNewTypes(TagLearner):
 def test_unusual_tasks_that_it_cannot_learn_are_found() -> None:
     assert "loss is nan in step 1" in fault(tasks.no_entities, Divides)
     found = fault(tasks.one_sentence, NeedsTwo)
-    assert found.startswith("ValueError at ")
+    assert found.startswith("ValueError: one sentence only")
     assert found.endswith("one sentence only")
     assert "a step without a new type" in fault(tasks.returning_type, WantsNewTypes)
     assert "two labelled words" in fault(tasks.one_mention, WantsTwoMentions)

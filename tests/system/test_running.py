@@ -146,7 +146,7 @@ def test_a_further_command_adds_runs_and_a_conflict_exits_2(grid: tuple[list[str
 
 
 FAILURES = {
-    "raises": "RuntimeError: out of luck",
+    "raises": "RuntimeError: out of luck, in Raises.begin_step, ",
     "nan": "FloatingPointError: loss is nan in step 1",
     "hungry": "MemoryError: Unable to allocate",
     "exits": "exit code 7",

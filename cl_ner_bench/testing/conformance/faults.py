@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.testing.conformance.lab import Lab
 
 
@@ -17,14 +14,6 @@ class Fault(Exception):  # noqa: N818  of a method, not of the suite
 
 Check = Callable[[Lab], str]
 """Returns a remark (mostly ''), or raises ``Fault``."""
-
-
-def where(error: BaseException, card: MethodCard) -> str:
-    """Return file and line of the method's last frame in an error, else of the last frame."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).resolve() == card.file]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}:{frame.lineno}"
 
 
 def as_text(settings: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ import safetensors.torch
 from torch import Tensor
 
 from cl_ner_bench.learning.trainer import Progress
-from cl_ner_bench.testing.conformance.faults import Fault, some, where
+from cl_ner_bench.method_faults import where
+from cl_ner_bench.testing.conformance.faults import Fault, some
 from cl_ner_bench.testing.conformance.inputs import (
     SHORT,
     TWO,

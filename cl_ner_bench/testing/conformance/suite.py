@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.method_faults import describe
 from cl_ner_bench.registry import MethodCard
-from cl_ner_bench.testing.conformance.faults import Check, Fault, where
+from cl_ner_bench.testing.conformance.faults import Check, Fault
 from cl_ner_bench.testing.conformance.lab import Lab
 from cl_ner_bench.testing.conformance.learning import (
     card,
@@ -81,7 +82,7 @@ def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
         yield Result("card", str(error))
         return
     except Exception as error:
-        yield Result("card", f"the file cannot be run: {_as_fault(error, card)}")
+        yield Result("card", f"the file cannot be run: {describe(error, card)}")
         return
     for check in checks(card, full):
         yield run_check(check, lab)
@@ -99,7 +100,7 @@ def run_check(check: Check, lab: Lab) -> Result:
     except (Fault, UserError, FloatingPointError) as error:
         fault = str(error)
     except Exception as error:
-        fault = _as_fault(error, lab.card)
+        fault = describe(error, lab.card)
     finally:
         torch.set_num_threads(threads)
     return Result(title(check), fault, remark or about(check), time.process_time() - began)
@@ -113,7 +114,3 @@ def title(check: Check) -> str:
 def about(check: Check) -> str:
     """Return what a check is about, in a line."""
     return (check.__doc__ or "").partition("\n")[0].rstrip(".")
-
-
-def _as_fault(error: Exception, card: MethodCard) -> str:
-    return f"{type(error).__name__} at {where(error, card)}: {error}"

@@ -1,0 +1,54 @@
+"""The place of a fault in a method's own code, in words: hook, file, line."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Collection
+from pathlib import Path
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.registry import MethodCard, load_class, method_files
+
+_LEARNER = Path(__file__).with_name("learning") / "learner.py"
+
+
+def describe(error: BaseException, card: MethodCard | None) -> str:
+    """Return an error in a line: what it says, and where it arose in a method's code (None: there is no method yet)."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    said = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
+    place = _place(error, method_files(card)) if card else ""
+    return f"{said}, in {place}" if place else said
+
+
+def where(error: BaseException, card: MethodCard) -> str:
+    """Return file and line of the method's last frame in an error, else of the last frame."""
+    frames = traceback.extract_tb(error.__traceback__)
+    files = method_files(card)
+    frame = [frame for frame in frames if Path(frame.filename).resolve() in files][-1:] or frames[-1:]
+    return f"{frame[0].filename}:{frame[0].lineno}"
+
+
+def check_import(card: MethodCard) -> None:
+    """Run a method's file and raise UserError, with file and line, where that fails or the class is not the card's."""
+    try:
+        load_class(card)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--methods {card.name}: its file cannot be imported: {describe(error, card)}") from error
+
+
+def _place(error: BaseException, files: Collection[Path]) -> str:
+    """Return the hook that an error went through, and the method's last line in it.
+
+    Where a hook of the base learner fails, that hook alone is named; "" where the error went through no hook.
+    """
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(code, line) for code, line in frames if Path(code.co_filename).resolve() in files]
+    if not own:
+        return next((code.co_qualname for code, _ in frames if Path(code.co_filename) == _LEARNER), "")
+    hook, (code, line) = own[0][0].co_qualname, own[-1]
+    text = linecache.getline(code.co_filename, line).strip()
+    at = f"{code.co_filename}:{line}: {text}"
+    return at if hook == "<module>" else f"{hook}, {at}"

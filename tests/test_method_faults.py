@@ -1,0 +1,75 @@
+"""Faults in a user's method: file, line and hook are named, and what can be known is found before anything starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cl_ner_bench import registry
+from cl_ner_bench.cli.main import main
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.learner import Settings, TagLearner
+from cl_ner_bench.method_faults import check_import, describe
+from cl_ner_bench.registry import MethodCard
+
+METHOD = """
+CARD = {"mine": {"class": "Mine", "architecture": "token", "settings": {"weight": 1.0}}}
+from cl_ner_bench.learning.learner import TagLearner
+from . import helper
+class Mine(TagLearner):
+    def losses(self, batch, output, teacher):
+        return helper.scaled(batch, self)
+"""
+HELPER = """
+def scaled(batch, learner):
+    return {"ce": batch["loss"] * learner.settings["strength"]}
+"""
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> MethodCard:
+    (tmp_path / "helper.py").write_text(HELPER)
+    (tmp_path / "mine.py").write_text(METHOD)
+    return registry.read_cards(tmp_path / "mine.py")[0]
+
+
+def fault(card: MethodCard, batch: object) -> str:
+    """Return how a fault in the method's losses is told."""
+    learner = registry.load_class(card)
+    one = learner.__new__(learner)
+    object.__setattr__(one, "settings", Settings(card.settings))
+    with pytest.raises((KeyError, UserError)) as error:
+        one.losses(batch, None, None)
+    return describe(error.value, card)
+
+
+def test_hook_file_line_and_its_text_are_named(card: MethodCard) -> None:
+    line = 'helper.py:3: return {"ce": batch["loss"] * learner.settings["strength"]}'
+    assert fault(card, {}) == f"KeyError: 'loss', in Mine.losses, {card.file.parent}/{line}"
+    said = fault(card, {"loss": 1.0})
+    assert said.startswith("no setting 'strength' in the card's settings; it has weight.")
+    assert said.endswith(f", in Mine.losses, {card.file.parent}/{line}")
+    with pytest.raises(AttributeError) as error:
+        TagLearner.losses(None, None, None, None)  # type: ignore[arg-type]
+    assert describe(error.value, card).endswith(", in TagLearner.losses"), "what the method gave it is wrong"
+    assert describe(ValueError("elsewhere\nsecond line"), card) == "ValueError: elsewhere"
+    assert describe(ValueError("before there was a method"), None) == "ValueError: before there was a method"
+
+
+def test_a_file_that_cannot_be_imported_starts_nothing(
+    card: MethodCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_import(card)
+    other = tmp_path / "other.py"
+    other.write_text(f"{METHOD}\nweights = missing\n")
+    with pytest.raises(UserError, match=r"mine: its file cannot be imported: NameError: .*other\.py:9: weights"):
+        check_import(registry.read_cards(other)[0])
+    row = json.dumps({"words": ["a"], "mentions": [[0, 1, "PER"]]})
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.jsonl").write_text(f"{row}\n" * 8)
+    words = ["--dataset", str(tmp_path), "--recipe", "minilm", "--out", str(tmp_path / "out")]
+    assert main(["run", "--methods", f"spankl,{other}", *words]) == 2
+    assert "other.py:9: weights = missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

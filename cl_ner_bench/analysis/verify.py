@@ -207,7 +207,7 @@ class _Checking:
         """Return the counts per view (docs/results.md). Raises ValueError where a prediction is none."""
         for row in rows:
             for start, end, _, score in row["pred"]:
-                if not 0 <= start < end or not math.isfinite(score):
+                if not 0 <= start < end or not (math.isfinite(score) if score is not None else self.run.imported):
                     raise ValueError(f"sentence {row['id']}: a prediction that is none")
         at = {row["id"]: place for place, row in enumerate(rows)}
         matches = match([row["gold"] for row in rows], [row["pred"] for row in rows], self._types(step))

@@ -1,4 +1,4 @@
-"""`bench data`: look at a corpus, check it, write its task split."""
+"""`bench data`: look at a corpus, check it, write its task split and what other code learns from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIONS = ("data", "tasks", "scenario", "split_seed", "max_sentences")
 
 def add_parser(commands: Any) -> None:
     parser: Parser = commands.add_parser(
-        "data", help="show, check or split a corpus", description="Show, check or split a corpus."
+        "data", help="show, check, split or export a corpus", description="Show, check, split or export a corpus."
     )
     parser.set_defaults(parser=parser)
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True)
@@ -35,6 +35,15 @@ def add_parser(commands: Any) -> None:
         epilog="example:\n  bench data split synthetic --scenario filter --order 2 --out split.json\n"
         "  bench run --split split.json",
     )
+    export_parser = add_command(
+        actions,
+        "export",
+        _export,
+        "write the sentences of each step for other code, whose predictions `bench import` scores",
+        description="Write what a method may see in each step (step-K/train.jsonl, dev.jsonl), the test sentences\n"
+        "(test.jsonl) and the task split (split.json). docs/imported.md describes the files.",
+        epilog="example:\n  bench data export synthetic --scenario filter --order 2 --out sentences",
+    )
     check_parser = add_command(
         actions,
         "check",
@@ -43,11 +52,11 @@ def add_parser(commands: Any) -> None:
         description="Find problems in a corpus, each with file, line and repair. Exit code 1 if there is one.",
         epilog="examples:\n  bench data check path/to/folder\n  bench data check wnut17 --data PATH --all",
     )
-    for command in (show_parser, split_parser, check_parser):
+    for command in (show_parser, split_parser, export_parser, check_parser):
         command.add_argument(
             "dataset", metavar="DATASET|PATH", help="a name of `bench list datasets`, a card, or a folder of files"
         )
-    for command in (show_parser, split_parser):
+    for command in (show_parser, split_parser, export_parser):
         add_options(command, OPTIONS)
         command.add_argument("--order", dest="orders", metavar="K", help="number of the task order (default: 0)")
     show_parser.add_argument("--json", action="store_true", help="print JSON")
@@ -58,6 +67,7 @@ def add_parser(commands: Any) -> None:
         help="draw labelled and unlabelled mentions (.png, .pdf; the numbers go to a .csv of the same name)",
     )
     split_parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="file to write")
+    export_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     check_parser.add_argument("--data", type=Path, metavar="PATH", help="folder or file of your own copy of the corpus")
     check_parser.add_argument("--all", action="store_true", help="print all problems (default: 5 of each kind)")
     check_parser.add_argument("--json", action="store_true", help="print JSON")
@@ -110,6 +120,18 @@ def _split(parsed: argparse.Namespace) -> int:
     _, split = _corpus_and_split(parsed)
     _write("--out", parsed.out, f"{canonical(split.to_json())}\n".encode())
     note(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}")
+    return 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.scenarios.export import exported
+
+    corpus, split = _corpus_and_split(parsed)
+    for name, content in exported(split, corpus):
+        _write("--out", parsed.out / name, content)
+    note(f"{parsed.out}: {split.n_steps} steps, {len(split.test):,} test sentences, split {split.hash[:12]}")
+    if corpus.card.licence:
+        note(f"licence of {corpus.card.title}: {corpus.card.licence}")
     return 0
 
 

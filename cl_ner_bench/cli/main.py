@@ -12,13 +12,25 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from cl_ner_bench import __version__
-from cl_ner_bench.cli import check_method, data, init_method, list, perf, report, reproduce, run, status, verify
+from cl_ner_bench.cli import (
+    check_method,
+    data,
+    import_results,
+    init_method,
+    list,
+    perf,
+    report,
+    reproduce,
+    run,
+    status,
+    verify,
+)
 from cl_ner_bench.cli.output import log_lines, note
 from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.untrusted import import_environment
 
-COMMANDS = (run, perf, status, report, verify, reproduce, list, data, init_method, check_method)
+COMMANDS = (run, perf, status, report, verify, import_results, reproduce, list, data, init_method, check_method)
 EXAMPLES = """\
 examples:
   bench run                              the default comparison: generated corpus, offline encoder

@@ -51,6 +51,12 @@ def write_experiment(folder: ResultsFolder, plans: Sequence[Plan], replaced: Seq
     return [folder.experiment_file, folder.mentions_file]
 
 
+def write_mentions(folder: ResultsFolder, corpus: Corpus, split: TaskSplit) -> None:
+    """Add the test mentions of a split that no grid asked for."""
+    with folder.lease_of_top():
+        folder.write_top({folder.mentions_file: _mentions(folder, [(corpus, [split])])})
+
+
 def _experiment(folder: ResultsFolder, grids: Sequence[Options], replaced: Sequence[RunRecord]) -> bytes:
     known: list[dict[str, Any]] = []
     file = folder.experiment_file

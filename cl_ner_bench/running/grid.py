@@ -76,7 +76,7 @@ def prepare(
     backends.check(first)
     if first.tracker:
         trackers.check(first.tracker)
-    folder = ResultsFolder.open(_results_path(layers), first.store)
+    folder = ResultsFolder.open(results_path(layers), first.store)
     check_folder(folder)  # so that nothing is written through a link
     if first.store:
         folder.pull()
@@ -117,7 +117,8 @@ def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any
     return plain
 
 
-def _results_path(layers: list[Layered]) -> Path:
+def results_path(layers: list[Layered]) -> Path:
+    """Return the results folder: the one that was asked for, else that of the dataset and scenario."""
     options = layers[0].options
     if options.out:
         return Path(options.out)

@@ -59,7 +59,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     corpus = load(options)
     splits = make_splits(options, corpus)
     if options.split is not None:
-        _check_manifest(layered, splits[0])
+        check_manifest(layered, splits[0])
     encoder = encoder_info(options.encoder)
     device, precision = environment.resolve_device(options.device, options.precision, options.elsewhere)
     options = replace(
@@ -67,7 +67,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
         methods=tuple(v.spec for v in chosen),
         set={v.label: own for v in chosen if (own := _with_files(v, options.set.get(v.label, {})))},
         bounds="none",
-        dataset=options.dataset if options.dataset in list_cards() else _absolute(options.dataset),
+        dataset=dataset_name(options),
         data=options.data and str(Path(options.data).resolve()),
         split=options.split and str(Path(options.split).resolve()),
         encoder=encoder.spec,
@@ -182,7 +182,7 @@ def manifest(file: str) -> Any:
         raise UserError(f"--split {file}: not JSON: {error}") from None
 
 
-def _check_manifest(layered: Layered, split: TaskSplit) -> None:
+def check_manifest(layered: Layered, split: TaskSplit) -> None:
     """Raise UserError where options contradict a manifest, which holds one scenario and order."""
     for key, value in (("scenario", split.scenario), ("orders", (split.order,))):
         if layered.origins[key] != DEFAULT and getattr(layered.options, key) != value:
@@ -341,10 +341,7 @@ def _run(
         **{k: fingerprints[k] for k in ("data", "tasks", "encoder")},
         **{k: settings[k] for k in ("split_seed", "precision", "exact", "nested")},
     }
-    # What orders are counted from belongs to the config: a replayed split, or tasks by hand in their order.
-    given: Any = split.hash if options.split else options.tasks and list(corpus.card.tasks.items())
-    if not options.split and (scenario := scenario_of(options, corpus)).own:
-        given = [scenario.to_json(), given]
+    given = given_tasks(options, corpus, split)
     config = digest({"scenario": split.scenario, "split": given, **values})[:8]
     names = (variant.label, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", encoder.name, config)
     run_id = "-".join(map(file_word, names))
@@ -365,24 +362,13 @@ def _run(
         status="running",
         n_steps=split.n_steps,
         steps=steps,
-        tasks=[
-            TaskRecord(name=task.name, types=list(task.types), learned_at=k, domain=task.domain or "")
-            for k, task in enumerate(split.tasks, 1)
-        ],
+        tasks=task_records(split),
         sizes=_sizes(split, card.data == "union", training["epochs"]),
         words=words(split.hash, card.data == "union"),
         order_of=split.order_of,
         documents=list(corpus.documents),
         lost_mentions=split.lost_mentions(corpus),
-        corpus=convert(
-            {
-                "differences": [d.text for d in corpus.differences if not d.accepted],
-                "accepted": [d.text for d in corpus.differences if d.accepted],
-                "n_mentions": corpus.n_mentions,
-                "without_task": without_task(corpus, split),
-            },
-            CorpusRecord,
-        ),
+        corpus=corpus_record(corpus, split),
         protocol=split.protocol.to_json(),
         setting=digest(setting)[:8],
         settings=settings,
@@ -403,6 +389,34 @@ def _run(
         step_keys=keys(card, values, split, seed, steps),
     )
     return Run(record, split, folder.run(run_id), card.start)
+
+
+def given_tasks(options: Options, corpus: Corpus, split: TaskSplit) -> Any:
+    """Return what orders are counted from, a part of the config: a replayed split, or tasks by hand in their order."""
+    if options.split:
+        return split.hash
+    given = options.tasks and list(corpus.card.tasks.items())
+    scenario = scenario_of(options, corpus)
+    return [scenario.to_json(), given] if scenario.own else given
+
+
+def task_records(split: TaskSplit) -> list[TaskRecord]:
+    """Return the tasks of a split as a run's record holds them."""
+    return [
+        TaskRecord(name=task.name, types=list(task.types), learned_at=k, domain=task.domain or "")
+        for k, task in enumerate(split.tasks, 1)
+    ]
+
+
+def corpus_record(corpus: Corpus, split: TaskSplit) -> CorpusRecord:
+    """Return what a run's record holds of its corpus."""
+    found = {
+        "differences": [d.text for d in corpus.differences if not d.accepted],
+        "accepted": [d.text for d in corpus.differences if d.accepted],
+        "n_mentions": corpus.n_mentions,
+        "without_task": without_task(corpus, split),
+    }
+    return convert(found, CorpusRecord)
 
 
 def _sizes(split: TaskSplit, cumulative: bool, epochs: int) -> list[int]:
@@ -442,6 +456,11 @@ def _scenario_name(options: Options, split: TaskSplit) -> str:
     if options.split is not None:
         return split.scenario
     return _absolute(options.scenario) if options.scenario.endswith(".toml") else options.scenario
+
+
+def dataset_name(options: Options) -> str:
+    """Return the name by which the dataset is found again, from any folder."""
+    return options.dataset if options.dataset in list_cards() else _absolute(options.dataset)
 
 
 def _absolute(name: str) -> str:

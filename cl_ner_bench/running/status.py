@@ -96,16 +96,19 @@ class GridStatus:
 
         None before anything is measured, and for records of early versions.
         """
-        jobs = [run.job for run in self.of("running", "lost", "interrupted", "waiting")]
+        jobs = self._jobs("running", "lost", "interrupted", "waiting")
         return None if (rates := self._rates(jobs)) is None else one_worker_seconds(jobs, rates)
 
     @cached_property
     def seconds_left(self) -> float | None:
         """The seconds until the running and the waiting runs are learned by as many workers as there are now, and the
         report is written. None without a worker."""
-        jobs, workers = [run.job for run in self.of("running", "waiting")], len(self.of("running"))
+        jobs, workers = self._jobs("running", "waiting"), len(self.of("running"))
         rates = self._rates(jobs) if workers else None
         return None if rates is None else time_left(jobs, rates, workers)
+
+    def _jobs(self, *statuses: str) -> list[Job]:
+        return [run.job for run in self.of(*statuses) if run.record.imported is None]  # which nobody learns
 
     def _rates(self, jobs: Sequence[Job]) -> Rates | None:
         if not all(job.record.words for job in jobs):

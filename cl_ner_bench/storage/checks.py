@@ -13,12 +13,13 @@ import hashlib
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage import layout
-from cl_ner_bench.storage.files import SCHEMA, SEAL, from_json, is_changed, pretty, read_record, sealed
+from cl_ner_bench.storage.files import SCHEMA, SEAL, from_json, is_changed, pretty, read_json, read_record, sealed
 from cl_ner_bench.untrusted import is_name, is_path_below, is_sha256
 
 # Checksums
@@ -156,8 +157,13 @@ class NewerError(DamagedError):
 
 
 def learn_again(path: Path) -> str:
-    """Return what repairs a file of a run or a model: the folder's grids again, which learn what is not there."""
-    home = next(parent.parent for parent in path.parents if parent.name in (layout.RUNS, layout.STORE))
+    """Return what repairs a file of a run or a model: the folder's grids again, which learn what is not there; what was
+    imported has to be imported again."""
+    inside, above = next((a, b) for a, b in pairwise((path, *path.parents)) if b.name in (layout.RUNS, layout.STORE))
+    record = read_json(inside / layout.RECORD)
+    if isinstance(record, dict) and record.get("imported"):
+        return "`bench import` of the same files again repairs it"
+    home = above.parent
     if not (home / layout.EXPERIMENT).is_file() or check_top(home):
         return "the same `bench run` command again repairs it"
     return f"`{shlex.join(['bench', 'run', '--config', f'{home}/{layout.EXPERIMENT}', '--out', f'{home}'])}` repairs it"

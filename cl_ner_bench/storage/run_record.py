@@ -110,6 +110,14 @@ class _Learned(Struct, frozen=True):
     remarks: list[str] = []
 
 
+class ImportedFile(Struct, frozen=True):
+    """A file of predictions that other code made: its name, content and the day on which it was imported."""
+
+    name: str
+    sha256: str
+    date: str
+
+
 class RunRecord(Struct, frozen=True, kw_only=True):
     """The settings of a run, how it ended, and what was recorded of its steps.
 
@@ -160,6 +168,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     command: Any = None
     code: Any = None
     step1_reference: TrainingCheck | None = None
+    imported: dict[str, ImportedFile] | None = None  # by step; None: the suite learned the run itself
     seal: str | None = None
 
     def __post_init__(self) -> None:

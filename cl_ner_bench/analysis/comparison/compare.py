@@ -24,9 +24,15 @@ GROUPS = {
     "memory-free": "Memory-free",
     "exemplar": "Stored examples",
     "closed-form": "Closed form or frozen encoder",
+    "imported": "Imported results",
     "reference": "References",
 }
 LOWER_BOUNDS = ("finetune-span", "finetune-token")
+
+
+APART = ("imported", "reference")
+"""Groups that are shown beside the methods and are in no test, rank or claim about differences: of imported results it
+is not known what they learned from."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,10 @@ class Comparison:
     """Rows of one table with all of their finished runs, and the runs that differences are computed from.
 
     Differences are computed over ``pairs`` alone, the (order, seed) pairs that every method finished: other runs would
-    add differences between runs to those between methods. References need not have finished a pair, unless there are
-    only references. ``left_out``: the pairs that some methods finished and others did not, with the rows that lack them
-    and the reason; ``matched`` is false where no pair is left. Models of a single task are references for learning
-    only: beside methods they are no rows, and have frames of their own (``single_task_*``).
+    add differences between runs to those between methods. References and imported results need not have finished a
+    pair, unless there is nothing else. ``left_out``: the pairs that some methods finished and others did not, with the
+    rows that lack them and the reason; ``matched`` is false where no pair is left. Models of a single task are
+    references for learning only: beside methods they are no rows, and have frames of their own (``single_task_*``).
     """
 
     dataset: str
@@ -171,9 +177,12 @@ class Comparison:
 
 @lru_cache(maxsize=4)
 def comparisons(results: Results) -> tuple[Comparison, ...]:
-    """Return the finished runs, divided into comparisons: the runs that may stand in one table. Sorted by dataset."""
+    """Return the finished runs, divided into comparisons: the runs that may stand in one table. Sorted by dataset.
+
+    Imported results stand in every comparison on their data and tasks, whatever encoder is behind them.
+    """
     blocks: dict[tuple[Any, ...], list[RunRecord]] = {}
-    for run in results.finished:
+    for run in sorted(results.finished, key=lambda run: run.imported is not None):  # stable
         tasks = _tasks(run)
         # Other sentences, the same ones split otherwise, or another encoder of one name make another comparison.
         data = (
@@ -181,7 +190,10 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
             *(str(run.fingerprints.get(k)) for k in SHARED_PRINTS),
         )
         sample = run.settings.get("max_sentences") or 0
-        blocks.setdefault((run.dataset, run.scenario, run.encoder, sample, tasks, data), []).append(run)
+        key = (run.dataset, run.scenario, run.encoder, sample, tasks, data)
+        same = [k for k in blocks if run.imported and _without_encoder(k) == _without_encoder(key)]
+        for place in same or [key]:
+            blocks.setdefault(place, []).append(run)
     out: list[Comparison] = []
     slugs: set[str] = set()
     for key in sorted(blocks):
@@ -191,6 +203,12 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
         slugs.add(slug)
         out.append(_compare(results, slug, blocks[key]))
     return tuple(out)
+
+
+def _without_encoder(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what of a comparison's key does not name the encoder."""
+    dataset, scenario, _, sample, tasks, (split_seed, data, _) = key
+    return dataset, scenario, sample, tasks, split_seed, data
 
 
 def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
@@ -316,9 +334,9 @@ def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]], measures: pd
 
 
 def _compared_rows(rows: Iterable[MethodRow]) -> list[MethodRow]:
-    """Return the rows that are compared: all but the references, or all where there is nothing else."""
+    """Return the rows that are compared: all but those of ``APART``, or all where there is nothing else."""
     rows = list(rows)
-    return [row for row in rows if row.group != "reference"] or rows
+    return [row for row in rows if row.group not in APART] or rows
 
 
 def _rows_of_runs(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:

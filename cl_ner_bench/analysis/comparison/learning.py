@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.naming import Naming
 from cl_ner_bench.analysis.comparison.undertrained import was_trained
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
@@ -85,11 +85,11 @@ def new_task_scores(c: Comparison) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def learning_checks(c: Comparison) -> tuple[LearningCheck, ...]:
-    """Return a check of each row but the references."""
+    """Return a check of each row but those of ``APART``."""
     frame = new_task_scores(c)
     found = []
     for row in c.rows:
-        if row.group == "reference":
+        if row.group in APART:
             continue
         own = row.of(frame)
         checked = own[own["f1"].notna() & own["reference"].notna()]

@@ -74,6 +74,7 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
         notes.append(f"differences between methods are taken over n = {len(c.pairs)}, without {_left_out(c, named)}")
     if c.damaged:
         notes.append(f"damaged and left out, `bench verify` says why: {named(c.damaged)}")
+    notes += _imported(c, named)
     if len(c.orders) == 1:
         notes.append("one order")
     if sample := _unique(run.settings.get("max_sentences") for run in c.runs):
@@ -121,6 +122,22 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
     if shared := _shared(c):
         notes.append(f"a model that several orders share counts once: {named(shared)}")
     return tuple(notes)
+
+
+def _imported(c: Comparison, named: Naming) -> list[str]:
+    """Return a note on each row that other code made: the files, their day, and what is behind them."""
+    notes = []
+    for row in c.rows:
+        runs = [run for run in c.runs if run.imported and c.row_of[run.run_id] == row]
+        files = {file.name: file for run in runs for file in (run.imported or {}).values()}
+        if files:
+            origin = named(f"{file.name} ({file.date})" for file in files.values())
+            about = "".join(f"; {text}" for text in dict.fromkeys(run.settings.get("about") for run in runs) if text)
+            notes.append(
+                f"{row.label}: not learned by this suite, in no test of differences, what it learned from is not known "
+                f"here; from {origin}, encoder {runs[0].encoder}{about}"
+            )
+    return notes
 
 
 def _left_out(c: Comparison, named: Naming) -> str:

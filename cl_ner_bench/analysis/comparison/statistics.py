@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons, group_title
+from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, comparisons, group_title
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm, merged, unit_means
 from cl_ner_bench.analysis.comparison.notes import FEW
@@ -189,7 +189,7 @@ def may_rank(c: Comparison) -> bool:
 
 
 def n_tests(c: Comparison) -> int:
-    return sum(math.comb(len(rows), 2) for name, rows in c.groups if name != "reference")
+    return sum(math.comb(len(rows), 2) for name, rows in c.groups if name not in APART)
 
 
 def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
@@ -204,7 +204,7 @@ def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
     for c in filter(may_rank, comparisons(results)):
         frame = c.compared(c.measures[c.measures["view"] == view])
         for group, rows in c.groups:
-            if group != "reference":
+            if group not in APART:
                 apart = undertrained_rows(c)
                 scores = {row.label: row.of(frame)[HEADLINE].mean() for row in rows if row not in apart}
                 # A dataset counts once: its first comparison.
@@ -294,7 +294,7 @@ def row_groups(c: Comparison, frame: pd.DataFrame, measure: str) -> list[RowGrou
     sign = 1 if measure in LOWER_IS_BETTER else -1
     orders = np.array([order for order, _ in c.pairs], dtype=np.int64)
     for name, rows in c.groups:
-        if name == "reference" or not c.matched:
+        if name in APART or not c.matched:
             continue
         parts = _score_parts(c, rows, frame, measure)
         values = np.sum([part.values for part in parts], axis=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, group_title
+from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, group_title
 from cl_ner_bench.analysis.comparison.learning import learning_checks
 from cl_ner_bench.analysis.comparison.naming import Naming, few
 from cl_ner_bench.analysis.comparison.notes import FEW, named_few
@@ -71,7 +71,7 @@ def verdict(c: Comparison, results: Results) -> list[str]:
     """Return the answer in plain sentences: the scores, who is ahead and how sure, the gap to joint training, and who
     is left out and why."""
     apart = undertrained_rows(c) | c.lower_bounds
-    groups = [(name, [row for row in rows if row not in apart]) for name, rows in c.groups if name != "reference"]
+    groups = [(name, [row for row in rows if row not in apart]) for name, rows in c.groups if name not in APART]
     groups = [(name, rows) for name, rows in groups if rows]
     methods = [row for _, rows in groups for row in rows]
     sentences = _scores(c, groups)
@@ -113,6 +113,8 @@ def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> lis
     for title, bounds in (("lower bounds", c.lower_bounds - undertrained_rows(c)), ("joint training", joint)):
         if values := [means[row] for row in bounds if row in means]:
             parts.append(f"{title} {_range(values)}")
+    if imported := [f"{row.label} {means[row]:.1f}" for row in c.rows if row.group == "imported" and row in means]:
+        parts.append(named_few(c)(imported))
     return [f"{NAMES[HEADLINE].title} after the last step{runs}: {'; '.join(parts)}."] if parts else []
 
 

@@ -19,6 +19,7 @@ from cl_ner_bench.analysis.data.distinct import Models, models_of, per_model
 from cl_ner_bench.analysis.data.merging import merge_folders
 from cl_ner_bench.analysis.scores import measures
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, TaskLayout
+from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import Damaged, DamagedError, learn_again
 from cl_ner_bench.storage.run_folder import RunFolder
@@ -78,7 +79,7 @@ class Results:
             lines.append(f"left out, .damaged says why: {len(self.damaged)} damaged files")
         best = self.summary[self.summary["view"] == "all"].sort_values("task_macro_f1_mean", ascending=False)
         if len(best):
-            lines.append("mean task F1 after the last step (all test sentences), the highest:")
+            lines.append(f"{NAMES['task_macro_f1'].name} after the last step (all test sentences), the highest:")
         for _, row in best.head(_SHOWN).iterrows():
             spread = "" if np.isnan(row["task_macro_f1_std"]) else f" ± {row['task_macro_f1_std']:.1f}"
             where = ", ".join(map(str, row[["dataset", "scenario", "encoder"]]))

@@ -97,7 +97,8 @@ def _refuse_misfits(found: Sequence[tuple[RunFolder, RunRecord]]) -> None:
             )
         asked = [run.settings.get(key) for key in ("split_seed", "max_sentences")]
         tasks = sorted([task.name, *sorted(task.types)] for task in run.tasks)
-        what = (run.dataset, run.scenario, str(run.order), run.encoder, str(asked), str(tasks))
+        where = "imported" if run.imported else run.encoder  # of imported results no weights are known
+        what = (run.dataset, run.scenario, str(run.order), where, str(asked), str(tasks))
         other_folder, other = splits.setdefault(what, (folder, run))
         if _are_apart(other_folder, folder) and _data(other) != _data(run):
             raise UserError(

@@ -26,6 +26,8 @@ def protocol_differences(setting: Setting, runs: Sequence[RunRecord]) -> list[st
     """Return why runs of the setting's dataset and scenario are not comparable with its numbers; empty if they are."""
     run = runs[0]
     found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
+    if any(one.imported for one in runs):
+        found.append("imported results")
     if any(one.settings.get("precision") == "bf16" for one in runs):
         found.append(f"here {BF16}")
     if setting.federated:

@@ -102,7 +102,7 @@ def cost_frame(c: Comparison) -> pd.DataFrame:
 
 def machine_notes(c: Comparison) -> list[str]:
     """Return a note where the runs come from different machines."""
-    kinds = {tuple(sorted((k, str(v)) for k, v in run.machine.items())) for run in c.runs}
+    kinds = {tuple(sorted((k, str(v)) for k, v in run.machine.items())) for run in c.runs if run.machine}
     return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []
 
 

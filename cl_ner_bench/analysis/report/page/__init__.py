@@ -29,8 +29,8 @@ from cl_ner_bench.storage.run_record import RUN
 
 HERE = Path(__file__).parent
 EMBEDDED = 64 * 1024  # bytes: larger files are links to the folders beside the page
-IMAGES = 4 * 1024 * 1024  # bytes of figures inside the page, likewise
-ROWS = 400  # of a table; longer ones are in their files only
+IMAGES = 12 * 1024 * 1024  # bytes of figures inside the page, likewise
+ROWS = 1000  # of a table; longer ones are in their files only
 SECTIONS = {
     "scores": "Scores",
     "differences": "Differences and spread",

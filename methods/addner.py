@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, TagLearner
+from cl_ner_bench.learning.likelihood import of_drawn_classes
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.heads.growing import GrowingHead, Init
 from cl_ner_bench.models.heads.tag import TagHead
@@ -83,6 +84,12 @@ class AddNER(TagLearner):
     def open_loss(self, batch: Batch, output: Output) -> Tensor:
         """Return cross-entropy that leaves unlabelled types open, mean over heads."""
         return torch.stack([self._open_ce(batch, types, logits) for types, logits, _ in self._heads(output)]).mean()
+
+    def log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return len(self.head.grown) * super().log_likelihood(batch, output)
+
+    def drawn_log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return torch.stack([of_drawn_classes(logits) for _, logits, _ in self._heads(output)]).sum()
 
     def _open_ce(self, batch: Batch, types: Sequence[str], logits: Tensor) -> Tensor:
         return open_ce(logits, batch.tag_targets(types), batch.open_tags(types, self.labelled))

@@ -55,7 +55,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cl_ner_bench.learning.importance import drawn_log_likelihood, drawn_sentences, importance
+from cl_ner_bench.learning.importance import drawn_sentences, importance
 from cl_ner_bench.learning.learner import Learner, Step
 from cl_ner_bench.learning.pretrained import pretrained
 from cl_ner_bench.models.heads.growing import Init
@@ -106,7 +106,7 @@ class CoFiMA(Average):
 
     def end_step(self, step: Step) -> None:
         sentences = drawn_sentences(step, self.settings["fisher_sentences"])
-        found = importance(self, sentences, drawn_log_likelihood(self))
+        found = importance(self, sentences, self.drawn_log_likelihood)
         share, limit = self.settings["average_share"], self.settings["fisher_limit"]
         after = {name: values.clamp(max=limit) for name, values in found.items()}
         with torch.no_grad():

@@ -18,10 +18,8 @@ CARD = {
             "gradient of one sentence's log-likelihood, in evaluation mode, with labels drawn from the model "
             '(ewc_labels "drawn") or the given ones ("given"). The code base of arXiv 2312.07887 squares the mean '
             "gradient of a batch, with dropout; it has no EWC for NER. Rows of new types are free. The weight 5000 is "
-            "that code base's and was not searched. Methods with several softmaxes in a row (addner, experts-token, "
-            "spankl-softmax) count as one softmax, or as independent columns, which is not their likelihood. Expected: "
-            "near fine-tuning where old types are negatives in the loss, because the penalty cannot know that they are "
-            "none.",
+            "that code base's and was not searched. Expected: near fine-tuning where old types are negatives in the "
+            "loss, because the penalty cannot know that they are none.",
         },
         "mas": {
             "label": "MAS",
@@ -41,7 +39,7 @@ CARD = {
 import torch
 from torch import Tensor
 
-from cl_ner_bench.learning.importance import drawn_log_likelihood, drawn_sentences, given_log_likelihood, importance
+from cl_ner_bench.learning.importance import drawn_sentences, importance
 from cl_ner_bench.learning.learner import Batch, Learner, Output, Step
 
 
@@ -58,9 +56,9 @@ class EWC(Learner):
 
     def end_step(self, step: Step) -> None:
         super().end_step(step)
-        likelihood = drawn_log_likelihood if self.settings["ewc_labels"] == "drawn" else given_log_likelihood
+        likelihood = self.drawn_log_likelihood if self.settings["ewc_labels"] == "drawn" else self.log_likelihood
         sentences = drawn_sentences(step, self.settings["ewc_sentences"])
-        consolidate(self, "ewc", importance(self, sentences, likelihood(self)))
+        consolidate(self, "ewc", importance(self, sentences, likelihood))
 
 
 class MAS(Learner):

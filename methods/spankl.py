@@ -59,6 +59,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Need, Output, SpanLearner
+from cl_ner_bench.learning.likelihood import of_drawn_classes
 from cl_ner_bench.models.losses import categorical_kl
 
 
@@ -107,6 +108,14 @@ class SpanSoftmax(SpanKL):
         columns = self.columns(types)
         theirs, ours = with_none(teacher.logits[:, columns]), with_none(output.logits[:, columns])
         return categorical_kl(theirs, ours).sum() / len(batch.examples)
+
+    def log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return -len(batch.examples) * self.open_loss(batch, output)
+
+    def drawn_log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        groups = [types for types in (self.labelled, self.unlabelled) if types]
+        softmaxes = (with_none(output.logits[:, self.columns(types)]) for types in groups)
+        return torch.stack([of_drawn_classes(logits) for logits in softmaxes]).sum()
 
 
 def with_none(logits: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cl_ner_bench.learning.batches import Batch
@@ -51,29 +50,3 @@ def drawn_sentences(step: Step, at_most: int) -> Iterator[Batch]:
     """Yield at most so many train sentences, one by one, drawn from torch's global stream."""
     for position in torch.randperm(len(step.train))[:at_most].tolist():
         yield step.batch([position])
-
-
-def drawn_log_likelihood(learner: Learner) -> Objective:
-    """Return the log-likelihood of labels that are drawn from the model's own prediction, summed over a sentence.
-
-    The mean square of its gradient is the diagonal of the Fisher information. It needs no labels.
-    """
-
-    def of(batch: Batch, output: Output) -> Tensor:
-        logits = output.logits
-        if learner.architecture == "token":
-            drawn = torch.multinomial(logits.detach().softmax(1), 1)[:, 0]
-            return -F.cross_entropy(logits, drawn, reduction="sum")
-        return -F.binary_cross_entropy_with_logits(logits, torch.bernoulli(logits.detach().sigmoid()), reduction="sum")
-
-    return of
-
-
-def given_log_likelihood(learner: Learner) -> Objective:
-    """Return the log-likelihood of a sentence's given labels, types without labels left open (empirical Fisher)."""
-
-    def of(batch: Batch, output: Output) -> Tensor:
-        terms = len(output.logits) if learner.architecture == "token" else len(learner.labelled)
-        return -terms * learner.open_loss(batch, output)
-
-    return of

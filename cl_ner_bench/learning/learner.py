@@ -21,6 +21,7 @@ from cl_ner_bench.corpora.card import UNSTATED
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.carried import Carried
+from cl_ner_bench.learning.likelihood import of_drawn_classes, of_drawn_columns
 from cl_ner_bench.learning.memory import Memory
 from cl_ner_bench.learning.optim import SGD, AdamW, Optimizer, scheduled
 from cl_ner_bench.learning.output import Output
@@ -227,6 +228,18 @@ class Learner(nn.Module):
         """
         raise NotImplementedError
 
+    def log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        """Return the log-likelihood of the step's labels, summed over rows; types without labels are left open.
+
+        This and ``drawn_log_likelihood`` say how likely a head takes labels to be: one with several softmaxes in a row
+        overrides both. Methods that measure the importance of weights ask them.
+        """
+        raise NotImplementedError
+
+    def drawn_log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        """Return the log-likelihood, summed over rows, of labels drawn from the model's own prediction."""
+        raise NotImplementedError
+
     def decode(
         self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
@@ -358,6 +371,12 @@ class SpanLearner(Learner):
             total = total + self.bce(Batch((example,), batch.device), Output(logits), types)
         return total / len(batch.examples)
 
+    def log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return -len(batch.examples) * len(self.labelled) * self.open_loss(batch, output)
+
+    def drawn_log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return of_drawn_columns(output.logits)
+
     def decode(
         self, output: Output, lengths: Sequence[int], types: Sequence[str], nested: bool
     ) -> list[list[Prediction]]:
@@ -395,6 +414,12 @@ class TagLearner(Learner):
         return open_ce(
             output.logits, batch.tag_targets(self.head.types), batch.open_tags(self.head.types, self.labelled)
         )
+
+    def log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return -len(output.logits) * self.open_loss(batch, output)
+
+    def drawn_log_likelihood(self, batch: Batch, output: Output) -> Tensor:
+        return of_drawn_classes(output.logits)
 
     def rows(self, lengths: Sequence[int]) -> list[int]:
         return list(lengths)

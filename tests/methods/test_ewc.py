@@ -14,7 +14,7 @@ from cl_ner_bench.methods.ewc import consolidate, penalty
 from torch import Tensor, nn
 
 from cl_ner_bench.learning.carried import Carried
-from cl_ner_bench.learning.importance import drawn_log_likelihood, importance
+from cl_ner_bench.learning.importance import importance
 from cl_ner_bench.testing.chain import chain, step_data, trainer
 
 BATCHES = [
@@ -125,4 +125,4 @@ def test_what_the_method_itself_carries_stays_apart(method: str, own: str, encod
 def test_where_nothing_learns_nothing_is_important(encoder: str) -> None:
     learner = chain("ewc-span", encoder, 1).learner
     learner.requires_grad_(False)
-    assert importance(learner, [], drawn_log_likelihood(learner)) == {}
+    assert importance(learner, [], learner.drawn_log_likelihood) == {}

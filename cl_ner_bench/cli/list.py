@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import WIDTH, show, show_json, table
 from cl_ner_bench.cli.parsing import add_command
 from cl_ner_bench.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.literature.settings import Setting
 
 Row = Mapping[str, Any]
 WIDE = 160
@@ -62,6 +65,7 @@ def list_encoders() -> list[Row]:
 
 def list_presets() -> list[Row]:
     from cl_ner_bench.analysis.literature.settings import presets
+    from cl_ner_bench.running.reproduce import preset_grid
 
     return [
         {
@@ -71,11 +75,42 @@ def list_presets() -> list[Row]:
             "encoder": setting.encoder,
             "methods": list(setting.methods),
             "orders": len(setting.orders),
-            "recipe": setting.preset.recipe if setting.preset else "",
+            "recipe": setting.preset.recipe,
             "summary": f"{setting.cite}, {setting.evidence}{'; defective code' if setting.defects else ''}",
+            "source": f"{setting.source}; {setting.place}",
+            "sets": {key: list(value) if isinstance(value, tuple) else value for key, value in grid.items()},
+            "training": _training(setting),
+            "published": _published(setting),
+            "margins": dict(setting.preset.margins),
+            "deviations": list(setting.preset.deviations),
+            "defects": setting.defects,
         }
         for name, setting in presets().items()
+        if setting.preset
+        for grid in (preset_grid(setting),)
     ]
+
+
+def _training(setting: Setting) -> dict[str, Any]:
+    """Return the hyper-parameters of a preset's recipe by architecture."""
+    from cl_ner_bench.corpora.cards import list_cards, recipe
+    from cl_ner_bench.registry import methods
+
+    assert setting.preset is not None, "presets() holds settings with a preset only"
+    card, known = list_cards()[setting.dataset], methods()
+    architectures = sorted({known[name].architecture for name in setting.methods})
+    return {a: recipe(card, setting.preset.recipe, a, setting.scenario) for a in architectures}
+
+
+def _published(setting: Setting) -> dict[str, dict[str, float]]:
+    """Return the published means after the last step by method, or by method and order."""
+    found = {}
+    for row in setting.rows:
+        if row.method:
+            name = row.method if row.order is None else f"{row.method}, order {row.order}"
+            last = {measure: scores[-1] for measure, scores in row.steps.items()}
+            found[name] = last | {measure: mean for measure, (mean, _) in row.values.items()}
+    return found
 
 
 KINDS: dict[str, Callable[[], list[Row]]] = {
@@ -131,14 +166,14 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    rows = KINDS[parsed.kind]() if parsed.name is None else _rows(parsed.kind, parsed.name)
+    rows = KINDS[parsed.kind]() if parsed.name is None else rows_of(parsed.kind, parsed.name)
     broken = _broken(parsed.kind) if parsed.name is None else {}
     if parsed.json:
         more = {"broken": [{"name": name, "error": error} for name, error in broken.items()]} if broken else {}
         show_json({"schema": 1, parsed.kind: rows, **more})
         return 0
     if parsed.verbose or parsed.name is not None:
-        show("\n\n".join(_details(rows)))
+        show("\n\n".join(details(rows)))
     else:
         show(as_table(parsed.kind, _plug_ins_once(rows) if parsed.kind == "methods" else rows))
         if parsed.kind == "methods":
@@ -170,12 +205,25 @@ def as_table(kind: str, rows: Sequence[Row]) -> str:
     return table([titles.get(column, column) for column in columns], cells, wrap=wrap, width=width)
 
 
-def _details(rows: Sequence[Row]) -> Iterator[str]:
+def details(rows: Sequence[Row]) -> Iterator[str]:
     """Yield everything that is known of each row, one fact a line."""
     for row in rows:
+        row = _with_measures(row) if "published" in row else row
         facts = {key: _text(value) for key, value in row.items() if key != "name" and value not in (None, "", [], {})}
         lines = [(f"  {key}", text) for key, text in facts.items()]
         yield f"{row['name']}\n{table([], lines, wrap=[1], width=_width())}"
+
+
+def _with_measures(row: Row) -> Row:
+    """Return a preset's row as it is printed: measures by their names."""
+    from cl_ner_bench.analysis.scores.names import NAMES
+
+    def named(values: Mapping[str, float]) -> str:
+        return ", ".join(f"{NAMES[key].name} {value:g}" for key, value in values.items())
+
+    published = [f"{name}: {named(values)}" for name, values in row["published"].items()]
+    texts = {"published": "; ".join(published), "deviations": "; ".join(row["deviations"])}
+    return {**row, **texts, "margins": named(row["margins"])}
 
 
 def _broken(kind: str) -> Mapping[str, str]:
@@ -191,7 +239,7 @@ def _broken(kind: str) -> Mapping[str, str]:
     return {}
 
 
-def _rows(kind: str, name: str) -> list[Row]:
+def rows_of(kind: str, name: str) -> list[Row]:
     """Return the rows of one name. Raises UserError where there is none, or where it is broken."""
     listed, broken = KINDS[kind](), _broken(kind)
     rows = {row["name"]: row for row in (*listed, *(_plug_ins_once(listed) if kind == "methods" else ()))}

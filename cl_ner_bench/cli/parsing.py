@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import MISSING
 from typing import Any, NoReturn
 
@@ -41,8 +41,11 @@ def add_command(
     return parser
 
 
-def add_options(parser: Parser, names: Iterable[str], config: bool = False) -> None:
-    """Add the options ``names`` of `bench run`, in their groups, and with ``config`` the option for a file of them."""
+def add_options(parser: Parser, names: Iterable[str], config: bool = False, preset: Collection[str] = ()) -> None:
+    """Add the options ``names`` of `bench run`, in their groups, and with ``config`` the option for a file of them.
+
+    The help says of the options ``preset`` that a preset gives their defaults.
+    """
     from cl_ner_bench.running.options import FILES, OPTIONS
 
     options = {name: OPTIONS[name] for name in names}
@@ -55,7 +58,10 @@ def add_options(parser: Parser, names: Iterable[str], config: bool = False) -> N
             group.add_argument(flag, action="store_true", default=None, help=f"{text} (default: off)")
         else:
             action = "append" if option.default_factory is dict else "store"
-            text += _default(option.default)
+            if name in preset:
+                text = f"{re.sub(r' [(]default: .*[)]$', '', text)} (default: the preset's)"
+            else:
+                text += _default(option.default)
             group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)
     if config:
         files = groups.get(FILES, parser)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cl_ner_bench.cli.list import as_table, list_presets
+from cl_ner_bench.cli.list import as_table, details, list_presets, rows_of
 from cl_ner_bench.cli.output import show, table, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
 from cl_ner_bench.cli.results import show_results
@@ -15,11 +15,13 @@ from cl_ner_bench.cli.run import add_output_options, carry_out
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.comparison.agreement import Judgement
+    from cl_ner_bench.analysis.scores.names import Measure
     from cl_ner_bench.running.reproduce import Reproduction
 
 EXAMPLES = """\
 examples:
   bench reproduce                             list the experiments
+  bench reproduce spankl-ontonotes-split --help    what this one sets, and its published numbers
   bench reproduce spankl-ontonotes-split --data PATH --seeds 0,1,2
   bench reproduce spankl-fewnerd-split --data PATH --encoder minilm --max-sentences 600
 
@@ -31,7 +33,7 @@ difference beyond the margin was found.
 
 def add_parser(commands: Any) -> None:
     from cl_ner_bench.running.options import OPTIONS
-    from cl_ner_bench.running.reproduce import FIXED
+    from cl_ner_bench.running.reproduce import FIXED, SET
 
     parser = add_command(
         commands,
@@ -42,16 +44,23 @@ def add_parser(commands: Any) -> None:
         description="Run a published experiment with all its orders, and show the difference to its numbers.\n"
         "Without PRESET: list the experiments.",
         epilog=EXAMPLES,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action="store_true", help="show this, and what PRESET sets")
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="a name of `bench list presets`")
     parser.add_argument("--list", action="store_true", help="list the experiments, as without PRESET")
     names = [name for name in OPTIONS if name not in FIXED]
-    add_options(parser, names)
+    add_options(parser, names, preset=SET)
     add_output_options(parser)
     parser.set_defaults(options=names)
 
 
 def _execute(parsed: argparse.Namespace) -> int:
+    if parsed.help:
+        parsed.parser.print_help()
+        if parsed.preset is not None:
+            show("\n" + "\n".join(details(rows_of("presets", parsed.preset))))
+        return 0
     if parsed.preset is None or parsed.list:
         show(as_table("presets", list_presets()))
         return 0
@@ -60,10 +69,10 @@ def _execute(parsed: argparse.Namespace) -> int:
 
     options = given(parsed, parsed.options)
     asked = reproduction(parsed.preset, options)
-    prepared = grid.prepare(asked.options, command=parsed.words)
+    prepared = grid.prepare(asked.options, command=parsed.words, preset=asked.grid)
     plan = with_differences(asked, options, [run.record for run in prepared.runs])
     if plan.options != asked.options:  # a rehearsal has a folder of its own
-        prepared = grid.prepare(plan.options, command=parsed.words)
+        prepared = grid.prepare(plan.options, command=parsed.words, preset=plan.grid)
     if parsed.dry_run:
         from cl_ner_bench.cli.preview import preview
 
@@ -86,6 +95,8 @@ def _execute(parsed: argparse.Namespace) -> int:
 def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
     """Return the end of the output: the source and its defects, then either that this was a rehearsal, or our
     numbers, the published ones, the difference and the verdict."""
+    from cl_ner_bench.analysis.scores.names import NAMES
+
     setting, preset = plan.setting, plan.setting.preset
     assert preset is not None, "presets() holds settings with a preset only"
     lines = wrapped(f"{setting.name}: {setting.source}; {setting.place}; {setting.evidence}")
@@ -95,8 +106,8 @@ def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
     if plan.changes:
         text = f"A REHEARSAL ({'; '.join(plan.changes)}): no difference to the published numbers is shown."
         return "\n".join([*lines, "", *wrapped(text)])
-    lines += ["", _as_table(judgements), ""]
-    lines += [line for j in judgements if j.why for line in wrapped(f"- {j.label}, {j.measure}: {j.why}")]
+    lines += ["", _as_table(judgements, NAMES), ""]
+    lines += [line for j in judgements if j.why for line in wrapped(f"- {j.label}, {NAMES[j.measure].name}: {j.why}")]
     lines += wrapped(
         "agrees: the 90 % interval of the difference lies within the margin (two one-sided tests at 5 %). Margins: "
         f"{preset.why}."
@@ -105,12 +116,12 @@ def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
     return "\n".join(lines)
 
 
-def _as_table(judgements: Sequence[Judgement]) -> str:
+def _as_table(judgements: Sequence[Judgement], names: Mapping[str, Measure]) -> str:
     rows = []
     for j in judgements:
         interval = "-" if math.isnan(j.low) else f"{j.low:+.2f} to {j.high:+.2f}"
         ours, gap = ("-", "-") if math.isnan(j.ours.mean) else (f"{j.ours.mean:.2f}", f"{j.difference:+.2f}")
         numbers = [ours, str(j.n), f"{j.theirs.mean:.2f}", gap, interval, f"{j.margin:g}"]
-        rows.append([j.method, j.measure, *numbers, j.verdict])
+        rows.append([j.method, names[j.measure].name, *numbers, j.verdict])
     header = ["method", "measure", "ours", "n", "theirs", "difference", "90 % interval", "margin", "verdict"]
     return table(header, rows)

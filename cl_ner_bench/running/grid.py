@@ -62,16 +62,20 @@ class Demand:
 
 
 def prepare(
-    given: Mapping[str, Any], config: str | Path | None = None, command: Sequence[str] | None = None
+    given: Mapping[str, Any],
+    config: str | Path | None = None,
+    command: Sequence[str] | None = None,
+    preset: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Resolve flags and config into runs.
 
-    ``command`` is what the runs' records give as the command; without one, the options that were given.
+    ``command`` is what the runs' records give as the command; without one, the options that were given. ``preset``
+    holds what a published experiment sets.
 
     Raises:
         UserError: something cannot be run as asked. Whatever can be known before the first run is found here.
     """
-    layers = layer(given, config)
+    layers = layer(given, config, preset)
     first = layers[0].options
     backends.check(first)
     if first.tracker:

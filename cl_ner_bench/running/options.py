@@ -20,7 +20,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.models.encoders.info import is_path
 from cl_ner_bench.untrusted import read_toml
 
-DEFAULT, FLAG, CONFIG = "default", "flag", "config file"
+DEFAULT, FLAG, CONFIG, PRESET = "default", "flag", "config file", "preset"
 Settings = dict[str, dict[str, Any]]  # method -> key -> value
 
 
@@ -397,16 +397,23 @@ class Layered:
     origins: Mapping[str, str]
 
 
-def layer(given: Mapping[str, Any], config: str | Path | None = None) -> list[Layered]:
+def layer(
+    given: Mapping[str, Any], config: str | Path | None = None, preset: Mapping[str, Any] | None = None
+) -> list[Layered]:
     """Return the options of each grid of a config file, overridden by flags (or keyword arguments).
+
+    Values of a ``preset`` stand in for the defaults.
 
     Raises UserError for unknown keys and values that do not fit; it names the flag, or the file and its key.
     """
     flags = _parsed({k: v for k, v in given.items() if v is not None}, lambda key: f"--{key.replace('_', '-')}")
-    return [_layered(flags, grid, config) for grid in (read_config(config) if config else [{}])]
+    fixed = _parsed(preset or {}, lambda key: f"preset: {key}")
+    return [_layered(flags, grid, config, fixed) for grid in (read_config(config) if config else [{}])]
 
 
-def _layered(flags: Mapping[str, Any], keys: Mapping[str, Any], config: str | Path | None) -> Layered:
+def _layered(
+    flags: Mapping[str, Any], keys: Mapping[str, Any], config: str | Path | None, preset: Mapping[str, Any]
+) -> Layered:
     source = f"{CONFIG} {config}"
     merged: Settings = {}
     origins = {name: DEFAULT for name in OPTIONS if name != "set"}
@@ -416,7 +423,8 @@ def _layered(flags: Mapping[str, Any], keys: Mapping[str, Any], config: str | Pa
                 if origin == "--set" or key not in flags:  # a flag overrides the file's `set`
                     merged.setdefault(method, {})[key] = value
                     origins[f"{method}.{key}"] = origin
-    values = {**keys, **flags, "set": merged}
+    values = {**preset, **keys, **flags, "set": merged}
+    origins |= dict.fromkeys(preset, PRESET)
     origins |= {key: source for key in keys if key != "set"} | {key: FLAG for key in flags if key != "set"}
     return Layered(Options(**values), origins)
 

@@ -22,15 +22,22 @@ from cl_ner_bench.storage.run_record import RunRecord
 FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")
 """Options that a preset fixes: with other values it would be another experiment, for which there is `bench run`."""
 
+SET = ("encoder", "recipe", "orders", "seeds", "precision")
+"""Options of `bench reproduce` whose default is the preset's."""
+
 FREE = (*NOT_OF_THE_GRID, "data", "seeds", "device", "threads")
 """Options that may differ from the preset."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A preset's grid as options of `bench run`. ``changes`` from the preset make it a rehearsal; empty: none."""
+    """A preset's ``grid`` and the user's own ``options``, as those of `bench run`.
+
+    ``changes`` from the preset make it a rehearsal; empty: none.
+    """
 
     setting: Setting
+    grid: Mapping[str, Any]
     options: Mapping[str, Any]
     changes: tuple[str, ...]
 
@@ -46,9 +53,22 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
         hint = f" These begin so: {begun}." if begun else did_you_mean(name, list(known))
         raise UserError(f"no preset {name!r}.{hint} `bench list presets` shows all")
     setting = known[name]
+    grid = preset_grid(setting)
+    own = {key: value for key, value in given.items() if value is not None}
+    wanted, meant = layer(own, preset=grid)[0].options, layer({}, preset=grid)[0].options
+    changes = tuple(
+        f"{key.replace('_', '-')} {_shown(getattr(wanted, key))}"
+        for key in OPTIONS
+        if key not in FREE and _meaning(key, wanted) != _meaning(key, meant)
+    )
+    return _with_out(Reproduction(setting, grid, own, changes), own.get("out"))
+
+
+def preset_grid(setting: Setting) -> dict[str, Any]:
+    """Return the options that a setting with a preset sets."""
     preset = setting.preset
     assert preset is not None, "presets() holds settings with a preset only"
-    grid: dict[str, Any] = {
+    return {
         "methods": setting.methods,
         "bounds": "none",
         "dataset": setting.dataset,
@@ -59,14 +79,6 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
         "seeds": preset.seeds,
         "precision": "fp32",
     }
-    own = {key: value for key, value in given.items() if value is not None}
-    wanted, meant = layer({**grid, **own})[0].options, layer(grid)[0].options
-    changes = tuple(
-        f"{key.replace('_', '-')} {_shown(getattr(wanted, key))}"
-        for key in OPTIONS
-        if key not in FREE and _meaning(key, wanted) != _meaning(key, meant)
-    )
-    return _with_out(Reproduction(setting, {**grid, **own}, changes), own.get("out"))
 
 
 def with_differences(plan: Reproduction, given: Mapping[str, Any], records: Sequence[RunRecord]) -> Reproduction:

@@ -19,7 +19,7 @@ from cl_ner_bench.cli import main
 from cl_ner_bench.cli.reproduce import as_text
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.running import grid
-from cl_ner_bench.running.reproduce import FIXED, FREE, reproduction, with_differences
+from cl_ner_bench.running.reproduce import FIXED, FREE, SET, reproduction, with_differences
 from cl_ner_bench.storage.run_record import ByPart, CorpusRecord
 from cl_ner_bench.testing.grids import bench
 from cl_ner_bench.testing.results import write_matrix
@@ -46,8 +46,9 @@ def test_a_preset_is_a_grid_of_its_setting_with_all_orders(name: str) -> None:
     plan, setting = reproduction(name, {}), settings()[name]
     assert plan.changes == ()
     assert plan.options["out"] == f"results/{name}"
-    assert plan.options["orders"] == setting.orders
-    assert (plan.options["dataset"], plan.options["encoder"]) == (setting.dataset, ENCODERS[setting.encoder].spec)
+    assert plan.grid["orders"] == setting.orders
+    assert (plan.grid["dataset"], plan.grid["encoder"]) == (setting.dataset, ENCODERS[setting.encoder].spec)
+    assert plan.grid.keys() <= {*FIXED, *SET}, "the help says which defaults are the preset's"
     assert set(FIXED).isdisjoint(FREE)
 
 
@@ -81,7 +82,7 @@ def test_every_other_change_is_a_rehearsal_without_a_difference(given: dict[str,
 def test_ours_theirs_difference_and_verdict_are_printed(tmp_path: Path) -> None:
     plan = reproduction(NAME, {})
     text = as_text(plan, judge(plan.setting, load_results(as_published(tmp_path, 0.5))))
-    assert "spankl  task_macro_f1  89.31  6  88.81   +0.50" in text
+    assert "spankl  mean task F1  89.31  6  88.81   +0.50" in text
     assert text.count("agrees\n") >= 2
     assert "digitised" in text
     assert "REHEARSAL" not in text
@@ -141,8 +142,34 @@ def test_without_a_preset_they_are_listed(capsys: pytest.CaptureFixture[str]) ->
     assert main.main(["reproduce", "--list"]) == 0
     assert capsys.readouterr().out == table
     assert main.main(["list", "presets", NAME]) == 0
-    assert "  recipe    paper" in capsys.readouterr().out
+    assert "  recipe      paper" in capsys.readouterr().out
     assert all(f"\n{name} " in table for name in presets())
+
+
+def test_the_help_of_a_preset_shows_what_it_sets_and_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["reproduce", "--help"]) == 0
+    plain = " ".join(capsys.readouterr().out.split())
+    assert plain.count("(default: the preset's)") == len(SET)
+    assert main.main(["reproduce", NAME, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith(plain)
+    assert "methods = spankl; bounds = none; dataset = ontonotes; scenario = split; encoder = " in shown
+    assert "orders = 0, 1, 2, 3, 4, 5; seeds = 0; precision = fp32" in shown
+    assert "span = " in shown
+    assert "epochs = 10" in shown
+    assert "spankl, order 0: mean task F1 89.42; spankl, order 1: " in shown
+    assert "margins mean task F1 1, BI 0.5" in shown
+
+
+def test_a_dry_run_names_the_preset_as_the_origin(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    types = list_cards()["conll2003"].types
+    for part in ("train", "dev", "test"):
+        rows = [{"words": ["so", f"name{i}", "."], "mentions": [[1, 2, t]]} for i, t in enumerate(types * 3)]
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--data", str(tmp_path), "--encoder", "minilm", "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main.main(["reproduce", "cfner-conll2003-fg2-pg1", *words]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"scenario fg2-pg1 [preset]", "recipe cfner [preset]", "encoder minilm [flag]"} <= {*lines}
 
 
 @pytest.mark.parametrize(

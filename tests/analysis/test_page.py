@@ -26,6 +26,7 @@ from cl_ner_bench.testing.results import triple, write_grid, write_run
 pytestmark = pytest.mark.slow
 
 Browse = Callable[..., Any]
+SHORT = "A long note: method 1 and 79 more."
 LONG = f"A long note: {', '.join(f'method {i}' for i in range(80))}, the last."
 EVIL = "</script><script>console.error('ran')</script><!--"
 PAIRS = [(order, seed) for order in range(3) for seed in range(2)]
@@ -59,7 +60,8 @@ def page(results: Results) -> str:
     for _, table in tables:
         files |= {f"tables/{table.name}.{suffix}": convert(table).encode()
                   for suffix, convert in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))}  # fmt: skip
-    block = ComparisonReport(c, ["An answer."], [*tables[0][1].notes, LONG], tables, [("errors", picture)])
+    notes = {note: note for note in tables[0][1].notes} | {SHORT: LONG}
+    block = ComparisonReport(c, ["An answer."], notes, tables, [("errors", picture)])
     run = next(run for run in results.finished if run.method == "spankl")
     quote = Quote(7, ("<i>Near", "Ada", "sat."), 1, 2, "person", (("Ada", "person"),), (), 3)
     quotes = Quotes(
@@ -194,7 +196,8 @@ def test_notes_stand_once_and_tables_and_figures_point_at_them(browse: Browse, p
     """)  # fmt: skip
     assert len(set(found["notes"])) == len(found["notes"])
     assert [note.split(" ")[0] for note in found["notes"]] == [*"abcdefghij"][: len(found["notes"])]
-    assert found["open"] == [False]  # the long one
+    assert found["open"] == [False]  # the long one, of which tables say less
+    assert not [note for note in found["notes"] if SHORT in note]
     (long,) = (note for note in found["notes"] if note.endswith("method 79, the last."))
     marks = dict(found["marks"])
     assert len(found["marks"]) == found["tables"] + 1 == found["headings"] + 1  # and the figure
@@ -217,7 +220,7 @@ def test_it_stays_readable_with_many_methods(browse: Browse, tmp_path: Path) -> 
     (c,) = comparisons(results)
     tables = [("scores", main_table(c, "all"))]
     files = {f"tables/{table.name}.{suffix}": b"" for _, table in tables for suffix in ("csv", "md", "tex")}
-    block = ComparisonReport(c, [], [], tables, [])
+    block = ComparisonReport(c, [], {}, tables, [])
     found = browse(render_page(results, [block], Theme.of([c], "paper").appearances, files), tmp_path, """
       await wait();
       const box = one(".wide", main), head = one("thead th", main), legend = one(".for-steps details");
@@ -348,7 +351,7 @@ def test_a_model_that_several_orders_share_counts_once(browse: Browse, tmp_path:
             write_run(tmp_path, "spankl", counts, order=order, seed=seed, step_keys={"1": f"b{order}{seed}"})
     results = load_results(tmp_path)
     (c,) = comparisons(results)
-    block = ComparisonReport(c, [], [], [("scores", main_table(c, "all"))], [])
+    block = ComparisonReport(c, [], {}, [("scores", main_table(c, "all"))], [])
     files = {f"tables/main-all-{c.slug}.{suffix}": b"" for suffix in ("csv", "md", "tex")}
     found = browse(render_page(results, [block], Theme.of([c], "paper").appearances, files), tmp_path, """
       await wait(); await hover(curves, .5);
@@ -406,7 +409,7 @@ def test_long_tables_and_large_files_are_left_to_the_folder(results: Results) ->
     names = [f"tables/main-all-x.{suffix}" for suffix in ("csv", "md", "tex")]
     files = {name: b"x" * (EMBEDDED + (name.endswith("csv"))) for name in names}
     page = render_page(
-        results, [ComparisonReport(c, [], [], [("scores", table)], [])], Theme.of([c], "paper").appearances, files
+        results, [ComparisonReport(c, [], {}, [("scores", table)], [])], Theme.of([c], "paper").appearances, files
     )
     assert f"{ROWS + 1} rows: too long for this page" in page
     assert f"row {ROWS}" not in page

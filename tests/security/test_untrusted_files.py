@@ -306,7 +306,7 @@ def test_names_on_the_page(evil: Path, browse: Callable[..., Any], tmp_path: Pat
     compared = comparisons(results)
     tables = [("scores", main_table(compared[0], "all")), ("types", type_table(compared[0], "all"))]
     files = {f"tables/{table.name}.{suffix}": b"" for _, table in tables for suffix in ("csv", "md", "tex")}
-    block = ComparisonReport(compared[0], verdict(compared[0], results), [EVIL], tables, [])
+    block = ComparisonReport(compared[0], verdict(compared[0], results), {EVIL: EVIL}, tables, [])
     page = render_page(results, [block], Theme.of(compared, "paper").appearances, files)
     assert browse(page, tmp_path, "return document.querySelectorAll('img').length") == 0  # and an empty console
 

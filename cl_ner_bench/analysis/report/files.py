@@ -118,7 +118,7 @@ def report_files(
         ComparisonReport(
             comparison=c,
             answer=answers[f"main-all-{c.slug}"],
-            notes=notes_of(c),
+            notes=dict(zip(notes_of(c), full_notes(c), strict=True)),
             tables=[(section, t) for section, t in all_tables if _block_of(t.name, compared) is c],
             figures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],
         )

@@ -65,11 +65,11 @@ MIME |= {"svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """A comparison with its answer, notes, tables and figures, the latter two by their section of the page."""
+    """A comparison with its answer, its notes (each with its full text), and tables and figures by section."""
 
     comparison: Comparison
     answer: Sequence[str]
-    notes: Sequence[str]
+    notes: Mapping[str, str]
     tables: Sequence[tuple[str, Table]]
     figures: Sequence[tuple[str, ReportFigure]]
 
@@ -126,7 +126,7 @@ def _page_part(block: ComparisonReport, files: Mapping[str, bytes], quoted: Iter
     tables = [(section, _page_table(c, table, files, marks)) for section, table in block.tables]
     figures = [(section, _page_figure(c, figure, files)) for section, figure in block.figures]
     rows = {run.run_id: c.rows.index(c.row_of[run.run_id]) for run in c.runs}
-    notes = [(mark, *_folded(note)) for note, mark in marks.items()]
+    notes = [(mark, *_folded(block.notes.get(note, note))) for note, mark in marks.items()]
     return {
         "c": c,
         "answer": block.answer,

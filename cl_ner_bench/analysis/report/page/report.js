@@ -26,6 +26,9 @@ for (const image of document.querySelectorAll(".picture img")) {
   const downloads = image.closest("figure").querySelector(".downloads");
   downloads.append(make("a", {href: image.src, download: `${image.closest("figure").dataset.name}.png`}, "PNG"));
 }
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll(".notes details")) folded.open = true;
+});
 // A link that was copied: `#SECTION?STATE`.
 function follow() {
   const [id, query] = location.hash.slice(1).split("?"), target = document.getElementById(id);

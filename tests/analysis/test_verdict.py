@@ -96,11 +96,19 @@ def test_where_all_are_undertrained_there_is_no_answer_but_its_reason(tmp_path: 
     grid(tmp_path, SIX, undertrained_below=85, settings={"epochs": 2})
     c, results = only(tmp_path)
     assert verdict(c, results) == [
-        "No answer: too little of the first task was found (F1; at least 85 is needed) by SEQ* 40.0 (order 0 seed 0), "
-        "ExtendNER 60.0 (order 0 seed 0), SpanKL 70.0 (order 0 seed 0).",
+        "No answer: too little of the first task was found (F1, order 0 seed 0; at least 85 is needed) by SEQ* 40.0, "
+        "ExtendNER 60.0, SpanKL 70.0.",
         "Raise --epochs (now 2).",
     ]
     assert not any(best_and_tied(c, c.measures[c.measures["view"] == "all"], "micro_f1"))
+
+
+def test_the_worst_runs_are_named_where_they_differ(tmp_path: Path) -> None:
+    grid(tmp_path, {"spankl": [14.6, 50], "extendner": [50, 10], "seqstar": [50, 50]})
+    assert answer(tmp_path)[2] == (
+        "Left out: too little of the first task was found (F1; at least 20 is needed) by ExtendNER 10.0 (order 0 seed "
+        "1), SpanKL 14.6 (order 0 seed 0)."
+    )
 
 
 def test_a_first_task_that_twice_the_epochs_learn_better_leaves_out_too(tmp_path: Path) -> None:
@@ -159,8 +167,7 @@ def test_forty_methods_are_named_by_the_best_and_all_stand_in_a_file(tmp_path: P
     _, scores, _, left_out, _ = verdict(c, results)
     assert scores == "Mean task F1 after the last step: m39 79.0, m38 78.0, m37 77.0, 37 others 40.0 to 76.0."
     more = f"26 more, all in {notes_file(c)}"
-    assert left_out.endswith(f"low00 0.0 (order 0 seed 0), low01 0.5 (order 0 seed 0), low02 1.0 (order 0 seed 0), "
-                             f"low03 1.5 (order 0 seed 0) and {more}.")  # fmt: skip
+    assert left_out.endswith(f" by low00 0.0, low01 0.5, low02 1.0, low03 1.5 and {more}.")
     assert f"(step-1 micro-F1 below 20: low00 0.0, low01 0.5, low02 1.0, low03 1.5 and {more})" in notes_of(c)[0]
     assert "low29 14.5" in full_notes(c)[0]
     files = report_files(results, formats=())

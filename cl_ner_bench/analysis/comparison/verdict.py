@@ -210,8 +210,10 @@ def _too_little(found: Sequence[Undertrained], named: Naming) -> str:
     if len(found) == 1:
         value = f"F1 {values[0]}" if first.is_low else f"{values[0]} {unit}"
         return f"{first.row.label} {verb} too little of its first task ({value}, {runs[0]}; {bound})"
-    rows = named(f"{u.row.label} {value} ({run})" for u, value, run in zip(found, values, runs, strict=True))
-    return f"too little of the first task was {verb} ({unit}; {bound}) by {rows}"
+    one = len({*runs}) == 1
+    each = [""] * len(found) if one else [f" ({run})" for run in runs]
+    rows = named(f"{u.row.label} {value}{run}" for u, value, run in zip(found, values, each, strict=True))
+    return f"too little of the first task was {verb} ({unit}{f', {runs[0]}' if one else ''}; {bound}) by {rows}"
 
 
 def _range(values: Sequence[float], decimals: int = 0) -> str:

@@ -23,11 +23,16 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="RESULTS_DIR", help="results of `bench run`")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: the first RESULTS_DIR)")
-    texts = parser.add_argument_group("examples of forgetting")
+    texts = parser.add_argument_group("the corpus' text")
     texts.add_argument(
         "--examples",
         action="store_true",
         help="show sentences that went from right to wrong, in report.html and examples.md; both then quote the corpus",
+    )
+    texts.add_argument(
+        "--texts",
+        action="store_true",
+        help="write texts/RUN.jsonl.gz: the words of every test sentence beside its gold and predicted mentions",
     )
     texts.add_argument(
         "--data", type=Path, metavar="PATH", help="where the corpus is now (default: where it was for training)"
@@ -87,5 +92,9 @@ def _execute(parsed: argparse.Namespace) -> int:
 
         quotes = quote_examples(results, parsed.data, parsed.examples_per_type)
         show(f"{write_examples(quotes, out)}\n")
+    if parsed.texts:
+        from cl_ner_bench.running.texts import write_texts
+
+        show(f"{write_texts(results, out, parsed.data)}\n")
     show_results(results, write_files(results, out, style, formats, layout, quotes))
     return 0

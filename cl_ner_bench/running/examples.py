@@ -1,12 +1,8 @@
-"""Test sentences with a mention that was found and then lost, for `bench report --examples`.
-
-Results folders hold ids and no text: the corpus is read again, and its fingerprint compared with the run's.
-"""
+"""Test sentences with a mention that was found and then lost, for `bench report --examples`."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +15,14 @@ from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import RIGHT, Outcomes, outcomes_of
 from cl_ner_bench.analysis.report.quotes import Quote, QuotedRun, Quotes
-from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.texts import Rows, corpora_of, licences, predictions, text_of
 from cl_ner_bench.storage.files import write_bytes
-from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
-from cl_ner_bench.untrusted import unpacked
 
 FILE = "examples.md"
 PER_TYPE = 3
-FORBIDDEN = "may not be shared"  # in the licence of a card
 
 
 @dataclass(frozen=True)
@@ -70,9 +63,9 @@ def quote_examples(results: Results, data: Path | None = None, per_type: int = P
     found = [lost(results, run, per_type) for run in _first_runs(results)]
     if not found:
         raise UserError("--examples: no finished run has several steps, so nothing was forgotten")
-    corpora = _corpora([item.run for item in found], data)
-    runs = tuple(_quoted(item, corpora[_text_of(item.run)].parts["test"]) for item in found)
-    return Quotes(runs, tuple(_licences(corpora.values())), per_type)
+    corpora = corpora_of([item.run for item in found], data, "--examples")
+    runs = tuple(_quoted(item, corpora[text_of(item.run)].parts["test"]) for item in found)
+    return Quotes(runs, tuple(licences(corpora.values())), per_type)
 
 
 def write_examples(quotes: Quotes, out: Path) -> str:
@@ -107,7 +100,7 @@ def lost(results: Results, run: RunRecord, per_type: int) -> Lost:
         if len(of_type) < per_type and r.mentions[m, 0] not in [r.mentions[other, 0] for _, other in of_type]:
             of_type.append((row, m))
     steps = sorted({step for pairs in chosen.values() for row, _ in pairs for step in (row, row + 1)})
-    predicted = {row: _predictions(results.folders[run.run_id], r.steps[row]) for row in steps}
+    predicted = {row: predictions(results.folders[run.run_id], r.steps[row]) for row in steps}
     examples = {
         r.types[type_]: tuple(_example(r, right, row, m, predicted) for row, m in pairs)
         for type_, pairs in chosen.items()
@@ -117,23 +110,18 @@ def lost(results: Results, run: RunRecord, per_type: int) -> Lost:
     return Lost(run, examples, {t: int((gone == i).sum()) for i, t in enumerate(r.types)})
 
 
-def _example(r: Outcomes, right: Any, row: int, m: int, predicted: Mapping[int, Mapping[int, list[Any]]]) -> Example:
+def _example(r: Outcomes, right: Any, row: int, m: int, predicted: Mapping[int, Rows]) -> Example:
     sentence, start, end, type_ = r.mentions[m].tolist()
     later = np.flatnonzero(right[row + 1 :, m])
 
     def over(row: int) -> tuple[Mention, ...]:
-        found = (Mention(*mention[:3]) for mention in predicted[row].get(sentence, []))
+        stored = predicted[row].get(sentence, {"pred": ()})["pred"]
+        found = (Mention(*mention[:3]) for mention in stored)
         return tuple(sorted(mention for mention in found if mention.start < end and start < mention.end))
 
     again = r.steps[row + 1 + int(later[0])] if len(later) else 0
     mention = Mention(start, end, r.types[type_])
     return Example(sentence, mention, r.steps[row], r.steps[row + 1], over(row), over(row + 1), again)
-
-
-def _predictions(folder: RunFolder, step: int) -> dict[int, list[Any]]:
-    """Return the predictions of each sentence. The file was checked when the outcomes were read."""
-    lines = unpacked(folder.predictions_file(step).read_bytes()).splitlines()
-    return {row["id"]: row["pred"] for row in map(json.loads, lines)}
 
 
 def _first_runs(results: Results) -> list[RunRecord]:
@@ -145,59 +133,6 @@ def _first_runs(results: Results) -> list[RunRecord]:
             if own and row.group != "reference":
                 found[c.slug, row] = min(own, key=lambda run: (run.order, run.seed, run.run_id))
     return list(found.values())
-
-
-def _text_of(run: RunRecord) -> tuple[Any, ...]:
-    """Return everything that decides which text a run has read."""
-    inputs, settings = run.inputs, run.settings
-    return (
-        *(inputs.get(key) for key in ("dataset", "data", "tasks")),
-        *(settings.get("max_sentences"), settings.get("split_seed", 1)),
-        run.fingerprints.get("data"),
-    )
-
-
-def _corpora(runs: Sequence[RunRecord], data: Path | None) -> dict[tuple[Any, ...], Corpus]:
-    keys = {_text_of(run): run for run in runs}
-    if data is not None and len({key[0] for key in keys}) > 1:
-        names = ", ".join(sorted({str(key[0]) for key in keys}))
-        raise UserError(f"--data {data}: the results are of several corpora ({names}): report their folders apart")
-    return {key: _corpus(key, run, data) for key, run in keys.items()}
-
-
-def _corpus(key: tuple[Any, ...], run: RunRecord, data: Path | None) -> Corpus:
-    dataset, place, tasks, max_sentences, split_seed, fingerprint = key
-    if not isinstance(dataset, str) or not isinstance(place, str | None) or not isinstance(tasks, str | None):
-        raise UserError(f"--examples: the record of run {run.run_id} does not say which corpus it read")
-    if data is None and place is not None:
-        data = Path(place)
-        if not data.exists():
-            raise UserError(
-                f"--examples: the text of {run.dataset} is not at {data}, where it was learned from: "
-                "say where it lies with --data PATH"
-            )
-    try:
-        corpus = load_corpus(dataset, data, tasks, max_sentences, split_seed)
-    except UserError as error:
-        raise UserError(f"--examples needs the text of {run.dataset}: {error}") from error
-    if corpus.fingerprint != fingerprint:
-        raise UserError(
-            f"--examples: {corpus.source} is not the text that {run.run_id} was learned from (fingerprint "
-            f"{corpus.fingerprint[:12]}, expected {str(fingerprint)[:12]}): pass the right copy with --data PATH"
-        )
-    return corpus
-
-
-def _licences(corpora: Iterable[Corpus]) -> list[tuple[str, str]]:
-    out = []
-    for name, licence in sorted({(corpus.card.title, corpus.card.licence) for corpus in corpora}):
-        if FORBIDDEN in licence:
-            out.append(("Do not share this file.", f"It quotes {name}. Licence: {licence}."))
-        elif licence:
-            out.append(("", f"It quotes {name}. Licence: {licence}."))
-        else:
-            out.append(("Do not share this file", f"before you know the licence of {name}, which it quotes."))
-    return out
 
 
 def _quoted(item: Lost, sentences: Sequence[Sentence]) -> QuotedRun:

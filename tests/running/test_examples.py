@@ -16,7 +16,8 @@ from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.examples import FILE, FORBIDDEN, _licences, quote_examples, write_examples
+from cl_ner_bench.running.examples import FILE, quote_examples, write_examples
+from cl_ner_bench.running.texts import FORBIDDEN, licences, write_texts
 from cl_ner_bench.testing.results import write_run
 
 TASKS = [{"name": "one", "types": ["PER"], "learned_at": 1}, {"name": "t*o", "types": ["LOC"], "learned_at": 2}]
@@ -107,7 +108,7 @@ def test_licences_that_forbid_sharing_are_marked(corpus: Path) -> None:
     assert not closed & {"fewnerd", "wnut17", "synthetic"}
     plain = load_corpus(str(corpus))
     for name in ("ontonotes", "fewnerd"):
-        ((warning, text),) = _licences([replace(plain, card=cards[name])])
+        ((warning, text),) = licences([replace(plain, card=cards[name])])
         assert (warning == "Do not share this file.") == (name in closed)
         assert cards[name].licence.split(" ")[0] in text
 
@@ -140,6 +141,7 @@ def test_the_command_quotes_them_in_the_page_and_beside_it(
     assert main(["report", str(folder), "--format", "png"]) == 0
     assert "Lovelace" not in (folder / "report.html").read_text(encoding="utf-8")
     assert not (folder / FILE).exists()
+    assert not (folder / "texts").exists()
     assert main(["report", str(folder), "--format", "png", "--examples", "--examples-per-type", "2"]) == 0
     assert "SpanKL: 2 mentions lost by the end, 2 examples" in capsys.readouterr().out
     assert (folder / FILE).is_file()
@@ -157,3 +159,74 @@ def test_without_a_second_step_there_is_nothing_to_lose(tmp_path: Path) -> None:
     write_run(tmp_path)
     with pytest.raises(UserError, match="nothing was forgotten"):
         quote_examples(load_results(tmp_path))
+
+
+def test_texts_put_words_beside_gold_and_the_predictions_of_each_step(tmp_path: Path, corpus: Path) -> None:
+    results = load_results(write(tmp_path / "r", corpus))
+    told = write_texts(results, tmp_path / "out")
+    assert "1 files" in told
+    assert "Do not share this file before you know the licence" in told
+    (file,) = (tmp_path / "out" / "texts").glob("*.jsonl.gz")
+    assert file.name == f"{results.runs[0].run_id}.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    assert rows[0] == {
+        "id": 0,
+        "words": ["Ada", "Lovelace", "in", "Rome"],
+        "gold": [[0, 2, "PER", "Ada Lovelace"], [3, 4, "LOC", "Rome"]],
+        "after": {
+            "1": [[0, 2, "PER", "Ada Lovelace"]],
+            "2": [[0, 1, "LOC", "Ada"]],
+            "3": [[0, 2, "PER", "Ada Lovelace"], [3, 4, "LOC", "Rome"]],
+        },
+    }
+    assert [row["id"] for row in rows] == [0, 1, 2]
+    assert "**Do not share this file**" in (tmp_path / "out" / "texts" / "README.md").read_text()
+    first = file.read_bytes()
+    write_texts(results, tmp_path / "out")
+    assert file.read_bytes() == first
+
+
+def test_texts_of_another_copy_are_refused_with_the_flag_that_asked(tmp_path: Path, corpus: Path) -> None:
+    results = load_results(write(tmp_path / "r", corpus))
+    train = corpus / "train.txt"
+    train.write_text(train.read_text(encoding="utf-8").replace("Ada", "Eva"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"^--texts: .* is not the text that .* was learned from"):
+        write_texts(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_command_writes_texts_beside_a_report_without_them(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "r", corpus)
+    assert main(["report", str(folder), "--format", "png", "--texts"]) == 0
+    assert "predictions with their words: 1 files" in capsys.readouterr().out
+    assert [*(folder / "texts").glob("*.jsonl.gz")]
+    assert not [file for file in folder.rglob("*") if file.is_file() and b"Lovelace" in file.read_bytes()]
+
+
+def test_texts_of_a_real_corpus_carry_its_licence(tmp_path: Path, real_data: Path) -> None:
+    """WNUT-17, with predictions that are its own gold mentions."""
+    words = ["--dataset", "wnut17", "--data", str(real_data / "wnut17")]
+    assert main(["data", "export", *words[1:], "--out", str(tmp_path / "sentences")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "sentences" / "test.jsonl").read_text().splitlines()]
+    found = [json.dumps({"id": row["id"], "pred": row["mentions"]}) for row in rows]
+    (tmp_path / "gold.jsonl").write_text("\n".join(found))
+    out = tmp_path / "out"
+    assert (
+        main(["import", str(tmp_path / "gold.jsonl"), "--method", "Gold", *words, "--out", str(out), "--no-report"])
+        == 0
+    )
+    moved = tmp_path / "moved"
+    moved.symlink_to(real_data / "wnut17")
+    told = write_texts(load_results(out), tmp_path / "report", moved)
+    assert list_cards()["wnut17"].licence in told
+    (file,) = (tmp_path / "report" / "texts").glob("*.jsonl.gz")
+    texts = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    assert [row["words"] for row in texts] == [row["words"] for row in rows]
+    (step,) = texts[0]["after"]
+    assert all(row["after"][step] == row["gold"] for row in texts)
+    mentions = [mention for row in texts for mention in row["gold"]]
+    assert len(mentions) > 500
+    assert all(text == " ".join(row["words"][a:b]) for row in texts for a, b, _, text in row["gold"])

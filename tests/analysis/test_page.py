@@ -373,7 +373,12 @@ def test_both_themes_are_legible_at_every_width(
     browse: Browse, page: str, tmp_path: Path, size: str, dark: bool
 ) -> None:
     found = browse(page, tmp_path, """
-      const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+      await wait(); await hover(curves, .99);
+      const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+      const rgb = (text) => {
+        canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((value) => value / 255);
+      };
       const linear = (value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
       const light = (text) => rgb(text).map(linear).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
       const ground = (element) => {
@@ -383,11 +388,11 @@ def test_both_themes_are_legible_at_every_width(
         }
       };
       const contrast = (element) => {
-        const own = getComputedStyle(element)[element.matches(".axis") ? "fill" : "color"];
+        const own = getComputedStyle(element)[element.matches("svg text") ? "fill" : "color"];
         const [more, less] = [own, ground(element)].map(light).sort((a, b) => b - a);
         return [(more + .05) / (less + .05), element.outerHTML.slice(0, 80)];
       };
-      const texts = all("p, li, td, th, a, button, summary, dt, dd, figcaption, .axis, select, label");
+      const texts = all("p, li, td, th, a, button, summary, dt, dd, figcaption, svg text, .tip span, select, label");
       return {
         dark: matchMedia("(prefers-color-scheme: dark)").matches,
         wide: document.documentElement.scrollWidth - innerWidth,

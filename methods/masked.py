@@ -13,9 +13,8 @@ CARD = {
         "summary": "Fine-tuning that leaves open what is not labelled: a word without a label is O or of an old type; "
         "old columns of spans have no loss.",
         "stores": "nothing",
-        "deviations": "Changes the loss of the bare learner only: a method with a loss or targets of its own, also "
-        "another plug-in's, stays as it is (ewc+masked, not masked+ewc). "
-        "Expected: between fine-tuning and distillation; masked-span is spankl-nokd.",
+        "deviations": "Changes the loss of the bare learner only: a method with a loss or targets of its own stays as "
+        "it is. Expected: between fine-tuning and distillation; masked-span is spankl-nokd.",
     }
 }
 
@@ -31,9 +30,14 @@ class Masked(Learner):
     columns that the remembered ones teach.
     """
 
-    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        plain_loss = getattr(super().losses, "__func__", None) in (SpanLearner.losses, TagLearner.losses)
-        plain_targets = getattr(type(self), "targets", TagLearner.targets) is TagLearner.targets
-        if self.n_old and plain_loss and plain_targets:
+    def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        if self.n_old and self._bare():
             return {"open": self.open_loss(batch, output)}
-        return super().losses(batch, output, teacher)
+        return super().base_losses(batch, output, teacher)
+
+    def _bare(self) -> bool:
+        """Return True if neither losses nor targets are a method's own: what other plug-ins add to losses is not."""
+        bases, order = (SpanLearner, TagLearner), type(self).__mro__
+        methods = (c for c in order[order.index(Masked) :] if issubclass(c, bases) and c not in bases)
+        plain_targets = getattr(type(self), "targets", TagLearner.targets) is TagLearner.targets
+        return plain_targets and not any("losses" in vars(c) for c in methods)

@@ -55,13 +55,13 @@ class TaskVectors(Learner):
         self.start = pretrained(self.encoder)
 
     def end_step(self, step: Step) -> None:
-        super().end_step(step)
         start = self.start
         learned = {name: p.data for name, p in self.encoder.named_parameters()}
         merged = self.merged({name: values - start[name] for name, values in learned.items()})
         for name, values in learned.items():
             self.carried[f"learned.{name}"] = values
             values.copy_(start[name] + self.settings["vector_scale"] * merged[name])
+        super().end_step(step)  # which may measure the weights that remain
 
     def merged(self, vector: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what becomes of the vectors of all steps, of which the latest is given by parameter."""

@@ -158,6 +158,13 @@ class Learner(nn.Module):
         """Return named scalars whose sum is minimised. ``teacher`` has the old columns of the same words or spans."""
         raise NotImplementedError
 
+    def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        """Return the losses of a learner without ``losses`` of its own.
+
+        A plug-in that replaces them overrides this: wherever it stands among others, what they add stays.
+        """
+        raise NotImplementedError
+
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return the optimiser's parameter groups; parameters that get no gradient are not updated.
 
@@ -346,6 +353,9 @@ class SpanLearner(Learner):
         return SpanHead(self.encoder.hidden_size, self.max_span_width)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return self.base_losses(batch, output, teacher)
+
+    def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         """Return binary cross-entropy on all columns: every unlabelled span is a negative, of old types too."""
         return {"bce": self.bce(batch, output, self.head.types)}
 
@@ -402,6 +412,9 @@ class TagLearner(Learner):
         return batch.tag_targets(self.head.types)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        return self.base_losses(batch, output, teacher)
+
+    def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         """Return cross-entropy with ``targets`` on all words."""
         return {"ce": F.cross_entropy(output.logits, self.targets(batch, teacher))}
 
@@ -432,7 +445,12 @@ class TagLearner(Learner):
 
 
 def plugged(plug_in: type[Learner], base: type[Learner]) -> type[Learner]:
-    """Return ``base`` with the hooks of a plug-in before its own, and with the needs of both."""
+    """Return ``base`` with the hooks of a plug-in before its own, and with the needs of both.
+
+    A base that derives from the plug-in has its hooks already.
+    """
+    if issubclass(base, plug_in):
+        return base
 
     def needs(learner: Learner) -> frozenset[Need]:
         found: list[Any] = [plug_in.needs, base.needs]  # properties, or constants of the class

@@ -126,7 +126,7 @@ def licences(corpora: Iterable[Corpus]) -> list[tuple[str, str]]:
         if FORBIDDEN in licence:
             out.append(("Do not share this file.", f"It quotes {name}. Licence: {licence}."))
         elif licence:
-            out.append(("", f"It quotes {name}. Licence: {licence}."))
+            out.append(("", f"This file quotes {name}. Licence: {licence}."))
         else:
             out.append(("Do not share this file", f"before you know the licence of {name}, which it quotes."))
     return out

@@ -45,6 +45,7 @@ PAIRS = {"joint-warm": ("joint-span-warm", "joint-token-warm")}  # others: NAME-
 PLUG_IN = "any"
 SHARING = ("memory-free", "closed-form", "exemplar", "reference")  # groups, by what they use beside a step's data
 _SETTINGS = "a dict of hyper-parameters and their defaults: texts, numbers, true or false, None, lists of them"
+_HELP = "a dict: name of a setting -> what it means, in a line"
 _IDENTITIES = "a dict: name of a simpler method, or 'base' -> the settings with which this method equals it"
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
@@ -66,6 +67,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     start: Literal["previous", "pretrained"] = "previous"
     first_step: Literal["own", "base"] = "own"
     settings: Annotated[Mapping[str, Any], Meta(description=_SETTINGS)] = {}
+    help: Annotated[Mapping[str, str], Meta(description=_HELP)] = {}
     recipes: Mapping[str, HyperParameters] = {}
     group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
     identities: Annotated[Mapping[str, dict[str, Any]], Meta(description=_IDENTITIES)] = {}
@@ -81,6 +83,8 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not all(map(_is_plain, self.settings.values())):
             raise MisfitError("settings", _SETTINGS, short(dict(self.settings)))
+        if unknown := [key for key in self.help if key not in self.settings]:
+            raise MisfitError("help", f"lines on {', '.join(self.settings) or 'no settings'}", short(unknown))
         if unknown := [key for key in self.files if self.settings.get(key) != ""]:
             raise MisfitError("files", "names of settings whose default is ''", short(unknown))
 
@@ -92,7 +96,8 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
     ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
     settings: a grid learns it once for all such methods of an architecture.
-    ``settings`` are the method's own hyper-parameters with their defaults; ``recipes`` are values of the training
+    ``settings`` are the method's own hyper-parameters with their defaults, ``help`` says in a line what each means;
+    ``recipes`` are values of the training
     hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
     methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
     ``files`` are the settings that name a file which the user gives and the method reads: its content counts, not its
@@ -174,6 +179,8 @@ def _card(file: Path, module: str | None, where: str, name: Any, own: Any, commo
     if not isinstance(name, str) or not NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
     row = common | own
+    if "help" in common and isinstance(row.get("settings", {}), dict):  # variants may have some of the settings
+        row["help"] = {key: line for key, line in row["help"].items() if key in row.get("settings", {})}
     table = convert(row, MethodTable, where)
     values = msgspec.structs.asdict(table) | {"label": row.get("label", name)}
     card = MethodCard(**values, name=name, file=file, module=module)
@@ -230,6 +237,7 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
         label=f"{plug_in.label.removesuffix(f' ({plug_in.architecture})')} + {base.label}",
         first_step="base" if plug_in.first_step == base.first_step == "base" else "own",
         settings={**base.settings, **plug_in.settings},
+        help={**base.help, **plug_in.help},
         recipes={**base.recipes, **plug_in.recipes},
         files=plug_in.files + base.files,
         identities={name: values for name, values in plug_in.identities.items() if name == "base"},
@@ -390,6 +398,16 @@ def _check_learner(card: MethodCard, is_defined: bool, learners: Collection[str]
             f"{where}: architecture is {written!r}, but the class {card.class_name!r} derives from "
             f"{BASES[whole[0]]}; write {whole[0]!r}, or derive it from {base}"
         )
+
+
+def needs(card: MethodCard) -> list[str]:
+    """Return what a method asks for beside a batch (``Learner.needs``), as far as its source tells; runs nothing."""
+    own = (
+        Program(card.file, card.module).texts(card.class_name, "needs") - card.settings.keys()
+        if card.class_name
+        else ()
+    )
+    return sorted({*own, *(needs(card.base) if card.base else ())})
 
 
 def load_class(card: MethodCard) -> type:

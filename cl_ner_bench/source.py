@@ -123,6 +123,33 @@ class Program:
             return set()
         return self._bases(self.main, name, set())
 
+    def texts(self, name: str, attribute: str) -> set[str]:
+        """Return the texts that stand in an attribute of the class ``name``, be it a value or a property.
+
+        It may be inherited from a class of the file or of a local module; the set is empty where none of them has it.
+        """
+        return self._texts(self.main, name, attribute, set())
+
+    def _texts(self, module: _Module, name: str, attribute: str, seen: set[tuple[str, str]]) -> set[str]:
+        if (module.name, name) in seen:
+            return set()
+        seen.add((module.name, name))
+        for value in module.bound.get(name, ()):
+            if isinstance(value, str):
+                place, _, inner = value.rpartition(".")
+                if place in self.modules:
+                    return self._texts(self.modules[place], inner, attribute, seen)
+            if isinstance(value, ast.ClassDef):
+                for node in value.body:
+                    if attribute in _assigned(node):
+                        return {
+                            n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+                        }
+                for base in value.bases:
+                    if isinstance(base, ast.Name) and (found := self._texts(module, base.id, attribute, seen)):
+                        return found
+        return set()
+
     def _bases(self, module: _Module, name: str, seen: set[tuple[str, str]]) -> set[str | None]:
         if (module.name, name) in seen:
             return set()
@@ -175,6 +202,14 @@ class Program:
 def _is_installed(folder: Path) -> bool:
     """Return True for a folder of the import path that an installer keeps."""
     return folder.name in _INSTALLED or any(folder.glob("*.dist-info"))
+
+
+def _assigned(node: ast.stmt) -> list[str]:
+    """Return the names that a statement of a class binds."""
+    if isinstance(node, ast.FunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _above(name: str) -> list[str]:

@@ -7,6 +7,10 @@ CARD = {
         "architecture": "any",
         "group": "exemplar",
         "settings": {"per_type": 5, "exemplar_choice": "random"},
+        "help": {
+            "per_type": "number of remembered sentences of each type",
+            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+        },
         "paper": "Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, arXiv 1812.00420",
         "year": 2019,
         "status": "re-implementation",

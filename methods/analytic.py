@@ -7,6 +7,11 @@ CARD = {
     "2023; Zhuang et al., ACIL: Analytic Class-Incremental Learning, NeurIPS 2022",
     "year": 2023,
     "status": "re-implementation",
+    "help": {
+        "random_features": "number of random features of a word or span",
+        "ridges": "strengths of the ridge, of which the best by F1 on a fifth of train is taken",
+        "negatives": "most spans without a label that are drawn from a sentence",
+    },
     "variants": {
         "analytic-token": {
             "label": "Analytic (token)",

@@ -3,6 +3,11 @@
 CARD = {
     "architecture": "any",
     "status": "re-implementation",
+    "help": {
+        "average_share": "share of the step's own weights in the average",
+        "fisher_limit": "largest importance of a weight",
+        "fisher_sentences": "most train sentences that the importance is measured on",
+    },
     "variants": {
         "average": {
             "label": "Averaging",

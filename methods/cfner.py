@@ -9,6 +9,12 @@ CARD = {
     "status": "re-implementation",
     "stores": "one copy of the model",
     "recipes": {"recall": {"old_rows": "frozen"}},
+    "help": {
+        "kd_weight": "weight of distillation from the previous model",
+        "weight_grows": "true: the weight grows with the ratio of old to new types",
+        "neighbours": "number of nearest words",
+        "compat": "true: as in the released code, faults included (see deviations)",
+    },
     "variants": {
         "cfner": {
             "label": "CFNER",

@@ -7,6 +7,12 @@ CARD = {
     "status": "re-implementation",
     "stores": "one copy of the model",
     "recipes": {"recall": {"old_rows": "frozen"}},
+    "help": {
+        "kd_weight": "weight of distillation from the previous model",
+        "floor": "least value of the threshold that the entropy of a pseudo-label must stay below",
+        "min_factor": "least weight of a sentence of which few pseudo-labels are accepted",
+        "compat": "true: as in the released code, faults included (see deviations)",
+    },
     "variants": {
         "cpfd": {
             "label": "CPFD",

@@ -13,6 +13,13 @@ CARD = {
             "replay_weight": 0.5,
             "stored_spans": 64,
         },
+        "help": {
+            "per_type": "number of remembered sentences of each type",
+            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+            "logits_weight": "weight of the distance from the stored logits",
+            "replay_weight": "weight of the loss on what is replayed",
+            "stored_spans": "number of spans of a remembered sentence whose logits are stored (span methods)",
+        },
         "paper": "Buzzega et al., Dark Experience for General Continual Learning: a Strong, Simple Baseline, NeurIPS "
         "2020",
         "year": 2020,

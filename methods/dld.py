@@ -6,6 +6,10 @@ CARD = {
     "year": 2023,
     "status": "re-implementation",
     "stores": "one copy of the model",
+    "help": {
+        "kd_weight": "weight of distillation from the previous model",
+        "part_weight": "weight of each of the two parts of distillation",
+    },
     "variants": {
         "dld": {
             "label": "DLD",

@@ -4,6 +4,15 @@ CARD = {
     "architecture": "any",
     "status": "re-implementation",
     "stores": "two copies of the model (old weights, importance)",
+    "help": {
+        "ewc_weight": "weight of the penalty",
+        "ewc_decay": "factor on the importance of earlier steps",
+        "ewc_sentences": "most train sentences that the importance is measured on",
+        "ewc_labels": "labels of the likelihood: drawn (from the model) or given (in train)",
+        "mas_weight": "weight of the penalty",
+        "mas_decay": "factor on the importance of earlier steps",
+        "mas_sentences": "most train sentences that the importance is measured on",
+    },
     "variants": {
         "ewc": {
             "label": "EWC",

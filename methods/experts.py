@@ -17,6 +17,13 @@ CARD = {
     "rate is that of lora; nothing else was searched. Expected: no forgetting, mentions of other types as false "
     "positives, and the cost of one pass through the encoder for each step at prediction. What isolation of steps can "
     "reach at most.",
+    "help": {
+        "lora_rank": "rank of the adapters",
+        "lora_alpha": "scale of the adapters, times their rank",
+        "lora_dropout": "dropout before the adapters",
+        "lora_lr": "learning rate of the adapters",
+        "lora_modules": "names of the encoder's linear layers that get an adapter",
+    },
     "variants": {
         "experts-token": {
             "label": "Experts (token)",

@@ -6,6 +6,11 @@ CARD = {
     "first_step": "base",
     "year": 2021,
     "stores": "one copy of the model",
+    "help": {
+        "kd_weight": "weight of distillation from the previous model",
+        "temperature": "temperature of distillation",
+        "teacher_temperature": "temperature of the teacher's softmax, if it differs",
+    },
     "variants": {
         "extendner": {
             "label": "ExtendNER",

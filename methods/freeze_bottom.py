@@ -7,6 +7,7 @@ CARD = {
         "architecture": "any",
         "first_step": "base",
         "settings": {"frozen_layers": 3},
+        "help": {"frozen_layers": "layers from the bottom that do not learn after step 1, and the embeddings"},
         "paper": "Zheng et al., Spurious Forgetting in Continual Learning of Language Models, ICLR 2025, arXiv "
         "2501.13453",
         "year": 2025,

@@ -7,6 +7,11 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"kd_weight": 2.0, "relation_weight": 0.5, "neighbours": 100},
+        "help": {
+            "kd_weight": "weight of distillation from the previous model",
+            "relation_weight": "weight of the distance from the soft labels of each tag",
+            "neighbours": "number of nearest words",
+        },
         "paper": "Liu et al., Federated Incremental Named Entity Recognition, arXiv 2411.11623",
         "year": 2024,
         "status": "from the paper",

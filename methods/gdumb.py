@@ -8,6 +8,10 @@ CARD = {
         "group": "exemplar",
         "composes": False,
         "settings": {"per_type": 5, "exemplar_choice": "random"},
+        "help": {
+            "per_type": "number of remembered sentences of each type",
+            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+        },
         "paper": "Prabhu et al., GDumb: A Simple Approach that Questions Our Progress in Continual Learning, ECCV 2020",
         "year": 2020,
         "status": "re-implementation",

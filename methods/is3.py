@@ -6,6 +6,11 @@ CARD = {
         "class": "IS3",
         "architecture": "token",
         "settings": {"kd_weight": 2.0, "prototype_weight": 0.1, "old_gradient": 0.6},
+        "help": {
+            "kd_weight": "weight of distillation from the previous model",
+            "prototype_weight": "weight of cross-entropy on the prototypes of old tags",
+            "old_gradient": "factor on the gradient of old rows",
+        },
         "identities": {"extendner-codebase": {"prototype_weight": 0.0, "old_gradient": 1.0}},
         "paper": "Incremental Sequence Labeling: A Tale of Two Shifts, ACL Findings 2024, arXiv 2402.10447",
         "year": 2024,

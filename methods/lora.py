@@ -10,6 +10,14 @@ CARD = {
         "lora_lr": 1e-2,
         "lora_modules": ["query", "value"],
     },
+    "help": {
+        "lora_rank": "rank of the adapters",
+        "lora_alpha": "scale of the adapters, times their rank",
+        "lora_dropout": "dropout before the adapters",
+        "lora_lr": "learning rate of the adapters",
+        "lora_modules": "names of the encoder's linear layers that get an adapter",
+        "orthogonal_weight": "weight of the overlap with earlier adapters",
+    },
     "variants": {
         "lora": {
             "label": "LoRA",

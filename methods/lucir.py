@@ -7,6 +7,11 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"feature_weight": 50.0, "margin": 0.5, "margin_weight": 1.0},
+        "help": {
+            "feature_weight": "weight of the distance of word vectors from the previous model's",
+            "margin": "margin of the loss",
+            "margin_weight": "weight of the margin loss",
+        },
         "paper": "Hou et al., Learning a Unified Classifier Incrementally via Rebalancing, CVPR 2019, as adapted to "
         "NER in CFNER's code (EMNLP 2022)",
         "year": 2019,

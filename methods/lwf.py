@@ -7,6 +7,10 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"kd_weight": 1.0, "temperature": 2.0},
+        "help": {
+            "kd_weight": "weight of distillation from the previous model",
+            "temperature": "temperature of distillation",
+        },
         "identities": {"base": {"kd_weight": 0.0}},
         "paper": "Li and Hoiem, Learning without Forgetting, ECCV 2016",
         "year": 2016,

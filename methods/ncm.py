@@ -5,6 +5,10 @@ CARD = {
     "group": "closed-form",
     "composes": False,
     "status": "re-implementation",
+    "help": {
+        "o_prototypes": "number of clusters of words without a label, for each step",
+        "shrinkage": "share of the mean variance that is added to the covariance",
+    },
     "variants": {
         "ncm": {
             "label": "NCM",

@@ -15,6 +15,15 @@ CARD = {
         "factor_step": 0.05,
         "compat": False,
     },
+    "help": {
+        "per_type": "number of remembered sentences of each type",
+        "without_mentions": "number of remembered sentences without mentions",
+        "first_phase": "share of the epochs in which only types are contrasted",
+        "kd_temperature": "temperature of distillation",
+        "factor": "threshold of relabelling, as a share of the least similarity within a type",
+        "factor_step": "decrease of that share with each step since the type was learned",
+        "compat": "true: as in the released code, faults included (see deviations)",
+    },
     "variants": {
         "ocilner": {
             "label": "OCILNER",

@@ -7,6 +7,12 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"margin": 0.6, "flat_weight": 1.0, "spatial_weight": 1.0, "compat": False},
+        "help": {
+            "margin": "margin of the loss",
+            "flat_weight": "weight of the distance of word vectors from the previous model's",
+            "spatial_weight": "weight of the pooled distance of hidden states from the previous model's",
+            "compat": "true: as in the released code, faults included (see deviations)",
+        },
         "paper": "Douillard et al., PODNet: Pooled Outputs Distillation for Small-Tasks Incremental Learning, ECCV "
         "2020, as adapted to NER in CFNER's code (EMNLP 2022)",
         "year": 2020,

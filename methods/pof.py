@@ -6,6 +6,10 @@ CARD = {
         "class": "POF",
         "architecture": "token",
         "settings": {"replay_weight": 1.0, "feature_weight": 1.0},
+        "help": {
+            "replay_weight": "weight of the loss on what is replayed",
+            "feature_weight": "weight of the distance of word vectors from the previous model's",
+        },
         "paper": "POF, AAAI 2025 (prototype replay and distillation focused on old classes)",
         "year": 2025,
         "status": "re-implementation",

@@ -7,6 +7,11 @@ CARD = {
         "architecture": "any",
         "group": "exemplar",
         "settings": {"rehearsal_text": "", "rehearsal_sentences": 1000, "rehearsal_weight": 1.0},
+        "help": {
+            "rehearsal_text": "a text file, one sentence a line, which the previous model labels",
+            "rehearsal_sentences": "number of sentences of the text that are used",
+            "rehearsal_weight": "weight of the loss on that text",
+        },
         "files": ["rehearsal_text"],
         "identities": {"masked": {"rehearsal_weight": 0.0}},
         "paper": "Robins, Catastrophic Forgetting, Rehearsal and Pseudorehearsal, Connection Science 7(2), 1995; on "

@@ -7,6 +7,12 @@ CARD = {
     "status": "re-implementation",
     "stores": "one copy of the model",
     "recipes": {"recall": {"old_rows": "frozen"}},
+    "help": {
+        "kd_weight": "weight of distillation from the previous model",
+        "soft_weight": "weight of the soft labels",
+        "entropy_weight": "weight of the entropy of predictions on unlabelled words",
+        "compat": "true: as in the released code, faults included (see deviations)",
+    },
     "variants": {
         "rdp": {
             "label": "RDP",

@@ -7,6 +7,11 @@ CARD = {
         "architecture": "any",
         "group": "exemplar",
         "settings": {"per_type": 5, "exemplar_choice": "random", "replay_weight": 1.0},
+        "help": {
+            "per_type": "number of remembered sentences of each type",
+            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+            "replay_weight": "weight of the loss on what is replayed",
+        },
         "paper": "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, arXiv 1902.10486",
         "year": 2019,
         "status": "re-implementation",

@@ -1,6 +1,7 @@
 """Self-training: the previous model's prediction is the label where there is none."""
 
 CARD = {
+    "help": {"confidence": "least probability of a pseudo-label"},
     "variants": {
         "selftrain": {
             "label": "Self-Training",

@@ -7,6 +7,10 @@ CARD = {
         "architecture": "span",
         "first_step": "base",
         "settings": {"doubt": 0.1, "pseudo_weight": 1.0},
+        "help": {
+            "doubt": "largest distance from 0 or 1 at which the previous model's probability of a span counts as sure",
+            "pseudo_weight": "weight of the loss on the columns of old types",
+        },
         "identities": {"spankl-nokd": {"pseudo_weight": 0.0}},
         "status": "baseline",
         "summary": "BCE on the new columns; on old ones where the previous model is sure of a span or of none.",

@@ -8,6 +8,7 @@ CARD = {
     "2024, arXiv 2312.07887",
     "year": 2024,
     "status": "re-implementation",
+    "help": {"warmup_epochs": "epochs of step 1 in which the encoder learns"},
     "variants": {
         "seqstar": {
             "label": "SEQ*",

@@ -6,6 +6,7 @@ CARD = {
     "first_step": "base",
     "year": 2023,
     "status": "faithful",
+    "help": {"kd_weight": "weight of distillation from the previous model"},
     "variants": {
         "spankl": {
             "label": "SpanKL",

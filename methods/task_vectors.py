@@ -3,6 +3,10 @@
 CARD = {
     "architecture": "any",
     "status": "re-implementation",
+    "help": {
+        "vector_scale": "factor on the merged change of all steps",
+        "kept_share": "share of the changes of a step, the largest, that is kept",
+    },
     "variants": {
         "magmax": {
             "label": "MagMax",

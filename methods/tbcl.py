@@ -7,6 +7,11 @@ CARD = {
         "architecture": "token",
         "recipes": {"cfner": {"first_lr": 4e-4}},
         "settings": {"kd_weight": 2.0, "consistency_weight": 0.01, "compat": False},
+        "help": {
+            "kd_weight": "weight of distillation from the previous model",
+            "consistency_weight": "weight of equal predictions on a sentence and its masked copy",
+            "compat": "true: as in the released code, faults included (see deviations)",
+        },
         "paper": "arXiv 2608.31038 (TBCL)",
         "year": 2026,
         "status": "from the paper",

@@ -306,3 +306,34 @@ def test_the_class_of_a_plug_in_derives_from_learner_alone(tmp_path: Path) -> No
     file = write(tmp_path, PLUG_IN.replace("Learner", "TagLearner"))
     with pytest.raises(UserError, match="architecture is 'any', but the class 'Plug' derives from TagLearner"):
         registry.check_class(registry.resolve([file])[0].card)
+
+
+def test_every_setting_of_a_built_in_method_has_a_line_of_help() -> None:
+    cards = registry.methods().values()
+    assert {card.name: {*card.settings} - {*card.help} for card in cards if card.settings.keys() - card.help} == {}
+    assert all(line == line.strip() and 0 < len(line) <= 100 for card in cards for line in card.help.values())
+    assert (
+        registry.resolve(["ewc+spankl"])[0].card.help.keys()
+        == {"kd_weight"} | registry.methods()["ewc-span"].help.keys()
+    )
+
+
+def test_help_is_of_settings_that_there_are(tmp_path: Path) -> None:
+    wrong = "CARD = {'m': {'architecture': 'span', 'settings': {'a': 1}, 'help': {'b': 'B.'}}}"
+    with pytest.raises(UserError, match=r"'help': expected lines on a, found \['b'\]"):
+        registry.resolve([write(tmp_path, wrong)])
+    shared = "'architecture': 'span', 'help': {'a': 'A.', 'b': 'B.'}"
+    file = write(tmp_path, f"CARD = {{{shared}, 'variants': {{'m': {{'settings': {{'a': 1}}}}, 'n': {{}}}}}}")
+    assert [card.help for card in registry.read_cards(Path(file))] == [{"a": "A."}, {}]
+
+
+def test_needs_are_read_without_running_the_file(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(f"{IMPORT}class Base(TagLearner):\n    needs = frozenset({{'memory'}})\n")
+    body = "from .helper import Base\nclass M(Base): pass\nraise SystemExit"
+    (card,) = registry.read_cards(Path(write(tmp_path, f"CARD = {TOKEN}\n{body}\n")))
+    assert registry.needs(card) == ["memory"]
+    assert registry.needs(registry.methods()["extendner"]) == ["teacher"]
+    assert registry.needs(registry.methods()["finetune-token"]) == []
+    assert registry.needs(registry.methods()["derpp-span"]) == ["memory"], "inherited from another method's class"
+    assert registry.needs(registry.methods()["spankl"]) == ["teacher"], "a property that depends on a setting"
+    assert registry.needs(registry.resolve(["ewc+extendner"])[0].card) == ["all_embeddings", "teacher"]

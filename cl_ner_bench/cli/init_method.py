@@ -19,6 +19,7 @@ CARD = {
         "architecture": "token",
         "first_step": "base",  # step 1 is plain cross-entropy, whatever the settings
         "settings": {"kd_weight": 1.0},
+        "help": {"kd_weight": "weight of distillation from the previous model"},
         "identities": {"base": {"kd_weight": 0.0}},  # with this setting it equals the base learner
         "summary": "CE on all words + kd_weight * KL to the previous model over the old tags.",
         "stores": "one copy of the model",
@@ -51,6 +52,7 @@ CARD = {
         "architecture": "span",
         "first_step": "base",  # step 1 is plain binary cross-entropy, whatever the settings
         "settings": {"kd_weight": 1.0},
+        "help": {"kd_weight": "weight of distillation from the previous model"},
         "identities": {"spankl-nokd": {"kd_weight": 0.0}},  # with this setting it equals that method
         "summary": "BCE on the labelled columns + kd_weight * KL to the previous model on the other old columns.",
         "stores": "one copy of the model",
@@ -80,6 +82,7 @@ CARD = {
         "class": "CLASS",
         "architecture": "any",
         "settings": {"size_weight": 0.01},  # beside those of the method that it is on: give names that tell
+        "help": {"size_weight": "weight of the mean squared logit"},
         "identities": {"base": {"size_weight": 0.0}},  # with this setting it equals the method that it is on
         "summary": "The method's losses + size_weight * mean squared logit.",
     },

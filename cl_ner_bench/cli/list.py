@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import WIDTH, show, show_json, table
@@ -13,6 +13,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.literature.settings import Setting
+    from cl_ner_bench.registry import MethodCard
 
 Row = Mapping[str, Any]
 WIDE = 160
@@ -22,7 +23,13 @@ WIDE = 160
 def list_methods() -> list[Row]:
     from cl_ner_bench.registry import methods
 
-    return [card.to_json() for card in methods().values()]
+    return [_method(card) for card in methods().values()]
+
+
+def _method(card: MethodCard) -> Row:
+    from cl_ner_bench.registry import needs
+
+    return {**card.to_json(), "needs": needs(card)}
 
 
 def list_datasets() -> list[Row]:
@@ -206,12 +213,23 @@ def as_table(kind: str, rows: Sequence[Row]) -> str:
 
 
 def details(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield everything that is known of each row, one fact a line."""
+    """Yield everything that is known of each row, one fact a line; of a method last its settings and their meaning."""
     for row in rows:
-        row = _with_measures(row) if "published" in row else row
-        facts = {key: _text(value) for key, value in row.items() if key != "name" and value not in (None, "", [], {})}
-        lines = [(f"  {key}", text) for key, text in facts.items()]
-        yield f"{row['name']}\n{table([], lines, wrap=[1], width=_width())}"
+        shown = _with_measures(row) if "published" in row else row
+        hidden = ("name", "settings", "help")
+        facts = {
+            key: _text(value) for key, value in shown.items() if key not in hidden and value not in (None, "", [], {})
+        }
+        text = f"{row['name']}\n" + _block((f"  {key}", fact) for key, fact in facts.items())
+        if settings := row.get("settings"):
+            meanings = ((f"    {_text({key: value})}", row["help"].get(key, "")) for key, value in settings.items())
+            both = [f"{row['name']}-span", f"{row['name']}-token"] if row["architecture"] == "any" else [row["name"]]
+            text += f"\n  settings ({', '.join(f'--set {name}.KEY=VALUE' for name in both)})\n{_block(meanings)}"
+        yield text
+
+
+def _block(lines: Iterable[tuple[str, str]]) -> str:
+    return table([], lines, wrap=[1], width=_width())
 
 
 def _with_measures(row: Row) -> Row:
@@ -250,7 +268,7 @@ def rows_of(kind: str, name: str) -> list[Row]:
     if kind == "methods" and (".py" in name or "+" in name or f"{name}-token" in rows):
         from cl_ner_bench.registry import resolve
 
-        return [variant.card.to_json() for variant in resolve([name])]
+        return [_method(variant.card) for variant in resolve([name])]
     raise UserError(f"`bench list {kind}` has no {name!r}.{did_you_mean(name, _printed(rows))}")
 
 

@@ -323,6 +323,18 @@ def test_the_list_of_methods_explains_group_and_status(capsys: pytest.CaptureFix
     }
 
 
+def test_a_method_is_shown_with_its_settings_their_meaning_needs_and_what_it_carries(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = " ".join(run(capsys, "list", "methods", "extendner")[1].split())
+    assert (
+        "settings (--set extendner.KEY=VALUE) kd_weight = 1.0 weight of distillation from the previous model" in shown
+    )
+    assert "needs teacher" in shown
+    assert "stores one copy of the model" in shown
+    assert "(--set derpp-span.KEY=VALUE, --set derpp-token.KEY=VALUE)" in run(capsys, "list", "methods", "derpp")[1]
+
+
 def test_a_setting_of_0_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["list", "methods", "spankl-nokd"]) == 0
     assert "kd_weight = 0.0" in capsys.readouterr().out

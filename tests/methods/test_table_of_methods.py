@@ -41,6 +41,9 @@ def test_each_method_has_a_row_with_what_its_card_and_class_say() -> None:
     for name, card in cards.items():
         _, _, needed, carried, status, *_ = rows[name]
         assert needs(card) <= set(needed.split(", ")) | {""}, name
+        assert needs(card) <= {need.replace("_", " ") for need in registry.needs(card)}, (
+            "what the list says of it, which runs nothing"
+        )
         assert card.stores in carried, name
         assert card.status in status, name
     named = {need for row in rows.values() for need in row[2].split(", ") if need}

@@ -25,7 +25,7 @@ from cl_ner_bench.analysis.figures.style import PAGE, RC, appearances
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("spankl", "extendner", "finetune-token")
-SHOWN = {"forgetting": "forgetting", "learning": "learning", "task_macro_f1": "final macro-F1 over tasks"}
+SHOWN = {"forgetting": "forgetting", "learning": "learning", "task_macro_f1": "final mean task F1"}
 TASKS = {
     2: {"first": ["DATE", "CARDINAL", "PERSON"], "second": ["ORG", "GPE", "NORP"]},
     3: {"numbers": ["DATE", "CARDINAL"], "names": ["PERSON", "ORG"], "places": ["GPE", "NORP"]},
@@ -87,7 +87,7 @@ def train(results: Path, seeds: str) -> None:
 
 
 def measured(results: Path) -> pd.DataFrame:
-    """A row per setting, method and seed: the knob that was turned, its value, forgetting and final macro-F1."""
+    """Return a row per setting, method and seed: the knob that was turned, its value, and the measures."""
     rows = []
     for name, values in settings():
         if not (results / name / "runs").is_dir():

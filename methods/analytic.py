@@ -42,57 +42,17 @@ CARD = {
 }
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_threshold, hold_out, tag_columns
 from cl_ner_bench.learning.learner import Batch, SpanLearner, Step, TagLearner
-from cl_ner_bench.models.heads.growing import GrowingHead, Init
-from cl_ner_bench.models.heads.tag import TagHead
-
-_CHUNK = 1 << 14
-"""Spans whose features are held at a time."""
-
-
-class Rows(NamedTuple):
-    """Words or spans of a batch.
-
-    Attributes:
-        features, targets: ``[rows, features]``, and 0 or 1 ``[rows, columns]``.
-        weights, counts: the weight of a row in the fit, and how many rows of the text it stands for ``[rows]``.
-    """
-
-    features: Tensor
-    targets: Tensor
-    weights: Tensor
-    counts: Tensor
-
-
-class Sums:
-    """The sums over rows that a ridge regression needs, in double precision: w phi phi^T, w phi y^T and w y."""
-
-    def __init__(self, features: int, columns: int, device: torch.device) -> None:
-        zeros = {"dtype": torch.double, "device": device}
-        self.gram = torch.zeros(features, features, **zeros)  # type: ignore[call-overload]
-        self.products = torch.zeros(features, columns, **zeros)  # type: ignore[call-overload]
-        self.positives = torch.zeros(columns, **zeros)  # type: ignore[call-overload]
-
-    def add(self, rows: Rows) -> None:
-        """Add rows; neither their order nor their grouping matters."""
-        weighted = rows.features * rows.weights[:, None]
-        self.gram += rows.features.T @ weighted
-        self.products += weighted.T @ rows.targets
-        self.positives += rows.weights @ rows.targets
-
-    def solve(self, ridge: float) -> Tensor:
-        """Return the weights ``[columns, features]``: (G + ridge * mean(diag G) * I)^-1 Q."""
-        diagonal = self.gram.diagonal()
-        added = torch.diag(torch.full_like(diagonal, ridge * float(diagonal.mean())))
-        return torch.linalg.solve(self.gram + added, self.products).T
+from cl_ner_bench.learning.ridge import Rows, Sums
+from cl_ner_bench.models.heads.growing import GrowingHead
+from cl_ner_bench.models.heads.random_features import RandomSpanHead, RandomTagHead
 
 
 class Analytic(ClosedForm):
@@ -203,62 +163,3 @@ class AnalyticSpan(Analytic, SpanLearner):
         taken = counts.nonzero()[:, 0]
         features = self.head.features(words, *(at[taken] for at in self.head.ends(batch.lengths, words.device)))
         return Rows(features, gold[taken], counts[taken], counts[taken])
-
-
-class RandomTagHead(TagHead):
-    """A tag head on ReLU(R h)."""
-
-    random: Tensor
-
-    def __init__(self, hidden_size: int, features: int) -> None:
-        super().__init__(features)
-        # Not stored: a new learner of the same seed draws the same.
-        self.register_buffer("random", torch.randn(features, hidden_size) / hidden_size**0.5, persistent=False)
-
-    def features(self, words: Tensor) -> Tensor:
-        """Return the features ``[words, features]`` of word vectors."""
-        return F.relu(words @ self.random.T)
-
-    def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
-        return super().forward(self.features(words), lengths)
-
-
-class RandomSpanHead(GrowingHead):
-    """A linear head on ReLU(R [h_start; h_end]) of each span, in the order of spans of ``SpanHead``."""
-
-    random: Tensor
-
-    def __init__(self, hidden_size: int, features: int, width: int) -> None:
-        super().__init__(features)
-        self.width = width
-        # Not stored: a new learner of the same seed draws the same.
-        self.register_buffer("random", torch.randn(2, features, hidden_size) / hidden_size**0.5, persistent=False)
-
-    @property
-    def n_columns(self) -> int:
-        return len(self.types)
-
-    def grow(self, types: Sequence[str], init: Init) -> None:
-        self._add(types, torch.zeros(len(types), self.hidden_size), torch.full((len(types),), -1.0))
-
-    def ends(self, lengths: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the rows of the first and of the last word of all spans ``[spans]``."""
-        found, offset = [], 0
-        for n in lengths:
-            pair = np.stack(np.triu_indices(n))
-            found.append(offset + pair[:, pair[1] - pair[0] < (self.width or n)])
-            offset += n
-        starts, ends = torch.from_numpy(np.concatenate(found, axis=1)).to(device)
-        return starts, ends
-
-    def features(self, words: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-        """Return the features ``[spans, features]`` of spans with these first and last words."""
-        return F.relu((words @ self.random[0].T)[starts] + (words @ self.random[1].T)[ends])
-
-    def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
-        starts, ends = self.ends(lengths, words.device)
-        parts = [
-            self.features(words, s, e) @ self.weight.T + self.bias
-            for s, e in zip(starts.split(_CHUNK), ends.split(_CHUNK), strict=True)
-        ]
-        return torch.cat([part.T for part in parts], dim=1).T

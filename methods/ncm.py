@@ -48,7 +48,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_threshold, hold_out, tag_columns
+from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_threshold, clusters, hold_out, tag_columns
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 _SAMPLE = 2000
@@ -156,14 +156,3 @@ class SLDA(NearestMean):
         weights = torch.linalg.solve(covariance + shrunk, means.T)
         scores = words.double() @ weights - (means * weights.T).sum(1) / 2
         return (scores - scores[:, :1]).to(words.dtype)
-
-
-def clusters(vectors: Tensor, count: int, rounds: int = 10) -> Tensor:
-    """Return at most ``count`` centres of ``vectors`` by Lloyd's k-means, begun at vectors drawn at random."""
-    centres = vectors[torch.randperm(len(vectors))[:count].to(vectors.device)]
-    for _ in range(rounds if len(vectors) else 0):
-        nearest = torch.cdist(vectors, centres).argmin(1)
-        sizes = torch.bincount(nearest, minlength=len(centres))[:, None]
-        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
-        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
-    return centres

@@ -57,32 +57,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cl_ner_bench.learning.contrast import (
+    TEMPERATURE,
+    Vectors,
+    class_means,
+    least_similarity,
+    median_similarity,
+    open_contrast,
+    type_contrast,
+)
 from cl_ner_bench.learning.learner import Batch, Output, Prediction, Step, TagLearner
 from cl_ner_bench.models.decoding import decode_tags
-from cl_ner_bench.models.heads.growing import GrowingHead, Init
-from cl_ner_bench.models.heads.tag import TagHead
+from cl_ner_bench.models.heads.growing import GrowingHead
+from cl_ner_bench.models.heads.type import TypeHead, with_begins
 from cl_ner_bench.models.losses import categorical_kl
 
-TEMPERATURE, BASE_TEMPERATURE, PROJECTED = 0.1, 0.07, 128
+PROJECTED = 128
 CHUNK = 32
 """Remembered sentences of an evaluation batch."""
-
-Vectors = tuple[Tensor, Tensor]
-"""Vectors ``[words, hidden]`` and their types ``[words]``, 0: O."""
-
-
-class TypeHead(TagHead):
-    """A head with logits over O and the types, without B and I."""
-
-    @property
-    def n_columns(self) -> int:
-        return 1 + len(self.types)
-
-    def grow(self, types: Sequence[str], init: Init) -> None:
-        if not self.grown:
-            self._add((), *self._rows(1, init("O")))
-        rows = [self._rows(1, init(t)) for t in types]
-        self._add(types, torch.cat([w for w, _ in rows]), torch.cat([b for _, b in rows]))
 
 
 class OCILNER(TagLearner):
@@ -236,41 +228,6 @@ class CodebaseOCILNER(OCILNER):
         return torch.full_like(least, self.settings["factor"] * least[1:].min().item())
 
 
-def type_contrast(unit: Tensor, labels: Tensor) -> Tensor:
-    """Return the contrast that draws together words of one type (labels > 0), among all other words."""
-    other = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    positive = other & (labels[:, None] == labels) & (labels > 0)
-    return contrast(unit @ unit.T, positive, other)
-
-
-def open_contrast(unit: Tensor, labels: Tensor, o: Tensor, threshold: float) -> Tensor:
-    """Return the contrast of types and of O.
-
-    A word of O is drawn to those of ``o`` that are more similar than ``threshold``, among these and the words of types.
-    """
-    cosine = unit @ unit.T
-    other = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    typed = labels > 0
-    alike = other & ~typed[:, None] & o & (cosine > threshold)
-    same = other & typed & (labels[:, None] == labels)
-    among = torch.where(typed[:, None], other.long(), typed.long() + alike.long())
-    return contrast(cosine, same | alike, among)
-
-
-def contrast(cosine: Tensor, positive: Tensor, among: Tensor) -> Tensor:
-    """Return the mean, over words with a positive, of the mean of -ln softmax(cosine / T) over its positives.
-
-    The softmax runs over the words that ``among`` counts, each as often as it says (Khosla et al., NeurIPS 2020).
-    """
-    anchors = positive.any(1)
-    if not anchors.any():
-        return cosine.new_zeros(())
-    similarity, positive = cosine[anchors] / TEMPERATURE, positive[anchors]
-    total = (similarity + among[anchors].to(cosine.dtype).log()).logsumexp(1, keepdim=True)
-    loss = ((total - similarity) * positive).sum(1) / positive.sum(1)
-    return TEMPERATURE / BASE_TEMPERATURE * loss.mean()
-
-
 def typed_bce(logits: Tensor, labels: Tensor, new: Tensor, teacher: Output | None) -> Tensor:
     """Return BCE of all columns but O, mean over words and columns: labels, and the teacher's where not ``new``."""
     target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -278,47 +235,6 @@ def typed_bce(logits: Tensor, labels: Tensor, new: Tensor, teacher: Output | Non
         soft = F.pad(teacher.logits.sigmoid(), (0, logits.shape[1] - teacher.logits.shape[1]))
         target = torch.where(new[:, None], target, soft)
     return F.binary_cross_entropy_with_logits(logits[:, 1:], target[:, 1:])
-
-
-def class_means(parts: Iterable[Vectors], n: int, hidden: int) -> Tensor:
-    """Return the unit mean of the unit vectors of each of ``n`` classes ``[n, hidden]``; 0 for one without words."""
-    sums = torch.zeros(n, hidden)
-    for words, labels in parts:
-        sums = sums.to(words).index_add_(0, labels, F.normalize(words))
-    return F.normalize(sums)
-
-
-def least_similarity(parts: Iterable[Vectors], means: Tensor) -> Tensor:
-    """Return the least similarity of a class's words to its mean ``[classes]``; infinite for one without words."""
-    least = torch.full_like(means[:, 0], float("inf"))
-    for words, labels in parts:
-        similarity = (F.normalize(words) * means[labels]).sum(1)
-        least = least.scatter_reduce(0, labels, similarity, "amin")
-    return least
-
-
-def median_similarity(unit: Tensor, labels: Tensor) -> float:
-    """Return the (lower) median over types of the mean positive cosine of two of its words; infinite without any."""
-    means = []
-    for type in labels[labels > 0].unique():
-        own = unit[labels == type]
-        cosine = (own @ own.T)[~torch.eye(len(own), dtype=torch.bool, device=unit.device)]
-        if (cosine > 0).any():
-            means.append(cosine[cosine > 0].mean())
-    return torch.stack(means).median().item() if means else math.inf
-
-
-def with_begins(scores: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return BIO scores of scores over O and types: types begin where a word's best class differs from the last one's.
-
-    So mentions are runs of words with the same best type.
-    """
-    best = scores.argmax(1)
-    changed = [F.pad(own[1:] != own[:-1], (1, 0), value=True) for own in best.split(list(lengths)) if len(own)]
-    begins = torch.cat([best[:0] > 0, *changed])
-    types, never = scores[:, 1:], float("-inf")
-    pair = torch.stack([types.masked_fill(~begins[:, None], never), types.masked_fill(begins[:, None], never)], dim=2)
-    return torch.cat([scores[:, :1], pair.flatten(1)], dim=1)
 
 
 def joined(first: Output, second: Output) -> Output:

@@ -89,3 +89,14 @@ def best_threshold(scores: Tensor, gold: Tensor, counts: Tensor) -> tuple[float,
     best = int(f1.argmax())
     below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1
     return float((ranked[best] + below) / 2), float(f1[best])
+
+
+def clusters(vectors: Tensor, count: int, rounds: int = 10) -> Tensor:
+    """Return at most ``count`` centres of ``vectors`` by Lloyd's k-means, begun at vectors drawn at random."""
+    centres = vectors[torch.randperm(len(vectors))[:count].to(vectors.device)]
+    for _ in range(rounds if len(vectors) else 0):
+        nearest = torch.cdist(vectors, centres).argmin(1)
+        sizes = torch.bincount(nearest, minlength=len(centres))[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+    return centres

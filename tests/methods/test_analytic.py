@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cl_ner_bench.methods.analytic import RandomSpanHead, Rows, Sums
 
 from cl_ner_bench.learning.closed_form import best_threshold, hold_out
+from cl_ner_bench.learning.ridge import Rows, Sums
+from cl_ner_bench.models.heads.random_features import RandomSpanHead
 from cl_ner_bench.models.heads.span import span_count, span_index
 from cl_ner_bench.testing.chain import CORPUS, chain, step_data, trainer
 

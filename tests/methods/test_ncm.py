@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cl_ner_bench.methods.ncm import clusters
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from cl_ner_bench import registry
+from cl_ner_bench.learning.closed_form import clusters
 from cl_ner_bench.testing.chain import CORPUS, step_data, trainer
 from cl_ner_bench.testing.toy import NoEncoder
 

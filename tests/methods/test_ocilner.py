@@ -11,20 +11,20 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from cl_ner_bench.methods.ocilner import (
+from cl_ner_bench.methods.ocilner import typed_bce
+from torch import Tensor
+
+from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.learning.batches import Example
+from cl_ner_bench.learning.contrast import (
     class_means,
     least_similarity,
     median_similarity,
     open_contrast,
     type_contrast,
-    typed_bce,
-    with_begins,
 )
-from torch import Tensor
-
-from cl_ner_bench.corpora.sentence import Sentence
-from cl_ner_bench.learning.batches import Example
 from cl_ner_bench.learning.learner import Learner, Output, Step
+from cl_ner_bench.models.heads.type import with_begins
 from cl_ner_bench.testing.toy import EXAMPLES, NO_TOKENS, TOY, batch, learner, student
 
 pytestmark = pytest.mark.usefixtures("double")

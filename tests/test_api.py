@@ -22,7 +22,7 @@ from cl_ner_bench.testing.results import write_grid, write_run
 def test_the_package_lists_what_it_gives_without_loading_it() -> None:
     code = "import sys, cl_ner_bench; print(*dir(cl_ner_bench)); print({'torch', 'pandas', 'numpy'} & {*sys.modules})"
     shown, heavy = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
-    assert {"run", "load_results", "TagLearner"} <= {*shown.split()}
+    assert {"run", "load_results", "load_model", "TagLearner"} <= {*shown.split()}
     assert heavy == "set()"
     assert all(hasattr(cl_ner_bench, name) for name in cl_ner_bench.__all__)
     stub = Path(cl_ner_bench.__file__).with_suffix(".pyi").read_text()

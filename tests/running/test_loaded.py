@@ -1,0 +1,71 @@
+"""``load_model``: a stored model finds in the test sentences what its run has stored, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cl_ner_bench import load_model, load_results
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.loaded import Found
+from cl_ner_bench.testing.grids import METHODS, bench, records, write_inputs
+
+pytestmark = pytest.mark.slow  # a grid is learned
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grid")
+    words = ["--methods", f"extendner,spankl,{METHODS}:good", "--bounds", "none", "--no-report", "--lr", "0.003"]
+    done = bench("run", *write_inputs(folder), *words, "--epochs", "8", "--out", str(folder / "out"))
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
+
+
+def run_of(out: Path, method: str) -> Path:
+    return out / "runs" / str(records(out)[method]["run_id"])
+
+
+@pytest.mark.parametrize("method", ["extendner", "spankl"])
+def test_a_loaded_model_finds_what_its_run_has_stored(grid: Path, method: str) -> None:
+    model = load_model(run_of(grid, method))
+    assert model.types == ("DATE", "LOC", "PER")
+    test = [json.loads(line)["words"] for line in (grid.parent / "corpus" / "test.jsonl").read_text().splitlines()]
+    stored = load_results(grid).predictions(model.record.run_id, 3)
+    stored = stored[stored["source"] == "pred"]
+    assert len(stored) > 3, "nothing to compare"
+    found = [(i, *mention[:4]) for i, mentions in enumerate(model.predict(test)) for mention in mentions]
+    expected = [(*row,) for row in stored[["id", "start", "end", "type", "score"]].itertuples(index=False)]
+    assert [row[:4] for row in found] == [row[:4] for row in expected]
+    assert [row[4] for row in found] == pytest.approx([row[4] for row in expected], abs=1e-5)
+    text = " ".join(test[0])
+    in_words = model.predict([test[0]])[0]
+    in_text: list[Found] = model.predict([text, ""])[0]
+    assert [(m.type, m.text) for m in in_text] == [(m.type, m.text) for m in in_words]
+    assert all(text[m.start : m.end] == m.text for m in in_text)
+    assert model.predict(["", []]) == [[], []]
+
+
+def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> None:
+    def refused(said: str, path: Path, **options: Any) -> None:
+        with pytest.raises(UserError, match=said):
+            load_model(path, **options)
+
+    run = run_of(grid, "extendner")
+    refused("expected the folder of a run", grid)
+    refused("there is no run with a sound record", grid / "runs" / "none")
+    refused("step=7: the run has the steps 1, 2, 3", run, step=7)
+    refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
+    refused("pass method=FILE.py if you trust it", run_of(grid, "good"))
+    assert load_model(run_of(grid, "good"), method=f"{METHODS}:good").step == 3
+    refused("the method is not the one that .* was learned with", run, method="spankl")
+    with pytest.raises(UserError, match="expected a list of texts"):
+        load_model(run).predict("anna went")
+    copy = Path(shutil.copytree(grid, tmp_path / "copy"))
+    for file in copy.glob("store/*/model.safetensors"):
+        file.write_bytes(b"?")
+    refused("the model of step 3 is not kept", copy / "runs" / run.name)

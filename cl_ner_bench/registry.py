@@ -313,6 +313,9 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
     path = re.fullmatch(r"(.+\.py)(?::([^/\\]+))?", spec)
     if path:
         file = Path(path[1]).expanduser().resolve()
+        if not file.exists():
+            beside = [path.name for path in file.parent.glob("*.py")]
+            raise UserError(f"--methods {spec}: there is no file {path[1]}.{did_you_mean(file.name, beside)}")
         cards = [card for card in known.values() if card.file.resolve() == file] or read_cards(file)
         names = [card.name for card in cards]
         if not path[2]:

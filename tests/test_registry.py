@@ -83,7 +83,8 @@ def test_variants_share_what_the_card_says_once(tmp_path: Path) -> None:
         (["a=spankl", "a=extendner"], "two methods"),
         (["../x=spankl"], "label"),
         ([f"{METHODS}:bad"], "no method 'bad'"),
-        (["/no/such.py"], "cannot be read"),
+        (["/no/such.py"], "--methods /no/such.py: there is no file /no/such.py"),
+        ([str(METHODS.with_name("Grid_method.py"))], "Did you mean 'grid_methods.py'"),
     ],
 )
 def test_wrong_names_are_explained(names: list[str], said: str) -> None:

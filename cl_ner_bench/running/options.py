@@ -101,7 +101,8 @@ def flag(value: Any) -> bool:
 def one_of(*choices: str, pattern: str = "(?!)") -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in choices and not (isinstance(value, str) and re.fullmatch(pattern, value)):
-            raise ValueError(f"expected one of {', '.join(choices)}")
+            near = did_you_mean(value, choices) if isinstance(value, str) else ""
+            raise ValueError(f"expected one of {', '.join(choices)}.{near}".removesuffix("."))
         return str(value)
 
     return parse

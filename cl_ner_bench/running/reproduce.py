@@ -49,7 +49,7 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
     """
     known = presets()
     if name not in known:
-        begun = ", ".join(preset for preset in known if preset.startswith(name))
+        begun = ", ".join(preset for preset in known if preset.startswith(name.casefold()))
         hint = f" These begin so: {begun}." if begun else did_you_mean(name, list(known))
         raise UserError(f"no preset {name!r}.{hint} `bench list presets` shows all")
     setting = known[name]

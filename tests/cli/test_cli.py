@@ -122,6 +122,8 @@ def test_methods_are_listed_with_paper_status_and_deviations(
         (["run", "--dataset", "OntoNotes"], "Did you mean 'ontonotes'"),
         (["run", "--set", "spankl.kd_weight=much"], "expected a value like 1.0"),
         (["run", "--device", "cuda:99"], "--device cuda:99"),
+        (["run", "--device", "CUDA"], "expected one of auto, cpu, cuda. Did you mean 'cuda'?"),
+        (["run", "--keep-models", "some"], "--keep-models 'some': expected one of last, all, none\n"),
         (["run", "--dataset", "synthetc"], "Did you mean 'synthetic'"),
         (["run", "--dataset", "fewnerd"], "--data"),
         (["run", "--scenario", "fg8-pg3"], "does not divide 6 types; near it are fg3-pg3, fg4-pg2, fg5-pg1."),

@@ -177,6 +177,7 @@ def test_a_dry_run_names_the_preset_as_the_origin(capsys: pytest.CaptureFixture[
     [
         (["spankl-ontonote-split"], "Did you mean 'spankl-ontonotes-split'"),
         (["cfner"], "no preset 'cfner'. These begin so: cfner-conll2003-fg1-pg1, "),
+        (["CFNER"], "no preset 'CFNER'. These begin so: cfner-conll2003-fg1-pg1, "),
         ([NAME, "--methods", "spankl"], "unknown argument '--methods'"),
         ([NAME, "--epochs", "0"], "--epochs '0': expected a whole number of at least 1"),
         ([NAME, "--encoder", "minilm"], "--data"),  # OntoNotes must be brought along

@@ -40,12 +40,26 @@ def add_parser(commands: Any) -> None:
     texts.add_argument(
         "--examples-per-type", type=int, default=3, metavar="N", help="at most N examples of a type (default: 3)"
     )
+    parser.add_argument(
+        "--methods",
+        metavar="LIST",
+        help="methods that tables, figures and page show, in this order within their groups; the CSV files of tables "
+        "keep all (default: all, the best first)",
+    )
     figures = parser.add_argument_group("figures")
     figures.add_argument("--style", default="paper", metavar="paper|slides", help="sizes and fonts (default: paper)")
     figures.add_argument(
         "--format", default="pdf,png", metavar="LIST", help="file formats: pdf, png, svg (default: pdf,png)"
     )
     tables = parser.add_argument_group("tables")
+    tables.add_argument(
+        "--measures",
+        default="micro,task,forgetting,learning,gap",
+        metavar="LIST",
+        help="columns of the main tables: micro, type, task, forgetting, bwt, learning, gap, or names of summary.csv, "
+        "which keeps all (default: %(default)s)",
+    )
+    tables.add_argument("--decimals", type=int, choices=range(5), default=1, metavar="N", help="0 to 4 (default: 1)")
     tables.add_argument(
         "--columns",
         type=int,
@@ -79,13 +93,18 @@ def _execute(parsed: argparse.Namespace) -> int:
 
     style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before anything is read
 
+    from cl_ner_bench.analysis.data.choosing import choose
     from cl_ner_bench.analysis.report.files import finished_results, write_files
+    from cl_ner_bench.analysis.scores.names import measure_key
     from cl_ner_bench.analysis.tables.text import TableLayout
 
     captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
-    layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix)
+    measures = tuple(dict.fromkeys(map(measure_key, _words(parsed.measures))))
+    layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix, parsed.decimals, measures)
     out = parsed.out or parsed.folders[0]
     results = finished_results(parsed.folders)
+    if parsed.methods:
+        results = choose(results, _words(parsed.methods))
     quotes = None
     if parsed.examples:  # first: a missing corpus is an error before the long report
         from cl_ner_bench.running.examples import quote_examples, write_examples
@@ -96,5 +115,9 @@ def _execute(parsed: argparse.Namespace) -> int:
         from cl_ner_bench.running.texts import write_texts
 
         show(f"{write_texts(results, out, parsed.data)}\n")
-    show_results(results, write_files(results, out, style, formats, layout, quotes))
+    show_results(results, write_files(results, out, style, formats, layout, quotes), layout=layout)
     return 0
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

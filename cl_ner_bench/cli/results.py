@@ -12,13 +12,16 @@ from cl_ner_bench.cli.output import note, show, table
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
     from cl_ner_bench.analysis.table import Table
+    from cl_ner_bench.analysis.tables.text import TableLayout
 
 WIDTH = 98
 
 
-def show_results(results: Results, written: Iterable[Path], quiet: bool = False) -> None:
+def show_results(
+    results: Results, written: Iterable[Path], quiet: bool = False, layout: TableLayout | None = None
+) -> None:
     """Print the main table, and on stderr what was left out and what was written."""
-    show(results_text(results))
+    show(results_text(results, layout))
     for damaged in results.damaged:
         note(f"left out: {damaged}")
     if not quiet:
@@ -27,13 +30,18 @@ def show_results(results: Results, written: Iterable[Path], quiet: bool = False)
             note(line)
 
 
-def results_text(results: Results) -> str:
+def results_text(results: Results, layout: TableLayout | None = None) -> str:
     """Return the main table (all test sentences) of each comparison with the answer, and the unfinished runs."""
     from cl_ner_bench.analysis.comparison.compare import comparisons
     from cl_ner_bench.analysis.comparison.verdict import verdict
     from cl_ner_bench.analysis.tables.scores import main_table
+    from cl_ner_bench.analysis.tables.text import TableLayout
 
-    parts = [f"{c.title}\n{table_text(main_table(c, 'all'), verdict(c, results))}" for c in comparisons(results)]
+    layout = layout or TableLayout()
+    parts = []
+    for c in comparisons(results):
+        main = main_table(c, "all", layout.measures)
+        parts.append(f"{c.title}\n{table_text(main, verdict(c, results), layout.decimals)}")
     unfinished = [run for run in results.runs if run.status != "done"]
     if unfinished:
         lines = [f"{len(unfinished)} run(s) not finished:"]
@@ -42,14 +50,16 @@ def results_text(results: Results) -> str:
     return "\n\n".join(parts) or "no runs yet"
 
 
-def table_text(found: Table, answer: Iterable[str] = ()) -> str:
-    """Return a table; below it the answer, its caption and its notes. Numbers have one decimal."""
+def table_text(found: Table, answer: Iterable[str] = (), decimals: int = 1) -> str:
+    """Return a table; below it the answer, its caption and its notes."""
     from cl_ner_bench.analysis.tables.text import cell_text
 
     rows = []
     for _, section in found.sections:
         for name, *cells in section:
-            rows.append([f"  {name}", *(cell if isinstance(cell, str) else cell_text(cell, 1) for cell in cells)])
+            rows.append(
+                [f"  {name}", *(cell if isinstance(cell, str) else cell_text(cell, decimals) for cell in cells)]
+            )
     header, *body = table([*found.header], rows, right=True, gap=1).splitlines()
     lines = [header]
     for title, section in found.sections:

@@ -14,8 +14,8 @@ from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.table import Cell, Table
+from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, run_costs
-from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.testing.results import run_record, write_grid
 
@@ -76,7 +76,7 @@ def test_every_output_shows_what_methods_with_stored_examples_hold(tmp_path: Pat
         [0, 0],
         [2_400, 5.0],
     ]
-    for of in (table, *tables(results)):
+    for of in tables(results):
         assert "stored examples (sentences, KiB of text): replay 2,400 (5.0)" in of.notes
 
 

@@ -20,8 +20,9 @@ from cl_ner_bench.analysis.figures.figure import title_with_warnings
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.measures import MEASURES
 from cl_ner_bench.analysis.table import Cell
+from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.scores import learning_table, main_table, tables
+from cl_ner_bench.analysis.tables.scores import learning_table, main_table
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.cli.results import results_text
 from cl_ner_bench.testing.results import triple, write_matrix, write_run

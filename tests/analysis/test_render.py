@@ -17,9 +17,8 @@ from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables import latex as latex_module
+from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.latex import latex, to_latex
-from cl_ner_bench.analysis.tables.published import published_tables
-from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import TableLayout, long_form, to_csv, to_markdown
 from cl_ner_bench.cli.results import table_text
 from cl_ner_bench.errors import UserError
@@ -44,18 +43,52 @@ def small(**changes: object) -> Table:
 
 def test_numbers_are_siunitx_columns_with_room_for_what_follows() -> None:
     text = to_latex(small())
-    room = r"table-space-text-post={{\tiny$\pm$0.00}$^\dagger$}"
-    assert rf"\begin{{tabular}}{{lrS[table-format=2.2,{room}]S[table-format=-1.2," in text
-    assert r"A & 3 & \bfseries 71.00{\tiny$\pm$1.00} & -2.50{\tiny$\pm$0.25} \\" in text
-    assert r"B & 3 & 70.13{\tiny$\pm$1.24}{$^\dagger$} & {--} \\" in text
-    assert r"{\shortstack[r]{Avg \\ micro}}" in text
+    room = r"table-space-text-post={{\tiny$\pm$0.0}$^\dagger$}"
+    assert rf"\begin{{tabular}}{{lrS[table-format=2.1,{room.replace('$0.0', '$000')}]S[table-format=-1.1," in text
+    assert r"A & 3 & \bfseries 71.0{\tiny$\pm$1.0} & -2.5{\tiny$\pm$0.2} \\" in text
+    assert r"B & 3 & 70.1{\tiny$\pm$1.2}{$^\dagger$} & {--} \\" in text
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{A caption.}", r"\label{tab:main-all-toy}"):
         assert text.count(rule) == 1
+    assert r"\setlength{\belowcaptionskip}{6pt}" in text
+
+
+def test_the_user_chooses_the_decimals() -> None:
+    assert r"70.126{\tiny$\pm$1.239}" in to_latex(small(), TableLayout(decimals=3))
+    assert r"S[table-format=2.0," in to_latex(small(), TableLayout(decimals=0))
+    assert "| B | 3 | 70.13±1.24† |" in to_markdown(small(), TableLayout(decimals=2))
+
+
+def test_a_title_wider_than_its_column_stands_in_two_rows() -> None:
+    narrow = small(header=("Method", "n", "Mean task F1", "Forgetting"))
+    assert r"{\begin{tabular}[b]{@{}r@{}}Mean \\ task F1\end{tabular}}" in to_latex(narrow)
+    assert r"{Forgetting}" in to_latex(narrow)
+    assert r"Forget- \\ ting" in to_latex(narrow, TableLayout(columns=1))
+    wide = small(header=("Method", "n", "Micro", "F1"))
+    assert r"\begin{tabular}[b]" not in to_latex(wide)
+
+
+def test_five_numbers_are_one_table_in_one_column() -> None:
+    titles = ("Micro-F1", "Mean task F1", "Forgetting", "Learning", "Gap")
+    lines = tuple((f"Fine-tuning ({kind})", *(Cell(60.0, 1.5) for _ in titles)) for kind in ("span", "token"))
+    text = to_latex(small(header=("Method", *titles), sections=(("Memory-free", lines),)), TableLayout(columns=1))
+    assert text.count(r"\begin{tabular}{l") == 1
+
+
+def test_notes_are_brief_in_print_and_whole_in_markdown() -> None:
+    starved = "starved by this recipe: " + ", ".join(f"Method {i} at 1 of 8 steps" for i in range(30))
+    bounds = "joint training is undertrained: no gap (final micro-F1 Joint (span) 2.4)"
+    table = small(notes=("one order", bounds, starved))
+    text = to_latex(table)
+    assert "Notes: one order; joint training is undertrained: no gap; starved by this recipe: Method 0" in text
+    assert r"\ldots{}. In full: main-all-toy.md." in text
+    assert "Method 4" not in text
+    assert "Method 29 at 1 of 8 steps" in to_markdown(table)
+    assert r"Notes: one order.\par" in to_latex(small())
 
 
 def test_texts_among_numbers_are_braced() -> None:
     table = small(sections=(("x", (("A", "3", "p < 0.05", Cell(1, math.nan)), ("B", "3", Cell(2, 1), "-"))),))
-    assert r"A & 3 & {p \textless{} 0.05} & 1.00 \\" in to_latex(table)
+    assert r"A & 3 & {p \textless{} 0.05} & 1.0 \\" in to_latex(table)
 
 
 @pytest.mark.parametrize(("columns", "environment"), [(1, "{table}[t]"), (2, "{table*}[t]")])
@@ -77,6 +110,7 @@ def test_what_is_longer_than_a_page_is_a_longtable() -> None:
     text = to_latex(small(header=("Type", "F1"), sections=(("x", lines),)), TableLayout(columns=1))
     assert text.startswith("% \\usepackage{booktabs,siunitx,longtable}\n")
     assert r"\begin{longtable}" in text
+    assert r"\onecolumn" in text  # where it is put into a text of two columns, it has pages of its own
     assert text.count("type 65") == 1
     assert r"\begin{table" not in text
 
@@ -85,8 +119,8 @@ def test_the_long_form_has_a_number_a_row() -> None:
     table = long_form(small())
     assert table.header == ("Method", "Column", "Value")
     assert [row[:2] for _, rows in table.sections for row in rows][:3] == [("A", "n"), ("A", "Avg micro"), ("A", "BWT")]
-    assert "| A | BWT | -2.50±0.25 |" in to_markdown(small(), TableLayout(form="long"))
-    assert r"B & Avg micro & 70.13{\tiny$\pm$1.24}{$^\dagger$} \\" in to_latex(small(), TableLayout(form="long"))
+    assert "| A | BWT | -2.5±0.2 |" in to_markdown(small(), TableLayout(form="long"))
+    assert r"B & Avg micro & 70.1{\tiny$\pm$1.2}{$^\dagger$} \\" in to_latex(small(), TableLayout(form="long"))
 
 
 def test_the_longest_key_that_begins_a_name_gives_the_caption() -> None:
@@ -101,7 +135,7 @@ def test_the_longest_key_that_begins_a_name_gives_the_caption() -> None:
 
 
 def test_a_tied_value_has_a_dagger_everywhere_and_csv_stays_unrounded() -> None:
-    assert "| B | 3 | 70.13±1.24† | – |" in to_markdown(small())
+    assert "| B | 3 | 70.1±1.2† | – |" in to_markdown(small())
     assert "70.1±1.2†" in table_text(small())
     assert "70.126" in to_csv(small())
     assert "†" not in to_csv(small())
@@ -116,6 +150,7 @@ def test_latex_escapes() -> None:
     assert latex("≤ 1 × 10² → ε") == (
         r"\ensuremath{\leq} 1 \ensuremath{\times} 10\ensuremath{^2} \ensuremath{\rightarrow} \ensuremath{\varepsilon}"
     )
+    assert latex("x <= 3") == r"x \ensuremath{\leq} 3"
     assert latex("""the recipe 'minilm' isn't "faithful" ("old")""") == (
         "the recipe `minilm' isn't ``faithful'' (``old'')"
     )
@@ -160,7 +195,7 @@ def test_every_table_compiles_and_fits(compiled: Compiled, tmp_path: Path, colum
     tasks = [{"name": f"T{i}", "types": [f"T{i}"], "learned_at": i + 1} for i in range(6)]
     write_run(tmp_path, "spankl", counts, tasks, dataset="ontonotes", encoder="bert-large-cased")
     results = load_results(tmp_path)
-    made = [t for t in [*tables(results), *published_tables(results)] if "-all-" in t.name]
+    made = [t for t in tables(results) if "-all-" in t.name]
     assert {t.name.split("-")[0] for t in made} >= {"main", "steps", "types", "published"}
     log, text = compiled(tmp_path, made, TableLayout(columns=columns, form=form))
     assert "Overfull" not in log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -85,10 +85,16 @@ class Comparison:
     single_task_measures: pd.DataFrame
     single_task_counts: pd.DataFrame
     damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
+    whole: Comparison | None = None  # with the methods that are not shown, where some were chosen
 
     @property
     def title(self) -> str:
         return f"{self.dataset}, {self.scenario}, {self.encoder}"
+
+    @property
+    def basis(self) -> Comparison:
+        """Return the comparison with all methods: whatever is shown, learning and gaps have the same references."""
+        return self.whole or self
 
     @property
     def groups(self) -> list[tuple[str, list[MethodRow]]]:
@@ -201,7 +207,10 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
         while slug in slugs:  # other tasks or sentences of the same dataset
             slug += "-b"
         slugs.add(slug)
-        out.append(_compare(results, slug, blocks[key]))
+        shown = [run for run in blocks[key] if not results.chosen or run.method in results.chosen]
+        if shown:
+            whole = _compare(replace(results, chosen=()), slug, blocks[key]) if shown != blocks[key] else None
+            out.append(replace(_compare(results, slug, shown), whole=whole))
     return tuple(out)
 
 
@@ -215,7 +224,7 @@ def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
     runs = [run for run in block if run.registry_name not in SINGLE_TASK] or block
     by_row = _by_row(runs)
     measures = _rows_of_runs(results.measures, {run.run_id for run in runs})
-    rows = _method_rows(by_row, measures)
+    rows = _method_rows(by_row, measures, results.chosen)
     finished = {row: set(map(_pair, by_row[row.method, row.config])) for row in _compared_rows(rows)}
     common = set.intersection(*finished.values())
     ids = {run.run_id for run in runs}
@@ -237,7 +246,7 @@ def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
         scores=_rows_of_runs(results.scores, ids),
         counts=_rows_of_runs(results.counts, ids),
         joints={run_id: joint for run_id, joint in results.joints.items() if run_id in ids and joint in ids},
-        single_task_rows=tuple(_method_rows(_by_row(single), single_measures)),
+        single_task_rows=tuple(_method_rows(_by_row(single), single_measures, results.chosen)),
         single_task_runs=tuple(single),
         single_task_measures=single_measures,
         single_task_counts=_rows_of_runs(results.counts, single_ids),
@@ -318,8 +327,10 @@ def _by_row(runs: Iterable[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]
     return found
 
 
-def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]], measures: pd.DataFrame) -> list[MethodRow]:
-    """Return the rows by group, in each the highest mean of HEADLINE (all test sentences) first."""
+def _method_rows(
+    by_row: Mapping[tuple[str, str], list[RunRecord]], measures: pd.DataFrame, chosen: Sequence[str]
+) -> list[MethodRow]:
+    """Return the rows by group, in each as they were chosen, else the highest HEADLINE (all test sentences) first."""
     firsts = [runs[0] for runs in by_row.values()]
     labels = [run.label for run in firsts]
     rows = []
@@ -329,7 +340,7 @@ def _method_rows(by_row: Mapping[tuple[str, str], list[RunRecord]], measures: pd
         rows.append(MethodRow(run.method, run.config, label, group_of(run), run.architecture))
     rank = {name: i for i, name in enumerate(GROUPS)}
     means = measures[measures["view"] == "all"].groupby(["method", "config"])[HEADLINE].mean().fillna(-math.inf)
-    place = {row: -means[row.method, row.config] for row in rows}
+    place = {row: chosen.index(row.method) if chosen else -means[row.method, row.config] for row in rows}
     return sorted(rows, key=lambda r: (rank.get(r.group, len(rank)), place[r], r.architecture, r.label, r.config))
 
 

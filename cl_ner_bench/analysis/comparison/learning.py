@@ -59,6 +59,7 @@ def new_task_scores(c: Comparison) -> pd.DataFrame:
     no other run of the architecture with the same data, order, seed, encoder and training settings learned the task at
     this step), ``source`` (the reference's label) and ``starved``; a step without updates (of a closed form) is not.
     """
+    c = c.basis  # methods that are not shown are references as ever
     counts = pd.concat([c.counts, c.single_task_counts], ignore_index=True)
     counts = counts[(counts["view"] == "all") & (counts["step"] == counts["learned_at"])]
     keys = ["run_id", "method", "config", "step", "task"]

@@ -24,7 +24,7 @@ from cl_ner_bench.analysis.comparison.notes import FEW
 from cl_ner_bench.analysis.comparison.undertrained import undertrained_rows, without_gap
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.scores.measures import DIFFERENCES, GAPS, LOWER_IS_BETTER, Floats
+from cl_ner_bench.analysis.scores.measures import LOWER_IS_BETTER, Floats
 from cl_ner_bench.analysis.scores.names import HEADLINE
 
 # What gaps are taken of.
@@ -132,9 +132,9 @@ def smallest_p(c: Comparison) -> tuple[int, float]:
 def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[MethodRow], set[MethodRow]]:
     """Return the rows with the best mean of their group (equal to two decimals), and those not significantly worse.
 
-    A group where none is significantly worse than the best has neither: bold would claim a difference, and a mark on
-    all the others would tell nothing. Both are empty where nothing may be claimed: unmatched, or fewer than FEW runs.
-    Rows of ``unranked`` are in neither.
+    ``measure`` is a score: of changes and differences none is best. A group where none is significantly worse than the
+    best has neither: bold would claim a difference, and a mark on all the others would tell nothing. Both are empty
+    where nothing may be claimed: unmatched, or fewer than FEW runs. Rows of ``unranked`` are in neither.
     """
     best: set[MethodRow] = set()
     tied: set[MethodRow] = set()
@@ -163,13 +163,9 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
 def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> frozenset[MethodRow]:
     """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
 
-    An undertrained method is not compared, one that found nothing has nothing to forget, and a gap needs joint training
-    that is not undertrained.
+    An undertrained method is not compared, and one that found nothing has nothing to be best in.
     """
-    apart = found_nothing(c) | undertrained_rows(c)
-    if measure in GAPS:
-        return apart | {row for row in c.rows if row.architecture in without_gap(c)}
-    return apart if measure in DIFFERENCES else apart | _zero(c, frame, measure)
+    return found_nothing(c) | undertrained_rows(c) | _zero(c, frame, measure)
 
 
 @lru_cache(maxsize=16)

@@ -80,6 +80,7 @@ def without_gap(c: Comparison) -> Mapping[str, str]:
     It ends below the card's bound (micro-F1), or clearly below a method (mean task F1): a gap to it says nothing about
     the method.
     """
+    c = c.basis  # a method that is not shown tells as much
     frame = c.measures[c.measures["view"] == "all"]
     end = dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
     low: dict[str, tuple[float, str]] = {}
@@ -130,7 +131,7 @@ def _reference(c: Comparison, run: RunRecord) -> TrainingCheck | None:
     def identity(r: RunRecord) -> list[Any]:
         return [r.architecture, r.setting, r.order, r.seed, r.fingerprints.get("split")]
 
-    return next((r.step1_reference for r in c.runs if r.step1_reference and identity(r) == identity(run)), None)
+    return next((r.step1_reference for r in c.basis.runs if r.step1_reference and identity(r) == identity(run)), None)
 
 
 def _ratio(reference: TrainingCheck | None, start: float) -> float:

@@ -68,6 +68,7 @@ class Results:
     folders: Mapping[str, RunFolder]  # run_id -> its folder
     joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[Damaged, ...] = ()
+    chosen: tuple[str, ...] = ()  # the methods that comparisons show, in this order; empty: all
 
     def __repr__(self) -> str:
         """Return about ten lines: which runs there are, the best rows of the summary, and where to look on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,6 @@ from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import readable
-from cl_ner_bench.analysis.errors.breakdown import error_tables
 from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.draw import figures
 from cl_ner_bench.analysis.figures.errors import error_figures
@@ -20,17 +20,18 @@ from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
 from cl_ner_bench.analysis.report.quotes import Quotes
 from cl_ner_bench.analysis.table import Table
-from cl_ner_bench.analysis.tables.cost import cost_tables
+from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.published import published_tables
-from cl_ner_bench.analysis.tables.scores import tables
 from cl_ner_bench.analysis.tables.text import TableLayout, to_csv, to_list, to_markdown
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.report_files import write_report_files
 from cl_ner_bench.untrusted import links_out
 
 _FRAMES = ("counts", "scores", "summary")
-_SECTION_OF = {"main": "scores", "steps": "steps", "learning": "steps", "types": "types"}  # of tables by their kind
+# The section of the page of tables by their kind; "differences" for others.
+_SECTION_OF = {"main": "scores", "steps": "steps", "learning": "steps", "types": "types"}
+_SECTION_OF |= {"cost": "cost", "published": "published"}
+_SECTION_OF |= dict.fromkeys(("errors", "errorsteps", "confusion", "mentions"), "errors")
 
 
 def write_report(
@@ -95,9 +96,9 @@ def report_files(
     tables; ``quotes``: for the page. Raises UserError for a caption of ``layout`` that belongs to no table.
     """
     layout = layout or TableLayout()
-    files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
-    all_tables = _tables(results)
-    layout.check_captions(table for _, table in all_tables)
+    all_tables = tables(results, layout.measures)
+    layout.check_captions(all_tables)
+    files = _csv_files(results, tables(replace(results, chosen=())) if results.chosen else all_tables)
     all_figures = [
         *(("figures", drawn) for drawn in figures(results, style)),
         *(("errors", drawn) for drawn in error_figures(results, style)),
@@ -105,9 +106,9 @@ def report_files(
     ]
     compared = comparisons(results)
     answers = {f"main-all-{c.slug}": verdict(c, results) for c in compared}
-    for _, table in all_tables:
+    for table in all_tables:
         markdown = to_markdown(table, layout, answers.get(table.name, ()))
-        texts = {"csv": to_csv(table), "md": markdown, "tex": to_latex(table, layout)}
+        texts = {"md": markdown, "tex": to_latex(table, layout)}
         files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
     for _, drawn in all_figures:
         for suffix in formats:
@@ -119,7 +120,7 @@ def report_files(
             comparison=c,
             answer=answers[f"main-all-{c.slug}"],
             notes=dict(zip(notes_of(c), full_notes(c), strict=True)),
-            tables=[(section, t) for section, t in all_tables if _block_of(t.name, compared) is c],
+            tables=[(_section_of(t), t) for t in all_tables if _block_of(t.name, compared) is c],
             figures=[(section, p) for section, p in all_figures if _block_of(p.name, compared) is c],
         )
         for c in compared
@@ -130,19 +131,17 @@ def report_files(
 
 
 def numbers(results: Results) -> dict[str, bytes]:
-    """Return the CSV files of a report's frames and tables, which no layout changes."""
+    """Return the CSV files of a report's frames and tables, which neither layout nor choice of methods changes."""
+    return _csv_files(results, tables(results))
+
+
+def _csv_files(results: Results, all_tables: Sequence[Table]) -> dict[str, bytes]:
     files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
-    return files | {f"tables/{table.name}.csv": to_csv(table).encode() for _, table in _tables(results)}
+    return files | {f"tables/{table.name}.csv": to_csv(table).encode() for table in all_tables}
 
 
-def _tables(results: Results) -> list[tuple[str, Table]]:
-    """Return all tables, each with its section of the page."""
-    return [
-        *((_SECTION_OF.get(table.name.split("-")[0], "differences"), table) for table in tables(results)),
-        *(("errors", table) for table in error_tables(results)),
-        *(("cost", table) for table in cost_tables(results)),
-        *(("published", table) for table in published_tables(results)),
-    ]
+def _section_of(table: Table) -> str:
+    return _SECTION_OF.get(table.name.split("-")[0], "differences")
 
 
 def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:

@@ -8,6 +8,8 @@ from cl_ner_bench.analysis.scores.measures import DIFFERENCES, LOWER_IS_BETTER
 from cl_ner_bench.errors import UserError, did_you_mean
 
 HEADLINE = "task_macro_f1"
+MAIN = ("micro_f1", HEADLINE, "forgetting", "learning", "gap")
+"""The columns of the main tables, unless the user names others."""
 
 
 @dataclass(frozen=True)

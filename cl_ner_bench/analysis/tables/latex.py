@@ -7,21 +7,28 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cl_ner_bench.analysis.tables.text import TIED, TableLayout, cell_text, long_form, number
+from cl_ner_bench.analysis.tables.text import TIED, TableLayout, long_form, number
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.table import Cell, Table
 
-TABCOLSEP = 2.8
-# Characters that fit one column and both, by size of the font. 219 and 455 points: ACL's style, the narrowest of the
-# common two-column ones. What is wider is cut into panels.
-ROOM = {1: {"footnotesize": 51, "scriptsize": 54}, 2: {"footnotesize": 106, "scriptsize": 115}}
+# Points of \tabcolsep, and the characters that fit one column and both, by font. 219 and 455 points: ACL's style, the
+# narrowest of the common two-column ones. What is wider is cut into panels.
+FOOTNOTE, SCRIPT, SMALLEST = r"\footnotesize", r"\scriptsize", r"\fontsize{6}{7.2}\selectfont"
+TABCOLSEP = {FOOTNOTE: 2.8, SCRIPT: 2.8, SMALLEST: 1.5}
+ROOM = {1: {FOOTNOTE: 51, SCRIPT: 54, SMALLEST: 69}, 2: {FOOTNOTE: 106, SCRIPT: 115}}
+FEW_NUMBERS = 5  # columns of numbers that stand in one table whatever the font
 CAPITAL = 0.4  # by which a capital is wider than a character
-LINES = 68  # of \footnotesize that fit a page
+HYPHENS = {"Forgetting": "Forget- ting"}  # titles that may be parted within a word
+TINY = {FOOTNOTE: 0.7, SCRIPT: 0.8, SMALLEST: 1.0}  # width of a character of a deviation
+LABEL = 15  # characters of a row's name in the smallest font; longer ones stand in two lines
+BRIEF = 90  # characters of a note
+LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLEST: 80}  # that fit a page
 
 _TEXT = {
     "\\": r"\textbackslash{}",
@@ -66,44 +73,67 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
 
     Columns of numbers are aligned at the decimal point. What is too wide is cut into panels of columns, one below the
     other; what is then too long for one column goes over both, and what is longer than a page becomes a ``longtable``,
-    which LaTeX allows in one-column text only.
+    on pages of one column of its own. Notes are brief: the Markdown file has them whole.
     """
     layout = layout or TableLayout()
     table = long_form(table) if layout.form == "long" else table
     caption, label = layout.caption(table), layout.label_prefix + re.sub(r"[^a-zA-Z0-9-]", "-", table.name)
     columns = layout.columns
-    size, panels = _panels(table, columns)
-    if columns == 1 and _lines(table, caption, panels, 1) > LINES:
-        columns, (size, panels) = 2, _panels(table, 2)
-    setup = rf"\{size}\setlength{{\tabcolsep}}{{{TABCOLSEP}pt}}\sisetup{{detect-weight}}"
-    notes = r" \par ".join(latex(note) + "." for note in table.notes)
-    if _lines(table, caption, panels, columns) > LINES:
-        lines = [
+    printed, panels = _fitted(table, layout.decimals, columns)
+    if columns == 1 and _lines(table, caption, panels, 1) > LINES[printed.size]:
+        columns, (printed, panels) = 2, _fitted(table, layout.decimals, 2)
+    size = printed.size
+    lines = _lines(table, caption, panels, columns)
+    if LINES[FOOTNOTE] < lines <= LINES[SCRIPT]:
+        size = SCRIPT
+    setup = rf"{size}\setlength{{\tabcolsep}}{{{TABCOLSEP[size]}pt}}\sisetup{{detect-weight}}"
+    notes = rf"{{\scriptsize {latex(_in_brief(table))}\par}}" if table.notes else ""
+    if lines > LINES[size]:
+        parts = [
             r"% \usepackage{booktabs,siunitx,longtable}",
-            rf"\begingroup{setup}\setlength{{\parindent}}{{0pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
+            r"\begingroup\makeatletter\let\ifoftwocolumns\if@twocolumn\makeatother",
+            r"\ifoftwocolumns\onecolumn\fi % longtable knows no other",
+            rf"{setup}\setlength{{\parindent}}{{0pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
         ]
         for i, panel in enumerate(panels):
             title, mark = (latex(caption), label) if i == 0 else (f"{latex(caption)} (continued)", None)
-            lines.append(_tabular(table, panel, title, mark))
-        lines += [*([rf"\footnotesize {notes}\par"] if notes else []), r"\endgroup"]
-        return "\n".join(lines) + "\n"
+            parts.append(_tabular(printed, panel, title, mark))
+        parts += [*([notes] if notes else []), r"\ifoftwocolumns\twocolumn\fi\endgroup"]
+        return "\n".join(parts) + "\n"
     environment = "table" if columns == 1 else "table*"
-    bodies = "\n\\par\\smallskip\n".join(_tabular(table, panel) for panel in panels)
-    lines = [
+    bodies = "\n\\par\\smallskip\n".join(_tabular(printed, panel) for panel in panels)
+    parts = [
         r"% \usepackage{booktabs,siunitx}",
         rf"\begin{{{environment}}}[t]",
         rf"\centering{setup}",
+        r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{6pt}",
         rf"\caption{{{latex(caption)}}}",
         rf"\label{{{label}}}",
         bodies,
-        *([rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}"] if notes else []),
+        *([rf"\par\smallskip\parbox{{\linewidth}}{notes}"] if notes else []),
         rf"\end{{{environment}}}",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(parts) + "\n"
+
+
+def _in_brief(table: Table) -> str:
+    """Return the notes in one paragraph, each without what stands in parentheses and cut to BRIEF characters.
+
+    The Markdown file of the table has them whole.
+    """
+    briefs = []
+    for note in table.notes:
+        brief = note
+        while (inner := re.sub(r" ?\([^()]*\)", "", brief)) != brief:
+            brief = inner
+        briefs.append(textwrap.shorten(brief, BRIEF, placeholder=" …"))
+    shortened = "" if briefs == [*table.notes] else f". In full: {table.name}.md"
+    return f"Notes: {'; '.join(briefs)}{shortened}."
 
 
 def latex(text: str) -> str:
     """Return ``text`` with LaTeX's escapes. Letters beyond its fonts become their code point, as in [U+4E2D]."""
+    text = text.replace("<=", "≤").replace(">=", "≥")
     text = re.sub("-(?=-)", "-\u200b", unicodedata.normalize("NFC", text))  # two hyphens are no dash
     text = re.sub(r"(?<![^\s(\[])'(?=\S)", "‘", text)  # LaTeX prints straight quotes as closing ones
     text = re.sub(r'(?<![^\s(\[])"(?=\S)', "“", text).replace('"', "”")
@@ -123,98 +153,158 @@ def _latex_char(char: str) -> str:
     return f"{{[}}U+{ord(char):04X}]"
 
 
-def _stacked(text: str) -> str:
-    """Return a column's title with its words above each other, so that the column stays narrow."""
-    words = [latex(word) for word in text.split()]
-    return words[0] if len(words) == 1 else r"\shortstack[r]{" + r" \\ ".join(words) + "}"
+@dataclass(frozen=True)
+class _Printed:
+    """The columns of a table as LaTeX sets them, numbers with ``digits`` decimals; ``narrow``: in one column of a page.
+
+    Widths are in characters of the font ``size``.
+    """
+
+    table: Table
+    digits: int
+    narrow: bool
+    size: str
+
+    def cells(self, column: int) -> list[str | Cell]:
+        return [row[column] for _, rows in self.table.sections for row in rows]
+
+    def is_number(self, column: int) -> bool:
+        return any(not isinstance(cell, str) for cell in self.cells(column))
+
+    def label(self, text: str) -> list[str]:
+        """Return a row's name in one line, or in two where the font is the smallest and the name long."""
+        return _parted(text.split()) if self.size == SMALLEST and _width(text) > LABEL else [text]
+
+    def title(self, column: int) -> list[str]:
+        """Return a column's title in one row, or in two where it is wider than the column's cells."""
+        title = self.table.header[column]
+        if column == 0 or _width(title) <= self.cell_width(column):
+            return [title]
+        pieces = re.findall(r"[^\s-]+-?", HYPHENS.get(title, title)) if self.narrow else title.split()
+        return _parted(pieces)
+
+    def width(self, column: int) -> float:
+        """Return the width of a column, its space included."""
+        return 1.3 + max(self.cell_width(column), *map(_width, self.title(column)))
+
+    def cell_width(self, column: int) -> float:
+        texts = [cell for cell in self.cells(column) if isinstance(cell, str)]
+        widths = [_width(row) for text in texts for row in (self.label(text) if column == 0 else [text])]
+        if self.is_number(column):
+            before, spread, mark = self.parts(column)
+            widths.append(
+                abs(int(before))
+                + before.startswith("-")
+                + 1
+                + self.digits
+                + TINY[self.size] * (spread + 2 * bool(spread))
+                + mark
+            )
+        return max(widths, default=0)
+
+    def parts(self, column: int) -> tuple[str, int, bool]:
+        """Return the digits before the point (as ``-2``), the characters of the widest deviation, and if one is
+        tied."""
+        numbers = [cell for cell in self.cells(column) if not isinstance(cell, str) and not math.isnan(cell.mean)]
+        whole = [number(cell.mean, self.digits).split(".")[0] for cell in numbers]
+        before = max((len(part.lstrip("-")) for part in whole), default=1)
+        sign = "-" if any(part.startswith("-") for part in whole) else ""
+        spread = max((len(number(cell.std, self.digits)) for cell in numbers if not math.isnan(cell.std)), default=0)
+        return f"{sign}{before}", spread, any(cell.tied for cell in numbers)
+
+    def specification(self, column: int) -> str:
+        """Return ``l`` or ``r`` for texts, for numbers siunitx's ``S`` with room for the widest and what follows it."""
+        if column == 0:
+            return "l"
+        if not self.is_number(column):
+            return "r" if column > 1 or self.table.header[1] != "Column" else "l"
+        before, spread, mark = self.parts(column)
+        after = rf"{{\tiny$\pm${'0' * spread}}}" if spread else ""
+        after += r"$^\dagger$" if mark else ""
+        return f"S[table-format={before}.{self.digits}{f',table-space-text-post={{{after}}}' if after else ''}]"
+
+    def cell(self, cell: str | Cell, column: int) -> str:
+        """Return what siunitx takes for a number, and in braces what it must leave alone."""
+        if isinstance(cell, str):
+            text = _stacked(self.label(cell), "[t]", "l") if column == 0 else latex(cell)
+            return f"{{{text}}}" if self.is_number(column) else text
+        if math.isnan(cell.mean):
+            return "{--}"
+        spread = "" if math.isnan(cell.std) else rf"{{\tiny$\pm${number(cell.std, self.digits)}}}"
+        after = spread + (r"{$^\dagger$}" if cell.tied else "")
+        return rf"{chr(92) + 'bfseries ' if cell.bold else ''}{number(cell.mean, self.digits)}{after}"
 
 
-def _tabular(table: Table, panel: Sequence[int], caption: str | None = None, label: str | None = None) -> str:
+def _parted(pieces: Sequence[str]) -> list[str]:
+    """Return pieces of a text in two rows, the longer one as short as can be."""
+    rows = [[_joined(pieces[:i]), _joined(pieces[i:])] for i in range(1, len(pieces))]
+    return min(rows, key=lambda pair: max(map(len, pair)), default=[_joined(pieces)])
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    """Return pieces of a title with the blanks that were between them."""
+    return re.sub(r"- ", "-", " ".join(pieces))
+
+
+def _width(text: str) -> float:
+    return len(text) + CAPITAL * sum(map(str.isupper, text))
+
+
+def _stacked(rows: Sequence[str], place: str = "[b]", side: str = "r") -> str:
+    """Return rows above each other, the last (``[b]``) or the first (``[t]``) on the baseline of the line."""
+    text = r" \\ ".join(map(latex, rows))
+    return text if len(rows) == 1 else rf"\begin{{tabular}}{place}{{@{{}}{side}@{{}}}}{text}\end{{tabular}}"
+
+
+def _tabular(printed: _Printed, panel: Sequence[int], caption: str | None = None, label: str | None = None) -> str:
     """Return some columns of a table as pandas sets them, titles of sections over the whole width; with a caption a
     ``longtable``."""
-    room = int(0.84 * sum(_characters(table, i) for i in panel))
+    room = int(0.84 * sum(map(printed.width, panel)))
     rows: list[list[str]] = []
-    for i, (title, lines) in enumerate(table.sections):
+    for i, (title, lines) in enumerate(printed.table.sections):
         for j, part in enumerate(textwrap.wrap(title, max(room, 24))):
             rule = r"\midrule " if i and not j else ""
             rows.append([rf"{rule}\leavevmode\rlap{{\emph{{{latex(part)}}}}}", *[""] * (len(panel) - 1)])
-        rows += [[_latex_cell(line[c], is_number=_is_number(table, c)) for c in panel] for line in lines]
-    titles = [latex(table.header[panel[0]]), *(_stacked(table.header[c]) for c in panel[1:])]
+        rows += [[printed.cell(line[c], c) for c in panel] for line in lines]
+    titles = [_stacked(printed.title(c)) for c in panel]
     frame = pd.DataFrame(rows, columns=range(len(panel)))
     style = frame.style.hide(axis="index").format_index(lambda column: titles[int(str(column))], axis="columns")
-    spec = "".join(_column(table, c) for c in panel)
+    spec = "".join(map(printed.specification, panel))
     kind = "longtable" if caption else None
     text: str = style.to_latex(
         column_format=spec, hrules=True, siunitx=True, environment=kind, caption=caption, label=label
     )
-    return text.rstrip("\n")
-
-
-def _is_number(table: Table, column: int) -> bool:
-    return any(not isinstance(row[column], str) for _, rows in table.sections for row in rows)
-
-
-def _column(table: Table, column: int) -> str:
-    """Return ``l`` or ``r`` for texts, for numbers siunitx's ``S`` with room for the widest one and what follows it."""
-    if column == 0:
-        return "l"
-    if not _is_number(table, column):
-        return "r" if column > 1 or table.header[1] != "Column" else "l"
-    before, spread, mark = _parts(table, column)
-    after = rf"{{\tiny$\pm${'0' * (spread - 3)}.00}}" if spread else ""
-    after += r"$^\dagger$" if mark else ""
-    return f"S[table-format={before}.2{f',table-space-text-post={{{after}}}' if after else ''}]"
-
-
-def _parts(table: Table, column: int) -> tuple[str, int, bool]:
-    """Return the digits before the point (as ``-2``), the characters of the widest deviation, and if one is tied."""
-    cells = [row[column] for _, rows in table.sections for row in rows]
-    numbers = [cell for cell in cells if not isinstance(cell, str) and not math.isnan(cell.mean)]
-    whole = [number(cell.mean).split(".")[0] for cell in numbers]
-    digits = max((len(part.lstrip("-")) for part in whole), default=1)
-    sign = "-" if any(part.startswith("-") for part in whole) else ""
-    spread = max((len(number(cell.std)) for cell in numbers if not math.isnan(cell.std)), default=0)
-    return f"{sign}{digits}", spread, any(cell.tied for cell in numbers)
-
-
-def _characters(table: Table, column: int) -> float:
-    """Return how many characters wide a column is, its space included."""
-    cells = [row[column] for _, rows in table.sections for row in rows]
-    texts = [table.header[column]] if column == 0 else table.header[column].split()
-    texts += [cell if isinstance(cell, str) else cell_text(cell) for cell in cells]
-    return 1.3 + max(len(text) + CAPITAL * sum(map(str.isupper, text)) for text in texts)
+    return text.replace(rf"\caption[]{{{caption}}}", r"\caption[]{(continued)}").rstrip("\n")
 
 
 def _lines(table: Table, caption: str, panels: Sequence[Sequence[int]], columns: int) -> int:
     """Return how many lines a table takes: its caption, its panels and its notes."""
-    room = 0.8 * ROOM[columns]["footnotesize"]  # of a caption, in a larger font
+    room = 0.8 * ROOM[columns][FOOTNOTE]  # of a caption, in a larger font
     rows = sum(1.5 + len(lines) for _, lines in table.sections) + 4
-    return int(sum(1.1 + len(text) // room for text in (caption, *table.notes)) + rows * len(panels))
+    return int(sum(1.1 + len(text) // room for text in (caption, _in_brief(table))) + rows * len(panels))
 
 
-def _panels(table: Table, columns: int) -> tuple[str, list[list[int]]]:
-    """Return the larger font in which all columns fit beside each other; else panels, each with the first column."""
-    first, *others = (_characters(table, c) for c in range(len(table.header)))
+def _fitted(table: Table, digits: int, columns: int) -> tuple[_Printed, list[list[int]]]:
+    """Return the table in the larger font in which all columns fit beside each other, with these columns; else in
+    panels, each with the first column.
+
+    The smallest font is for tables of FEW_NUMBERS or less; there the caption alone has the numbers of runs.
+    """
+    everything = [*range(len(table.header))]
     for size, room in ROOM[columns].items():
-        if first + sum(others) <= room:
-            return size, [[*range(len(table.header))]]
+        printed = _Printed(table, digits, columns == 1, size)
+        shown = [c for c in everything if size != SMALLEST or table.header[c] != "n"]
+        few = sum(map(printed.is_number, everything)) <= FEW_NUMBERS
+        if sum(map(printed.width, shown)) <= room and (size != SMALLEST or few):
+            return printed, [shown]
+    printed = _Printed(table, digits, columns == 1, FOOTNOTE)
+    first, *others = map(printed.width, everything)
     panels: list[list[int]] = []
     left = 0.0
     for column, width in enumerate(others, 1):
         if not panels or width > left:
             panels.append([0])
-            left = ROOM[columns]["footnotesize"] - first
+            left = ROOM[columns][FOOTNOTE] - first
         panels[-1].append(column)
         left -= width
-    return "footnotesize", panels
-
-
-def _latex_cell(cell: str | Cell, is_number: bool) -> str:
-    """Return what siunitx takes for a number, and in braces what it must leave alone."""
-    if isinstance(cell, str):
-        return f"{{{latex(cell)}}}" if is_number else latex(cell)
-    if math.isnan(cell.mean):
-        return "{--}"
-    spread = "" if math.isnan(cell.std) else rf"{{\tiny$\pm${number(cell.std)}}}"
-    after = spread + (r"{$^\dagger$}" if cell.tied else "")
-    return rf"{chr(92) + 'bfseries ' if cell.bold else ''}{number(cell.mean)}{after}"
+    return printed, panels

@@ -31,12 +31,11 @@ from cl_ner_bench.analysis.comparison.undertrained import without_gap
 from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_notes
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
-from cl_ner_bench.analysis.scores.names import HEADLINE, NAMES
+from cl_ner_bench.analysis.scores.names import HEADLINE, MAIN, NAMES
 from cl_ner_bench.analysis.table import VIEW_TITLES, Cell, Line, Section, Table, columns_of
 from cl_ner_bench.analysis.tables.text import DASH
 from cl_ner_bench.storage.run_record import Task
 
-MAIN = ("micro_f1", HEADLINE, "forgetting", "learning", "gap")
 MEANINGS = {
     "micro_f1": "micro-F1 pools all mentions",
     "macro_f1": "mean type F1: over types",
@@ -49,15 +48,22 @@ MEANINGS = {
 """What a caption says of the measures that are not understood by their names."""
 STEPS = (HEADLINE, "micro_f1", "macro_f1")
 SINGLE_TASK_TITLE = "References for learning"
+ALL_PAIRS = 10  # rows of a group up to which every pair is printed
 COMPARED = (HEADLINE, "micro_f1", "forgetting")
 
 
-def tables(results: Results) -> list[Table]:
+def score_tables(results: Results, measures: Sequence[str] = MAIN) -> list[Table]:
     """Return the tables of scores, for both views of each comparison.
 
-    Main, per step and per type; differences, gaps and spread where there are any; learning of new tasks for view
-    ``all``.
+    Main and per step (of ``measures``), per type; differences, gaps and spread where there are any; learning of new
+    tasks for view ``all``.
     """
+
+    def main(c: Comparison, view: str) -> Table:
+        return main_table(c, view, measures)
+
+    def by_step(c: Comparison, view: str) -> Table:
+        return step_table(c, view, measures)
 
     def differing(c: Comparison, view: str) -> Table | None:
         return difference_table(c, view, results)
@@ -66,7 +72,7 @@ def tables(results: Results) -> list[Table]:
         return gap_table(c, view, results)
 
     build: tuple[Callable[[Comparison, str], Table | None], ...]
-    build = (main_table, step_table, type_table, learning_table, differing, behind, spread_table)
+    build = (main, by_step, type_table, learning_table, differing, behind, spread_table)
     made = [make(c, view) for c in comparisons(results) for view in VIEW_TITLES for make in build]
     return [table for table in made if table is not None]
 
@@ -75,29 +81,31 @@ def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Tabl
     """Return ``measures`` of each method; the frame holds all measures."""
     frame = c.measures[c.measures["view"] == view]
     cells = {name: _cells(c, frame, name, marked=name in measures and NAMES[name].ranks) for name in MEASURES}
+    alone = c.single_task_measures[c.single_task_measures["view"] == view]
+    n = {row: c.n_models(row, frame) for row in c.rows}
+    n |= {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
+    varies = len(set(n.values())) > 1  # else the caption says it
     sections: list[Section] = []
     for group, rows in c.groups:
         lines: list[Line] = [
-            (row.label, str(c.n_models(row, frame)), *(_shown(c, row, m, cells[m][row]) for m in measures))
+            (row.label, *((str(n[row]),) * varies), *(_shown(c, row, m, cells[m][row]) for m in measures))
             for row in rows
         ]
         sections.append((group_title(group), tuple(lines)))
     data = [
-        {**row.identity, "n": c.n_models(row, frame), "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
+        {**row.identity, "n": n[row], "gap_n": c.n_models(row, frame[frame["gap"].notna()])}
         | columns_of({m: cells[m][row] for m in MEASURES})
         for row in c.rows
     ]
     if c.single_task_rows:
-        alone = c.single_task_measures[c.single_task_measures["view"] == view]
         found = {row: {m: _single_task_cell(row, alone, m, "seed") for m in MEASURES} for row in c.single_task_rows}
-        n = {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
-        lines = [(row.label, str(n[row]), *(of[m] for m in measures)) for row, of in found.items()]
+        lines = [(row.label, *((str(n[row]),) * varies), *(of[m] for m in measures)) for row, of in found.items()]
         sections.append((SINGLE_TASK_TITLE, tuple(lines)))
         data += [{**row.identity, "n": n[row], **columns_of(of)} for row, of in found.items()]
     meanings = "; ".join(MEANINGS[name] for name in measures if name in MEANINGS)
     caption = f"{c.title}: after the last of {_steps(c)}, {VIEW_TITLES[view]}.{_std(c)}"
     caption += f" {meanings[0].upper()}{meanings[1:]}." if meanings else ""
-    header = ("Method", "n", *(NAMES[m].title for m in measures))
+    header = ("Method", *(("n",) * varies), *(NAMES[m].title for m in measures))
     return _score_table(c, view, "main", caption, header, sections, data, "column", _gap_notes(c, frame))
 
 
@@ -113,14 +121,14 @@ def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
     return [f"gap over the runs whose joint training is finished: {few(fewer)}"] if fewer else []
 
 
-def step_table(c: Comparison, view: str) -> Table:
-    """Return the scores ``STEPS`` after each step."""
+def step_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Table:
+    """Return those of ``measures`` that are scores after each step, HEADLINE where none is; the frame holds STEPS."""
     frame = c.scores[c.scores["view"] == view]
     steps = range(1, c.n_steps + 1)
     sections: list[Section] = []
     data: list[dict[str, object]] = []
     cells = {(name, k): _cells(c, frame[frame["step"] == k], name) for name in STEPS for k in steps}
-    for name in STEPS:
+    for name in [name for name in measures if name in STEPS] or [HEADLINE]:
         for group, rows in c.groups:
             lines: list[Line] = [(row.label, *(cells[name, k][row] for k in steps)) for row in rows]
             sections.append((f"{NAMES[name].title}: {group_title(group)}", tuple(lines)))
@@ -166,6 +174,8 @@ def type_table(c: Comparison, view: str) -> Table:
                 data.append({**what, "f1_mean": cell.mean, "f1_std": cell.std})
         if lines:
             sections.append((task.name or "types", tuple(lines)))
+    if all(task.types == [task.name] for task in tasks):  # each title would repeat its only line
+        sections = [("types", tuple(line for _, lines in sections for line in lines))]
     caption = f"{c.title}: F1 of each type after the last step, {VIEW_TITLES[view]}.{_std(c)}"
     header = ("Type", *(row.label for row in c.rows))
     return _score_table(c, view, "types", caption, header, sections, data, "line")
@@ -227,12 +237,12 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
     if not found[HEADLINE]:
         return None
     sections: list[Section] = []
-    for group, _ in c.groups:
-        lines: list[Line] = [
-            (d.row.label, d.other.label, str(d.n), *_numbers(d), _p(d.p), _p(d.p_holm))
-            for d in found[HEADLINE]
-            if d.group == group
-        ]
+    left_out = 0
+    for group, rows in c.groups:
+        of_group = [d for d in found[HEADLINE] if d.group == group]
+        shown = [d for d in of_group if len(rows) <= ALL_PAIRS or d.row == of_group[0].row]
+        left_out += len(of_group) - len(shown)
+        lines: list[Line] = [(d.row.label, d.other.label, str(d.n), *_numbers(d), _p(d.p), _p(d.p_holm)) for d in shown]
         if lines:
             sections.append((group_title(group), tuple(lines)))
     names = ("n", "units", "mean", "low", "high", "sentences", "p", "p_holm")
@@ -255,9 +265,10 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
         f"{VIEW_TITLES[view]}. Mean over n matched (order, seed) runs; {_interval(c)}; {test}."
     )
     header = ("Method", "Other", "n", "Difference", "Low", "High", "Sentences", "p", "p (Holm)")
-    return _score_table(
-        c, view, "differences", caption, header, sections, data, more=power_notes(c) if n >= FEW else ()
-    )
+    more = power_notes(c) if n >= FEW else []
+    if left_out:
+        more.append(f"of large groups differences to the best alone; {left_out} more pairs are in the CSV file")
+    return _score_table(c, view, "differences", caption, header, sections, data, more=more)
 
 
 def gap_table(c: Comparison, view: str, results: Results) -> Table | None:

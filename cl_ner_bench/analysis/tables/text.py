@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from cl_ner_bench.analysis.scores.names import MAIN
 from cl_ner_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,13 +25,15 @@ class TableLayout:
     ``columns``: as wide as one or two columns of a two-column paper (``table``, ``table*``). ``form``: ``wide``, or
     ``long`` with one number a row. ``captions`` replace those of the tables whose names begin with the key
     (``main``, ``steps-all``, a whole name; the longest key wins). ``label_prefix`` stands before a table's name in
-    its ``\\label``.
+    its ``\\label``. ``decimals``: of printed numbers. ``measures``: the columns of the main tables.
     """
 
     columns: int = 2
     form: str = "wide"
     captions: Mapping[str, str] = field(default_factory=dict)
     label_prefix: str = "tab:"
+    decimals: int = 1
+    measures: Sequence[str] = MAIN
 
     def caption(self, table: Table) -> str:
         """Return the table's caption, or the user's in its place."""
@@ -49,7 +52,7 @@ def _begins(name: str, key: str) -> bool:
     return name == key or name.startswith(f"{key}-")
 
 
-def number(value: float, digits: int = 2) -> str:
+def number(value: float, digits: int = 1) -> str:
     """Return the value rounded, a dash for nan, and no minus before a zero."""
     return DASH if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
@@ -72,7 +75,10 @@ def to_markdown(table: Table, layout: TableLayout | None = None, answer: Sequenc
     lines.append(line(["---", *["---:"] * (width - 1)]))
     for title, rows in table.sections:
         lines.append(line([f"*{_md(title)}*", *[""] * (width - 1)]))
-        lines += [line([_md(cell) if isinstance(cell, str) else _md_cell(cell) for cell in row]) for row in rows]
+        lines += [
+            line([_md(cell) if isinstance(cell, str) else _md_cell(cell, layout.decimals) for cell in row])
+            for row in rows
+        ]
     lines += ["", _md(layout.caption(table)), "", to_list(table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -92,7 +98,7 @@ def long_form(table: Table) -> Table:
     return replace(table, header=(first, "Column", "Value"), sections=tuple(sections))
 
 
-def cell_text(cell: Cell, digits: int = 2) -> str:
+def cell_text(cell: Cell, digits: int = 1) -> str:
     """Return the mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
     spread = "" if math.isnan(cell.std) else f"±{number(cell.std, digits)}"
     return number(cell.mean, digits) + spread + (TIED if cell.tied else "")
@@ -102,5 +108,5 @@ def _md(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|~#$])", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
 
 
-def _md_cell(cell: Cell) -> str:
-    return f"**{cell_text(cell, 2)}**" if cell.bold else cell_text(cell, 2)
+def _md_cell(cell: Cell, digits: int) -> str:
+    return f"**{cell_text(cell, digits)}**" if cell.bold else cell_text(cell, digits)

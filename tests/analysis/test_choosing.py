@@ -1,0 +1,85 @@
+"""Chosen methods: which rows are shown and in which order, and what stays as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.data.choosing import choose
+from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.report import files
+from cl_ner_bench.analysis.scores.names import MAIN
+from cl_ner_bench.analysis.tables.collect import tables
+from cl_ner_bench.analysis.tables.scores import learning_table, main_table
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.testing.results import triple, write_run
+
+SCORES = {"spankl": 60, "extendner": 70, "seqstar": 5, "finetune-token": 50, "finetune-span": 40, "joint-token": 90}
+
+
+def results(folder: Path) -> Results:
+    known = (folder / "runs").exists()
+    for method, score in ({} if known else SCORES).items():
+        for seed in range(3):
+            counts = {1: {"A": triple(score)}, 2: {"A": triple(score), "B": triple(score + seed)}}
+            write_run(folder, method, counts, seed=seed)
+    return load_results(folder)
+
+
+def shown(folder: Path, *names: str) -> Comparison:
+    (c,) = comparisons(choose(results(folder), names))
+    return c
+
+
+def test_rows_stand_as_they_were_chosen_within_their_groups(tmp_path: Path) -> None:
+    c = shown(tmp_path, "SEQ*", "joint", "spankl", "EXTENDNER")
+    assert [row.method for row in c.rows] == ["seqstar", "spankl", "extendner", "joint-token"]
+    (found,) = comparisons(results(tmp_path))
+    assert [row.method for row in found.rows][:2] == ["extendner", "spankl"]  # else the best first
+
+
+def test_a_name_of_two_architectures_stands_for_both(tmp_path: Path) -> None:
+    assert [row.method for row in shown(tmp_path, "finetune").rows] == ["finetune-span", "finetune-token"]
+
+
+def test_an_unknown_method_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"--methods spankll: no finished run of it here\. Did you mean 'SpanKL'\? There"
+    ):
+        choose(results(tmp_path), ["spankll"])
+
+
+def test_what_is_not_shown_stays_a_reference(tmp_path: Path) -> None:
+    everything, c = results(tmp_path), shown(tmp_path, "seqstar", "extendner")
+    gaps = {line[0]: line[-1].mean for _, lines in main_table(c, "all").sections for line in lines}  # type: ignore
+    assert gaps["ExtendNER"] == pytest.approx(20)
+    (whole,) = comparisons(everything)
+    tables_of = [learning_table(of, "all") for of in (whole, c)]
+    starved = [
+        {line[0]: line[1] for _, lines in table.sections for line in lines} for table in tables_of if table is not None
+    ]
+    assert starved[1] == {name: starved[0][name] for name in ("SEQ*", "ExtendNER")}
+    assert starved[1]["SEQ*"] == "6 of 6"
+    without = comparisons(choose(everything, ["extendner"]))[0].basis
+    assert "joint-token" in {row.method for row in without.rows}
+
+
+def test_the_csv_files_of_tables_keep_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = results(tmp_path)
+    chosen = choose(everything, ["seqstar", "extendner"])
+    for part in ("figures", "error_figures", "cost_figures"):
+        monkeypatch.setattr(files, part, lambda *_: [])
+    found = files.report_files(chosen, formats=())
+    assert {name: found[name] for name in files.numbers(everything)} == files.numbers(everything)
+    assert "SpanKL" not in found["tables/main-all-toy-split-minilm.md"].decode()
+    assert b"SpanKL" in found["tables/main-all-toy-split-minilm.csv"]
+
+
+def test_one_function_gives_all_tables(tmp_path: Path) -> None:
+    made = tables(results(tmp_path), ("bwt", "macro_f1"))
+    assert {table.name.split("-")[0] for table in made} >= {"main", "steps", "types", "learning", "cost", "errors"}
+    (main, *_) = made
+    assert main.header == ("Method", "BWT", "Mean type F1")
+    assert {f"{name}_mean" for name in MAIN} <= {*main.frame.columns}

@@ -100,10 +100,10 @@ def _refuse_misfits(found: Sequence[tuple[RunFolder, RunRecord]]) -> None:
         where = "imported" if run.imported else run.encoder  # of imported results no weights are known
         what = (run.dataset, run.scenario, str(run.order), where, str(asked), str(tasks))
         other_folder, other = splits.setdefault(what, (folder, run))
-        if _are_apart(other_folder, folder) and _data(other) != _data(run):
+        if _are_apart(other_folder, folder) and _other_inputs(other, run):
             raise UserError(
                 f"{other_folder.path} and {folder.path} learned order {run.order} of {run.dataset}, {run.scenario}, "
-                f"from other inputs (fingerprints {_data(other)}, and {_data(run)}): their scores cannot be compared; "
+                f"from other inputs ({' and '.join(_other_inputs(other, run))}): their scores cannot be compared; "
                 "report the folders apart, or run one of them again with the data, split and encoder of the other "
                 "(`bench run --split FILE.json`)"
             )
@@ -113,5 +113,7 @@ def _are_apart(a: RunFolder, b: RunFolder) -> bool:
     return a.home.resolve() != b.home.resolve()
 
 
-def _data(run: RunRecord) -> str:
-    return ", ".join(f"{key} {str(run.fingerprints.get(key))[:12]}" for key in ("data", "split", "encoder"))
+def _other_inputs(a: RunRecord, b: RunRecord) -> list[str]:
+    """Return the inputs whose content is not the same in two runs."""
+    inputs = {"data": "another corpus", "split": "another task split", "encoder": "other weights of the encoder"}
+    return [said for key, said in inputs.items() if a.fingerprints.get(key) != b.fingerprints.get(key)]

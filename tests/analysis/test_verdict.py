@@ -58,6 +58,8 @@ def test_two_runs_and_one_method_are_worded_as_they_are(tmp_path: Path) -> None:
         "SpanKL ran once; another seed may change its score.",
         "Mean task F1 after the last step: SpanKL 70.0; lower bounds 20 to 25; joint training 97 to 98.",
     ]
+    grid(tmp_path / "bound", {"spankl": [70], "finetune-span": [20]})
+    assert answer(tmp_path / "bound")[1].endswith("SpanKL 70.0; lower bound 20.")
     grid(tmp_path / "more", {"spankl": [70, 71, 72], "extendner": [60]})
     assert (
         answer(tmp_path / "more")[0]

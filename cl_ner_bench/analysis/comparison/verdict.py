@@ -110,9 +110,12 @@ def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> lis
         parts += [f"{title[:1].lower()}{title[1:]}{', '.join(texts)}"] * bool(texts)
     runs = f" (± standard deviation, n = {len(c.pairs)})" if ranked and parts else ""
     joint = {row for row in c.rows if row.group == "reference" and row.architecture not in without_gap(c)}
-    for title, bounds in (("lower bounds", c.lower_bounds - undertrained_rows(c)), ("joint training", joint)):
-        if values := [means[row] for row in bounds if row in means]:
-            parts.append(f"{title} {_range(values)}")
+    low = [means[row] for row in c.lower_bounds - undertrained_rows(c) if row in means]
+    high = [means[row] for row in joint if row in means]
+    if low:
+        parts.append(f"lower bound{'s' * (len(low) > 1)} {_range(low)}")
+    if high:
+        parts.append(f"joint training {_range(high)}")
     if imported := [f"{row.label} {means[row]:.1f}" for row in c.rows if row.group == "imported" and row in means]:
         parts.append(named_few(c)(imported))
     return [f"{NAMES[HEADLINE].title} after the last step{runs}: {'; '.join(parts)}."] if parts else []
@@ -190,8 +193,9 @@ def _limits(c: Comparison, methods: Sequence[MethodRow]) -> list[str]:
         sentences.append(f"Joint training is undertrained: no gap ({'; '.join(no_gap.values())}).")
     if sentences:
         settings = (found[0].run if found else c.runs[0]).settings
-        now = {"--epochs": settings.get("epochs"), "--max-sentences": settings.get("max_sentences")}
-        sentences.append(f"Raise {' or '.join(f'{flag} (now {value})' for flag, value in now.items() if value)}.")
+        sample = settings.get("max_sentences")
+        more = f" or --max-sentences (now {sample})" if sample else ""
+        sentences.append(f"Raise --epochs (now {settings.get('epochs', 'unknown')}){more}.")
     rows = [check for check in learning_checks(c) if check.starved and check.row in methods]
     if starved := [f"{check.row.label} at {len(check.starved)} of {check.checked} steps" for check in rows]:
         what = "Starved by this recipe, so that differences may be the recipe's and not the methods'"

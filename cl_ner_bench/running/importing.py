@@ -6,6 +6,7 @@ Nothing is recorded of times, memory and training: the suite has seen none of th
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ def _steps(files: Sequence[Path], steps: Sequence[int] | None, n_steps: int) -> 
     if steps is None:
         if len(files) not in (1, n_steps):
             raise UserError(f"--step: {len(files)} files for {n_steps} steps; say which step each is of (--step 1,2)")
+        numbers = [re.findall(r"\d+", file.name) for file in files]
+        if all(numbers) and (last := [int(found[-1]) for found in numbers]) != sorted(last):  # after-10 before after-2
+            raise UserError("--step: the files are not in the order of the numbers in their names; say their steps")
         return [n_steps] if len(files) == 1 else range(1, n_steps + 1)
     if len(steps) != len(files) or len({*steps}) < len(steps):
         raise UserError(f"--step {','.join(map(str, steps))}: expected one step for each of the {len(files)} files")
@@ -220,9 +224,13 @@ def _others(folder: ResultsFolder, record: RunRecord) -> list[RunRecord]:
 def _refuse_conflicts(folder: ResultsFolder, record: RunRecord, found: Sequence[_Step], replace: bool) -> None:
     for other in _others(folder, record):
         name = ", ".join(f"{key} {getattr(record, key)}" for key in IDENTITY)
-        if other.imported is None or not replace:
-            hint = "pass another --method" + (", or --replace" if other.imported is not None else "")
-            raise UserError(f"--out {folder.path} already holds this run with other settings ({name}); {hint}")
+        if other.imported is None:
+            raise UserError(f"--out {folder.path} holds such a run of this suite ({name}); pass another --method")
+        if not replace:
+            raise UserError(
+                f"--out {folder.path} holds this import of other data or tasks ({name}); pass another --method, or "
+                f"--replace, which moves the old run to {folder.replaced}"
+            )
     old = folder.run(record.run_id).record
     for one in found if old and not replace else ():
         stored = (old.imported or {}).get(str(one.step)) if old else None

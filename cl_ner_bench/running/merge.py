@@ -67,7 +67,8 @@ def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFo
     """Return what differs from the stored runs, method by method, and the two ways to learn the planned ones."""
     methods: dict[str, dict[str, None]] = {}  # differences -> the methods that have them
     for old, new in conflicts:
-        found = differences(old, new) or [f"config: {old.config} there, {new.config} now"]
+        found = ["results that were imported under this name"] if old.imported else differences(old, new)
+        found = found or [f"config: {old.config} there, {new.config} now"]
         methods.setdefault("; ".join(found), {})[new.method] = None
     wanted = ",".join(dict.fromkeys(new.method for _, new in conflicts))
     lines = [f"  {', '.join(names)}: {found}" for found, names in methods.items()]

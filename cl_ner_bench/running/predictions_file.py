@@ -86,7 +86,7 @@ def read_predictions(path: Path, test: TestPart) -> list[Found]:
         listed = ", ".join(map(str, missing[:_LISTED])) + ("" if len(missing) <= _LISTED else ", ...")
         raise UserError(
             f"{path}: {len(missing):,} of {len(sentences):,} test sentences are missing ({listed}); every one needs a "
-            "row, also where nothing is found"
+            "row, also where nothing is found (predictions of a sample need its --max-sentences)"
         )
     return [found[sentence.id] for sentence in test.scored]
 

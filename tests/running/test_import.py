@@ -19,6 +19,7 @@ from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.tables.scores import main_table
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.steps import score
 from cl_ner_bench.scenarios.split import make_split
@@ -237,6 +238,9 @@ def test_wrong_use_is_explained(
     ):
         assert do(corpus, out, files, *words) == 2
         assert said in capsys.readouterr().err
+    three = [predicted(sentences, k) for k in (1, 3, 2)]
+    assert do(corpus, out, three) == 2
+    assert "--step: the files are not in the order of the numbers in their names" in capsys.readouterr().err
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     assert do(corpus, out, [tmp_path / "binary"]) == 2
     assert "no text in UTF-8" in capsys.readouterr().err
@@ -272,6 +276,24 @@ def test_other_predictions_of_a_step_replace_it_on_request_only(
     assert do(corpus, out, [better], "--replace") == 0
     assert record(out)["step_keys"] != before["step_keys"]
     assert main(["verify", str(out)]) == 0
+
+
+def test_one_name_is_one_run_whoever_made_it(
+    corpus: Path, sentences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    ours(out, corpus)
+    files, words = [predicted(sentences, 3)], ("--encoder", "minilm")
+    assert do(corpus, out, files, *words, "--replace", method="spankl") == 2
+    assert "holds such a run of this suite (method spankl, " in capsys.readouterr().err
+    assert do(corpus, other, files, *words, method="spankl") == 0
+    with pytest.raises(UserError, match="spankl: results that were imported under this name"):
+        prepare({"methods": "spankl", "bounds": "none", "dataset": str(corpus), "out": str(other), "epochs": 1})
+    assert do(corpus, other, files, *words, "--tasks", "DATE;PER;LOC", method="spankl") == 2
+    assert "holds this import of other data or tasks (method spankl, " in capsys.readouterr().err
+    assert do(corpus, other, files, *words, "--tasks", "DATE;PER;LOC", "--replace", method="spankl") == 0
+    assert [task["name"] for task in record(other)["tasks"]] == ["DATE", "PER", "LOC"]
+    assert len([*other.glob("replaced/*")]) == 1
 
 
 @pytest.mark.slow

@@ -105,12 +105,12 @@ def test_without_a_script_the_answer_notes_tables_and_failures_are_there(page: s
 
 def test_sorting_keeps_groups_apart_and_returns(browse: Browse, page: str, results: Results, tmp_path: Path) -> None:
     found = browse(page, tmp_path, """
-      const head = all("thead th", main).find((cell) => cell.textContent === "Mean task F1"), out = [names(main)];
+      const head = all("thead th", main).find((cell) => cell.textContent === "Learning"), out = [names(main)];
       for (let i = 0; i < 3; i++) { one("button", head).click(); out.push([head.ariaSort, names(main)]); }
       return out;""")  # fmt: skip
     before, (first, down), (second, up), (third, after) = found
     labels = {run.method: run.label for run in results.finished}
-    scores = {labels[m]: mean(results, "task_macro_f1", m) for m in labels}
+    scores = {labels[m]: mean(results, "learning", m) for m in labels}
     methods = sorted((label for label in scores if not label.startswith("Joint")), key=lambda label: -scores[label])
     assert (first, second, third) == ("descending", "ascending", None)
     assert down == [*methods, "Joint (span)"]
@@ -148,7 +148,7 @@ def test_words_and_a_group_choose_the_methods_of_everything(browse: Browse, page
     assert sorted(words["main"]) == ["ExtendNER", "SpanKL"]
     assert sorted(words["types"]) == ["ExtendNER", "SpanKL", "Type"]
     assert set(words["cells"]) == {3}
-    assert (words["steps"], words["differences"], words["lines"]) == (6, 1, 2)
+    assert (words["steps"], words["differences"], words["lines"]) == (4, 1, 2)
     assert words["said"] == "2 of 6 methods"
     assert words["link"].endswith("?methods=spankl,extendner")
     assert (none["main"], none["lines"], none["said"]) == ([], 0, "0 of 6 methods")
@@ -405,6 +405,17 @@ def test_both_themes_are_legible_at_every_width(
     shot = tmp_path / "shot.png"
     browse(page, tmp_path, "", size, dark, screenshot=str(shot))
     assert shot.stat().st_size > 20_000
+
+
+def test_decimals_of_tables(results: Results) -> None:
+    (c,) = comparisons(results)
+    table = main_table(c, "all")
+    files = {f"tables/{table.name}.{suffix}": b"" for suffix in ("csv", "md", "tex")}
+    block, appearances = ComparisonReport(c, [], {}, [("scores", table)], []), Theme.of([c], "paper").appearances
+    value = mean(results, "task_macro_f1", "spankl")
+    for decimals in (1, 3):
+        page = render_page(results, [block], appearances, files, decimals=decimals)
+        assert f'">{value:.{decimals}f}<span class="spread">' in page.replace("<b>", "")
 
 
 def test_long_tables_and_large_files_are_left_to_the_folder(results: Results) -> None:

@@ -126,7 +126,8 @@ def report_files(
         for c in compared
     ]
     appearances = Theme.of(compared, style).appearances
-    files["report.html"] = render_page(results, blocks, appearances, files, quotes).encode()
+    page = render_page(results, blocks, appearances, files, quotes, layout.decimals)
+    files["report.html"] = page.encode()
     return files
 
 

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,10 @@ def render_page(
     appearances: Mapping[tuple[str, str], Appearance],
     files: Mapping[str, bytes],
     quotes: Quotes | None = None,
+    decimals: int = 1,
 ) -> str:
-    """Return the page's text. ``files``: the report's other files by relative path; the page holds small ones."""
+    """Return the page's text. ``files``: the report's other files by relative path; the page holds small ones.
+    ``decimals``: of the numbers in tables."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -110,7 +113,7 @@ def render_page(
         script="\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS),
         quotes=quotes,
         shown=lambda part, key: part["tables"][key] or part["figures"][key] or key in ("steps", "types"),
-        number=number,
+        number=partial(number, digits=decimals),
         tied=TIED,
         is_number=_NUMBER.fullmatch,
         json=lambda value: json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False),

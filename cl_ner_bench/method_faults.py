@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import traceback
 from collections.abc import Collection
 from pathlib import Path
+from types import FunctionType
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.registry import MethodCard, load_class, method_files
+from cl_ner_bench.registry import BASES, MethodCard, load_class, method_files
 
 _LEARNER = Path(__file__).with_name("learning") / "learner.py"
 
@@ -30,13 +32,34 @@ def where(error: BaseException, card: MethodCard) -> str:
 
 
 def check_import(card: MethodCard) -> None:
-    """Run a method's file and raise UserError, with file and line, where that fails or the class is not the card's."""
+    """Run a method's file and raise UserError, with file and line, where that fails, the class is not the card's, or a
+    hook does not take the arguments that it is given.
+    """
     try:
-        load_class(card)
+        found = load_class(card)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"--methods {card.name}: its file cannot be imported: {describe(error, card)}") from error
+    from cl_ner_bench.learning import learner
+
+    base = getattr(learner, BASES[card.architecture])
+    for name, hook in inspect.getmembers(base, inspect.isfunction):
+        own = getattr(found, name)
+        if inspect.getmodule(hook) is learner and not name.startswith("_") and inspect.isfunction(own):
+            _check_arguments(own, hook)
+
+
+def _check_arguments(own: FunctionType, hook: FunctionType) -> None:
+    """Raise UserError where a method's function does not take the arguments of the hook that it overrides."""
+    expected = inspect.signature(hook).parameters
+    try:
+        inspect.signature(own).bind(*expected)
+    except TypeError:
+        code = own.__code__
+        where, taken = f"{code.co_filename}:{code.co_firstlineno}", ", ".join(inspect.signature(own).parameters)
+        called = f"but the hook is called with ({', '.join(expected)})"
+        raise UserError(f"{where}: {own.__qualname__} takes ({taken}), {called}") from None
 
 
 def _place(error: BaseException, files: Collection[Path]) -> str:

@@ -13,6 +13,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.learner import Settings, TagLearner
 from cl_ner_bench.method_faults import check_import, describe
 from cl_ner_bench.registry import MethodCard
+from cl_ner_bench.testing.conformance.suite import run_checks
 
 METHOD = """
 CARD = {"mine": {"class": "Mine", "architecture": "token", "settings": {"weight": 1.0}}}
@@ -73,3 +74,34 @@ def test_a_file_that_cannot_be_imported_starts_nothing(
     assert main(["run", "--methods", f"spankl,{other}", *words]) == 2
     assert "other.py:9: weights = missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("losses(self, batch, output)", "Mine.losses takes (self, batch, output), but the hook is called with (self, "),
+        ("begin_step(self)", "Mine.begin_step takes (self), but the hook is called with (self, step)"),
+        ("losses(self, *args)", ""),
+        ("rate(self, update, warmup, updates, power=2)", ""),
+    ],
+)
+def test_a_hook_that_does_not_take_its_arguments_is_found_before_anything_starts(
+    tmp_path: Path, hook: str, said: str
+) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    (tmp_path / "mine.py").write_text(f"{METHOD}\n    def {hook}: pass\n")
+    (card,) = registry.read_cards(tmp_path / "mine.py")
+    if not said:
+        check_import(card)
+        return
+    with pytest.raises(UserError) as error:
+        check_import(card)
+    assert str(error.value).startswith(f"{tmp_path / 'mine.py'}:9: {said}")
+    (result,) = run_checks(card)
+    assert (result.check, result.fault) == ("card", str(error.value))
+
+
+@pytest.mark.slow
+def test_the_hooks_of_all_built_in_methods_take_their_arguments() -> None:
+    for card in registry.methods().values():
+        check_import(card)

@@ -26,6 +26,7 @@ from cl_ner_bench.storage.object_store import BucketMirror
 from cl_ner_bench.storage.run_folder import commit_step, finished_step
 from cl_ner_bench.storage.shared import StoreError
 from cl_ner_bench.testing.grids import METHODS, bench, finished, records, start, stored, until, write_inputs
+from cl_ner_bench.testing.results import run_record
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
 URL = "memory://grid"
@@ -135,6 +136,33 @@ def test_models_are_had_where_they_are_needed_and_dropped_for_all(one: BucketMir
     assert not there.exists()
     assert not Models(BucketMirror(one.home.with_name("third"), URL)).holds("aa")
     assert not fsspec.filesystem("memory").find("/grid/store")
+
+
+def test_a_run_that_is_set_aside_stays_here_and_is_gone_for_others(tmp_path: Path) -> None:
+    """Of its models those that another run has stay."""
+    one, other = (ResultsFolder(tmp_path / name, URL) for name in ("one", "other"))
+
+    def write_model(folder: Path) -> None:
+        (folder / "model.json").write_text("{}")
+
+    old = run_record(1, run_id="old", step_keys={"1": "aa"})
+    for record in (
+        old,
+        run_record(1, run_id="twin", seed=1, step_keys={"1": "aa"}),
+        run_record(1, step_keys={"1": "bb"}),
+    ):
+        run = one.run(record.run_id)
+        run.commit(1, record.step_keys["1"], {}, {}, b"")
+        run.save(record)
+        one.models.save(record.step_keys["1"], write_model)
+    one.set_aside(old)
+    other.pull()
+    assert {*one.runs} == {*other.runs} == {"twin", "x"}
+    assert (one.replaced / "old" / "step-1" / "step.json").is_file()
+    assert one.models.holds("aa")
+    one.set_aside(one.runs["twin"])
+    assert not one.models.holds("aa"), "nobody has it any more"
+    assert one.models.holds("bb")
 
 
 def test_a_checkpoint_is_gone_on_from_elsewhere(one: BucketMirror, other: BucketMirror) -> None:

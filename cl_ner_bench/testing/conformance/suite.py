@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.method_faults import describe
+from cl_ner_bench.method_faults import check_import, describe
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.testing.conformance.faults import Check, Fault
 from cl_ner_bench.testing.conformance.lab import Lab
@@ -77,6 +77,7 @@ def checks(card: MethodCard, full: bool = False) -> list[Check]:
 def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
     """Check a method; yield the result of each check when it ends."""
     try:
+        check_import(card)
         lab = Lab(card)
     except UserError as error:
         yield Result("card", str(error))

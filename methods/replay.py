@@ -6,11 +6,12 @@ CARD = {
         "class": "Replay",
         "architecture": "any",
         "group": "exemplar",
-        "settings": {"per_type": 5, "exemplar_choice": "random", "replay_weight": 1.0},
+        "settings": {"per_type": 5, "exemplar_choice": "random", "replay_weight": 1.0, "relabel": False},
         "help": {
             "per_type": "number of remembered sentences of each type",
             "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
             "replay_weight": "weight of the loss on what is replayed",
+            "relabel": "label in remembered sentences, too, what the previous model finds of types that came later",
         },
         "paper": "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, arXiv 1902.10486",
         "year": 2019,
@@ -21,20 +22,25 @@ CARD = {
         "others: an unlabelled word is O or of another type (token), other columns have no loss (span). A method with "
         "a loss or targets of its own keeps them for new sentences. exemplar_choice is random, reservoir (a type that "
         "comes back keeps per_type sentences, a uniform sample of all of its sentences so far) or herding (iCaRL). A "
-        "sentence is stored once; the code base of arXiv 2312.07887 stores it for each word of a tag. Nothing was "
+        "sentence is stored once; the code base of arXiv 2312.07887 stores it for each word of a tag. With relabel the "
+        "previous model labels the types that came after a sentence (of tags, where no label is). Nothing was "
         "searched. Expected: far above fine-tuning with a few sentences of each type; with the old labels of "
         "exemplars, which take later types for O, it would end below.",
     },
 }
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.batches import Example
 from cl_ner_bench.learning.learner import Batch, Output, Step
+from cl_ner_bench.models.heads.growing import Init
 
 from .masked import Masked
 
@@ -94,8 +100,32 @@ class Remembering(Masked):
 class Replay(Remembering):
     """The loss of the batch + replay_weight * open loss of an equally large batch from memory.
 
-    The open loss of a sentence knows which types were labelled in it, and says nothing about others.
+    The open loss of a sentence knows which types were labelled in it, and says nothing about others. With ``relabel``
+    the previous model labels, at the start of a step, the types that were learned after the sentence.
     """
+
+    def grow(self, types: Sequence[str], init: Init) -> None:
+        if self.n_old and self.settings["relabel"]:  # in a step: until the head grows, this is the previous model
+            self.memory.relabel(self._relabelled())
+        super().grow(types, init)
+
+    def _relabelled(self) -> Iterator[Example]:
+        """Yield the remembered sentences, with what the model finds of the types that were learned after them."""
+        batches = (self.memory.batch([i]) for i in range(len(self.memory)))
+        for batch, output in self.outputs(batches):
+            (example,) = batch.examples
+            own = example.labelled or ()
+            last = max(step for step, types in enumerate(self.grown) if {*types} & {*own})
+            later = tuple(type for types in self.grown[last + 1 :] for type in types)
+            (found,) = self.decode(output, batch.lengths, later, True) if later else [[]]
+            known = example.sentence.mentions
+            free = [
+                Mention(*p[:3])
+                for p in found
+                if self.architecture == "span" or all(p.end <= m.start or m.end <= p.start for m in known)
+            ]
+            sentence = dataclasses.replace(example.sentence, mentions=tuple(sorted((*known, *free))))
+            yield dataclasses.replace(example, sentence=sentence, labelled=(*own, *later))
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         losses, weight = super().losses(batch, output, teacher), self.settings["replay_weight"]

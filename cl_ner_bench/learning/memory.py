@@ -57,6 +57,10 @@ class Memory:
         self._examples = [replace(example, labelled=exemplar.labelled) for example, exemplar in pairs]
         self._device = device
 
+    def relabel(self, examples: Iterable[Example]) -> None:
+        """Replace the tokenised exemplars of a step, in their order: with other mentions, or other types labelled."""
+        self._examples = list(examples)
+
     def draw(self, size: int) -> Batch | None:
         """Return up to ``size`` different exemplars, drawn from torch's global stream; None if there are none."""
         if not self._examples:

@@ -15,6 +15,7 @@ from cl_ner_bench.methods.replay import herded
 from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Step
 from cl_ner_bench.learning.memory import Memory
 from cl_ner_bench.testing.chain import CORPUS, chain, step_data, trainer
@@ -133,3 +134,36 @@ def test_replay_remembers_what_fine_tuning_forgets(encoder: str) -> None:
 def test_an_unknown_choice_is_named(encoder: str) -> None:
     with pytest.raises(UserError, match="exemplar_choice is 'rondom'; expected random, reservoir, herding"):
         chain("replay-token", encoder, 1, exemplar_choice="rondom")
+
+
+@pytest.mark.parametrize("architecture", ["token", "span"])
+@pytest.mark.parametrize("relabel", [False, True])
+def test_the_previous_model_labels_what_came_later(
+    relabel: bool, architecture: str, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(f"replay-{architecture}", encoder, {"epochs": 16}, per_type=8, relabel=relabel)
+    for step in (1, 2):
+        made.learn(step_data(step))
+    own = [tuple(e.labelled) for e in made.learner.memory.exemplars]
+    remembered = [CORPUS.parts["train"][e.id] for e in made.learner.memory.exemplars]
+    found = made.predict([s.only(()) for s in remembered])
+    drawn: dict[int, Any] = {}
+
+    def draw(memory: Memory, size: int) -> Batch:
+        batch = memory.batch(range(len(memory)))
+        drawn.update({e.sentence.id: e for e in batch.examples})
+        return batch
+
+    monkeypatch.setattr(Memory, "draw", draw)
+    made.learn(step_data(3))
+    added = 0
+    for sentence, labelled, predicted in zip(remembered, own, found, strict=True):
+        example, later = drawn[sentence.id], ("LOC",) if relabel and labelled == ("PER",) else ()
+        new = {p[:3] for p in predicted if p[2] in later}
+        assert example.labelled == (*labelled, *later)
+        assert {m.type for m in example.sentence.mentions} <= {*labelled, *later}
+        assert {tuple(m) for m in example.sentence.mentions} == {
+            tuple(m) for m in sentence.only(labelled).mentions
+        } | new
+        added += len(new)
+    assert bool(added) is relabel

@@ -1,13 +1,22 @@
 """ICE's tagging form against values of its code (zzz47zzz/codebase-for-incremental-learning-with-llm@cc2bf9d,
-models/ICE.py)."""
+models/ICE.py), and of the authors' own for spans that are given (VT-NLP/ICE@f0f80a0, models/sep_cls.py)."""
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
+
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Learner, Output
-from cl_ner_bench.testing.toy import EXAMPLES, NoEncoder, learner, tensor
+from cl_ner_bench.testing.toy import EXAMPLES, NO_TOKENS, NoEncoder, learner, tensor
+
+RELEASED: dict[str, Any] = json.loads(Path(__file__).with_name("ice.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +76,50 @@ def test_evaluation(name: str, compat: bool, expected: list[int]) -> None:
     made = learner(name, compat=compat)
     assert output(made, False).logits.argmax(1).tolist() == expected
     assert not output(made, True).logits[:, 0].any()  # in training 0 in both
+
+
+def sessions(name: str) -> tuple[Learner, Batch]:
+    """Return a learner of the release's two sessions, of 12 and 8 classes, and its four spans.
+
+    Each span stands for a word, and the B and I tags of each type for two of its classes; the labels are O, B of the
+    second new type, B of the first one, O.
+    """
+    card = registry.methods()[name]
+    made = registry.load_class(card)(NoEncoder(), card.settings)
+    first, second = tuple("ABCDEF"), tuple("GHIJ")
+    for types in (first, second):
+        made.grow(types, lambda _: torch.Generator().manual_seed(0))
+        made.grown.append(types)
+    made.double()
+    made.step, made.labelled, made.n_old = 2, second, len(first)
+    made.head.freeze_unlabelled(second)
+    with torch.no_grad():
+        for block, rows in zip(list(made.head.blocks)[1:], (RELEASED["session1"], RELEASED["session2"]), strict=True):
+            block.weight.copy_(torch.tensor(rows))
+            block.bias.zero_()
+    words = torch.tensor(RELEASED["words"], dtype=torch.float64)
+    sentence = Sentence(0, tuple("wxyz"), (Mention(1, 2, "H"), Mention(2, 3, "G")))
+    return made, Batch((Example(0, sentence, NO_TOKENS, words),))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("ice", 3.9260946698), ("ice-pl", 5.4372053538)])
+def test_the_loss_of_given_spans(name: str, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NoEncoder, "hidden_size", 4)
+    made, spans = sessions(name)
+    made.train()
+    loss = made.losses(spans, made(spans), None)["ce"]
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    gradient = made.head.blocks[2].weight.grad
+    assert gradient.norm().item() == pytest.approx({"ice": 1.1554127282, "ice-pl": 0.6244938499}[name], abs=1e-6)
+    if name == "ice":
+        assert torch.allclose(gradient, torch.tensor(RELEASED["gradient"]), rtol=0, atol=1e-6)
+
+
+def test_the_prediction_of_given_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NoEncoder, "hidden_size", 4)
+    made, spans = sessions("ice")
+    made.eval()
+    logits = made(spans).logits
+    assert torch.allclose(logits, torch.tensor(RELEASED["logits"]), rtol=0, atol=1e-6)
+    assert logits.argmax(1).tolist() == [19, 12, 15, 11]

@@ -193,6 +193,23 @@ def test_relabelling() -> None:
     assert made.relabelled(torch.tensor(QUERIES), before, before < 4).tolist() == [1, 2, 0, 4, 0, 3]
 
 
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (0.8326897025, 0.540058235),
+        (0.7424058914, 0.3267497126),
+        (0.9171495438, 0.76174507),
+        (0.8255871535, 0.5223911613),
+    ],
+)
+def test_similarity_within_a_class_by_the_length_of_its_mean(length: float, expected: float) -> None:
+    """The code base's thresholds of O for each tag, of three remembered words whose unit vectors have such a mean."""
+    angles = torch.tensor([0.0, 2 * math.pi / 3, 4 * math.pi / 3])
+    across = math.sqrt(1 - length**2) * torch.stack([angles.cos(), angles.sin()], dim=1)
+    unit = torch.cat([torch.full((3, 1), length), across], dim=1)
+    assert median_similarity(unit, torch.ones(3, dtype=torch.long)) == pytest.approx(expected, abs=1e-6)
+
+
 def test_threshold_of_o() -> None:
     labels = torch.tensor(SUPPORT_LABELS)
     vectors = F.normalize(torch.tensor(SUPPORT))

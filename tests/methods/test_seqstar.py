@@ -4,13 +4,16 @@ models/SEQ.py)."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
+from cl_ner_bench import registry
+from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, Step
-from cl_ner_bench.testing.toy import EXAMPLES, TYPES, learner, losses, rows, tensor
+from cl_ner_bench.testing.toy import EXAMPLES, TYPES, NoEncoder, learner, losses, rows, student, tensor
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +69,36 @@ def test_the_first_task_gives_o_its_prototype() -> None:
     made.end_step(Step(1, ("Z",), ("Z",), (), (), ("Z",), examples=EXAMPLES))
     tags = torch.cat([Batch((example,)).tag_targets(TYPES) for example in EXAMPLES])
     assert torch.allclose(made.head.weight[0], tensor("corpus_student_words")[tags == 0].mean(0))
+
+
+def test_old_gold_is_learned_where_the_types_come_back() -> None:
+    sentences = ((0, [(1, 3, "Z"), (3, 5, "X")]), (1, [(0, 1, "Y"), (2, 3, "Z")]))
+    known = [Sentence(i, EXAMPLES[i].sentence.words, tuple(Mention(*m) for m in found)) for i, found in sentences]
+    batch = Batch(tuple(replace(EXAMPLES[s.id], sentence=s) for s in known))
+    found = learner("seqstar").losses(batch, student(batch), None)
+    assert found["ce"].item() == pytest.approx(1.0927828566, abs=1e-6)
+
+
+def test_the_second_task_has_the_columns_so_far() -> None:
+    made = registry.load_class(registry.methods()["seqstar"])(NoEncoder(), {"warmup_epochs": 3})
+    given = iter(tensor("student_head"))
+    for type in ("X", "Y"):
+        made.grow((type,), lambda _: torch.Generator().manual_seed(0))
+    made.double()
+    with torch.no_grad():
+        for block in made.head.blocks:
+            block.bias.zero_()
+            for row in block.weight:
+                row.copy_(next(given))
+    made.step, made.labelled, made.n_old = 2, ("Y",), 1
+    made.head.freeze_unlabelled(("Y",))
+    gold = [tuple(Mention(m.start, m.end, "Y") for m in e.sentence.mentions) for e in EXAMPLES[:2]]
+    examples = zip(EXAMPLES[:2], gold, strict=True)
+    batch = Batch(tuple(replace(e, sentence=replace(e.sentence, mentions=mentions)) for e, mentions in examples))
+    loss = made.losses(batch, Output(made.head(tensor("student_words")[:9], [5, 4])), None)["ce"]
+    assert loss.item() == pytest.approx(1.6026870013, abs=1e-6)
+    loss.backward()
+    *_, new = made.head.blocks
+    assert new.bias.grad.tolist() == pytest.approx([0.0017783469, 0.1211602928], abs=1e-6)
+    weights = [-0.0619977696, 0.1343975931, -0.102580715, -0.0155935119, -0.2724615331, 0.0199893215]
+    assert new.weight.grad[0].tolist() == pytest.approx(weights, abs=1e-6)

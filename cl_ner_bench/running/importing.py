@@ -21,7 +21,7 @@ from cl_ner_bench.running import environment, plan
 from cl_ner_bench.running.experiment import write_mentions
 from cl_ner_bench.running.grid import check_folder, results_path
 from cl_ner_bench.running.options import Options, layer
-from cl_ner_bench.running.predictions_file import Found, TestPart, read_predictions
+from cl_ner_bench.running.predictions_file import Found, ScoredPart, read_predictions
 from cl_ner_bench.running.steps import score
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.files import canonical, digest, gzipped
@@ -169,7 +169,7 @@ def _check_data(folder: ResultsFolder, record: RunRecord) -> None:
 
 
 def _read(path: Path, step: int, record: RunRecord, corpus: Corpus, split: TaskSplit) -> _Step:
-    test = TestPart.of(split, corpus, step)
+    test = ScoredPart.of(split, corpus, step)
     predicted: list[Found] = read_predictions(path, test)
     rows = (
         canonical({"id": sentence.id, "gold": sentence.mentions, "pred": mentions})

@@ -37,7 +37,7 @@ class _Row(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class TestPart:
+class ScoredPart:
     """The test sentences after a step: ``scored`` in the order in which they are stored, with the labels scored then;
     ``others`` may have predictions too, which are left out (of domains that are learned later)."""
 
@@ -47,13 +47,13 @@ class TestPart:
     learned_at: Mapping[str, int]  # of each type of the run
 
     @classmethod
-    def of(cls, split: TaskSplit, corpus: Corpus, step: int) -> TestPart:
+    def of(cls, split: TaskSplit, corpus: Corpus, step: int) -> ScoredPart:
         scored = tuple(split.test_part(corpus, step))
         learned_at = {type_: steps[0] for type_, steps in split.labelled_at.items()}
         return cls(step, scored, frozenset(split.test) - {s.id for s in scored}, learned_at)
 
 
-def read_predictions(path: Path, test: TestPart) -> list[Found]:
+def read_predictions(path: Path, test: ScoredPart) -> list[Found]:
     """Return the mentions that a file predicts in each of the ``scored`` sentences, sorted.
 
     Raises:
@@ -92,7 +92,7 @@ def read_predictions(path: Path, test: TestPart) -> list[Found]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may stand in words
         if line and not line.isspace():
             try:
                 value = json.loads(line)
@@ -108,7 +108,7 @@ def _column_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
     id_, start = None, 0
     words: list[str] = []
     tags: list[str] = []
-    for number, line in enumerate([*text.splitlines(), ""], 1):
+    for number, line in enumerate([*text.replace("\r\n", "\n").split("\n"), ""], 1):
         where = f"{path}:{number}"
         if not words and (comment := _ID.fullmatch(line)):
             id_, start = int(comment[1]), number
@@ -132,12 +132,12 @@ def _column_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
         raise UserError(f"{path}:{start}: sentence {id_} has no words")
 
 
-def _checked(row: _Row, sentence: Sentence, test: TestPart, where: str) -> Found:
+def _checked(row: _Row, sentence: Sentence, test: ScoredPart, where: str) -> Found:
     if row.words is not None and tuple(row.words) != sentence.words:
         raise UserError(f"{where}: {_other_words(row.words, sentence)}: it is of another copy of the corpus")
     if row.gold is not None:
         scored = [m for m in row.gold if m[2:3] and test.learned_at.get(str(m[2]), math.inf) <= test.step]
-        if sorted(map(tuple, scored)) != sorted(map(tuple, sentence.mentions)):
+        if {json.dumps(m[:3]) for m in scored} != {json.dumps(m) for m in sentence.mentions}:
             raise UserError(
                 f"{where}: its 'gold' is not that of sentence {sentence.id} after step {test.step}: it is of another "
                 "copy of the corpus, split or step"
@@ -152,7 +152,7 @@ def _other_words(words: Sequence[str], sentence: Sentence) -> str:
     return f"word {at} is {short(words[at])}, in sentence {sentence.id} it is {short(sentence.words[at])}"
 
 
-def _mention(value: list[Any], sentence: Sentence, test: TestPart, where: str) -> list[Any]:
+def _mention(value: list[Any], sentence: Sentence, test: ScoredPart, where: str) -> list[Any]:
     """Return ``[start, end, type, score]``."""
     start, end, type_, score, *rest = [*value, None] if len(value) == 3 else [*value, *[None] * (4 - len(value))]
     number = score is None or (isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.tables.scores import main_table
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.predictions_file import ScoredPart, read_predictions
 from cl_ner_bench.running.steps import score
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.testing.results import write_run
@@ -155,6 +158,50 @@ def test_predictions_become_a_run_with_its_origin_and_nothing_made_up(
     assert main(["verify", str(out)]) == 0
 
 
+def test_stored_predictions_of_a_run_give_its_counts_again(corpus: Path, tmp_path: Path) -> None:
+    ours(tmp_path / "out", corpus)
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    files = [run / f"step-{k}" / "predictions.jsonl.gz" for k in (1, 2, 3)]
+    assert do(corpus, tmp_path / "again", files) == 0
+    before, after = (load_results(tmp_path / out).counts for out in ("out", "again"))
+    columns = ["step", "view", "type", "tp", "fp", "fn"]
+    assert before[columns].equals(after[columns])
+    scores = load_results(tmp_path / "again").predictions(record(tmp_path / "again")["run_id"], 3)["score"].dropna()
+    assert {*scores} == {0.5}
+
+
+def test_words_may_hold_other_ends_of_lines_and_rows_may_end_in_crlf(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    made = make_corpus(["A", "A"], {"a": ("A",)})
+    odd = Sentence(0, ("a\u2028b", "c\x85"), ())
+    made = replace(made, parts={**made.parts, "test": (odd, made.parts["test"][1])})
+    test = ScoredPart.of(make_split(made), made, 1)
+    rows = [{"id": s.id, "words": s.words, "pred": [[0, 1, "A", 0.5]]} for s in test.scored]
+    file = tmp_path / "rows"
+    file.write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), newline="")
+    assert read_predictions(file, test) == [[[0, 1, "A", 0.5]]] * 2
+    blocks = ["\r\n".join([f"# id = {s.id}", *(f"{word}\tB-A" for word in s.words)]) for s in test.scored]
+    file.write_text("\r\n\r\n".join(blocks), newline="")
+    assert read_predictions(file, test)[0] == [[0, 1, "A", None], [1, 2, "A", None]]
+
+
+def test_sentences_of_domains_that_are_learned_later_are_left_out(
+    make_corpus: Callable[..., Corpus], tmp_path: Path
+) -> None:
+    made = make_corpus(["A", "A", "B", "B"], {"a": ("A",), "b": ("B",)})
+    parts = dict.fromkeys(("train", "dev", "test"), range(2)), dict.fromkeys(("train", "dev", "test"), range(2, 4))
+    split = make_split(replace(made, domains=dict(zip("xy", parts, strict=True))), "domains")
+    test = ScoredPart.of(split, made, 1)
+    assert ([s.id for s in test.scored], test.others) == ([0, 1], {2, 3})
+    file = tmp_path / "all.jsonl"
+    file.write_text("".join(f'{{"id": {i}, "pred": [[0, 1, "A"]]}}\n' for i in range(4)))
+    assert read_predictions(file, test) == [[[0, 1, "A", None]]] * 2
+    file.write_text('{"id": 4, "pred": []}')
+    with pytest.raises(UserError, match="has no sentence 4"):
+        read_predictions(file, test)
+
+
 def test_one_file_is_of_the_last_step_and_others_may_follow(corpus: Path, sentences: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert do(corpus, out, [predicted(sentences, 1)], "--step", "1") == 0
@@ -190,6 +237,10 @@ WRONG: dict[str, tuple[Edit, str]] = {
     "score": (lambda rows: rows[1].update(pred=[[3, 4, "LOC", "high"]]), ":2: expected mentions [start, end, type]"),
     "no pred": (lambda rows: rows[1].pop("pred"), ":2: key 'pred'"),
     "other gold": (lambda rows: rows[1].update(gold=[[0, 2, "LOC"]]), ":2: its 'gold' is not that of sentence 1 after"),
+    "no gold": (
+        lambda rows: rows[1].update(gold=[["a"], [{}, 0, "LOC"]]),
+        ":2: its 'gold' is not that of sentence 1 after",
+    ),
     "other words": (lambda rows: rows[1].update(words=["x"] * 5), ":2: word 0 is 'x', in sentence 1 it is 'boris'"),
 }
 

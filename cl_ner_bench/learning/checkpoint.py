@@ -13,7 +13,7 @@ from torch import Tensor
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.optim import Optimizer
 
-SCHEMA = 3
+SCHEMA = 4
 """The version of the snapshot. Raise it with every change: snapshots of other versions are discarded."""
 
 
@@ -37,6 +37,8 @@ class TrainingState:
     epoch: int = 0
     updates: int = 0
     seconds: float = 0.0
+    teacher_seconds: float = 0.0
+    dev_seconds: float = 0.0
     losses: dict[str, list[float]] = field(default_factory=dict)
     dev_scores: list[float | None] = field(default_factory=list)
     selected: int = 0

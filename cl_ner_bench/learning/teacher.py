@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,12 +24,16 @@ class Teacher:
     Logits alone are computed once per task (SpanKL, arXiv 2302.12200) and stored. If they are too large, or the learner
     needs more than logits, a copy of the learner is kept and computes each batch again.
 
+    ``seconds``: the wall-clock time that this has taken so far; where a GPU computes each batch again, the time to ask
+    for it alone.
+
     Args:
         batches: all sentences that will be asked for, in evaluation batches.
         dtype: of the stored logits; calls return float32.
     """
 
     def __init__(self, learner: Learner, batches: Sequence[Batch], dtype: torch.dtype) -> None:
+        started = time.perf_counter()
         self.stored: dict[int, Tensor] = {}
         self._features = "features" in learner.needs
         rows = sum(sum(learner.rows(batch.lengths)) for batch in batches)
@@ -42,6 +47,7 @@ class Teacher:
                 logits = output.logits.T.split(learner.rows(batch.lengths), dim=1)
                 for example, part in zip(batch.examples, logits, strict=True):
                     self.stored[example.index] = part.to(dtype).contiguous()
+        self.seconds = time.perf_counter() - started
 
     @property
     def how(self) -> str:
@@ -53,6 +59,13 @@ class Teacher:
 
         A learner that needs more than logits may ask for other sentences, too.
         """
+        started = time.perf_counter()
+        try:
+            return self._outputs(batch)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def _outputs(self, batch: Batch) -> Output:
         if self.learner is None:
             return Output(torch.cat([self.stored[e.index] for e in batch.examples], dim=1).float().T)
         with torch.no_grad():

@@ -146,6 +146,7 @@ class Trainer:
             remarks.append("dev holds no mention of the step's types: the last epoch is kept")
         training = resume(checkpoint, learner, optimizer)
         started -= training.seconds
+        teacher_before = training.teacher_seconds
         for epoch in range(training.epoch + 1, epochs + 1):
             restore(learner, plain)
             learner.train()
@@ -174,8 +175,11 @@ class Trainer:
                     raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
                 counts = {"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total}
                 progress(counts | {"seconds": time.perf_counter() - started})
+            trained = time.perf_counter()
             score = self._dev_score(dev, gold, data.dev_labelled, data.selection, progress)
             score = learner.select(score, learner.outputs(step.batches("dev")))
+            training.dev_seconds += time.perf_counter() - trained
+            training.teacher_seconds = teacher_before + (teacher.seconds if teacher else 0)
             training.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
                 training.seconds = time.perf_counter() - started
@@ -203,6 +207,8 @@ class Trainer:
             "dev_scores": training.dev_scores,
             "losses": training.losses,
             "seconds": time.perf_counter() - started,
+            "teacher_seconds": teacher_before + (teacher.seconds if teacher else 0),
+            "dev_seconds": training.dev_seconds,
             "examples": len(examples),
             "parameters": sum(p.numel() for p in learner.parameters()),
             "model_bytes": sum(value.nbytes for value in learner.state_dict().values()),

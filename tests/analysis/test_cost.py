@@ -15,7 +15,7 @@ from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.table import Cell, Table
 from cl_ner_bench.analysis.tables.collect import tables
-from cl_ner_bench.analysis.tables.cost import COSTS, MIB, cost_tables, run_costs
+from cl_ner_bench.analysis.tables.cost import COSTS, IN_CSV_ALONE, MIB, cost_tables, run_costs
 from cl_ner_bench.analysis.tables.text import to_csv, to_markdown
 from cl_ner_bench.testing.results import run_record, write_grid
 
@@ -27,6 +27,8 @@ def step(k: int, **changes: Any) -> dict[str, Any]:
         "parameters": 1_000_000 * k,
         "carried_bytes": (3 - k) * MIB,
         "peak_memory_bytes": 1000 * k * MIB,
+        "teacher_seconds": 2.0 * k,
+        "dev_seconds": 1.0 * k,
         "predict_seconds": 2.0,
         "predicted": 500,
     }
@@ -39,7 +41,12 @@ def costs_of(learned: list[dict[str, Any]]) -> dict[str, float]:
 
 def test_costs_of_a_run_are_over_all_its_steps() -> None:
     assert costs_of([step(1), step(2)]) == {
+        "last_step_seconds": 20.0,
         "train_seconds": 30.0,
+        "learning_seconds": 30.0 - 6.0 - 3.0,
+        "teacher_seconds": 6.0,
+        "dev_seconds": 3.0,
+        "predict_seconds": 4.0,
         "train_sentences_per_second": 30.0,  # 3 epochs of 100 and of 200 sentences in 30 s
         "test_sentences_per_second": 250.0,
         "peak_memory_bytes": 2000 * MIB,
@@ -72,10 +79,8 @@ def test_every_output_shows_what_methods_with_stored_examples_hold(tmp_path: Pat
     results = load_results(tmp_path)
     (table,) = cost_tables(results)
     lines = {line[0]: dict(zip(table.header, line, strict=True)) for _, lines in table.sections for line in lines}
-    assert [[cell.mean for cell in (line["Stored sent."], line["Stored KiB"])] for line in lines.values()] == [
-        [0, 0],
-        [2_400, 5.0],
-    ]
+    assert [line["Stored sent."].mean for line in lines.values()] == [0, 2_400]
+    assert [*table.frame["stored_bytes_mean"]] == [0, 5120]
     for of in tables(results):
         assert "stored examples (sentences, KiB of text): replay 2,400 (5.0)" in of.notes
 
@@ -83,7 +88,7 @@ def test_every_output_shows_what_methods_with_stored_examples_hold(tmp_path: Pat
 def test_what_a_record_lacks_is_not_invented() -> None:
     old = {key: value for key, value in step(1).items() if key in ("step", "updates", "epochs", "seconds")}
     found = costs_of([old, step(2)])  # a sum over the other step alone would be too little
-    assert found.pop("train_seconds") == 30.0
+    assert (found.pop("train_seconds"), found.pop("last_step_seconds")) == (30.0, 20.0)
     assert found.pop("parameters") == 2_000_000
     assert found.pop("stored_sentences") == found.pop("stored_bytes") == 0  # the method has no memory
     assert all(math.isnan(value) for value in found.values())
@@ -101,15 +106,15 @@ def table_of(folder: Path, **more: Any) -> Table:
 def test_the_table_has_units_groups_and_the_score(tmp_path: Path) -> None:
     table = table_of(tmp_path, learned=[step(1), step(2)])
     assert table.name == "cost-all-toy-split-minilm"
-    assert len(table.header) == 2 + len(COSTS) + 1
+    assert len(table.header) == 2 + len(COSTS) - len(IN_CSV_ALONE) + 1
     lines = {line[0]: line for _, lines in table.sections for line in lines}
     assert lines["SpanKL"][1] == "3"
     means = [cell.mean for cell in lines["SpanKL"][2:] if isinstance(cell, Cell)]
-    assert means[:-1] == [30.0, 30.0, 250.0, 2000.0, 2.0, 2.0, 0, 0]  # s, 1/s, 1/s, MiB, millions, MiB, -, KiB
+    assert means[:-1] == [20.0, 30.0, 21.0, 6.0, 3.0, 4.0, 2000.0, 2.0, 2.0, 0]  # six of s, MiB, millions, MiB, -
     score = load_results(tmp_path).measures.query("view == 'all' and method == 'spankl'")["task_macro_f1"]
     assert means[-1] == pytest.approx(score.mean())
     assert [title for title, _ in table.sections][-1].startswith("References")
-    assert "counts in each of them" in table.caption  # a shared step
+    assert "a shared step in each of its runs" in table.caption
     assert "2097152000.0" in to_csv(table)  # unrounded, in bytes
 
 

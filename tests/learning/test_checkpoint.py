@@ -125,7 +125,9 @@ class Outcome(NamedTuple):
 def outcome(trainer: Trainer, record: dict[str, Any]) -> Outcome:
     weights = {name: value.clone() for name, value in trainer.learner.state_dict().items()}
     predictions = trainer.predict([s.only(()) for s in CORPUS.parts["test"]])
-    return Outcome(weights, predictions, {name: value for name, value in record.items() if name != "seconds"})
+    return Outcome(
+        weights, predictions, {name: value for name, value in record.items() if not name.endswith("seconds")}
+    )
 
 
 def differences(found: Outcome, expected: Outcome) -> list[str]:
@@ -408,5 +410,16 @@ def test_seconds_add_up(encoder: str, tmp_path: Path) -> None:
     state = opened(file).load()
     assert state is not None
     assert state[1]["seconds"] > 0
-    opened(file).save(state[0], state[1] | {"seconds": 1e6})
-    assert make().learn(data, checkpoint=opened(file))["seconds"] > 1e6
+    opened(file).save(state[0], state[1] | {"seconds": 1e6, "teacher_seconds": 1e4, "dev_seconds": 1e5})
+    record = make().learn(data, checkpoint=opened(file))
+    assert record["seconds"] > 1e6
+    assert (record["teacher_seconds"], record["dev_seconds"] >= 1e5) == (1e4, True)
+
+
+@pytest.mark.parametrize("method", ["spankl", "podnet"])  # logits that are kept, and a model that computes again
+def test_the_teacher_and_dev_scores_take_a_part_of_the_seconds(encoder: str, method: str) -> None:
+    trainer = method_maker(method, encoder)()
+    first, second = (trainer.learn(SPLIT.step_data(CORPUS, k)) for k in (1, 2))
+    assert first["teacher_seconds"] == 0 < second["teacher_seconds"]
+    for record in (first, second):
+        assert 0 < record["dev_seconds"] < record["seconds"] - record["teacher_seconds"]

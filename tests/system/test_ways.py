@@ -41,7 +41,7 @@ WRITTEN = (
     *("*.csv", "mentions.csv.gz", "tables/*", "figures/*", "store/*/model.*"),
     *("runs/*/split.json", "runs/*/reduced.json.gz", "runs/*/step-*/predictions.jsonl.gz", "runs/*/step-*/counts.json"),
 )
-MEASURED = ("seconds", "cpu_seconds", "predict_seconds", "peak_memory_bytes")
+MEASURED = ("seconds", "teacher_seconds", "dev_seconds", "cpu_seconds", "predict_seconds", "peak_memory_bytes")
 SAME = ("run_id", "status", "steps", "tasks", "setting", "settings", "by_hand", "fingerprints", "versions", "step_keys")
 
 

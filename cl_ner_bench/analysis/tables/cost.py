@@ -18,7 +18,12 @@ from cl_ner_bench.storage.run_record import RunRecord
 KIB, MIB = 2**10, 2**20
 # Column of the CSV file -> printed name and the unit that it is divided by.
 COSTS = {
-    "train_seconds": ("Train s", 1),
+    "last_step_seconds": ("Last step s", 1),
+    "train_seconds": ("All steps s", 1),
+    "learning_seconds": ("Learning s", 1),
+    "teacher_seconds": ("Teacher s", 1),
+    "dev_seconds": ("Dev s", 1),
+    "predict_seconds": ("Predict s", 1),
     "train_sentences_per_second": ("Train sent./s", 1),
     "test_sentences_per_second": ("Test sent./s", 1),
     "peak_memory_bytes": ("RAM MiB", MIB),
@@ -27,13 +32,13 @@ COSTS = {
     "stored_sentences": ("Stored sent.", 1),
     "stored_bytes": ("Stored KiB", KIB),
 }
+IN_CSV_ALONE = ("train_sentences_per_second", "test_sentences_per_second", "stored_bytes")
 QUALITY = "task_macro_f1"
 _MEANING = (
-    "Train s: wall clock of learning the steps, development scores included; a step that several runs share was "
-    "learned once and counts in each of them. Sent./s: sentences a second, in training sentences x epochs. RAM: the "
-    "most main memory of the run's process. Carried: the largest state that is kept for a next step. Stored: sentences "
-    "of earlier steps that a method keeps, and their text, at the most; joint training is given all of them. "
-    "A dash: not recorded."
+    "Seconds of wall clock. Last step: learning step T, in which joint training learns everything at once. All steps: "
+    "their sum, a shared step in each of its runs; it consists of learning, the teacher's outputs and dev scores. "
+    "Predict: the test parts, not in the sum. RAM: the most memory of the run's process. Carried: the largest state "
+    "kept for a next step. Stored: the most sentences of earlier steps that a method keeps. A dash: not recorded."
 )
 
 
@@ -46,9 +51,14 @@ def run_costs(run: RunRecord) -> dict[str, float]:
     learned = run.learned
     if not learned:
         return dict.fromkeys(COSTS, math.nan)
-    seconds = _total(learned, "seconds")
+    seconds, teacher, dev = (_total(learned, key) for key in ("seconds", "teacher_seconds", "dev_seconds"))
     return {
+        "last_step_seconds": _values(learned[-1:], "seconds")[0],
         "train_seconds": seconds,
+        "learning_seconds": seconds - teacher - dev,
+        "teacher_seconds": teacher,
+        "dev_seconds": dev,
+        "predict_seconds": _total(learned, "predict_seconds"),
         "train_sentences_per_second": _rate(_total(learned, "examples", "epochs"), seconds),
         "test_sentences_per_second": _rate(_total(learned, "predicted"), _total(learned, "predict_seconds")),
         "peak_memory_bytes": max(_values(learned, "peak_memory_bytes")) or math.nan,  # 0: unknown
@@ -66,6 +76,7 @@ def cost_tables(results: Results) -> list[Table]:
 
 def _cost_table(c: Comparison) -> Table:
     names = [*COSTS, QUALITY]
+    printed = [name for name in names if name not in IN_CSV_ALONE]
     frame = c.per_model(cost_frame(c), *names)
     units = {name: unit for name, (_, unit) in COSTS.items()} | {QUALITY: 1}
     sections: list[Section] = []
@@ -75,7 +86,7 @@ def _cost_table(c: Comparison) -> Table:
         for row in rows:
             own = row.of(frame)
             means, stds = own[names].mean(), own[names].std(ddof=1)
-            cells = (Cell(means[name] / units[name], stds[name] / units[name]) for name in names)
+            cells = (Cell(means[name] / units[name], stds[name] / units[name]) for name in printed)
             lines.append((row.label, str(len(own)), *cells))
             data.append(
                 {**row.identity, "n": len(own)}
@@ -87,7 +98,8 @@ def _cost_table(c: Comparison) -> Table:
     caption = (
         f"{c.title}: cost of each method beside its {NAMES[QUALITY].name} (all test sentences). {_MEANING}{spread}"
     )
-    header = ("Method", "n", *(title for title, _ in COSTS.values()), NAMES[QUALITY].title)
+    titles = {name: title for name, (title, _) in COSTS.items()} | {QUALITY: NAMES[QUALITY].title}
+    header = ("Method", "n", *(titles[name] for name in printed))
     return Table.of(f"cost-all-{c.slug}", caption, header, sections, notes, data)
 
 

@@ -94,7 +94,7 @@ def test_the_page_is_whole_self_contained_and_escaped(written: Path) -> None:
 def test_the_page_says_notes_answer_provenance_and_failures(written: Path) -> None:
     page = html.unescape((written / "report.html").read_text())
     for text in (
-        "With n = 1 matched run there is no claim",
+        "Mean task F1 after the last step: ",
         "uncased encoder (minilm)",
         "one order",
         "prefers-color-scheme: dark",

@@ -162,18 +162,18 @@ def test_groups_are_answered_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_forty_methods_are_named_by_the_best_and_all_stand_in_a_file(tmp_path: Path) -> None:
-    grid(tmp_path, {f"m{i:02}": [40.0 + i] for i in range(40)})
-    grid(tmp_path, {f"low{i:02}": [i / 2] for i in range(30)})
+def test_of_many_methods_the_best_are_named_and_all_stand_in_a_file(tmp_path: Path) -> None:
+    grid(tmp_path, {f"m{i}": [40.0 + i] for i in range(7)})
+    grid(tmp_path, {f"low{i}": [i / 2] for i in range(7)})
     c, results = only(tmp_path)
     _, scores, _, left_out, _ = verdict(c, results)
-    assert scores == "Mean task F1 after the last step: m39 79.0, m38 78.0, m37 77.0, 37 others 40.0 to 76.0."
-    more = f"26 more, all in {notes_file(c)}"
-    assert left_out.endswith(f" by low00 0.0, low01 0.5, low02 1.0, low03 1.5 and {more}.")
-    assert f"(step-1 micro-F1 below 20: low00 0.0, low01 0.5, low02 1.0, low03 1.5 and {more})" in notes_of(c)[0]
-    assert "low29 14.5" in full_notes(c)[0]
+    assert scores == "Mean task F1 after the last step: m6 46.0, m5 45.0, m4 44.0, 4 others 40.0 to 43.0."
+    named = f"low0 0.0, low1 0.5, low2 1.0, low3 1.5 and 3 more, all in {notes_file(c)}"
+    assert left_out.endswith(f" by {named}.")
+    assert f"(step-1 micro-F1 below 20: {named})" in notes_of(c)[0]
+    assert "low3 1.5, low4 2.0, low5 2.5, low6 3.0)" in full_notes(c)[0]
     files = report_files(results, formats=())
-    assert "low29 14.5" in files[notes_file(c)].decode()
+    assert "low6 3.0" in files[notes_file(c)].decode()
     assert files[f"tables/main-all-{c.slug}.md"].decode().startswith("Each method ran once; another seed may change")
     text = results_text(results)
-    assert text.index("m39") < text.index("Each method ran once") < text.index("! undertrained")
+    assert text.index("m6") < text.index("Each method ran once") < text.index("! undertrained")

@@ -75,11 +75,14 @@ def test_five_numbers_are_one_table_in_one_column() -> None:
 
 
 def test_notes_are_brief_in_print_and_whole_in_markdown() -> None:
+    shared = "a model that several orders share counts once: Joint (token) 2, Joint (span) 2"
     starved = "starved by this recipe: " + ", ".join(f"Method {i} at 1 of 8 steps" for i in range(30))
     bounds = "joint training is undertrained: no gap (final micro-F1 Joint (span) 2.4)"
-    table = small(notes=("one order", bounds, starved))
+    table = small(notes=("one order", bounds, shared, starved))
     text = to_latex(table)
-    assert "Notes: one order; joint training is undertrained: no gap; starved by this recipe: Method 0" in text
+    assert "Notes: one order; joint training is undertrained: no gap; a model" in text
+    assert "counts once: Joint (token) 2," in text
+    assert "starved by this recipe: Method 0" in text
     assert r"\ldots{}. In full: main-all-toy.md." in text
     assert "Method 4" not in text
     assert "Method 29 at 1 of 8 steps" in to_markdown(table)

@@ -33,6 +33,7 @@ COSTS = {
     "stored_bytes": ("Stored KiB", KIB),
 }
 IN_CSV_ALONE = ("train_sentences_per_second", "test_sentences_per_second", "stored_bytes")
+SIZES = ("peak_memory_bytes", "parameters", "carried_bytes", "stored_sentences")  # printed without their spread
 QUALITY = "task_macro_f1"
 _MEANING = (
     "Seconds of wall clock. Last step: learning step T, in which joint training learns everything at once. All steps: "
@@ -76,8 +77,8 @@ def cost_tables(results: Results) -> list[Table]:
 
 def _cost_table(c: Comparison) -> Table:
     names = [*COSTS, QUALITY]
-    printed = [name for name in names if name not in IN_CSV_ALONE]
     frame = c.per_model(cost_frame(c), *names)
+    printed = [name for name in names if name not in IN_CSV_ALONE and frame[name].notna().any()]
     units = {name: unit for name, (_, unit) in COSTS.items()} | {QUALITY: 1}
     sections: list[Section] = []
     data: list[dict[str, object]] = []
@@ -86,7 +87,10 @@ def _cost_table(c: Comparison) -> Table:
         for row in rows:
             own = row.of(frame)
             means, stds = own[names].mean(), own[names].std(ddof=1)
-            cells = (Cell(means[name] / units[name], stds[name] / units[name]) for name in printed)
+            cells = (
+                Cell(means[name] / units[name], math.nan if name in SIZES else stds[name] / units[name])
+                for name in printed
+            )
             lines.append((row.label, str(len(own)), *cells))
             data.append(
                 {**row.identity, "n": len(own)}

@@ -27,7 +27,7 @@ CAPITAL = 0.4  # by which a capital is wider than a character
 HYPHENS = {"Forgetting": "Forget- ting"}  # titles that may be parted within a word
 TINY = {FOOTNOTE: 0.7, SCRIPT: 0.8, SMALLEST: 1.0}  # width of a character of a deviation
 LABEL = 15  # characters of a row's name in the smallest font; longer ones stand in two lines
-BRIEF = 90  # characters of a note
+BRIEF = 72  # characters of a note
 LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLEST: 80}  # that fit a page
 
 _TEXT = {
@@ -65,6 +65,7 @@ _MATHS |= zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True)
 # of the characters that it knows, Cyrillic and Polish letters among them: the document would not compile.)
 _ACCENTS = {"\u0300", "\u0301", "\u0302", "\u0303", "\u0304", "\u0306", "\u0307", "\u0308"}
 _ACCENTS |= {"\u030a", "\u030b", "\u030c", "\u0327"}
+_ASIDE = re.compile(r" ?\((?:[^()]|\([^()]*\)){9,}\)")  # longer than the (token) of a name; may hold names
 _LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£¡¿")
 
 
@@ -117,16 +118,10 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
 
 
 def _in_brief(table: Table) -> str:
-    """Return the notes in one paragraph, each without what stands in parentheses and cut to BRIEF characters.
-
-    The Markdown file of the table has them whole.
+    """Return the notes in one paragraph, each without its parentheses (but names keep theirs) and cut to BRIEF
+    characters. The Markdown file of the table has them whole.
     """
-    briefs = []
-    for note in table.notes:
-        brief = note
-        while (inner := re.sub(r" ?\([^()]*\)", "", brief)) != brief:
-            brief = inner
-        briefs.append(textwrap.shorten(brief, BRIEF, placeholder=" …"))
+    briefs = [textwrap.shorten(_ASIDE.sub("", note), BRIEF, placeholder=" …") for note in table.notes]
     shortened = "" if briefs == [*table.notes] else f". In full: {table.name}.md"
     return f"Notes: {'; '.join(briefs)}{shortened}."
 

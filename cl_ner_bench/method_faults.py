@@ -40,7 +40,7 @@ def check_import(card: MethodCard) -> None:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"--methods {card.name}: its file cannot be imported: {describe(error, card)}") from error
+        raise UserError(f"the file of {card.name} cannot be imported: {describe(error, card)}") from error
     from cl_ner_bench.learning import learner
 
     base = getattr(learner, BASES[card.architecture])

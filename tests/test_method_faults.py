@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_imported_starts_nothing(
     check_import(card)
     other = tmp_path / "other.py"
     other.write_text(f"{METHOD}\nweights = missing\n")
-    with pytest.raises(UserError, match=r"mine: its file cannot be imported: NameError: .*other\.py:9: weights"):
+    with pytest.raises(UserError, match=r"the file of mine cannot be imported: NameError: .*other\.py:9: weights"):
         check_import(registry.read_cards(other)[0])
     row = json.dumps({"words": ["a"], "mentions": [[0, 1, "PER"]]})
     for part in ("train", "dev", "test"):

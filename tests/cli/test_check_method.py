@@ -59,14 +59,16 @@ def test_one_mistake_is_one_fault(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_file_that_cannot_be_run_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "liar.py").write_text(LIAR.replace("\nclass Liar", "\n1 / 0\n\nclass Liar"))
     assert main(["check-method", str(tmp_path / "liar.py")]) == 1
-    assert "the file cannot be run: ZeroDivisionError at " in " ".join(capsys.readouterr().out.split())
+    assert "the file of liar cannot be imported: ZeroDivisionError: division by zero, in " in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["check-method", "spankll"], "Did you mean 'spankl'?"),
-        (["check-method", "none.py"], "cannot be read"),
+        (["check-method", "none.py"], "there is no file none.py"),
         (["check-method"], "METHOD"),
         (["init-method", "a/b"], "a method's name holds letters"),
         (["init-method", "spankl"], "there already (bench list methods spankl)"),

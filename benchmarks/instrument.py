@@ -112,7 +112,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             ax = axes[row, column]
             for method in METHODS:
                 own = frame[(frame["knob"] == knob) & (frame["method"] == method)]
-                colour, marker = appearances(METHODS)[method]
+                colour, marker = appearances([METHODS])[method]
                 means = own.groupby("value")[measure].mean()
                 ax.plot(means.index, means, color=colour, marker=marker, label=method)
                 ax.plot(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,27 +16,34 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.curves import dataset_curves, order_curves, step_curves
 from cl_ner_bench.analysis.figures.draw import ReportFigure, figures
-from cl_ner_bench.analysis.figures.figure import Theme, shortened
+from cl_ner_bench.analysis.figures.errors import LAYERS
+from cl_ner_bench.analysis.figures.families import MANY, PANEL, families, families_of_all, is_bound
+from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.figures.heatmaps import heatmaps
+from cl_ner_bench.analysis.figures.labels import shortened
 from cl_ner_bench.analysis.figures.ranks import rank_diagrams
 from cl_ner_bench.analysis.figures.scatter import forgetting_scatter
 from cl_ner_bench.analysis.figures.style import (
     _KNOWN,
+    BEHIND,
     COLOURS,
     FORMATS,
     GREY,
     STYLES,
     appearances,
+    dashes,
     formats_of,
     ink,
     luminance,
     rc,
     style_of,
 )
+from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import METHODS, triple, write_grid, write_run
@@ -86,7 +94,8 @@ def texts(of: Figure | Axes) -> list[str]:
 
 def test_each_kind_for_each_view_with_every_method_named(pictures: dict[str, ReportFigure]) -> None:
     kinds = ("steps", "steps_macro", "steps_micro", "plane")  # one order, one dataset, one type a task
-    assert set(pictures) == {f"{kind}-{view}" for kind in kinds for view in ("all", "filter")} | {"types-all"}
+    once = {f"{kind}-all" for kind in ("types", "errors", "confusion", "cost")}
+    assert set(pictures) == {f"{kind}-{view}" for kind in kinds for view in ("all", "filter")} | once
     labels = {label for label, _, _ in METHODS.values()}
     for kind in ("steps", "steps_macro", "steps_micro", "types"):
         assert labels <= set(texts(pictures[f"{kind}-all"].figure))
@@ -119,10 +128,10 @@ def test_no_line_reaches_a_step_that_was_not_measured(grid: Path, pictures: dict
             for ax in pictures[f"{kind}-all"].figure.axes
             for line in ax.get_lines()
         ]
-        dashed = [x for style, x in drawn_from if style == "--"]
-        assert len(dashed) == 4  # a point and its stub for each of the two joint methods
-        assert min(dashed) > 3.5
-        assert [x for style, x in drawn_from if style == "-"] == [1.0] * 6
+        late = [(style, x) for style, x in drawn_from if x != 1.0]
+        assert [style for style, _ in late] == ["--"] * 4  # a point and its stub for each of the two joint methods
+        assert min(x for _, x in late) > 3.5
+        assert sorted(style for style, x in drawn_from if x == 1.0) == ["-"] * 4 + ["--"] * 2  # fine-tuning: a bound
 
 
 @pytest.mark.usefixtures("paper")
@@ -132,7 +141,7 @@ def test_same_runs_give_the_same_bytes_in_every_format(tmp_path: Path, kind: str
 
     def draw() -> ReportFigure:
         c, theme = themed(load_results(tmp_path))
-        return step_curves(c, "all", theme) if kind == "steps" else heatmaps(c, "all", theme)[0]
+        return step_curves(c, "all", theme)[0] if kind == "steps" else heatmaps(c, "all", theme)[0]
 
     first, second = draw(), draw()
     content = {suffix: first.to_bytes(suffix) for suffix in FORMATS}
@@ -147,33 +156,52 @@ def test_same_runs_give_the_same_bytes_in_every_format(tmp_path: Path, kind: str
 @pytest.mark.parametrize("kind", ["steps", "orders", "plane", "cost"])
 def test_names_cover_neither_each_other_nor_leave_the_figure(crowd: Results, kind: str, style: str) -> None:
     c, theme = themed(crowd, style)
+    labels, named = {shortened(row.label) for row in c.rows}, set()
     with mpl.rc_context(rc(style)):
-        figure = {
+        drawn = {
             "steps": lambda: step_curves(c, "all", theme),
-            "orders": lambda: order_curves(c, "all", theme)[-1],
+            "orders": lambda: order_curves(c, "all", theme),
             "plane": lambda: forgetting_scatter(c, "all", theme),
-            "cost": lambda: cost_figures(crowd, style)[0],
-        }[kind]().figure
-        figure.draw_without_rendering()
-        labels = {shortened(row.label) for row in c.rows}
-        found = [text for text in figure.findobj(Text) if text.get_text() in labels]
-        boxes = [Text.get_window_extent(text) for text in found]
-    assert len({text.get_text() for text in found}) == len(c.rows)
-    assert not [1 for a, b in combinations(boxes, 2) if a.shrunk(0.98, 0.9).overlaps(b.shrunk(0.98, 0.9))]
-    page = figure.bbox
-    assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= page.x1 + 1 and b.y1 <= page.y1 + 1 for b in boxes)
+            "cost": lambda: cost_figures(crowd, style),
+        }[kind]()
+        for figure in (picture.figure for picture in drawn):
+            figure.draw_without_rendering()
+            found = [text for text in figure.findobj(Text) if text.get_text() in labels]
+            boxes = [Text.get_window_extent(text) for text in found]
+            named |= {text.get_text() for text in found}
+            assert not [1 for a, b in combinations(boxes, 2) if a.shrunk(0.98, 0.9).overlaps(b.shrunk(0.98, 0.9))]
+            page = figure.bbox
+            assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= page.x1 + 1 and b.y1 <= page.y1 + 1 for b in boxes)
+            assert page.height <= theme.style.height * figure.dpi + 1
+    assert named == labels
+
+
+@pytest.mark.usefixtures("paper")
+def test_no_line_strikes_through_a_name(crowd: Results) -> None:
+    (picture,) = cost_figures(crowd, "paper")
+    labels = {shortened(row.label) for row in comparisons(crowd)[0].rows}
+    levels = 0
+    for ax in picture.figure.axes:
+        boxes = [Text.get_window_extent(text) for text in ax.texts if text.get_text() in labels]
+        for line in (line for line in ax.lines if line.get_linestyle() != "None"):
+            level = line.get_transform().transform(line.get_xydata())[0, 1]
+            levels += 1
+            assert not [box for box in boxes if box.y0 < level < box.y1]
+    assert levels > 2
 
 
 @pytest.mark.usefixtures("paper")
 def test_a_panel_for_each_order_over_its_seeds(crowd: Results) -> None:
     c, theme = themed(crowd)
     (picture,) = order_curves(c, "all", theme)
-    assert {"order 0", "order 1", "order 2"} <= set(texts(picture.figure))
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in picture.figure.axes]
+    assert titles == [f"order {order}, {f.title}" for f in families_of_all(c) for order in range(3)]
     row = picture.frame.query("method == 'CFNER' and order == 1 and step == 3").iloc[0]
     own = crowd.scores.query("view == 'all' and method == 'CFNER' and order == 1 and step == 3")["task_macro_f1"]
     assert (row["n"], row["task_macro_f1_mean"]) == (2, pytest.approx(own.mean()))
     assert row["task_macro_f1_std"] == pytest.approx(own.std(ddof=1))
-    assert "bands: standard deviation over the seeds of an order" in picture.caption
+    assert "3 orders" in picture.caption
+    assert "Bands: one standard deviation over the seeds of an order, within 0 and 100." in picture.caption
 
 
 @pytest.mark.usefixtures("paper")
@@ -233,7 +261,7 @@ def test_several_datasets_stand_side_by_side_and_five_are_ranked(tmp_path: Path)
     assert ranks.name == "ranks-all-overall"
     assert sorted(ranks.frame["label"]) == ["ExtendNER", "SEQ*", "SpanKL"]  # references are not ranked
     assert ranks.frame["mean_rank"].sum() == pytest.approx(6)
-    assert all("one order" in texts(p.figure) and p.frame["notes"].eq("one order").all() for p in (ranks, side_by_side))
+    assert all(p.notes == ("one order",) and p.frame["notes"].eq("one order").all() for p in (ranks, side_by_side))
     assert any(text.startswith("SpanKL  ") or text.endswith("  SpanKL") for text in texts(ranks.figure))
     assert rank_diagrams(results, compared[:4], "all", theme) == []
     assert dataset_curves(compared[:1], "all", theme) == []
@@ -242,7 +270,7 @@ def test_several_datasets_stand_side_by_side_and_five_are_ranked(tmp_path: Path)
 def test_one_step_has_no_plane(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl", "extendner"], n_steps=1)
     kinds = {name.split("-")[0] for name in drawn(tmp_path)}
-    assert kinds == {"steps", "steps_macro", "steps_micro", "types"}
+    assert kinds == {"steps", "steps_macro", "steps_micro", "types", "errors", "confusion", "cost"}
 
 
 @pytest.mark.usefixtures("paper")
@@ -257,32 +285,135 @@ def test_tasks_and_few_types_have_heat_maps_of_their_own_and_many_types_only_by_
         assert {"task1", "task2"} <= set(texts(pictures[0].figure))
 
 
-def test_notes_and_warning_stand_in_the_figure(tmp_path: Path) -> None:
+def test_title_and_notes_stand_in_a_slide_and_beside_a_figure_for_a_paper(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl"], n_steps=2, undertrained_below=99)
-    for picture in drawn(tmp_path).values():
+    results = load_results(tmp_path)
+    c = comparisons(results)[0]
+    notes = ("undertrained: do not compare", "n = 1: no claim about")
+    for picture in figures(results, "slides"):
         written = " ".join(" ".join(texts(picture.figure)).split())
-        assert "undertrained: do not compare" in written
-        assert "n = 1: no claim about" in written
+        assert all(note in written for note in notes), picture.name
+        assert c.title in written
+    for picture in figures(results):
+        written = " ".join(" ".join(texts(picture.figure)).split())
+        assert not [note for note in (*notes, c.title) if note in written], picture.name
+        assert picture.text.startswith(f"{picture.caption}\n\nNotes: ")
+        assert c.title in picture.caption
+        assert all(note in picture.text for note in notes)
+        assert all(note in picture.text for note in notes_of(c))
         assert picture.frame["notes"].str.contains("one order").all()
 
 
 def test_appearances_are_distinct_and_depend_on_the_name() -> None:
     assert len(set(_KNOWN.values())) == len(_KNOWN)
-    alone = appearances(["my-method"])
+    alone = appearances([["my-method"]])
     assert alone["my-method"] not in _KNOWN.values()
-    assert appearances(["my-method", "spankl"]) == alone | {"spankl": _KNOWN["spankl"]}
+    assert appearances([["my-method", "spankl"]]) == alone | {"spankl": _KNOWN["spankl"]}
 
 
 def test_fifteen_unknown_methods_have_fifteen_markers_and_few_share_a_colour() -> None:
     for names in (FOREIGN, [f"m{i}" for i in range(15)], [f"variant={i}" for i in range(15)]):
-        found = appearances(names)
-        assert found == appearances(reversed(names))
+        found = appearances([names])
+        assert found == appearances([reversed(names)])
         assert len({marker for _, marker in found.values()}) == 15
         colours = [colour for colour, _ in found.values()]
         assert max(map(colours.count, colours)) <= 2
         assert not set(found.values()) & set(_KNOWN.values())
-    many = appearances([*_KNOWN, *(f"m{i}" for i in range(60))])
+    many = appearances([[*_KNOWN, *(f"m{i}" for i in range(60))]])
     assert len(set(many.values())) == len(_KNOWN) + 60
+
+
+def test_as_many_methods_as_there_are_colours_have_a_colour_each_and_bounds_are_grey(crowd: Results) -> None:
+    known = [name for name, (colour, _) in _KNOWN.items() if colour != GREY]
+    for names in (["spankl", *(f"m{i}" for i in range(7))], [*known, "m1", "m2"]):
+        assert len({colour for colour, _ in appearances([names]).values()}) == len(COLOURS) == PANEL
+    found = appearances([["m1"]], ["joint-span", "joint-token", "finetune-span", "addner-joint"])
+    assert [name for name, (colour, _) in found.items() if colour != GREY] == ["m1"]
+    assert len(set(found.values())) == len(found)
+    assert len({dashes(name) for name in ("joint-span", "joint-token", "finetune-span", "finetune-token")}) == 4
+    c, theme = themed(crowd)
+    for panel in families(c):
+        methods = [row for row in panel.rows if not is_bound(row)]
+        assert len({theme.line(row)["color"] for row in methods}) == len(methods) <= PANEL
+        assert {theme.line(row)["color"] for row in panel.rows if is_bound(row)} == {GREY}
+
+
+def test_many_methods_stand_in_families_with_the_others_behind(crowd: Results) -> None:
+    c = comparisons(crowd)[0]
+    assert len(c.rows) > MANY
+    found = families(c)
+    assert found == families_of_all(c)
+    named = [row for family in found for row in family.rows if not is_bound(row)]
+    assert sorted(row.label for row in named) == sorted(row.label for row in c.rows if not is_bound(row))
+    for family in found:
+        own = {row for row in family.rows if not is_bound(row)}
+        assert own | set(family.behind) == set(named)
+        assert not own & set(family.behind)
+        (architecture,) = {row.architecture for row in family.rows}
+        assert {row for row in family.rows if is_bound(row)} == {
+            row for row in c.rows if is_bound(row) and row.architecture == architecture
+        }
+    theme = Theme.of([c], "paper")
+    (picture,) = step_curves(c, "all", theme)
+    for ax, family in zip(picture.figure.axes, found, strict=True):
+        assert len([line for line in ax.lines if line.get_color() == BEHIND]) == len(family.behind)
+    assert not picture.frame.duplicated().any()
+    few = replace(c, rows=c.rows[:MANY])
+    assert [family.behind for family in families_of_all(few)] == [()]
+
+
+@pytest.mark.usefixtures("paper")
+def test_bands_and_bars_of_scores_end_at_0_and_100(tmp_path: Path) -> None:
+    for seed, f1 in enumerate((2, 99, 40)):
+        write_run(tmp_path, "spankl", {k: {t: triple(f1) for t in "ab"[:k]} for k in (1, 2)}, seed=seed)
+    c, theme = themed(load_results(tmp_path))
+    (steps,) = step_curves(c, "all", theme)
+    (band,) = steps.figure.axes[0].collections
+    mean, std = steps.frame["task_macro_f1_mean"][0], steps.frame["task_macro_f1_std"][0]
+    assert mean - std < 0
+    assert band.get_paths()[0].get_extents().extents[[1, 3]].tolist() == pytest.approx([0, mean + std])
+    (plane,) = forgetting_scatter(c, "all", theme)
+    bars = [bar for bars in plane.figure.axes[0].collections for bar in bars.get_segments()]
+    assert plane.frame["learning_mean"][0] - plane.frame["learning_std"][0] < 0
+    assert min(y for bar in bars for _, y in bar) == 0
+
+
+def test_every_column_of_panels_has_tick_labels_and_no_panel_is_empty(pictures: dict[str, ReportFigure]) -> None:
+    for kind in ("types", "errors", "confusion"):
+        panels = [ax for ax in pictures[f"{kind}-all"].figure.axes if ax.get_title(loc="left")]
+        assert len(panels) == 8
+        grid = panels[0].get_gridspec()
+        shown = [ax for ax in panels if any(t.get_visible() and t.get_text() for t in ax.get_xticklabels())]
+        columns = {ax.get_subplotspec().colspan.start for ax in shown if ax.xaxis.get_tick_params()["labelbottom"]}
+        assert columns == set(range(grid.ncols))
+
+
+def test_confusion_names_its_axes_and_kinds_of_errors_have_hatches(pictures: dict[str, ReportFigure]) -> None:
+    written = texts(pictures["confusion-all"].figure)
+    assert {"gold", "predicted", "% of the row"} <= set(written)
+    hatches = [hatch for _, _, hatch in LAYERS.values()]
+    neighbours = list(pairwise(hatches))
+    assert all(one != other for one, other in neighbours)
+    drawn_hatches = {patch.get_hatch() or "" for ax in pictures["errors-all"].figure.axes for patch in ax.patches}
+    assert drawn_hatches == set(hatches)
+
+
+@pytest.mark.usefixtures("paper")
+def test_the_order_of_a_heat_map_is_named_in_the_picture_and_in_the_caption(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["spankl", "extendner"], n_steps=3, runs=[(0, 0), (1, 0), (2, 0)])
+    found = {picture.kind: picture for picture in figures(load_results(tmp_path)) if "-all-" in picture.name}
+    assert "types, order 0 of 3" in texts(found["types"].figure)
+    assert "gold, order 0 of 3" in texts(found["confusion"].figure)
+    assert all("order 0 of 3" in found[kind].text for kind in ("types", "confusion"))
+
+
+def test_a_caption_stands_beside_each_figure(tmp_path: Path) -> None:
+    write_grid(tmp_path, ["spankl", "extendner"], n_steps=2)
+    results = load_results(tmp_path)
+    files = report_files(results, formats=("svg",))
+    drawn_files = {f"figures/{picture.name}.txt": picture.text for picture in figures(results)}
+    assert {name: content.decode() for name, content in files.items() if name.endswith(".txt")} == drawn_files
+    assert {name[:-4] for name in files if name.endswith(".svg")} == {name[:-4] for name in drawn_files}
 
 
 # Machado, Oliveira and Fernandes 2009 (severity 1.0), on linear RGB: what people with each deficiency see.
@@ -333,7 +464,7 @@ def test_slides_have_the_shape_of_a_screen(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl", "extendner"], n_steps=2)
     c, theme = themed(load_results(tmp_path), "slides")
     with mpl.rc_context(rc("slides")):
-        picture = step_curves(c, "all", theme)
+        (picture,) = step_curves(c, "all", theme)
     assert struct.unpack(">II", picture.to_bytes("png")[16:24]) == (1920, 1080)
     assert min(text.get_fontsize() for text in picture.figure.findobj(Text) if text.get_text()) >= 10
 

@@ -10,17 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
-from cl_ner_bench.analysis.comparison.notes import FEW, notes_of
+from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
+from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.comparison.statistics import may_rank
 from cl_ner_bench.analysis.comparison.undertrained import undertrained_rows
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme, canvas, title_with_warnings
-from cl_ner_bench.analysis.figures.scatter import bars_caption, scatter
+from cl_ner_bench.analysis.figures.families import families_of_all
+from cl_ner_bench.analysis.figures.figure import Page, ReportFigure, Theme, canvas, paginated, title_with_warnings
+from cl_ner_bench.analysis.figures.scatter import PANEL, Cloud, Points, bars_caption, scatter
 from cl_ner_bench.analysis.figures.style import GREY, rc
 from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.tables.cost import COSTS, QUALITY, cost_frame, machine_notes
 
+_AXES = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
 _DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # what a figure shows in another unit
 _WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
 
@@ -33,56 +35,82 @@ def cost_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
     compared = comparisons(results)
     theme = Theme.of(compared, style)
     with mpl.rc_context(rc(style)):
-        drawn = [_cost_figure(c, theme) for c in compared]
-    return [figure for figure in drawn if figure is not None]
+        return [figure for c in compared for figure in _cost_figures(c, theme)]
 
 
-def _cost_figure(c: Comparison, theme: Theme) -> ReportFigure | None:
+def _cost_figures(c: Comparison, theme: Theme) -> list[ReportFigure]:
     frame = c.per_model(cost_frame(c), *COSTS, QUALITY)
-    axis_of = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
-    panels = {name: title for name, title in axis_of.items() if frame[name].notna().any()}
-    if "train_seconds" not in panels or frame[QUALITY].isna().all():
-        return None
-    style, n = theme.style, len(panels)
-    shape = (1, n) if style.fixed else (n, 1)
+    shown = [name for name in _AXES if frame[name].notna().any()]
+    if "train_seconds" not in shown or frame[QUALITY].isna().all():
+        return []
+    style, n = theme.style, len(shown)
+    families = [
+        family for family in families_of_all(c) if not all(row.of(frame)[QUALITY].isna().all() for row in family.rows)
+    ]
+    if len(families) > 1:
+        pages = paginated(families, style, (style.page / style.scale, PANEL), margins=(0, 0.8 * style.annotated))
+        pages = [Page(page.suffix, page.items, (len(page.items), n)) for page in pages]
+    else:
+        pages = [Page("", families, (1, n) if style.fixed else (n, 1))]
     notes = (*notes_of(c), *machine_notes(c))
-    figure, axes = canvas(title_with_warnings(c), notes, style, shape, (style.column, 0.35 + 2.3 * n), sharey=True)
-    data: dict[str, dict[str, Any]] = {}
-    for ax, (name, title) in zip(axes.flat, panels.items(), strict=True):
-        points: list[tuple[MethodRow, pd.DataFrame]] = []
-        for row in c.rows:
-            own = row.of(frame)[[name, QUALITY]].dropna()
-            if len(own):
-                points.append((row, own.assign(**{name: own[name] / COSTS[name][1]}).rename(columns=_DRAWN)))
-        means = {row: own.mean() for row, own in points}
-        drawn = _DRAWN.get(name, name)
-        values = [mean[drawn] for mean in means.values()]
-        if max(values) > _WIDE * min(values) > 0:
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.xaxis.set_major_formatter("{x:,.5g}")
-            ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel(f"{title}, {'log scale' if ax.get_xscale() == 'log' else 'lower is better'}")
-        for row, mean in means.items():
-            if row.group == "reference":
-                level = theme.line(row) | {"linewidth": style.pt(0.5), "marker": ""}
-                ax.axhline(mean[QUALITY], zorder=1, **level)
-        sound = means.keys() - undertrained_rows(c)
-        if may_rank(c) and not c.left_out:
-            for group, rows in c.groups:
-                if group != "reference":
-                    _front(ax, ((means[row][drawn], means[row][QUALITY]) for row in rows if row in sound), theme)
-        for line in scatter(ax, points, theme):
-            data.setdefault(line["label"], {}).update(line)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(NAMES[QUALITY].title)
+    ranked = may_rank(c) and not c.left_out
+    stairs = " Grey stairs: none of its group reaches more for less." if ranked else ""
+    grey = " Light grey: the methods of the other panels." if len(families) > 1 else ""
     caption = (
         f"{c.title}: {NAMES[QUALITY].name} after the last step (all test sentences) against what learning cost. A step "
-        "that several runs share was learned once and counts in each of them. Hollow, and dashed: joint training; "
-        f"grey stairs, where all methods have the same {FEW} or more runs: none of its group reaches more for less"
-        f"{bars_caption(c)}."
+        "that several runs share was learned once and counts in each of them. Grey and hollow, with a line at its "
+        f"level: joint training.{stairs}{grey}{bars_caption(c)}"
     )
-    return ReportFigure.of(c, "cost", "all", caption, figure, list(data.values()))
+    found = []
+    for page in pages:
+        size = (style.column if len(families) == 1 else style.page, PANEL * page.shape[0])
+        figure, axes = canvas(title_with_warnings(c), notes, style, page.shape, size, sharey=True)
+        data: dict[str, dict[str, Any]] = {}
+        clouds = []
+        for i, ax in enumerate(axes.flat):
+            family = page.items[i // n if len(families) > 1 else 0]
+            cloud = Cloud(ax, family, _points(c, frame, shown[i % n]))
+            ax.set_title(family.title, loc="left")
+            _prepare(cloud, shown[i % n], theme)
+            if ranked:
+                means = {row: own.mean() for row, own in cloud.points.items()}
+                sound = means.keys() - undertrained_rows(c)
+                for group, rows in c.groups:
+                    if group != "reference" and {*rows} & {*family.rows}:
+                        _front(ax, (tuple(means[row]) for row in rows if row in sound), theme)
+            clouds.append(cloud)
+        for ax in axes[:, 0]:
+            ax.set_ylabel(NAMES[QUALITY].title)
+        for line in scatter(clouds, theme):
+            data.setdefault(line["label"], {}).update(line)
+        found.append(ReportFigure.of(f"cost{page.suffix}-all-{c.slug}", caption, figure, list(data.values()), notes))
+    return found
+
+
+def _points(c: Comparison, frame: pd.DataFrame, name: str) -> Points:
+    """Return a cost, in the unit of its axis, and the quality of each row that has both."""
+    found = {}
+    for row in c.rows:
+        own = row.of(frame)[[name, QUALITY]].dropna()
+        if len(own):
+            found[row] = own.assign(**{name: own[name] / COSTS[name][1]}).rename(columns=_DRAWN)
+    return found
+
+
+def _prepare(cloud: Cloud, name: str, theme: Theme) -> None:
+    """Scale and name the axis of a cost; draw the level of joint training."""
+    ax = cloud.ax
+    values = [own.mean().iloc[0] for own in cloud.points.values()]
+    if max(values) > _WIDE * min(values) > 0:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:,.5g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel(f"{_AXES[name]}, {'log scale' if ax.get_xscale() == 'log' else 'lower is better'}")
+    for row in cloud.family.rows:
+        if row.group == "reference" and row in cloud.points:
+            level = theme.line(row) | {"linewidth": theme.style.pt(0.5), "marker": ""}
+            ax.axhline(cloud.points[row].mean()[QUALITY], zorder=1, **level)
 
 
 def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> None:
@@ -91,5 +119,7 @@ def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> Non
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if not best or quality > best[-1][1]:
             best.append((cost, quality))
-    x, y = zip(*best, strict=True) if best else ((), ())
+    if not best:
+        return
+    x, y = zip(*best, strict=True)
     ax.plot(x, y, color=GREY, alpha=0.45, linewidth=theme.style.pt(0.9), drawstyle="steps-post", zorder=2)

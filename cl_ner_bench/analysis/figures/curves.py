@@ -1,162 +1,228 @@
-"""Scores after each step, as curves: by architecture, by order, and by dataset."""
+"""Scores after each step, as curves: by family of methods, by order, and by dataset."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.compare import LOWER_BOUNDS, Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.figures.families import Family, families, families_of_all, is_bound
 from cl_ner_bench.analysis.figures.figure import (
-    LABEL,
     Axess,
-    Item,
     Page,
     ReportFigure,
     Theme,
     canvas,
     common_notes,
-    label_ends,
+    label_edges,
     lay_out,
     paginated,
     title_with_warnings,
     widened,
-    with_fixed_layout,
 )
-from cl_ner_bench.analysis.figures.style import Style
+from cl_ner_bench.analysis.figures.labels import LABEL, label_ends
+from cl_ner_bench.analysis.figures.style import BEHIND
 from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
 CURVE_KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
-_BOUNDS = "Dashed: joint training of the same architecture, a point at the last step where it was run there only"
-Ends = list[tuple[float, MethodRow]]
+STACKED = 4  # panels up to which they stand above each other in one column of a page
+ORDERS = 4  # panels in a row, whose last one alone has names beside it
+Means = Mapping[MethodRow, pd.DataFrame]
 
 
-def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_macro_f1") -> ReportFigure:
-    """Draw a measure after each step, mean over runs and one standard deviation as a band; a panel per architecture."""
-    frame = c.scores[c.scores["view"] == view]
-    panels = [(a, [r for r in c.rows if r.architecture == a]) for a in sorted({row.architecture for row in c.rows})]
+@dataclass(frozen=True)
+class _Panel:
+    """The curves of a family: ``means`` over models per row, by step. ``columns``: what its numbers are of, in the CSV
+    file."""
+
+    title: str
+    c: Comparison
+    family: Family
+    means: Means
+    columns: Mapping[str, Any]
+    tasks: str = ""  # under the title
+
+
+def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_macro_f1") -> list[ReportFigure]:
+    """Draw a measure after each step, mean over runs and one standard deviation as a band; a panel per family."""
+    means = _means(c, c.scores[c.scores["view"] == view], measure)
+    panels = [
+        _Panel(f.title, c, f, means, {"architecture": f.rows[0].architecture})
+        for f in families(c)
+        if means.keys() & {*f.rows}
+    ]
+    if not panels:
+        return []
     style = theme.style
-    heights = [max(1.55, LABEL * len(rows) + 0.25) for _, rows in panels]
-    shape = (1, len(panels)) if style.fixed else (len(panels), 1)
-    ratios: dict[str, Any] = {} if style.fixed else {"height_ratios": heights}
-    figure, axes = canvas(
-        title_with_warnings(c),
-        notes_of(c),
-        style,
-        shape,
-        (style.column, sum(heights) + 0.75),
-        sharey=True,
-        sharex=True,
-        **ratios,
+    if style.fixed or len(panels) > STACKED:
+        pages, width = _pages(panels, theme, 3 if style.fixed else 2), style.page
+    else:
+        pages, width = [Page("", panels, (len(panels), 1))], style.column
+    caption = (
+        f"{c.title}: {_meaning(measure)} after each step, {VIEW_TITLES[view]}.{_of_runs(c)}"
+        f"{_lines(c.rows, means, c.n_steps)}{_grey(panels)}{_bands(c, 'runs (order, seed)')}"
     )
-    data, ends = [], []
-    for ax, (architecture, rows) in zip(axes.flat, panels, strict=True):
-        found, numbers = _curves(ax, c, rows, frame, measure, theme)
-        ends.append(found)
-        data += [{"architecture": architecture} | line for line in numbers]
-        ax.set_title(f"{architecture} methods", loc="left")
-        ax.set_ylabel(NAMES[measure].title)
-    _finish(axes, ends, [c.n_steps] * len(panels), theme)
-    caption = f"{c.title}: {_meaning(measure)} after each step, {VIEW_TITLES[view]}. {_BOUNDS}{_band(c)}."
-    return ReportFigure.of(c, CURVE_KINDS[measure], view, caption, figure, data)
+    found = []
+    for page in pages:
+        figure, data = _draw(page, title_with_warnings(c), notes_of(c), width, measure, theme)
+        name = f"{CURVE_KINDS[measure]}{page.suffix}-{view}-{c.slug}"
+        found.append(ReportFigure.of(name, caption, figure, data, notes_of(c)))
+    return found
 
 
 def order_curves(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw mean task F1 after each step, a panel per order; none where there is one order."""
+    """Draw mean task F1 after each step, a panel per order, and per family where there are many methods; none where
+    there is one order."""
     if len(c.orders) < 2:
         return []
-    return [_orders(c, view, page, theme) for page in _pages(c.orders, len(c.rows), theme.style, 4)]
-
-
-def _orders(c: Comparison, view: str, page: Page[int], theme: Theme) -> ReportFigure:
-    frame = c.scores[c.scores["view"] == view]
-    figure, axes = _panels(title_with_warnings(c), notes_of(c), page, len(c.rows), theme.style)
-    data, ends = [], []
-    for ax, order in zip(axes.flat, page.items, strict=False):
-        found, numbers = _curves(ax, c, c.rows, frame[frame["order"] == order], "task_macro_f1", theme)
-        ends.append(found)
-        data += [{"order": order} | line for line in numbers]
-        names = " › ".join(task.name for task in c.tasks_of(order))
-        ax.set_title(f"order {order}", loc="left", pad=theme.style.pt(10))
-        width = theme.style.page / theme.style.scale / axes.shape[1] - 0.45
-        ax.annotate(
-            textwrap.shorten(names, int(width / 0.038), placeholder=" …"), (0, 1), (0, theme.style.pt(3)),
-            xycoords="axes fraction", textcoords="offset points", size=theme.style.pt(5.5), color="#555555",
-        )  # fmt: skip
-    _finish(axes, ends, [c.n_steps] * len(page.items), theme, last_of_row=True)
+    frame, measure = c.scores[c.scores["view"] == view], "task_macro_f1"
+    by_order = {order: _means(c, frame[frame["order"] == order], measure) for order in c.orders}
+    pages = _order_pages(c, by_order, theme)
+    panels = [panel for page in pages for panel in page.items]
     caption = (
-        f"{c.title}: {_meaning('task_macro_f1')} after each step, {VIEW_TITLES[view]}, for each order of the tasks. "
-        f"{_BOUNDS}{_band(c, 'the seeds of an order')}."
+        f"{c.title}: {_meaning(measure)} after each step, {VIEW_TITLES[view]}, for each of {len(c.orders)} orders of "
+        f"the tasks; mean over seeds.{_lines(c.rows, by_order[c.orders[0]], c.n_steps)}{_grey(panels)}"
+        f"{_bands(c, 'the seeds of an order')}"
     )
-    return ReportFigure.of(c, f"orders{page.suffix}", view, caption, figure, data)
+    found = []
+    for page in pages:
+        figure, data = _draw(page, title_with_warnings(c), notes_of(c), theme.style.page, measure, theme, shared=True)
+        name = f"orders{page.suffix}-{view}-{c.slug}"
+        found.append(ReportFigure.of(name, caption, figure, data, notes_of(c)))
+    return found
+
+
+def _order_pages(c: Comparison, by_order: Mapping[int, Means], theme: Theme) -> list[Page[_Panel]]:
+    """Return a panel per order, in rows; where there are several families a row of orders for each of them."""
+
+    def panel(family: Family, order: int) -> _Panel:
+        title = f"order {order}{family.title and f', {family.title}'}"
+        tasks = " › ".join(task.name for task in c.tasks_of(order))
+        return _Panel(title, c, family, by_order[order], {"order": order}, tasks)
+
+    all_of = families_of_all(c)
+    if len(all_of) == 1:
+        return _pages([panel(all_of[0], order) for order in c.orders], theme, ORDERS)
+    found: list[Page[_Panel]] = []
+    for start in range(0, len(c.orders), ORDERS):
+        orders = c.orders[start : start + ORDERS]
+        for page in _pages([panel(family, orders[0]) for family in all_of], theme, 1):
+            items = [panel(first.family, order) for first in page.items for order in orders]
+            found.append(Page(str(len(found) + 1) if found else "", items, (len(page.items), len(orders))))
+    return found
 
 
 def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
     """Draw mean task F1 after each step, a panel per comparison; none where there is one comparison."""
     if len(compared) < 2:
         return []
-    n_names = max(len(c.rows) for c in compared)
-    n_columns = 3 if theme.style.fixed else 2  # names stand beside every panel
-    return [_datasets(view, page, n_names, theme) for page in _pages(compared, n_names, theme.style, n_columns)]
-
-
-def _datasets(view: str, page: Page[Comparison], n_names: int, theme: Theme) -> ReportFigure:
-    notes = common_notes(page.items)
-    figure, axes = _panels("Datasets and scenarios", notes, page, n_names, theme.style)
-    data, ends = [], []
-    for ax, c in zip(axes.flat, page.items, strict=False):
-        scores = c.scores[c.scores["view"] == view]
-        found, numbers = _curves(ax, c, c.rows, scores, "task_macro_f1", theme)
-        ends.append(found)
-        what = {"dataset": c.dataset, "scenario": c.scenario, "encoder": c.encoder}
-        data += [what | line for line in numbers]
-        ax.set_title(textwrap.fill(title_with_warnings(c), 34), loc="left")
-    _finish(axes, ends, [c.n_steps for c in page.items], theme)
+    measure = "task_macro_f1"
+    panels: list[_Panel] = []
+    for c in compared:
+        means = _means(c, c.scores[c.scores["view"] == view], measure)
+        columns = {"dataset": c.dataset, "scenario": c.scenario, "encoder": c.encoder}
+        for f in families_of_all(c):
+            if means.keys() & {*f.rows}:
+                title = f"{title_with_warnings(c) if theme.style.annotated else c.title}{f.title and f', {f.title}'}"
+                panels.append(_Panel(title, c, f, means, columns))
+    rows = [row for panel in panels for row in panel.family.rows]
     caption = (
-        f"{_meaning('task_macro_f1')[0].upper()}{_meaning('task_macro_f1')[1:]} after each step, {VIEW_TITLES[view]}, "
-        f"for each dataset and scenario. {_BOUNDS}; bands, where there are several runs: standard deviation over runs."
+        f"{NAMES[measure].title} over the tasks learned so far after each step, {VIEW_TITLES[view]}, for each dataset "
+        f"and scenario.{_lines(rows, {}, 0)}{_grey(panels)} Bands, where there are several runs: one standard "
+        "deviation over runs, within 0 and 100."
     )
-    frame = pd.DataFrame(data)
-    frame["notes"] = "; ".join(notes)
-    return with_fixed_layout(ReportFigure(f"datasets{page.suffix}-{view}-overall", caption, figure, frame))
+    found = []
+    for page in _pages(panels, theme, 3 if theme.style.fixed else 2):  # names stand beside every panel
+        notes = common_notes(list(dict.fromkeys(panel.c for panel in page.items)))
+        figure, data = _draw(page, "Datasets and scenarios", notes, theme.style.page, measure, theme)
+        found.append(ReportFigure.of(f"datasets{page.suffix}-{view}-overall", caption, figure, data, notes))
+    return found
+
+
+def _draw(
+    page: Page[_Panel], title: str, notes: Sequence[str], width: float, measure: str, theme: Theme, shared: bool = False
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Draw the panels of a page with one scale; return the figure and its numbers.
+
+    ``shared``: the panels of a row have the same methods, which are named beside the last one.
+    """
+    style, (n_rows, n_columns) = theme.style, page.shape
+    rows_of = [page.items[i * n_columns : (i + 1) * n_columns] for i in range(n_rows)]
+    heights = [_height(panels) for panels in rows_of]
+    figure, axes = canvas(
+        title, notes, style, page.shape, (width, sum(heights) + 0.2), len(page.items), sharey=True,
+        height_ratios=heights,
+    )  # fmt: skip
+    data, ends = [], []
+    for ax, panel in zip(axes.flat, page.items, strict=False):
+        room = width / style.scale / n_columns - 0.45
+        ax.set_title(textwrap.fill(panel.title, int(room / 0.062)), loc="left", pad=style.pt(10 if panel.tasks else 4))
+        if panel.tasks:
+            ax.annotate(
+                textwrap.shorten(panel.tasks, int(room / 0.038), placeholder=" …"), (0, 1), (0, style.pt(3)),
+                xycoords="axes fraction", textcoords="offset points", size=style.pt(5.5), color="#555555",
+            )  # fmt: skip
+        found, numbers = _curves(ax, panel, measure, theme)
+        ends.append(found)
+        data += numbers
+    _finish(axes, page.items, ends, measure, theme, shared)
+    return figure, data
 
 
 def _curves(
-    ax: Axes, c: Comparison, rows: Iterable[MethodRow], frame: pd.DataFrame, measure: str, theme: Theme
-) -> tuple[Ends, list[dict[str, Any]]]:
+    ax: Axes, panel: _Panel, measure: str, theme: Theme
+) -> tuple[list[tuple[float, MethodRow]], list[dict[str, Any]]]:
     """Draw a line for each row that has scores, over the steps at which it was scored; return the lines' ends and the
     numbers in them."""
-    ends: Ends = []
+    for row in panel.family.behind:
+        if row in panel.means:
+            behind = panel.means[row]
+            ax.plot(behind.index, behind["mean"], color=BEHIND, linewidth=theme.style.pt(0.6), zorder=1)
+    ends = []
     data = []
-    for row in rows:
-        stats = row.of(c.per_model(frame, measure, by=["step"])).groupby("step")[measure].agg(["mean", "std", "size"])
-        if stats.empty:
+    for row in panel.family.rows:
+        if row not in panel.means:
             continue
-        line = theme.line(row)
+        stats, line = panel.means[row], theme.line(row)
         steps, mean = stats.index.to_numpy(), stats["mean"].to_numpy()
-        order = 3 if row.group == "reference" else 4
-        ax.plot(steps, mean, **line, markevery=_every(len(steps)), clip_on=False, zorder=order)
-        if len(steps) == 1 < c.n_steps:  # a point has no line to know it by
-            stub = min(0.5, 0.08 * (c.n_steps - 1))
+        order = 3 if is_bound(row) else 4
+        (curve,) = ax.plot(steps, mean, **line, markevery=_every(len(steps)), clip_on=False, zorder=order)
+        curve.set_in_layout(False)
+        if len(steps) == 1 < panel.c.n_steps:  # a point has no line to know it by
+            stub = min(0.5, 0.08 * (panel.c.n_steps - 1))
             ax.plot([steps[0] - stub, steps[0]], [mean[0], mean[0]], **line | {"marker": ""}, zorder=order)
         if (stats["size"] > 1).any():
             spread = stats["std"].fillna(0).to_numpy()
-            ax.fill_between(steps, mean - spread, mean + spread, color=line["color"], alpha=0.15, linewidth=0)
+            low, high = (mean - spread).clip(0, 100), (mean + spread).clip(0, 100)
+            ax.fill_between(steps, low, high, color=line["color"], alpha=0.15, linewidth=0)
         ends.append((float(mean[-1]), row))
         data += [
-            {"method": row.method, "label": row.label, "step": step}
+            {**panel.columns, "method": row.method, "label": row.label, "step": step}
             | {f"{measure}_mean": s["mean"], f"{measure}_std": s["std"], "n": int(s["size"])}
             for step, s in stats.iterrows()
         ]
     return ends, data
+
+
+def _means(c: Comparison, frame: pd.DataFrame, measure: str) -> Means:
+    """Return mean, deviation and number of models per step, of each row that has scores in ``frame``."""
+    scored = c.per_model(frame, measure, by=["step"]).groupby(["method", "config", "step"])[measure]
+    stats = scored.agg(["mean", "std", "size"])
+    of = dict(tuple(stats.groupby(level=["method", "config"])))
+    return {
+        row: of[row.method, row.config].droplevel(["method", "config"])
+        for row in c.rows
+        if (row.method, row.config) in of
+    }
 
 
 def _every(n: int) -> list[int]:
@@ -164,46 +230,64 @@ def _every(n: int) -> list[int]:
     return list(range(n - 1, -1, -math.ceil(n / 12)))
 
 
-def _pages(items: Sequence[Item], n_names: int, style: Style, n_columns: int) -> list[Page[Item]]:
-    panel = (style.page / style.scale / n_columns, _panel_height(n_names))
-    return paginated(items, style, panel, margins=(0, 0.7))
+def _pages(panels: Sequence[_Panel], theme: Theme, n_columns: int) -> list[Page[_Panel]]:
+    width = theme.style.page / theme.style.scale / n_columns
+    return paginated(panels, theme.style, (width, _height(panels)), margins=(0, 0.7 if theme.style.annotated else 0.2))
 
 
-def _panels(title: str, notes: Sequence[str], page: Page[Any], n_names: int, style: Style) -> tuple[Figure, Axess]:
-    """Return small multiples with one scale; each row is as high as its names need."""
-    size = (style.page, page.shape[0] * _panel_height(n_names) + 0.5)
-    return canvas(title, notes, style, page.shape, size, len(page.items), sharey=True)
+def _height(panels: Sequence[_Panel]) -> float:
+    """Return the inches in print that a row of panels needs for its names."""
+    return max(1.3, LABEL * max(len(panel.family.rows) for panel in panels)) + 0.4
 
 
-def _panel_height(n_names: int) -> float:
-    return max(1.3, LABEL * n_names) + 0.4
-
-
-def _finish(axes: Axess, ends: Sequence[Ends], n_steps: Sequence[int], theme: Theme, last_of_row: bool = False) -> None:
+def _finish(
+    axes: Axess, panels: Sequence[_Panel], ends: Sequence[list[tuple[float, MethodRow]]], measure: str, theme: Theme,
+    shared: bool,
+) -> None:  # fmt: skip
     """Set one scale for all panels; write names beside the lines of each, or of the last panel of a row."""
     low, high = axes.flat[0].get_ylim()
-    axes.flat[0].set_ylim(widened(10, max(low, -2), min(high, 102)))
+    low, high = widened(10, max(low, -2), min(high, 102))
+    shift = max(0.0, -2 - low) - max(0.0, high - 102)  # there are no scores out of 0..100
+    axes.flat[0].set_ylim(low + shift, high + shift)
     n_columns = axes.shape[1]
+    label_edges(axes, len(panels), "step", NAMES[measure].title)
+    for ax, panel in zip(axes.flat, panels, strict=False):
+        margin = min(0.04 * max(panel.c.n_steps - 1, 1), 0.6)  # no step 0
+        ax.set_xlim(1 - margin, panel.c.n_steps + margin)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(panel.c.n_steps, 11), min_n_ticks=1))
+        if len({other.c.n_steps for other in panels}) > 1:
+            ax.tick_params(labelbottom=True)
     lay_out(axes.flat[0].figure)
-    for i, (ax, found, last) in enumerate(zip(axes.flat, ends, n_steps, strict=False)):
-        margin = min(0.04 * max(last - 1, 1), 0.6)  # no step 0
-        ax.set_xlim(1 - margin, last + margin)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(last, 11), min_n_ticks=1))
-        if i + n_columns >= len(ends):
-            ax.set_xlabel("step")
-        if i % n_columns == 0 and not ax.get_ylabel():
-            ax.set_ylabel(NAMES["task_macro_f1"].title)
-        if not last_of_row or (i + 1) % n_columns == 0 or i + 1 == len(ends):
-            label_ends(ax, found, last, theme, room=not last_of_row or (i + 1) % n_columns == 0)
-    if n_columns > 1:
-        for ax in axes.flat[1:]:
-            if ax.get_subplotspec().colspan.start:
-                ax.set_ylabel("")
+    for i, (ax, panel, found) in enumerate(zip(axes.flat, panels, ends, strict=False)):
+        last = (i + 1) % n_columns == 0
+        if not shared or last or i + 1 == len(panels):
+            label_ends(ax, found, panel.c.n_steps, theme, room=not shared or last)
 
 
 def _meaning(measure: str) -> str:
     return f"{NAMES[measure].name} over the {'tasks' if measure == 'task_macro_f1' else 'types'} learned so far"
 
 
-def _band(c: Comparison, over: str = "runs (order, seed)") -> str:
-    return f"; bands: standard deviation over {over}" if len(c.runs) > len(c.rows) else ""
+def _of_runs(c: Comparison) -> str:
+    """Return a sentence on the orders that a mean is over; nothing where there is one."""
+    return f" Mean over runs of {len(c.orders)} orders of the tasks." if len(c.orders) > 1 else ""
+
+
+def _lines(rows: Sequence[MethodRow], means: Means, n_steps: int) -> str:
+    """Return a sentence on the lines of bounds; nothing where there are none."""
+    kinds = []
+    if any(row.group == "reference" for row in rows):
+        last = any(list(means[row].index) == [n_steps] for row in rows if row.group == "reference" and row in means)
+        kinds.append(f"dashed: joint training{', a point: at the last step only' if last and n_steps > 1 else ''}")
+    if any(row.method in LOWER_BOUNDS for row in rows):
+        kinds.append("dotted: fine-tuning, the lower bound")
+    return f" Grey and hollow, {'; '.join(kinds)}." if kinds else ""
+
+
+def _grey(panels: Sequence[_Panel]) -> str:
+    return " Light grey: the methods of the other panels." if any(panel.family.behind for panel in panels) else ""
+
+
+def _bands(c: Comparison, over: str) -> str:
+    several = len(c.runs) > len(c.rows)
+    return f" Bands: one standard deviation over {over}, within 0 and 100." if several else ""

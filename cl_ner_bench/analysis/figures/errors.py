@@ -4,39 +4,47 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cl_ner_bench.analysis.comparison.compare import MethodRow, comparisons
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.errors.breakdown import VIEW, ErrorAnalysis, error_analyses
+from cl_ner_bench.analysis.figures.families import Family, families_of_all
 from cl_ner_bench.analysis.figures.figure import (
     ReportFigure,
     Theme,
     canvas,
+    label_edges,
+    order_words,
     paginated,
-    shortened,
     title_with_warnings,
 )
-from cl_ner_bench.analysis.figures.heatmaps import draw_cells
-from cl_ner_bench.analysis.figures.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, rc
+from cl_ner_bench.analysis.figures.heatmaps import COLOURS, draw_cells
+from cl_ner_bench.analysis.figures.labels import shortened
+from cl_ner_bench.analysis.figures.style import BEHIND, BLUE, GREEN, ORANGE, PINK, RED, SKY, rc
 
-# From below; neighbours differ in lightness, so that grey print tells them apart.
+# From below: kinds, colour and hatch. Neighbours differ in lightness, and each has its hatch, for grey print.
 LAYERS = {
-    "micro-F1": (("micro_f1",), "#e4e4e4"),
-    "old as O (E2O)": (("old-as-O",), BLUE),
-    "old as a new type": (("old-as-new",), SKY),
-    "old as another old type": (("old-as-old",), "#1b4f3a"),
-    "new, lost": (("new-as-O", "new-as-new", "new-as-old"), "#9bd6c0"),
-    "wrong boundary": (("old-boundary", "new-boundary", "false-boundary"), GREEN),
-    "O or old as new (O2E)": (("false-O-as-new", "false-old-as-new"), RED),
-    "other wrong type": (("false-type",), ORANGE),
-    "O as an old type": (("false-spurious",), PINK),
+    "micro-F1": (("micro_f1",), "#e4e4e4", ""),
+    "old as O (E2O)": (("old-as-O",), BLUE, "///"),
+    "old as a new type": (("old-as-new",), SKY, "----"),
+    "old as another old type": (("old-as-old",), "#1b4f3a", ""),
+    "new, lost": (("new-as-O", "new-as-new", "new-as-old"), "#9bd6c0", "\\\\\\"),
+    "wrong boundary": (("old-boundary", "new-boundary", "false-boundary"), GREEN, "|||"),
+    "O or old as new (O2E)": (("false-O-as-new", "false-old-as-new"), RED, "xxx"),
+    "other wrong type": (("false-type",), ORANGE, "..."),
+    "O as an old type": (("false-spurious",), PINK, "++"),
 }
 LEGEND = 1.45  # inches in print
 CELL = 0.19, 0.14  # inches in print that a number of the heat map needs
@@ -57,9 +65,10 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     style, n_steps = theme.style, a.c.n_steps
     width, height = max(1.35, 0.13 * n_steps), 1.35
     found = []
-    for page in paginated(a.c.rows, style, (width, height), margins=(LEGEND, 1.2)):
+    measured = [row for row in a.c.rows if len(row.of(a.steps))]
+    for page in paginated(measured, style, (width, height), margins=(LEGEND, 0.9 if style.annotated else 0.3)):
         (n_rows, n_columns), rows = page.shape, page.items
-        size = (min(style.page, max(style.column, n_columns * width + LEGEND)), n_rows * height + 0.95)
+        size = (min(style.page, max(style.column, n_columns * width + LEGEND)), n_rows * height + 0.25)
         figure, axes = canvas(
             title_with_warnings(a.c), notes_of(a.c), style, page.shape, size, len(rows), sharex=True, sharey=True
         )
@@ -67,9 +76,14 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
         for ax, row in zip(axes.flat, rows, strict=False):
             means = row.of(a.steps).groupby("step").mean(numeric_only=True)
             base = np.zeros(len(means))
-            for name, (kinds, colour) in LAYERS.items():
+            for name, (kinds, colour, hatch) in LAYERS.items():
                 values = means[list(kinds)].sum(axis=1).to_numpy()
-                ax.bar(means.index, values, bottom=base, width=0.86, color=colour, label=name, linewidth=0)
+                bars = ax.bar(
+                    means.index, values, bottom=base, width=0.86, color=colour, label=name, linewidth=0, hatch=hatch,
+                    edgecolor="white",
+                )  # fmt: skip
+                for bar in bars:
+                    bar.set_in_layout(False)  # inside of its panel; the layout is quicker
                 base = base + values
                 data += [
                     {"method": row.method, "label": row.label, "step": int(step), "layer": name, "points_mean": value}
@@ -78,34 +92,36 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
             _title_panel(ax, row, width)
             ax.set_xlim(0.4, n_steps + 0.6)
             ax.set_ylim(0, 100)
-            ax.set_xlabel("step")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        for ax in axes.flat[: len(rows)]:
-            ax.label_outer()
-        for ax in axes[:, 0]:
-            ax.set_ylabel("points of micro-F1")
+        label_edges(axes, len(rows), "step", "points of micro-F1")
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize=style.pt(6.2))
         caption = (
             f"{a.c.title}: micro-F1 after each step and where the rest of the 100 points went, all test sentences; "
             "mean over runs. Old: learned in an earlier step; new: in this one."
         )
-        found.append(ReportFigure.of(a.c, f"errors{page.suffix}", VIEW, caption, figure, data))
+        name = f"errors{page.suffix}-{VIEW}-{a.c.slug}"
+        found.append(ReportFigure.of(name, caption, figure, data, (*notes_of(a.c), *a.notes)))
     return found
 
 
 def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     """Draw what the gold mentions of each type (or task) were taken for after the last step; a panel per method."""
-    style, rows = theme.style, list(a.confusion)
+    style, rows = theme.style, [row for row, found in a.confusion.items() if not np.isnan(found.share).all()]
+    if not rows:
+        return []
+    order = order_words(a.c, a.order)
     names = [shortened(name) for name in (*a.confusion[rows[0]].names, "O")]
-    longest = 0.05 * max(map(len, names)) + 0.15
+    longest = 0.05 * max(map(len, names)) + 0.3
+    bar = 0.45  # inches in print of the colour bar
     width, height = max(1.15, CELL[0] * len(names)) + 0.1, CELL[1] * len(names) + 0.35
     found = []
-    for page in paginated(rows, style, (width, height), margins=(longest, longest + 0.8)):
+    for page in paginated(rows, style, (width, height), margins=(longest + bar, longest + 0.5 * style.annotated)):
         (n_rows, n_columns), chosen = page.shape, page.items
-        size = (min(style.page, max(style.column, n_columns * width + longest)), n_rows * height + longest + 0.5)
+        needed = n_columns * width + longest + bar
+        size = (min(style.page, max(style.column, needed)), n_rows * height + longest + 0.15)
         figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, page.shape, size, len(chosen))
-        readable = style.page / style.scale >= n_columns * width + longest - 1e-6
+        readable = style.page / style.scale >= needed - 1e-6
         data: list[dict[str, Any]] = []
         for ax, row in zip(axes.flat, chosen, strict=False):
             share = a.confusion[row].share
@@ -116,15 +132,18 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
             _title_panel(ax, row, width)
             ax.tick_params(axis="x", labelrotation=90)
             ax.tick_params(labelsize=style.pt(5.5))
-        for ax in axes.flat[: len(chosen)]:
-            ax.label_outer()
-        order = f", order {a.order}" if len(a.c.orders) > 1 else ""
-        caption = (
-            f"{a.c.title}: percent of the gold mentions of each {a.unit} (rows, in learning order{order}) that were "
-            f"taken for each {a.unit} (columns) after the last step; wrong boundaries stand on the diagonal. Last row: "
-            "false positives where no gold mention was lost. Less than 0.5 has no number."
+        label_edges(axes, len(chosen), "predicted", "")
+        figure.supylabel(f"gold{order}", size=style.pt(7))
+        figure.colorbar(
+            ScalarMappable(Normalize(0, 100), COLOURS), ax=axes, label="% of the row", fraction=0.03, pad=0.02
         )
-        found.append(ReportFigure.of(a.c, f"confusion{page.suffix}", VIEW, caption, figure, data))
+        caption = (
+            f"{a.c.title}: percent of the gold mentions of each {a.unit} (rows, as learned{order}) that were "
+            f"predicted as each {a.unit} (columns) after the last step; wrong boundaries stand on the diagonal. Last "
+            "row: false positives where no gold mention was lost. Less than 0.5 has no number."
+        )
+        name = f"confusion{page.suffix}-{VIEW}-{a.c.slug}"
+        found.append(ReportFigure.of(name, caption, figure, data, (*notes_of(a.c), *a.notes)))
     return found
 
 
@@ -132,23 +151,54 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
     """Draw the recall lost since a mention's type was learned, by its attributes; none without such rows."""
     if a.bins.empty or a.bins["learned"].isna().all():
         return []
-    style = theme.style
+    families = families_of_all(a.c)
     frame = a.bins.assign(drop=a.bins["learned"] - a.bins["end"]).dropna(subset=["drop"])
-    panels = list(frame.groupby("attribute", sort=False))
-    shape = (math.ceil(len(panels) / 3), min(3, len(panels)))
-    size = (style.page, shape[0] * 1.75 + 0.7)
-    figure, axes = canvas(title_with_warnings(a.c), notes_of(a.c), style, shape, size, len(panels), sharey=True)
+    # One bin alone says nothing of its attribute.
+    attributes = [(name, of) for name, of in frame.groupby("attribute", sort=False) if of["bin"].nunique() > 1]
+    spread = " Bands: one standard deviation over runs." if len(a.c.runs) > len(a.c.rows) else ""
+    grey = " Light grey: the methods of the other figures." if len(families) > 1 else ""
+    caption = (
+        f"{a.c.title}: recall right after learning minus recall after the last step (points), of test mentions of "
+        "types learned before the last step, by attributes of the mention and of its type. Negative: found later."
+        f"{grey}{spread}"
+    )
+    notes = (*notes_of(a.c), *a.notes)
+    found: list[ReportFigure] = []
+    for family in families:
+        if attributes and any(len(row.of(frame)) for row in family.rows):
+            figure, data = _attributes_of(a.c, family, attributes, theme, notes)
+            name = f"mentions{len(found) + 1 if found else ''}-{VIEW}-{a.c.slug}"
+            found.append(ReportFigure.of(name, caption, figure, data, notes))
+    return found
+
+
+def _attributes_of(
+    c: Comparison, family: Family, attributes: Sequence[tuple[Any, pd.DataFrame]], theme: Theme, notes: Sequence[str]
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """Draw a panel per attribute, with the methods of a family; return the figure and its numbers."""
+    style = theme.style
+    shape = (math.ceil(len(attributes) / 3), min(3, len(attributes)))
+    size = (style.page, shape[0] * 1.75 + 0.1)
+    figure, axes = canvas(title_with_warnings(c), notes, style, shape, size, len(attributes), sharey=True)
     data: list[dict[str, Any]] = []
-    for ax, (attribute, of) in zip(axes.flat, panels, strict=False):
+    handles: dict[str, Any] = {}
+    for ax, (attribute, of) in zip(axes.flat, attributes, strict=False):
         bins = list(dict.fromkeys(of["bin"]))
-        ax.axhline(0, color="#999999", linewidth=style.pt(0.5))
-        for row in a.c.rows:
-            own = row.of(of).groupby("bin", sort=False)["drop"].agg(["mean", "std", "size"]).reindex(bins)
-            if own["mean"].isna().all():
+        drops = of.groupby(["method", "config", "bin"], sort=False)["drop"].agg(["mean", "std", "size"])
+        by_row = {key: own.droplevel(["method", "config"]) for key, own in drops.groupby(level=["method", "config"])}
+        ax.axhline(0, color="#999999", linewidth=style.pt(0.5), zorder=1.5)
+        for row in family.behind:
+            if (row.method, row.config) in by_row:
+                behind = by_row[row.method, row.config]["mean"].reindex(bins)
+                ax.plot(range(len(bins)), behind, color=BEHIND, linewidth=style.pt(0.6), zorder=1)
+        for row in family.rows:
+            if (row.method, row.config) not in by_row:
                 continue
-            ax.plot(range(len(bins)), own["mean"], label=shortened(row.label), **theme.line(row))
+            own = by_row[row.method, row.config].reindex(bins)
+            (handles[row.label],) = ax.plot(range(len(bins)), own["mean"], **theme.line(row))
             if (own["size"] > 1).any():
                 low, high = own["mean"] - own["std"].fillna(0), own["mean"] + own["std"].fillna(0)
+                low, high = low.clip(-100, 100), high.clip(-100, 100)
                 ax.fill_between(range(len(bins)), low, high, color=theme.line(row)["color"], alpha=0.15, linewidth=0)
             data += [
                 {"method": row.method, "label": row.label, "attribute": attribute, "bin": name}
@@ -160,15 +210,11 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
         ax.set_xlabel(textwrap.fill(str(attribute), 34))
     for ax in axes[:, 0]:
         ax.set_ylabel("recall lost")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=style.pt(6.2))
-    spread = "; bands: standard deviation over runs" if len(a.c.runs) > len(a.c.rows) else ""
-    caption = (
-        f"{a.c.title}: recall right after learning minus recall after the last step (points), of test mentions of "
-        f"types learned before the last step, by attributes of the mention and of its type{spread}. "
-        "Negative: found later."
-    )
-    return [ReportFigure.of(a.c, "mentions", VIEW, caption, figure, data)]
+    figure.legend(
+        list(handles.values()), list(map(shortened, handles)), loc="outside right center", frameon=False,
+        fontsize=style.pt(6.2), title=family.title or None, title_fontsize=style.pt(6.2), handlelength=3,
+    )  # fmt: skip
+    return figure, data
 
 
 def _title_panel(ax: Axes, row: MethodRow, width: float) -> None:

@@ -1,4 +1,4 @@
-"""The parts that all figures share: the figure with its numbers, canvas, pages of panels, and places for names."""
+"""The parts that all figures share: the figure with its numbers and caption, the theme, canvas, pages of panels."""
 
 from __future__ import annotations
 
@@ -14,43 +14,55 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from fontTools import subset
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Bbox
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.learning import starved_rows
 from cl_ner_bench.analysis.comparison.naming import few
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.comparison.undertrained import undertrained
-from cl_ner_bench.analysis.figures.style import RC, Appearance, Style, appearances, ink, style_of
+from cl_ner_bench.analysis.figures.families import families_of_all, is_bound
+from cl_ner_bench.analysis.figures.style import RC, Appearance, Style, appearances, dashes, ink, style_of
 
 Item = TypeVar("Item")
 Axess = np.ndarray[Any, Any]  # of Axes
-_LEADER = {"arrowstyle": "-", "color": "#999999", "shrinkA": 0}
-_LONGEST = 26  # characters of a name
-LABEL = 0.122  # inches (in print) that a name needs from the one below
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure and the numbers in it (unrounded), with its caption; ``name`` is ``KIND-VIEW-SLUG``."""
+    """A figure and the numbers in it (unrounded), with its caption and the notes that limit what it shows.
+
+    ``name`` is ``KIND-VIEW-SLUG``.
+    """
 
     name: str
     caption: str
     figure: Figure
     frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, c: Comparison, kind: str, view: str, caption: str, figure: Figure, data: Sequence[Mapping[str, Any]]
+        cls, name: str, caption: str, figure: Figure, data: Sequence[Mapping[str, Any]], notes: Sequence[str]
     ) -> ReportFigure:
-        """Return a comparison's finished figure, its layout fixed, so that every format shows the same."""
-        frame = pd.DataFrame(data)
-        frame["notes"] = "; ".join(notes_of(c))
-        return with_fixed_layout(cls(f"{kind}-{view}-{c.slug}", caption, figure, frame))
+        """Return a finished figure, its layout fixed, so that every format shows the same."""
+        frame = pd.DataFrame(data).drop_duplicates(ignore_index=True)  # bounds stand in several panels
+        frame["notes"] = "; ".join(notes)
+        fix_layout(figure)
+        return cls(name, caption, figure, frame, tuple(notes))
+
+    @property
+    def kind(self) -> str:
+        """Return the figure's kind without the number of its page."""
+        return self.name.split("-")[0].rstrip("0123456789")
+
+    @property
+    def text(self) -> str:
+        """Return the caption with every note, as a paper prints it: the content of the ``.txt`` beside the figure."""
+        notes = f"\n\nNotes: {'; '.join(self.notes)}." if self.notes else ""
+        return f"{self.caption}{notes}\n"
 
     def to_bytes(self, suffix: str) -> bytes:
         """Return the file's content for ``pdf``, ``png`` or ``svg``; the same figure gives the same bytes."""
@@ -86,17 +98,21 @@ class Theme:
     def of(cls, compared: Iterable[Comparison], style: str) -> Theme:
         """Return the theme of a report. Raises UserError for an unknown style."""
         names: dict[tuple[str, str], str] = {}
+        bounds: set[str] = set()
+        panels: list[list[MethodRow]] = []
         for c in compared:
             seen: set[str] = set()
             for row in c.rows:  # a second setting of a method is another line
                 names[row.method, row.config] = f"{row.method} {row.config}" if row.method in seen else row.method
                 seen.add(row.method)
-        found = appearances(names.values())
+            bounds |= {names[row.method, row.config] for row in c.rows if is_bound(row)}
+            panels += [[row for row in panel.rows if not is_bound(row)] for panel in families_of_all(c)]
+        found = appearances([[names[row.method, row.config] for row in panel] for panel in panels], bounds)
         return cls(style_of(style), {key: found[name] for key, name in names.items()})
 
     def name(self, row: MethodRow) -> dict[str, Any]:
         """Return matplotlib's settings of a row's name: its colour, and a white edge that keeps lines out of it."""
-        edge = withStroke(linewidth=self.style.pt(1.5), foreground="white")
+        edge = withStroke(linewidth=self.style.pt(2), foreground="white")
         return {
             "color": ink(self.appearances[row.method, row.config][0]),
             "size": self.style.pt(6.5),
@@ -104,11 +120,11 @@ class Theme:
         }
 
     def line(self, row: MethodRow) -> dict[str, Any]:
-        """Return matplotlib's settings of a row's line: references thin, dashed and hollow."""
+        """Return matplotlib's settings of a row's line: bounds thin, dashed and hollow."""
         colour, marker = self.appearances[row.method, row.config]
-        if row.group != "reference":
+        if not is_bound(row):
             return {"color": colour, "marker": marker}
-        thin = {"linestyle": "--", "linewidth": self.style.pt(0.9), "markerfacecolor": "white"}
+        thin = {"linestyle": dashes(row.method), "linewidth": self.style.pt(0.9), "markerfacecolor": "white"}
         return {"color": colour, "marker": marker, **thin}
 
 
@@ -149,26 +165,42 @@ def canvas(
     n_panels: int | None = None,
     **options: Any,
 ) -> tuple[Figure, Axess]:
-    """Return a figure with its title above and the notes below, and its axes ``[rows, columns]`` as ``shape`` says.
+    """Return a figure and its axes ``[rows, columns]`` as ``shape`` says; in a style that is annotated the title stands
+    above and the notes below.
 
-    ``size``: width (inches) and height (inches in print, without the notes); a style with a fixed size overrides it.
+    ``size``: width (inches) and height (inches in print) of the panels; a style with a fixed size overrides it.
     Axes after the first ``n_panels`` are blank.
     """
     width, height = style.page if style.fixed else size[0], size[1]
-    characters = width / style.scale * 23
-    lines = textwrap.wrap("; ".join(notes), int(characters))
-    height = style.height if style.fixed else height + 0.105 * len(lines)
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, style.height if style.fixed else height), layout="constrained")
     axes = figure.subplots(*shape, squeeze=False, **options)
     for ax in axes.flat:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], nbins=7))
     for ax in axes.flat[n_panels or axes.size :]:
         ax.set_axis_off()
-    heading = textwrap.fill(title, int(characters * 0.68))
-    figure.suptitle(heading, x=0.01, ha="left", size=style.pt(7.5), weight="bold")
-    if lines:
+    if style.annotated:
+        characters = width / style.scale * 23
+        heading = textwrap.fill(title, int(characters * 0.68))
+        figure.suptitle(heading, x=0.01, ha="left", size=style.pt(7.5), weight="bold")
+        lines = textwrap.wrap("; ".join(notes), int(characters))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", size=style.pt(5.5), color="#444444")
     return figure, axes
+
+
+def label_edges(axes: Axess, n_panels: int, x: str, y: str) -> None:
+    """Name the axes at the edges: x and its ticks at the last panel of each column, y and its ticks at the first of
+    each row."""
+    n_columns = axes.shape[1]
+    for i, ax in enumerate(axes.flat[:n_panels]):
+        first, last = i % n_columns == 0, i + n_columns >= n_panels
+        ax.tick_params(labelbottom=last, labelleft=first)
+        ax.set_xlabel(x if last else "")
+        ax.set_ylabel(y if first else "")
+
+
+def order_words(c: Comparison, order: int) -> str:
+    """Return ``, order 0 of 3`` where there are several orders, else nothing."""
+    return f", order {order} of {len(c.orders)}" if len(c.orders) > 1 else ""
 
 
 def title_with_warnings(c: Comparison) -> str:
@@ -188,104 +220,19 @@ def common_notes(compared: Sequence[Comparison]) -> list[str]:
     return [note if len(of) == len(compared) else f"{' and '.join(of)}: {note}" for note, of in titles.items()]
 
 
-def with_fixed_layout(drawn: ReportFigure) -> ReportFigure:
-    """Compute the layout and keep it as it is."""
-    lay_out(drawn.figure)
-    drawn.figure.set_layout_engine("none")
-    return drawn
-
-
 def lay_out(figure: Figure) -> None:
     """Compute where everything stands, without drawing it."""
-    engine = figure.get_layout_engine()
-    assert engine is not None  # ``canvas`` gave it one
-    engine.execute(figure)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
 
 
-def shortened(label: str) -> str:
-    """Return a name that fits beside a line: a longer one loses its middle (the end tells settings apart)."""
-    return label if len(label) <= _LONGEST else f"{label[:13]}…{label[-12:]}"
+def fix_layout(figure: Figure) -> None:
+    """Compute where everything stands, and keep it so."""
+    lay_out(figure)
+    figure.set_layout_engine("none")
 
 
 def widened(span: float, low: float, high: float) -> tuple[float, float]:
     """Return the range, widened to ``span`` points: a narrower one would make noise look like a result."""
     room = max(0.0, span - (high - low)) / 2
     return low - room, high + room
-
-
-def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, theme: Theme, room: bool = True) -> None:
-    """Write names beside the lines' ends (at x = ``at``), moved apart as little as possible, with a thin line to them.
-
-    The figure must have been laid out. ``room``: make room for the names in the layout (false where the place
-    beside ``ax`` is empty).
-    """
-    from sklearn.isotonic import isotonic_regression  # slow to import
-
-    style = theme.style
-    known = sorted((end for end in ends if not math.isnan(end[0])), key=lambda end: end[0])
-    if not known:
-        return
-    low, high = ax.get_ylim()
-    points = ax.get_window_extent().height * 72 / ax.figure.dpi
-    gap = (high - low) * min(style.pt(8.2) / points, 1 / len(known))
-    shifts = gap * np.arange(len(known))
-    ordered = np.array([y for y, _ in known]) - shifts
-    # Least squares under "not closer than the gap", and inside of the axes.
-    places = isotonic_regression(ordered, y_min=low, y_max=max(low, high - shifts[-1])) + shifts
-    for (y, row), place in zip(known, places, strict=True):
-        name = ax.annotate(
-            shortened(row.label), (at, y), (style.pt(12), place), textcoords=("offset points", "data"), va="center",
-            annotation_clip=False, **theme.name(row),
-            arrowprops=_LEADER | {"linewidth": style.pt(0.4), "shrinkB": style.pt(3), "relpos": (0, 0.5)},
-        )  # fmt: skip
-        name.set_in_layout(room)
-
-
-def label_points(
-    ax: Axes, points: Sequence[tuple[float, float, MethodRow]], bars: Sequence[tuple[float, float]], theme: Theme
-) -> None:
-    """Write each name at the nearest place around its point where it covers no point, no bar and no other name.
-
-    The figure must have been laid out. ``bars``: half the width and height of each point's bars, 0 for none.
-    (adjustText pushes names apart by forces: with 17 methods some still covered each other, or it took half a minute.)
-    """
-    pt, pixels = theme.style.pt, ax.figure.dpi / 72
-    window = ax.get_window_extent()
-    centres = ax.transData.transform([(x, y) for x, y, _ in points])
-    half = pt(3.6) * pixels
-    taken = [Bbox.from_extents(px - half, py - half, px + half, py + half) for px, py in centres]
-    for (x, y, _), (dx, dy) in zip(points, bars, strict=True):
-        for across, up in ((dx, 0.0), (0.0, dy)):
-            left, right = np.clip([x - across, x + across], *ax.get_xlim())  # a log axis has no zero
-            ends = ax.transData.transform([(left, y - up), (right, y + up)])
-            taken.append(Bbox(ends).padded(pt(0.5) * pixels))
-    for (x, y, row), (px, py) in zip(points, centres, strict=True):
-        name = ax.annotate(shortened(row.label), (x, y), (0, 0), textcoords="offset points", **theme.name(row))
-        size = name.get_window_extent()
-        distance, box = 0, Bbox.from_bounds(px, py, size.width, size.height)  # where there is no free place
-        for further, place in _places(px, py, size.width, size.height, pt(1) * pixels):
-            inside = window.containsx(place.x0) and window.containsx(place.x1)
-            inside = inside and window.containsy(place.y0) and window.containsy(place.y1)
-            if inside and not any(place.overlaps(other) for other in taken):
-                distance, box = further, place
-                break
-        taken.append(box)
-        name.remove()
-        leader = _LEADER | {"linewidth": pt(0.4), "shrinkB": pt(2)}
-        ax.annotate(
-            shortened(row.label), (x, y), ((box.x0 - px) / pixels, (box.y0 - py) / pixels), textcoords="offset points",
-            arrowprops=leader if distance > 10 else None, ha="left", va="bottom", **theme.name(row),
-        )  # fmt: skip
-
-
-def _places(x: float, y: float, width: float, height: float, point: float) -> Iterable[tuple[int, Bbox]]:
-    """Return boxes around ``x, y`` (pixels) in the order to try them, each with its distance (points in print).
-
-    A box lies on the side that its direction names. ``point``: pixels of a point.
-    """
-    for distance in (5, 9, 14, 20, 27, 35, 45, 60, 80, 110):
-        for turn in (0, 8, 4, 12, 2, 6, 14, 10, 1, 15, 7, 9, 3, 5, 11, 13):
-            across, up = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
-            left = x + distance * point * across - width * (0.5 - 0.5 * np.sign(round(across, 6)))
-            low = y + distance * point * up - height * (0.5 - 0.5 * np.sign(round(up, 6)))
-            yield distance, Bbox.from_bounds(left, low, width, height)

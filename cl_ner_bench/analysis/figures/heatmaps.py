@@ -20,10 +20,12 @@ from cl_ner_bench.analysis.figures.figure import (
     ReportFigure,
     Theme,
     canvas,
+    label_edges,
+    order_words,
     paginated,
-    shortened,
     title_with_warnings,
 )
+from cl_ner_bench.analysis.figures.labels import shortened
 from cl_ner_bench.analysis.scores.measures import Floats
 from cl_ner_bench.analysis.table import VIEW_TITLES
 from cl_ner_bench.analysis.tables.scores import with_f1
@@ -78,14 +80,17 @@ def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[Repo
     grids = []
     for row in c.rows:
         means = row.of(scores).pivot_table(index=unit, columns="step", values="f1", aggfunc="mean", dropna=False)
-        grids.append((row, means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)))
+        grid = means.reindex(index=names, columns=range(1, c.n_steps + 1)).to_numpy(dtype=float)
+        if not np.isnan(grid).all():
+            grids.append((row, grid))
+    if not grids:
+        return []
     panel = (_panel_width(c.n_steps), 0.33 + CELL[1] * len(names))
-    pages = paginated(grids, theme.style, panel, margins=(_names_width(names), 0.8))
-    of = f", order {order}" if len(c.orders) > 1 else ""
+    pages = paginated(grids, theme.style, panel, margins=(_names_width(names), 0.8 if theme.style.annotated else 0.3))
     sizes = {row.label: row.of(counts)["run_id"].nunique() for row in c.rows}
     caption = (
-        f"{c.title}: F1 of each {unit} (from above in learning order{of}) after each step, {VIEW_TITLES[view]}; mean "
-        f"over seeds, {sample_sizes(sizes)}. Blank: not learned yet, not scored or undefined."
+        f"{c.title}: F1 of each {unit} (from above as learned{order_words(c, order)}) after each step, "
+        f"{VIEW_TITLES[view]}; mean over seeds, {sample_sizes(sizes)}. Blank: not learned yet, not scored or undefined."
     )
     return [_page(c, view, unit, caption, page, names, order, panel, theme) for page in pages]
 
@@ -98,7 +103,7 @@ def _page(
     n_rows, n_columns = page.shape
     width = _names_width(names) + n_columns * panel[0]
     readable = width <= style.page / style.scale + 1e-6
-    size = (min(style.page, max(style.column, width + 0.15)), n_rows * panel[1] + 0.65)
+    size = (min(style.page, max(style.column, width + 0.15)), n_rows * panel[1] + 0.3)
     figure, axes = canvas(title_with_warnings(c), notes_of(c), style, page.shape, size, len(grids), sharey=True)
     data: list[dict[str, Any]] = []
     for ax, (row, grid) in zip(axes.flat, grids, strict=False):
@@ -110,18 +115,15 @@ def _page(
                 data.append(what | {unit: names[y], "f1_mean": value})
         ax.set_title(textwrap.fill(shortened(row.label), int(panel[0] / 0.062)), loc="left")
         ax.tick_params(labelsize=style.pt(6))
-    for i, ax in enumerate(axes.flat[: len(grids)]):
-        ax.label_outer()
-        if len(grids) <= i + n_columns:
-            ax.tick_params(labelbottom=True)
-            ax.set_xlabel("step", labelpad=1)
+    label_edges(axes, len(grids), "step", "")
+    figure.supylabel(f"{unit}s{order_words(c, order)}", size=style.pt(7))
     if not readable:
         figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), ax=axes, label="F1", fraction=0.03, pad=0.02)
-    return ReportFigure.of(c, f"{unit}s{page.suffix}", view, caption, figure, data)
+    return ReportFigure.of(f"{unit}s{page.suffix}-{view}-{c.slug}", caption, figure, data, notes_of(c))
 
 
 def _names_width(names: Sequence[str]) -> float:
-    return 0.15 + 0.052 * max(len(shortened(name)) for name in names)
+    return 0.3 + 0.052 * max(len(shortened(name)) for name in names)
 
 
 def _panel_width(n_steps: int) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
@@ -12,14 +11,12 @@ from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.comparison.statistics import ALPHA, DATASETS, DatasetRanks, dataset_ranks
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.figures.figure import (
-    LABEL,
     ReportFigure,
     Theme,
     canvas,
     common_notes,
-    shortened,
-    with_fixed_layout,
 )
+from cl_ner_bench.analysis.figures.labels import LABEL, shortened
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
 
@@ -39,7 +36,7 @@ def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kin
     lines = {label: theme.line(rows[label]) for label in found.ranks.index}
     room = 0.015 * (found.ranks.max() - found.ranks.min())
     notes = common_notes([c for c in compared if c.dataset in found.datasets])
-    height = 0.9 + LABEL * len(found.ranks)
+    height = 0.7 + LABEL * len(found.ranks)
     figure, axes = canvas(
         f"Mean ranks over {len(found.datasets)} datasets: {found.title}", notes, theme.style, (1, 1),
         (theme.style.page, height),
@@ -66,6 +63,5 @@ def _diagram(found: DatasetRanks, compared: Sequence[Comparison], view: str, kin
         f"Nemenyi's test at {ALPHA:.0%} (critical difference {found.critical_difference:.2f}); Friedman's test: "
         f"p = {found.p:.2g}. References are not ranked."
     )
-    frame = pd.DataFrame({"label": found.ranks.index, "mean_rank": found.ranks.to_numpy(), "n": len(found.datasets)})
-    frame["notes"] = "; ".join(notes)
-    return with_fixed_layout(ReportFigure(f"{kind}-{view}-overall", caption, figure, frame))
+    data = [{"label": label, "mean_rank": rank, "n": len(found.datasets)} for label, rank in found.ranks.items()]
+    return ReportFigure.of(f"{kind}-{view}-overall", caption, figure, data, notes)

@@ -1,8 +1,10 @@
-"""Scatter plots of two measures, a point per method: forgetting against plasticity."""
+"""Scatter plots of two measures, a point per method: forgetting against learning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,68 +12,115 @@ from matplotlib.axes import Axes
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.figures.families import Family, families_of_all, is_bound
 from cl_ner_bench.analysis.figures.figure import (
+    Page,
     ReportFigure,
     Theme,
     canvas,
-    label_points,
-    lay_out,
+    fix_layout,
+    label_edges,
+    paginated,
     title_with_warnings,
     widened,
 )
+from cl_ner_bench.analysis.figures.labels import label_points
+from cl_ner_bench.analysis.figures.style import BEHIND
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
-Points = Sequence[tuple[MethodRow, pd.DataFrame]]  # per row a column for x and one for y, a line per trained model
+PANEL = 2.2  # inches in print of the height of one among several
+
+Points = Mapping[MethodRow, pd.DataFrame]  # per row a column for x and one for y, a line per trained model
 
 
-def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> ReportFigure | None:
-    """Draw forgetting against plasticity (F1 right after learning), both over tasks; best is the upper left.
+@dataclass(frozen=True)
+class Cloud:
+    """A panel of points: those of a family by name, those behind it in grey."""
+
+    ax: Axes
+    family: Family
+    points: Points
+
+
+def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
+    """Draw forgetting against learning (F1 right after learning), both over tasks; best is the upper left. A panel for
+    all methods, or one per family of many.
 
     None where no method forgets or learns over steps.
     """
     frame = c.measures[c.measures["view"] == view].dropna(subset=["forgetting", "learning"])
     frame = c.per_model(frame, "forgetting", "learning")
-    points = [(row, own[["forgetting", "learning"]]) for row in c.rows if not (own := row.of(frame)).empty]
-    if not points:
-        return None
-    size = (theme.style.column, 2.6 + 0.06 * max(0, len(points) - 8))
-    figure, axes = canvas(title_with_warnings(c), notes_of(c), theme.style, (1, 1), size)
-    ax = axes.flat[0]
-    ax.set_xlabel("forgetting (lower is better)")
-    ax.set_ylabel("learning: F1 right after (higher is better)")
-    data = scatter(ax, points, theme, span=5)
+    points = {row: own[["forgetting", "learning"]] for row in c.rows if not (own := row.of(frame)).empty}
+    panels = [family for family in families_of_all(c) if points.keys() & {*family.rows}]
+    style = theme.style
+    grey = " Light grey: the methods of the other panels." if len(panels) > 1 else ""
+    bounds = " Grey and hollow: bounds." if any(map(is_bound, points)) else ""
     caption = (
-        f"{c.title}: forgetting (mean drop of a task's F1 from its best earlier step) against plasticity (its F1 "
-        f"right after learning), {VIEW_TITLES[view]}. Hollow: joint training{bars_caption(c)}."
+        f"{c.title}: forgetting (mean drop of a task's F1 from its best earlier step) against learning (its F1 right "
+        f"after it was learned), {VIEW_TITLES[view]}.{bounds}{grey}{bars_caption(c)}"
     )
-    return ReportFigure.of(c, "plane", view, caption, figure, data)
+    if len(panels) > 1:
+        pages = paginated(panels, style, (style.page / style.scale / 3, PANEL), margins=(0, 0.8 * style.annotated))
+        width = style.page
+    else:
+        pages, width = [Page("", panels, (1, 1))] if panels else [], style.column
+    found = []
+    for page in pages:
+        height = PANEL * page.shape[0] if len(panels) > 1 else 2.3 + 0.06 * max(0, len(points) - 8)
+        figure, axes = canvas(
+            title_with_warnings(c), notes_of(c), style, page.shape, (width, height), len(page.items), sharex=True,
+            sharey=True,
+        )  # fmt: skip
+        clouds = [Cloud(ax, family, points) for ax, family in zip(axes.flat, page.items, strict=False)]
+        for cloud in clouds:
+            cloud.ax.set_title(textwrap.fill(cloud.family.title, 32), loc="left")
+        label_edges(axes, len(clouds), "forgetting (lower is better)", "learning (higher is better)")
+        data = scatter(clouds, theme, span=5)
+        found.append(ReportFigure.of(f"plane{page.suffix}-{view}-{c.slug}", caption, figure, data, notes_of(c)))
+    return found
 
 
-def scatter(ax: Axes, points: Points, theme: Theme, span: float = 0) -> list[dict[str, Any]]:
+def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0) -> list[dict[str, Any]]:
     """Draw a named point per row at the means over its models, with bars of one standard deviation; return the numbers.
 
-    No value may be nan. ``span``: the least range of both axes. A log scale is to be set before.
+    No value may be nan; y is a score of 0..100. ``span``: the least range of both axes. A log scale is to be set
+    before. The panels are of one figure and complete but for their points.
     """
-    data, places, spreads = [], [], []
-    for row, values in points:
-        (x, y), (dx, dy) = values.mean(), values.std(ddof=1)
-        line = theme.line(row) | {"linestyle": "none"}
-        error = {} if len(values) < 2 else {"xerr": dx, "yerr": dy, "elinewidth": theme.style.pt(0.7)}
-        spreads.append((dx, dy) if error else (0.0, 0.0))
-        ax.errorbar(x, y, markersize=theme.style.pt(5.5), zorder=4, **line, **error)
-        places.append((float(x), float(y), row))
-        x_name, y_name = values.columns
-        numbers = {f"{x_name}_mean": x, f"{x_name}_std": dx, f"{y_name}_mean": y, f"{y_name}_std": dy}
-        data.append({"method": row.method, "label": row.label, "n": len(values), **numbers})
-    ax.margins(0.16)
-    if ax.get_xscale() == "linear":
-        ax.set_xlim(widened(span, *ax.get_xlim()))
-    ax.set_ylim(widened(span, *ax.get_ylim()))
-    ax.grid(linewidth=theme.style.pt(0.3), alpha=0.5)
-    lay_out(ax.figure.figure)
-    label_points(ax, places, spreads, theme)
+    pt, data, named = theme.style.pt, [], []
+    for cloud in clouds:
+        behind = [cloud.points[row].mean() for row in cloud.family.behind if row in cloud.points]
+        if behind:
+            x, y = zip(*behind, strict=True)
+            cloud.ax.plot(x, y, marker="o", linestyle="none", color=BEHIND, markersize=pt(2.5), zorder=1)
+        places, spreads = [], []
+        for row in cloud.family.rows:
+            if row not in cloud.points:
+                continue
+            values = cloud.points[row]
+            (x, y), (dx, dy) = values.mean(), values.std(ddof=1)
+            line = theme.line(row) | {"linestyle": "none"}
+            several = len(values) > 1
+            error = {"xerr": dx, "yerr": [[min(dy, y)], [min(dy, 100 - y)]], "elinewidth": pt(0.7)} if several else {}
+            spreads.append((dx, dy) if several else (0.0, 0.0))
+            cloud.ax.errorbar(x, y, markersize=pt(5.5), zorder=4, **line, **error)
+            places.append((float(x), float(y), row))
+            x_name, y_name = values.columns
+            numbers = {f"{x_name}_mean": x, f"{x_name}_std": dx, f"{y_name}_mean": y, f"{y_name}_std": dy}
+            data.append({"method": row.method, "label": row.label, "n": len(values), **numbers})
+        named.append((cloud.ax, places, spreads))
+    for cloud in clouds:
+        cloud.ax.margins(0.16)
+        cloud.ax.grid(linewidth=pt(0.3), alpha=0.5)
+    for cloud in clouds:
+        if cloud.ax.get_xscale() == "linear":
+            cloud.ax.set_xlim(widened(span, *cloud.ax.get_xlim()))
+        cloud.ax.set_ylim(widened(span, *cloud.ax.get_ylim()))
+    fix_layout(clouds[0].ax.figure.figure)  # names stand within the panels
+    for ax, places, spreads in named:
+        label_points(ax, places, spreads, theme)
     return data
 
 
 def bars_caption(c: Comparison) -> str:
-    return "; bars: standard deviation over runs (order, seed)" if len(c.runs) > len(c.rows) else ""
+    """Return a sentence on the bars; nothing where no method has several runs."""
+    return " Bars: one standard deviation over runs (order, seed)." if len(c.runs) > len(c.rows) else ""

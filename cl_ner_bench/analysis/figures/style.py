@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from cl_ner_bench.errors import UserError, did_you_mean
 
 Appearance = tuple[str, str]  # colour and marker
+Dashes = str | tuple[float, tuple[float, ...]]  # a line style of matplotlib
 
 COLUMN, PAGE = 3.35, 6.9  # widths in inches: one column, and both
 FORMATS = ("pdf", "png", "svg")
@@ -18,7 +20,8 @@ FORMATS = ("pdf", "png", "svg")
 # tests/analysis/test_figures.py simulates. In grey the markers tell.
 BLUE, SKY, GREEN, ORANGE, RED, PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 INDIGO, BROWN = "#332288", "#6B3E00"
-GREY = "#4D4D4D"  # of references alone
+GREY = "#4D4D4D"  # of bounds alone
+BEHIND = "#CFCFCF"  # of methods that another panel names
 COLOURS = (BLUE, RED, GREEN, PINK, INDIGO, ORANGE, BROWN, SKY)
 MARKERS = tuple("osD^vP*X<>pdh8H")
 _KNOWN: dict[str, Appearance] = {
@@ -26,8 +29,8 @@ _KNOWN: dict[str, Appearance] = {
     "spankl-nokd": (SKY, "v"),
     "extendner": (RED, "s"),
     "extendner-paper": (ORANGE, "D"),
-    "finetune-span": (PINK, "^"),
-    "finetune-token": (PINK, "<"),
+    "finetune-span": (GREY, "^"),
+    "finetune-token": (GREY, "<"),
     "frozen-span": (GREEN, "P"),
     "seqstar": (INDIGO, "X"),
     "joint-span": (GREY, "*"),
@@ -36,6 +39,15 @@ _KNOWN: dict[str, Appearance] = {
     "joint-token-warm": (GREY, "d"),
 }
 _OTHERS = [(c, m) for m in MARKERS for c in COLOURS if (c, m) not in _KNOWN.values()]
+_OTHER_BOUNDS = [(GREY, m) for m in MARKERS if (GREY, m) not in _KNOWN.values()]
+_DASHES: dict[str, Dashes] = {  # of bounds
+    "joint-span": (0, (2, 1)),
+    "joint-token": (0, (4, 1.5)),
+    "joint-span-warm": (0, (2, 1, 1, 1)),
+    "joint-token-warm": (0, (4, 1.5, 1, 1.5)),
+    "finetune-span": (0, (1, 2.2)),
+    "finetune-token": (0, (1, 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,8 @@ class Style:
     """The page that figures are drawn for. Sizes are given for print and grow by ``scale``.
 
     ``column`` and ``page`` are the widths of a narrow and of a wide figure in inches, ``height`` the most one may have;
-    with ``fixed`` every figure has just that width and height, as a slide does.
+    with ``fixed`` every figure has just that width and height, as a slide does. ``annotated``: title and notes stand in
+    the figure; otherwise they stand in its caption alone, where a paper has them.
     """
 
     name: str
@@ -52,6 +65,7 @@ class Style:
     page: float
     height: float
     fixed: bool
+    annotated: bool
     dpi: int
 
     def pt(self, size: float) -> float:
@@ -60,8 +74,8 @@ class Style:
 
 
 STYLES = {
-    "paper": Style("paper", 1.0, COLUMN, PAGE, 9.0, fixed=False, dpi=220),
-    "slides": Style("slides", 2.0, 40 / 3, 40 / 3, 7.5, fixed=True, dpi=144),  # 1920 x 1080 pixels
+    "paper": Style("paper", 1.0, COLUMN, PAGE, 9.0, fixed=False, annotated=False, dpi=220),
+    "slides": Style("slides", 2.0, 40 / 3, 40 / 3, 7.5, fixed=True, annotated=True, dpi=144),  # 1920 x 1080 pixels
 }
 
 
@@ -99,6 +113,7 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
         "ytick.major.size": 2.5,
         "lines.linewidth": 1.2,
         "lines.markersize": 4,
+        "hatch.linewidth": 0.35,
         "figure.constrained_layout.w_pad": 0.04,
         "figure.constrained_layout.h_pad": 0.04,
     }
@@ -119,20 +134,28 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
 RC: Any = rc("paper")
 
 
-def appearances(methods: Iterable[str]) -> dict[str, Appearance]:
-    """Return colour and marker of each method of a report, no two equal; up to 15 methods have 15 markers.
+def appearances(panels: Iterable[Iterable[str]], bounds: Iterable[str] = ()) -> dict[str, Appearance]:
+    """Return colour and marker of each method of a report, no two equal.
 
-    Built-in methods have their own, others those that their name gives or, where they are taken, the next free ones.
+    Built-in methods have their own, others those that their name gives or, where these are taken, the next: with a
+    colour that no other method of its ``panels`` has as long as there is one, and a marker of its own (there are 15).
+    ``bounds`` are grey.
     """
-    names = sorted(set(methods))
-    found = {name: _KNOWN[name] for name in names if name in _KNOWN}
-    others = [name for name in names if name not in _KNOWN]
-    share = -(-len(others) // len(COLOURS))  # how many others may have the same colour
-    for name in others:
+    shared = [sorted(set(panel)) for panel in panels]
+    grey = set(bounds)
+    found = {name: _KNOWN[name] for name in sorted({*grey, *(n for panel in shared for n in panel)}) if name in _KNOWN}
+    for name in sorted(grey - found.keys()):
+        found[name] = _first_free(_OTHER_BOUNDS, found.values(), ())
+    for name in dict.fromkeys(name for panel in shared for name in panel if name not in found):
+        beside = {other for panel in shared if name in panel for other in panel} & found.keys()
         start = _start(name)
-        candidates = [*_OTHERS[start:], *_OTHERS[:start]]
-        found[name] = _first_free(candidates, list(found.values()), share)
+        found[name] = _first_free([*_OTHERS[start:], *_OTHERS[:start]], found.values(), [found[n] for n in beside])
     return found
+
+
+def dashes(method: str) -> Dashes:
+    """Return the line style of a bound."""
+    return _DASHES.get(method, (0, (6, 1.5, 1, 1.5, 1, 1.5)))
 
 
 def luminance(colour: str) -> float:
@@ -154,12 +177,15 @@ def _darker(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(int(colour[i : i + 2], 16) * share):02X}" for i in (1, 3, 5))
 
 
-def _first_free(candidates: Sequence[Appearance], taken: Sequence[Appearance], share: int) -> Appearance:
-    """Return the first with an unused marker and a colour that few have, else with an unused marker, else unused."""
-    colours, markers = [colour for colour, _ in taken], {marker for _, marker in taken}
+def _first_free(
+    candidates: Sequence[Appearance], taken: Iterable[Appearance], beside: Iterable[Appearance]
+) -> Appearance:
+    """Return the first free pair whose colour is rarest among ``beside``, then whose marker and colour are rarest."""
+    taken = set(taken)
+    near = Counter(colour for colour, _ in beside)
+    colours, markers = (Counter(pair[i] for pair in taken) for i in (0, 1))
     free = [pair for pair in candidates if pair not in taken] or list(candidates)
-    own = [pair for pair in free if pair[1] not in markers]
-    return next((pair for pair in own if colours.count(pair[0]) < share), (own or free)[0])
+    return min(free, key=lambda pair: (near[pair[0]], markers[pair[1]], colours[pair[0]]))
 
 
 def _start(method: str) -> int:

@@ -13,9 +13,7 @@ from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import readable
-from cl_ner_bench.analysis.figures.cost import cost_figures
 from cl_ner_bench.analysis.figures.draw import figures
-from cl_ner_bench.analysis.figures.errors import error_figures
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
 from cl_ner_bench.analysis.report.quotes import Quotes
@@ -32,6 +30,7 @@ _FRAMES = ("counts", "scores", "summary")
 _SECTION_OF = {"main": "scores", "steps": "steps", "learning": "steps", "types": "types"}
 _SECTION_OF |= {"cost": "cost", "published": "published"}
 _SECTION_OF |= dict.fromkeys(("errors", "errorsteps", "confusion", "mentions"), "errors")
+_SECTION_OF_FIGURE = {"errors": "errors", "confusion": "errors", "mentions": "errors", "cost": "cost"}
 
 
 def write_report(
@@ -99,11 +98,7 @@ def report_files(
     all_tables = tables(results, layout.measures)
     layout.check_captions(all_tables)
     files = _csv_files(results, tables(replace(results, chosen=())) if results.chosen else all_tables)
-    all_figures = [
-        *(("figures", drawn) for drawn in figures(results, style)),
-        *(("errors", drawn) for drawn in error_figures(results, style)),
-        *(("cost", drawn) for drawn in cost_figures(results, style)),
-    ]
+    all_figures = [(_SECTION_OF_FIGURE.get(drawn.kind, "figures"), drawn) for drawn in figures(results, style)]
     compared = comparisons(results)
     answers = {f"main-all-{c.slug}": verdict(c, results) for c in compared}
     for table in all_tables:
@@ -114,6 +109,7 @@ def report_files(
         for suffix in formats:
             files[f"figures/{drawn.name}.{suffix}"] = drawn.to_bytes(suffix)
         files[f"figures/{drawn.name}.csv"] = _csv(drawn.frame)
+        files[f"figures/{drawn.name}.txt"] = drawn.text.encode()
     files |= {notes_file(c): to_list(full_notes(c)).encode() for c in compared}
     blocks = [
         ComparisonReport(

@@ -47,7 +47,12 @@ def add_parser(commands: Any) -> None:
         "keep all (default: all, the best first)",
     )
     figures = parser.add_argument_group("figures")
-    figures.add_argument("--style", default="paper", metavar="paper|slides", help="sizes and fonts (default: paper)")
+    figures.add_argument(
+        "--style",
+        default="paper",
+        metavar="paper|slides",
+        help="paper: title and notes in the .txt beside the figure; slides: 16:9, both in the figure (default: paper)",
+    )
     figures.add_argument(
         "--format", default="pdf,png", metavar="LIST", help="file formats: pdf, png, svg (default: pdf,png)"
     )

@@ -115,7 +115,7 @@ def test_f1_and_what_is_lost_make_100_points(numbers: list[list[int]]) -> None:
 
 def test_every_kind_is_in_the_table_and_in_the_figure_once() -> None:
     assert sorted(kind for kinds in breakdown.SECTIONS.values() for kind in kinds) == sorted(LOST)
-    assert sorted(kind for kinds, _ in LAYERS.values() for kind in kinds) == sorted(["micro_f1", *LOST])
+    assert sorted(kind for kinds, *_ in LAYERS.values() for kind in kinds) == sorted(["micro_f1", *LOST])
 
 
 def test_the_confusion_counts_each_gold_mention_once(tmp_path: Path) -> None:
@@ -138,8 +138,7 @@ def test_a_test_part_without_mentions_has_a_confusion_without_shares(tmp_path: P
     found = means(table(tmp_path, "confusion"))
     assert [values[0] for values in found.values()] == ["0"] * 4
     assert all(math.isnan(share) for values in found.values() for share in values[1:])  # type: ignore[arg-type]
-    pictures = {p.name.split("-")[0]: p for p in error_figures(load_results(tmp_path))}
-    assert not [text for ax in pictures["confusion"].figure.axes for text in ax.texts], "blank cells"
+    assert "confusion" not in {p.kind for p in error_figures(load_results(tmp_path))}, "panels without a number"
 
 
 def test_heat_map_libraries_are_imported_when_they_draw(tmp_path: Path) -> None:

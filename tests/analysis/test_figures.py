@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results, load_results
@@ -405,6 +407,22 @@ def test_the_order_of_a_heat_map_is_named_in_the_picture_and_in_the_caption(tmp_
     assert "types, order 0 of 3" in texts(found["types"].figure)
     assert "gold, order 0 of 3" in texts(found["confusion"].figure)
     assert all("order 0 of 3" in found[kind].text for kind in ("types", "confusion"))
+
+
+def test_the_docs_say_what_each_figure_answers_with_a_thumbnail(pictures: dict[str, ReportFigure]) -> None:
+    text = (HOME / "docs" / "figures.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (`\w+`[^|!]*)(?:!\[(\w+)\]\((thumbnails/\w+\.png)\) )?\| [A-Z][^|]*\? \|", text, re.MULTILINE
+    )
+    kinds = {kind for names, _, _ in rows for kind in re.findall(r"\w+", names)}
+    assert {picture.kind for picture in pictures.values()} < kinds
+    assert [names.strip() for names, shown, _ in rows if not shown] == ["`ranks`"]  # which no reference result has
+    for names, shown, path in rows:
+        assert not shown or f"`{shown}`" in names
+        assert not path or (HOME / "docs" / path).stat().st_size < 40_000
+    assert {path.name for path in (HOME / "docs" / "thumbnails").iterdir()} == {
+        f"{shown}.png" for _, shown, _ in rows if shown
+    }
 
 
 def test_a_caption_stands_beside_each_figure(tmp_path: Path) -> None:

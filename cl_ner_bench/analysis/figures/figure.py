@@ -148,6 +148,8 @@ def paginated(
     most_rows = max(1, int((style.height / style.scale - margins[1]) / panel[1]))
     n_pages = math.ceil(math.ceil(len(items) / most_columns) / most_rows)
     size = math.ceil(len(items) / n_pages)
+    if n_pages > 1:
+        size = math.ceil(size / most_columns) * most_columns  # whole rows
     found = []
     for n in range(n_pages):
         own = items[n * size : (n + 1) * size]

@@ -24,6 +24,7 @@ _PUBLIC = {
     "run": "cl_ner_bench.api",
     "load_results": "cl_ner_bench.analysis.data.frames",
     "load_model": "cl_ner_bench.running.loaded",
+    "tables": "cl_ner_bench.analysis.tables.collect",
     "figures": "cl_ner_bench.analysis.figures.draw",
     "Mention": "cl_ner_bench.corpora.sentence",
     "Sentence": "cl_ner_bench.corpora.sentence",

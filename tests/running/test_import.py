@@ -17,6 +17,7 @@ from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.figures.families import families
 from cl_ner_bench.analysis.tables.scores import main_table
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.load import load_corpus
@@ -381,6 +382,7 @@ def test_imported_results_stand_beside_ours_marked_and_untested(corpus: Path, se
     assert "from after-1.jsonl (" in note
     assert "encoder gpt" in note
     assert "; LLM (imported) 94.1" in verdict(c, results)[0], "no method, no bound"
+    assert [family.title for family in families(c)] == ["span methods", "imported results"]
     assert len([line for line in verdict(c, results) if "LLM" in line]) == 1
     assert not [line for line in notes_of(c) if "learning was checked" in line and "LLM" in line]
 

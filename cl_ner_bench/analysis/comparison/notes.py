@@ -134,8 +134,8 @@ def _imported(c: Comparison, named: Naming) -> list[str]:
             origin = named(f"{file.name} ({file.date})" for file in files.values())
             about = "".join(f"; {text}" for text in dict.fromkeys(run.settings.get("about") for run in runs) if text)
             notes.append(
-                f"{row.label}: not learned by this suite, in no test of differences, what it learned from is not known "
-                f"here; from {origin}, encoder {runs[0].encoder}{about}"
+                f"{row.label}: not learned by this suite, in no test of differences (what it learned from is not known "
+                f"here; from {origin}, encoder {runs[0].encoder}{about})"
             )
     return notes
 

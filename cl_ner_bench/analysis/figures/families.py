@@ -31,11 +31,12 @@ def is_bound(row: MethodRow) -> bool:
 def families(c: Comparison) -> list[Family]:
     """Return a family for each architecture; several, by the groups of ``compare``, where it has many methods."""
     parts: list[tuple[str, list[MethodRow]]] = []
-    for architecture in sorted({row.architecture for row in c.rows}):
+    imported = {row.architecture for row in c.rows if row.group == "imported"}
+    for architecture in [*sorted({row.architecture for row in c.rows} - imported), *imported]:
         own = [row for row in c.rows if row.architecture == architecture]
         methods, bounds = [r for r in own if not is_bound(r)], [r for r in own if is_bound(r)]
         if len(methods) <= PANEL:
-            parts.append((f"{architecture} methods", own))
+            parts.append((f"{architecture} {'results' if architecture in imported else 'methods'}", own))
         else:
             parts += [(f"{architecture}: {title}", [*rows, *bounds]) for title, rows in _divided(methods)]
     many = len(c.rows) > MANY

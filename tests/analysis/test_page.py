@@ -55,7 +55,7 @@ def page(results: Results) -> str:
     tables.append(("differences", differing))
     figure = Figure(figsize=(3, 2))
     figure.subplots().plot([0, 1], [0, 1])
-    picture = ReportFigure(f"plane-all-{c.slug}", "A caption.", figure, c.measures)
+    picture = ReportFigure(f"plane-all-{c.slug}", "A caption.", figure, c.measures, (SHORT, "Of the figure alone."))
     files = {f"figures/{picture.name}.png": picture.to_bytes("png"), "counts.csv": b"x" * (EMBEDDED + 1)}
     for _, table in tables:
         files |= {f"tables/{table.name}.{suffix}": convert(table).encode()
@@ -202,7 +202,8 @@ def test_notes_stand_once_and_tables_and_figures_point_at_them(browse: Browse, p
     marks = dict(found["marks"])
     assert len(found["marks"]) == found["tables"] + 1 == found["headings"] + 1  # and the figure
     (on_picture,) = (mark for of, mark in marks.items() if of.startswith("A caption."))
-    assert long.split(" ")[0] in on_picture
+    (own,) = (note for note in found["notes"] if note.endswith("Of the figure alone."))
+    assert on_picture == f"notes {long.split(' ')[0]}, {own.split(' ')[0]}"
     assert long.split(" ")[0] not in next(mark for of, mark in marks.items() if of.startswith("Scores after the last"))
 
 

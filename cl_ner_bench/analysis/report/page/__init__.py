@@ -125,9 +125,10 @@ def render_page(
 def _page_part(block: ComparisonReport, files: Mapping[str, bytes], quoted: Iterable[QuotedRun]) -> dict[str, Any]:
     """Return the template's values of a comparison."""
     c = block.comparison
-    marks = _marks([*block.notes, *(note for _, table in block.tables for note in table.notes)])
+    all_notes = [*(table.notes for _, table in block.tables), *(figure.notes for _, figure in block.figures)]
+    marks = _marks([*block.notes, *(note for notes in all_notes for note in notes)])
     tables = [(section, _page_table(c, table, files, marks)) for section, table in block.tables]
-    figures = [(section, _page_figure(c, figure, files)) for section, figure in block.figures]
+    figures = [(section, _page_figure(c, figure, files, marks)) for section, figure in block.figures]
     rows = {run.run_id: c.rows.index(c.row_of[run.run_id]) for run in c.runs}
     notes = [(mark, *_folded(block.notes.get(note, note))) for note, mark in marks.items()]
     return {
@@ -135,7 +136,6 @@ def _page_part(block: ComparisonReport, files: Mapping[str, bytes], quoted: Iter
         "answer": block.answer,
         "notes": notes[: len(block.notes)],
         "table_notes": notes[len(block.notes) :],
-        "marks": _ranges(block.notes, marks),
         "tables": {name: [table for of, table in tables if of == name] for name in SECTIONS},
         "figures": {name: [figure for of, figure in figures if of == name] for name in SECTIONS},
         "quoted": [(rows[item.run.run_id], item) for item in quoted if item.run.run_id in rows],
@@ -227,13 +227,16 @@ def _is_of_words(table: Table, column: int) -> bool:
     return any(isinstance(cell, str) and not _NUMBER.fullmatch(cell) for cell in cells)
 
 
-def _page_figure(c: Comparison, drawn: ReportFigure, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _page_figure(
+    c: Comparison, drawn: ReportFigure, files: Mapping[str, bytes], marks: Mapping[str, str]
+) -> dict[str, Any]:
     name = f"figures/{drawn.name}"
     image = files.get(f"{name}.png") or drawn.to_bytes("png")
     return {
         "name": drawn.name,
         "view": drawn.name.split("-")[1],
         "caption": _caption(c, drawn.caption),
+        "marks": _ranges(drawn.notes, marks),
         "width": int(drawn.figure.get_figwidth() * 130),
         "height": int(drawn.figure.get_figheight() * 130),
         "size": len(image) * 4 // 3,

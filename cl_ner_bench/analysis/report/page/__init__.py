@@ -61,7 +61,7 @@ SCRIPTS = ("base", "state", "tables", "runs", "curves", "report")
 FOLDED = 230  # characters of a note; what a longer one says is folded
 _NUMBER = re.compile(r"[-−–\d.,±%()\s]*")
 MIME = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "pdf": "application/pdf"}
-MIME |= {"svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
+MIME |= {"txt": "text/plain", "svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def _page_figure(
         "size": len(image) * 4 // 3,
         "source": _data_url("x.png", image),
         "downloads": [
-            _download(path, files) for suffix in ("pdf", "svg", "csv") if (path := f"{name}.{suffix}") in files
+            _download(path, files) for suffix in ("pdf", "svg", "csv", "txt") if (path := f"{name}.{suffix}") in files
         ],
     }
 

@@ -27,7 +27,7 @@ CAPITAL = 0.4  # by which a capital is wider than a character
 HYPHENS = {"Forgetting": "Forget- ting"}  # titles that may be parted within a word
 TINY = {FOOTNOTE: 0.7, SCRIPT: 0.8, SMALLEST: 1.0}  # width of a character of a deviation
 LABEL = 15  # characters of a row's name in the smallest font; longer ones stand in two lines
-BRIEF = 72  # characters of a note
+BRIEF = 110  # characters of a note
 LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLEST: 80}  # that fit a page
 
 _TEXT = {

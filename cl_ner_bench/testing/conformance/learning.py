@@ -161,10 +161,9 @@ def _begins_as_base(lab: Lab) -> bool:
 
 def _f1_of_one_task(lab: Lab) -> float:
     train, test = LARGE.parts["train"], LARGE.parts["test"]
-    settings = (
-        lab.settings | lab.sized(features=1024) | ({"per_type": len(train)} if "per_type" in lab.settings else {})
-    )
-    trainer = lab.trainer(settings=settings, **LEARNING)  # with a memory of all sentences, which some learn alone
+    memory = {"per_type": len(train)} if "per_type" in lab.settings else {}  # of all sentences: some learn it alone
+    settings = lab.settings | lab.sized(features=1024, sentences=24) | memory
+    trainer = lab.trainer(settings=settings, **LEARNING)
     trainer.recall = train.__getitem__
     trainer.learn(lab.data(ONE, 1, LARGE))
     return _f1(test, trainer.predict([s.only(()) for s in test]))

@@ -40,6 +40,12 @@ def test_rows_stand_as_they_were_chosen_within_their_groups(tmp_path: Path) -> N
     assert [row.method for row in found.rows][:2] == ["extendner", "spankl"]  # else the best first
 
 
+def test_the_choice_is_said_and_what_it_does_to_tests(tmp_path: Path) -> None:
+    note = "more methods were run and are not shown: tests are corrected over those shown alone"
+    assert f"4 {note}" in main_table(shown(tmp_path, "spankl", "extendner"), "all").notes
+    assert not any(note in text for text in main_table(shown(tmp_path, *SCORES), "all").notes)
+
+
 def test_a_name_of_two_architectures_stands_for_both(tmp_path: Path) -> None:
     assert [row.method for row in shown(tmp_path, "finetune").rows] == ["finetune-span", "finetune-token"]
 

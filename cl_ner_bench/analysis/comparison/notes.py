@@ -72,6 +72,8 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
         notes.append(f"n = {len(c.pairs)}: no claim about differences")
     if c.left_out and c.matched:
         notes.append(f"differences between methods are taken over n = {len(c.pairs)}, without {_left_out(c, named)}")
+    if c.whole and (hidden := len(c.whole.rows) - len(c.rows)):
+        notes.append(f"{hidden} more methods were run and are not shown: tests are corrected over those shown alone")
     if c.damaged:
         notes.append(f"damaged and left out, `bench verify` says why: {named(c.damaged)}")
     notes += _imported(c, named)

@@ -104,6 +104,7 @@ def found(made: object, type: str) -> int:
     return sum(bool(spans & {p[:2] for p in ps if p.type == type}) for spans, ps in zip(gold, predicted, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["token", "span"])
 def test_it_learns_without_training_and_forgets_little(architecture: str, encoder: str) -> None:
     made = trainer(f"analytic-{architecture}", encoder)

@@ -25,6 +25,7 @@ def weights(method: str, encoder: str, steps: int = 2, **settings: float) -> dic
     return {name: p.detach() for name, p in learner.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["finetune-token", "finetune-span", "extendner", "spankl", "experts-span"])
 def test_weights_lie_between_those_before_and_after_a_step_but_not_new_rows(base: str, encoder: str) -> None:
     before, learned = weights(base, encoder, 1), weights(base, encoder)

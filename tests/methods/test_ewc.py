@@ -78,6 +78,7 @@ def test_importance_of_steps_adds_up_with_decay() -> None:
     assert model.carried["ewc.importance.b"] == 3.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ewc-token", "ewc-span", "mas-token", "mas-span", "ewc+extendner", "mas+spankl"])
 def test_a_heavy_penalty_holds_old_weights_and_none_is_the_method_itself(method: str, encoder: str) -> None:
     name = method[:3]

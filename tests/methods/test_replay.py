@@ -118,6 +118,7 @@ def test_a_method_keeps_its_own_loss_for_new_sentences(method: str, names: set[s
     assert set(chain(method, encoder, 1).learn(step_data(2))["losses"]) == names
 
 
+@pytest.mark.slow
 def test_replay_remembers_what_fine_tuning_forgets(encoder: str) -> None:
     """On old labels of remembered sentences; the tiny encoder learns these words by heart."""
     scores = {}

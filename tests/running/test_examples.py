@@ -134,6 +134,7 @@ def test_other_text_is_refused(tmp_path: Path, corpus: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_command_quotes_them_in_the_page_and_beside_it(
     tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,14 +29,12 @@ CARD = {
     },
 }
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Example
 from cl_ner_bench.learning.learner import Batch, Output, Step
@@ -120,12 +118,11 @@ class Replay(Remembering):
             (found,) = self.decode(output, batch.lengths, later, True) if later else [[]]
             known = example.sentence.mentions
             free = [
-                Mention(*p[:3])
+                p
                 for p in found
                 if self.architecture == "span" or all(p.end <= m.start or m.end <= p.start for m in known)
             ]
-            sentence = dataclasses.replace(example.sentence, mentions=tuple(sorted((*known, *free))))
-            yield dataclasses.replace(example, sentence=sentence, labelled=(*own, *later))
+            yield example.with_mentions(free, later)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         losses, weight = super().losses(batch, output, teacher), self.settings["replay_weight"]

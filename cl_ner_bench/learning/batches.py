@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.models.heads.span import span_count, span_index
 
@@ -36,6 +37,12 @@ class Example:
     def length(self) -> int:
         """The number of words."""
         return len(self.sentence.words)
+
+    def with_mentions(self, found: Sequence[Prediction], types: Sequence[str]) -> Example:
+        """Return the example with predictions as further mentions, and ``types`` among the labelled ones."""
+        mentions = sorted((*self.sentence.mentions, *(Mention(*prediction[:3]) for prediction in found)))
+        sentence = replace(self.sentence, mentions=tuple(mentions))
+        return replace(self, sentence=sentence, labelled=(*(self.labelled or ()), *types))
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ def test_bold_is_the_best_of_a_group_with_three_runs(tmp_path: Path) -> None:
     c = runs(tmp_path, {"spankl": 70, "extendner": 60, "joint-span": 90, "joint-token": 80})
     table = cells(main_table(c, "all"))
     assert {label for label, row in table.items() if row["Micro-F1"].bold} == {"SpanKL"}
-    assert "**71.00±1.00**" in to_markdown(main_table(c, "all"))
+    assert "**71.0±1.0**" in to_markdown(main_table(c, "all"))
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_no_bold_with_two_runs_nor_where_undertrained(tmp_path: Path) -> None:
     two = runs(tmp_path / "two", {"spankl": 70, "extendner": 60}, THREE[:2])
     assert "n = 2: no claim about differences" in notes_of(two)
     low = runs(tmp_path / "low", {"spankl": 70, "extendner": 60}, undertrained_below=85)
-    assert notes_of(low)[0] == "undertrained: do not compare (step-1 micro-F1 below 85: ExtendNER 60.0, SpanKL 70.0)"
+    assert notes_of(low)[0] == "undertrained: do not compare ExtendNER 60.0, SpanKL 70.0 (step-1 micro-F1 below 85)"
     for c in (two, low):
         for table in (main_table(c, "all"), step_table(c, "all")):
             shown = [cell for row in cells(table).values() for cell in row.values() if isinstance(cell, Cell)]
@@ -268,7 +268,7 @@ def test_the_joint_run_of_an_architecture_holds_the_longer_training_for_all_its_
     write_run(tmp_path, "joint-span", step1_reference={"micro_f1": 100, "epochs": 6, "updates": 12})
     (first, *rest) = notes_of(only(tmp_path))
     assert first == (
-        "undertrained: do not compare (step 1, of what twice the epochs reach: Joint (span) 80.0 %, SpanKL 80.0 %)"
+        "undertrained: do not compare Joint (span) 80.0 %, SpanKL 80.0 % (step 1, of what twice the epochs reach)"
     )
     assert not any("ExtendNER" in note for note in rest)
 
@@ -376,7 +376,7 @@ def test_every_number_of_the_main_table_follows_from_predictions_by_hand() -> No
     for label, row in table.items():
         expected = finals[labels[label].method]
         gap = ends[f"joint-{labels[label].architecture}"] - expected[2]
-        found = [cell.mean for cell in list(row.values())[1:]]
+        found = [cell.mean for cell in row.values() if isinstance(cell, Cell)]
         assert found == pytest.approx([*expected, gap], nan_ok=True), label
 
 

@@ -133,6 +133,9 @@ def meanings(home: Path) -> dict[str, list[list[Any]]]:
         "batch_size": [[None, 16], [8]],
         "lr": [[None, 2e-4, "0.0002"], [0], [1, "1.0"]],
         "head_lr": [[None, 3e-3], [1e-3]],
+        "warmup_share": [[None, 0.1], [0.2]],
+        "warmup_updates": [[None, 200], [20]],
+        "clip": [[None, 1], [2.0]],
         "max_length": [[None, 512], [64]],
         "max_span_width": [[3], [4]],
         "pool": [[1], [2]],
@@ -154,6 +157,7 @@ def meanings(home: Path) -> dict[str, list[list[Any]]]:
         "tracker": [[None, "tensorboard"]],
         "store": [[None, "memory://grid"]],
         "out": [[None, "somewhere/else"]],
+        "replace": [[(), ("spankl",)]],
         "keep_models": [["last", "all", "none"]],
     }
 

@@ -23,6 +23,7 @@ from cl_ner_bench.analysis.literature.settings import (
 )
 from cl_ner_bench.storage.run_record import RunRecord
 
+UNDERTRAINED = "undertrained: do not compare"  # begins the notes that no table or figure leaves out
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 OF_PAPERS = {"cfner", "ice", "ocilner", "recall"}  # recipes beside "paper" whose values are published ones
 WARM_UP = 0.2  # share of a task's updates
@@ -59,9 +60,9 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
     found = undertrained(c)
     if low := [f"{u.row.label} {u.f1:.1f}" for u in found if u.is_low]:
         bound = max(u.run.undertrained_below for u in found)
-        notes.append(f"undertrained: do not compare (step-1 micro-F1 below {bound:g}: {named(low)})")
+        notes.append(f"{UNDERTRAINED} {named(low)} (step-1 micro-F1 below {bound:g})")
     if short := [f"{u.row.label} {u.share:.1f} %" for u in found if not u.is_low]:
-        notes.append(f"undertrained: do not compare (step 1, of what twice the epochs reach: {named(short)})")
+        notes.append(f"{UNDERTRAINED} {named(short)} (step 1, of what twice the epochs reach)")
     notes += _not_as_published(c)
     if no_gap := without_gap(c):
         notes.append(f"joint training is undertrained: no gap ({'; '.join(no_gap.values())})")

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.learning import starved_rows
 from cl_ner_bench.analysis.comparison.naming import few
-from cl_ner_bench.analysis.comparison.notes import notes_of
+from cl_ner_bench.analysis.comparison.notes import UNDERTRAINED, notes_of
 from cl_ner_bench.analysis.comparison.undertrained import undertrained
 from cl_ner_bench.analysis.figures.families import families_of_all, is_bound
 from cl_ner_bench.analysis.figures.style import RC, Appearance, Style, appearances, dashes, ink, style_of
@@ -168,7 +168,7 @@ def canvas(
     **options: Any,
 ) -> tuple[Figure, Axess]:
     """Return a figure and its axes ``[rows, columns]`` as ``shape`` says; in a style that is annotated the title stands
-    above and the notes below.
+    above and the notes below, in every other one the note on undertrained runs alone.
 
     ``size``: width (inches) and height (inches in print) of the panels; a style with a fixed size overrides it.
     Axes after the first ``n_panels`` are blank.
@@ -180,10 +180,13 @@ def canvas(
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], nbins=7))
     for ax in axes.flat[n_panels or axes.size :]:
         ax.set_axis_off()
+    characters = width / style.scale * 23
     if style.annotated:
-        characters = width / style.scale * 23
         heading = textwrap.fill(title, int(characters * 0.68))
         figure.suptitle(heading, x=0.01, ha="left", size=style.pt(7.5), weight="bold")
+    else:  # a figure may lose its caption, but not this
+        notes = [note for note in notes if note.startswith(UNDERTRAINED)]
+    if notes:
         lines = textwrap.wrap("; ".join(notes), int(characters))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", size=style.pt(5.5), color="#444444")
     return figure, axes
@@ -208,7 +211,7 @@ def order_words(c: Comparison, order: int) -> str:
 def title_with_warnings(c: Comparison) -> str:
     """Return a comparison's title with the warnings that must not be missed."""
     starved, low = starved_rows(c), [found.row.label for found in undertrained(c)]
-    warnings = [f"undertrained: do not compare {few(low)}"] * bool(low)
+    warnings = [f"{UNDERTRAINED} {few(low)}"] * bool(low)
     warnings += [f"starved by this recipe: {few(starved)}"] * bool(starved)
     return c.title + (f"  ({'; '.join(warnings)})" if warnings else "")
 

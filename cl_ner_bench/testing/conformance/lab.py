@@ -45,7 +45,7 @@ class Outcome:
             {name: value.clone() for name, value in learner.state_dict().items()},
             learner.frozen_parameters,
             [(exemplar.id, exemplar.labelled) for exemplar in learner.memory.exemplars],
-            {name: value for name, value in record.items() if name != "seconds"},
+            {name: value for name, value in record.items() if not name.endswith("seconds")},
             trainer.predict([s.only(()) for s in test or CORPUS.parts["test"]]),
         )
 

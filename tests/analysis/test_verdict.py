@@ -59,7 +59,7 @@ def test_two_runs_and_one_method_are_worded_as_they_are(tmp_path: Path) -> None:
         "Mean task F1 after the last step: SpanKL 70.0; lower bounds 20 to 25; joint training 97 to 98.",
     ]
     grid(tmp_path / "bound", {"spankl": [70], "finetune-span": [20]})
-    assert answer(tmp_path / "bound")[1].endswith("SpanKL 70.0; lower bound 20.")
+    assert answer(tmp_path / "bound")[1].endswith("SpanKL 70.0; lower bound 20.0.")
     grid(tmp_path / "more", {"spankl": [70, 71, 72], "extendner": [60]})
     assert (
         answer(tmp_path / "more")[0]
@@ -124,16 +124,38 @@ def test_a_first_task_that_twice_the_epochs_learn_better_leaves_out_too(tmp_path
 
 def test_a_closed_form_cannot_be_undertrained(tmp_path: Path) -> None:
     grid(tmp_path, {"ncm": [12.0]}, learned=[{"step": 1, "updates": 0}])
-    grid(tmp_path, {"spankl": [12.0]})
-    assert answer(tmp_path)[2].startswith("Left out: SpanKL found")
+    grid(tmp_path, {"spankl": [12.0], "extendner": [50.0]})
+    assert answer(tmp_path)[3].startswith("Left out: SpanKL found")
     assert not any("ncm" in note for note in notes_of(only(tmp_path)[0]))
+
+
+def test_a_closed_form_does_not_win_because_all_others_are_left_out(tmp_path: Path) -> None:
+    grid(tmp_path, {"ncm": [12.0]}, learned=[{"step": 1, "updates": 0}], group="closed-form")
+    grid(tmp_path, {"spankl": [12.0]})
+    first, *others = answer(tmp_path)
+    assert first.startswith("No answer: SpanKL found")
+    assert not any("ncm" in sentence for sentence in others)
+
+
+def test_settings_that_are_not_the_same_for_all_are_said(tmp_path: Path) -> None:
+    grid(tmp_path, {"extendner": [60.0]}, by_hand={"epochs": 2})
+    grid(tmp_path, {"spankl": [70.0]}, by_hand={"epochs": 1, "SpanKL kd_weight": 3})
+    assert "may come from it: epochs = 1 (SpanKL); epochs = 2 (ExtendNER)." in answer(tmp_path)[-1]
+    grid(tmp_path / "equal", {"extendner": [60.0], "spankl": [70.0]}, by_hand={"epochs": 2})
+    assert not any("by hand" in sentence for sentence in answer(tmp_path / "equal"))
+
+
+def test_single_methods_of_groups_are_not_told_to_run_more(tmp_path: Path) -> None:
+    grid(tmp_path, {"extendner": [60.0]})
+    grid(tmp_path, {"replay": [70.0]}, group="exemplar")
+    assert "groups are not tested against each other" in answer(tmp_path)[2]
 
 
 @pytest.mark.parametrize(
     ("joint", "method", "reason"),
     [
-        (0.0, 25.0, "Joint (token) ends at micro-F1 0.0, at least 20 is needed"),
-        (15.0, 12.0, "Joint (token) ends at micro-F1 15.0, at least 20 is needed"),
+        (0.0, 25.0, "Joint (token) ends at micro-F1 0.0 (order 0 seed 0), at least 20 is needed"),
+        (15.0, 12.0, "Joint (token) ends at micro-F1 15.0 (order 0 seed 0), at least 20 is needed"),
         (31.0, 45.2, "Joint (token) ends at mean task F1 31.0, ExtendNER at 45.2"),
         (44.0, 45.2, ""),  # by chance
     ],

@@ -245,6 +245,17 @@ def _by_hand(run: RunRecord) -> list[str]:
     return [f"{run.label} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run.by_hand.items())]
 
 
+def unequal_settings(c: Comparison) -> str:
+    """Return settings of training that were set by hand for some methods and not alike for all: ``epochs = 2 (A)``."""
+    rows: dict[str, set[str]] = {}
+    for run in c.runs:
+        for setting in _by_hand(run) if run.group != "reference" else ():
+            rows.setdefault(setting, set()).add(run.label)
+    labels = {run.label for run in c.runs if run.learned and run.group != "reference"}
+    shared = {setting: of for setting, of in rows.items() if not any(setting.startswith(label) for label in of)}
+    return "; ".join(f"{setting} ({every(sorted(of))})" for setting, of in sorted(shared.items()) if of != labels)
+
+
 def _unique(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value})
 

@@ -88,7 +88,8 @@ def without_gap(c: Comparison) -> Mapping[str, str]:
         f1 = end[run.run_id]
         if run.registry_name in JOINT and (f1 < run.undertrained_below or round(f1, 2) == 0):
             bound = f", at least {run.undertrained_below:g} is needed" if run.undertrained_below else ""
-            reason = f1, f"{run.label} ends at micro-F1 {f1:.1f}{bound}"
+            which = f" (order {run.order} seed {run.seed})" if c.n_models(c.row_of[run.run_id], frame) > 1 else ""
+            reason = f1, f"{run.label} ends at micro-F1 {f1:.1f}{which}{bound}"
             low[run.architecture] = min(reason, low.get(run.architecture, reason))
     below: dict[str, tuple[float, str]] = {}
     for row in c.rows:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, group_title
 from cl_ner_bench.analysis.comparison.learning import learning_checks
 from cl_ner_bench.analysis.comparison.naming import Naming, few
-from cl_ner_bench.analysis.comparison.notes import FEW, named_few
+from cl_ner_bench.analysis.comparison.notes import FEW, named_few, unequal_settings
 from cl_ner_bench.analysis.comparison.statistics import (
     ALPHA,
     Difference,
@@ -73,6 +73,8 @@ def verdict(c: Comparison, results: Results) -> list[str]:
     apart = undertrained_rows(c) | c.lower_bounds
     groups = [(name, [row for row in rows if row not in apart]) for name, rows in c.groups if name not in APART]
     groups = [(name, rows) for name, rows in groups if rows]
+    if undertrained(c) and all(name == "closed-form" for name, _ in groups):
+        groups = []  # what cannot be undertrained does not win by that
     methods = [row for _, rows in groups for row in rows]
     sentences = _scores(c, groups)
     notes: list[str] = []
@@ -85,9 +87,10 @@ def verdict(c: Comparison, results: Results) -> list[str]:
         notes = power_notes(c) if found or behind else []
     elif methods:
         sentences = [_few_runs(c, methods), *sentences]
-        sentences += [_more_runs(c)] * (len(methods) > 1)
-    sentences += _limits(c, methods)
-    return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in notes)]
+        sentences += [_more_runs(c, groups)] * (len(methods) > 1)
+    limits = _limits(c, methods)
+    sentences = [*sentences, *limits] if methods else [*limits, *sentences]  # "No answer" stands first
+    return [*sentences, *_imported(c), *(f"{note[0].upper()}{note[1:]}." for note in notes)]
 
 
 def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> list[str]:
@@ -116,9 +119,15 @@ def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> lis
         parts.append(f"lower bound{'s' * (len(low) > 1)} {_range(low)}")
     if high:
         parts.append(f"joint training {_range(high)}")
-    if imported := [f"{row.label} {means[row]:.1f}" for row in c.rows if row.group == "imported" and row in means]:
-        parts.append(named_few(c)(imported))
     return [f"{NAMES[HEADLINE].title} after the last step{runs}: {'; '.join(parts)}."] if parts else []
+
+
+def _imported(c: Comparison) -> list[str]:
+    """Return a sentence with the scores of imported predictions, which nothing is claimed about."""
+    means = c.per_model(c.measures[c.measures["view"] == "all"], HEADLINE)
+    scores = {row: row.of(means)[HEADLINE].mean() for row in c.rows if row.group == "imported"}
+    known = [f"{row.label} {score:.1f}" for row, score in scores.items() if not math.isnan(score)]
+    return [f"From elsewhere, in no test: {named_few(c)(known)}."] if known else []
 
 
 def _claim(
@@ -171,8 +180,10 @@ def _few_runs(c: Comparison, methods: Sequence[MethodRow]) -> str:
     return f"{who}; another seed may change {'their order' if len(methods) > 1 else 'its score'}."
 
 
-def _more_runs(c: Comparison) -> str:
+def _more_runs(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> str:
     """Return which runs would allow a comparison."""
+    if all(len(rows) == 1 for _, rows in groups):
+        return "Each is the only one of its group, and groups are not tested against each other: compare their gaps."
     if not c.matched:
         return "To compare: run all methods with the same --orders and --seeds."
     if c.n_orders > 1:
@@ -199,7 +210,9 @@ def _limits(c: Comparison, methods: Sequence[MethodRow]) -> list[str]:
     rows = [check for check in learning_checks(c) if check.starved and check.row in methods]
     if starved := [f"{check.row.label} at {len(check.starved)} of {check.checked} steps" for check in rows]:
         what = "Starved by this recipe, so that differences may be the recipe's and not the methods'"
-        sentences.append(f"{what}: {named_few(c)(starved)}.")
+        sentences.append(f"{what}: {named_few(c)(starved)}. Raise --head-lr or --epochs.")
+    if unequal := unequal_settings(c):
+        sentences.append(f"Set by hand and not the same for all, so that differences may come from it: {unequal}.")
     return sentences
 
 
@@ -221,6 +234,6 @@ def _too_little(found: Sequence[Undertrained], named: Naming) -> str:
 
 
 def _range(values: Sequence[float], decimals: int = 0) -> str:
-    """Return the lowest and the highest value, or the one that they share."""
+    """Return the lowest and the highest value; a single one has a decimal, as in the table."""
     low, high = (f"{value:.{decimals}f}" for value in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
+    return f"{min(values):.1f}" if low == high else f"{low} to {high}"

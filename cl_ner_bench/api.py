@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _Path = str | PathLike[str]
 # A flag of `bench run` in a message: joined to its value where a value follows, and not the rest of a sentence.
 _VALUE = (
@@ -22,6 +26,20 @@ _VALUE = (
 _FLAG = re.compile(rf"--([a-z][a-z-]*)(:| (?={_VALUE}))?")
 
 
+def _suggesting(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function that gets an argument it does not have say which one may be meant."""
+    known = signature(function).parameters
+
+    @wraps(function)
+    def call(*args: P.args, **named: P.kwargs) -> R:
+        for name in named.keys() - known.keys():
+            raise TypeError(f"{function.__name__}() has no argument {name!r}.{did_you_mean(name, known.keys())}")
+        return function(*args, **named)
+
+    return call
+
+
+@_suggesting
 def run(
     methods: _Path | Sequence[_Path] | None = None,
     *,
@@ -31,11 +49,11 @@ def run(
     data: _Path | None = None,
     tasks: str | Sequence[Sequence[str]] | None = None,
     scenario: _Path | None = None,
-    orders: int | Sequence[int] | Literal["all"] | None = None,
+    orders: Sequence[int] | Literal["all"] | None = None,
     split_seed: int | None = None,
     split: _Path | None = None,
     max_sentences: int | None = None,
-    seeds: int | Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
     encoder: _Path | None = None,
     recipe: str | None = None,
     epochs: int | None = None,

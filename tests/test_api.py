@@ -45,12 +45,19 @@ def test_a_dry_run_returns_what_the_command_prints(tmp_path: Path, capsys: pytes
     assert not out.exists()
 
 
+def test_an_argument_that_it_does_not_have_is_answered_by_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"run\(\) has no argument 'seed'. Did you mean 'seeds'\?"):
+        run("spankl", seed=[0])  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"methods": "spankkl"}, "methods: no method is called 'spankkl'"),
         ({"lr": "x"}, "lr='x': expected a number"),
         ({"orders": [99]}, "orders: no order 99"),
+        ({"seeds": 2}, "seeds=2: expected a list of numbers, as [0, 1]"),
+        ({"orders": 2}, "orders=2: expected a list of numbers, as [0, 1]"),
         ({"set": {"spankl": {"kd": 1}}}, "set=spankl.kd: spankl has no such setting"),
         ({"exact": True, "max_span_width": 3}, "pass max_span_width=0, or leave exact=True out"),
         ({"config": "none.toml"}, "config=none.toml: cannot be read"),

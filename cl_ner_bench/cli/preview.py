@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from cl_ner_bench.cli.output import duration, wrapped
 from cl_ner_bench.learning.updates import count_updates
 from cl_ner_bench.running.grid import demand
+from cl_ner_bench.running.merge import not_learned_again
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.runs import Plan, Prepared, Run
 from cl_ner_bench.scenarios.statistics import corpus_notes
@@ -25,6 +26,7 @@ def preview(prepared: Prepared) -> str:
     if prepared.replaced:
         lines += [f"replaced ({len(prepared.replaced)} runs, to be moved to {prepared.folder.replaced})"]
         lines += [f"  {record.run_id}" for record in prepared.replaced]
+        lines += [f"warning: {line}" for line in not_learned_again(prepared.replaced, prepared.runs)]
     return "\n".join([*lines, "", *_demand(prepared)])
 
 

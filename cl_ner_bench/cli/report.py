@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.cli.output import show
 from cl_ner_bench.cli.parsing import add_command
 from cl_ner_bench.cli.results import show_results
+from cl_ner_bench.errors import UserError
 
 
 def add_parser(commands: Any) -> None:
@@ -103,6 +105,9 @@ def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.analysis.scores.names import measure_key
     from cl_ner_bench.analysis.tables.text import TableLayout
 
+    for caption in parsed.caption:
+        if not re.match("[^=]+=.", caption):
+            raise UserError(f"--caption {caption!r}: expected TABLE=TEXT, as --caption 'main=Scores of all methods'")
     captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
     measures = tuple(dict.fromkeys(map(measure_key, _words(parsed.measures))))
     layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix, parsed.decimals, measures)

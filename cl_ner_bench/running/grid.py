@@ -23,7 +23,7 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.experiment import write_experiment
-from cl_ner_bench.running.merge import merge, replaced, superseded
+from cl_ner_bench.running.merge import merge, not_learned_again, replaced, superseded
 from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import file_word, make_plan, manifest
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
@@ -89,7 +89,7 @@ def prepare(
     asked_for = [run for plan in plans for run in plan.runs]
     aside = replaced(asked_for, folder, first.replace)
     leaving = {record.run_id for record in aside}
-    planned = share(merge(asked_for, folder, leaving), folder, leaving)
+    planned = share(merge(asked_for, folder, leaving, first.replace), folder, leaving)
     asked = _plain(given, config) if command is None else list(command)
     runs = [replace(run, record=structs.replace(run.record, command=asked, code=code())) for run in planned]
     if first.training_check and not any(run.record.settings["training_check"] for run in runs):
@@ -188,6 +188,8 @@ def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
     _check_space(prepared)
     folder.check_store()
     _clear_away(prepared)
+    for line in not_learned_again(prepared.replaced, prepared.runs):
+        log.warning(line)
     written = write_experiment(folder, prepared.plans, prepared.replaced)
     for record in prepared.replaced:
         folder.set_aside(record)

@@ -222,15 +222,19 @@ def _others(folder: ResultsFolder, record: RunRecord) -> list[RunRecord]:
 
 
 def _refuse_conflicts(folder: ResultsFolder, record: RunRecord, found: Sequence[_Step], replace: bool) -> None:
-    for other in _others(folder, record):
-        name = ", ".join(f"{key} {getattr(record, key)}" for key in IDENTITY)
-        if other.imported is None:
-            raise UserError(f"--out {folder.path} holds such a run of this suite ({name}); pass another --method")
-        if not replace:
+    for run in folder.runs.values():
+        own = {run.method, run.registry_name, run.method.removesuffix("-span").removesuffix("-token")}
+        if run.imported is None and record.method.casefold() in {name.casefold() for name in own}:
             raise UserError(
-                f"--out {folder.path} holds this import of other data or tasks ({name}); pass another --method, or "
-                f"--replace, which moves the old run to {folder.replaced}"
+                f"--out {folder.path} holds runs of this suite's {run.method}: two rows of one name cannot be told "
+                f"apart; pass another name, as --method '{record.method} (theirs)'"
             )
+    if _others(folder, record) and not replace:
+        name = ", ".join(f"{key} {getattr(record, key)}" for key in IDENTITY)
+        raise UserError(
+            f"--out {folder.path} holds this import of other data or tasks ({name}); pass another --method, or "
+            f"--replace, which moves the old run to {folder.replaced}"
+        )
     old = folder.run(record.run_id).record
     for one in found if old and not replace else ():
         stored = (old.imported or {}).get(str(one.step)) if old else None

@@ -18,11 +18,13 @@ from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
 
 
-def merge(runs: Iterable[Run], folder: ResultsFolder, leaving: Collection[str] = ()) -> list[Run]:
+def merge(
+    runs: Iterable[Run], folder: ResultsFolder, leaving: Collection[str] = (), replacing: Sequence[str] = ()
+) -> list[Run]:
     """Return the runs of several grids in one folder, each once.
 
     A run that the folder holds keeps the steps it has (a joint run may gain or keep steps). ``leaving`` are runs that
-    the folder will not hold any more.
+    the folder will not hold any more, of the methods that the user named (``replacing``).
 
     Raises:
         UserError: one (method, dataset, scenario, order, seed, encoder) would have two settings.
@@ -45,7 +47,7 @@ def merge(runs: Iterable[Run], folder: ResultsFolder, leaving: Collection[str] =
                 run = _with_steps(run, record) if record.run_id == run.id else run
         merged[identity] = run
     if conflicts:
-        raise UserError(_as_text(conflicts, folder))
+        raise UserError(_as_text(conflicts, folder, replacing))
     return list(merged.values())
 
 
@@ -63,14 +65,14 @@ def _with_steps(run: Run, other: RunRecord) -> Run:
     return replace(run, record=structs.replace(run.record, steps=steps, step_keys=keys, settings=settings))
 
 
-def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFolder) -> str:
+def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFolder, replacing: Sequence[str]) -> str:
     """Return what differs from the stored runs, method by method, and the two ways to learn the planned ones."""
     methods: dict[str, dict[str, None]] = {}  # differences -> the methods that have them
     for old, new in conflicts:
         found = ["results that were imported under this name"] if old.imported else differences(old, new)
         found = found or [f"config: {old.config} there, {new.config} now"]
         methods.setdefault("; ".join(found), {})[new.method] = None
-    wanted = ",".join(dict.fromkeys(new.method for _, new in conflicts))
+    wanted = ",".join(dict.fromkeys([*replacing, *(new.method for _, new in conflicts)]))
     lines = [f"  {', '.join(names)}: {found}" for found, names in methods.items()]
     return "\n".join(
         [
@@ -125,6 +127,26 @@ def replaced(runs: Sequence[Run], folder: ResultsFolder, names: Iterable[str]) -
             raise UserError(f"--replace {record.method}: {run_id} is being learned by another process; stop that first")
         found.append(record)
     return found
+
+
+def not_learned_again(aside: Sequence[RunRecord], runs: Sequence[Run]) -> list[str]:
+    """Return a warning for each method whose runs are set ``aside`` for orders or seeds that ``runs`` do not learn."""
+    planned = {run.record.identity for run in runs}
+    lines = []
+    for method in dict.fromkeys(record.method for record in aside if record.identity not in planned):
+        old = [record for record in aside if record.method == method]
+        lost = [record for record in old if record.identity not in planned]
+        again = [run.record for run in runs if run.record.method == method]
+        gone = {
+            "orders": {record.order for record in lost} - {record.order for record in again},
+            "seeds": {record.seed for record in lost} - {record.seed for record in again},
+        }
+        named = " and ".join(f"{key} {', '.join(map(str, sorted(values)))}" for key, values in gone.items() if values)
+        lines.append(
+            f"--replace {method} moves {len(old)} runs aside and learns {len(again)} again: "
+            f"{named or ', '.join(record.run_id for record in lost)} will be missing"
+        )
+    return lines
 
 
 def _methods(runs: Iterable[Run], names: Iterable[str]) -> set[str]:

@@ -81,7 +81,9 @@ def share(value: Any) -> float:
 
 
 def numbers(value: Any) -> tuple[int, ...]:
-    values = value.split(",") if isinstance(value, str) else value if isinstance(value, Iterable) else [value]
+    if not isinstance(value, Iterable):
+        raise ValueError("expected a list of numbers, as [0, 1]")
+    values = value.split(",") if isinstance(value, str) else value
     found = tuple(dict.fromkeys(number(int, 0)(v) for v in values))
     if not found:
         raise ValueError("expected at least one whole number")

@@ -50,6 +50,7 @@ def test_the_default_is_one_decimal_and_five_measures(folder: Path, capsys: pyte
     [
         (["--measures", "micro,forgeting"], "unknown measure 'forgeting'. Did you mean 'forgetting'?"),
         (["--methods", "spankll"], "--methods spankll: no finished run of it here."),
+        (["--caption", "main"], "--caption 'main': expected TABLE=TEXT"),
     ],
 )
 def test_unknown_names_end_with_a_message(

@@ -89,6 +89,8 @@ def test_a_conflict_says_in_words_what_differs_and_what_to_do(inputs: dict[str, 
     assert "\n  finetune-token: epochs: " in said
     assert "  --replace mine,finetune-token\n" in said
     assert not [*digests(said)]
+    assert "  --replace finetune-token,mine\n" in refused(inputs, epochs=1, replace="finetune-token")
+    assert "  --replace mine,finetune-token\n" in refused(inputs, epochs=1, replace="mine")
     (tmp_path / "mine.py").write_text(METHOD)
     corpus = tmp_path / "corpus" / "train.jsonl"
     corpus.write_text(corpus.read_text().replace('"a"', '"b"', 1))
@@ -96,14 +98,18 @@ def test_a_conflict_says_in_words_what_differs_and_what_to_do(inputs: dict[str, 
     assert "  mine, finetune-token: the sentences or labels of corpus changed\n" in said
 
 
-def test_a_method_is_replaced_and_nothing_else_is_lost(inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_a_method_is_replaced_and_nothing_else_is_lost(
+    inputs: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = start(inputs)
     old, others = runs(folder, "mine"), runs(folder, "finetune-token")
     (tmp_path / "mine.py").write_text(METHOD.replace("weight = 1", "weight = 2"))
     prepared = grid.prepare(inputs | {"seeds": "0", "replace": "mine"})
     assert "replaced (2 runs" in preview(prepared)
+    assert "warning: --replace mine moves 2 runs aside and learns 1 again: seeds 1 will be missing" in preview(prepared)
     assert runs(folder, "mine") == old, "so far it is a plan"
     grid.carry_out(prepared)
+    assert "moves 2 runs aside and learns 1 again" in caplog.text
     assert len(runs(folder, "mine")) == 1, "the other seed's run would stand beside it with other code"
     assert not runs(folder, "mine") & old
     assert runs(folder, "finetune-token") == others

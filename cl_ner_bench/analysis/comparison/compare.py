@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.data.distinct import Models, models_in, models_of, per_model
+from cl_ner_bench.analysis.data.distinct import LAST, Models, models_of, per_model
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats
 from cl_ner_bench.analysis.scores.names import HEADLINE
@@ -52,7 +53,15 @@ class MethodRow:
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return this method's rows of ``frame``."""
-        return frame[(frame["method"] == self.method) & (frame["config"] == self.config)]
+        return frame[self.places(frame)]
+
+    def column(self, frame: pd.DataFrame, name: str) -> pd.Series:
+        """Return column ``name`` of this method's rows of ``frame``, without a copy of the others."""
+        return frame[name][self.places(frame)]
+
+    def places(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return where ``frame`` has rows of this method. (Tables ask thousands of times: numpy is faster here.)"""
+        return (frame["method"].to_numpy() == self.method) & (frame["config"].to_numpy() == self.config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +157,10 @@ class Comparison:
 
     def n_models(self, row: MethodRow, frame: pd.DataFrame) -> int:
         """Return how many trained models of ``row`` stand behind ``frame``."""
-        return len(set(models_in(row.of(frame), self.models)))
+        here = row.places(frame)
+        runs = frame["run_id"].to_numpy()[here]
+        steps = frame["step"].to_numpy()[here] if "step" in frame else [LAST] * len(runs)
+        return len({self.models[place] for place in zip(runs, steps, strict=True)})
 
     def values(self, rows: Iterable[MethodRow], frame: pd.DataFrame, name: str) -> Floats:
         """Return ``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.

@@ -124,7 +124,7 @@ def error_table(a: ErrorAnalysis) -> Table:
     )
     data = []
     for row in a.c.rows:
-        for step in sorted(set(row.of(a.steps)["step"])):
+        for step in sorted(set(row.column(a.steps, "step"))):
             own = row.of(a.steps[a.steps["step"] == step])
             numbers = row.of(a.counts[a.counts["step"] == step])
             what = {**row.identity, "step": step, "n": len(own)}
@@ -202,13 +202,13 @@ def mention_table(a: ErrorAnalysis) -> Table:
     A method whose runs have the last step alone (joint training) has one column.
     """
     moments = ("learned", "end")
-    columns = [(row, when) for row in a.c.rows for when in moments if row.of(a.bins)[when].notna().any()]
+    columns = [(row, when) for row in a.c.rows for when in moments if row.column(a.bins, when).notna().any()]
     sections: list[Section] = []
     for attribute, frame in a.bins.groupby("attribute", sort=False):
         lines: list[Line] = []
         for bin_, own in frame.groupby("bin", sort=False):
             numbers = own["n"].mean()
-            lines.append((str(bin_), f"{numbers:.0f}", *(_cell(row.of(own)[when]) for row, when in columns)))
+            lines.append((str(bin_), f"{numbers:.0f}", *(_cell(row.column(own, when)) for row, when in columns)))
         sections.append((str(attribute), tuple(lines)))
     data = []
     for row in a.c.rows:
@@ -328,7 +328,7 @@ def _bins(run: RunRecord, r: Outcomes, binned: BinnedMentions) -> list[dict[str,
 
 
 def _line(name: str, c: Comparison, frame: pd.DataFrame, column: str) -> tuple[str | Cell, ...]:
-    return (name, *(_cell(row.of(frame)[column]) for row in c.rows))
+    return (name, *(_cell(row.column(frame, column)) for row in c.rows))
 
 
 def _cell(values: pd.Series) -> Cell:

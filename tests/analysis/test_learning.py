@@ -240,7 +240,7 @@ def test_single_task_models_without_a_method_are_shown_as_they_are(tmp_path: Pat
     results, c = compared(tmp_path)
     assert [row.label for row in c.rows] == ["Alone"]
     (line,) = [line for line in results_text(results).splitlines() if line.startswith("  Alone")]
-    assert line.split() == ["Alone", "3", *["–"] * 3, "70.0±0.0", "–"]
+    assert line.split() == ["Alone", *["–"] * 3, "70.0±0.0", "–"]
     assert report_files(results, formats=("png",))["report.html"]
 
 

@@ -93,3 +93,17 @@ def test_results_show_their_runs_best_rows_and_frames(tmp_path: Path) -> None:
 def test_results_without_a_finished_run_say_so(tmp_path: Path) -> None:
     write_run(tmp_path, "broken", status="failed", reason="out of luck")
     assert repr(load_results(tmp_path)).splitlines()[0] == "Results of 1 runs: 1 failed"
+
+
+def test_the_page_of_the_api_shows_every_public_name_and_its_examples_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (cl_ner_bench.HOME / "docs" / "api.md").read_text()
+    shown = {*re.findall(r"\w+", re.sub(r"^:::.*$", "", text, flags=re.M))}
+    assert {*cl_ner_bench.__all__} - {"__version__"} <= shown
+    write_grid(tmp_path / "results" / "mine", ("spankl", "finetune-span"), n_steps=2)
+    monkeypatch.chdir(tmp_path)
+    results, _, sentences = re.findall(r"```python\n(.*?)```", text, re.S)
+    scope: dict[str, object] = {}
+    exec(re.sub(r"^results = run.*$", "", results, flags=re.M) + sentences, scope)
+    assert [*tmp_path.glob("steps-all-*.pdf")]

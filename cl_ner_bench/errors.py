@@ -33,6 +33,11 @@ def short(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def counted(n: int, what: str) -> str:
+    """Return "1 run", "2 runs"."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def did_you_mean(word: str, known: Iterable[str] | Mapping[str, str]) -> str:
     """Return " Did you mean 'X'?" for the nearest known word, in whatever case, else "".
 

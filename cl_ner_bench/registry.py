@@ -328,6 +328,8 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
     choices = (spec,) if spec in known else both
     if not all(name in known for name in choices):
         hint = did_you_mean(spec, _names(known))
+        if Path(f"{spec}.py").is_file():
+            hint = f" For the file write {f'{spec}.py'!r}."
         raise UserError(f"--methods: no method is called {spec!r}.{hint} `bench list methods` shows all{known.unread}")
     return [known[name] for name in choices]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +80,19 @@ def _corpus_and_split(parsed: argparse.Namespace) -> Any:
     from cl_ner_bench.running.options import layer
     from cl_ner_bench.running.plan import load, make_splits
 
-    options = layer(given(parsed, ("dataset", "orders", *OPTIONS)))[0].options
-    corpus = load(options)
-    return corpus, make_splits(options, corpus)[0]
+    with _dataset_without_flag():
+        options = layer(given(parsed, ("dataset", "orders", *OPTIONS)))[0].options
+        corpus = load(options)
+        return corpus, make_splits(options, corpus)[0]
+
+
+@contextmanager
+def _dataset_without_flag() -> Iterator[None]:
+    """Let a UserError of the block not speak of a flag for what these commands are given without one."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub("^--dataset:? ", "", str(error))) from error
 
 
 def _show(parsed: argparse.Namespace) -> int:
@@ -106,7 +119,8 @@ def _show(parsed: argparse.Namespace) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.corpora.doctor import SHOWN, as_text, check
 
-    diagnosis = check(parsed.dataset, parsed.data, None if parsed.all else SHOWN)
+    with _dataset_without_flag():
+        diagnosis = check(parsed.dataset, parsed.data, None if parsed.all else SHOWN)
     if parsed.json:
         show_json(diagnosis.to_json(), ascii=True)
     else:

@@ -22,6 +22,11 @@ def _corpus_blocks(facts: Facts) -> Iterator[str]:
     named = [(key, facts[key]) for key in ("source", "licence", "citation", "how_to_get") if facts[key]]
     yield "\n".join(_fact(key.replace("_", " "), text) for key, text in named)
     yield "\n".join(_fact("note", remark) for remark in (*facts["remarks"], *facts["differences"]))
+    if facts["sample_of"]:
+        sizes = ", ".join(
+            f"{facts['parts'][part]['sentences']:,} of {n:,} {part}" for part, n in facts["sample_of"].items()
+        )
+        yield _fact("sample", f"all counts below are of a random sample (--max-sentences): {sizes} sentences")
     header = ["part", "sentences", "words", "mentions", "nested", "without mentions", "longest"]
     yield table(header, [[part, *counts.values()] for part, counts in facts["parts"].items()])
     if facts["flat_recall"] < 1:

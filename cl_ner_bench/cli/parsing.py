@@ -20,6 +20,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         hint = did_you_mean(wrong[1], re.findall(r"'(.*?)'", wrong[2])) if wrong else ""
+        if of_flag := re.fullmatch(r"argument (--\S+): invalid int value: (.*)", message):
+            message = f"{of_flag[1]} {of_flag[2]}: expected a whole number"
         raise UserError(f"{message}.{hint} See `{self.prog} --help`")
 
     def parse_known_command(self, words: Sequence[str]) -> argparse.Namespace:
@@ -74,6 +76,6 @@ def given(parsed: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _default(value: Any) -> str:
-    if value is None or value is MISSING:
+    if value in (None, MISSING, ()):
         return ""
     return f" (default: {','.join(map(str, value)) if isinstance(value, tuple) else value})"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from cl_ner_bench.cli.output import duration, wrapped
+from cl_ner_bench.errors import counted
 from cl_ner_bench.learning.updates import count_updates
 from cl_ner_bench.running.grid import demand
 from cl_ner_bench.running.merge import not_learned_again
@@ -24,7 +25,7 @@ def preview(prepared: Prepared) -> str:
     lines += [f"  {_steps(prepared.runs)}"]
     lines += [f"  {run.id}: {_state(run)}" for run in prepared.runs]
     if prepared.replaced:
-        lines += [f"replaced ({len(prepared.replaced)} runs, to be moved to {prepared.folder.replaced})"]
+        lines += [f"replaced ({counted(len(prepared.replaced), 'run')}, to be moved to {prepared.folder.replaced})"]
         lines += [f"  {record.run_id}" for record in prepared.replaced]
         lines += [f"warning: {line}" for line in not_learned_again(prepared.replaced, prepared.runs)]
     return "\n".join([*lines, "", *_demand(prepared)])
@@ -43,6 +44,10 @@ def _values(plan: Plan) -> Iterator[str]:
             yield f"{line}  {source}" if len(line) + len(source) <= 98 else f"{line}\n{' ' * 18}{source}"
     for note in corpus_notes(plan.corpus, plan.runs[0].split):
         yield from wrapped(f"  {'note':<16}{note}", 18)
+    if len(plan.options.orders) > 1:
+        tasks = {run.record.order: "; ".join(task.name for task in run.record.tasks) for run in plan.runs}
+        for order, names in tasks.items():
+            yield from wrapped(f"  {f'order {order}':<16}{names}", 18)
     yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
     firsts: dict[str, Run] = {}
@@ -85,7 +90,7 @@ def _steps(runs: Sequence[Run]) -> str:
     missing = [run.record.is_shared(step) for run in runs for step in run.missing()]
     done = sum(len(run.record.steps) for run in runs) - len(missing)
     counts = [(missing.count(False), "to learn"), (missing.count(True), "shared with them"), (done, "done")]
-    return f"{done + len(missing)} steps: {', '.join(f'{n} {what}' for n, what in counts if n)}"
+    return f"{counted(done + len(missing), 'step')}: {', '.join(f'{n} {what}' for n, what in counts if n)}"
 
 
 def _state(run: Run) -> str:
@@ -110,6 +115,7 @@ def _demand(prepared: Prepared) -> list[str]:
     known, rough = "from the finished steps in this folder", "rough: nothing is measured yet in this folder"
     return [
         f"estimate: about {duration(need.seconds)} ({known if need.seconds_measured else rough})",
-        f"          {math.ceil(need.disk_bytes / 1e6):,} MB of disk (--keep-models {prepared.options.keep_models})",
+        f"          at most {math.ceil(need.disk_bytes / 1e6):,} MB of disk at a time; "
+        f"{math.ceil(need.kept_bytes / 1e6):,} MB stay, and the report (--keep-models {prepared.options.keep_models})",
         f"          {need.memory_bytes / 1e9:.1f} GB of memory ({known if need.memory_measured else rough})",
     ]

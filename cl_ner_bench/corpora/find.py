@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -60,11 +61,13 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     elif os.path.isfile(path):
         raise UserError(f"--dataset: {short(dataset)} is a file. Give its folder, or a card (.toml).")
     elif os.sep in dataset:
-        raise UserError(f"--dataset: {short(dataset)}: no such folder or card.")
+        raise UserError(
+            f"--dataset: {short(dataset)}: no such folder or card.{did_you_mean(dataset, _places(path.parent))}"
+        )
     else:
         raise UserError(
             f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
-            f"{did_you_mean(dataset, list(cards))}{cards.unread}"
+            f"{did_you_mean(dataset, [*cards, *_places(Path())])}{cards.unread}"
         )
     options = options_of(card)
     if isinstance(options, GeneratorOptions):
@@ -76,13 +79,25 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     if folder is None and path.suffix == ".toml":
         folder = path.parent
     if folder is None:
-        raise UserError(f"{card.title} is not part of this package. {card.how_to_get} Then pass --data PATH.")
+        raise UserError(f"{card.title} is not part of this package.{how_to_get(card)}")
     if not os.path.isdir(folder):
         where = f"{card.where}: key 'reader_options.path'" if data is None else "--data"
         if os.path.isfile(folder):
             raise UserError(f"{where}: {folder} is a file. Give its folder.")
-        raise UserError(f"{where}: {folder} is no folder. {card.how_to_get} Then pass --data PATH.")
+        raise UserError(f"{where}: {folder} is no folder.{how_to_get(card)}")
     return card, folder
+
+
+def how_to_get(card: Card) -> str:
+    """Return what to do where a corpus is not there, as the end of a message."""
+    return f" {card.how_to_get} Then pass --data PATH." if card.how_to_get else " Pass --data PATH, the corpus' folder."
+
+
+def _places(folder: Path) -> list[str]:
+    """Return the folders and cards in a folder: what ``dataset`` may name beside the datasets."""
+    with suppress(OSError):
+        return [str(path) for path in folder.iterdir() if path.suffix == ".toml" or path.is_dir()]
+    return []
 
 
 def options_of(card: Card) -> Options:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
-from cl_ner_bench.corpora.find import UnionOptions, find_card, options_of
+from cl_ner_bench.corpora.find import UnionOptions, find_card, how_to_get, options_of
 from cl_ner_bench.corpora.published_counts import Counts, present_types
 from cl_ner_bench.corpora.readers.lines import Row, some
 from cl_ner_bench.corpora.sentence import Mention
@@ -70,9 +70,7 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
             except UserError as error:
                 raise UserError(f"{where}: {error}") from None
         elif data is not None and not os.path.isdir(data):
-            raise UserError(
-                f"{where}: {short(below)} is no folder in {folder}. {card.how_to_get} Then pass --data PATH."
-            )
+            raise UserError(f"{where}: {short(below)} is no folder in {folder}.{how_to_get(card)}")
         else:
             hub = card.hub and replace(card.hub, folder=below)
             found = Card(domain, f"{card.title}: {domain}", how_to_get=card.how_to_get, hub=hub), data

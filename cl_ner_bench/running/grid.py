@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import structs
 
 from cl_ner_bench.corpora.find import find_card
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.errors import UserError, counted
 from cl_ner_bench.method_faults import check_import
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.registry import resolve
@@ -51,7 +51,8 @@ class Demand:
     """The resources that a grid still needs.
 
     ``seconds`` and ``memory_bytes`` are rough guesses unless they are measured on finished steps of the results folder
-    (``seconds_measured``, ``memory_measured``).
+    (``seconds_measured``, ``memory_measured``). ``disk_bytes`` is the most while it learns, ``kept_bytes`` the most of
+    models and predictions that stays.
     """
 
     seconds: float
@@ -59,6 +60,7 @@ class Demand:
     memory_bytes: float
     memory_measured: bool
     disk_bytes: float
+    kept_bytes: float
 
 
 def prepare(
@@ -143,20 +145,21 @@ def demand(prepared: Prepared) -> Demand:
     seconds = time_left(jobs, rates, prepared.jobs, not prepared.options.no_report)
     peaks = [row["peak_memory_bytes"] for rows in learned.values() for row in rows if "peak_memory_bytes" in row]
     memory = min(prepared.jobs, len(prepared.todo)) * max(peaks, default=environment.MEMORY_PER_RUN)
-    return Demand(seconds, bool(rates), memory, bool(peaks), disk_bytes(prepared))
+    return Demand(seconds, bool(rates), memory, bool(peaks), *disk_bytes(prepared))
 
 
-def disk_bytes(prepared: Prepared) -> float:
-    """Return the most that a grid will have written: models that are kept, models and checkpoints in use,
-    predictions."""
+def disk_bytes(prepared: Prepared) -> tuple[float, float]:
+    """Return the most that a grid will have written at a time, models and checkpoints in use among it, and the most
+    that stays: models that are kept, and predictions."""
     if not prepared.todo:
-        return 0.0
+        return 0.0, 0.0
     last = {run.key(run.record.steps[-1]) for run in prepared.todo}
     kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
     in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
     sentences = sum(len(run.split.test) * len(run.missing()) for run in prepared.todo)
     model = encoder_info(prepared.options.encoder).weight_bytes
-    return (kept + in_use) * model + sentences * PREDICTION_BYTES
+    stays = kept * model + sentences * PREDICTION_BYTES
+    return stays + in_use * model, stays
 
 
 def _learned(run: Run) -> list[dict[str, Any]]:
@@ -241,7 +244,7 @@ def _log_work(prepared: Prepared) -> None:
     shared = sum(len(run.missing()) for run in prepared.todo) - pending
     more = f" and {shared} shared with them" if shared else ""
     at_once = min(prepared.jobs, max(1, len(prepared.todo)))
-    to_learn = f"{len(prepared.runs)} runs, {pending} steps to learn{more}"
+    to_learn = f"{counted(len(prepared.runs), 'run')}, {counted(pending, 'step')} to learn{more}"
     log.info(f"{to_learn}, {at_once} at a time, into {prepared.out}")
 
 
@@ -263,7 +266,7 @@ def _learn(prepared: Prepared, display: Display | None) -> int:
 
 
 def _check_space(prepared: Prepared) -> None:
-    need, free = disk_bytes(prepared), disk_usage(prepared.out).free
+    (need, _), free = disk_bytes(prepared), disk_usage(prepared.out).free
     if need > free:
         raise UserError(
             f"--out {prepared.out}: about {need / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free; "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Sentence
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running import environment
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -95,6 +95,9 @@ def load_model(
     path = Path(run)
     if path.parent.name != "runs":
         raise UserError(f"{path}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID")
+    if not path.is_dir():
+        others = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
+        raise UserError(f"{path}: there is no such folder.{did_you_mean(path.name, others)}")
     home = ResultsFolder.open(path.parent.parent)
     record = home.run(path.name).record
     if record is None:

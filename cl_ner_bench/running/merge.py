@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.registry import resolve
 from cl_ner_bench.running.runs import Run
 from cl_ner_bench.storage.differences import differences
@@ -143,7 +143,7 @@ def not_learned_again(aside: Sequence[RunRecord], runs: Sequence[Run]) -> list[s
         }
         named = " and ".join(f"{key} {', '.join(map(str, sorted(values)))}" for key, values in gone.items() if values)
         lines.append(
-            f"--replace {method} moves {len(old)} runs aside and learns {len(again)} again: "
+            f"--replace {method} moves {counted(len(old), 'run')} aside and learns {len(again)} again: "
             f"{named or ', '.join(record.run_id for record in lost)} will be missing"
         )
     return lines

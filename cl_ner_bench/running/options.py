@@ -441,7 +441,9 @@ def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str,
             found[key] = OPTIONS[key].metadata["parse"](value)
         except (TypeError, ValueError) as error:
             why = str(error) if str(error).startswith("expected") else f"expected {OPTIONS[key].metadata['metavar']}"
-            raise UserError(f"{where(key)} {value!r}: {why}") from None
+            words = isinstance(value, list) and OPTIONS[key].default_factory is dict  # a flag that may be repeated
+            shown = ", ".join(map(repr, value)) if words else repr(value)
+            raise UserError(f"{where(key)} {shown}: {why}") from None
     return found
 
 

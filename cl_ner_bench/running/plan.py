@@ -79,7 +79,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
         precision=precision,
     )
     origins = dict(layered.origins)
-    if origins["joint_steps"] == DEFAULT and options.joint_steps != Card.joint_steps:
+    if origins["joint_steps"] == DEFAULT and options.joint_steps != Card("", "").joint_steps:
         origins["joint_steps"] = f"card {corpus.card.name}"
     if origins["recipe"] == DEFAULT and options.recipe == encoder.name:
         origins["recipe"] = f"encoder {encoder.name}"

@@ -83,6 +83,7 @@ def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "protocol": msgspec.structs.asdict(split.protocol),
         "labelled_at": split.labelled_at,
         "fingerprint": corpus.fingerprint,
+        "sample_of": None if corpus.sample is None else {part: len(corpus.parts[part]) for part in PARTS},
         "parts": {part: _counts(used[part]) for part in PARTS},
         "lost_mentions": split.lost_mentions(corpus),
         "flat_recall": recall_ceiling(split.test_part(corpus, split.n_steps)),

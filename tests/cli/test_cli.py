@@ -113,7 +113,8 @@ def test_methods_are_listed_with_paper_status_and_deviations(
         (["run", "--backend", "slurm", "--scheduler", "here"], "--scheduler here: expected local, or none"),
         (["run", "--slurm", "partition=gpu"], "--slurm partition: pass --backend slurm with it"),
         (["run", "--slurm", "gpu"], "expected KEY=VALUE"),
-        (["run", "--set", "kd_weight=0"], "METHOD.KEY=VALUE"),
+        (["run", "--set", "kd_weight=0"], "--set 'kd_weight=0': expected METHOD.KEY=VALUE"),
+        (["data", "check", "nowhere"], "error: 'nowhere' is no dataset, card or folder"),
         (["run", "--set", "spnkl.kd_weight=0"], "Did you mean 'spankl'"),
         (["run", "--set", "mine.kd_weight=0"], "is called 'mine'. Its methods are spankl, "),
         (["run", "--set", "spankl.kd_wight=0"], "Did you mean 'kd_weight'"),
@@ -150,6 +151,7 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     assert [name for name in OPTIONS if f"--{name.replace('_', '-')} " not in text.replace("\n", " ")] == []
     assert "default: synthetic" in text
     assert "examples:" in text
+    assert "(default: )" not in text
 
 
 @pytest.mark.slow
@@ -280,6 +282,42 @@ def test_types_in_no_task_and_other_counts_are_told_before_training(
         code, text, _ = run(capsys, *command, *words)
         assert code == 0
         assert "types in no task (train / dev / test mentions, which count as O): " in " ".join(text.split())
+
+
+def test_names_of_what_lies_here_are_suggested(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_columns").mkdir()
+    (tmp_path / "mymethod.py").write_text("")
+    assert "Did you mean 'my_columns'?" in run(capsys, "data", "check", "my_colums")[2]
+    assert "Did you mean 'my_columns'?" in run(capsys, "data", "show", "./my_colums")[2]
+    assert "For the file write 'mymethod.py'." in run(capsys, "run", "--methods", "mymethod")[2]
+    (tmp_path / "my_columns" / "train.txt").write_text("a B-X\n\n")
+    said = run(capsys, "data", "check", "my_columns", "--data", "none")[2]
+    assert said == "error: --data: none is no folder. Pass --data PATH, the corpus' folder.\n"
+
+
+def test_a_dry_run_names_orders_tasks_and_what_stays_on_disk(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["--methods", "spankl", "--bounds", "none", "--max-sentences", "60", "--out", str(tmp_path / "out")]
+    tasks = ["--orders", "0,1", "--keep-models", "none"]
+    code, text, _ = run(capsys, "run", "--dry-run", *words, *tasks)
+    assert code == 0
+    orders = [line.split(maxsplit=2)[2] for line in text.splitlines() if line.startswith("  order ")]
+    assert len(orders) == 2
+    assert orders[0] != orders[1]
+    assert all("; " in order for order in orders)
+    most, stay = re.findall(r"([\d,]+) MB", text.partition("estimate")[2])
+    assert int(most.replace(",", "")) > 100 > int(stay)
+    assert run(capsys, "run", "--dry-run", *words)[1].count("\n  order ") == 0
+
+
+def test_data_show_says_that_it_is_of_a_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(run(capsys, "data", "show", "synthetic", "--max-sentences", "60")[1].split())
+    assert "of a random sample (--max-sentences): 60 of " in text
+    assert "random sample" not in run(capsys, "data", "show", "synthetic")[1]
 
 
 @pytest.mark.slow

@@ -48,7 +48,12 @@ def test_the_default_is_one_decimal_and_five_measures(folder: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--measures", "micro,forgeting"], "unknown measure 'forgeting'. Did you mean 'forgetting'?"),
+        (
+            ["--measures", "micro,forgeting"],
+            "unknown measure 'forgeting'. Did you mean 'forgetting'? There are micro, ",
+        ),
+        (["--measures", "macro"], "unknown measure 'macro'. Did you mean 'type'?"),
+        (["--decimals", "x"], "--decimals 'x': expected a whole number."),
         (["--methods", "spankll"], "--methods spankll: no finished run of it here."),
         (["--caption", "main"], "--caption 'main': expected TABLE=TEXT"),
     ],

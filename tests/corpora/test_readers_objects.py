@@ -270,7 +270,7 @@ def test_labels_under_an_unknown_key_are_found_by_the_advice(tmp_path: Path, ite
     path = write(tmp_path / "x.jsonl", json.dumps(item))
     with pytest.raises(UserError) as caught:
         read(path, **names)
-    advice = re.search(r"\. Call '(\w+)' '(\w+)' instead\.$", str(caught.value))
+    advice = re.search(r"\. Rename '(\w+)' to '(\w+)'\.$", str(caught.value))
     assert advice, caught.value
     item = {key: value for key, value in item.items() if value is not None}
     item[advice[2]] = item.pop(advice[1])
@@ -306,7 +306,7 @@ def test_unknown_columns_of_parquet_are_named(tmp_path: Path) -> None:
     from pyarrow import parquet, table
 
     parquet.write_table(table({"tokens": [W], "ner": [["B-PER", "O", "B-PER"]], "id": ["7"]}), tmp_path / "x.parquet")
-    assert_refused(tmp_path / "x.parquet", 1, "but 'ner' looks like tags. Call 'ner' 'tags' instead")
+    assert_refused(tmp_path / "x.parquet", 1, "but 'ner' looks like tags. Rename 'ner' to 'tags'")
 
 
 def test_a_long_key_is_quoted_in_part(tmp_path: Path) -> None:

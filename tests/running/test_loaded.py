@@ -57,7 +57,7 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
 
     run = run_of(grid, "extendner")
     refused("expected the folder of a run", grid)
-    refused("there is no run with a sound record", grid / "runs" / "none")
+    refused("there is no such folder", grid / "runs" / "none")
     refused("step=7: the run has the steps 1, 2, 3", run, step=7)
     refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
     refused("pass method=FILE.py if you trust it", run_of(grid, "good"))

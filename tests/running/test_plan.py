@@ -35,6 +35,10 @@ def planned(inputs: dict[str, Any], out: Path, **options: Any) -> Run:
     return run
 
 
+def test_a_folder_without_a_card_has_defaults(inputs: dict[str, Any], tmp_path: Path) -> None:
+    assert make_plan(layer(inputs)[0], ResultsFolder.open(tmp_path)).origins["joint_steps"] == "default"
+
+
 def test_a_sample_as_large_as_the_corpus_is_none(inputs: dict[str, Any], tmp_path: Path) -> None:
     whole, same, part = (planned(inputs, tmp_path, max_sentences=n).record for n in (None, 24, 23))
     assert whole.run_id == same.run_id != part.run_id

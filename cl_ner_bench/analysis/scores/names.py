@@ -73,5 +73,10 @@ def measure_key(word: str) -> str:
     """Return the key of a measure that a user named: the key itself, or ``micro``, ``type`` or ``task``."""
     key = _SHORT.get(word, word)
     if key not in NAMES:
-        raise UserError(f"unknown measure {word!r}.{did_you_mean(word, [*_SHORT, *NAMES])}")
+        known = {**{name: name for name in (*_SHORT, *NAMES)}, "macro": "type", "macro-f1": "type"}
+        columns = ", ".join([*_SHORT, "forgetting", "bwt", "learning", "gap"])
+        raise UserError(
+            f"--measures: unknown measure {word!r}.{did_you_mean(word, known)} There are {columns}, and the columns of "
+            "summary.csv"
+        )
     return key

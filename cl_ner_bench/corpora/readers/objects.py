@@ -144,7 +144,7 @@ class _Reader:
         if not isinstance(tags, list) or not all(type(tag) is int for tag in tags):
             text, fix = f"expected '{field}', a list of tags", "Write tags as texts like B-PER"
             if _are_mentions(tags):
-                text, fix = f"'{field}' holds mentions, expected tags", f"Call '{field}' 'entities' instead"
+                text, fix = f"'{field}' holds mentions, expected tags", f"Rename '{field}' to 'entities'"
         elif not names:
             text = f"the tags in '{field}' are numbers without names"
             fix = 'Write them as texts like B-PER, or name them in a card: tag_names = ["O", "B-PER", ...]'
@@ -166,7 +166,7 @@ class _Reader:
             self._problem("spans", number, f"'{field}' is no list of entities: {short(entities)}", fix)
             return None
         if _are_tags(items, len(found.words)):
-            text, fix = f"'{field}' holds tags, expected entities", f"Call '{field}' 'tags' instead"
+            text, fix = f"'{field}' holds tags, expected entities", f"Rename '{field}' to 'tags'"
             self._problem("spans", number, text, fix)
             return None
         names = self._options.tag_names or self._names.get(field, ())
@@ -247,7 +247,7 @@ def _unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
     ):
         keys = [short(key) for key, value in others.items() if test(value)]
         if len(keys) == 1:
-            return f"{what}, but {keys[0]} looks like {look}", f"Call {keys[0]} '{known}' instead"
+            return f"{what}, but {keys[0]} looks like {look}", f"Rename {keys[0]} to '{known}'"
         if keys:
             fix = f"Call '{known}' what holds the names"
             return f"{what}, but {' and '.join(keys)} look like {look}", fix

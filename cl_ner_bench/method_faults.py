@@ -23,6 +23,13 @@ def describe(error: BaseException, card: MethodCard | None) -> str:
     return f"{said}, in {place}" if place else said
 
 
+def hook_of(error: BaseException, card: MethodCard) -> str:
+    """Return the first function of a method's own code that an error went through, "" where it went through none."""
+    files = method_files(card)
+    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((code.co_name for code in codes if Path(code.co_filename).resolve() in files), "")
+
+
 def where(error: BaseException, card: MethodCard) -> str:
     """Return file and line of the method's last frame in an error, else of the last frame."""
     frames = traceback.extract_tb(error.__traceback__)

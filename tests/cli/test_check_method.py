@@ -46,14 +46,14 @@ def test_a_fault_is_shown_with_what_to_change(tmp_path: Path, capsys: pytest.Cap
     assert out.splitlines()[-1].split()[2] == "1"
 
 
-@pytest.mark.slow
 def test_one_mistake_is_one_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "liar.py").write_text(LIAR.replace('return {"ce": 2 *', 'return {"ce": self.settings["wieght"] *'))
     assert main(["check-method", str(tmp_path / "liar.py")]) == 1
     out = capsys.readouterr().out
     assert " ".join(out.split()).count("no setting 'wieght' in the card's settings") == 1
-    assert out.splitlines()[-1].split()[1:3] == ["15", "1"]
-    assert "The fault of card came in 14 of 15 checks and counts once." in out  # learning is the base learner's
+    assert out.splitlines()[-1].split()[1:3] == ["1", "1"]
+    assert "\n  FAULT  losses " in out
+    assert "It ends the checks: all others (14) would run the same code." in out
 
 
 def test_a_file_that_cannot_be_run_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.method_faults import check_import, describe
+from cl_ner_bench.method_faults import check_import, describe, hook_of
 from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.testing.conformance.faults import Check, Fault
 from cl_ner_bench.testing.conformance.lab import Lab
@@ -38,6 +38,7 @@ class Result:
     fault: str = ""
     remark: str = ""
     seconds: float = 0.0  # of processor time
+    raised_in: str = ""  # the hook, else the check, that raised what is no finding of the check
 
 
 QUICK: tuple[Check, ...] = (
@@ -75,7 +76,11 @@ def checks(card: MethodCard, full: bool = False) -> list[Check]:
 
 
 def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
-    """Check a method; yield the result of each check when it ends."""
+    """Check a method; yield the result of each check when it ends.
+
+    The first check learns two steps: what is raised there, under the name of its hook, ends the checks, for all learn
+    by the same code.
+    """
     try:
         check_import(card)
         lab = Lab(card)
@@ -85,26 +90,30 @@ def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
     except Exception as error:
         yield Result("card", f"the file cannot be run: {describe(error, card)}")
         return
-    for check in checks(card, full):
+    first, *others = checks(card, full)
+    result = run_check(first, lab)
+    yield replace(result, check=result.raised_in or result.check)
+    for check in others if not result.raised_in else ():
         yield run_check(check, lab)
 
 
 def run_check(check: Check, lab: Lab) -> Result:
     """Return the result of a check; whatever a method raises is a fault of it."""
-    began, fault, remark = time.process_time(), "", ""
+    began, fault, remark, raised_in = time.process_time(), "", "", ""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tiny tensors
     try:
         if check in COMPARING:
             repeats(lab)
         remark = check(lab)
-    except (Fault, UserError, FloatingPointError) as error:
+    except Fault as error:
         fault = str(error)
     except Exception as error:
-        fault = describe(error, lab.card)
+        fault = str(error) if isinstance(error, UserError | FloatingPointError) else describe(error, lab.card)
+        raised_in = hook_of(error, lab.card) or title(check)
     finally:
         torch.set_num_threads(threads)
-    return Result(title(check), fault, remark or about(check), time.process_time() - began)
+    return Result(title(check), fault, remark or about(check), time.process_time() - began, raised_in)
 
 
 def title(check: Check) -> str:

@@ -27,7 +27,7 @@ from cl_ner_bench.analysis.figures.errors import LAYERS
 from cl_ner_bench.analysis.figures.families import MANY, PANEL, families, families_of_all, is_bound
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.figures.heatmaps import heatmaps
-from cl_ner_bench.analysis.figures.labels import shortened
+from cl_ner_bench.analysis.figures.labels import label_points, shortened
 from cl_ner_bench.analysis.figures.ranks import rank_diagrams
 from cl_ner_bench.analysis.figures.scatter import forgetting_scatter
 from cl_ner_bench.analysis.figures.style import (
@@ -176,6 +176,19 @@ def test_names_cover_neither_each_other_nor_leave_the_figure(crowd: Results, kin
             assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= page.x1 + 1 and b.y1 <= page.y1 + 1 for b in boxes)
             assert page.height <= theme.style.height * figure.dpi + 1
     assert named == labels
+
+
+@pytest.mark.usefixtures("paper")
+def test_names_without_room_are_counted_and_score_axes_begin_at_zero(tmp_path: Path) -> None:
+    write_run(tmp_path, "spankl", counts={1: {"a": triple(0)}, 2: {"a": triple(0), "b": triple(0)}})
+    c, theme = themed(load_results(tmp_path))
+    for picture in (*step_curves(c, "all", theme), *forgetting_scatter(c, "all", theme)):
+        assert picture.figure.axes[0].get_ylim()[0] == 0
+    ax = Figure(figsize=(1.2, 1.2)).subplots()
+    label_points(ax, [(0.5, 0.5, c.rows[0])] * 30, [(0.0, 0.0)] * 30, theme)
+    *names, said = [text.get_text() for text in ax.texts]
+    assert names
+    assert said == f"{30 - len(names)} more without room for a name"
 
 
 @pytest.mark.usefixtures("paper")

@@ -246,12 +246,14 @@ def _finish(
 ) -> None:  # fmt: skip
     """Set one scale for all panels; write names beside the lines of each, or of the last panel of a row."""
     low, high = axes.flat[0].get_ylim()
-    low, high = widened(10, max(low, -2), min(high, 102))
-    shift = max(0.0, -2 - low) - max(0.0, high - 102)  # there are no scores out of 0..100
+    low, high = widened(10, max(low, 0), min(high, 102))
+    shift = max(0.0, -low) - max(0.0, high - 102)  # there are no scores out of 0..100
     axes.flat[0].set_ylim(low + shift, high + shift)
     n_columns = axes.shape[1]
     label_edges(axes, len(panels), "step", NAMES[measure].title)
     for ax, panel in zip(axes.flat, panels, strict=False):
+        for line in ax.lines:
+            line.set_clip_on(False)  # whole markers at 0
         margin = min(0.04 * max(panel.c.n_steps - 1, 1), 0.6)  # no step 0
         ax.set_xlim(1 - margin, panel.c.n_steps + margin)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(panel.c.n_steps, 11), min_n_ticks=1))

@@ -59,6 +59,7 @@ def label_points(
 ) -> None:
     """Write each name at the nearest place around its point where it covers no point, bar, line or other name.
 
+    Names without a free place are left out, and counted in the lower right corner.
     The figure must have been laid out. ``bars``: half the width and height of each point's bars, 0 for none.
     (adjustText pushes names apart by forces: with 17 methods some still covered each other, or it took half a minute.)
     """
@@ -79,7 +80,7 @@ def label_points(
         name = ax.annotate(shortened(row.label), (x, y), (0, 0), textcoords="offset points", **theme.name(row))
         size = name.get_window_extent()
         name.remove()
-        distance, box = 0, Bbox.from_bounds(px, py, size.width, size.height)  # where there is no free place
+        distance, box = 0, Bbox.from_bounds(px, py, size.width, size.height)
         line_to = Path([(px, py), (px, py)])
         for further, place in _places(px, py, size.width, size.height, pt(1) * pixels):
             inside = window.containsx(place.x0) and window.containsx(place.x1)
@@ -93,6 +94,8 @@ def label_points(
                 distance, box, line_to = further, place, leader
             if not struck:
                 break
+        if not distance:
+            continue
         if distance > _NEAR:
             leaders.append(line_to)
         taken.append(box)
@@ -103,6 +106,9 @@ def label_points(
             arrowprops=line if distance > _NEAR else None, ha="left", va="bottom", **theme.name(row),
         )  # fmt: skip
         name.set_in_layout(False)
+    if left_out := len(points) - len(names):
+        said = f"{left_out} more without room for a name"
+        ax.text(0.99, 0.01, said, transform=ax.transAxes, ha="right", va="bottom", size=pt(5.5), color="#444444")
 
 
 def _stretches(line: Line2D) -> Iterator[Bbox]:

@@ -102,7 +102,7 @@ def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0) -> list[dict
             several = len(values) > 1
             error = {"xerr": dx, "yerr": [[min(dy, y)], [min(dy, 100 - y)]], "elinewidth": pt(0.7)} if several else {}
             spreads.append((dx, dy) if several else (0.0, 0.0))
-            cloud.ax.errorbar(x, y, markersize=pt(5.5), zorder=4, **line, **error)
+            cloud.ax.errorbar(x, y, markersize=pt(5.5), zorder=4, clip_on=False, **line, **error)
             places.append((float(x), float(y), row))
             x_name, y_name = values.columns
             numbers = {f"{x_name}_mean": x, f"{x_name}_std": dx, f"{y_name}_mean": y, f"{y_name}_std": dy}
@@ -114,7 +114,8 @@ def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0) -> list[dict
     for cloud in clouds:
         if cloud.ax.get_xscale() == "linear":
             cloud.ax.set_xlim(widened(span, *cloud.ax.get_xlim()))
-        cloud.ax.set_ylim(widened(span, *cloud.ax.get_ylim()))
+        low, high = widened(span, *cloud.ax.get_ylim())
+        cloud.ax.set_ylim(max(low, 0), high)  # there are no scores below 0
     fix_layout(clouds[0].ax.figure.figure)  # names stand within the panels
     for ax, places, spreads in named:
         label_points(ax, places, spreads, theme)

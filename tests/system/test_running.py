@@ -77,7 +77,7 @@ def test_single_task_models_know_one_task_each_and_are_checked_like_others(input
     words = ["--methods", f"{METHODS}:good,single-task-token", "--bounds", "none", "--orders", "0,1", "--lr", "1e-3"]
     done = bench("run", *inputs, *words, "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert "References for learning (a model for each task alone)\n  Single task (token)" in done.stdout
+    assert "References for learning\n  Single task (token)" in done.stdout
     assert "learning was checked at step 1 only" not in done.stdout
     found = 0
     for file in out.glob("runs/single-task-token-*/run.json"):

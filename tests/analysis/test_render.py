@@ -116,6 +116,21 @@ def test_what_is_longer_than_a_page_is_a_longtable() -> None:
     assert r"\onecolumn" in text  # where it is put into a text of two columns, it has pages of its own
     assert text.count("type 65") == 1
     assert r"\begin{table" not in text
+    assert "Notes:" in text.partition(r"\endlastfoot")[0]  # with the last rows, never alone on a page
+
+
+def test_a_column_without_any_number_is_not_printed() -> None:
+    lines = (("A", Cell(60, 1), Cell(math.nan, math.nan)), ("B", Cell(50, 1), Cell(math.nan, math.nan)))
+    text = to_latex(small(header=("Method", "Micro-F1", "Gap"), sections=(("x", lines),)))
+    assert "Micro-F1" in text
+    assert "Gap" not in text
+
+
+def test_seven_points_are_taken_where_they_fit() -> None:
+    titles = ("Micro-F1", "Mean task F1", "Forgetting", "Learning")
+    lines = (("Fine-tuning (span)", *(Cell(60.0, 11.5) for _ in titles)),)
+    text = to_latex(small(header=("Method", *titles), sections=(("Memory-free", lines),)), TableLayout(columns=1))
+    assert r"\fontsize{7}{8.4}" in text
 
 
 def test_the_long_form_has_a_number_a_row() -> None:

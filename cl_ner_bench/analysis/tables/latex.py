@@ -7,7 +7,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 # Points of \tabcolsep, and the characters that fit one column and both, by font. 219 and 455 points: ACL's style, the
 # narrowest of the common two-column ones. What is wider is cut into panels.
-FOOTNOTE, SCRIPT, SMALLEST = r"\footnotesize", r"\scriptsize", r"\fontsize{6}{7.2}\selectfont"
-TABCOLSEP = {FOOTNOTE: 2.8, SCRIPT: 2.8, SMALLEST: 1.5}
-ROOM = {1: {FOOTNOTE: 51, SCRIPT: 54, SMALLEST: 69}, 2: {FOOTNOTE: 106, SCRIPT: 115}}
+FOOTNOTE, SCRIPT = r"\footnotesize", r"\scriptsize"
+SMALLER, SMALLEST = r"\fontsize{7}{8.4}\selectfont", r"\fontsize{6}{7.2}\selectfont"
+SMALL = (SMALLER, SMALLEST)
+TABCOLSEP = {FOOTNOTE: 2.8, SCRIPT: 2.8, SMALLER: 1.5, SMALLEST: 1.5}
+ROOM = {1: {FOOTNOTE: 51, SCRIPT: 54, SMALLER: 64, SMALLEST: 69}, 2: {FOOTNOTE: 106, SCRIPT: 115}}
 FEW_NUMBERS = 5  # columns of numbers that stand in one table whatever the font
 CAPITAL = 0.4  # by which a capital is wider than a character
 HYPHENS = {"Forgetting": "Forget- ting"}  # titles that may be parted within a word
-TINY = {FOOTNOTE: 0.7, SCRIPT: 0.8, SMALLEST: 1.0}  # width of a character of a deviation
-LABEL = 15  # characters of a row's name in the smallest font; longer ones stand in two lines
+TINY = {FOOTNOTE: 0.7, SCRIPT: 0.8, SMALLER: 1.0, SMALLEST: 1.0}  # width of a character of a deviation
+LABEL = 15  # characters of a row's name in a small font; longer ones stand in two lines
 BRIEF = 110  # characters of a note
-LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLEST: 80}  # that fit a page
+LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLER: 72, SMALLEST: 80}  # that fit a page
 
 _TEXT = {
     "\\": r"\textbackslash{}",
@@ -77,6 +79,7 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
     on pages of one column of its own. Notes are brief: the Markdown file has them whole.
     """
     layout = layout or TableLayout()
+    table = _without_empty(table)
     table = long_form(table) if layout.form == "long" else table
     caption, label = layout.caption(table), layout.label_prefix + re.sub(r"[^a-zA-Z0-9-]", "-", table.name)
     columns = layout.columns
@@ -99,7 +102,10 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
         for i, panel in enumerate(panels):
             title, mark = (latex(caption), label) if i == 0 else (f"{latex(caption)} (continued)", None)
             parts.append(_tabular(printed, panel, title, mark))
-        parts += [*([notes] if notes else []), r"\ifoftwocolumns\twocolumn\fi\endgroup"]
+        if notes:  # in the last foot they do not stand alone on a page
+            foot = rf"\multicolumn{{{len(panels[-1])}}}{{c}}{{\makebox[0pt]{{\parbox[t]{{\linewidth}}{{{notes}}}}}}} \\"
+            parts[-1] = parts[-1].replace(r"\endlastfoot", f"{foot}\n\\endlastfoot")
+        parts += [r"\ifoftwocolumns\twocolumn\fi\endgroup"]
         return "\n".join(parts) + "\n"
     environment = "table" if columns == 1 else "table*"
     bodies = "\n\\par\\smallskip\n".join(_tabular(printed, panel) for panel in panels)
@@ -115,6 +121,18 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
         rf"\end{{{environment}}}",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _without_empty(table: Table) -> Table:
+    """Return the table without the columns of numbers that are undefined in every row; the CSV file has them."""
+    lines = [line for _, lines in table.sections for line in lines]
+
+    def known(column: int) -> bool:
+        return any(isinstance(cell, str) or not math.isnan(cell.mean) for cell in (line[column] for line in lines))
+
+    kept = [column for column in range(len(table.header)) if known(column)]
+    sections = tuple((title, tuple(tuple(line[c] for c in kept) for line in of)) for title, of in table.sections)
+    return replace(table, header=tuple(table.header[c] for c in kept), sections=sections)
 
 
 def _in_brief(table: Table) -> str:
@@ -167,8 +185,8 @@ class _Printed:
         return any(not isinstance(cell, str) for cell in self.cells(column))
 
     def label(self, text: str) -> list[str]:
-        """Return a row's name in one line, or in two where the font is the smallest and the name long."""
-        return _parted(text.split()) if self.size == SMALLEST and _width(text) > LABEL else [text]
+        """Return a row's name in one line, or in two where the font is small and the name long."""
+        return _parted(text.split()) if self.size in SMALL and _width(text) > LABEL else [text]
 
     def title(self, column: int) -> list[str]:
         """Return a column's title in one row, or in two where it is wider than the column's cells."""
@@ -283,14 +301,14 @@ def _fitted(table: Table, digits: int, columns: int) -> tuple[_Printed, list[lis
     """Return the table in the larger font in which all columns fit beside each other, with these columns; else in
     panels, each with the first column.
 
-    The smallest font is for tables of FEW_NUMBERS or less; there the caption alone has the numbers of runs.
+    The small fonts are for tables of FEW_NUMBERS or less; there the caption alone has the numbers of runs.
     """
     everything = [*range(len(table.header))]
     for size, room in ROOM[columns].items():
         printed = _Printed(table, digits, columns == 1, size)
-        shown = [c for c in everything if size != SMALLEST or table.header[c] != "n"]
+        shown = [c for c in everything if size not in SMALL or table.header[c] != "n"]
         few = sum(map(printed.is_number, everything)) <= FEW_NUMBERS
-        if sum(map(printed.width, shown)) <= room and (size != SMALLEST or few):
+        if sum(map(printed.width, shown)) <= room and (size not in SMALL or few):
             return printed, [shown]
     printed = _Printed(table, digits, columns == 1, FOOTNOTE)
     first, *others = map(printed.width, everything)

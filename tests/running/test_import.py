@@ -383,7 +383,7 @@ def test_imported_results_stand_beside_ours_marked_and_untested(corpus: Path, se
     assert note.startswith("LLM (imported): not learned by this suite, in no test of differences")
     assert "from after-1.jsonl (" in note
     assert "encoder gpt" in note
-    assert "; LLM (imported) 94.1" in verdict(c, results)[0], "no method, no bound"
+    assert "From elsewhere, in no test: LLM (imported) 94.1." in verdict(c, results)[1:]
     assert [family.title for family in families(c)] == ["span methods", "imported results"]
     assert len([line for line in verdict(c, results) if "LLM" in line]) == 1
     assert not [line for line in notes_of(c) if "learning was checked" in line and "LLM" in line]

@@ -72,6 +72,7 @@ def test_what_is_not_shown_stays_a_reference(tmp_path: Path) -> None:
     assert "joint-token" in {row.method for row in without.rows}
 
 
+@pytest.mark.slow
 def test_the_csv_files_of_tables_keep_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = results(tmp_path)
     chosen = choose(everything, ["seqstar", "extendner"])

@@ -405,7 +405,7 @@ def test_the_worse_of_two_over_six_runs_is_significantly_worse(tmp_path: Path) -
     (scores, answer, orders) = verdict(c, results)
     assert scores == (
         "Mean task F1 after the last step (± standard deviation, n = 6): SpanKL 72.5 ± 1.9, ExtendNER 62.7 ± 2.2; "
-        "joint training 80."
+        "joint training 80.0."
     )
     assert answer.startswith("Take SpanKL, significantly better than every other method; the next is ExtendNER, ")
     assert "ExtendNER, 9.8 points lower (95 % interval" in answer

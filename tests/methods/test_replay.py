@@ -137,6 +137,7 @@ def test_an_unknown_choice_is_named(encoder: str) -> None:
         chain("replay-token", encoder, 1, exemplar_choice="rondom")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["token", "span"])
 @pytest.mark.parametrize("relabel", [False, True])
 def test_the_previous_model_labels_what_came_later(

@@ -9,7 +9,6 @@ from cl_ner_bench.cli.output import duration, wrapped
 from cl_ner_bench.errors import counted
 from cl_ner_bench.learning.updates import count_updates
 from cl_ner_bench.running.grid import demand
-from cl_ner_bench.running.merge import not_learned_again
 from cl_ner_bench.running.options import DEFAULT, NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.runs import Plan, Prepared, Run
 from cl_ner_bench.scenarios.statistics import corpus_notes
@@ -27,7 +26,7 @@ def preview(prepared: Prepared) -> str:
     if prepared.replaced:
         lines += [f"replaced ({counted(len(prepared.replaced), 'run')}, to be moved to {prepared.folder.replaced})"]
         lines += [f"  {record.run_id}" for record in prepared.replaced]
-        lines += [f"warning: {line}" for line in not_learned_again(prepared.replaced, prepared.runs)]
+        lines += [f"warning: {line}" for line in prepared.missing]
     return "\n".join([*lines, "", *_demand(prepared)])
 
 

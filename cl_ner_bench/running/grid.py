@@ -104,7 +104,8 @@ def prepare(
         most = max(1, len(todo))  # in fact as many as there are workers
     else:
         most = environment.default_jobs(options.device, options.threads, options.gpus_per_run)
-    return Prepared(folder, plans, runs, todo, damaged, superseded(runs, folder), aside, first.jobs or most)
+    missing = not_learned_again(aside, runs)
+    return Prepared(folder, plans, runs, todo, damaged, superseded(runs, folder), aside, missing, first.jobs or most)
 
 
 def check_folder(folder: ResultsFolder) -> None:
@@ -191,7 +192,7 @@ def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
     _check_space(prepared)
     folder.check_store()
     _clear_away(prepared)
-    for line in not_learned_again(prepared.replaced, prepared.runs):
+    for line in prepared.missing:
         log.warning(line)
     written = write_experiment(folder, prepared.plans, prepared.replaced)
     for record in prepared.replaced:

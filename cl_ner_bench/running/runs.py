@@ -92,7 +92,7 @@ class Prepared:
 
     ``damaged`` are finished steps that are not what was stored, each with the run and the file's name. ``superseded``
     are runs of the folder that finished no step and are planned with other settings now; ``replaced`` those with
-    finished steps that `--replace` sets aside.
+    finished steps that `--replace` sets aside; ``missing`` says which of them are not learned again.
     """
 
     folder: ResultsFolder
@@ -102,6 +102,7 @@ class Prepared:
     damaged: list[tuple[Run, int, str]]
     superseded: list[str]
     replaced: list[RunRecord]
+    missing: list[str]
     jobs: int
 
     @property

@@ -142,7 +142,7 @@ def test_it_is_marked_in_every_output(tmp_path: Path) -> None:
     assert mark in " ".join(results_text(results).replace("\n  ", " ").split("\n"))
     assert title_with_warnings(c).endswith(f"({STARVED}: Frozen (span))")
     (sentence,) = [sentence for sentence in verdict(c, results) if STARVED in sentence.lower()]
-    assert sentence.endswith("the methods': Frozen (span) at 3 of 9 steps.")
+    assert sentence.endswith("the methods': Frozen (span) at 3 of 9 steps. Raise --head-lr or --epochs.")
     files = report_files(results, formats=("png",))
     assert mark in files["report.html"].decode()
     figures = [name for name in files if name.startswith("figures/") and name.endswith(".csv")]

@@ -303,7 +303,7 @@ def test_a_rerun_learns_again_what_was_damaged_and_nothing_else(grid: Path, out:
     done = bench(*words, "--out", str(out))
 
     assert done.returncode == 0, done.stderr
-    assert "1 steps to learn" in done.stderr
+    assert "1 step to learn" in done.stderr
     for text in ("counts.json is not what was stored", "run.json is not what was stored", "experiment.damaged.toml"):
         assert text in done.stderr
     assert verify(out).faults == []

@@ -499,7 +499,7 @@ def test_there_is_no_gap_to_undertrained_joint_training(tmp_path: Path, joint: f
     # The numbers as they are defined stay in the files.
     assert table.frame.set_index("label")["gap_mean"]["ExtendNER"] == pytest.approx(joint + 1 - 25)
     for notes in (table.notes, notes_of(c)):
-        assert f"{NO_GAP} (Joint (token) ends at micro-F1 {joint:.1f}, at least 20 is needed)" in notes
+        assert f"{NO_GAP} (Joint (token) ends at micro-F1 {joint:.1f} (order 0 seed 0), at least 20 is needed)" in notes
     gaps_of = gap_table(c, "all", results)
     assert gaps_of is not None
     assert [line[0] for _, lines in gaps_of.sections for line in lines] == ["SpanKL", "Frozen (span)"]

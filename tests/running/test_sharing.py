@@ -489,7 +489,8 @@ def test_a_stop_while_others_wait_is_gone_on_from(inputs: list[str], tmp_path: P
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     statuses = {record["method"]: record["status"] for record in by_run(out).values()}
-    assert statuses == {"slow": "interrupted", "twin": "waiting", "extendner": "waiting"}
+    assert statuses.pop("extendner") in ("waiting", "interrupted")  # step 1 is there, so it may have begun
+    assert statuses == {"slow": "interrupted", "twin": "waiting"}
     before = finished(out)
     assert len(before) < 3
     left = [k for k in (1, 2, 3) if k > len(before)]

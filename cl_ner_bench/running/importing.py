@@ -33,8 +33,8 @@ IMPORTED = "imported"  # in place of architecture, group and registered name, wh
 
 @dataclass(frozen=True)
 class Origin:
-    """What the user says of predictions that other code made: the method's name, the encoder or model behind it, and
-    its settings in words ("": not said)."""
+    """The user's words on predictions that other code made: the method's name, the encoder or model behind it, and its
+    settings ("": not said)."""
 
     method: str
     encoder: str = "unknown"

@@ -153,7 +153,7 @@ class EndsWithEpochs(TagLearner):
 
 
 class Scribbles(TagLearner):
-    """What its epochs leave is made anew before it is read."""
+    """A method whose attributes of an epoch are made anew before they are read."""
 
     def begin_step(self, step: Step) -> None:
         self.batch = step.batch([0, 1])

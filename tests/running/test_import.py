@@ -50,7 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sentences(corpus: Path) -> Path:
-    """What `bench data export` writes of it."""
+    """Return the folder that `bench data export` wrote of the corpus."""
     folder = corpus.with_name("sentences")
     assert main(["data", "export", str(corpus), "--out", str(folder)]) == 0
     return folder

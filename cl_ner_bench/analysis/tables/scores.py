@@ -45,7 +45,7 @@ MEANINGS = {
     "learning": "learning: a task's F1 right after it was learned",
     "gap": "gap: joint training of the same architecture minus the method, in mean task F1",
 }
-"""What a caption says of the measures that are not understood by their names."""
+"""The words of a caption on measures that are not understood by their names."""
 STEPS = (HEADLINE, "micro_f1", "macro_f1")
 SINGLE_TASK_TITLE = "References for learning"
 ALL_PAIRS = 10  # rows of a group up to which every pair is printed

@@ -1,4 +1,4 @@
-"""What stands behind the page's numbers: orders, data and protocol, settings, versions and machines."""
+"""The sources of the page's numbers: orders, data and protocol, settings, versions and machines."""
 
 from __future__ import annotations
 

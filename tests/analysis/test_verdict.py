@@ -139,7 +139,12 @@ def test_a_closed_form_does_not_win_because_all_others_are_left_out(tmp_path: Pa
 
 def test_settings_that_are_not_the_same_for_all_are_said(tmp_path: Path) -> None:
     grid(tmp_path, {"extendner": [60.0]}, by_hand={"epochs": 2})
-    grid(tmp_path, {"spankl": [70.0]}, by_hand={"epochs": 1, "SpanKL kd_weight": 3})
+    grid(
+        tmp_path,
+        {"spankl": [70.0]},
+        by_hand={"epochs": 1, "kd_weight": 3},
+        settings=SETTINGS | {"method": {"kd_weight": 3}},
+    )
     assert "may come from it: epochs = 1 (SpanKL); epochs = 2 (ExtendNER)." in answer(tmp_path)[-1]
     grid(tmp_path / "equal", {"extendner": [60.0], "spankl": [70.0]}, by_hand={"epochs": 2})
     assert not any("by hand" in sentence for sentence in answer(tmp_path / "equal"))

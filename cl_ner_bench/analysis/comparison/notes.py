@@ -246,14 +246,16 @@ def _by_hand(run: RunRecord) -> list[str]:
 
 
 def unequal_settings(c: Comparison) -> str:
-    """Return settings of training that were set by hand for some methods and not alike for all: ``epochs = 2 (A)``."""
+    """Return settings of training that were set by hand and not alike for all methods: ``epochs = 2 (A)``."""
     rows: dict[str, set[str]] = {}
-    for run in c.runs:
-        for setting in _by_hand(run) if run.group != "reference" else ():
-            rows.setdefault(setting, set()).add(run.label)
-    labels = {run.label for run in c.runs if run.learned and run.group != "reference"}
-    shared = {setting: of for setting, of in rows.items() if not any(setting.startswith(label) for label in of)}
-    return "; ".join(f"{setting} ({every(sorted(of))})" for setting, of in sorted(shared.items()) if of != labels)
+    methods = [run for run in c.runs if run.learned and run.group != "reference"]
+    for run in methods:
+        own = run.settings.get("method", {})  # settings that no other method has
+        for key, value in run.by_hand.items():
+            if key not in own:
+                rows.setdefault(f"{key} = {value}", set()).add(run.label)
+    labels = {run.label for run in methods}
+    return "; ".join(f"{setting} ({every(sorted(of))})" for setting, of in sorted(rows.items()) if of != labels)
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:

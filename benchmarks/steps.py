@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.learning.learner import Batch, Learner, Output, StepData
@@ -71,7 +71,7 @@ def updates(
 ) -> Timed:
     """Learn ``steps``; after each update of the last one, each of ``others`` has its turn on the same batch."""
     card = registry.methods()[method]
-    base: Any = registry.load_class(card)
+    base: Any = method_code.load_class(card)
     n_updates = -(-len(steps[-1].train) // settings["batch_size"])
     teacher: Plain | None = None
     batches: list[list[Sentence]] = []
@@ -264,7 +264,7 @@ def knowing(
     ``predicted`` mentions a sentence, as many as there are.
     """
     card = registry.methods()[method]
-    trainer = Trainer(registry.load_class(card), card.settings, settings, ENCODER, seed=0, precision=precision)
+    trainer = Trainer(method_code.load_class(card), card.settings, settings, ENCODER, seed=0, precision=precision)
     types, sample = corpus.card.types, corpus.used("train")[:FEW]
     trainer.learn(StepData(1, types, types, sample, (), types, "last"))
     low, high = 0.0, 10.0

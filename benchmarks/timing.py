@@ -58,7 +58,7 @@ from benchmarks.steps import (
     updates,
     with_parts,
 )
-from cl_ner_bench import HOME, registry
+from cl_ner_bench import HOME, method_code, registry
 from cl_ner_bench.analysis.figures.style import BLUE, COLUMN, RC, RED
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.corpora.cards import list_cards, recipe
@@ -203,7 +203,7 @@ class Heads:
     def trainer(self) -> Trainer:
         card, names = registry.methods()["spankl"], tuple(f"T{n}" for n in range(self.types))
         settings = dict(recipe(list_cards()["fewnerd"], "paper", "span")) | {"epochs": 1, "pool": 1, **MODES[self.mode]}
-        trainer = Trainer(registry.load_class(card), card.settings, settings, ENCODER, seed=0)
+        trainer = Trainer(method_code.load_class(card), card.settings, settings, ENCODER, seed=0)
         few = tuple(Sentence(n, ("a", "b")) for n in range(FEW))
         trainer.learn(StepData(1, names[:-1], names[:-1], few, (), names[:-1], "last"))
         trainer.learn(StepData(2, names, names[-1:], few, (), names[-1:], "last"))
@@ -446,7 +446,7 @@ def learn_plainly(run: Any, corpus: Corpus) -> None:
     card, recipe = registry.methods()[run.record.method], run.record.settings | {"max_span_width": 0}
 
     def new() -> Plain:
-        trainer = Trainer(registry.load_class(card), card.settings, recipe, ENCODER, run.record.seed)
+        trainer = Trainer(method_code.load_class(card), card.settings, recipe, ENCODER, run.record.seed)
         return Plain(trainer.learner, FOLDER, recipe["dropout"])
 
     model, rng = new(), random.Random(run.record.seed)

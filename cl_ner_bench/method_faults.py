@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FunctionType
 
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.registry import BASES, MethodCard, load_class, method_files
+from cl_ner_bench.method_card import MethodCard
+from cl_ner_bench.method_code import BASES, load_class, method_files
 
 _LEARNER = Path(__file__).with_name("learning") / "learner.py"
 

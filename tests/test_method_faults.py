@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_card, method_code, registry
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.learner import Settings, TagLearner
+from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.method_faults import check_import, describe
-from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.testing.conformance.suite import run_checks
 
 METHOD = """
@@ -33,12 +33,12 @@ def scaled(batch, learner):
 def card(tmp_path: Path) -> MethodCard:
     (tmp_path / "helper.py").write_text(HELPER)
     (tmp_path / "mine.py").write_text(METHOD)
-    return registry.read_cards(tmp_path / "mine.py")[0]
+    return method_card.read_cards(tmp_path / "mine.py")[0]
 
 
 def fault(card: MethodCard, batch: object) -> str:
     """Return how a fault in the method's losses is told."""
-    learner = registry.load_class(card)
+    learner = method_code.load_class(card)
     one = learner.__new__(learner)
     object.__setattr__(one, "settings", Settings(card.settings))
     with pytest.raises((KeyError, UserError)) as error:
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_imported_starts_nothing(
     other = tmp_path / "other.py"
     other.write_text(f"{METHOD}\nweights = missing\n")
     with pytest.raises(UserError, match=r"the file of mine cannot be imported: NameError: .*other\.py:9: weights"):
-        check_import(registry.read_cards(other)[0])
+        check_import(method_card.read_cards(other)[0])
     row = json.dumps({"words": ["a"], "mentions": [[0, 1, "PER"]]})
     for part in ("train", "dev", "test"):
         (tmp_path / f"{part}.jsonl").write_text(f"{row}\n" * 8)
@@ -90,7 +90,7 @@ def test_a_hook_that_does_not_take_its_arguments_is_found_before_anything_starts
 ) -> None:
     (tmp_path / "helper.py").write_text(HELPER)
     (tmp_path / "mine.py").write_text(f"{METHOD}\n    def {hook}: pass\n")
-    (card,) = registry.read_cards(tmp_path / "mine.py")
+    (card,) = method_card.read_cards(tmp_path / "mine.py")
     if not said:
         check_import(card)
         return

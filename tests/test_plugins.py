@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.find import find_card
@@ -106,7 +106,7 @@ def test_plug_ins_are_listed_without_running_them(install: Install, capsys: pyte
         assert name in [row["name"] for row in found[kind]]
         assert "broken" not in found
     assert list_cards()["extra-set"].types == ("A",)
-    registry.check_class(registry.methods()["extra"])
+    method_code.check_class(registry.methods()["extra"])
     assert "theirs" not in sys.modules
     assert registry.methods()["extra"].module == "theirs.sub.m"
 
@@ -117,7 +117,7 @@ def test_a_plug_ins_method_is_loaded_from_its_package(install: Install) -> None:
         "ours", {"ours/__init__.py": "", "ours/m.py": method, "ours/helper.py": "x = 1"}, {"methods": ["m = ours.m"]}
     )
     try:
-        assert registry.load_class(registry.methods()["extra2"]).__module__ == "ours.m"
+        assert method_code.load_class(registry.methods()["extra2"]).__module__ == "ours.m"
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "ours"]:
             del sys.modules[name]

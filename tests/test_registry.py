@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench import HOME, registry
+from cl_ner_bench import HOME, method_card, method_code, registry
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.grids import METHODS
@@ -35,12 +35,12 @@ def test_built_in_methods_have_complete_cards_and_load() -> None:
     for card in cards.values():
         row = card.to_json()
         assert [key for key in EVERY_KEY if key not in row] == []
-        assert registry.load_class(card).architecture == card.architecture
+        assert method_code.load_class(card).architecture == card.architecture
 
 
 @pytest.mark.parametrize("name", ["finetune", "joint", "joint-warm", "single-task", "replay"])
 def test_a_group_stands_for_one_method_of_each_architecture(name: str) -> None:
-    assert [v.card.architecture for v in registry.resolve([name])] == list(registry.ARCHITECTURES)
+    assert [v.card.architecture for v in registry.resolve([name])] == list(method_card.ARCHITECTURES)
 
 
 def test_names_given_twice_count_once_and_labels_name_variants() -> None:
@@ -52,7 +52,7 @@ def test_a_file_gives_all_of_its_methods_or_one() -> None:
     assert labels(str(METHODS))[:2] == ["good", "slow"]
     variant = registry.resolve([f"mine={METHODS}:slow"])[0]
     assert (variant.label, variant.card.class_name) == ("mine", "Slow")
-    assert registry.load_class(variant.card).__name__ == "Slow"
+    assert method_code.load_class(variant.card).__name__ == "Slow"
     assert registry.resolve([variant.spec]) == [variant]
 
 
@@ -67,7 +67,7 @@ def test_variants_share_what_the_card_says_once(tmp_path: Path) -> None:
     file = write(
         tmp_path, f"CARD = {{{shared}, 'variants': {{'m': {{'label': 'Em'}}, 'n': {{'settings': {{'a': 2}}}}}}}}"
     )
-    m, n = registry.read_cards(Path(file))
+    m, n = method_card.read_cards(Path(file))
     assert (m.name, m.label, m.class_name, m.settings) == ("m", "Em", "M", {"a": 1})
     assert (n.name, n.label, n.class_name, n.settings) == ("n", "n", "M", {"a": 2})
 
@@ -159,7 +159,7 @@ def test_a_name_that_is_taken_names_both_files(tmp_path: Path) -> None:
     assert labels(f"mine={file}") == ["mine"]
 
 
-SPAN, TOKEN = ({"m": {"class": "M", "architecture": architecture}} for architecture in registry.ARCHITECTURES)
+SPAN, TOKEN = ({"m": {"class": "M", "architecture": architecture}} for architecture in method_card.ARCHITECTURES)
 IMPORT = "from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner\n"
 OTHER = r"'m'\]: architecture is 'span', but the class 'M' derives from TagLearner; write 'token', or"
 
@@ -184,9 +184,9 @@ OTHER = r"'m'\]: architecture is 'span', but the class 'M' derives from TagLearn
 def test_a_class_is_what_its_card_says(tmp_path: Path, card: dict[str, Any], body: str, said: str) -> None:
     """Read from the source before anything starts, and seen in the class that a run loads: one message."""
     (tmp_path / "helper.py").write_text(f"{IMPORT}class Helped(TagLearner): pass\n")
-    (found,) = registry.read_cards(Path(write(tmp_path, f"CARD = {card}\n{body}\n")))
+    (found,) = method_card.read_cards(Path(write(tmp_path, f"CARD = {card}\n{body}\n")))
     messages = []
-    for check in (registry.check_class, registry.load_class):
+    for check in (method_code.check_class, method_code.load_class):
         if said:
             with pytest.raises(UserError, match=said) as error:
                 check(found)
@@ -217,17 +217,17 @@ def test_a_card_of_another_architecture_starts_nothing(tmp_path: Path, capsys: p
 )
 def test_a_class_that_cannot_be_read_is_left_to_the_run(tmp_path: Path, body: str) -> None:
     (tmp_path / "helper.py").write_text(f"{IMPORT}class M(TagLearner): pass\n")
-    (card,) = registry.read_cards(Path(write(tmp_path, f"CARD = {SPAN}\n{body}\n")))
-    registry.check_class(card)
+    (card,) = method_card.read_cards(Path(write(tmp_path, f"CARD = {SPAN}\n{body}\n")))
+    method_code.check_class(card)
     with pytest.raises((UserError, ImportError, NameError)):
-        registry.load_class(card)
+        method_code.load_class(card)
 
 
 def test_the_code_fingerprint_counts_code_alone(tmp_path: Path) -> None:
     code = "CARD = {'m': {'class': 'M', 'architecture': 'span', 'summary': '%s'}}\nclass M:\n    %s\n    x = %s\n"
     prints = []
     for summary, note, value in (("a", '"""Doc."""', 1), ("b", "# comment", 1), ("a", '"""Doc."""', 2)):
-        prints.append(registry.code_fingerprint(Path(write(tmp_path, code % (summary, note, value)))))
+        prints.append(method_code.code_fingerprint(Path(write(tmp_path, code % (summary, note, value)))))
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -255,8 +255,8 @@ def test_a_plug_in_changes_each_base_learner_and_any_method(tmp_path: Path) -> N
         assert [v.label for v in variants] == expected
         assert [registry.resolve([v.spec]) for v in variants] == [[v] for v in variants]
         for variant in variants:
-            registry.check_class(variant.card)
-            learner = registry.load_class(variant.card)
+            method_code.check_class(variant.card)
+            learner = method_code.load_class(variant.card)
             assert learner.architecture == variant.card.architecture
             assert learner.__mro__[1].__name__ in ("Plug", "EWC")
 
@@ -266,10 +266,10 @@ def test_a_plug_in_adds_its_settings_needs_and_code(tmp_path: Path) -> None:
     (both,), (base,) = registry.resolve([f"{file}+extendner"]), registry.resolve(["extendner"])
     assert both.card.settings == {**base.card.settings, "a": 1}
     assert (both.title, both.card.first_step) == ("Plug + ExtendNER", "base")
-    before = registry.method_fingerprint(both.card)
+    before = method_code.method_fingerprint(both.card)
     write(tmp_path, PLUG_IN.replace("zeros", "ones"))
-    assert registry.method_fingerprint(both.card) != before != registry.method_fingerprint(base.card)
-    learner: Any = registry.load_class(both.card)
+    assert method_code.method_fingerprint(both.card) != before != method_code.method_fingerprint(base.card)
+    learner: Any = method_code.load_class(both.card)
     assert learner.needs.fget(None) == {"all_embeddings", "teacher"}
 
 
@@ -306,7 +306,7 @@ def test_a_file_before_a_plus_holds_one_plug_in_or_names_it(tmp_path: Path) -> N
 def test_the_class_of_a_plug_in_derives_from_learner_alone(tmp_path: Path) -> None:
     file = write(tmp_path, PLUG_IN.replace("Learner", "TagLearner"))
     with pytest.raises(UserError, match="architecture is 'any', but the class 'Plug' derives from TagLearner"):
-        registry.check_class(registry.resolve([file])[0].card)
+        method_code.check_class(registry.resolve([file])[0].card)
 
 
 def test_every_setting_of_a_built_in_method_has_a_line_of_help() -> None:
@@ -325,16 +325,16 @@ def test_help_is_of_settings_that_there_are(tmp_path: Path) -> None:
         registry.resolve([write(tmp_path, wrong)])
     shared = "'architecture': 'span', 'help': {'a': 'A.', 'b': 'B.'}"
     file = write(tmp_path, f"CARD = {{{shared}, 'variants': {{'m': {{'settings': {{'a': 1}}}}, 'n': {{}}}}}}")
-    assert [card.help for card in registry.read_cards(Path(file))] == [{"a": "A."}, {}]
+    assert [card.help for card in method_card.read_cards(Path(file))] == [{"a": "A."}, {}]
 
 
 def test_needs_are_read_without_running_the_file(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text(f"{IMPORT}class Base(TagLearner):\n    needs = frozenset({{'memory'}})\n")
     body = "from .helper import Base\nclass M(Base): pass\nraise SystemExit"
-    (card,) = registry.read_cards(Path(write(tmp_path, f"CARD = {TOKEN}\n{body}\n")))
-    assert registry.needs(card) == ["memory"]
-    assert registry.needs(registry.methods()["extendner"]) == ["teacher"]
-    assert registry.needs(registry.methods()["finetune-token"]) == []
-    assert registry.needs(registry.methods()["derpp-span"]) == ["memory"], "inherited from another method's class"
-    assert registry.needs(registry.methods()["spankl"]) == ["teacher"], "a property that depends on a setting"
-    assert registry.needs(registry.resolve(["ewc+extendner"])[0].card) == ["all_embeddings", "teacher"]
+    (card,) = method_card.read_cards(Path(write(tmp_path, f"CARD = {TOKEN}\n{body}\n")))
+    assert method_code.needs(card) == ["memory"]
+    assert method_code.needs(registry.methods()["extendner"]) == ["teacher"]
+    assert method_code.needs(registry.methods()["finetune-token"]) == []
+    assert method_code.needs(registry.methods()["derpp-span"]) == ["memory"], "inherited from another method's class"
+    assert method_code.needs(registry.methods()["spankl"]) == ["teacher"], "a property that depends on a setting"
+    assert method_code.needs(registry.resolve(["ewc+extendner"])[0].card) == ["all_embeddings", "teacher"]

@@ -15,9 +15,9 @@ from types import MappingProxyType
 
 import pytest
 
-from cl_ner_bench import HOME, registry
+from cl_ner_bench import HOME, method_card, method_code
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.registry import code_fingerprint
+from cl_ner_bench.method_code import code_fingerprint
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -165,7 +165,7 @@ def test_helpers_of_two_folders_are_kept_apart(tmp_path: Path) -> None:
     found = []
     for n in (1, 2):
         file = write(tmp_path / str(n), mine=text, helper=f"x = {n}\n")
-        found.append(registry.load_class(registry.read_cards(file)[0]).x)  # type: ignore[attr-defined]
+        found.append(method_code.load_class(method_card.read_cards(file)[0]).x)  # type: ignore[attr-defined]
     assert found == [1, 2]
 
 
@@ -186,10 +186,10 @@ def test_a_helper_is_part_of_every_steps_key(tmp_path: Path) -> None:
 
 def test_the_suite_reads_methods_without_torch() -> None:
     code = (
-        "import sys\nfrom cl_ner_bench import registry\n"
+        "import sys\nfrom cl_ner_bench import method_code, registry\n"
         "for card in registry.methods().values():\n"
-        "    registry.check_class(card)\n"
-        "    registry.code_fingerprint(card.file, card.module)\n"
+        "    method_code.check_class(card)\n"
+        "    method_code.code_fingerprint(card.file, card.module)\n"
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], env=os.environ, cwd=HOME).returncode == 0

@@ -124,10 +124,10 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench import registry
+    from cl_ner_bench import method_card, registry
 
     name = parsed.name
-    if not registry.NAME.fullmatch(name):
+    if not method_card.NAME.fullmatch(name):
         raise UserError(f"NAME {name!r}: a method's name holds letters, digits, '-', '_' and '.', as in my-method")
     if name in registry.methods():
         raise UserError(

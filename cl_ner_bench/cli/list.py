@@ -13,7 +13,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.literature.settings import Setting
-    from cl_ner_bench.registry import MethodCard
+    from cl_ner_bench.method_card import MethodCard
 
 Row = Mapping[str, Any]
 WIDE = 160
@@ -27,7 +27,7 @@ def list_methods() -> list[Row]:
 
 
 def _method(card: MethodCard) -> Row:
-    from cl_ner_bench.registry import needs
+    from cl_ner_bench.method_code import needs
 
     return {**card.to_json(), "needs": needs(card)}
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
@@ -99,7 +99,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(settings["threads"])
     new_trainer = partial(
         Trainer,
-        registry.load_class(card),
+        method_code.load_class(card),
         settings["method"],
         settings | {"epochs": 1},
         inputs["encoder"],

@@ -15,7 +15,8 @@ import tomli_w
 
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.registry import method_sources, resolve
+from cl_ner_bench.method_code import method_sources
+from cl_ner_bench.registry import resolve
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.scenarios.task import TaskSplit

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cl_ner_bench.learning.numerics import NUMERICS
-from cl_ner_bench.registry import MethodCard
+from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.running import environment
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.files import digest

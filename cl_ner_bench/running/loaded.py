@@ -123,7 +123,7 @@ def load_model(
 
 
 def _new_trainer(record: RunRecord, method: str | PathLike[str] | None, device: str) -> Trainer:
-    from cl_ner_bench import registry
+    from cl_ner_bench import method_code, registry
     from cl_ner_bench.learning.trainer import Trainer
 
     spec = str(record.inputs.get("method", "")).rpartition("=")[2]
@@ -133,13 +133,13 @@ def _new_trainer(record: RunRecord, method: str | PathLike[str] | None, device: 
         )
     card = registry.resolve([spec if method is None else str(method)])[0].card
     encoder = encoder_info(str(record.inputs.get("encoder", "")))
-    found = {"method": registry.method_fingerprint(card), "encoder": encoder.fingerprint}
+    found = {"method": method_code.method_fingerprint(card), "encoder": encoder.fingerprint}
     for name, value in found.items():
         if value != record.fingerprints.get(name):
             raise UserError(f"the {name} is not the one that {record.run_id} was learned with: it changed since")
     settings = record.settings
     return Trainer(
-        registry.load_class(card),
+        method_code.load_class(card),
         settings["method"],
         settings,
         encoder.spec,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_card, method_code, registry
 from cl_ner_bench.corpora.card import UNSTATED, Card, HyperParameters
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
 from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
@@ -20,8 +20,9 @@ from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.numerics import NUMERICS
+from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
-from cl_ner_bench.registry import MethodCard, Variant
+from cl_ner_bench.registry import Variant
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.keys import StepKeys, numeric_identity
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
@@ -44,7 +45,7 @@ def variants(options: Options) -> tuple[list[Variant], list[str]]:
     """Return the methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
     found = registry.resolve(options.methods)
     for variant in found:
-        registry.check_class(variant.card)
+        method_code.check_class(variant.card)
     wanted = dict.fromkeys(f"joint-{v.card.architecture}" for v in found)
     present = {v.card.name for v in found}
     added = [name for name in wanted if name not in present] if options.bounds == "auto" else []
@@ -86,12 +87,12 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     values = {v.label: hyper_parameters(options, v, corpus, origins) for v in chosen}
     prints = {
         v.label: {
-            "method": registry.method_fingerprint(v.card),
-            **registry.files_fingerprint(v.card, values[v.label][1]),
+            "method": method_code.method_fingerprint(v.card),
+            **method_code.files_fingerprint(v.card, values[v.label][1]),
         }
         for v in chosen
     }
-    sources = {v.label: sorted(registry.method_sources(v.card)) for v in chosen}
+    sources = {v.label: sorted(method_code.method_sources(v.card)) for v in chosen}
     cut = splits[0].protocol.max_words
     every_span = [v for v in chosen if v.card.architecture == "span" and not values[v.label][0]["max_span_width"]]
     if every_span and (cut is None or cut > SPAN_WORDS):
@@ -262,7 +263,7 @@ def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any
 
     found, missing = given(card.architecture)
     if missing:
-        other = next(a for a in registry.ARCHITECTURES if a != card.architecture)
+        other = next(a for a in method_card.ARCHITECTURES if a != card.architecture)
         raise UserError(
             f"--recipe {name}: "
             + (f"it says nothing of {', '.join(missing)}" if given(other)[1] else f"a recipe for {other} methods")

@@ -52,11 +52,11 @@ class Steps:
         self.cpu_before = 0.0  # processor seconds of this process when the step began
 
     def _check(self, expected: dict[str, str]) -> None:
-        from cl_ner_bench import registry
+        from cl_ner_bench import method_code
 
         found = {"data": self.corpus.fingerprint, "split": self.split.hash}
-        found["method"] = registry.method_fingerprint(self.card)
-        found |= registry.files_fingerprint(self.card, self.record.settings["method"])
+        found["method"] = method_code.method_fingerprint(self.card)
+        found |= method_code.files_fingerprint(self.card, self.record.settings["method"])
         for name, value in found.items():
             if value != expected[name]:
                 raise UserError(f"the {name} changed after the grid was planned; start the command again")
@@ -124,7 +124,7 @@ class Steps:
     def _new_trainer(self, **recipe: Any) -> Any:
         import torch
 
-        from cl_ner_bench import registry
+        from cl_ner_bench import method_code
         from cl_ner_bench.learning.trainer import Trainer
 
         settings = self.record.settings
@@ -132,7 +132,7 @@ class Steps:
         if self.job.device != "cpu":  # CPU kernels repeat at an equal thread count
             torch.use_deterministic_algorithms(True, warn_only=True)
         return Trainer(
-            registry.load_class(self.card),
+            method_code.load_class(self.card),
             settings["method"],
             settings | recipe,
             self.record.inputs["encoder"],
@@ -160,12 +160,14 @@ class Steps:
 
     def check_first_step(self, heartbeat: Heartbeat) -> None:
         """Raise UserError where step 1, which is shared as the base learner's, is not what the base learner learns."""
-        from cl_ner_bench import registry
+        from cl_ner_bench import method_code
         from cl_ner_bench.learning.first_step import deviation
 
         settings, says = self.record.settings, f'{self.card.file}: CARD[{self.card.name!r}] says first_step "base"'
         try:
-            found = deviation(registry.load_class(self.card), settings["method"], settings, lambda _: heartbeat.check())
+            found = deviation(
+                method_code.load_class(self.card), settings["method"], settings, lambda _: heartbeat.check()
+            )
         except (Interrupted, UserError):
             raise
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus
@@ -35,7 +35,7 @@ def trainer(method: str, encoder: str, recipe: dict[str, Any] | None = None, **s
     card = variant.card
     recall = CORPUS.parts["train"].__getitem__
     all_settings = {**card.settings, **settings}
-    return Trainer(registry.load_class(card), all_settings, RECIPE | (recipe or {}), encoder, seed=0, recall=recall)
+    return Trainer(method_code.load_class(card), all_settings, RECIPE | (recipe or {}), encoder, seed=0, recall=recall)
 
 
 def chain(method: str, encoder: str, steps: int = 2, **settings: Any) -> Trainer:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Learner, Output, Step
@@ -92,7 +92,7 @@ def student(of: Batch) -> Output:
 def learner(name: str, **settings: Any) -> Learner:
     """The method in its third step, its head as in the toy."""
     card = registry.methods()[name]
-    made = registry.load_class(card)(NoEncoder(), {**card.settings, **settings})
+    made = method_code.load_class(card)(NoEncoder(), {**card.settings, **settings})
     for types in (("X",), ("Y",), ("Z",)):
         made.grow(types, lambda _: torch.Generator().manual_seed(0))
         made.grown.append(types)

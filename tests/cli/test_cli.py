@@ -351,7 +351,8 @@ def test_methods_that_are_in_no_list_are_shown_too(capsys: pytest.CaptureFixture
 
 def test_the_list_of_methods_explains_group_and_status(capsys: pytest.CaptureFixture[str]) -> None:
     from cl_ner_bench.cli.list import METHODS_HELP, SHORT
-    from cl_ner_bench.registry import SHARING, methods
+    from cl_ner_bench.method_card import SHARING
+    from cl_ner_bench.registry import methods
 
     listed, _, legend = run(capsys, "list", "methods")[1].partition("\n\n")
     assert legend.strip() == METHODS_HELP.strip()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.learning.batches import Batch
@@ -82,7 +82,7 @@ def maker(
 def method_maker(method: str, encoder: str, precision: str = "fp32") -> Make:
     card = registry.methods()[method]
     freezes = {"warmup_epochs": 1} if "warmup_epochs" in card.settings else {}  # inside step 1, not behind it
-    return maker(registry.load_class(card), {**card.settings, **freezes}, encoder, precision)
+    return maker(method_code.load_class(card), {**card.settings, **freezes}, encoder, precision)
 
 
 def file_in(home: Path, step: int = 1) -> Path:
@@ -200,7 +200,7 @@ def test_it_does_in_bf16_too(method: str, encoder: str, tmp_path: Path) -> None:
 def test_it_does_by_the_recipe_of_cfner(encoder: str, tmp_path: Path) -> None:
     values = recipe(Card("x", "X"), "cfner", "token") | {"epochs": EPOCHS, "batch_size": 4, "first_lr_epochs": 2}
     card = registry.methods()["extendner"]
-    make = maker(registry.load_class(card), card.settings, encoder, **values)
+    make = maker(method_code.load_class(card), card.settings, encoder, **values)
     for step in two_steps(make, tmp_path):
         found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
 from cl_ner_bench.learning.teacher import Teacher
@@ -80,9 +80,9 @@ def assert_same_on_both(method: str, encoder: str) -> list[dict[str, Any]]:
     """Learn and predict on both devices; return what was recorded."""
     card = registry.methods()[method]
     settings = {**card.settings, **{key: value for key, value in FROZEN.items() if key in card.settings}}
-    expected = learned(registry.load_class(card), settings, encoder, "cpu", card.data)
+    expected = learned(method_code.load_class(card), settings, encoder, "cpu", card.data)
     with PretendedDevice() as device:
-        found = learned(registry.load_class(card), settings, encoder, DEVICE, card.data)
+        found = learned(method_code.load_class(card), settings, encoder, DEVICE, card.data)
     assert device.operations > 1000
     assert [record["teacher"] for record in found] == [record["teacher"] for record in expected]
     assert_same_losses(found, expected, 1e-2)
@@ -133,7 +133,7 @@ def test_an_encoder_with_its_own_forward_pass(method: str, encoders: Mapping[str
 
 def test_dropout_is_drawn_there(encoders: Mapping[str, str], device: PretendedDevice) -> None:
     card = registry.methods()["extendner"]
-    learned(registry.load_class(card), card.settings, encoders["dropping"], DEVICE, dropout=0.1, exact=False)
+    learned(method_code.load_class(card), card.settings, encoders["dropping"], DEVICE, dropout=0.1, exact=False)
 
 
 def test_the_method_of_the_documentation(encoders: Mapping[str, str], device: PretendedDevice, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_method_of_the_documentation(encoders: Mapping[str, str], device: Pr
     file = tmp_path / "selftrain.py"
     file.write_text(text.split("```python\n")[1].split("```")[0])
     (variant,) = registry.resolve([str(file)])
-    learned(registry.load_class(variant.card), variant.card.settings, encoders["bert"], DEVICE)
+    learned(method_code.load_class(variant.card), variant.card.settings, encoders["bert"], DEVICE)
 
 
 # The device is one: what is left on the CPU is found.
@@ -173,7 +173,7 @@ def test_a_teacher_that_stays_behind_raises(
     monkeypatch.setattr(Teacher, "__call__", lambda self, batch: Output(there(self, batch).logits.cpu()))
     card = registry.methods()[method]
     with pytest.raises(RuntimeError, match="same device"):
-        learned(registry.load_class(card), card.settings, encoders["bert"], DEVICE)
+        learned(method_code.load_class(card), card.settings, encoders["bert"], DEVICE)
 
 
 def test_the_device_computes_what_the_cpu_does_and_mixes_with_nothing(device: PretendedDevice) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ElectraConfig, ElectraModel, RobertaConfig, RobertaModel
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.learner import Batch, Learner, Output
 from cl_ner_bench.learning.trainer import Trainer
@@ -151,7 +151,7 @@ def learn(
     """Learn steps 1 to ``step``. The last begins from weights that are moved at random: else the student would still
     equal its teacher, and distillation would have no gradient."""
     card = registry.methods()[method]
-    base: Any = registry.load_class(card)
+    base: Any = method_code.load_class(card)
 
     class Recorded(base):
         def begin_step(self, data: StepData) -> None:

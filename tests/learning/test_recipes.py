@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.learning.batches import Batch
@@ -39,7 +39,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def trainer(encoder: str, given: Mapping[str, Any] = CFNER, method: str = "finetune-token", **more: Any) -> Trainer:
     card = registry.methods()[method]
-    return Trainer(registry.load_class(card), card.settings, {**given, **more}, encoder, seed=0)
+    return Trainer(method_code.load_class(card), card.settings, {**given, **more}, encoder, seed=0)
 
 
 def data(step: int, union: bool = False) -> StepData:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.testing import tiny
@@ -34,10 +34,10 @@ def split(*types: tuple[str, ...]) -> TaskSplit:
 
 def learn(method: str, tasks: TaskSplit, encoder: str) -> Trainer:
     card = registry.methods()[method]
-    trainer = Trainer(registry.load_class(card), card.settings, RECIPE, encoder, seed=0)
+    trainer = Trainer(method_code.load_class(card), card.settings, RECIPE, encoder, seed=0)
     for step in range(1, tasks.n_steps + 1):
         if card.start == "pretrained":
-            trainer = Trainer(registry.load_class(card), card.settings, RECIPE, encoder, seed=0)
+            trainer = Trainer(method_code.load_class(card), card.settings, RECIPE, encoder, seed=0)
         trainer.learn(tasks.step_data(CORPUS, step, card.data == "union"))
     return trainer
 
@@ -46,7 +46,7 @@ def test_a_returning_type_learns_from_labels_and_the_others_from_the_teacher(enc
     """SpanKL's columns are independent: with the encoder fixed, only labelled and distilled ones could move."""
     tasks = split(("PER",), ("LOC", "DATE"), ("DATE",))
     card = registry.methods()["spankl-nokd"]
-    trainer = Trainer(registry.load_class(card), card.settings, RECIPE | {"weight_decay": 0.0}, encoder, seed=0)
+    trainer = Trainer(method_code.load_class(card), card.settings, RECIPE | {"weight_decay": 0.0}, encoder, seed=0)
     for step in (1, 2):
         trainer.learn(tasks.step_data(CORPUS, step))
     before = {name: value.clone() for name, value in trainer.learner.head.state_dict().items()}
@@ -74,7 +74,7 @@ def test_a_step_without_new_types_goes_on_to_the_bit_after_a_stop(encoder: str, 
     whole, first = learn("extendner", tasks, encoder), learn("extendner", split(("PER", "LOC")), encoder)
     first.save(tmp_path)
     card = registry.methods()["extendner"]
-    second = Trainer(registry.load_class(card), card.settings, RECIPE, encoder, seed=0)
+    second = Trainer(method_code.load_class(card), card.settings, RECIPE, encoder, seed=0)
     second.load(tmp_path)
     second.learn(tasks.step_data(CORPUS, 2))
     one, other = whole.learner.state_dict(), second.learner.state_dict()

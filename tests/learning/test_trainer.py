@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.analysis.comparison.learning import DEV_ZERO
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
@@ -50,7 +50,9 @@ def split(corpus: Corpus) -> TaskSplit:
 
 def trainer(method: str, encoder: str, settings: Mapping[str, Any] | None = None, **recipe: Any) -> Trainer:
     card = registry.methods()[method]
-    return Trainer(registry.load_class(card), {**card.settings, **(settings or {})}, RECIPE | recipe, encoder, seed=0)
+    return Trainer(
+        method_code.load_class(card), {**card.settings, **(settings or {})}, RECIPE | recipe, encoder, seed=0
+    )
 
 
 def learn(trainer: Trainer, method: str, steps: int = 3, corpus: Corpus = CORPUS) -> list[dict[str, Any]]:
@@ -869,7 +871,7 @@ def test_the_method_of_the_documentation_runs(encoder: str, tmp_path: Path) -> N
     file = tmp_path / "selftrain.py"
     file.write_text(text.split("```python\n")[1].split("```")[0])
     (variant,) = registry.resolve([str(file)])
-    t = Trainer(registry.load_class(variant.card), variant.card.settings, RECIPE, encoder, seed=0)
+    t = Trainer(method_code.load_class(variant.card), variant.card.settings, RECIPE, encoder, seed=0)
     records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
     assert [list(r["losses"]) for r in records] == [["ce"], ["ce"]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output
@@ -35,7 +35,7 @@ STORED = [
 def test_losses() -> None:
     """Four new words tagged B-Z I-Z B-Z I-Z, two remembered ones tagged B-X and B-Y."""
     (variant,) = registry.resolve(["derpp-token"])
-    made = registry.load_class(variant.card)(NoEncoder(), variant.card.settings)
+    made = method_code.load_class(variant.card)(NoEncoder(), variant.card.settings)
     for types in (("X",), ("Y",), ("Z",)):
         made.grow(types, lambda _: torch.Generator().manual_seed(0))
     made.labelled, made.n_old = ("Z",), 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Learner, Output
@@ -85,7 +85,7 @@ def sessions(name: str) -> tuple[Learner, Batch]:
     second new type, B of the first one, O.
     """
     card = registry.methods()[name]
-    made = registry.load_class(card)(NoEncoder(), card.settings)
+    made = method_code.load_class(card)(NoEncoder(), card.settings)
     first, second = tuple("ABCDEF"), tuple("GHIJ")
     for types in (first, second):
         made.grow(types, lambda _: torch.Generator().manual_seed(0))

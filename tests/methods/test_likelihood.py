@@ -12,7 +12,7 @@ from cl_ner_bench.methods.addner import AddNER
 from cl_ner_bench.methods.experts import ExpertsToken
 from torch import Tensor, nn
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.importance import importance
@@ -33,7 +33,7 @@ SOFTMAXES = [  # the columns of each softmax; of spans, whose rows are [0, 1), [
 def made(method: str, softmaxes: Sequence[Sequence[int]]) -> Learner:
     """Return a learner of X, then of Y; of both at once where one softmax holds all spans."""
     card = registry.methods()[method]
-    learner = registry.load_class(card)(NoEncoder(), card.settings)  # type: ignore[arg-type]
+    learner = method_code.load_class(card)(NoEncoder(), card.settings)  # type: ignore[arg-type]
     for type in ("X", "Y"):
         learner.grow((type,), lambda _: torch.Generator().manual_seed(0))
         learner.grown.append((type,))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.closed_form import clusters
 from cl_ner_bench.testing.chain import CORPUS, step_data, trainer
 from cl_ner_bench.testing.toy import NoEncoder
@@ -27,7 +27,7 @@ def test_centres_of_separate_clusters() -> None:
 
 def made(name: str, **settings: Any) -> Any:
     (variant,) = registry.resolve([name])
-    learner = registry.load_class(variant.card)(NoEncoder(), {**variant.card.settings, **settings})
+    learner = method_code.load_class(variant.card)(NoEncoder(), {**variant.card.settings, **settings})
     learner.grow(("X",), lambda _: torch.Generator())
     learner.grown.append(("X",))
     learner.labelled = ("X",)

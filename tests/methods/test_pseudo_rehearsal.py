@@ -10,7 +10,7 @@ import pytest
 import torch
 from cl_ner_bench.methods.pseudo_rehearsal import LINE_BYTES, PseudoRehearsal, read
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example
@@ -164,6 +164,6 @@ def test_the_content_of_the_text_is_part_of_every_steps_key(
     Path(text).write_text("other words", encoding="utf-8")
     other = plan(tmp_path, f"p={method}", p=text).runs[0].record
     assert not {*first.step_keys.values()} & {*other.step_keys.values()}
-    assert registry.files_fingerprint(registry.resolve([method])[0].card, other.settings["method"]) == {
+    assert method_code.files_fingerprint(registry.resolve([method])[0].card, other.settings["method"]) == {
         "files": other.fingerprints["files"]
     }

@@ -12,7 +12,7 @@ import pytest
 import torch
 from cl_ner_bench.methods.replay import herded
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch
@@ -52,7 +52,7 @@ def of_tags(id: int, tags: list[int]) -> Sentence:
 @pytest.mark.parametrize("choice", ["random", "reservoir"])
 def test_a_sentence_is_stored_once_however_many_words_its_mention_has(choice: str) -> None:
     (variant,) = registry.resolve(["replay-token"])
-    made = registry.load_class(variant.card)(NoEncoder(), {"per_type": 4, "exemplar_choice": choice})
+    made = method_code.load_class(variant.card)(NoEncoder(), {"per_type": 4, "exemplar_choice": choice})
     train = tuple(of_tags(i, tags) for i, tags in enumerate(TAGS))
     assert sorted(made.keep(Step(1, ("X",), ("X",), train, (), ("X",)))) == [0, 1, 2, 3]
 
@@ -82,7 +82,7 @@ def test_a_reservoir_is_uniform_over_all_sentences_of_a_type() -> None:
     torch.manual_seed(0)
     hits = torch.zeros(20)
     for _ in range(600):
-        made = registry.load_class(variant.card)(NoEncoder(), {"per_type": 4, "exemplar_choice": "reservoir"})
+        made = method_code.load_class(variant.card)(NoEncoder(), {"per_type": 4, "exemplar_choice": "reservoir"})
         made.memory = Memory()
         for part in (train[:8], train[8:]):  # the type comes back
             made.memory.add(made.keep(Step(1, ("X",), ("X",), part, (), ("X",))), ("X",))

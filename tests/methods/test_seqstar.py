@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, Step
@@ -80,7 +80,7 @@ def test_old_gold_is_learned_where_the_types_come_back() -> None:
 
 
 def test_the_second_task_has_the_columns_so_far() -> None:
-    made = registry.load_class(registry.methods()["seqstar"])(NoEncoder(), {"warmup_epochs": 3})
+    made = method_code.load_class(registry.methods()["seqstar"])(NoEncoder(), {"warmup_epochs": 3})
     given = iter(tensor("student_head"))
     for type in ("X", "Y"):
         made.grow((type,), lambda _: torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output
@@ -27,7 +27,7 @@ SPANS = sum(span_count(len(s.words)) for s in SENTENCES)
 def losses(name: str, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[dict[str, float], Any, Any]:
     """Return the losses of a method, and the logits of student and teacher."""
     card = registry.methods()[name]
-    learner = registry.load_class(card)(NoEncoder(), card.settings)
+    learner = method_code.load_class(card)(NoEncoder(), card.settings)
     for types in (old, new):
         learner.grow(types, lambda _: torch.Generator())
     learner.step, learner.labelled, learner.n_old = 2, new, len(old)
@@ -67,7 +67,7 @@ def test_squared_distance() -> None:
 def test_remembered_sentences_are_learned_with_the_methods_own_loss_of_labels() -> None:
     for name in ("spankl", "spankl-softmax"):
         card = registry.methods()[name]
-        learner: Any = registry.load_class(card)(NoEncoder(), card.settings)
+        learner: Any = method_code.load_class(card)(NoEncoder(), card.settings)
         learner.grow(("W", "Y", "Z"), lambda _: torch.Generator())
         logits = torch.randn(SPANS, 3, dtype=torch.float64)
         remembered = Batch(tuple(replace(e, labelled=("W", "Z")) for e in BATCH.examples))

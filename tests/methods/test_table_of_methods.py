@@ -6,8 +6,8 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-from cl_ner_bench import registry
-from cl_ner_bench.registry import MethodCard
+from cl_ner_bench import method_code, registry
+from cl_ner_bench.method_card import MethodCard
 
 TEXT = (registry.HOME / "docs" / "methods.md").read_text()
 
@@ -28,7 +28,7 @@ def table() -> dict[str, list[str]]:
 
 def needs(card: MethodCard) -> set[str]:
     """Return what a method needs with its card's settings."""
-    found: Any = registry.load_class(card).needs
+    found: Any = method_code.load_class(card).needs
     if isinstance(found, property):
         assert found.fget
         found = found.fget(SimpleNamespace(settings=card.settings))
@@ -41,7 +41,7 @@ def test_each_method_has_a_row_with_what_its_card_and_class_say() -> None:
     for name, card in cards.items():
         _, _, needed, carried, status, *_ = rows[name]
         assert needs(card) <= set(needed.split(", ")) | {""}, name
-        assert needs(card) <= {need.replace("_", " ") for need in registry.needs(card)}, (
+        assert needs(card) <= {need.replace("_", " ") for need in method_code.needs(card)}, (
             "what the list says of it, which runs nothing"
         )
         assert card.stores in carried, name

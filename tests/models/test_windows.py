@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
@@ -106,7 +106,7 @@ def tiny(folder: str, max_length: int) -> Encoder:
 
 def trainer(method: str, folder: str, **recipe: Any) -> Trainer:
     card = registry.methods()[method]
-    return Trainer(registry.load_class(card), card.settings, RECIPE | recipe, folder, seed=0)
+    return Trainer(method_code.load_class(card), card.settings, RECIPE | recipe, folder, seed=0)
 
 
 def step_of(*sentences: Sentence, types: tuple[str, ...] = ("PER",)) -> StepData:

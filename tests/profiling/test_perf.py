@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import DistilBertConfig, DistilBertModel
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.cli import main
 from cl_ner_bench.cli.perf import as_text
 from cl_ner_bench.corpora.sentence import Mention, Sentence
@@ -56,7 +56,7 @@ def request_of(inputs: list[str], steps: list[int], **more: Any) -> dict[str, An
 
 def trainer_of(method: str, encoder: Path, **recipe: Any) -> Trainer:
     card = registry.methods()[method]
-    return Trainer(registry.load_class(card), card.settings, {**RECIPE, "epochs": 1, **recipe}, str(encoder), seed=0)
+    return Trainer(method_code.load_class(card), card.settings, {**RECIPE, "epochs": 1, **recipe}, str(encoder), seed=0)
 
 
 def batch_of(trainer: Trainer, sentences: list[Sentence]) -> Batch:

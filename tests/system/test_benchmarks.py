@@ -30,7 +30,7 @@ RUNS = """
 import json, sys, tempfile
 from pathlib import Path
 import psutil, torch
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
@@ -41,7 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
     encoder = str(tiny_encoder(Path(folder)))
     for seed in range(int(sys.argv[1])):
         card, made = registry.methods()[("spankl", "extendner", "joint-span")[seed % 3]], make_split(corpus)
-        trainer = Trainer(registry.load_class(card), card.settings, RECIPE, encoder, seed)
+        trainer = Trainer(method_code.load_class(card), card.settings, RECIPE, encoder, seed)
         for step in range(1, made.n_steps + 1):
             trainer.learn(made.step_data(corpus, step, card.data == "union"))
             trainer.predict([s.only(()) for s in made.test_part(corpus, step)])

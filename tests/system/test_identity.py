@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.running import environment, plan
 from cl_ner_bench.running.keys import numeric_identity
@@ -86,7 +86,7 @@ def read_once() -> Iterator[None]:
     """Files that do not change here are read once, so that a thousand grids are planned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("Program", "code_fingerprint"):
-            patch.setattr(registry, name, cache(getattr(registry, name)))
+            patch.setattr(method_code, name, cache(getattr(method_code, name)))
         patch.setattr(plan, "load_corpus", cache(plan.load_corpus))
         yield
 
@@ -351,7 +351,7 @@ def test_code_changes_a_methods_fingerprint(tmp_path: Path, before: str, after: 
     file.write_text(OWN)
     changed.write_text(OWN.replace(before, after))
     assert changed.read_text() != OWN
-    assert registry.code_fingerprint(file) != registry.code_fingerprint(changed)
+    assert method_code.code_fingerprint(file) != method_code.code_fingerprint(changed)
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\'\"\u2028\u2029"), max_size=30)
@@ -375,4 +375,4 @@ def test_comments_docstrings_and_the_card_do_not(
     before = tmp_path_factory.getbasetemp() / "plain.py"
     before.write_text(OWN)
     file.write_text(text, encoding="utf-8")
-    assert registry.code_fingerprint(file) == registry.code_fingerprint(before)
+    assert method_code.code_fingerprint(file) == method_code.code_fingerprint(before)

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_card, method_code, registry
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.registry import MethodCard
+from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, encoder, text_file
 from cl_ner_bench.testing.conformance.observing import Observations, observed
@@ -81,7 +81,7 @@ class Lab:
     ) -> None:
         self.card = card
         self.folder = folder  # of another encoder
-        self.learner: type[Learner] = learner or registry.load_class(card)
+        self.learner: type[Learner] = learner or method_code.load_class(card)
         self.settings = dict(card.settings if settings is None else settings) | {key: text_file() for key in card.files}
         self.quick = self.settings | self.sized(epochs=1, layers=1, features=64)
 
@@ -137,7 +137,7 @@ class Lab:
         if name == "base":
             base = self.card.base
             return Lab(base) if base else Lab(self.card, BASES[self.card.architecture], {})
-        beside = {card.name: card for card in registry.read_cards(self.card.file, self.card.module)}
+        beside = {card.name: card for card in method_card.read_cards(self.card.file, self.card.module)}
         for candidate in (name, f"{name}-{self.card.architecture}"):
             if candidate in beside or candidate in registry.methods():
                 return Lab(beside[candidate] if candidate in beside else registry.methods()[candidate])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_ner_bench import registry
+from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.scenarios.task import Task
@@ -38,7 +38,7 @@ EQUAL = 1e-6
 
 def card(lab: Lab) -> str:
     """Architecture and group are what the card says."""
-    registry.check_class(lab.card)
+    method_code.check_class(lab.card)
     group, remembered = lab.card.group, [len(outcome.memory) for outcome in lab.two]
     if any(remembered) and group == "memory-free":
         raise Fault('it remembers sentences, but its group is "memory-free": write "group": "exemplar"')

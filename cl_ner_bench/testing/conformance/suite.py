@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.method_faults import check_import, describe, hook_of
-from cl_ner_bench.registry import MethodCard
 from cl_ner_bench.testing.conformance.faults import Check, Fault
 from cl_ner_bench.testing.conformance.lab import Lab
 from cl_ner_bench.testing.conformance.learning import (

@@ -284,6 +284,14 @@ def test_several_datasets_stand_side_by_side_and_five_are_ranked(tmp_path: Path)
     assert dataset_curves(compared[:1], "all", theme) == []
 
 
+def test_beside_other_datasets_an_undertrained_one_is_named_in_the_figure(tmp_path: Path) -> None:
+    for dataset, bound in (("good", 0), ("bad", 99)):
+        write_grid(tmp_path, ["spankl"], n_steps=2, dataset=dataset, config=f"{bound:08d}", undertrained_below=bound)
+    compared = comparisons(load_results(tmp_path))
+    (picture,) = dataset_curves(compared, "all", Theme.of(compared, "paper"))
+    assert "bad, split, minilm: undertrained: do not compare" in " ".join(" ".join(texts(picture.figure)).split())
+
+
 def test_one_step_has_no_plane(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl", "extendner"], n_steps=1)
     kinds = {name.split("-")[0] for name in drawn(tmp_path)}

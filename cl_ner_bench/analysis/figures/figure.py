@@ -185,7 +185,7 @@ def canvas(
         heading = textwrap.fill(title, int(characters * 0.68))
         figure.suptitle(heading, x=0.01, ha="left", size=style.pt(7.5), weight="bold")
     else:  # a figure may lose its caption, but not this
-        notes = [note for note in notes if note.startswith(UNDERTRAINED)]
+        notes = [note for note in notes if UNDERTRAINED in note]  # of several datasets, behind the name of one
     if notes:
         lines = textwrap.wrap("; ".join(notes), int(characters))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", size=style.pt(5.5), color="#444444")

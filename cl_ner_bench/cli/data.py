@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,22 @@ def add_parser(commands: Any) -> None:
     check_parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _corpus_and_split(parsed: argparse.Namespace) -> Any:
+def _corpus_and_split(parsed: argparse.Namespace, other: bool = False) -> Any:
+    """Return a corpus and its task split. ``other``: where it is too small for the default scenario, take `filter`."""
     from cl_ner_bench.running.options import layer
     from cl_ner_bench.running.plan import load, make_splits
 
     with _dataset_without_flag():
         options = layer(given(parsed, ("dataset", "orders", *OPTIONS)))[0].options
         corpus = load(options)
-        return corpus, make_splits(options, corpus)[0]
+        try:
+            return corpus, make_splits(options, corpus)[0]
+        except UserError as error:
+            if not other or parsed.scenario:
+                raise
+            split = make_splits(replace(options, scenario="filter"), corpus)[0]
+            note(f"{error} Steps are shown of the scenario filter.")
+            return corpus, split
 
 
 @contextmanager
@@ -101,7 +110,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
     if parsed.figure is not None and parsed.figure.suffix not in (".png", ".pdf"):
         raise UserError(f"--figure {parsed.figure}: expected a name that ends in .png or .pdf")
-    facts = overview(*_corpus_and_split(parsed))
+    facts = overview(*_corpus_and_split(parsed, other=True))
     if parsed.figure is not None:
         from cl_ner_bench.analysis.figures.unlabelled import unlabelled_figure
 

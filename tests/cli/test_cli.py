@@ -320,6 +320,21 @@ def test_data_show_says_that_it_is_of_a_sample(capsys: pytest.CaptureFixture[str
     assert "random sample" not in run(capsys, "data", "show", "synthetic")[1]
 
 
+def test_data_show_of_a_corpus_too_small_for_the_default_scenario(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for part, n in (("train", 2), ("dev", 1), ("test", 1)):
+        (tmp_path / f"{part}.txt").write_text("Anna B-PER\nRome B-LOC\n\n" * n)
+    code, text, err = run(capsys, "data", "show", str(tmp_path))
+    assert code == 0
+    assert err == (
+        "1 dev sentences cannot be split among 2 tasks; give more, or fewer tasks. "
+        "Steps are shown of the scenario filter.\n"
+    )
+    assert "scenario filter" in text
+    assert run(capsys, "data", "show", str(tmp_path), "--scenario", "split")[0] == 2
+
+
 @pytest.mark.slow
 def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "PERSON" in run(capsys, "data", "show", "synthetic")[1]

@@ -41,7 +41,7 @@ def _values(plan: Plan) -> Iterator[str]:
             resolved = " (resolved)" if origin == DEFAULT and value != OPTIONS[key].default else ""
             line, source = f"  {key:<16}{shown}", f"[{origin}{resolved}]"
             yield f"{line}  {source}" if len(line) + len(source) <= 98 else f"{line}\n{' ' * 18}{source}"
-    for note in corpus_notes(plan.corpus, plan.runs[0].split):
+    for note in corpus_notes(plan.corpus, *plan.splits):
         yield from wrapped(f"  {'note':<16}{note}", 18)
     if len(plan.options.orders) > 1:
         tasks = {run.record.order: "; ".join(task.name for task in run.record.tasks) for run in plan.runs}

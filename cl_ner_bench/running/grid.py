@@ -227,7 +227,7 @@ def _log_notes(prepared: Prepared) -> None:
         if plan.added:
             added = ", ".join(plan.added)
             log.info(f"--bounds auto adds {added}: gaps are measured to joint training (--bounds none: off)")
-        for note in corpus_notes(plan.corpus, plan.runs[0].split):
+        for note in corpus_notes(plan.corpus, *plan.splits):
             log.info(f"{plan.corpus.name}: {note}")
 
 

@@ -192,7 +192,8 @@ class Options:
         "split",
         text,
         DATA,
-        "split, filter, fgA-pgB (A types first, then B per step), fgA-pgB-seen, domains, one of the card's, or a .toml",
+        "split, filter, fgA-pgB (A types first, then B per step), fgA-pgB-seen, add-one[-kN] (all types but one, then "
+        "that one from N mentions; an order is a new type), domains, one of the card's, or a .toml",
         "NAME",
     )
     orders: Any = option((0,), orders, DATA, "task orders, as the card numbers them; all: each of them", "0,1|all")

@@ -85,6 +85,11 @@ class Plan:
     origins: Mapping[str, str]
     added: list[str] = field(default_factory=list)  # bounds that were not asked for by name
 
+    @property
+    def splits(self) -> list[TaskSplit]:
+        """Return the task split of each order."""
+        return list({run.split.hash: run.split for run in self.runs}.values())
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -39,6 +39,19 @@ def at_random(ids: Sequence[int], shares: Sequence[float], seed: int, part: str 
     return [tuple(sorted(shuffled[start:end])) for start, end in zip(starts, ends, strict=True)]
 
 
+def without_slice(ids: Sequence[int], tasks: Sequence[Sequence[str]], seed: int, part: str = "train") -> list[Ids]:
+    """Return all ``ids`` but the new type's slice, and that slice; ``tasks`` are the other types and the new one.
+
+    The slice is the one that ``at_random`` gives the type where each type is a task, in alphabetical order: a type's
+    share of the sentences, and no two types have a sentence in common.
+    """
+    (*_, (new,)) = tasks
+    types = sorted(t for types in tasks for t in types)
+    chunks = at_random(ids, [1.0] * len(types), seed, part)
+    own = chunks.pop(types.index(new))
+    return [tuple(sorted(i for chunk in chunks for i in chunk)), own]
+
+
 def holding(sentences: Iterable[Sentence], types: Collection[str]) -> Ids:
     """Return the ids of the sentences with at least one mention of ``types``."""
     return tuple(s.id for s in sentences if any(m.type in types for m in s.mentions))

@@ -27,6 +27,7 @@ Dev = Literal["same", "whole", "mentions"]
 Labels = Literal["new", "seen"]
 Selection = Literal["macro", "micro", "last"]
 INCREMENTS = re.compile(r"fg(\d+)-pg(\d+)(-seen)?")
+ADD_ONE = re.compile(r"add-one(?:-k([1-9]\d*))?")
 
 
 class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,8 +98,8 @@ class ScenarioTable(Protocol, frozen=True):
     schema: Literal[1] = 1
 
     def __post_init__(self) -> None:
-        if self.like not in BUILT_IN and not INCREMENTS.fullmatch(self.like):
-            names = f"{', '.join(BUILT_IN)}, fg8-pg2, fg8-pg2-seen"
+        if self.like not in BUILT_IN and not INCREMENTS.fullmatch(self.like) and not ADD_ONE.fullmatch(self.like):
+            names = f"{', '.join(BUILT_IN)}, fg8-pg2, fg8-pg2-seen, add-one, add-one-k20"
             raise MisfitError("like", f"a built-in scenario ({names})", short(self.like))
         if len({*self.types}) < len(self.types):
             raise MisfitError("types", "a list of different types", short(list(self.types)))
@@ -106,6 +107,8 @@ class ScenarioTable(Protocol, frozen=True):
             raise MisfitError("types", 'them beside like = "fgA-pgB" only, which cuts them')
         if self.tasks and INCREMENTS.fullmatch(self.like):
             raise MisfitError("tasks", 'none beside like = "fgA-pgB", which makes them')
+        if self.tasks and ADD_ONE.fullmatch(self.like):
+            raise MisfitError("tasks", 'none beside like = "add-one", which makes them')
         if len({bool(task.domain) for task in self.tasks}) > 1:
             raise MisfitError("tasks", "a domain for all tasks or for none")
         if self.orders and not self.tasks:
@@ -118,13 +121,15 @@ class Scenario(Struct, frozen=True):
     """A protocol and the tasks it is applied to.
 
     The tasks are those listed; else, with ``increments`` (A, B), the ``types`` (all in alphabetical order where none
-    are named) cut into A, then B a step; else, with ``by_domain``, the domains of the corpus; else the card's.
+    are named) cut into A, then B a step; else, with ``add_one``, all types but one, then that one, from so many
+    mentions (0: all of its slice); else, with ``by_domain``, the domains of the corpus; else the card's.
     """
 
     name: str
     protocol: Protocol = Protocol()
     tasks: tuple[PlannedTask, ...] = ()
     increments: tuple[int, int] | None = None
+    add_one: int | None = None
     types: tuple[str, ...] = ()
     by_domain: bool = False
     orders: tuple[tuple[int, ...], ...] = ()
@@ -133,12 +138,13 @@ class Scenario(Struct, frozen=True):
     @property
     def own_tasks(self) -> bool:
         """True if the tasks are the scenario's own, so that the card's orders do not apply."""
-        return bool(self.tasks or self.increments or self.by_domain)
+        return bool(self.tasks or self.increments or self.add_one is not None or self.by_domain)
 
     def to_json(self) -> dict[str, Any]:
         """Return what it means, whatever it is called."""
         values: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: value for name, value in values.items() if name not in ("name", "own")}
+        hidden = ("name", "own", *(["add_one"] if self.add_one is None else []))  # what others mean stays as it was
+        return {name: value for name, value in values.items() if name not in hidden}
 
 
 GREEDY = Protocol(assign="greedy", dev="whole", selection="micro")
@@ -154,6 +160,8 @@ SCENARIOS = {
     "fgA-pgB": "A types first, then B a step, slices by the rarest type, whole dev (CFNER, EMNLP 2022)",
     "fgA-pgB-seen": "the same slices; dev with all types seen, without empty sentences and not used to choose "
     "an epoch; 128 words at most (Learn or Recall, ACL 2024)",
+    "add-one": "all types but one, then that one from a random slice; each type in turn is an order",
+    "add-one-kN": "the same, the new type from N mentions only (add-one-k20)",
     "domains": "each corpus of a union is a task of all its types (domain-incremental)",
     "FILE.toml": "a scenario of your own: tasks of uneven size, types that come back, blurry borders, few shots",
 }
@@ -167,6 +175,8 @@ def find_scenario(name: str, card: Card) -> Scenario:
     match = INCREMENTS.fullmatch(name)
     if match:
         return Scenario(name, SEEN if match[3] else GREEDY, increments=(int(match[1]), int(match[2])))
+    if match := ADD_ONE.fullmatch(name):
+        return Scenario(name, add_one=int(match[1] or 0))
     if name in BUILT_IN:
         return BUILT_IN[name]
     if name in card.scenarios:
@@ -178,14 +188,15 @@ def find_scenario(name: str, card: Card) -> Scenario:
             raise UserError(f"--scenario: {name} is a scenario of the dataset {other.name}, not of {card.name}.")
     known = [*SCENARIOS, *card.scenarios]
     near = did_you_mean(name, known)
-    raise UserError(f"--scenario: unknown {name!r}; known are {', '.join(known)} (A, B: numbers, as fg8-pg2).{near}")
+    raise UserError(f"--scenario: unknown {name!r}; known are {', '.join(known)} (A, B, N: numbers, as fg8-pg2).{near}")
 
 
 def read_scenario(file: Path, card: Card) -> Scenario:
     """Return the scenario in a TOML file. Raises UserError that names the file and the key."""
     table = read_toml(file, f"--scenario {file}:")
     scenario = parse_scenario(table, file.stem, card, f"--scenario {file}")
-    if scenario.name in BUILT_IN or scenario.name in card.scenarios or INCREMENTS.fullmatch(scenario.name):
+    named = scenario.name in BUILT_IN or scenario.name in card.scenarios
+    if named or INCREMENTS.fullmatch(scenario.name) or ADD_ONE.fullmatch(scenario.name):
         raise UserError(
             f'--scenario {file}: {scenario.name!r} is the name of another scenario. Give an own name, as name = "mine".'
         )

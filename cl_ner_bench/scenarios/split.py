@@ -22,6 +22,8 @@ def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | Non
     """Return the number of orders; None where any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
     card = data.card if isinstance(data, Corpus) else data
     scenario = find_scenario(scenario, card) if isinstance(scenario, str) else scenario
+    if scenario.add_one is not None:
+        return len(card.types) or None  # a corpus without a card has no types before it is read
     return len(scenario.orders if scenario.own_tasks else card.orders) or None
 
 
@@ -47,7 +49,8 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
     """Return the tasks of ``corpus`` in the order ``order``, each with its train and dev sentences.
 
     An order moves tasks together with their sentences: those are bound to the task, not to the position at which it is
-    learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow.
+    learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow; with ``add-one`` it names the
+    new type by its place in the alphabet.
     Raises UserError for an unknown scenario, an order out of range, tasks that do not fit the corpus, and a task
     without train sentences.
     """
@@ -80,7 +83,7 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
             if protocol.dev == "mentions":
                 own = assignment.holding([cut(s, protocol.max_words) for s in whole], allowed)
         tasks.append(Task(task.name, task.types, train[k], own, task.domain))
-    order_of = "types" if scenario.increments else "tasks"
+    order_of = "newcomer" if scenario.add_one is not None else "types" if scenario.increments else "tasks"
     used = dict.fromkeys(task.domain for task in tasks if task.domain)
     domains = {name: corpus.domain_ids("test", name) for name in used}
     test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")
@@ -112,6 +115,12 @@ def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedT
         types = _permuted(scenario.types or sorted(corpus.card.types), order)
         groups = increments(scenario.increments, types)
         tasks = [PlannedTask(g, g[0] if len(g) == 1 else f"step{k}") for k, g in enumerate(groups, 1)]
+    elif scenario.add_one is not None:
+        types = sorted(corpus.card.types)
+        if len(types) < 2:
+            raise UserError(f"--scenario {scenario.name}: {corpus.name} has one type; it needs one more than the new.")
+        new = types.pop(order)
+        tasks = [PlannedTask(tuple(types), f"all but {new}"), PlannedTask((new,), new, shots=scenario.add_one or None)]
     elif scenario.by_domain:
         present = {
             name: {m.type for s in _sentences(corpus, "train", name) for m in s.mentions} for name in corpus.domains
@@ -147,6 +156,8 @@ def _assign(
         own = [k for k, task in enumerate(tasks) if task.domain == domain]
         sentences, types = _sentences(corpus, part, domain), [tasks[k].types for k in own]
         match scenario.protocol.assign:
+            case "random" if scenario.add_one is not None:
+                chunks = assignment.without_slice([s.id for s in sentences], types, seed, part)
             case "random":
                 chunks = assignment.at_random([s.id for s in sentences], [tasks[k].share for k in own], seed, part)
             case "filter":
@@ -166,7 +177,7 @@ def _sentences(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
 
 def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Sequence[int]:
     """Return the base tasks in learning order."""
-    if scenario.increments:
+    if scenario.increments or scenario.add_one is not None:
         return range(n_tasks)
     given = scenario.orders if scenario.own_tasks else corpus.card.orders
     return given[order] if given else _permuted(range(n_tasks), order)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+from cl_ner_bench.scenarios.protocol import ADD_ONE
 
 if TYPE_CHECKING:
     from cl_ner_bench.scenarios.task import TaskSplit
@@ -126,11 +127,28 @@ def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mappin
     return f"types in no task ({' / '.join(n_mentions)} mentions, which count as O): {types}; {', '.join(shares)}"
 
 
-def corpus_notes(corpus: Corpus, split: TaskSplit) -> list[str]:
-    """Return what a user must know of a corpus before it is learned from: remarks, differences, types in no task."""
-    missing = without_task(corpus, split)
+def corpus_notes(corpus: Corpus, *splits: TaskSplit) -> list[str]:
+    """Return what a user must know of a corpus and its task splits, one for each order, before it is learned from:
+    remarks, differences, types in no task, new types with fewer mentions than were asked for."""
+    missing = without_task(corpus, splits[0])
     more = [without_task_text(missing, corpus.n_mentions)] if missing else []
+    more += fewer_shots(corpus, splits)
     return [*corpus.remarks, *(difference.text for difference in corpus.differences), *more]
+
+
+def fewer_shots(corpus: Corpus, splits: Iterable[TaskSplit]) -> list[str]:
+    """Return a note on the new types of `add-one-kN` whose slice holds fewer than N mentions; nothing without any."""
+    found: dict[str, int] = {}
+    asked = 0
+    for split in splits:
+        if match := ADD_ONE.fullmatch(split.scenario):
+            asked, new = int(match[1] or 0), split.tasks[-1]
+            (type_,) = new.types
+            n = sum(m.type == type_ for i in new.train for m in corpus.parts["train"][i].mentions)
+            if n < asked:
+                found[type_] = n
+    texts = ", ".join(f"{type_} {n}" for type_, n in found.items())
+    return [f"fewer than {asked} mentions of the new type, because its slice holds no more: {texts}"] if found else []
 
 
 def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:

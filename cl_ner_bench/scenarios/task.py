@@ -56,7 +56,7 @@ class _Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     tasks: Annotated[tuple[Task, ...], Meta(min_length=1, description="a list of tasks that is not empty")]
     test: _Ids
     protocol: Protocol = Protocol()
-    order_of: Literal["tasks", "types"] = "tasks"
+    order_of: Literal["tasks", "types", "newcomer"] = "tasks"
     domains: Mapping[str, _Ids] = {}
     labelled_at: Mapping[str, list[int]] | None = None
 
@@ -112,7 +112,7 @@ class TaskSplit:
     test: tuple[int, ...]
     protocol: Protocol = field(default_factory=Protocol)
     domains: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    order_of: str = "tasks"  # what an order permutes: tasks with their sentences, or types
+    order_of: str = "tasks"  # what an order permutes (tasks with their sentences, or types) or names (the newcomer)
 
     @property
     def n_steps(self) -> int:

@@ -175,7 +175,7 @@ def test_unknown_scenario(toy: Corpus) -> None:
 # The manifest
 
 
-@pytest.mark.parametrize("scenario", ["split", "filter", "fg2-pg1", "fg2-pg1-seen"])
+@pytest.mark.parametrize("scenario", ["split", "filter", "fg2-pg1", "fg2-pg1-seen", "add-one", "add-one-k1"])
 def test_manifest_round_trip(toy: Corpus, scenario: str) -> None:
     split = make_split(toy, scenario, 1)
     again = TaskSplit.from_json(split.to_json(), toy)
@@ -219,7 +219,7 @@ def change(path: list[Any], value: Any) -> Callable[[dict[str, Any]], None]:
         (change(["domains"], {"news": [0, 1]}), "no domain ''"),
         (change(["tasks", 0, "domain"], []), r"key 'tasks\[0\].domain': expected a text, found \[\]"),
         (change(["labelled_at"], {"PER": [2]}), "'labelled_at' contradicts the tasks"),
-        (change(["order_of"], "words"), "key 'order_of': expected one of tasks, types"),
+        (change(["order_of"], "words"), "key 'order_of': expected one of tasks, types, newcomer"),
         (change(["order"], -1), "an order of at least 0"),
         (change(["tasks", 1, "train"], [0, 10]), "no sentence 10"),
         (change(["tasks", 1, "dev"], [-1]), "no sentence -1"),

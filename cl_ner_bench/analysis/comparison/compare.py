@@ -36,6 +36,9 @@ APART = ("imported", "reference")
 is not known what they learned from."""
 
 
+NEWCOMER = "newcomer"  # `order_of` of runs whose order names the one type that is learned last
+
+
 @dataclass(frozen=True)
 class MethodRow:
     """A method with one setting: a row of a table, a line of a figure."""
@@ -140,6 +143,11 @@ class Comparison:
     def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of ``frame`` that are of ``compared_runs``."""
         return _rows_of_runs(frame, [run.run_id for run in self.compared_runs])
+
+    @property
+    def adds_one(self) -> bool:
+        """Return True if all types but one are learned first, then that one, which the order names."""
+        return all(run.order_of == NEWCOMER for run in self.runs)
 
     @property
     def tasks_vary(self) -> bool:
@@ -287,8 +295,8 @@ def _damaged(results: Results) -> tuple[str, ...]:
 
 
 def _tasks(run: RunRecord) -> tuple[Any, ...]:
-    """Return what the tasks of comparable runs share: all of it, or the types alone where orders permute types."""
-    if run.order_of == "types":
+    """Return what the tasks of comparable runs share: all of it, or the types alone where they go with the order."""
+    if run.order_of in ("types", NEWCOMER):
         return (len(run.tasks), *sorted(t for task in run.tasks for t in task.types))
     return tuple(sorted(map(_content, run.tasks)))
 

@@ -31,7 +31,7 @@ def models_of(runs: Iterable[RunRecord]) -> Models:
             if key is not None:
                 found[run_id, step] = first.setdefault((run.method, run.config, step, key), run_id)
         found[run_id, LAST] = found[run_id, run.steps[-1]] if run.steps else run_id
-        if run.registry_name in SINGLE_TASK and run.order_of != "types":
+        if run.registry_name in SINGLE_TASK and run.order_of not in ("types", "newcomer"):
             data = run.fingerprints.get("data")
             found[run_id, LAST] = first.setdefault((run.method, run.config, data, run.seed), run_id)
     return found

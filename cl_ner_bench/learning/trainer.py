@@ -105,7 +105,7 @@ class Trainer:
             UserError: a sentence is too long for the method, a word cannot be read, or the method breaks its contract.
         """
         record = self._learn(data, progress, checkpoint)
-        self._rebuild(self.learner.state_dict(), self._facts())
+        self.set_state(*self.state())
         return record
 
     def _learn(self, data: StepData, progress: Progress, checkpoint: Checkpoint | None) -> dict[str, Any]:
@@ -227,16 +227,34 @@ class Trainer:
         """
         return self._predict(self._examples(sentences, "to predict"), self.learner.head.types, progress)
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the learner after a step as ``set_state`` takes it: its tensors, and the facts beside them (JSON-able)."""
+        tensors = {name: value.contiguous() for name, value in self.learner.state_dict().items()}
+        facts: dict[str, Any] = {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
+        if self.learner.memory:
+            facts["memory"] = [[exemplar.id, exemplar.labelled] for exemplar in self.learner.memory.exemplars]
+        return tensors, facts
+
+    def set_state(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the learner by a new one, made from what ``state`` returned."""
+        if self.learner.grown:
+            self.learner = self._new_learner()
+        for types in facts["types"]:
+            self._grow(types)
+        self.learner.load_state_dict(tensors)
+        self.learner.frozen_parameters = facts.get("frozen", ())  # absent in models of earlier versions
+        self.learner.memory = Memory(Exemplar(id, tuple(labelled)) for id, labelled in facts.get("memory", ()))
+
     def save(self, folder: Path) -> None:
         """Write the learner after a step: ``model.safetensors`` and ``model.json``."""
-        weights = {name: value.contiguous() for name, value in self.learner.state_dict().items()}
-        safetensors.torch.save_file(weights, folder / "model.safetensors")
-        (folder / "model.json").write_text(json.dumps({"schema": 1, **self._facts()}))
+        tensors, facts = self.state()
+        safetensors.torch.save_file(tensors, folder / "model.safetensors")
+        (folder / "model.json").write_text(json.dumps({"schema": 1, **facts}))
 
     def load(self, folder: Path) -> None:
         """Load a learner that ``save`` wrote."""
         facts = json.loads((folder / "model.json").read_text())
-        self._rebuild(safetensors.torch.load_file(folder / "model.safetensors"), facts)
+        self.set_state(safetensors.torch.load_file(folder / "model.safetensors"), facts)
 
     def _new_learner(self) -> Learner:
         torch.manual_seed(stream(self.seed, "modules", self.learner_class.architecture))  # for a method's own modules
@@ -245,23 +263,6 @@ class Trainer:
         learner = self.learner_class(body, self.settings, dropout, width, self.recipe)
         learner.autocast = torch.bfloat16 if self.precision == "bf16" else None
         return learner.to(self.device)
-
-    def _facts(self) -> dict[str, Any]:
-        """Return the facts that are stored beside the learner's tensors."""
-        facts: dict[str, Any] = {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
-        if self.learner.memory:
-            facts["memory"] = [[exemplar.id, exemplar.labelled] for exemplar in self.learner.memory.exemplars]
-        return facts
-
-    def _rebuild(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the learner by a new one, made from stored weights and facts."""
-        if self.learner.grown:
-            self.learner = self._new_learner()
-        for types in facts["types"]:
-            self._grow(types)
-        self.learner.load_state_dict(weights)
-        self.learner.frozen_parameters = facts.get("frozen", ())  # absent in models of earlier versions
-        self.learner.memory = Memory(Exemplar(id, tuple(labelled)) for id, labelled in facts.get("memory", ()))
 
     def _step(
         self, shown: StepData, teacher: Teacher | None, examples: Sequence[Example], dev: Sequence[Example]

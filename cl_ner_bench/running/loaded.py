@@ -1,4 +1,4 @@
-"""A stored model of a run, to find mentions in other text."""
+"""A stored model, of a run or of an exported folder, to find mentions in other text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,32 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.models.encoders.info import encoder_info
+from cl_ner_bench.method_card import MethodCard
+from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
 from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.model_folder import LEARNER, WEIGHTS, Counts, LearnedStep, ModelRecord, is_model_folder, read_model_folder
+from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.validation import convert
 
 if TYPE_CHECKING:
     from cl_ner_bench.learning.trainer import Trainer
+
+
+class _Views(msgspec.Struct):
+    all: Counts
+
+
+class _Counts(msgspec.Struct):
+    """What is read of a step's counts."""
+
+    views: _Views
 
 
 class Found(NamedTuple):
@@ -31,18 +47,51 @@ class Found(NamedTuple):
 
 
 class Model:
-    """The model of a run after a step; ``record`` is the run's."""
+    """A model after its last step.
 
-    def __init__(self, record: RunRecord, step: int, trainer: Trainer) -> None:
-        self.record, self.step, self._trainer = record, step, trainer
+    Attributes:
+        record: how it came about.
+        trainer: holds the learner, and learns further steps.
+        card: the method's.
+    """
+
+    def __init__(self, record: ModelRecord, trainer: Trainer, card: MethodCard) -> None:
+        self.record, self.trainer, self.card = record, trainer, card
 
     def __repr__(self) -> str:
-        return f"Model({self.record.run_id!r}, step {self.step} of {self.record.n_steps}: {', '.join(self.types)})"
+        return f"Model({self.record.method!r}, step {self.step}: {', '.join(self.types)})"
 
     @property
     def types(self) -> tuple[str, ...]:
         """The types that the model knows, in learning order."""
-        return tuple(self._trainer.learner.head.types)
+        return tuple(self.trainer.learner.head.types)
+
+    @property
+    def architecture(self) -> str:
+        """``span`` or ``token``."""
+        return self.record.architecture
+
+    @property
+    def history(self) -> tuple[LearnedStep, ...]:
+        """The steps that the model has learned."""
+        return tuple(self.record.history)
+
+    @property
+    def step(self) -> int:
+        """The number of the last step."""
+        return self.record.history[-1].step
+
+    def export(self, out: str | PathLike[str]) -> None:
+        """Write the model as a folder that ``load_model`` takes and that needs no other file, with a model card.
+
+        transformers loads the folder of a token method, too, if it can make the same of it.
+
+        Raises:
+            UserError: the folder holds files already, or cannot be written.
+        """
+        from cl_ner_bench.running.exporting import export_model
+
+        export_model(self.record, self.trainer, self.card, Path(out))
 
     def predict(self, texts: Iterable[str | Sequence[str]]) -> list[list[Found]]:
         """Return the mentions in each text, sorted by place.
@@ -63,7 +112,7 @@ class Model:
         ]
         found: list[list[Found]] = [[] for _ in given]
         some = [sentence for sentence in sentences if sentence.words]
-        for sentence, mentions in zip(some, self._trainer.predict(some) if some else [], strict=True):
+        for sentence, mentions in zip(some, self.trainer.predict(some) if some else [], strict=True):
             text, words = given[sentence.id], places[sentence.id]
             for first, last, type_, score in sorted(mentions):
                 start, end = words[first][0], words[last - 1][1]
@@ -75,68 +124,149 @@ class Model:
 
 
 def load_model(
-    run: str | PathLike[str],
+    path: str | PathLike[str],
     step: int | None = None,
     *,
     method: str | PathLike[str] | None = None,
     device: str = "auto",
 ) -> Model:
-    """Return the model that a run stored after ``step`` (default: its last).
+    """Return a model that a run stored, or that ``bench export`` wrote.
 
     Args:
-        run: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``.
-        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``: it runs as code, so a results folder does
-            not choose it.
+        path: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``, or of the exported model.
+        step: of a run, the step after which the model is wanted (default: its last).
+        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``: it runs as code, so a folder does not
+            choose it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        UserError: there is no such run or model, or method or encoder are not those that it was learned with.
+        UserError: there is no such run or model, it is damaged, or the method or the encoder are not those that it was
+            learned with.
     """
-    path = Path(run)
-    if path.parent.name != "runs":
-        raise UserError(f"{path}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID")
-    if not path.is_dir():
-        others = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such folder.{did_you_mean(path.name, others)}")
-    home = ResultsFolder.open(path.parent.parent)
-    record = home.run(path.name).record
+    folder = Path(path)
+    if is_model_folder(folder):
+        return _exported(folder.absolute(), step, method, device)
+    if folder.parent.name != "runs":
+        raise UserError(
+            f"{folder}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID, or of a model that `bench export` wrote"
+        )
+    if not folder.is_dir():
+        others = sorted(other.name for other in folder.parent.iterdir()) if folder.parent.is_dir() else []
+        raise UserError(f"{folder}: there is no such folder.{did_you_mean(folder.name, others)}")
+    return _of_run(folder, step, method, device)
+
+
+def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, device: str) -> Model:
+    home = ResultsFolder.open(folder.parent.parent)
+    run = home.run(folder.name)
+    record = run.record
     if record is None:
-        raise UserError(f"{path}: there is no run with a sound record; `bench verify` says what is wrong")
+        raise UserError(f"{folder}: there is no run with a sound record; `bench verify` says what is wrong")
     if record.imported:
-        raise UserError(f"{path}: its predictions were imported, and no model with them")
+        raise UserError(f"{folder}: its predictions were imported, and no model with them")
     step = record.steps[-1] if step is None else step
     if step not in record.steps:
         raise UserError(f"step={step}: the run has the steps {', '.join(map(str, record.steps))}")
     key = record.step_keys.get(str(step), "")
-    trainer = _new_trainer(record, method, device)
+    encoder = encoder_info(str(record.inputs.get("encoder", "")))
+    if encoder.fingerprint != record.fingerprints.get("encoder") or "method" not in record.fingerprints:
+        raise UserError(f"the encoder is not the one that {record.run_id} was learned with: it changed since")
+    described = _describe(run, record, step)
+    card = _card(described, method)
+    trainer = _new_trainer(described, card, encoder, device)
 
-    def read(folder: Path) -> Trainer:
-        trainer.load(folder)
+    def read(stored: Path) -> Trainer:
+        trainer.load(stored)
         return trainer
 
     if not key or home.models.load(key, read) is None:
         raise UserError(
-            f"{path}: the model of step {step} is not kept; learn it with --keep-models "
+            f"{folder}: the model of step {step} is not kept; learn it with --keep-models "
             f"{'last' if step == record.steps[-1] else 'all'} into another --out"
         )
-    return Model(record, step, trainer)
+    known = {*trainer.learner.head.types}
+    history = [learned for learned in described.history if known.issuperset(learned.types)]
+    return Model(msgspec.structs.replace(described, history=history), trainer, card)
 
 
-def _new_trainer(record: RunRecord, method: str | PathLike[str] | None, device: str) -> Trainer:
+def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
+    """Return what an exported folder says of the model of a run."""
+    sentences = {row["step"]: row.get("examples") for row in record.learned}
+    counts = convert(run.counts(step), _Counts, str(run.counts_file(step))).views.all
+    spec = str(record.inputs.get("method", "")).rpartition("=")[2]
+    return ModelRecord(
+        method=record.method,
+        spec=re.sub(r"[^+]*[/\\]", "", spec),
+        architecture=record.architecture,  # type: ignore[arg-type]
+        seed=record.seed,
+        settings=record.settings,
+        fingerprints=record.fingerprints,
+        encoder=record.encoder,
+        encoder_identity=record.encoder_identity,
+        history=[
+            LearnedStep(
+                step=task.learned_at,
+                types=task.types,
+                method=record.method,
+                dataset=record.dataset,
+                data=record.fingerprints.get("data", ""),
+                sentences=sentences.get(task.learned_at),
+            )
+            for task in record.tasks[:step]
+        ],
+        counts=counts,
+        versions=record.versions,
+        run_id=record.run_id,
+    )
+
+
+def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None, device: str) -> Model:
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    found = read_model_folder(folder)
+    last = found.model.history[-1].step
+    if step not in (None, last):
+        raise UserError(f"step={step}: {folder} holds the model after step {last} alone")
+    home, card = folder / found.home, _card(found.model, method)
+    encoder = encoder_info(str(home))
+    try:
+        trainer = _new_trainer(found.model, card, encoder, device)
+        tensors = safetensors.torch.load_file(folder / LEARNER)
+        stored = safetensors.torch.load_file(home / WEIGHTS) if found.shared else {}
+        tensors |= {name: stored[other] for name, other in found.shared.items()}
+        trainer.set_state(tensors, msgspec.to_builtins(found.learner))
+    except UserError:
+        raise
+    except (SafetensorError, OSError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        # Files that fit their checksums, and make no model all the same: settings, shapes or names are another's.
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder}: its files make no model ({type(error).__name__}: {reason})") from error
+    return Model(found.model, trainer, card)
+
+
+def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard:
+    """Return the card of a model's method. Raises UserError unless it is the code that the model was learned with."""
     from cl_ner_bench import method_code, registry
+
+    if method is None and re.search(r"\.py(:|\+|$)|[/\\]", record.spec):
+        raise UserError(
+            f"method: the model is of {record.method}, a method of a file; pass method=FILE.py if you trust it"
+        )
+    card = registry.resolve([record.spec if method is None else str(method)])[0].card
+    if method_code.method_fingerprint(card) != record.fingerprints["method"]:
+        version = record.versions.get("cl-ner-bench", "an unknown version")
+        raise UserError(
+            f"the method {card.name} is not the one that the model was learned with: another one, or changed since "
+            f"(it was learned as {record.method}, with {version} of cl-ner-bench)"
+        )
+    return card
+
+
+def _new_trainer(record: ModelRecord, card: MethodCard, encoder: EncoderInfo, device: str) -> Trainer:
+    from cl_ner_bench import method_code
     from cl_ner_bench.learning.trainer import Trainer
 
-    spec = str(record.inputs.get("method", "")).rpartition("=")[2]
-    if method is None and re.search(r"\.py(:|$)|[/\\]", spec):
-        raise UserError(
-            f"method: the run is of {record.method}, a method of a file; pass method=FILE.py if you trust it"
-        )
-    card = registry.resolve([spec if method is None else str(method)])[0].card
-    encoder = encoder_info(str(record.inputs.get("encoder", "")))
-    found = {"method": method_code.method_fingerprint(card), "encoder": encoder.fingerprint}
-    for name, value in found.items():
-        if value != record.fingerprints.get(name):
-            raise UserError(f"the {name} is not the one that {record.run_id} was learned with: it changed since")
     settings = record.settings
     return Trainer(
         method_code.load_class(card),

@@ -62,7 +62,7 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
     refused("pass method=FILE.py if you trust it", run_of(grid, "good"))
     assert load_model(run_of(grid, "good"), method=f"{METHODS}:good").step == 3
-    refused("the method is not the one that .* was learned with", run, method="spankl")
+    refused("the method spankl is not the one that the model was learned with", run, method="spankl")
     with pytest.raises(UserError, match="expected a list of texts"):
         load_model(run).predict("anna went")
     copy = Path(shutil.copytree(grid, tmp_path / "copy"))

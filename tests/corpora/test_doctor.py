@@ -350,6 +350,8 @@ def rows(*words: str, tag: str = "O") -> str:
 
 
 # What loads, but should be known.
+BO = {"start": 0, "end": 2, "labels": ["PER"]}
+
 WARNINGS: dict[str, Case] = {
     "byte-order mark": Case({**COLUMNS, "train.txt": "\ufeff" + TRAIN}, "byte order mark", "train.txt:1", ""),
     "CRLF": Case({**COLUMNS, "dev.txt": columns("dev").replace("\n", "\r\n")}, "line ends", "dev.txt:1", "69 of 69"),
@@ -467,6 +469,30 @@ WARNINGS: dict[str, Case] = {
     ),
     "mention over a line end": Case(
         {**BRAT, "dev/a.ann": "T1\tLOC 19 31\tRome0 . Anna\n" + brat("dev")[1]}, "across lines", "dev/a.ann:1", ""
+    ),
+    "rejected text": Case(
+        first_json(json.dumps({"text": "Bo", "spans": [], "answer": "reject"})), "rejected", "train.jsonl:1", '"answer": "reject"'
+    ),
+    "text that nobody annotated": Case(
+        first_json(json.dumps({"data": {"text": "Bo"}, "annotations": []})), "unlabelled", "train.jsonl:1", "not yet annotated"
+    ),
+    "annotators who disagree": Case(
+        first_json(json.dumps({"data": {"text": "Bo"}, "annotations": [{"result": []}, {"result": [{"value": BO}]}]})),
+        "annotators",
+        "train.jsonl:1",
+        "2 annotations of 'Bo'",
+    ),
+    "mark without a type": Case(
+        first_json(json.dumps({"data": {"text": "Bo"}, "annotations": [{"result": [{"type": "labels", "value": {"text": "Bo"}}]}]})),
+        "untyped",
+        "train.jsonl:1",
+        "'Bo'",
+    ),
+    "mentions beside numbers": Case(
+        first_json(json.dumps({"tokens": ["Bo"], "entities": [], "tags": [0]})),
+        "two keys",
+        "train.jsonl:1",
+        "'entities' is read, 'tags' is not",
     ),
     "mention inside a word": Case(
         {**BRAT, "dev/a.ann": "T1\tPER 1 4\tnna\n" + brat("dev")[1]}, "inside a word", "dev/a.ann:1", ""

@@ -32,6 +32,24 @@ _JSONL = b"""\
 {"tokens": ["in", "Rome"], "ner_tags": ["O", "S-LOC"]}
 {"text": "Anna sings", "entities": [{"start": 0, "end": 4, "label": "PER"}]}
 """
+# Forms of tools: Prodigy, GLiNER, entities without offsets, tags beside texts; spaCy 2; Label Studio.
+_TOOLS = b"""\
+{"text": "Anna sings", "spans": [{"start": 0, "end": 4, "label": "PER"}], "answer": "accept"}
+{"text": "Anna sings", "spans": [], "answer": "reject"}
+{"tokenized_text": ["Anna", "Smith", "sings"], "ner": [[0, 1, "PER"], [0, 0, "FIRST"]]}
+{"text": "Anna saw New York", "entities": {"PER": ["Anna"], "LOC": ["New York"]}}
+{"tokens": ["Anna", "sings"], "ner_tags": ["B-PER", "O"], "spans": ["PER: Anna"]}
+{"tokens": ["Anna", "sings"], "entities": [[0, 1, "PER"]], "tags": ["B-PER", "O"]}
+"""
+_PAIRS = b'[["Anna sings", {"entities": [[0, 4, "PER"]]}],\n["in Rome", {"entities": [[3, 7, "LOC"]]}]]'
+_TASKS = b"""\
+[{"id": 1, "data": {"text": "in Rome"}, "annotations": [
+{"completed_by": 1, "result": [{"type": "labels", "value": {"start": 3, "end": 7, "text": "Rome", "labels": ["LOC"]}}]},
+{"completed_by": {"id": 2, "email": "a@b"}, "ground_truth": true, "result": []}]},
+{"id": 2, "data": {"text": "Anna"}, "completions": [{"was_cancelled": true, "result": []}, {"result": [
+{"value": {"start": 0, "end": 4, "labels": ["PER"]}}]}]},
+{"id": 3, "data": {"text": "so"}, "annotations": []}]
+"""
 _CARD = b"""\
 schema = 1
 title = "Toy"
@@ -74,6 +92,9 @@ CORPORA: dict[str, Mapping[str, bytes]] = {
     "columns": {f"{part}.txt": _COLUMNS for part in _FOLDERS},
     "io": {f"{part}.conll": _IO for part in _FOLDERS},
     "jsonl": {f"{part}.jsonl": _JSONL for part in _FOLDERS},
+    "tools": {f"{part}.jsonl": _TOOLS for part in _FOLDERS},
+    "pairs": {f"{part}.json": _PAIRS for part in _FOLDERS},
+    "tasks": {f"{part}.json": _TASKS for part in _FOLDERS},
     "card": {"card.toml": _CARD, **{f"{part}.txt": _COLUMNS for part in _FOLDERS}},
     "brat": {f"{part}/a.{suffix}": data for part in _FOLDERS for suffix, data in (("txt", _TEXT), ("ann", _NOTES))},
     "conll2012": {

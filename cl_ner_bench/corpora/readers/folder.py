@@ -11,7 +11,7 @@ from cl_ner_bench.corpora.readers.columns import read_columns
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
 from cl_ner_bench.corpora.readers.lines import Row, head, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
-from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.corpora.readers.problems import LEFT_OUT, Report
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import leads_out
@@ -26,7 +26,7 @@ _NO_DATA = {".md", ".toml", ".ids", ".py", ".log", ".zip", ".tar", ".pdf", ".htm
 # Files that are data only where there is nothing better.
 _RARELY_DATA = {".json", ".csv"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
-_JSON_OBJECT = re.compile(rb"\s*(\[\s*)?\{\s*[\"'}]")
+_JSON = re.compile(rb"\s*((\[\s*)?\{\s*[\"'}]|\[\s*\[\s*\")")
 
 
 def open_parts(folder: Path, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
@@ -92,23 +92,26 @@ def _format(path: Path) -> str:
         return "parquet"
     if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
-    if {".jsonl", ".json", ".ndjson"} & {*suffixes} or _JSON_OBJECT.match(first):
+    if {".jsonl", ".json", ".ndjson"} & {*suffixes} or _JSON.match(first):
         return "jsonl"
     return "columns"
 
 
 class _Watcher(Report):
-    """A report that passes everything on to another, and remembers whether there was a problem."""
+    """A report that passes everything on to another, and remembers whether there was a problem, and how many texts
+    were left out.
+    """
 
     def __init__(self, report: Report) -> None:
         super().__init__()
-        self._report, self.found_problem = report, False
+        self._report, self.found_problem, self.left_out = report, False, 0
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
         self.found_problem = True
         self._report.problem(kind, path, line, text, fix)
 
     def convention(self, kind: str, path: Path, line: int, text: str) -> None:
+        self.left_out += kind in LEFT_OUT
         self._report.convention(kind, path, line, text)
 
     def remark(self, text: str) -> None:
@@ -122,8 +125,11 @@ def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Repo
             empty = False
             yield row
     if empty and paths and not watcher.found_problem:
-        fix = "Fill it, or point to other files"
-        report.problem("empty", paths[0], 0, f"no sentences; expected the {part} part here", fix)
+        text, fix = f"no sentences; expected the {part} part here", "Fill it, or point to other files"
+        if watcher.left_out:
+            text = f"no sentences: all {watcher.left_out:,} texts were rejected, ignored, cancelled or not yet annotated"
+            fix = f"Accept some of them in the annotation tool, as the {part} part needs one"
+        report.problem("empty", paths[0], 0, text, fix)
 
 
 def _share_out(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:

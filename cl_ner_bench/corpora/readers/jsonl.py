@@ -15,18 +15,19 @@ from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 
 _LARGEST = 1 << 26  # characters: what a list's item needs to be readable before
+_LIST = re.compile(rb"\s*\[\s*(?![\s\"])")
 _VISIBLE = re.compile(r"[^ \t\n\r]")
 _decode = json.JSONDecoder().raw_decode
 
 
 def read_jsonl(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield a sentence an object, in the shapes of ``read_objects``: an object a line, or a file that is one list of
-    them.
+    them. (A line may also be a list that begins with a text: see ``exports.plain``.)
 
     A malformed line is left out; of a malformed list all that follows. Problems: ``object`` (no JSON), and those of
     ``read_objects`` and ``lines``.
     """
-    is_list = head(path).lstrip().startswith(b"[")
+    is_list = _LIST.match(head(path)) is not None
     return read_objects(partial(_listed if is_list else _lined, path), path, options, report, {})
 
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cl_ner_bench.corpora import schemes
+from cl_ner_bench.corpora.readers import exports, fields
 from cl_ner_bench.corpora.readers import words as cutting
-from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair, some
+from cl_ner_bench.corpora.readers.lines import Row, good_words, has_half_pair
 from cl_ner_bench.corpora.readers.options import ReaderOptions
-from cl_ner_bench.corpora.readers.problems import Report, SilentReport
+from cl_ner_bench.corpora.readers.problems import Place, Report, SilentReport
 from cl_ner_bench.corpora.readers.tags import Tags
-from cl_ner_bench.corpora.schemes import PHRASES, has_prefix
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
-
-_WORDS = ("tokens", "words", "char_lst", "text")
-_TAGS = ("ner_tags", "tags", "labels")
-_ENTITIES = ("entities", "spans", "mentions", "ent_dct")
-_TEXT_ENTITIES = (*_ENTITIES, "label", "labels")
-_STARTS, _ENDS, _LABELS = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
-FIELDS = frozenset([*_WORDS, *_TAGS, *_TEXT_ENTITIES])
-LABEL_FIELDS = FIELDS - {*_WORDS}
 
 # Gives the objects of a file with their lines, from the first one each time it is called.
 Objects = Callable[[Report], Iterator[tuple[int, Any]]]
@@ -45,15 +38,20 @@ def read_objects(
       ``options.tag_names`` or ``names`` names them;
     - ``text``, a text, with ``entities`` (``spans``, ``mentions``, ``label``, ``labels``) in characters (also
       ``start_offset`` and ``end_offset``): it is cut into words by ``words.cut``, or at ``tokens`` of
-      ``{"start", "end"}`` where these are given.
+      ``{"start", "end"}`` where these are given;
+    - either with ``entities`` that have no offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label": "PER"}]``:
+      each text must stand in the sentence once (or as often as it is listed), as whole words;
+    - what ``exports.plain`` brings into one of these shapes.
 
+    Mentions come before tags, unless they are mere texts (``spans: ["PER: Anna Berg"]``). Two keys that contradict each
+    other are a problem; where they cannot be compared, one is read.
     Mentions may nest and overlap; of identical ones one is kept. An object with a problem is left out.
     Problems: ``object`` (no object, or one without labels), ``words``, ``spans``, ``tags``. Conventions: ``inside a
-    word``, ``illegal tag``.
+    word``, ``illegal tag``, ``two keys``, and those of ``exports.plain``.
     """
     reader = _Reader(objects, path, options, report, names)
-    for number, item in objects(report):
-        row = reader.row(number, item)
+    for place, item in reader.items(report):
+        row = reader.row(item, place)
         if row is not None:
             yield row
 
@@ -73,26 +71,41 @@ class _Reader:
         self._objects, self._path, self._options, self._report, self._names = objects, path, options, report, names
         self._tags: Tags | None = None
 
-    def row(self, number: int, item: Any) -> Row | None:
+    def items(self, report: Report) -> Iterator[tuple[Place, Any]]:
+        """Yield the objects of the file in plain shapes, with their places."""
+        before = 0
+        for n, (line, item) in enumerate(self._objects(report), 1):
+            place = Place(report, self._path, line, n if line == before else 0)
+            before = line
+            for found in exports.plain(item, self._options, place):
+                yield place, found
+
+    def row(self, item: Any, place: Place) -> Row | None:
         """Return the sentence of one object, or None after a problem."""
         if not isinstance(item, dict):
-            self._problem("object", number, "expected a JSON object", "Write one sentence as an object on each line")
+            place.problem("object", "expected a JSON object", "Write one sentence as an object on each line")
             return None
-        found = self._words(number, item)
+        found = self._words(item, place)
         if found is None:
             return None
-        field, entities = _first(item, _ENTITIES if found.borders is None else _TEXT_ENTITIES)
-        if field:
-            mentions = self._mentions(number, field, entities, found)
+        known = fields.ENTITIES if found.borders is None else fields.TEXT_ENTITIES
+        field, entities = fields.first(item, known)
+        tags_field, tags = fields.first(item, fields.TAGS)
+        mentions: tuple[Mention, ...] | None
+        if field and not (fields.are_texts(entities) and tags_field not in ("", field)):
+            mentions = self._mentions(field, entities, found, place)
+            if mentions is not None and not self._compare(item, field, mentions, found, place):
+                return None
         else:
-            mentions = self._from_tags(number, item, len(found.words))
-        return None if mentions is None else Row(self._path, number, tuple(map(sys.intern, found.words)), mentions)
+            mentions = self._from_tags(item, len(found.words), place)
+            if mentions is not None and field:
+                said = {f"{m.type}: {' '.join(found.words[m.start : m.end])}" for m in mentions}
+                if said != {*entities}:
+                    place.convention("two keys", f"'{tags_field}' is read, '{field}' says {short(entities)}")
+        return None if mentions is None else Row(self._path, place.line, tuple(map(sys.intern, found.words)), mentions)
 
-    def _problem(self, kind: str, number: int, text: str, fix: str) -> None:
-        self._report.problem(kind, self._path, number, text, fix)
-
-    def _words(self, number: int, item: Mapping[str, Any]) -> _Words | None:
-        field, tokens = _first(item, _WORDS)
+    def _words(self, item: Mapping[str, Any], place: Place) -> _Words | None:
+        field, tokens = fields.first(item, fields.WORDS)
         text = item.get("text")
         found = None
         if isinstance(tokens, list) and all(isinstance(word, str) for word in tokens):
@@ -110,40 +123,39 @@ class _Reader:
             if isinstance(tokens, str) and field != "text":
                 what = f"'{field}' is a text, expected a list of words"
             elif not field and item:
-                what += f"; found {_keys(item)}"
-            self._problem("words", number, what, f'{fix} or {{"text": "Anna ...", ...}}')
+                what += f"; found {fields.keys(item)}"
+            place.problem("words", what, f'{fix} or {{"text": "Anna ...", ...}}')
             return None
         texts = found.words if found.borders is None else [*found.words, found.text]
-        return found if good_words(texts, self._path, number, self._report) else None
+        return found if good_words(texts, self._path, place.line, self._report) else None
 
-    def _from_tags(self, number: int, item: Mapping[str, Any], n_words: int) -> tuple[Mention, ...] | None:
-        if _first(item, _TAGS)[1] is None:
-            self._problem("object", number, *_unlabelled(item, n_words))
+    def _from_tags(self, item: Mapping[str, Any], n_words: int, place: Place) -> tuple[Mention, ...] | None:
+        if fields.first(item, fields.TAGS)[1] is None:
+            place.problem("object", *fields.unlabelled(item, n_words))
             return None
-        tags = self._named_tags(number, item, self._report)
+        tags = self._named_tags(item, place)
         if tags is None:
             return None
         if len(tags) != n_words:
             text = f"expected one tag for each of {n_words} words, found {len(tags)} tags"
             fix = "Look up in the source which words and tags belong together: tags added or cut at the end would move"
-            self._problem("tags", number, text, fix)
+            place.problem("tags", text, fix)
             return None
         if self._tags is None:
-            everything = (
-                self._named_tags(i, o, SilentReport()) for i, o in self._objects(SilentReport()) if isinstance(o, dict)
-            )
+            items = self.items(SilentReport())
+            everything = (self._named_tags(other, at) for at, other in items if isinstance(other, dict))
             self._tags = Tags(self._path, self._options, self._report, filter(None, everything))
-        return self._tags.mentions(tags, [number] * n_words)
+        return self._tags.mentions(tags, [place.line] * n_words)
 
-    def _named_tags(self, number: int, item: Mapping[str, Any], report: Report) -> list[str] | None:
+    def _named_tags(self, item: Mapping[str, Any], place: Place) -> list[str] | None:
         """Return an object's tags as texts, or None after a problem."""
-        field, tags = _first(item, _TAGS)
+        field, tags = fields.first(item, fields.TAGS)
         names = self._options.tag_names or self._names.get(field, ())
         if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) and not has_half_pair("".join(tags)):
             return [*map(sys.intern, tags)]
         if not isinstance(tags, list) or not all(type(tag) is int for tag in tags):
             text, fix = f"expected '{field}', a list of tags", "Write tags as texts like B-PER"
-            if _are_mentions(tags):
+            if fields.are_mentions(tags):
                 text, fix = f"'{field}' holds mentions, expected tags", f"Rename '{field}' to 'entities'"
         elif not names:
             text = f"the tags in '{field}' are numbers without names"
@@ -156,29 +168,86 @@ class _Reader:
             )
         else:
             return [names[tag] for tag in tags]
-        report.problem("tags", self._path, number, text, fix)
+        place.problem("tags", text, fix)
         return None
 
-    def _mentions(self, number: int, field: str, entities: Any, found: _Words) -> tuple[Mention, ...] | None:
-        items = _listed(entities)
+    def _mentions(self, field: str, entities: Any, found: _Words, place: Place) -> tuple[Mention, ...] | None:
+        surfaces = fields.surfaces(entities)
+        if surfaces is not None:
+            return self._looked_up(surfaces, found, place)
+        items = fields.listed(entities)
         if items is None:
             fix = 'Write each as {"start": 0, "end": 2, "label": "PER"}'
-            self._problem("spans", number, f"'{field}' is no list of entities: {short(entities)}", fix)
+            place.problem("spans", f"'{field}' is no list of entities: {short(entities)}", fix)
             return None
-        if _are_tags(items, len(found.words)):
+        if fields.are_tags(items, len(found.words)):
             text, fix = f"'{field}' holds tags, expected entities", f"Rename '{field}' to 'tags'"
-            self._problem("spans", number, text, fix)
+            place.problem("spans", text, fix)
             return None
         names = self._options.tag_names or self._names.get(field, ())
-        mentions = [self._mention(number, item, names, found) for item in items]
+        mentions = [self._mention(item, names, found, place) for item in items]
         return None if None in mentions else tuple(sorted({*filter(None, mentions)}))
 
-    def _mention(self, number: int, item: Any, names: Sequence[str], found: _Words) -> Mention | None:
+    def _looked_up(
+        self, surfaces: Sequence[tuple[str, str]], found: _Words, place: Place
+    ) -> tuple[Mention, ...] | None:
+        """Return the mentions of entities without offsets, or None after a problem."""
+        times = Counter(surfaces)
+        places = cutting.found({surface for surface, _ in surfaces}, found.words)
+        mentions: set[Mention] = set()
+        good = True
+        for (surface, type_), listed in times.items():
+            runs = places[surface]
+            if not type_.strip() or has_half_pair(type_):
+                place.problem("spans", f"{short(surface)} has no type", 'Write {"PER": ["Anna"]}')
+            elif not runs:
+                fix = "Write the name as it stands there, as whole words, or give its offsets"
+                place.problem("spans", f"{short(type_)} {short(surface)} does not stand in the sentence", fix)
+            elif len(runs) not in (1, listed):
+                text = f"{short(type_)} {short(surface)} stands {len(runs)} times in the sentence: which is meant?"
+                fix = 'Give offsets, {"start": 0, "end": 4, "label": "PER"}, or list the name as often as it is meant'
+                place.problem("spans", text, fix)
+            else:
+                mentions.update(Mention(start, end, sys.intern(type_)) for start, end in runs)
+                continue
+            good = False
+        return tuple(sorted(mentions)) if good else None
+
+    def _compare(
+        self, item: Mapping[str, Any], field: str, mentions: Sequence[Mention], found: _Words, place: Place
+    ) -> bool:
+        """Compare ``mentions``, which were read under ``field``, with labels under other keys. Return False after a
+        problem.
+        """
+        known = fields.ENTITIES if found.borders is None else fields.TEXT_ENTITIES
+        for other in (key for key in known if key != field):
+            if item.get(other) != item[field] and fields.are_mentions(item.get(other)):
+                place.convention("two keys", f"'{field}' is read, '{other}' is not")
+        other, tags = fields.first(item, fields.TAGS)
+        if other == field or not isinstance(tags, list) or len(tags) != len(found.words):
+            return True
+        named = self._named_tags(item, place._replace(report=SilentReport()))
+        if named is None or not fields.are_tags(named, len(named)):
+            place.convention("two keys", f"'{field}' is read, '{other}' is not")
+            return True
+        tagged = {*schemes.to_mentions(named, all(tag == "O" or schemes.has_prefix(tag) for tag in named))}
+        only = sorted(tagged.difference(mentions))
+        if only:
+            start, end, type_ = only[0]
+            name = " ".join(found.words[start:end])
+            text = f"'{field}' and '{other}' contradict each other: {short(type_)} {short(name)} is only in '{other}'"
+            place.problem("spans", text, f"Take out '{field}' or '{other}', whichever is wrong")
+            return False
+        if len(tagged) < len(mentions) and all(a.end <= b.start for a, b in pairwise(mentions)):
+            place.convention("two keys", f"'{field}' is read, '{other}' holds fewer mentions")
+        return True
+
+    def _mention(self, item: Any, names: Sequence[str], found: _Words, place: Place) -> Mention | None:
         """Return a mention, or None after a problem."""
         said = None
         if isinstance(item, dict):
             said = item.get("text")
-            item = [_first(item, fields)[1] for fields in (_STARTS, _ENDS, _LABELS)]
+            item = [fields.first(item, keys)[1] for keys in (fields.STARTS, fields.ENDS, fields.LABELS)]
         start, end, label = item if isinstance(item, list | tuple) and len(item) == 3 else (None, None, None)
         if isinstance(label, list) and len(label) == 1:
             label = label[0]
@@ -209,77 +278,8 @@ class _Reader:
             if span is not None:
                 if span.widened:
                     text = f"{short(found.text[start:end])} as {short(found.words[span.first : span.last])}"
-                    self._report.convention("inside a word", self._path, number, text)
+                    place.convention("inside a word", text)
                 return Mention(span.first, span.last, sys.intern(label))
             text, fix = f"mention {start}-{end} covers no word", "Let it begin and end with the name"
-        self._problem("spans", number, text, fix)
+        place.problem("spans", text, fix)
         return None
-
-
-def _first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
-    """Return the first of ``fields`` that an object has, and its value; else ``("", None)``."""
-    return next(((field, item[field]) for field in fields if item.get(field) is not None), ("", None))
-
-
-def _listed(entities: Any) -> list[Any] | None:
-    """Return entities as a list, however they are grouped; None where that is impossible."""
-    if isinstance(entities, list):
-        return entities
-    if not isinstance(entities, dict) or not all(isinstance(values, list) for values in entities.values()):
-        return None
-    if _first(entities, _STARTS)[0] and _first(entities, _ENDS)[0]:
-        if len({len(values) for values in entities.values()}) > 1:
-            return None
-        return [dict(zip(entities, values, strict=True)) for values in zip(*entities.values(), strict=True)]
-    pairs = [(span, type_) for type_, spans in entities.items() for span in spans]
-    return [[*span, type_] if isinstance(span, list) else span for span, type_ in pairs]
-
-
-def _unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
-    """Return what is wrong with an object without labels under a known key, and what to do that keeps its labels."""
-    what = next((f"'{key}' is null" for key in item if key in LABEL_FIELDS and item[key] is None), "")
-    what = what or "no 'entities' and no 'tags'"
-    others = {key: value for key, value in item.items() if key not in _WORDS and value is not None}
-    for known, look, test in (
-        ("entities", "mentions", _are_mentions),
-        ("tags", "tags", partial(_are_tags, n_words=n_words)),
-        ("tags", "numbers of tags", partial(_are_numbers, n_words=n_words)),
-    ):
-        keys = [short(key) for key, value in others.items() if test(value)]
-        if len(keys) == 1:
-            return f"{what}, but {keys[0]} looks like {look}", f"Rename {keys[0]} to '{known}'"
-        if keys:
-            fix = f"Call '{known}' what holds the names"
-            return f"{what}, but {' and '.join(keys)} look like {look}", fix
-    shape = 'as "entities": [{"start": 0, "end": 2, "label": "PER"}] or as "tags": ["B-PER", "I-PER", "O"]'
-    if others:
-        return f"{what}; found {_keys(others)}", f"Where one of them holds the names, write them {shape}"
-    return what, f'Write the names {shape}; "entities": [] only where the sentence is known to have none'
-
-
-def _keys(item: Mapping[str, Any]) -> str:
-    return f"the keys {some([*map(str, item)])}" if len(item) > 1 else f"the key {short(next(iter(item)))}"
-
-
-def _are_mentions(value: Any) -> bool:
-    """Return True for mentions in one of the shapes that are read, at least one."""
-    items = _listed(value)
-
-    def is_mention(item: Any) -> bool:
-        if isinstance(item, dict):
-            return all(_first(item, fields)[0] for fields in (_STARTS, _ENDS, _LABELS))
-        return isinstance(item, list | tuple) and len(item) == 3 and [type(part) for part in item[:2]] == [int, int]
-
-    return bool(items) and all(map(is_mention, items or ()))
-
-
-def _are_tags(value: Any, n_words: int) -> bool:
-    """Return True for a tag like O or B-PER for each word; phrases (B-NP) are no names."""
-    if not isinstance(value, list) or len(value) != n_words or not all(isinstance(tag, str) for tag in value):
-        return False
-    phrases = {tag[2:] for tag in value} <= PHRASES and any(map(has_prefix, value))
-    return ("O" in value or all(map(has_prefix, value))) and not phrases
-
-
-def _are_numbers(value: Any, n_words: int) -> bool:
-    return isinstance(value, list) and len(value) == n_words and all(type(number) is int for number in value)

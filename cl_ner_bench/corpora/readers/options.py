@@ -29,6 +29,8 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     Columns: ``separator`` ("" finds out), ``word_column``, ``tag_columns`` (several are layers or nesting levels,
     each decoded on its own), ``comment`` (prefix of lines to skip before a sentence). Tags: ``scheme``, and
     ``tag_names`` for tags that are written as numbers.
+    Annotations: where several annotators marked a text, ``annotator`` says whose marks are read: ``first`` or ``last``
+    in the file (those marked as ground truth before all others), or an annotator's id or e-mail address.
     Types: what stands before ``type_until`` is the type ("-" makes ``person-actor`` ``person``); then ``rename``
     renames it or, with "", drops its mentions.
     """
@@ -45,6 +47,9 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         tuple[Text, ...],
         Meta(min_length=1, description='a list of tags like ["O", "B-PER", "I-PER"], at the index of their number'),
     ] = ()
+    annotator: Annotated[
+        str, Meta(min_length=1, description='"first", "last", or the id or e-mail address of an annotator')
+    ] = "first"
     rename: Annotated[
         Mapping[str, str], Meta(description='a table like {"old type" = "new type"}; "" drops a type')
     ] = {}

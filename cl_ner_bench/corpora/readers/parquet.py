@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.corpora.readers.fields import FIELDS, LABEL_FIELDS
 from cl_ner_bench.corpora.readers.lines import Row
-from cl_ner_bench.corpora.readers.objects import FIELDS, LABEL_FIELDS, read_objects
+from cl_ner_bench.corpora.readers.objects import read_objects
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 

@@ -42,7 +42,20 @@ CONVENTIONS = {
     ),
     "discontinuous": ("mentions with gaps", "left out: a mention is one run of words"),
     "across lines": ("mentions that go on in the next line", "left out: a line is a sentence"),
+    "rejected": ("texts that their annotator rejected, ignored or cancelled", "left out"),
+    "unlabelled": (
+        "texts without an annotation that counts",
+        "left out, as it is not known whether they hold names",
+    ),
+    "annotators": (
+        "texts that several annotators marked in different ways",
+        "read as 'annotator' in the card says: by default as marked in the ground truth, else in the first annotation",
+    ),
+    "untyped": ("marks without a type", "left out"),
+    "two keys": ("sentences with labels under two keys", "read from one of them"),
 }
+LEFT_OUT = ("rejected", "unlabelled")
+"""Kinds that leave a whole text out."""
 
 
 class Report:
@@ -79,6 +92,29 @@ class Report:
 
     def remark(self, text: str) -> None:
         self._remarks.append(text)
+
+
+class Place(NamedTuple):
+    """A place in a file, and the report of what stands there. ``item`` is the number of an object that shares its line
+    with others before it, else 0.
+    """
+
+    report: Report
+    path: Path
+    line: int
+    item: int = 0
+
+    def problem(self, kind: str, text: str, fix: str) -> None:
+        """Report a problem of this place."""
+        self.report.problem(kind, self.path, self.line, f"{self._item}{text}", fix)
+
+    def convention(self, kind: str, text: str) -> None:
+        """Report that this place is read by a convention."""
+        self.report.convention(kind, self.path, self.line, f"{self._item}{text}")
+
+    @property
+    def _item(self) -> str:
+        return f"object {self.item:,}: " if self.item else ""
 
 
 class SilentReport(Report):

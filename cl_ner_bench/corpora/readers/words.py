@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import regex  # type: ignore[import-untyped]
@@ -50,6 +50,29 @@ def cut(text: str) -> list[tuple[int, int]]:
     """Start and end (exclusive) of each word of ``text``, in characters."""
     pattern = _ASCII_WORD if text.isascii() else _WORD
     return [match.span() for match in pattern.finditer(text)]
+
+
+def found(surfaces: Iterable[str], words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Return for each text where it stands in ``words``: first word and end (exclusive) of each run of whole words.
+
+    Both sides are cut by ``cut``, so that blanks do not matter. Runs may overlap.
+    """
+    pieces = [(word[start:end], i) for i, word in enumerate(words) for start, end in cut(word)]
+    texts = [text for text, _ in pieces]
+    places: dict[str, list[int]] = {}
+    for at, text in enumerate(texts):
+        places.setdefault(text, []).append(at)
+
+    def runs(surface: str) -> Iterator[tuple[int, int]]:
+        wanted = [surface[start:end] for start, end in cut(surface)]
+        for at in places.get(wanted[0], ()) if wanted else ():
+            end = at + len(wanted)
+            if texts[at:end] == wanted:
+                first, last = pieces[at][1], pieces[end - 1][1]
+                if (at == 0 or pieces[at - 1][1] != first) and (end == len(pieces) or pieces[end][1] != last):
+                    yield first, last + 1
+
+    return {surface: [*runs(surface)] for surface in surfaces}
 
 
 def touched(start: int, end: int, borders: Borders) -> Touched | None:

@@ -1,0 +1,139 @@
+"""Objects as annotation tools and libraries write them, brought into the shapes of ``read_objects``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cl_ner_bench.corpora.readers import fields
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.problems import Place
+from cl_ner_bench.errors import short
+
+_TASK = 'Write {"data": {"text": "Anna ..."}, "annotations": [{"result": [...]}]}'
+
+
+def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
+    """Yield what an item of a file says as an object that ``read_objects`` describes; nothing where it is left out.
+
+    - ``["text", {"entities": [...]}]`` (training lists of spaCy 2) is an object with ``text``.
+    - An ``answer`` of ``reject`` or ``ignore`` (Prodigy) leaves the object out.
+    - ``tokenized_text`` with ``ner``, a list of ``[first, last, type]`` (GLiNER): the last word is part of the mention.
+    - ``data`` with ``annotations`` or, in older files, ``completions`` (Label Studio): see ``_annotated``.
+
+    Anything else is yielded as it is. Problems: ``spans``, ``object``, ``words``. Conventions: ``rejected``,
+    ``unlabelled``, ``annotators``, ``untyped``.
+    """
+    if isinstance(item, list) and [type(part) for part in item] == [str, dict]:
+        item = {**item[1], "text": item[0]}
+    if not isinstance(item, dict):
+        yield item
+    elif item.get("answer") in ("reject", "ignore"):
+        place.convention("rejected", f'"answer": "{item["answer"]}"')
+    elif isinstance(item.get("tokenized_text"), list) and item.get("ner") is not None:
+        yield from _with_last_words(item, place)
+    elif isinstance(item.get("data"), dict) and item.keys() & {"annotations", "completions"}:
+        yield from _annotated(item, options, place)
+    else:
+        yield item
+
+
+def _with_last_words(item: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:
+    rest = {key: value for key, value in item.items() if key not in ("tokenized_text", "ner")}
+    words, spans = item["tokenized_text"], item["ner"]
+    other = fields.first(rest, fields.ENTITIES)[0]
+    fix = "Write [first, last, type]: words count from 0, and the last one is part of the name"
+    if other:
+        place.problem("spans", f"mentions under two keys, 'ner' and '{other}'", "Take out one of them")
+        return
+    if not isinstance(spans, list):
+        place.problem("spans", f"'ner' is no list of entities: {short(spans)}", fix)
+        return
+    entities = []
+    for span in spans:
+        if not isinstance(span, list) or [type(part) for part in span] != [int, int, str]:
+            place.problem("spans", f"expected a mention like [0, 2, 'PER'] in 'ner', found {short(span)}", fix)
+        elif not 0 <= span[0] <= span[1] < len(words):
+            what = f"mention {short(span[0])} to {short(span[1])} does not fit a sentence of {len(words)} words"
+            place.problem("spans", what, fix)
+        else:
+            entities.append([span[0], span[1] + 1, span[2]])
+    if len(entities) == len(spans):
+        yield {**rest, "tokens": words, "entities": entities}
+
+
+def _annotated(item: Mapping[str, Any], options: ReaderOptions, place: Place) -> Iterator[Mapping[str, Any]]:
+    """Yield the text of a task with the marks of one of its annotations.
+
+    Annotations that were cancelled (or, in older files, skipped) do not count. Of the others, ``options.annotator``
+    says which is read: that of one annotator, or the ``first`` or ``last`` in the file, where those marked as ground
+    truth come before all others. Predictions are no annotations.
+    """
+    found = [*_list(item.get("annotations")), *_list(item.get("completions"))]
+    good = all(isinstance(a, dict) and isinstance(a.get("result"), list) for a in found)
+    if not good or not all(isinstance(region, dict) for a in found for region in a["result"]):
+        place.problem("object", "expected annotations that hold a 'result', a list of marks", _TASK)
+        return
+    data = item["data"]
+    texts = [data["text"]] if "text" in data else [value for value in data.values() if isinstance(value, str)]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        what = f"expected one text in 'data', found {fields.keys(data) if data else 'nothing'}"
+        place.problem("words", what, _TASK)
+        return
+    counted = [a for a in found if not (a.get("was_cancelled") or a.get("skipped"))]
+    chosen = _chosen(counted, options.annotator)
+    if found and not counted:
+        place.convention("rejected", "cancelled")
+    elif chosen is None:
+        place.convention("unlabelled", f"none by {short(options.annotator)}" if found else "not yet annotated")
+    else:
+        if len({_marks(a) for a in counted}) > 1:
+            place.convention("annotators", f"{len(counted)} annotations of {short(texts[0])}")
+        yield {"text": texts[0], "entities": [*_entities(chosen, place)]}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _chosen(annotations: Sequence[Mapping[str, Any]], annotator: str) -> Mapping[str, Any] | None:
+    """Return the annotation that counts, None where there is none."""
+    if annotator in ("first", "last"):
+        found = [a for a in annotations if a.get("ground_truth") is True] or annotations
+    else:
+        found = [a for a in annotations if annotator in _names(a.get("completed_by"))]
+    return (found[-1] if annotator == "last" else found[0]) if found else None
+
+
+def _names(person: Any) -> list[str]:
+    """Return the id and the e-mail address of an annotator."""
+    return [str(person.get(key)) for key in ("id", "email")] if isinstance(person, dict) else [str(person)]
+
+
+def _marks(annotation: Mapping[str, Any]) -> frozenset[str]:
+    """Return what is marked where, so that it can be compared."""
+    values = [region.get("value") for region in annotation["result"]]
+    return frozenset(
+        repr([value.get("start"), value.get("end"), label])
+        for value in values
+        if isinstance(value, dict)
+        for label in _list(value.get("labels"))
+    )
+
+
+def _entities(annotation: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:
+    """Yield the mentions of an annotation: one for each type of a mark. Other results, such as relations and answers
+    about the whole text, are none.
+    """
+    for region in annotation["result"]:
+        value = region.get("value")
+        if not isinstance(value, dict):
+            continue
+        if tree := next((key for key in ("hypertextlabels", "paragraphlabels") if key in value), ""):
+            fix = "Annotate plain text (<Text> with <Labels>), or write the marks as offsets into it"
+            place.problem("spans", f"'{tree}' marks parts of a page, expected 'labels' of a text", fix)
+        labels = _list(value.get("labels"))
+        if not labels and region.get("type") == "labels":
+            place.convention("untyped", short(value.get("text", value)))
+        for label in labels:
+            yield {**{key: value.get(key) for key in ("start", "end", "text")}, "label": label}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, group_title
 from cl_ner_bench.analysis.comparison.learning import learning_checks
 from cl_ner_bench.analysis.comparison.naming import Naming, few
+from cl_ner_bench.analysis.comparison.newcomers import new_type_sentence
 from cl_ner_bench.analysis.comparison.notes import FEW, named_few, unequal_settings
 from cl_ner_bench.analysis.comparison.statistics import (
     ALPHA,
@@ -77,6 +78,9 @@ def verdict(c: Comparison, results: Results) -> list[str]:
         groups = []  # what cannot be undertrained does not win by that
     methods = [row for _, rows in groups for row in rows]
     sentences = _scores(c, groups)
+    if c.adds_one and groups:
+        joint = [row for row in c.rows if row.group == "reference" and row.architecture not in without_gap(c)]
+        sentences = [new_type_sentence(c, [rows[0] for _, rows in groups], joint), *sentences]
     notes: list[str] = []
     if may_rank(c):
         found = [d for d in differences(c, "all", HEADLINE, results) if {d.row, d.other} <= {*methods}]

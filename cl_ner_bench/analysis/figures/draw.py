@@ -12,7 +12,7 @@ from cl_ner_bench.analysis.figures.errors import error_figures
 from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme
 from cl_ner_bench.analysis.figures.heatmaps import heatmaps
 from cl_ner_bench.analysis.figures.ranks import rank_diagrams
-from cl_ner_bench.analysis.figures.scatter import forgetting_scatter
+from cl_ner_bench.analysis.figures.scatter import forgetting_scatter, new_type_scatter
 from cl_ner_bench.analysis.figures.style import rc
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
@@ -35,7 +35,7 @@ def figures(results: Results, style: str = "paper") -> list[ReportFigure]:
                 for measure in CURVE_KINDS:
                     drawn += step_curves(c, view, theme, measure)
                 drawn += forgetting_scatter(c, view, theme)
-            drawn += [*order_curves(c, "all", theme), *heatmaps(c, "all", theme)]
+            drawn += [*new_type_scatter(c, theme), *order_curves(c, "all", theme), *heatmaps(c, "all", theme)]
         for view in VIEW_TITLES:
             drawn += [*dataset_curves(compared, view, theme), *rank_diagrams(results, compared, view, theme)]
     return [*drawn, *error_figures(results, style), *cost_figures(results, style)]

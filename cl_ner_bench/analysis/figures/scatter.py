@@ -1,16 +1,19 @@
-"""Scatter plots of two measures, a point per method: forgetting against learning."""
+"""Scatter plots of two measures, a point per method: forgetting against learning, a new type against old ones."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy import stats
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.intervals import ALPHA
+from cl_ner_bench.analysis.comparison.newcomers import newcomers, per_newcomer, units
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.figures.families import Family, families_of_all, is_bound
 from cl_ner_bench.analysis.figures.figure import (
@@ -25,7 +28,7 @@ from cl_ner_bench.analysis.figures.figure import (
     widened,
 )
 from cl_ner_bench.analysis.figures.labels import label_points
-from cl_ner_bench.analysis.figures.style import BEHIND
+from cl_ner_bench.analysis.figures.style import BEHIND, GREY
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
 PANEL = 2.2  # inches in print of the height of one among several
@@ -51,14 +54,82 @@ def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> list[ReportFig
     frame = c.measures[c.measures["view"] == view].dropna(subset=["forgetting", "learning"])
     frame = c.per_model(frame, "forgetting", "learning")
     points = {row: own[["forgetting", "learning"]] for row in c.rows if not (own := row.of(frame)).empty}
-    panels = [family for family in families_of_all(c) if points.keys() & {*family.rows}]
+    plane = Plane(
+        f"plane-{view}",
+        points,
+        f"{c.title}: forgetting (mean drop of a task's F1 from its best earlier step) against learning (its F1 right "
+        f"after it was learned), {VIEW_TITLES[view]}.",
+        bars_caption(c),
+        ("forgetting (lower is better)", "learning (higher is better)"),
+        STD,
+    )
+    return _planes(c, plane, families_of_all(c), theme)
+
+
+def new_type_scatter(c: Comparison, theme: Theme) -> list[ReportFigure]:
+    """Draw F1 of one new type against what the old types lost by it; best is the upper left. None for scenarios other
+    than `add-one`, and where no F1 is defined."""
+    if not c.adds_one or not (found := per_newcomer(c)):
+        return []
+    points = {row: lines[["lost", "new"]].dropna() for row, lines in found.items()}
+    points = {row: lines for row, lines in points.items() if not lines.empty}
+    nothing = MethodRow("doing nothing", "", "Doing nothing", "reference", "")
+    points[nothing] = pd.DataFrame({"lost": [0.0], "new": [0.0]})
+    theme = replace(theme, appearances={**theme.appearances, (nothing.method, nothing.config): (GREY, "x")})
+    several = len(newcomers(c)) > 1
+    bars = f" Bars: 95 % t interval over {units(c)}." if max(map(len, points.values())) > 1 else ""
+    plane = Plane(
+        "new_type-all",
+        points,
+        f"{c.title}: F1 of a new type against what the old types lost by it (micro-F1 before minus after), "
+        f"{VIEW_TITLES['all']}{', mean over newcomers' * several}. The upper left is best. Doing nothing: the model of "
+        "step 1 as it is; joint training: retraining on everything.",
+        bars,
+        ("what old types lost (lower is better)", "F1 of the new type"),
+        INTERVAL,
+    )
+    families = [replace(family, rows=(*family.rows, nothing)) for family in families_of_all(c)]
+    return _planes(c, plane, families, theme)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The bars of points: half their length for each column, and its name in the CSV file."""
+
+    name: str
+    half: Callable[[pd.DataFrame], pd.Series]
+
+
+def _half_interval(values: pd.DataFrame) -> pd.Series:
+    """Return half the 95 % t interval of the mean of each column."""
+    n = len(values)
+    return values.std(ddof=1) * (stats.t.ppf(1 - ALPHA / 2, n - 1) / n**0.5 if n > 1 else 1)
+
+
+STD = Bar("std", lambda values: values.std(ddof=1))
+INTERVAL = Bar("half", _half_interval)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Points of one figure, and its words: ``KIND-VIEW``, caption, the sentence on bars behind it, x and y label."""
+
+    name: str
+    points: Points
+    caption: str
+    bars: str
+    labels: tuple[str, str]
+    bar: Bar
+
+
+def _planes(c: Comparison, plane: Plane, families: Sequence[Family], theme: Theme) -> list[ReportFigure]:
+    """Draw a panel of all families that hold a point, on as many pages as they need."""
+    points, (kind, _, view) = plane.points, plane.name.partition("-")
+    panels = [family for family in families if points.keys() & {*family.rows}]
     style = theme.style
     grey = " Light grey: the methods of the other panels." if len(panels) > 1 else ""
     bounds = " Grey and hollow: bounds." if any(map(is_bound, points)) else ""
-    caption = (
-        f"{c.title}: forgetting (mean drop of a task's F1 from its best earlier step) against learning (its F1 right "
-        f"after it was learned), {VIEW_TITLES[view]}.{bounds}{grey}{bars_caption(c)}"
-    )
+    caption = f"{plane.caption}{bounds}{grey}{plane.bars}"
     if len(panels) > 1:
         pages = paginated(panels, style, (style.page / style.scale / 3, PANEL), margins=(0, 0.8 * style.annotated))
         width = style.page
@@ -74,14 +145,14 @@ def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> list[ReportFig
         clouds = [Cloud(ax, family, points) for ax, family in zip(axes.flat, page.items, strict=False)]
         for cloud in clouds:
             cloud.ax.set_title(textwrap.fill(cloud.family.title, 32), loc="left")
-        label_edges(axes, len(clouds), "forgetting (lower is better)", "learning (higher is better)")
-        data = scatter(clouds, theme, span=5)
-        found.append(ReportFigure.of(f"plane{page.suffix}-{view}-{c.slug}", caption, figure, data, notes_of(c)))
+        label_edges(axes, len(clouds), *plane.labels)
+        data = scatter(clouds, theme, span=5, bar=plane.bar)
+        found.append(ReportFigure.of(f"{kind}{page.suffix}-{view}-{c.slug}", caption, figure, data, notes_of(c)))
     return found
 
 
-def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0) -> list[dict[str, Any]]:
-    """Draw a named point per row at the means over its models, with bars of one standard deviation; return the numbers.
+def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0, bar: Bar = STD) -> list[dict[str, Any]]:
+    """Draw a named point per row at the means over its models, with bars (one standard deviation); return the numbers.
 
     No value may be nan; y is a score of 0..100. ``span``: the least range of both axes. A log scale is to be set
     before. The panels are of one figure and complete but for their points.
@@ -97,7 +168,7 @@ def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0) -> list[dict
             if row not in cloud.points:
                 continue
             values = cloud.points[row]
-            (x, y), (dx, dy) = values.mean(), values.std(ddof=1)
+            (x, y), (dx, dy) = values.mean(), bar.half(values)
             line = theme.line(row) | {"linestyle": "none"}
             several = len(values) > 1
             error = {"xerr": dx, "yerr": [[min(dy, y)], [min(dy, 100 - y)]], "elinewidth": pt(0.7)} if several else {}
@@ -105,7 +176,8 @@ def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0) -> list[dict
             cloud.ax.errorbar(x, y, markersize=pt(5.5), zorder=4, clip_on=False, **line, **error)
             places.append((float(x), float(y), row))
             x_name, y_name = values.columns
-            numbers = {f"{x_name}_mean": x, f"{x_name}_std": dx, f"{y_name}_mean": y, f"{y_name}_std": dy}
+            numbers = {f"{x_name}_mean": x, f"{x_name}_{bar.name}": dx}
+            numbers |= {f"{y_name}_mean": y, f"{y_name}_{bar.name}": dy}
             data.append({"method": row.method, "label": row.label, "n": len(values), **numbers})
         named.append((cloud.ax, places, spreads))
     for cloud in clouds:

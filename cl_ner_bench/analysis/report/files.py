@@ -27,10 +27,10 @@ from cl_ner_bench.untrusted import links_out
 
 _FRAMES = ("counts", "scores", "summary")
 # The section of the page of tables by their kind; "differences" for others.
-_SECTION_OF = {"main": "scores", "steps": "steps", "learning": "steps", "types": "types"}
+_SECTION_OF = {"main": "scores", "new_type": "scores", "steps": "steps", "learning": "steps", "types": "types"}
 _SECTION_OF |= {"cost": "cost", "published": "published"}
 _SECTION_OF |= dict.fromkeys(("errors", "errorsteps", "confusion", "mentions"), "errors")
-_SECTION_OF_FIGURE = {"errors": "errors", "confusion": "errors", "mentions": "errors", "cost": "cost"}
+_SECTION_OF_FIGURE = {"new_type": "scores", "errors": "errors", "confusion": "errors", "mentions": "errors", "cost": "cost"}
 
 
 def write_report(

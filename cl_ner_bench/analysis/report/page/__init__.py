@@ -44,6 +44,7 @@ SECTIONS = {
 }
 TITLES = {
     "main": "Scores after the last step",
+    "new_type": "One new type",
     "steps": "Scores after each step",
     "learning": "Learning of each new task",
     "types": "F1 of each type",

@@ -1,0 +1,126 @@
+"""What a model gains and loses by one new type (scenario `add-one`): means over the types that were the newcomer.
+
+Old and new types are the two tasks of a run: their F1 is micro-F1 over the task's types, on all test sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.intervals import estimate
+from cl_ner_bench.analysis.scores.scorer import f1_scores
+
+COLUMNS = ("new", "before", "after", "lost")
+"""F1 of the new type after step 2, of the old types after step 1 and after step 2, and what these lost by it."""
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A mean and its 95 % t interval; nan where there is none."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """Return the mean with its interval, where there is one."""
+        interval = "" if math.isnan(self.low) else f" ({self.low:.1f} to {self.high:.1f})"
+        return f"{self.mean:.1f}{interval}"
+
+
+@lru_cache(maxsize=16)
+def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
+    """Return for each row ``COLUMNS``, a line for each newcomer (the mean of its seeds); of one newcomer a line for each
+    run.
+
+    Of the runs that differences are taken over. Joint training without a model of step 1 is compared with the model of
+    step 1 that the others of its architecture start from. A newcomer without test mentions has no F1, and is left out.
+    """
+    counts = c.compared(c.counts[c.counts["view"] == "all"])
+    pooled = counts.groupby(["run_id", "step", "learned_at"])[["tp", "fp", "fn"]].sum()
+    f1 = pd.Series(f1_scores(pooled.to_numpy()), index=pooled.index)
+    runs = {run.run_id: run for run in c.compared_runs}
+    table = pd.DataFrame(
+        {
+            name: f1.reindex([(run_id, step, task) for run_id in runs]).to_numpy()
+            for name, (step, task) in {"new": (2, 2), "before": (1, 1), "after": (2, 1)}.items()
+        },
+        index=[*runs],
+    )
+    place = [[getattr(run, key) for run in runs.values()] for key in ("architecture", "order", "seed")]
+    start = table["before"].groupby(place).transform("mean")
+    table["before"] = table["before"].fillna(start)
+    table["lost"] = table["before"] - table["after"]
+    found = {}
+    for row in c.rows:
+        own = [run_id for run_id in runs if c.row_of[run_id] == row]
+        lines = table.loc[own].dropna(subset=["new"])
+        orders = [runs[run_id].order for run_id in lines.index]
+        if len({*orders}) > 1:
+            lines = lines.groupby(orders).mean()
+        if not lines.empty:
+            found[row] = lines
+    return found
+
+
+def estimated(lines: pd.DataFrame, name: str) -> Estimated:
+    """Return the mean of a column of ``per_newcomer`` and its interval over newcomers (seeds, of one newcomer)."""
+    values = lines[name].dropna().to_numpy(np.float64)[:, None]
+    if not len(values):
+        return Estimated(math.nan, math.nan, math.nan)
+    found = estimate(values)
+    return Estimated(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
+
+
+def doing_nothing(c: Comparison) -> dict[str, pd.DataFrame]:
+    """Return the lines of keeping the model of step 1, by architecture: it never finds the new type, and loses nothing.
+
+    Its old types are those of the methods that train the whole model (all methods, where none does): with a frozen
+    encoder step 1 is another model.
+    """
+    found = {}
+    for architecture in sorted({row.architecture for row in c.rows if row.group != "imported"}):
+        own = {row: of for row, of in per_newcomer(c).items() if row.architecture == architecture}
+        trained = [of for row, of in own.items() if row.group not in ("closed-form", "imported")] or [*own.values()]
+        if trained:
+            before = pd.concat([of["before"] for of in trained], axis=1).mean(axis=1)
+            found[architecture] = pd.DataFrame({"new": 0.0, "before": before, "after": before, "lost": 0.0})
+    return found
+
+
+def newcomers(c: Comparison) -> list[str]:
+    """Return the types that were the newcomer in the runs that differences are taken over, by order."""
+    last = {run.order: run.tasks[-1].types[0] for run in c.compared_runs}
+    return [last[order] for order in sorted(last)]
+
+
+def units(c: Comparison) -> str:
+    """Return what means and intervals are over: ``6 newcomers``, or ``3 seeds of one newcomer (product)``."""
+    types = newcomers(c)
+    if len(types) > 1:
+        return f"{len(types)} newcomers"
+    seeds = len({run.seed for run in c.compared_runs})
+    return f"{seeds} seed{'s' * (seeds > 1)} of one newcomer ({types[0]})"
+
+
+def new_type_sentence(c: Comparison, best: Sequence[MethodRow], joint: Sequence[MethodRow]) -> str:
+    """Return the headline: what the ``best`` rows, ``joint`` training and doing nothing gain and lose."""
+    found = per_newcomer(c)
+    if not found:
+        return f"One new type: no newcomer has test mentions ({', '.join(newcomers(c))}), so that nothing can be said."
+    parts = []
+    for row in [*best, *joint]:
+        if row in found:
+            new, lost = (estimated(found[row], name) for name in ("new", "lost"))
+            of_joint = "retraining on everything, " * (row in joint)
+            parts.append(f"{of_joint}{row.label}: new type {new.text}, old types lose {lost.text}")
+    interval = ", 95 % interval" if any(len(lines) > 1 for lines in found.values()) else ""
+    return f"One new type, F1 over {units(c)}{interval}. {'; '.join(parts)}; doing nothing: 0.0 and 0.0."

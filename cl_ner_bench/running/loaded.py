@@ -17,7 +17,15 @@ from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.model_folder import LEARNER, WEIGHTS, Counts, LearnedStep, ModelRecord, is_model_folder, read_model_folder
+from cl_ner_bench.storage.model_folder import (
+    LEARNER,
+    WEIGHTS,
+    Counts,
+    LearnedStep,
+    ModelRecord,
+    is_model_folder,
+    read_model_folder,
+)
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.validation import convert

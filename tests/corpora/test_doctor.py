@@ -471,10 +471,16 @@ WARNINGS: dict[str, Case] = {
         {**BRAT, "dev/a.ann": "T1\tLOC 19 31\tRome0 . Anna\n" + brat("dev")[1]}, "across lines", "dev/a.ann:1", ""
     ),
     "rejected text": Case(
-        first_json(json.dumps({"text": "Bo", "spans": [], "answer": "reject"})), "rejected", "train.jsonl:1", '"answer": "reject"'
+        first_json(json.dumps({"text": "Bo", "spans": [], "answer": "reject"})),
+        "rejected",
+        "train.jsonl:1",
+        '"answer": "reject"',
     ),
     "text that nobody annotated": Case(
-        first_json(json.dumps({"data": {"text": "Bo"}, "annotations": []})), "unlabelled", "train.jsonl:1", "not yet annotated"
+        first_json(json.dumps({"data": {"text": "Bo"}, "annotations": []})),
+        "unlabelled",
+        "train.jsonl:1",
+        "not yet annotated",
     ),
     "annotators who disagree": Case(
         first_json(json.dumps({"data": {"text": "Bo"}, "annotations": [{"result": []}, {"result": [{"value": BO}]}]})),
@@ -483,7 +489,11 @@ WARNINGS: dict[str, Case] = {
         "2 annotations of 'Bo'",
     ),
     "mark without a type": Case(
-        first_json(json.dumps({"data": {"text": "Bo"}, "annotations": [{"result": [{"type": "labels", "value": {"text": "Bo"}}]}]})),
+        first_json(
+            json.dumps(
+                {"data": {"text": "Bo"}, "annotations": [{"result": [{"type": "labels", "value": {"text": "Bo"}}]}]}
+            )
+        ),
         "untyped",
         "train.jsonl:1",
         "'Bo'",

@@ -213,7 +213,13 @@ def test_entities_without_offsets_are_looked_up(tmp_path: Path) -> None:
     text = "Ann met Anna in New York; Bo, Bo."
     expected = "Ann|met|Anna|in|New|York|;|Bo|,|Bo|."
     found = [(0, 1, "PER"), (2, 3, "PER"), (4, 6, "LOC"), (4, 6, "STATE"), (5, 6, "OLD"), (7, 8, "PER"), (9, 10, "PER")]
-    entities = {"PER": ["Ann", "Anna", "Bo", "Bo"], "LOC": ["New York"], "STATE": [" New York"], "OLD": ["York"], "X": []}
+    entities = {
+        "PER": ["Ann", "Anna", "Bo", "Bo"],
+        "LOC": ["New York"],
+        "STATE": [" New York"],
+        "OLD": ["York"],
+        "X": [],
+    }
     assert_read(tmp_path, [{"text": text, "entities": entities}], [(expected, found)])
     listed = [{"text": name, "label": type_} for type_, names in entities.items() for name in names]
     assert_read(tmp_path, [{"text": text, "entities": listed}], [(expected, found)])

@@ -39,7 +39,9 @@ def learned(method: str, encoder: Path, steps: int = 2, **settings: Any) -> Mode
         settings={**RECIPE, "method": {**card.settings, **settings}, "precision": "fp32", "nested": False},
         fingerprints={"method": method_code.method_fingerprint(card), "encoder": "0" * 64},
         encoder="tiny",
-        history=[LearnedStep(step=k, types=[t], method=method) for k, t in enumerate(("PER", "LOC", "DATE")[:steps], 1)],
+        history=[
+            LearnedStep(step=k, types=[t], method=method) for k, t in enumerate(("PER", "LOC", "DATE")[:steps], 1)
+        ],
     )
     return Model(record, trainer, card)
 
@@ -59,4 +61,8 @@ def test_an_exported_model_predicts_to_the_bit_what_the_model_does_without_its_e
     assert found.predict([*TEXTS, *SENTENCES]) == expected
     assert (found.types, found.architecture, found.step) == (("PER", "LOC"), model.architecture, 2)
     assert found.history == model.history
-    assert not [path for path in moved.rglob("*") if path.is_file() and path.suffix not in (".json", ".safetensors", ".txt", ".md")]
+    assert not [
+        path
+        for path in moved.rglob("*")
+        if path.is_file() and path.suffix not in (".json", ".safetensors", ".txt", ".md")
+    ]

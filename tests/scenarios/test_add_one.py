@@ -63,7 +63,9 @@ def test_the_newcomer_has_so_many_mentions_and_the_other_types_no_sentence_more(
 def test_a_slice_without_so_many_mentions_is_named_with_its_count(corpus: Corpus) -> None:
     splits = newcomers(corpus, "add-one-k90")
     held = {
-        s.tasks[1].name: sum(m.type == s.tasks[1].name for i in s.tasks[1].train for m in corpus.parts["train"][i].mentions)
+        s.tasks[1].name: sum(
+            m.type == s.tasks[1].name for i in s.tasks[1].train for m in corpus.parts["train"][i].mentions
+        )
         for s in splits
     }
     counts = ", ".join(f"{type_} {n}" for type_, n in held.items())

@@ -30,7 +30,13 @@ _FRAMES = ("counts", "scores", "summary")
 _SECTION_OF = {"main": "scores", "new_type": "scores", "steps": "steps", "learning": "steps", "types": "types"}
 _SECTION_OF |= {"cost": "cost", "published": "published"}
 _SECTION_OF |= dict.fromkeys(("errors", "errorsteps", "confusion", "mentions"), "errors")
-_SECTION_OF_FIGURE = {"new_type": "scores", "errors": "errors", "confusion": "errors", "mentions": "errors", "cost": "cost"}
+_SECTION_OF_FIGURE = {
+    "new_type": "scores",
+    "errors": "errors",
+    "confusion": "errors",
+    "mentions": "errors",
+    "cost": "cost",
+}
 
 
 def write_report(

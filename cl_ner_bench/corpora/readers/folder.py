@@ -127,7 +127,9 @@ def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Repo
     if empty and paths and not watcher.found_problem:
         text, fix = f"no sentences; expected the {part} part here", "Fill it, or point to other files"
         if watcher.left_out:
-            text = f"no sentences: all {watcher.left_out:,} texts were rejected, ignored, cancelled or not yet annotated"
+            text = (
+                f"no sentences: all {watcher.left_out:,} texts were rejected, ignored, cancelled or not yet annotated"
+            )
             fix = f"Accept some of them in the annotation tool, as the {part} part needs one"
         report.problem("empty", paths[0], 0, text, fix)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards, read_card
@@ -101,5 +102,11 @@ def _places(folder: Path) -> list[str]:
 
 
 def options_of(card: Card) -> Options:
-    """Return a card's reader options. Raises UserError where they are none of its reader's."""
-    return convert(card.reader_options, _OPTIONS[card.reader], card.where, key="reader_options")
+    """Return a card's reader options; tags without a type are of the card's only type, where it has one.
+
+    Raises UserError where they are none of its reader's.
+    """
+    options = convert(card.reader_options, _OPTIONS[card.reader], card.where, key="reader_options")
+    if isinstance(options, ReaderOptions) and not options.type and len(card.types) == 1:
+        options = replace(options, type=card.types[0])
+    return options

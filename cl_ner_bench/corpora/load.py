@@ -233,7 +233,8 @@ def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     else:
         source = str(folder)
         options = {k: v for k, v in card.reader_options.items() if k not in ("path", "ids")}
-        key = cache.content_key([card.reader, options], _files(card, folder))
+        only = card.types if len(card.types) == 1 else ()  # the type of tags without one
+        key = cache.content_key([card.reader, options, only], _files(card, folder))
     parsed = cache.read(key, remarks)
     if parsed is not None and folder is None:
         source = f"the local cache of {source}"

@@ -53,7 +53,7 @@ class TagStatistics:
 
     def __init__(self) -> None:
         self.outside = self.plain = self.prefixes = 0  # words by their tag: O, a bare type, a type with a prefix
-        self.plain_tags: set[str] = set()
+        self.tags: set[str] = set()  # of the sentences that have another one than O
         # Begins by B that IOB1 needs and that it does not use, begins by I, and letters that BIOES alone has.
         self._needed = self._spare = self._bare = self._ends = 0
 
@@ -62,13 +62,13 @@ class TagStatistics:
         self.outside += n_outside
         if n_outside == len(tags):
             return
+        self.tags.update(tags)
         before = ""
         for tag in tags:
             try:
                 letter, type_ = split_tag(tag)
             except ValueError:
                 self.plain += 1
-                self.plain_tags.add(tag)
                 before = ""
                 continue
             self.prefixes += letter != "O"
@@ -79,6 +79,11 @@ class TagStatistics:
             self._bare += letter == "I" and not touches
             self._ends += letter in "ES"
             before = type_
+
+    @property
+    def plain_tags(self) -> set[str]:
+        """The tags without a prefix, O aside."""
+        return {tag for tag in self.tags if tag != "O" and not has_prefix(tag)}
 
     @property
     def prefixed(self) -> bool:

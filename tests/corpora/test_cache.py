@@ -119,8 +119,9 @@ QUIRKS = {
     "c.jsonl": '{"tokens": ["Anna", "sang"], "entities": [[0, 1, "PER"], [0, 2, "X"]]}\n'
     '{"text": "Änne sang 日本!", "entities": [[0, 4, "PER"], {"start": 10, "end": 12, "label": "LOC"}]}\n',
     "d.conll": "Bonn\tS-LOC\nNew\tB-LOC\nYork\tE-LOC\n\nx\tO\n",
+    "e.txt": "# a remark\n1 Anna B\n2 Berg I\n3 sang O\n",
 }
-READ = (2, "6f81ca36a59f396e")
+READ = (3, "0b30fe78c1c71549")
 
 
 def test_the_version_is_raised_when_readers_read_otherwise(tmp_path: Path) -> None:

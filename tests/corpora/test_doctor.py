@@ -136,7 +136,7 @@ ERRORS: dict[str, Case] = {
     "lower-case prefix": Case(first("Anna\tb-PER\n\n"), "tags", "train.txt:1", "'b-PER'"),
     "endless tag": Case(first("Anna\t" + "x" * 5000 + "\n\n"), "tags", "train.txt:1", "xxx..."),
     "zero for O": Case(first("Anna\t0\n\n"), "tags", "train.txt:1", "'0'"),
-    "underscore for hyphen": Case({f: TRAIN.replace("-", "_") for f in COLUMNS}, "tags", "train.txt:1", "'B_PER'"),
+    "some tags with an underscore": Case(first("Anna\tB_PER\n\n"), "tags", "train.txt:1", "'B_PER'"),
     "parts of speech for tags": Case(
         {**COLUMNS, "train.txt": "".join(f"w{i}\t{['NN', 'VB'][i % 2]}\n\n" for i in range(120))},
         "tags",
@@ -144,8 +144,11 @@ ERRORS: dict[str, Case] = {
         "no word of this file is tagged O",
     ),
     # bytes
-    "Latin-1": Case(
-        {**COLUMNS, "train.txt": b"Zo\xeb\tB-PER\n\n" + TRAIN.encode()}, "encoding", "train.txt:1", "UTF-8"
+    "Latin-1 and UTF-8": Case(
+        {**COLUMNS, "train.txt": b"Zo\xeb\tB-PER\nZo\xc3\xab\tO\n\n" + TRAIN.encode()},
+        "encoding",
+        "train.txt:1",
+        "UTF-8",
     ),
     "UTF-16": Case({**COLUMNS, "test.txt": TEST.encode("utf-16")}, "encoding", "test.txt:1", "UTF-16"),
     "binary file": Case({**COLUMNS, "train.txt": b"\x7fELF\0\0\x01\tO\n"}, "binary", "train.txt:1", "NUL"),
@@ -457,6 +460,9 @@ WARNINGS: dict[str, Case] = {
         "comment",
         "train.txt:1",
         "'#one",
+    ),
+    "Latin-1": Case(
+        {**COLUMNS, "train.txt": b"Zo\xeb\tB-PER\n\n" + TRAIN.encode()}, "code page", "train.txt:1", "'Zoë"
     ),
     "layers that are not read": Case(
         {f"{part}.txt": columns(part).replace("\t", "\tB-LOC\t") for part in SIZES},

@@ -114,6 +114,9 @@ class _Watcher(Report):
         self.left_out += kind in LEFT_OUT
         self._report.convention(kind, path, line, text)
 
+    def note(self, kind: str, path: Path, line: int, text: str) -> None:
+        self._report.note(kind, path, line, text)
+
     def remark(self, text: str) -> None:
         self._report.remark(text)
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import unpack_limit
 
+Encoding = Literal[
+    "auto", "utf-8", "latin-1", "iso-8859-2", "iso-8859-15", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254",
+    "koi8-r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr",
+]  # fmt: skip
+"""Encodings in which a tab, a blank and a line end are one byte, as in ASCII."""
+
 _CHUNK = 1 << 18  # bytes
 _LISTED = 8  # names in a message
 _BOM = b"\xef\xbb\xbf"
+_NO_ASCII = re.compile(rb"([A-Za-z]?)([\x80-\xff]+)(?=([A-Za-z]?))")
 
 
 class Row(NamedTuple):
@@ -29,29 +37,43 @@ class Row(NamedTuple):
     mentions: tuple[Mention, ...]
 
 
-def lines(path: Path, report: Report, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
+def lines(
+    path: Path, report: Report, keep_ends: bool = False, encoding: Encoding = "utf-8"
+) -> Iterator[tuple[int, str]]:
     """Yield the numbered lines of a text file, plain or gzipped (found by content), without byte-order mark and line
     ends.
 
     Only LF or CRLF ends a line: words may hold the other characters that Unicode counts as line ends.
-    Problems: ``unreadable`` (no such file, broken gzip), ``encoding`` (UTF-16, a line that is not UTF-8, a second
-    byte-order mark, a lone carriage return), ``binary`` (a NUL byte).
+    With the encoding ``auto`` a file is UTF-8, or Windows-1252 where it looks like nothing else (``_is_western``).
+    Problems: ``unreadable`` (no such file, broken gzip), ``encoding`` (UTF-16, a line that is not in the encoding, a
+    second byte-order mark, a lone carriage return), ``binary`` (a NUL byte). Convention: ``code page``.
     """
     number = 1
+    codec: Encoding = "utf-8" if encoding == "auto" else encoding
+    undecided = encoding == "auto"
     try:
         with _open(path) as file:
             while block := file.readlines(_CHUNK):
                 if number == 1 and _is_utf16(block[0], path, report):
                     return
                 # Many lines are looked at and decoded at once where nothing is odd.
-                texts = None if keep_ends else _plain(b"".join(block))
+                whole = b"".join(block)
+                if undecided and not whole.isascii() and not _is_utf8(whole):
+                    undecided = False
+                    if _is_western(path):
+                        codec = "cp1252"
+                if codec == "cp1252" != encoding:
+                    for i, raw in enumerate(block, number):
+                        if not raw.isascii():
+                            report.convention("code page", path, i, short(raw.decode(codec, "replace").rstrip("\r\n")))
+                texts = None if keep_ends else _plain(whole, codec)
                 if texts is not None:
                     yield from enumerate(texts, number)
                 else:
                     for i, raw in enumerate(block, number):
                         if _is_binary(raw, path, i, report):
                             return
-                        text = _decoded(raw, path, i, report)
+                        text = _decoded(raw, codec, path, i, report)
                         if text is not None:
                             yield i, text if keep_ends else text.rstrip("\r\n")
                 number += len(block)
@@ -113,23 +135,50 @@ def some(names: Sequence[str]) -> str:
     return ", ".join([*(short(name)[1:-1] for name in names[:_LISTED]), *rest])
 
 
-def _plain(block: bytes) -> list[str] | None:
+def _is_utf8(block: bytes) -> bool:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_western(path: Path) -> bool:
+    """Return whether a file that is not UTF-8 looks like Windows-1252: no character of it is UTF-8, and most others than
+    ASCII are letters there that stand beside an ASCII letter, one or two at a time. Raises what reading it raises.
+    """
+    good = bad = 0
+    with _open(path) as file:
+        while block := file.readlines(_CHUNK):
+            for match in _NO_ASCII.finditer(b"".join(block)):
+                run = match[2]
+                if _is_utf8(run):
+                    return False
+                beside = (match[1] + match[3])[:1].isalpha()
+                if beside and len(run) <= 2 and run.decode("cp1252", "replace").isalpha():
+                    good += 1
+                else:
+                    bad += 1
+    return good > bad
+
+
+def _plain(block: bytes, codec: str) -> list[str] | None:
     """Return the lines of a block, or None where one of them needs a closer look."""
     block = block.replace(b"\r\n", b"\n")
     if any(odd in block for odd in (b"\0", b"\r", _BOM)):
         return None
     try:
-        return block.decode().removesuffix("\n").split("\n")
+        return block.decode(codec).removesuffix("\n").split("\n")
     except UnicodeDecodeError:
         return None
 
 
-def _decoded(raw: bytes, path: Path, number: int, report: Report) -> str | None:
+def _decoded(raw: bytes, codec: Encoding, path: Path, number: int, report: Report) -> str | None:
     """Return one line with its end, or None after a problem."""
     try:
-        text = raw.decode()
+        text = raw.decode(codec)
     except UnicodeDecodeError as error:
-        _tell_encoding(path, number, error, report)
+        _tell_encoding(path, number, error, report, codec)
         return None
     if "\r" in text.rstrip("\r\n"):
         what = "a carriage return inside the line"
@@ -160,9 +209,12 @@ def _is_binary(raw: bytes, path: Path, number: int, report: Report) -> bool:
     return found
 
 
-def _tell_encoding(path: Path, number: int, error: UnicodeDecodeError, report: Report) -> None:
+def _tell_encoding(
+    path: Path, number: int, error: UnicodeDecodeError, report: Report, codec: Encoding = "utf-8"
+) -> None:
     fix = f"Convert the file from its own encoding, e.g. iconv -f cp1252 -t utf-8 {path.name} > utf8-{path.name}"
-    report.problem("encoding", path, number, f"not UTF-8 ({error.reason})", fix)
+    fix += '; of columns, a card may name it: [reader_options] encoding = "cp1252"'
+    report.problem("encoding", path, number, f"not {codec.upper()} ({error.reason})", fix)
 
 
 def _tell_unreadable(path: Path, number: int, error: Exception, report: Report) -> None:

@@ -142,10 +142,12 @@ class _Reader:
             place.problem("tags", text, fix)
             return None
         if self._tags is None:
-            items = self.items(SilentReport())
-            everything = (self._named_tags(other, at) for at, other in items if isinstance(other, dict))
-            self._tags = Tags(self._path, self._options, self._report, filter(None, everything))
+            self._tags = Tags(self._path, self._options, self._report, self._all_tags)
         return self._tags.mentions(tags, [place.line] * n_words)
+
+    def _all_tags(self) -> Iterator[list[str]]:
+        items = self.items(SilentReport())
+        return filter(None, (self._named_tags(other, at) for at, other in items if isinstance(other, dict)))
 
     def _named_tags(self, item: Mapping[str, Any], place: Place) -> list[str] | None:
         """Return an object's tags as texts, or None after a problem."""

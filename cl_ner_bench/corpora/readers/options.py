@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from cl_ner_bench.corpora.readers.lines import Encoding
 from cl_ner_bench.corpora.schemes import Scheme
 from cl_ner_bench.corpora.sentence import PARTS, Mention
 from cl_ner_bench.errors import short
@@ -27,11 +28,13 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     these, parts are found by file names. ``path``, the place of the corpus, is used before a reader starts.
 
     Columns: ``separator`` ("" finds out), ``word_column``, ``tag_columns`` (several are layers or nesting levels,
-    each decoded on its own), ``comment`` (prefix of lines to skip before a sentence). Tags: ``scheme``, and
-    ``tag_names`` for tags that are written as numbers.
+    each decoded on its own), ``comment`` (prefix of lines to skip before a sentence), ``encoding`` ("auto" is UTF-8,
+    and Windows-1252 for files that look like nothing else: see ``lines``). Tags: ``scheme``, and ``tag_names`` for tags
+    that are written as numbers.
     Annotations: where several annotators marked a text, ``annotator`` says whose marks are read: ``first`` or ``last``
     in the file (those marked as ground truth before all others), or an annotator's id or e-mail address.
-    Types: what stands before ``type_until`` is the type ("-" makes ``person-actor`` ``person``); then ``rename``
+    Types: ``type`` is that of tags without one (B, I, O). What stands before ``type_until`` is the type ("-" makes
+    ``person-actor`` ``person``); then ``rename``
     renames it or, with "", drops its mentions.
     """
 
@@ -41,6 +44,7 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     tag_columns: Annotated[tuple[Whole, ...], Meta(min_length=1, description="a list of " + _COLUMN.format("s"))] = (
         -1,
     )
+    encoding: Encoding = "auto"
     scheme: Literal["auto", Scheme] = "auto"
     comment: Annotated[str, Meta(min_length=1, description="a text, like #")] = ""
     tag_names: Annotated[
@@ -53,6 +57,7 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     rename: Annotated[
         Mapping[str, str], Meta(description='a table like {"old type" = "new type"}; "" drops a type')
     ] = {}
+    type: Annotated[str, Meta(min_length=1, description="a type, like DISEASE")] = ""
     type_until: Annotated[str, Meta(min_length=1, description='a text, like "-"')] = ""
     subfolder: Annotated[
         str, Meta(max_length=999, pattern=_INSIDE, description="a folder's name, relative to the corpus")

@@ -53,9 +53,30 @@ CONVENTIONS = {
     ),
     "untyped": ("marks without a type", "left out"),
     "two keys": ("sentences with labels under two keys", "read from one of them"),
+    "code page": (
+        "lines that are not UTF-8",
+        "read as Windows-1252, of which Latin-1 is a part; a card may name another 'encoding'",
+    ),
 }
 LEFT_OUT = ("rejected", "unlabelled")
 """Kinds that leave a whole text out."""
+
+# Kinds of places that are read as their form says, in which nothing is wrong: what they are, and how they are read.
+NOTES = {
+    "comment line": ("comment lines", "skipped, as their form says"),
+    "header": ("files whose first row names the columns", "read by these names"),
+    "columns found": (
+        "files whose word or tags stand in other columns than the first and the last",
+        "read so; a card may name 'word_column' and 'tag_columns'",
+    ),
+    "no word": ("rows of multi-word tokens and empty nodes (3-4, 5.1)", "skipped: their words have rows of their own"),
+    "other writing": ("files with tags that are written in another way than B-PER", "read so"),
+    "no type": (
+        "files with tags without a type (B, I, O)",
+        'read as one type; name it in a card: [reader_options] type = "DISEASE"',
+    ),
+    "no mention": ("annotations other than mentions", "left out"),
+}
 
 
 class Report:
@@ -64,7 +85,8 @@ class Report:
 
     A reader calls ``problem`` and, where that returns, leaves out what it cannot read (the line, the sentence, the
     file) and continues behind it. ``remark`` is for what the user should know of a whole file or folder, ``convention``
-    for each place that is read by a convention: ``remarks`` gives their number and the first one.
+    for each place that is read by a convention, ``note`` for each that is read as its form says: ``remarks`` gives their
+    number and the first one.
     """
 
     def __init__(self) -> None:
@@ -77,7 +99,7 @@ class Report:
         """The remarks so far, and one sentence for each kind of convention that was needed."""
         counted = []
         for kind, number in self._counts.items():
-            what, how = CONVENTIONS[kind]
+            what, how = CONVENTIONS.get(kind) or NOTES[kind]
             counted.append(f"{what}: {number:,} (the first: {self._firsts[kind]}); {how}")
         return self._remarks + counted
 
@@ -87,8 +109,12 @@ class Report:
 
     def convention(self, kind: str, path: Path, line: int, text: str) -> None:
         """Count a place of one of the kinds of ``CONVENTIONS``; ``text`` says what stands there."""
+        self.note(kind, path, line, text)
+
+    def note(self, kind: str, path: Path, line: int, text: str) -> None:
+        """Count a place of one of the kinds of ``NOTES``. ``line`` 0 means the whole file."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        self._firsts.setdefault(kind, f"{path}:{line}: {text}")
+        self._firsts.setdefault(kind, f"{path}:{line}: {text}" if line else f"{path}: {text}")
 
     def remark(self, text: str) -> None:
         self._remarks.append(text)

@@ -1,9 +1,9 @@
-"""The tags of one file: which scheme they are in, and which mentions they denote."""
+"""The tags of one file: how they are written, which scheme they are in, and which mentions they denote."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora import schemes
@@ -12,29 +12,43 @@ from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
-# Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I.
-_FRONT, _BACK = re.compile(r"([BI])([_:.|/]\w.*)"), re.compile(r"(.*\w[-_:.|/])([BI])")
+# Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I; b-per.
+_FRONT = re.compile(r"(?P<letter>[BIESLUM])[_:.|/](?P<type>\w.*)", re.DOTALL)
+_BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[BIESLUM])", re.DOTALL)
+_LOWER = re.compile(r"(?P<letter>[bieslum])[-_:.|/](?P<type>.+)", re.DOTALL)
+_BARE = re.compile(r"(?P<letter>[BIESLUM])(?P<type>)", re.IGNORECASE)
+_UNNAMED = "ENTITY"  # the type of bare tags that nobody named
+_LISTED = 8  # types in a message
 _MANY = 100  # words without one O that make a column look like something else than tags
 
 
 class Tags:
     """A decoder of the tag sequences of one file.
 
-    ``sentences`` are all its tag sequences, looked through once where ``options`` does not give the scheme. A scheme
-    that is given is not looked for, but IO is written with ``I-`` or without: that is always found out.
-    Problems: ``tags``. Conventions: ``illegal tag``.
+    ``sentences`` gives all its tag sequences, from the first one each time it is called; they are looked through where
+    ``options`` does not give the scheme. A scheme that is given is not looked for, but IO is written with ``I-`` or
+    without: that is always found out. Tags without a type (B, I, O) denote mentions of ``options.type``.
+    Problems: ``tags``. Conventions: ``illegal tag``. Notes: ``other writing``, ``no type``.
     """
 
-    def __init__(self, path: Path, options: ReaderOptions, report: Report, sentences: Iterable[Sequence[str]]) -> None:
+    def __init__(
+        self, path: Path, options: ReaderOptions, report: Report, sentences: Callable[[], Iterable[Sequence[str]]]
+    ) -> None:
         self._path, self._report = path, report
         self.scheme: str = options.scheme
         self.prefixed = True
-        self._fault: tuple[str, str] | None = None  # what is wrong with the whole file, and what to do
+        # What is wrong with the whole file, what to do, and the tags that it is about (none: all).
+        self._fault: tuple[str, str, Collection[str]] | None = None
         self._told = False
+        self._written: Mapping[str, str] = {}  # tags that are written in another way, as BIOES writes them
         if options.scheme in ("auto", "IO"):
-            statistics = schemes.TagStatistics()
-            for tags in sentences:
-                statistics.add(tags)
+            statistics = _statistics(sentences())
+            self._written = _writing(statistics, options)
+            if self._written:
+                self._fault = _mixed_case(statistics, options)
+                if not self._fault:
+                    self._tell_writing()
+                statistics = _statistics([self._written.get(t, t) for t in tags] for tags in sentences())
             self.scheme = statistics.scheme if options.scheme == "auto" else "IO"
             self.prefixed = statistics.prefixed
             if not self.prefixed:
@@ -45,10 +59,15 @@ class Tags:
         if tags.count("O") == len(tags):
             return ()
         if self._fault:
-            if not self._told:
-                self._report.problem("tags", self._path, numbers[0], *self._fault)
-            self._told = True
-            return None
+            *fault, about = self._fault
+            first = next((i for i, tag in enumerate(tags) if tag in about), None) if about else 0
+            if first is not None:
+                if not self._told:
+                    self._report.problem("tags", self._path, numbers[first], *fault)
+                self._told = True
+                return None
+        if self._written:
+            tags = [self._written.get(tag, tag) for tag in tags]
         wrong = [i for i, tag in enumerate(tags) if tag != "O" and schemes.has_prefix(tag) != self.prefixed]
         for i in wrong:
             expected = "O or B-, I-, E-, S- and a type" if self.prefixed else "O or a bare type, as most tags here"
@@ -61,22 +80,85 @@ class Tags:
                 self._report.convention("illegal tag", self._path, numbers[i], text)
         return schemes.to_mentions(tags, self.prefixed)
 
+    def _tell_writing(self) -> None:
+        tag, read = min(item for item in self._written.items() if item[1] != "O")
+        kind = "no type" if _BARE.fullmatch(tag) else "other writing"
+        self._report.note(kind, self._path, 0, f"{short(tag)} as {short(read)}")
 
-def _fault(statistics: schemes.TagStatistics) -> tuple[str, str] | None:
+
+def _statistics(sentences: Iterable[Sequence[str]]) -> schemes.TagStatistics:
+    statistics = schemes.TagStatistics()
+    for tags in sentences:
+        statistics.add(tags)
+    return statistics
+
+
+def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[str, str]:
+    """Return each tag that is written in another way as BIOES writes it; nothing where tags are bare types, or are
+    written as they should.
+
+    All tags without a prefix must have one way of writing, and one of them must begin a mention. Letters alone may also
+    be I. With lower case, prefixes as they should be may stand beside it.
+    """
+    plain = statistics.plain_tags
+    if not statistics.prefixes and _in_one_way(plain - {"o"}, _BARE, "BbIi"):
+        return _as_bioes(plain, _BARE, options.type or _UNNAMED)
+    if not statistics.prefixes:
+        for pattern in (_FRONT, _BACK):
+            if _in_one_way(plain, pattern, "B"):
+                return _as_bioes(plain, pattern)
+    if _in_one_way(plain - {"o"}, _LOWER, "b") or ("o" in plain and _in_one_way(plain - {"o"}, _LOWER, "bies")):
+        return _as_bioes(plain, _LOWER)
+    return {}
+
+
+def _in_one_way(tags: Collection[str], pattern: re.Pattern[str], letters: str) -> bool:
+    matches = [*map(pattern.fullmatch, tags)]
+    return all(matches) and any(match and match["letter"] in letters for match in matches)
+
+
+def _as_bioes(tags: Collection[str], pattern: re.Pattern[str], type_: str = "") -> dict[str, str]:
+    matches = {tag: pattern.fullmatch(tag) for tag in tags}
+    return {t: f"{m['letter'].upper()}-{type_ or m['type']}" if m else "O" for t, m in matches.items()}
+
+
+def _mixed_case(statistics: schemes.TagStatistics, options: ReaderOptions) -> tuple[str, str, Collection[str]] | None:
+    """Return the problem, its fix and its tags where some prefixes alone are in lower case and ``rename`` does not say
+    what their types are; else None.
+    """
+    tags = sorted(statistics.tags, reverse=True)
+    upper = {schemes.split_tag(tag)[1]: tag for tag in tags if schemes.has_prefix(tag)}
+    lower = {match["type"]: tag for tag in tags if (match := _LOWER.fullmatch(tag))}
+    if not upper or not lower or lower.keys() <= options.rename.keys():
+        return None
+    twins = {type_.casefold(): type_ for type_ in upper}
+    rename = {type_: twins.get(type_.casefold(), type_) for type_ in sorted(lower)}
+    one = min(lower, key=lambda type_: (type_.casefold() not in twins, type_))
+    tag, twin = lower[one], upper.get(rename[one], min(upper.values()))
+    table = ", ".join(f'"{old}" = "{new}"' for old, new in [*rename.items()][:_LISTED])
+    more = ", ..." * (len(rename) > _LISTED)
+    text = f"tags in upper and in lower case, like {short(twin)} and {short(tag)}"
+    fix = f"Write them in one way, or name each type in a card: [reader_options] rename = {{ {table}{more} }}"
+    return text, fix, statistics.plain_tags
+
+
+def _fault(statistics: schemes.TagStatistics) -> tuple[str, str, Collection[str]] | None:
     """Return the problem and its fix where bare tags cannot be IO tags, else None."""
     if statistics.plain >= _MANY and not statistics.outside:
         fix = "Tag words outside of all mentions by O, or say which column holds the tags ('tag_columns')"
-        return "no word of this file is tagged O", fix
+        return "no word of this file is tagged O", fix, ()
+    plain = statistics.plain_tags
     for pattern in (_FRONT, _BACK):
-        for tag in sorted(statistics.plain_tags):
-            if _begins_and_goes_on(tag, pattern, statistics.plain_tags):
-                return f"tags are written like {short(tag)}, expected B- or I- and a type", "Write prefixes like B-PER"
+        for tag in sorted(plain):
+            if _begins_and_goes_on(tag, pattern, plain):
+                text = f"some tags are written like {short(tag)}, others are bare types"
+                return text, "Write B- or I- and a type, like B-PER, in all of them", ()
     return None
 
 
 def _begins_and_goes_on(tag: str, pattern: re.Pattern[str], tags: Collection[str]) -> bool:
     match = pattern.fullmatch(tag)
-    group = 1 if pattern is _FRONT else 2
-    return (
-        match is not None and match[group] == "B" and tag[: match.start(group)] + "I" + tag[match.end(group) :] in tags
-    )
+    if match is None or match["letter"] != "B":
+        return False
+    at = match.start("letter")
+    return f"{tag[:at]}I{tag[at + 1 :]}" in tags

@@ -1,0 +1,312 @@
+"""Where the words and tags of a file of columns stand, as its first rows show it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from cl_ner_bench.corpora import schemes
+from cl_ner_bench.corpora.readers.lines import lines
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.problems import Report, SilentReport
+from cl_ner_bench.errors import short
+
+_Split = Callable[[str], list[str]]
+_Rows = Sequence[Sequence[str]]
+
+_LOOK = 1000  # rows that are looked at
+_BLANKS = re.compile("[ \t]+")
+_COMMENT = re.compile(r"#(?:\s|#|\Z|[\w.:-]+=)")  # not #hashtag, which may be a word
+NO_WORD = re.compile(r"\d+(?:-|\.)\d+")  # of CoNLL-U: a multi-word token (3-4), an empty node (5.1)
+_COUNT = re.compile(r"[0-9]{1,9}")
+
+# How the columns of a table may be called, without blanks and marks.
+_WORDS = {"word", "words", "token", "tokens", "form"}
+_TAGS = {
+    *("tag", "tags", "label", "labels", "entity", "entities", "entitytag", "ner", "nertag", "nertags"),
+    *("ne", "netag", "netags", "iob", "iobtag", "bio", "biotag", "bioes"),
+}
+_SENTENCES = {
+    *("sentence", "sentenceid", "sentenceidx", "sentenceindex", "sentenceno", "sentencenum", "sentencenumber"),
+    *("sent", "sentid", "sentidx", "sentno", "sentnum"),
+}
+_KEYS = ("ner", "ne", "nertag", "netag")  # of attributes
+
+
+class Layout(NamedTuple):
+    """The columns of a file: how to split a row, how many columns it has, and which of them are words and tags.
+
+    ``header`` is the line that names the columns (0: none), ``sentence`` the column whose change begins a sentence,
+    ``counter`` the column that counts the words (-1: none). With ``key`` a tag is the attribute of this name in its
+    column: ``NER=B-PER|SpaceAfter=No``. ``tags_seen`` are those of the first rows.
+    """
+
+    split: _Split
+    width: int
+    word: int = 0
+    tags: tuple[int, ...] = (-1,)
+    header: int = 0
+    sentence: int = -1
+    counter: int = -1
+    key: str = ""
+    tags_seen: Collection[str] = ()
+
+    def is_row(self, text: str) -> bool:
+        """Return whether a line has all columns and what could be tags."""
+        cells = self.split(text)
+        return len(cells) == self.width and all(
+            is_tag(cells[column]) or cells[column] in self.tags_seen for column in self.tags
+        )
+
+
+def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | None:
+    """Return the layout of a file; None where it has no rows, or after a problem (``columns``).
+
+    What ``options`` leave open is found: the separator; a first row that names the columns; a first column that counts
+    the words (they stand in the next one); where the last column holds no tags, another one that does, or attributes.
+    Notes: ``header``, ``columns found``. Convention: ``other columns``.
+    """
+    sentences = _sample(path, options)
+    if not sentences:
+        return None
+    number, first = sentences[0][0]
+    texts = [text for rows in sentences for _, text in rows]
+    layout = _by_names(number, texts, options)
+    if layout is None:
+        if not options.comment and first.startswith("#") and _is_comment(texts, options):
+            fix = 'Comment lines? Name them in a card: [reader_options] comment = "#"'
+            report.problem("columns", path, number, f"the first row begins with '#': {short(first)}", fix)
+            return None
+        layout = Layout(*splitter(first, options.separator), options.word_column, options.tag_columns)
+    if layout.width < 2:
+        fix = "Separate them by a tab or a blank, or name the 'separator' in a card"
+        report.problem("columns", path, number, f"1 column, expected a word and a tag: {short(first)}", fix)
+        return None
+    plain = ReaderOptions()
+    is_open = (options.tag_columns, options.word_column) == (plain.tag_columns, plain.word_column)
+    if is_open and not layout.header:
+        rows = [[cells for _, text in s if len(cells := layout.split(text)) == layout.width] for s in sentences]
+        found = _by_cells(path, layout, rows, options)
+        if found is None:
+            what = f"the last of {layout.width} columns holds no tags, and no attribute like NER=B-PER"
+            report.problem("columns", path, number, what, "Name the columns in a card: 'word_column', 'tag_columns'")
+            return None
+        layout = found
+    columns = [layout.word, *layout.tags]
+    if any(not -layout.width <= c < layout.width for c in columns) or len({c % layout.width for c in columns}) < len(
+        columns
+    ):
+        text = f"{layout.width} columns, expected a word in column {columns[0]} and tags in {columns[1:]}"
+        fix = "Correct 'word_column' and 'tag_columns': they count from 0, or from the end with -1"
+        report.problem("columns", path, number, text, fix)
+        return None
+    word, *tags = (column % layout.width for column in columns)
+    table = [cells for text in texts[bool(layout.header) :] if len(cells := layout.split(text)) == layout.width]
+    seen = {row[column] for row in table for column in tags}
+    layout = layout._replace(word=word, tags=tuple(tags), tags_seen=seen)
+    if is_open:
+        _tell(path, number, layout, table, first, report)
+    return layout
+
+
+def looks_like_comment(text: str) -> bool:
+    """Return whether a line has the form of a comment: ``# text``, ``#KEY=...``, ``##``; not ``#hashtag``."""
+    return _COMMENT.match(text) is not None
+
+
+def is_tag(cell: str) -> bool:
+    return cell == "O" or schemes.has_prefix(cell)
+
+
+def sentences_of(
+    numbered: Iterable[tuple[int, str]], is_comment: Callable[[int, str], bool]
+) -> Iterator[tuple[list[int], list[str]]]:
+    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and ``-DOCSTART-``; comments are
+    left out where no sentence has begun.
+    """
+    numbers, texts = list[int](), list[str]()
+    for number, text in numbered:
+        if not text or text.isspace() or text.startswith("-DOCSTART-"):
+            if texts:
+                yield numbers, texts
+                numbers, texts = [], []
+        elif texts or not is_comment(number, text):
+            numbers.append(number)
+            texts.append(text)
+    if texts:
+        yield numbers, texts
+
+
+def splitter(row: str, separator: str) -> tuple[_Split, int]:
+    """Return how to split rows, and the number of columns, as the first row shows them."""
+    if not separator:
+        separator = "\t" if "\t" in row else " " if " " in row.strip(" ") or "," not in row else ","
+
+    def at_blanks(text: str) -> list[str]:
+        if "  " in text or "\t" in text or text[-1] == " ":
+            return _BLANKS.split(text.rstrip("\t "))
+        return text.split(" ")
+
+    if separator == " ":
+        return at_blanks, len(at_blanks(row))
+    first = _quoted(row, separator) or row.rstrip(" ").split(separator)
+    width = len(first) - (len(first) > 2 and not first[-1])
+
+    def at_separator(text: str) -> list[str]:
+        if '"' in text and len(cells := _quoted(text, separator)) == width:
+            return cells
+        cells = text.rstrip(" ").split(separator) if text[-1] == " " else text.split(separator)
+        if len(cells) == width + 1 and not cells[-1]:
+            cells.pop()
+        return cells
+
+    return at_separator, width
+
+
+def _quoted(row: str, separator: str) -> list[str]:
+    """Return the cells of a row of comma-separated values, of which some are quoted; none where that is no such row."""
+    if separator not in (",", ";") or '"' not in row:
+        return []
+    try:
+        return next(csv.reader([row], delimiter=separator))
+    except csv.Error:
+        return []
+
+
+def _sample(path: Path, options: ReaderOptions) -> list[list[tuple[int, str]]]:
+    """Return the first rows, by sentence."""
+
+    def rows(is_comment: Callable[[int, str], bool]) -> list[list[tuple[int, str]]]:
+        found, left = [], _LOOK
+        for numbers, texts in sentences_of(lines(path, SilentReport(), encoding=options.encoding), is_comment):
+            found.append([*zip(numbers[:left], texts[:left], strict=True)])
+            left -= len(found[-1])
+            if not left:
+                break
+        return found
+
+    if options.comment:
+        return rows(lambda _, text: text.startswith(options.comment))
+    sample = rows(lambda _, text: looks_like_comment(text))
+    if not sample:  # lines of words '#', or comments alone
+        sample = rows(lambda _, text: False)
+        split, width = splitter(sample[0][0][1], options.separator) if sample else (str.split, 0)
+        if width < 2 or not is_tag(split(sample[0][0][1])[-1]):
+            return []
+    return sample
+
+
+def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:
+    """Return whether the first row of a file has one column only, or no tag though the second row has one."""
+    first, *others = [splitter(text, options.separator)[0](text) for text in texts[:2]]
+    if len(first) == 1:
+        return True
+    return not is_tag(first[-1]) and any(len(row) != len(first) or schemes.has_prefix(row[-1]) for row in others)
+
+
+def _by_names(number: int, texts: Sequence[str], options: ReaderOptions) -> Layout | None:
+    """Return the layout where the first row names a column of words and one of tags."""
+    for separator in [options.separator] if options.separator else "\t,; ":
+        if separator not in texts[0]:
+            continue
+        split, width = splitter(texts[0], separator)
+        names = [re.sub("[^a-z]", "", name.casefold()) for name in split(texts[0])[:width]]
+        words, tags, sentences = (
+            [i for i, name in enumerate(names) if name in known] for known in (_WORDS, _TAGS, _SENTENCES)
+        )
+        if words and tags:
+            table = [cells for text in texts[1:] if len(cells := split(text)) == width]
+            sure = [i for i in tags if any(is_tag(row[i]) for row in table)] or tags
+            layout = Layout(split, width, words[0], (sure[-1],), number, sentences[0] if sentences else -1)
+            plain = ReaderOptions()
+            if options.word_column != plain.word_column:
+                layout = layout._replace(word=options.word_column)
+            if options.tag_columns != plain.tag_columns:
+                layout = layout._replace(tags=options.tag_columns)
+            return layout
+    return None
+
+
+def _by_cells(path: Path, layout: Layout, sentences: Sequence[_Rows], options: ReaderOptions) -> Layout | None:
+    """Return the layout with the columns of words, tags and counts that the rows show; None where none holds tags."""
+    counter = _counter(sentences, layout.width)
+    layout = layout._replace(counter=counter, word=counter + 1)
+    rows = [row for rows in sentences for row in rows]
+    last = [row[-1] for row in rows]
+    if any(map(is_tag, last)) or layout.width == 2:
+        return layout
+    if all(cell == "_" or "=" in cell for cell in last):
+        key = _key(last) or _key(_cells_behind(path, options))
+        if key:
+            return layout._replace(key=key)
+    columns = [*zip(*rows, strict=True)]
+    others = [i for i in range(layout.word + 1, layout.width - 1) if "O" in columns[i] and not _are_phrases(columns[i])]
+    if others:
+        return layout._replace(tags=(others[-1],))
+    return None if {*last} <= {"_", "-"} or all("=" in cell for cell in last) else layout
+
+
+def _counter(sentences: Sequence[_Rows], width: int) -> int:
+    """Return the last of the first columns of whole numbers that counts the words of each sentence, else -1. Behind it
+    there are a word and a tag.
+    """
+    found = -1
+    for column in range(width - 2):
+        counts = [[row[column] for row in rows if not NO_WORD.fullmatch(row[column])] for rows in sentences]
+        if not all(_COUNT.fullmatch(cell) for cells in counts for cell in cells):
+            break
+        numbers = [[*map(int, cells)] for cells in counts]
+        if any(len(n) > 1 for n in numbers) and all(n == [*range(n[0], n[0] + len(n))] for n in numbers if n):
+            found = column
+    return found
+
+
+def _key(cells: Iterable[str]) -> str:
+    """Return the key of the attribute that holds tags, else ""."""
+    values: dict[str, set[str]] = {}
+    for cell in cells:
+        for attribute in cell.split("|"):
+            key, is_, value = attribute.partition("=")
+            if is_:
+                values.setdefault(key, set()).add(value)
+    named = [key for name in _KEYS for key in values if re.sub("[^a-z]", "", key.casefold()) == name]
+    sure = [key for key, found in values.items() if all(map(is_tag, found)) and found != {"O"}]
+    return next(iter([*named, *sure]), "")
+
+
+def _cells_behind(path: Path, options: ReaderOptions) -> Iterator[str]:
+    """Yield the attributes of a file that hold a tag by their name."""
+    pattern = re.compile(rf"[\t |]((?:{'|'.join(_KEYS)})=[^|\s]*)", re.IGNORECASE)
+    found = (pattern.search(text) for _, text in lines(path, SilentReport(), encoding=options.encoding))
+    return (match[1] for match in islice(filter(None, found), 1))
+
+
+def _are_phrases(cells: Collection[str]) -> bool:
+    return all(map(is_tag, cells)) and {cell[2:] for cell in cells} <= schemes.PHRASES
+
+
+def _tell(path: Path, number: int, layout: Layout, table: _Rows, first: str, report: Report) -> None:
+    """Note which columns are read where they are not the first and the last, and which others look like tags."""
+    if layout.header:
+        names = [short(name) for name in layout.split(first)]
+        text = f"words in {names[layout.word]}, tags in {names[layout.tags[0]]}"
+        text += f", sentences by {names[layout.sentence]}" * (layout.sentence >= 0)
+        report.note("header", path, number, text)
+    elif layout.word or layout.key or layout.tags != (layout.width - 1,):
+        tags = f"{layout.key}= of column {layout.tags[0]}" if layout.key else f"column {layout.tags[0]}"
+        report.note("columns found", path, number, f"words in column {layout.word}, tags in {tags}, counted from 0")
+    columns = [*zip(*table, strict=True)]
+    if columns and not layout.word and layout.width > 2 and all(map(str.isdecimal, columns[0])):
+        report.remark(f"{path}: column 0, read as words, holds numbers alone; a card may name another 'word_column'")
+    read = {layout.word, layout.counter, layout.sentence, *layout.tags}
+    others = [i for i, column in enumerate(columns) if i not in read and i < layout.width and _look_like_tags(column)]
+    if others:
+        report.convention("other columns", path, 1, f"columns {others} look like tags, too")
+
+
+def _look_like_tags(cells: Collection[str]) -> bool:
+    return any(cell != "O" for cell in cells) and all(map(is_tag, cells)) and not _are_phrases(cells)

@@ -64,7 +64,7 @@ def test_words_that_are_numbers_are_words(tmp_path: Path) -> None:
 
 def test_attributes_without_a_tag_are_o_and_tags_may_come_late(tmp_path: Path) -> None:
     misc = "1\ta\tSpaceAfter=No\n2\tb\t_\n\n" * 600 + "1\tBo\tNER=B-PER\n2\tx\tA=1|NER=I-PER\n3\ty\tA=1\n"
-    text, remarks = found(tmp_path / "a.conllu", misc)
+    text, _ = found(tmp_path / "a.conllu", misc)
     assert text[-1] == ("Bo|x|y", [(0, 2, "PER")])
     assert text[:-1] == [("a|b", [])] * 600
     for last in ("SpaceAfter=No", "_"):

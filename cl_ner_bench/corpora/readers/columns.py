@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from cl_ner_bench.corpora.readers.layout import NO_WORD, Layout, find_layout, is_tag, looks_like_comment, sentences_of
+from cl_ner_bench.corpora.readers.layout import NO_WORD, Layout, find_layout, looks_like_comment, sentences_of
 from cl_ner_bench.corpora.readers.lines import Row, lines
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report, SilentReport

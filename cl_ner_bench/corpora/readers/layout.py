@@ -125,8 +125,8 @@ def is_tag(cell: str) -> bool:
 def sentences_of(
     numbered: Iterable[tuple[int, str]], is_comment: Callable[[int, str], bool]
 ) -> Iterator[tuple[list[int], list[str]]]:
-    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and ``-DOCSTART-``; comments are
-    left out where no sentence has begun.
+    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and ``-DOCSTART-``; comments
+    are left out where no sentence has begun.
     """
     numbers, texts = list[int](), list[str]()
     for number, text in numbered:

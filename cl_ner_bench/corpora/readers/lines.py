@@ -144,8 +144,8 @@ def _is_utf8(block: bytes) -> bool:
 
 
 def _is_western(path: Path) -> bool:
-    """Return whether a file that is not UTF-8 looks like Windows-1252: no character of it is UTF-8, and most others than
-    ASCII are letters there that stand beside an ASCII letter, one or two at a time. Raises what reading it raises.
+    """Return whether a file that is not UTF-8 looks like Windows-1252: no character of it is UTF-8, and most others
+    than ASCII are letters there that stand beside an ASCII letter, one or two at a time. Raises what reading it raises.
     """
     good = bad = 0
     with _open(path) as file:

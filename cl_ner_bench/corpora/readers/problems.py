@@ -85,8 +85,8 @@ class Report:
 
     A reader calls ``problem`` and, where that returns, leaves out what it cannot read (the line, the sentence, the
     file) and continues behind it. ``remark`` is for what the user should know of a whole file or folder, ``convention``
-    for each place that is read by a convention, ``note`` for each that is read as its form says: ``remarks`` gives their
-    number and the first one.
+    for each place that is read by a convention, ``note`` for each that is read as its form says: ``remarks`` gives
+    their number and the first one.
     """
 
     def __init__(self) -> None:

@@ -102,7 +102,8 @@ def run(
         dataset: a name of `bench list datasets`, a card, or a folder with train, dev and test files.
         data: your own copy of the corpus.
         tasks: the tasks in their order, ``[["ORG"], ["GPE", "DATE"]]`` or ``"ORG;GPE,DATE"``.
-        scenario: ``split``, ``filter``, ``fgA-pgB``, ``add-one``, ``add-one-kN``, ``domains``, one of the card's, or a TOML file.
+        scenario: ``split``, ``filter``, ``fgA-pgB``, ``add-one``, ``add-one-kN``, ``domains``, one of the card's, or a
+            TOML file.
         orders: task orders as the card numbers them, or ``all``.
         split_seed: random seed of the task split and of ``max_sentences``.
         split: a task split that `bench data split` wrote.

@@ -56,7 +56,8 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     """What is known of a model: the method with its settings, the encoder that it began with, and its steps.
 
     ``spec`` is what ``--methods`` takes; of a user's file it holds the name, not the folder. ``settings`` are those of
-    a run's record. ``counts`` are those after the last step, on all test sentences; empty where it was not scored. ``notes`` limit what the counts say.
+    a run's record. ``counts`` are those after the last step, on all test sentences; empty where it was not
+    scored. ``notes`` limit what the counts say.
     """
 
     method: str

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cl_ner_bench import load_model, method_code, registry
-from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.loaded import Model
-from cl_ner_bench.storage.files import SEAL, pretty, sealed
-from cl_ner_bench.storage.model_folder import RECORD, LearnedStep, ModelRecord
+from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
 from cl_ner_bench.testing.chain import CORPUS, chain
 from cl_ner_bench.testing.tiny import RECIPE, tiny_encoder
 

@@ -38,8 +38,8 @@ class Estimated:
 
 @lru_cache(maxsize=16)
 def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
-    """Return for each row ``COLUMNS``, a line for each newcomer (the mean of its seeds); of one newcomer a line for each
-    run.
+    """Return for each row ``COLUMNS``, a line for each newcomer (the mean of its seeds); of one newcomer a line for
+    each run.
 
     Of the runs that differences are taken over. Joint training without a model of step 1 is compared with the model of
     step 1 that the others of its architecture start from. A newcomer without test mentions has no F1, and is left out.

@@ -39,8 +39,8 @@ def read_objects(
     - ``text``, a text, with ``entities`` (``spans``, ``mentions``, ``label``, ``labels``) in characters (also
       ``start_offset`` and ``end_offset``): it is cut into words by ``words.cut``, or at ``tokens`` of
       ``{"start", "end"}`` where these are given;
-    - either with ``entities`` that have no offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label": "PER"}]``:
-      each text must stand in the sentence once (or as often as it is listed), as whole words;
+    - either with ``entities`` that have no offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label":
+      "PER"}]``: each text must stand in the sentence once (or as often as it is listed), as whole words;
     - what ``exports.plain`` brings into one of these shapes.
 
     Mentions come before tags, unless they are mere texts (``spans: ["PER: Anna Berg"]``). Two keys that contradict each
@@ -90,7 +90,7 @@ class _Reader:
             return None
         known = fields.ENTITIES if found.borders is None else fields.TEXT_ENTITIES
         field, entities = fields.first(item, known)
-        tags_field, tags = fields.first(item, fields.TAGS)
+        tags_field, _ = fields.first(item, fields.TAGS)
         mentions: tuple[Mention, ...] | None
         if field and not (fields.are_texts(entities) and tags_field not in ("", field)):
             mentions = self._mentions(field, entities, found, place)

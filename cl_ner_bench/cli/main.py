@@ -19,6 +19,7 @@ from cl_ner_bench.cli import (
     init_method,
     list,
     perf,
+    predict,
     report,
     reproduce,
     run,
@@ -30,7 +31,20 @@ from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.untrusted import import_environment
 
-COMMANDS = (run, perf, status, report, verify, import_results, reproduce, list, data, init_method, check_method)
+COMMANDS = (
+    run,
+    perf,
+    status,
+    report,
+    verify,
+    import_results,
+    reproduce,
+    predict,
+    list,
+    data,
+    init_method,
+    check_method,
+)
 EXAMPLES = """\
 examples:
   bench run                              the default comparison: generated corpus, offline encoder
@@ -39,6 +53,7 @@ examples:
   bench status results/synthetic-split   its progress, from any machine that sees the folder
   bench report results/synthetic-split   tables, figures and report again, without training
   bench verify results/synthetic-split   check all files and scores
+  bench predict results/synthetic-split/runs/RUN_ID --file texts.txt    what a stored model finds
   bench list methods
   bench check-method mine.py             check a method of your own
   bench data show synthetic
@@ -64,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note("stopped")  # `bench run` itself says how to go on
         return 130
     except BrokenPipeError:  # `bench list | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered fails no more
         return 0
 
 

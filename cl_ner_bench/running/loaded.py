@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from cl_ner_bench.corpora.readers.words import cut
-from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
+from cl_ner_bench.running.predicting import Answer, Found, answers
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.model_folder import (
     LEARNER,
@@ -42,16 +41,6 @@ class _Counts(msgspec.Struct):
     """What is read of a step's counts."""
 
     views: _Views
-
-
-class Found(NamedTuple):
-    """A mention that a model found: characters (of a text) or words (of a list) ``start .. end-1``; a score of 0..1."""
-
-    start: int
-    end: int
-    type: str
-    score: float
-    text: str
 
 
 class Model:
@@ -101,34 +90,20 @@ class Model:
 
         export_model(self.record, self.trainer, self.card, Path(out))
 
-    def predict(self, texts: Iterable[str | Sequence[str]]) -> list[list[Found]]:
+    def predict(self, texts: Iterable[str | Sequence[str]], split: bool = True) -> list[list[Found]]:
         """Return the mentions in each text, sorted by place.
 
-        A text is a sentence, as the model has learned from sentences: characters, which are cut into words (letters and
-        digits; any other sign is a word of its own), or a list of words.
+        A text is a string of any length, or a list of words, which is one sentence. A string is cut into sentences, as
+        the model has learned from sentences (with ``split=False`` it is one), and these into words: letters and digits;
+        any other sign is a word of its own. ``bench predict`` finds the same.
 
         Raises:
-            UserError: a sentence is too long for the method, or a word cannot be read.
+            UserError: a text is neither, or a word cannot be read.
         """
         if isinstance(texts, str):
             raise UserError(f"predict: expected a list of texts, found one text; pass [{texts[:20]!r}]")
-        given = [*texts]
-        places = [cut(text) if isinstance(text, str) else [(i, i + 1) for i in range(len(text))] for text in given]
-        sentences = [
-            Sentence(i, tuple(text[start:end] if isinstance(text, str) else text[start] for start, end in words))
-            for i, (text, words) in enumerate(zip(given, places, strict=True))
-        ]
-        found: list[list[Found]] = [[] for _ in given]
-        some = [sentence for sentence in sentences if sentence.words]
-        for sentence, mentions in zip(some, self.trainer.predict(some) if some else [], strict=True):
-            text, words = given[sentence.id], places[sentence.id]
-            for first, last, type_, score in sorted(mentions):
-                start, end = words[first][0], words[last - 1][1]
-                quoted = text[start:end]
-                found[sentence.id].append(
-                    Found(start, end, type_, score, quoted if isinstance(quoted, str) else " ".join(quoted))
-                )
-        return found
+        groups = answers(self.trainer, map(Answer, texts), split)
+        return [answer.found for group in groups for answer in group]
 
 
 def load_model(

@@ -44,3 +44,11 @@ def chain(method: str, encoder: str, steps: int = 2, **settings: Any) -> Trainer
     for step in range(1, steps + 1):
         made.learn(step_data(step))
     return made
+
+
+def at_once(method: str, encoder: str) -> Trainer:
+    """Return a trainer that has learned all types in one step, long enough to find them."""
+    made = trainer(method, encoder, {"epochs": 12, "dropout": 0.0})
+    types = tuple(CORPUS.card.types)
+    made.learn(StepData(1, types, types, CORPUS.used("train"), (), types, "last"))
+    return made

@@ -11,7 +11,7 @@ import pytest
 
 from cl_ner_bench import load_model, load_results
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.loaded import Found
+from cl_ner_bench.running.predicting import Found
 from cl_ner_bench.testing.grids import METHODS, bench, records, write_inputs
 
 pytestmark = pytest.mark.slow  # a grid is learned

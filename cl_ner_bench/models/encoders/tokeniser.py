@@ -26,6 +26,10 @@ _NORMALIZER = {
 }
 
 
+KNOWN_WORDS = 1 << 18
+"""Words whose sub-tokens are remembered from call to call (some 70 MB): endless text has endless words."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
     """The sub-tokens of a sentence.
@@ -80,6 +84,8 @@ class Tokeniser:
         Raises:
             UserError: the tokenizer cannot read a word.
         """
+        if len(self._pieces) > KNOWN_WORDS:
+            self._pieces.clear()
         # Tokenizers split words independently, so a word has the same sub-tokens in every sentence.
         for word in itertools.chain.from_iterable(sentences):
             if word not in self._pieces:

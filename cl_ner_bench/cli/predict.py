@@ -1,0 +1,245 @@
+"""`bench predict`: the mentions that a stored model finds in text."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cl_ner_bench.cli.output import duration, note
+from cl_ner_bench.cli.parsing import add_command
+from cl_ner_bench.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from cl_ner_bench.running.predicting import Answer
+    from cl_ner_bench.running.text_input import TextInput
+
+EXAMPLES = """\
+examples:
+  bench predict results/mine/runs/RUN_ID --text "Ada Lovelace wrote to London."
+  bench predict my-model --file texts.txt --out found.jsonl        a text a line
+  bench predict my-model --file texts.jsonl --skip-malformed       {"text": "..."} a line
+  zcat large.txt.gz | bench predict my-model - | head              answers as texts come
+  bench predict my-model --file texts.txt --format brat --out annotated
+
+A line of the output: {"text": "...", "mentions": [{"start": 0, "end": 12, "start_word": 0, "end_word": 2,
+"type": "PER", "score": 0.98, "text": "Ada Lovelace"}]}. docs/use-a-model.md has the rules and formats.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "predict",
+        _execute,
+        "find mentions in text with a stored model",
+        usage='bench predict RUN_DIR|MODEL (--text "..." | --file F | -) [options]',
+        description="Find mentions in text with the model of a run (RESULTS_DIR/runs/RUN_ID) or an exported one.\n"
+        "Print them: one JSON object for each text, in order, as soon as it is found.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("model", metavar="RUN_DIR|MODEL", help="the folder of a run, or of an exported model")
+    parser.add_argument("--step", type=int, metavar="K", help="the model after step K of a run (default: its last)")
+    parser.add_argument("--method", metavar="FILE.py", help="the file of a user's method; it runs as code")
+    texts = parser.add_argument_group("texts")
+    texts.add_argument("stdin", nargs="?", metavar="-", help="read standard input")
+    texts.add_argument("--text", action="append", metavar="TEXT", help="a text; may be given again")
+    texts.add_argument("--file", type=Path, metavar="F", help="a file with a text a line, plain or gzipped")
+    texts.add_argument(
+        "--input",
+        choices=("text", "jsonl"),
+        help="what a line is: a text, or an object with `text` (or `tokens`) and perhaps `id` "
+        "(default: jsonl for *.jsonl and *.jsonl.gz, else text)",
+    )
+    texts.add_argument("--no-split", action="store_true", help="each text is one sentence (default: texts are split)")
+    texts.add_argument(
+        "--skip-malformed",
+        action="store_true",
+        help="leave out lines that cannot be read, name and count them (default: stop at the first)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--format", choices=("jsonl", "conll", "brat"), default="jsonl", help="(default: jsonl)")
+    output.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE|DIR",
+        help="write a file, which appears when it is complete; for brat a folder (default: standard output)",
+    )
+    output.add_argument("-q", "--quiet", action="store_true", help="print only results, warnings and errors")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    machine.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's, all cores)")
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    texts = _texts(parsed)
+    if parsed.format == "brat" and parsed.out is None:
+        raise UserError("--format brat writes two files for each text: name a folder for them with --out DIR")
+    with _terminated():
+        from cl_ner_bench.running.loaded import load_model
+        from cl_ner_bench.running.predicting import answers
+        from cl_ner_bench.running.text_output import check_format
+
+        if parsed.threads is not None:
+            _set_threads(parsed.threads)
+        model = load_model(parsed.model, parsed.step, method=parsed.method, device=parsed.device)
+        check_format(parsed.format, model.types, model.trainer.nested)
+        with _sink(parsed.format, parsed.out) as write, _Counter(texts, parsed) as counter:
+            for group in answers(model.trainer, texts, not parsed.no_split, parsed.format == "conll"):
+                write(group)
+                counter.add(group)
+            if not isinstance(texts, list) and texts.fault:
+                raise UserError(texts.fault)
+    return 0
+
+
+def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
+    from cl_ner_bench.corpora.readers.lines import has_half_pair
+    from cl_ner_bench.running.predicting import Answer
+    from cl_ner_bench.running.text_input import Line, TextInput
+
+    if parsed.stdin not in (None, "-"):
+        raise UserError(f"{parsed.stdin!r}: expected - for standard input; a text is given by --text, a file by --file")
+    if sum(value is not None for value in (parsed.stdin, parsed.text, parsed.file)) != 1:
+        raise UserError('expected one of --text "...", --file F, or - for standard input')
+    if parsed.text is not None:
+        for text in parsed.text:
+            if not text.strip():
+                raise UserError('--text is empty: expected a text, as in --text "Ada Lovelace wrote to London."')
+            if has_half_pair(text):
+                raise UserError(f"--text {text!a}: expected UTF-8")
+        return [Answer(text, Line(n, {})) for n, text in enumerate(parsed.text, 1)]
+    name = "standard input" if parsed.file is None else str(parsed.file)
+    is_jsonl = parsed.input == "jsonl" if parsed.input else name.removesuffix(".gz").endswith(".jsonl")
+    source = sys.stdin.buffer if parsed.file is None else parsed.file
+    return TextInput(source, name, is_jsonl, parsed.skip_malformed, parsed.format == "conll")
+
+
+def _set_threads(n: int) -> None:
+    import torch
+
+    if n < 1:
+        raise UserError(f"--threads {n}: expected 1 or more")
+    torch.set_num_threads(n)
+
+
+@contextmanager
+def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]], None]]:
+    """Yield what writes texts and their mentions: whole ones only, whatever stops the command."""
+    from cl_ner_bench.running.text_output import as_brat, as_conll, as_jsonl
+    from cl_ner_bench.storage.files import write_bytes
+
+    if format == "brat":
+        assert out is not None
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"--out {out}: expected a new or empty folder; texts of before would stand among these")
+        out.mkdir(parents=True, exist_ok=True)
+
+        def write_pairs(group: Sequence[Answer]) -> None:
+            for answer in group:
+                text, marks = as_brat(answer)
+                write_bytes(out / f"{answer.about.number:06}.ann", marks, durable=False)
+                write_bytes(out / f"{answer.about.number:06}.txt", text, durable=False)
+
+        yield write_pairs
+        return
+    lines_of = as_conll if format == "conll" else as_jsonl
+    if out is None:
+        yield lambda group: _write(sys.stdout.buffer, map(lines_of, group))
+        return
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = partial.open("wb")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+    try:
+        with file:
+            yield lambda group: _write(file, map(lines_of, group))
+        os.replace(partial, out)
+    except BaseException:
+        if partial.stat().st_size:
+            note(f"what was found so far is in {partial}")
+        else:
+            partial.unlink()
+        raise
+
+
+def _write(file: Any, lines: Iterable[bytes]) -> None:
+    """Write and flush; Ctrl-C and SIGTERM wait meanwhile, so that no line is cut."""
+    data, came = b"".join(lines), []
+    before: dict[int, Any] = {n: signal.signal(n, lambda n, _: came.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        file.write(data)
+        file.flush()
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+        for n in came:
+            signal.raise_signal(n)
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, with exit code 143."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Counter:
+    """The progress on stderr: a live line on a terminal, unless results go there too; at the end a line of counts."""
+
+    def __init__(self, texts: list[Answer] | TextInput, parsed: argparse.Namespace) -> None:
+        self._input = None if isinstance(texts, list) else texts
+        self._quiet = parsed.quiet
+        self._texts = self._words = self._mentions = 0
+        self._began = time.monotonic()
+        self._bar: Any = None
+        if self._input and not self._quiet and sys.stderr.isatty() and (parsed.out or not sys.stdout.isatty()):
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+            columns: list[ProgressColumn] = [TextColumn("{task.description}")]
+            if self._input.size is not None:
+                columns = [*columns, BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn()]
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._told(), total=self._input.size)
+
+    def __enter__(self) -> _Counter:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def add(self, group: Sequence[Answer]) -> None:
+        self._texts += len(group)
+        self._words += sum(answer.n_words for answer in group)
+        self._mentions += sum(len(answer.found) for answer in group)
+        if self._bar and self._input:
+            self._bar.update(self._task, description=self._told(), completed=self._input.done)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+        if not self._input:
+            return
+        skipped = f", {counted(self._input.skipped, 'malformed line')} skipped" if self._input.skipped else ""
+        if skipped or not self._quiet:
+            note(f"{self._told()}{skipped}")
+
+    def _told(self) -> str:
+        seconds = time.monotonic() - self._began
+        counts = f"{counted(self._texts, 'text')}, {counted(self._words, 'word')}, {counted(self._mentions, 'mention')}"
+        return f"{counts} in {duration(seconds)} ({self._words / max(seconds, 1e-3):,.0f} words a second)"

@@ -1,0 +1,180 @@
+"""Texts to find mentions in, line after line, from a file or a stream; what is malformed is named or counted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import select
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from cl_ner_bench.corpora.readers.lines import has_half_pair
+from cl_ner_bench.errors import UserError, short
+from cl_ner_bench.running.predicting import Answer
+
+NAMED = 20
+"""Malformed lines that are named; more are counted."""
+
+_BLOCK = 1 << 16
+_GZIP = b"\x1f\x8b"
+_BOM = "\ufeff"
+_WORDS = ("tokens", "words")
+
+_log = logging.getLogger(__name__)
+
+
+class Line(NamedTuple):
+    """Where a text came from: a line (from 1), and the ``id`` of its object, if it had one."""
+
+    number: int
+    id: dict[str, Any]
+
+
+class _MalformedError(ValueError):
+    pass
+
+
+class TextInput:
+    """The texts of ``source``, a line each; iterating reads it once.
+
+    Lines end at LF or CRLF. JSON lines hold an object with ``text``, or else ``tokens`` or ``words``, a list; ``id`` is
+    kept. Blank lines are texts without words, among JSON lines nothing. Where a pipe has nothing more to say at the
+    moment, None is yielded.
+
+    Args:
+        source: a file, plain or gzipped (by content), or a stream of bytes.
+        name: how messages call it.
+        is_jsonl: its lines are JSON.
+        skip: leave malformed lines out, and count them in ``skipped``; otherwise the texts end before the first one,
+            and ``fault`` names it.
+        columns: words are going to stand in columns, and may hold no white space.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+
+    def __init__(
+        self, source: Path | BinaryIO, name: str, is_jsonl: bool, skip: bool = False, columns: bool = False
+    ) -> None:
+        self.name, self._is_jsonl, self._skip, self._columns = name, is_jsonl, skip, columns
+        self.fault, self.skipped = "", 0
+        self.size: int | None = None
+        if isinstance(source, Path):
+            try:
+                self._raw: BinaryIO = source.open("rb")
+                self.size = os.fstat(self._raw.fileno()).st_size
+            except OSError as error:
+                raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+        else:
+            self._raw = source
+
+    @property
+    def done(self) -> int:
+        """The bytes of a file that are read so far."""
+        return self.size or 0 if self._raw.closed else self._raw.tell()
+
+    def __iter__(self) -> Iterator[Answer | None]:
+        number = 0
+        try:
+            for line in self._lines():
+                if line is None:
+                    yield None
+                    continue
+                number += 1
+                try:
+                    answer = self._answer(number, line)
+                except _MalformedError as error:
+                    if not self._skip:
+                        self.fault = f"{self.name}:{number}: {error}. Mend the line, or leave such ones out: "
+                        self.fault += "--skip-malformed"
+                        return
+                    self.skipped += 1
+                    if self.skipped <= NAMED:
+                        _log.warning(f"{self.name}:{number}: {error}: skipped")
+                    if self.skipped == NAMED:
+                        _log.warning("further malformed lines are counted, not named")
+                else:
+                    if answer is not None:
+                        yield answer
+        except (OSError, EOFError, zlib.error) as error:
+            self.fault = f"{self.name}: cannot be read behind line {number} ({error})"
+
+    def _lines(self) -> Iterator[bytes | None]:
+        if self.size is None:
+            yield from _as_they_come(self._raw)
+            return
+        with self._raw as file:
+            is_gzip = self.size > 1 and file.read(2) == _GZIP
+            file.seek(0)
+            yield from gzip.GzipFile(fileobj=file) if is_gzip else file
+
+    def _answer(self, number: int, raw: bytes) -> Answer | None:
+        """Return the text of a line, None for none."""
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise _MalformedError(f"not UTF-8 (byte {error.start + 1} of the line)") from None
+        text = text.removesuffix("\n").removesuffix("\r")
+        if number == 1:
+            text = text.removeprefix(_BOM)
+        if not self._is_jsonl:
+            return Answer(text, Line(number, {}))
+        if not text.strip():
+            return None
+        given, id = self._of_object(text)
+        return Answer(given, Line(number, id))
+
+    def _of_object(self, text: str) -> tuple[str | list[str], dict[str, Any]]:
+        try:
+            item = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _MalformedError(f"not JSON ({error})") from None
+        if not isinstance(item, dict):
+            raise _MalformedError(f'expected an object as {{"text": "Anna ..."}}, found {short(item)}')
+        id = {"id": item["id"]} if "id" in item else {}
+        given: Any = item.get("text")
+        if given is None:
+            given = next((item[key] for key in _WORDS if item.get(key) is not None), None)
+            self._check_words(given, item)
+        elif not isinstance(given, str):
+            raise _MalformedError(f'"text" is {short(given)}, expected a string')
+        if has_half_pair(json.dumps([given, id], ensure_ascii=False)):
+            raise _MalformedError(r"half of a surrogate pair; write both halves (\ud83d\ude00)")
+        return given, id
+
+    def _check_words(self, words: Any, item: dict[str, Any]) -> None:
+        if words is None:
+            found = ", ".join(map(short, list(item)[:5])) or "no key"
+            raise _MalformedError(f'no "text" and no "tokens", found {found}')
+        if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise _MalformedError('"tokens" is no list of words, none of them blank')
+        if self._columns and any(word.split() != [word] for word in words):
+            raise _MalformedError("a word holds white space, which --format conll has no place for")
+
+
+def _as_they_come(stream: BinaryIO) -> Iterator[bytes | None]:
+    """Yield the lines of a stream, and None whenever it has no more at the moment."""
+    try:
+        handle = stream.fileno()
+        select.select([handle], [], [], 0)
+    except (OSError, ValueError):  # no file of the system's, or (on Windows) none that can be asked
+        yield from stream
+        return
+    line = bytearray()
+    while True:
+        if not select.select([handle], [], [], 0)[0]:
+            yield None
+        block = os.read(handle, _BLOCK)
+        if not block:
+            break
+        first, *others = block.split(b"\n")
+        line += first
+        for other in others:
+            yield bytes(line)
+            line = bytearray(other)
+    if line:
+        yield bytes(line)

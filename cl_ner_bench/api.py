@@ -47,6 +47,7 @@ def run(
     set: Mapping[str, Mapping[str, Any]] | Sequence[str] | None = None,
     dataset: _Path | None = None,
     data: _Path | None = None,
+    parts: str | Sequence[int] | None = None,
     tasks: str | Sequence[Sequence[str]] | None = None,
     scenario: _Path | None = None,
     orders: Sequence[int] | Literal["all"] | None = None,
@@ -99,13 +100,15 @@ def run(
         methods: names of `bench list methods`, ``FILE.py`` or ``FILE.py:NAME``; ``LABEL=METHOD`` names a variant.
         bounds: ``auto`` adds the joint bound of each architecture in use.
         set: hyper-parameters of methods, ``{"spankl": {"kd_weight": 0}}``.
-        dataset: a name of `bench list datasets`, a card, or a folder with train, dev and test files.
+        dataset: a name of `bench list datasets`, a card, a folder with train, dev and test files, or what ``parts``
+            divides.
         data: your own copy of the corpus.
+        parts: shares of train, dev and test in percent, ``(80, 10, 10)``, for a file or folder without these.
         tasks: the tasks in their order, ``[["ORG"], ["GPE", "DATE"]]`` or ``"ORG;GPE,DATE"``.
         scenario: ``split``, ``filter``, ``fgA-pgB``, ``add-one``, ``add-one-kN``, ``domains``, one of the card's, or a
             TOML file.
         orders: task orders as the card numbers them, or ``all``.
-        split_seed: random seed of the task split and of ``max_sentences``.
+        split_seed: random seed of the task split, of ``parts`` and of ``max_sentences``.
         split: a task split that `bench data split` wrote.
         max_sentences: train on a random sample of so many sentences; every output says so.
         seeds: random seeds of weights, dropout and shuffling; each gives a run.

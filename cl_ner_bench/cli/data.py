@@ -14,7 +14,8 @@ from cl_ner_bench.cli.output import note, show, show_json
 from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
 from cl_ner_bench.errors import UserError
 
-OPTIONS = ("data", "tasks", "scenario", "split_seed", "max_sentences")
+OPTIONS = ("data", "parts", "tasks", "scenario", "split_seed", "max_sentences")
+CHECKED = ("data", "parts", "split_seed")
 
 
 def add_parser(commands: Any) -> None:
@@ -54,7 +55,8 @@ def add_parser(commands: Any) -> None:
         _check,
         "find problems in a corpus, each with file and line",
         description="Find problems in a corpus, each with file, line and repair. Exit code 1 if there is one.",
-        epilog="examples:\n  bench data check path/to/folder\n  bench data check wnut17 --data PATH --all",
+        epilog="examples:\n  bench data check path/to/folder\n  bench data check names.jsonl --parts 80,10,10\n"
+        "  bench data check wnut17 --data PATH --all",
     )
     for command in (show_parser, split_parser, export_parser, check_parser):
         command.add_argument(
@@ -72,7 +74,7 @@ def add_parser(commands: Any) -> None:
     )
     split_parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="file to write")
     export_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    check_parser.add_argument("--data", type=Path, metavar="PATH", help="folder or file of your own copy of the corpus")
+    add_options(check_parser, CHECKED)
     check_parser.add_argument("--all", action="store_true", help="print all problems (default: 5 of each kind)")
     check_parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -127,9 +129,13 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _check(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.corpora.doctor import SHOWN, as_text, check
+    from cl_ner_bench.running.options import layer
+    from cl_ner_bench.running.plan import division
 
     with _dataset_without_flag():
-        diagnosis = check(parsed.dataset, parsed.data, None if parsed.all else SHOWN)
+        options = layer(given(parsed, ("dataset", *CHECKED)))[0].options
+        data = None if options.data is None else Path(options.data)
+        diagnosis = check(options.dataset, data, None if parsed.all else SHOWN, division(options))
     if parsed.json:
         show_json(diagnosis.to_json(), ascii=True)
     else:

@@ -11,7 +11,7 @@ from cl_ner_bench.cli.parsing import add_command, add_options, given
 from cl_ner_bench.cli.results import show_results
 from cl_ner_bench.errors import UserError
 
-OPTIONS = ("dataset", "data", "tasks", "scenario", "split_seed", "split", "max_sentences", "out")
+OPTIONS = ("dataset", "data", "parts", "tasks", "scenario", "split_seed", "split", "max_sentences", "out")
 EXAMPLES = """\
 examples:
   bench data export synthetic --order 0 --out sentences      what other code learns from and predicts

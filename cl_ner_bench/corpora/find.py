@@ -46,7 +46,8 @@ _OPTIONS: Mapping[str, type[Options]] = {
 
 
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
-    """Return the card that ``dataset`` names and the folder of its text: None where it is generated, or is on the hub.
+    """Return the card that ``dataset`` names and the folder (or the one file) of its text: None where it is generated,
+    or is on the hub.
 
     Raises UserError for an unknown name, a card's reader options that are none, and for text that is not there: where
     to get it, what to pass.
@@ -60,7 +61,8 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     elif os.path.isdir(path):  # unlike Path's own, it takes a name too long for none
         card, folder = Card(path.resolve().name, path.resolve().name), data or path
     elif os.path.isfile(path):
-        raise UserError(f"--dataset: {short(dataset)} is a file. Give its folder, or a card (.toml).")
+        name = Path(path.name.removesuffix(".gz")).stem
+        card, folder = Card(name, name), data or path
     elif os.sep in dataset:
         raise UserError(
             f"--dataset: {short(dataset)}: no such folder or card.{did_you_mean(dataset, _places(path.parent))}"
@@ -81,9 +83,10 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
         folder = path.parent
     if folder is None:
         raise UserError(f"{card.title} is not part of this package.{how_to_get(card)}")
-    if not os.path.isdir(folder):
+    is_file = os.path.isfile(folder)
+    if not os.path.isdir(folder) and not (is_file and isinstance(options, ReaderOptions)):
         where = f"{card.where}: key 'reader_options.path'" if data is None else "--data"
-        if os.path.isfile(folder):
+        if is_file:
             raise UserError(f"{where}: {folder} is a file. Give its folder.")
         raise UserError(f"{where}: {folder} is no folder.{how_to_get(card)}")
     return card, folder

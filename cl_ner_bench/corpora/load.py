@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.find import GeneratorOptions, UnionOptions, find_card, options_of
 from cl_ner_bench.corpora.published_counts import CountDifference, Counts, differences, present_types
 from cl_ner_bench.corpora.readers.conll2012 import open_conll2012
@@ -63,10 +64,12 @@ def load_corpus(
     tasks: str | None = None,
     max_sentences: int | None = None,
     split_seed: int = 1,
+    parts: Division | None = None,
 ) -> Corpus:
-    """Return the corpus that ``dataset`` names: a card's name, the path of a card, or a folder with train/dev/test
-    files.
+    """Return the corpus that ``dataset`` names: a card's name, the path of a card, a folder with train/dev/test
+    files, or a file or folder that ``parts`` divides into these.
 
+    ``parts`` says how sentences without parts, or with too few, are divided (``Corpus.division``).
     ``data`` is where the text lies, for a card that does not say it; without it a card's hub source is asked, after
     the local cache. ``Corpus.source`` says which it was. ``tasks`` ("ORG;PERSON;GPE,DATE") replaces the card's tasks;
     a card's task name stands for its types. Without card and ``tasks`` each type is a task, in alphabetical order.
@@ -78,7 +81,7 @@ def load_corpus(
     """
     card, folder = find_card(dataset, data)
     remarks: list[str] = []
-    loaded = _load(card, folder, remarks)
+    loaded = _load(card, folder, remarks, parts)
     counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
     present = present_types(counts)
     other = (*loaded.differences, *_unlike_published(card, counts))
@@ -110,6 +113,7 @@ def load_corpus(
         loaded.documents,
         other,
         _dropped(loaded.parts, counts, used, sample),
+        parts,
     )
 
 
@@ -137,17 +141,21 @@ def _dropped(
     return {type_: {part: n[type_] for part, n in found.items()} for type_ in types}
 
 
-def rows_of(card: Card, folder: Path | None, report: Report) -> dict[str, Iterator[Row]]:
+def rows_of(
+    card: Card, folder: Path | None, report: Report, division: Division | None = None
+) -> dict[str, Iterator[Row]]:
     """Return the sentences of train, dev and test as their source holds them, streaming; ``folder`` as of
     ``find_card``.
 
-    What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, and for lists of
-    ids and corpora of a union that are not there.
+    What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, for lists of
+    ids and corpora of a union that are not there, and for a ``division`` of what has parts.
     """
     options = options_of(card)
+    if division is not None:
+        _refuse_division(card, folder)
     if isinstance(options, ReaderOptions):
         if folder is not None:
-            parts = open_parts(folder, options, report)
+            parts = open_parts(folder, options, report, division)
         else:
             from cl_ner_bench.corpora.hub import hub_rows
 
@@ -220,32 +228,42 @@ def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tu
     return tasks
 
 
-def _load(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
+def _refuse_division(card: Card, folder: Path | None) -> None:
+    """Raise UserError for a corpus that is not divided by file names: ``--parts`` says nothing of it."""
+    if folder is None or card.reader != "auto":
+        raise UserError(f"--parts: {card.name} has train, dev and test parts already; leave --parts out.")
+
+
+def _load(card: Card, folder: Path | None, remarks: list[str], division: Division | None = None) -> _Loaded:
     """Return the whole corpus; a parsed one comes from the cache where its source is unchanged."""
+    if division is not None:
+        _refuse_division(card, folder)
     if card.reader == "synthetic":
         return _Loaded(_parse(rows_of(card, None, Report()), card.title)[0], "generated")
     if card.reader == "union":
         return _union(card, folder, remarks)
     if folder is None:
         assert card.hub is not None
-        source = f"the Hugging Face hub ({card.hub.repo}, revision {card.hub.revision})"
+        source = home = f"the Hugging Face hub ({card.hub.repo}, revision {card.hub.revision})"
         key = cache.content_key(["hub", msgspec.structs.asdict(card.hub), dict(card.reader_options)])
     else:
         source = str(folder)
+        home = str(_home(folder))
         options = {k: v for k, v in card.reader_options.items() if k not in ("path", "ids")}
         only = card.types if len(card.types) == 1 else ()  # the type of tags without one
-        key = cache.content_key([card.reader, options, only], _files(card, folder))
+        rule = [] if division is None else [division.to_json()]
+        key = cache.content_key([card.reader, options, only, *rule], _files(card, folder, division))
     parsed = cache.read(key, remarks)
     if parsed is not None and folder is None:
         source = f"the local cache of {source}"
     if parsed is None:
         report = Report()
-        parts, begins = _parse(rows_of(card, folder, report), source)
+        parts, begins = _parse(rows_of(card, folder, report, division), source)
         known = card.reader == "conll2012" or "documents" in card.reader_options  # a file is a document
-        said = tuple(remark.replace(f"{source}/", _FOLDER) for remark in report.remarks)
+        said = tuple(remark.replace(f"{home}/", _FOLDER) for remark in report.remarks)
         parsed = cache.Parsed(parts, said, begins["test"] if known else ())
         cache.write(key, parsed, remarks)
-    remarks += [remark.replace(_FOLDER, f"{source}/") for remark in parsed.remarks]
+    remarks += [remark.replace(_FOLDER, f"{home}/") for remark in parsed.remarks]
     if folder is None:
         remarks.append(f"the corpus comes from {source}")
     return _Loaded(parsed.parts, source, documents=parsed.documents)
@@ -273,7 +291,12 @@ def _parse(
     return parts, begins
 
 
-def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
+def _home(folder: Path) -> Path:
+    """Return the folder of a corpus that may be a single file."""
+    return folder.parent if folder.is_file() else folder
+
+
+def _files(card: Card, folder: Path, division: Division | None) -> Iterator[tuple[str, Path]]:
     """Yield the files that a corpus is read from, by name. Raises UserError where a part has none, or several could be
     it.
     """
@@ -284,10 +307,10 @@ def _files(card: Card, folder: Path) -> Iterator[tuple[str, Path]]:
     else:
         options = options_of(card)
         assert isinstance(options, ReaderOptions)
-        found = part_files(folder, options, Report())
+        found = part_files(folder, options, Report(), division)
         paths = chain.from_iterable((path, path.with_suffix(".ann")) for path in chain(*found.values()))
     for path in sorted({path for path in paths if path.is_file()}):
-        yield path.relative_to(folder).as_posix(), path
+        yield path.relative_to(_home(folder)).as_posix(), path
 
 
 def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:

@@ -12,6 +12,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.published_counts import CountDifference
 
 PARTS = ("train", "dev", "test")
@@ -53,6 +54,7 @@ class Corpus:
     some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
     (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
     ``documents`` are the ids of the test sentences that begin a document; empty where the source does not say.
+    ``division`` is the rule that made parts of the source (``--parts``), None where it has all three.
     """
 
     card: Card
@@ -64,6 +66,7 @@ class Corpus:
     documents: tuple[int, ...] = ()
     differences: tuple[CountDifference, ...] = ()
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    division: Division | None = None
 
     @property
     def name(self) -> str:

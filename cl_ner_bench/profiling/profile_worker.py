@@ -27,6 +27,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
 from cl_ner_bench import method_code, registry
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
@@ -94,7 +95,8 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     inputs, settings = record["inputs"], record["settings"]
     card = registry.resolve([inputs["method"]])[0].card
     data = None if inputs["data"] is None else Path(inputs["data"])
-    corpus = load_corpus(inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"])
+    drawn, parts = (settings["max_sentences"], settings["split_seed"]), Division.of(inputs.get("parts"))
+    corpus = load_corpus(inputs["dataset"], data, inputs["tasks"], *drawn, parts)
     split = TaskSplit.from_json(request["split"], corpus)
     torch.set_num_threads(settings["threads"])
     new_trainer = partial(

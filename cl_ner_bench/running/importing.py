@@ -146,6 +146,7 @@ def _record(options: Options, origin: Origin, corpus: Corpus, split: TaskSplit) 
             "dataset": plan.dataset_name(options),
             "data": options.data and str(Path(options.data).resolve()),
             "tasks": options.tasks,
+            **({"parts": corpus.division.to_json()} if corpus.division else {}),
         },
         code=environment.code(),
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.corpora.division import SHARES
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.models.encoders.info import is_path
 from cl_ner_bench.untrusted import read_toml
@@ -77,6 +78,17 @@ def share(value: Any) -> float:
     found: float = number(float, 0)(value)
     if not 0 < found <= 1:
         raise ValueError("expected a number above 0 and of at most 1")
+    return found
+
+
+def shares(value: Any) -> tuple[int, ...]:
+    """Return the shares of train, dev and test in percent."""
+    try:
+        found = tuple(map(number(int, 1), value.split(",") if isinstance(value, str) else value))
+    except (TypeError, ValueError):
+        found = ()
+    if len(found) != 3 or sum(found) != 100:
+        raise ValueError(f"expected {SHARES}")
     return found
 
 
@@ -179,11 +191,19 @@ class Options:
         "synthetic",
         text,
         DATA,
-        "a name of `bench list datasets`, a card, or a folder with train, dev and test files",
+        "a name of `bench list datasets`, a card, a folder with train, dev and test files, or what --parts divides",
         "NAME|PATH",
     )
     data: str | None = option(
         None, path, DATA, "your own copy of the corpus (default: the Hugging Face hub's, if the card names one)", "PATH"
+    )
+    parts: tuple[int, ...] | None = option(
+        None,
+        shares,
+        DATA,
+        "divide a file or folder without train, dev and test files, or take missing parts from train: shares in "
+        "percent; documents stay whole (default: off)",
+        "80,10,10",
     )
     tasks: str | None = option(
         None, tasks, DATA, 'the tasks in their order, as "ORG;PERSON;GPE,DATE" (default: the card\'s)', "TASKS"
@@ -197,7 +217,7 @@ class Options:
         "NAME",
     )
     orders: Any = option((0,), orders, DATA, "task orders, as the card numbers them; all: each of them", "0,1|all")
-    split_seed: int = option(1, number(int, 0), DATA, "random seed of the task split and of --max-sentences", "N")
+    split_seed: int = option(1, number(int, 0), DATA, "random seed of the task split, --parts and --max-sentences", "N")
     split: str | None = option(
         None, path, DATA, "replay a task split that `bench data split` wrote (default: make one)", "FILE.json"
     )

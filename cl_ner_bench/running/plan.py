@@ -15,6 +15,7 @@ import msgspec
 from cl_ner_bench import method_card, method_code, registry
 from cl_ner_bench.corpora.card import UNSTATED, Card, HyperParameters
 from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
@@ -137,7 +138,21 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
 def load(options: Options) -> Corpus:
     """Return the corpus of a grid."""
     data = None if options.data is None else Path(options.data)
-    return load_corpus(options.dataset, data, options.tasks, options.max_sentences, options.split_seed)
+    sample = (options.max_sentences, options.split_seed)
+    return load_corpus(options.dataset, data, options.tasks, *sample, division(options))
+
+
+def division(options: Options) -> Division | None:
+    """Return how the corpus is divided: as a replayed split says, else by ``--parts``."""
+    asked = options.parts and Division.of({"shares": options.parts, "seed": options.split_seed})
+    if options.split is None:
+        return asked or None
+    content = manifest(options.split)
+    found = Division.of(content.get("parts"), f"--split {options.split}") if isinstance(content, dict) else None
+    if asked and asked != found:
+        how = f"divided by {found}" if found else "that has its parts"
+        raise UserError(f"--split {options.split} is of a corpus {how}; leave --parts out")
+    return found
 
 
 def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
@@ -386,6 +401,7 @@ def _run(
             "method": variant.spec,
             **({"source": sources} if sources else {}),
             **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},
+            **({"parts": corpus.division.to_json()} if corpus.division else {}),
         },
         step_keys=keys(card, values, split, seed, steps),
     )

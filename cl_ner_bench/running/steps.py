@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.method_faults import describe
@@ -43,7 +44,12 @@ class Steps:
         self.card = registry.resolve([inputs["method"]])[0].card
         data = None if inputs["data"] is None else Path(inputs["data"])
         self.corpus = load_corpus(
-            inputs["dataset"], data, inputs["tasks"], settings["max_sentences"], settings["split_seed"]
+            inputs["dataset"],
+            data,
+            inputs["tasks"],
+            settings["max_sentences"],
+            settings["split_seed"],
+            Division.of(inputs.get("parts")),
         )
         self.split = TaskSplit.from_json(self.run.split(), self.corpus)
         self._check(self.record.fingerprints)

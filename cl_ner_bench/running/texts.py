@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError
@@ -80,6 +81,7 @@ def text_of(run: RunRecord) -> tuple[Any, ...]:
     return (
         *(inputs.get(key) for key in ("dataset", "data", "tasks")),
         *(settings.get("max_sentences"), settings.get("split_seed", 1)),
+        Division.of(inputs.get("parts"), f"run {run.run_id}"),
         run.fingerprints.get("data"),
     )
 
@@ -97,7 +99,7 @@ def corpora_of(runs: Sequence[RunRecord], data: Path | None, flag: str) -> Mappi
 
 
 def _corpus(key: tuple[Any, ...], run: RunRecord, data: Path | None, flag: str) -> Corpus:
-    dataset, place, tasks, max_sentences, split_seed, fingerprint = key
+    dataset, place, tasks, max_sentences, split_seed, parts, fingerprint = key
     if not isinstance(dataset, str) or not isinstance(place, str | None) or not isinstance(tasks, str | None):
         raise UserError(f"{flag}: the record of run {run.run_id} does not say which corpus it read")
     if data is None and place is not None:
@@ -108,7 +110,7 @@ def _corpus(key: tuple[Any, ...], run: RunRecord, data: Path | None, flag: str) 
                 "say where it lies with --data PATH"
             )
     try:
-        corpus = load_corpus(dataset, data, tasks, max_sentences, split_seed)
+        corpus = load_corpus(dataset, data, tasks, max_sentences, split_seed, parts)
     except UserError as error:
         raise UserError(f"{flag} needs the text of {run.dataset}: {error}") from error
     if corpus.fingerprint != fingerprint:

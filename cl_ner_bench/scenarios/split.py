@@ -88,7 +88,16 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
     domains = {name: corpus.domain_ids("test", name) for name in used}
     test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")
     return TaskSplit(
-        corpus.name, corpus.fingerprint, scenario.name, order, tuple(tasks), test, protocol, domains, order_of
+        corpus.name,
+        corpus.fingerprint,
+        scenario.name,
+        order,
+        tuple(tasks),
+        test,
+        protocol,
+        domains,
+        order_of,
+        corpus.division,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.readers.lines import has_half_pair
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError, short
@@ -59,6 +60,7 @@ class _Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     order_of: Literal["tasks", "types", "newcomer"] = "tasks"
     domains: Mapping[str, _Ids] = {}
     labelled_at: Mapping[str, list[int]] | None = None
+    parts: Division | None = None
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
@@ -113,6 +115,7 @@ class TaskSplit:
     protocol: Protocol = field(default_factory=Protocol)
     domains: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     order_of: str = "tasks"  # what an order permutes (tasks with their sentences, or types) or names (the newcomer)
+    parts: Division | None = None  # the rule that divided the corpus into train, dev and test, where it was divided
 
     @property
     def n_steps(self) -> int:
@@ -222,8 +225,8 @@ class TaskSplit:
         return whole - sum(m.type in learned for i in self.test for m in self.sentence(corpus, "test", i).mentions)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest. Protocol, domains and returning types stand there only if they differ from the plain
-        split's.
+        """Return the manifest. Protocol, domains, returning types and the division of the corpus stand there only if
+        they differ from the plain split's.
         """
         content: dict[str, Any] = {
             "schema": 1,
@@ -246,6 +249,8 @@ class TaskSplit:
             content["domains"] = {name: list(ids) for name, ids in self.domains.items()}
         if any(len(steps) > 1 for steps in self.labelled_at.values()):
             content["labelled_at"] = self.labelled_at
+        if self.parts:
+            content["parts"] = self.parts.to_json()
         return content
 
     @classmethod
@@ -270,6 +275,10 @@ class TaskSplit:
         )
         if found.dataset != corpus.name:
             raise UserError(f"{source}: it is a split of {found.dataset}, not of {corpus.name}: pass that --dataset.")
+        check(
+            found.parts == corpus.division,
+            f"its corpus was divided by {found.parts or 'nothing'}, this one by {corpus.division or 'nothing'}.",
+        )
         check(
             found.data == corpus.fingerprint,
             f"it was made from other data (fingerprint {found.data[:8]}, the corpus has {corpus.fingerprint[:8]}): "
@@ -299,6 +308,7 @@ class TaskSplit:
             found.protocol,
             found.domains,
             found.order_of,
+            found.parts,
         )
         check(found.labelled_at in (None, split.labelled_at), "'labelled_at' contradicts the tasks.")
         return split

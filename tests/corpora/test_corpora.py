@@ -340,10 +340,10 @@ def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
         load_corpus("fewnerd", tmp_path / "nowhere")
     with pytest.raises(UserError, match="the card cannot be read"):
         load_corpus("no.toml")
-    with pytest.raises(UserError, match=r"train.txt' is a file. Give its folder, or a card"):
+    with pytest.raises(UserError, match=r"train.txt: one file, without train, dev and test parts"):
         load_corpus(str(folder / "train.txt"))
     with pytest.raises(UserError, match=r"train.txt is a file. Give its folder\."):
-        load_corpus("wnut17", folder / "train.txt")
+        load_corpus("ontonotes", folder / "train.txt")
     with pytest.raises(UserError, match=r"'no/where': no such folder or card\.$"):
         load_corpus("no/where")
     (tmp_path / "above" / "below").mkdir(parents=True)
@@ -351,7 +351,9 @@ def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
         load_corpus(str(tmp_path / "above"))
     for i in range(11):
         (tmp_path / "above" / f"{i:02}.txt").write_text("")
-    with pytest.raises(UserError, match=r"no train file among 00.txt, .*, 07.txt, and 3 more\."):
+    with pytest.raises(
+        UserError, match=r"the files 00.txt, .*, 07.txt, and 3 more, but none for train, dev and test\."
+    ):
         load_corpus(str(tmp_path / "above"))
     with pytest.raises(UserError, match=r"0 files match documents = 'tsv/\*.tsv'.*folder that holds 'tsv'"):
         load_corpus("litbank", tmp_path / "above")

@@ -120,6 +120,7 @@ def meanings(home: Path) -> dict[str, list[list[Any]]]:
         "set": [[{}, {"spankl": {"epochs": 4}}], [{m: {"epochs": 5} for m in ("spankl", "finetune-token")}]],
         "dataset": [[str(home / "corpus"), str(home / "copy/corpus")], [str(home / "other/corpus")]],
         "data": [[None, str(home / "copy/corpus")], [str(home / "other/corpus")]],
+        "parts": [["80,10,10", [80, 10, 10]], ["70,20,10"]],
         "tasks": [[None, "DATE;LOC;PER"], ["PER;LOC;DATE"], ["PER,DATE;LOC"]],
         "scenario": [["split"], ["filter"], ["fg2-pg1"]],
         "orders": [["0", "1,0"]],
@@ -168,9 +169,13 @@ def test_every_option_is_listed(home: Path) -> None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_changes_keys_where_it_changes_numbers_and_nowhere_else(home: Path, name: str) -> None:
-    exact = {"max_span_width": 0, "pool": 1} if name == "exact" else {}
+    others: dict[str, Any] = {}
+    if name == "exact":
+        others = {"max_span_width": 0, "pool": 1}
+    elif name == "parts":
+        others = {"dataset": str(home / "corpus/train.jsonl")}
     found = [
-        (group, value, planned(home, **{name: value}, **exact))
+        (group, value, planned(home, **{name: value}, **others))
         for group, values in enumerate(meanings(home)[name])
         for value in values
     ]
@@ -215,8 +220,8 @@ def test_a_users_method_is_known_by_its_code_and_not_by_its_place(home: Path, tm
 # Generated grids
 
 
-# A replayed split forbids other options.
-CHOICES = st.tuples(st.sampled_from([name for name in OPTIONS if name != "split"]), st.integers(0, 5))
+# A replayed split forbids other options, and only what is in no parts can be divided.
+CHOICES = st.tuples(st.sampled_from([name for name in OPTIONS if name not in ("split", "parts")]), st.integers(0, 5))
 SEEDS = st.integers(0, 2**32)
 
 

@@ -2,7 +2,7 @@
 
 There are two levels. Loading refuses a corpus with an *error*; readers report errors. A corpus with a *warning* loads,
 but its scores may mislead: test sentences that stand in train, a misspelt type, words damaged by a wrong encoding.
-Sentences are streamed; only a hash of each one's words is kept.
+Sentences are streamed; only a hash of each one's words is kept, unless they are divided into parts first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.doctor.findings import SHOWN, WARNINGS, Findings
 from cl_ner_bench.corpora.doctor.parts import Tally, count, look_at_parts, look_at_type_names, look_at_types
 from cl_ner_bench.corpora.doctor.rows import Copies, look_at_mentions, look_at_words
@@ -65,8 +66,11 @@ class Diagnosis:
         }
 
 
-def check(dataset: str, data: Path | None = None, shown: int | None = SHOWN) -> Diagnosis:
-    """Examine the corpus that ``dataset`` names (see ``load_corpus``); ``shown`` findings of a kind are kept.
+def check(
+    dataset: str, data: Path | None = None, shown: int | None = SHOWN, division: Division | None = None
+) -> Diagnosis:
+    """Examine the corpus that ``dataset`` names (see ``load_corpus``), after a ``division`` where one is given;
+    ``shown`` findings of a kind are kept.
 
     A card that cannot be read is a finding. Raises UserError for a name that stands for nothing, and for text
     that is not there.
@@ -79,7 +83,7 @@ def check(dataset: str, data: Path | None = None, shown: int | None = SHOWN) -> 
             raise
         findings.refused(error)
         return Diagnosis(dataset, {}, findings)
-    return Diagnosis(_source(card, folder), _examine(card, folder, findings), findings)
+    return Diagnosis(_source(card, folder), _examine(card, folder, findings, division), findings)
 
 
 def _source(card: Card, folder: Path | None) -> str:
@@ -92,17 +96,17 @@ def _source(card: Card, folder: Path | None) -> str:
     return f"the Hugging Face hub ({card.hub.repo})" if card.hub else "generated"
 
 
-def _examine(card: Card, folder: Path | None, findings: Findings) -> dict[str, Tally]:
+def _examine(card: Card, folder: Path | None, findings: Findings, division: Division | None) -> dict[str, Tally]:
     where = folder or Path(card.name)
     tallies: dict[str, Tally] = {}
     members: dict[str, _Domain] = {}
     parts: Mapping[str, Iterator[Row]]
     try:
-        if card.reader == "union":
+        if card.reader == "union" and division is None:
             members = {name: _Domain(m, findings) for name, m in members_of(card, folder).items()}
             parts = {part: chain(*[domain.rows(part) for domain in members.values()]) for part in PARTS}
         else:
-            parts = rows_of(card, folder, findings)
+            parts = rows_of(card, folder, findings, division)
     except UserError as error:
         if folder is None and card.hub is not None:  # the hub, which gave nothing
             raise

@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from cl_ner_bench.corpora.division import SHORT
 from cl_ner_bench.corpora.doctor.findings import Findings
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
-SHORT = 5  # words: shorter sentences ("Thank you .") recur in any text, so their copies are no leak
 LONG_SENTENCE = 2000  # words: above it span methods refuse a sentence (their scores grow with its length)
 NO_BREAKS = 1000  # words: no sentence is so long, its blank lines are missing
 LONG_WORD = 100  # letters without a mark between them: WordPiece reads more as one [UNK]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,8 @@ from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.errors import short
+
+_DOCUMENT = re.compile(r"-DOCSTART-|#\s*(newdoc|begin document)\b")  # a line that begins one
 
 
 class _Block(NamedTuple):
@@ -49,18 +52,22 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
         return
 
     def all_tags() -> Iterator[tuple[str, ...]]:
-        return (tags for block in _blocks(path, layout, options, SilentReport()) for tags in block.layers)
+        return (tags for block in _blocks(path, layout, options, SilentReport(), []) for tags in block.layers)
 
     tags = Tags(path, options, report, all_tags)
-    for numbers, words, layers in _blocks(path, layout, options, report):
+    documents = list[int]()
+    for numbers, words, layers in _blocks(path, layout, options, report, documents):
         found = [mentions for layer in layers if (mentions := tags.mentions(layer, numbers)) is not None]
         if len(found) == len(layers):
             mentions = found[0] if len(found) == 1 else tuple(sorted({*chain.from_iterable(found)}))
-            yield Row(path, numbers[0], tuple(map(sys.intern, words)), mentions)
+            document = str(bisect(documents, numbers[0]) or "")
+            yield Row(path, numbers[0], tuple(map(sys.intern, words)), mentions, document)
 
 
-def _blocks(path: Path, layout: Layout, options: ReaderOptions, report: Report) -> Iterator[_Block]:
-    """Yield the sentences without a malformed row."""
+def _blocks(
+    path: Path, layout: Layout, options: ReaderOptions, report: Report, documents: list[int]
+) -> Iterator[_Block]:
+    """Yield the sentences without a malformed row. The lines that begin a document are added to ``documents``."""
     split, width = layout.split, layout.width
     attribute = re.compile(rf"(?:^|\|){re.escape(layout.key)}=([^|]*)") if layout.key else None
 
@@ -68,7 +75,7 @@ def _blocks(path: Path, layout: Layout, options: ReaderOptions, report: Report) 
         for i in rows:
             report.problem(kind, path, numbers[i], text, fix)
 
-    for numbers, texts in _sentences(path, layout, options, report):
+    for numbers, texts in _sentences(path, layout, options, report, documents):
         rows = [*map(split, texts)]
         odd = [i for i, row in enumerate(rows) if len(row) != width]
         for i in odd:
@@ -86,6 +93,7 @@ def _blocks(path: Path, layout: Layout, options: ReaderOptions, report: Report) 
         cells = [*zip(*rows, strict=True)]
         words, layers = cells[layout.word], [cells[column] for column in layout.tags]
         if words == ("-DOCSTART-",):
+            documents.append(numbers[0])
             continue
         if attribute:
             layers = [tuple(m[1] if (m := attribute.search(cell)) else "O" for cell in tags) for tags in layers]
@@ -101,7 +109,7 @@ def _blocks(path: Path, layout: Layout, options: ReaderOptions, report: Report) 
 
 
 def _sentences(
-    path: Path, layout: Layout, options: ReaderOptions, report: Report
+    path: Path, layout: Layout, options: ReaderOptions, report: Report, documents: list[int]
 ) -> Iterator[tuple[list[int], list[str]]]:
     """Yield the rows of each sentence with their line numbers."""
 
@@ -116,7 +124,13 @@ def _sentences(
             report.note("comment line", path, number, short(text))
         return found
 
-    numbered = lines(path, report, encoding=options.encoding)
+    def noted() -> Iterator[tuple[int, str]]:
+        for number, text in lines(path, report, encoding=options.encoding):
+            if text[:1] in ("-", "#") and _DOCUMENT.match(text):
+                documents.append(number)
+            yield number, text
+
+    numbered = noted()
     if layout.header:
         numbered = ((number, text) for number, text in numbered if number != layout.header)
     for numbers, texts in sentences_of(numbered, is_comment):

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cl_ner_bench.corpora.division import PROPOSED, Division
 from cl_ner_bench.corpora.readers.columns import read_columns
+from cl_ner_bench.corpora.readers.divide import SHARD, divide
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
 from cl_ner_bench.corpora.readers.lines import Row, head, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import LEFT_OUT, Report
 from cl_ner_bench.corpora.sentence import PARTS
-from cl_ner_bench.errors import short
+from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.untrusted import leads_out
 
 _PART_NAMES = {
@@ -25,26 +27,45 @@ _PART_NAMES = {
 _NO_DATA = {".md", ".toml", ".ids", ".py", ".log", ".zip", ".tar", ".pdf", ".html", ".sha256", ".ann"}
 # Files that are data only where there is nothing better.
 _RARELY_DATA = {".json", ".csv"}
-_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
+# What lies beside data where no name says which files are data.
+_ABOUT_DATA = re.compile(r"(readme|licen[cs]e|copying|notice|changelog|citation|authors)(?![a-z])", re.IGNORECASE)
 _JSON = re.compile(rb"\s*((\[\s*)?\{\s*[\"'}]|\[\s*\[\s*\")")
 
 
-def open_parts(folder: Path, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
+def open_parts(
+    folder: Path, options: ReaderOptions, report: Report, division: Division | None = None
+) -> dict[str, Iterator[Row]]:
     """Return the sentences of the train, dev and test part of a folder; files are opened when they are read.
 
     Without ``options.files`` and ``options.documents`` a part is the file or the folder that bears its name
     (``train.txt``, ``a.dev.conll``, ``eng.testa``, ``validation/``); all files of such a folder belong to it, and so
-    do all shards of a file (``train-00000-of-00002.parquet``).
+    do all shards of a file (``train-00000-of-00002.parquet``). With a ``division``, ``folder`` may be a single file, no
+    name need say what the files are, and missing dev and test parts are taken from train: all is read at once then.
     Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """
-    return {part: _rows(paths, part, options, report) for part, paths in part_files(folder, options, report).items()}
+    files = part_files(folder, options, report, division)
+    parts = {part: _rows(paths, part, options, report) for part, paths in files.items()}
+    if division is None:
+        return parts
+    into = [part for part, paths in files.items() if part == "train" or not paths]
+    divided = divide(parts["train"], into, division, folder, report)
+    return parts | {part: iter(rows) for part, rows in divided.items()}
 
 
-def part_files(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:
+def part_files(
+    folder: Path, options: ReaderOptions, report: Report, division: Division | None = None
+) -> dict[str, list[Path]]:
     """Return the files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``, ``outside`` (a
     link that leads out of the folder).
+
+    With a ``division`` there are none of the parts that it makes. Raises UserError where there is nothing to divide.
     """
-    parts = _part_files(folder, options, report)
+    if os.path.isfile(folder):
+        own = [folder] if is_inside(folder.with_suffix(".ann"), folder.parent, report) else []
+        return _whole(own, "one file, without train, dev and test parts", folder, report, division)
+    parts = _part_files(folder, options, report, division)
+    if division is not None and all(parts.values()):
+        raise UserError(f"--parts: {folder} has train, dev and test files already; leave --parts out.")
     return {part: [path for path in paths if is_inside(path, folder, report)] for part, paths in parts.items()}
 
 
@@ -57,14 +78,18 @@ def is_inside(path: Path, folder: Path, report: Report) -> bool:
     return not outside
 
 
-def _part_files(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:
+def _part_files(
+    folder: Path, options: ReaderOptions, report: Report, division: Division | None
+) -> dict[str, list[Path]]:
+    if division is not None and (options.documents or options.files):
+        raise UserError("--parts: the card's 'files' or 'documents' say which files are which part; leave --parts out.")
     if options.subfolder and os.path.isdir(folder / options.subfolder):
         folder = folder / options.subfolder
     if options.documents:
         return _share_out(folder, options, report)
     if options.files:
         return {part: _named(folder, options.files[part], report) for part in PARTS}
-    return _by_name(folder, report)
+    return _by_name(folder, report, division)
 
 
 def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
@@ -160,24 +185,19 @@ def _named(folder: Path, pattern: str, report: Report) -> list[Path]:
     return paths
 
 
-def _by_name(folder: Path, report: Report) -> dict[str, list[Path]]:
+def _by_name(folder: Path, report: Report, division: Division | None) -> dict[str, list[Path]]:
     entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")] if folder.is_dir() else []
+    found = {part: _named_like(part, entries) for part in PARTS}
+    files = _best([p for p in entries if _is_data(p) and not _ABOUT_DATA.match(p.name)])
+    if files and not any(found.values()):
+        names = some([p.name for p in files])
+        what = f"one file, {names}, and" if len(files) == 1 else f"the files {names}, but"
+        return _whole(files, f"{what} none for train, dev and test", folder, report, division)
     parts: dict[str, list[Path]] = {}
-    for part in PARTS:
-        pattern = re.compile(rf"(?<![a-z])({'|'.join(_PART_NAMES[part])})(?![a-z])")
-        named = [p for p in entries if (p.is_dir() or _is_data(p)) and pattern.search(p.name.lower())]
-        candidates = [p for p in named if _suffix(p) not in _RARELY_DATA] or named
-        exact = [p for p in candidates if _SHARD.sub("", p.name).lower().split(".")[0] in _PART_NAMES[part]]
-        candidates = exact or candidates
-        if not candidates:
-            files, folders = [p.name for p in filter(_is_data, entries)], [p.name for p in entries if p.is_dir()]
-            text = f"no {part} file among {some(files) or 'no files'}"
-            fix = f"Expected one with {part!r} in its name, like {part}.txt, {part}.conll or {part}.jsonl"
-            if folders and not files:
-                text = f"no {part} file, only the folders {some(folders)}"
-                fix = f"Give one of them, or name it in a card: [reader_options] subfolder = {short(folders[0])}"
-            report.problem("missing", folder, 0, text, fix)
-        if len({_SHARD.sub("", p.name) for p in candidates}) > 1:
+    for part, candidates in found.items():
+        if not candidates and (division is None or part == "train"):
+            _tell_missing(part, entries, bool(found["train"]), folder, report)
+        if len({SHARD.sub("", p.name) for p in candidates}) > 1:
             text = f"several files could be the {part} part: {some([p.name for p in candidates])}"
             fix = (
                 "Name in a card what belongs to it ('files': a file, or a glob for several), or keep one in the folder"
@@ -188,6 +208,42 @@ def _by_name(folder: Path, report: Report) -> dict[str, list[Path]]:
     return parts
 
 
+def _named_like(part: str, entries: Sequence[Path]) -> list[Path]:
+    """Return the files and folders whose names say that they are a part."""
+    pattern = re.compile(rf"(?<![a-z])({'|'.join(_PART_NAMES[part])})(?![a-z])")
+    candidates = _best([p for p in entries if (p.is_dir() or _is_data(p)) and pattern.search(p.name.lower())])
+    exact = [p for p in candidates if SHARD.sub("", p.name).lower().split(".")[0] in _PART_NAMES[part]]
+    return exact or candidates
+
+
+def _tell_missing(part: str, entries: Sequence[Path], has_train: bool, folder: Path, report: Report) -> None:
+    files, folders = [p.name for p in filter(_is_data, entries)], [p.name for p in entries if p.is_dir()]
+    text = f"no {part} file among {some(files) or 'no files'}"
+    fix = f"Expected one with {part!r} in its name, like {part}.txt, {part}.conll or {part}.jsonl"
+    if has_train:
+        fix += f"; or take it from train by {PROPOSED}"
+    elif folders and not files:
+        text = f"no {part} file, only the folders {some(folders)}"
+        fix = f"Give one of them, or name it in a card: [reader_options] subfolder = {short(folders[0])}"
+    report.problem("missing", folder, 0, text, fix)
+
+
+def _whole(
+    files: list[Path], text: str, where: Path, report: Report, division: Division | None
+) -> dict[str, list[Path]]:
+    """Return files of no part as train, which is to be divided.
+
+    Problems: ``missing`` without a ``division``, ``ambiguous`` where they are of several kinds.
+    """
+    if division is not None and len({*map(_suffix, files)}) > 1:
+        fix = "Keep those to divide in the folder, or give one of them"
+        report.problem("ambiguous", where, 0, f"files of several kinds: {some([p.name for p in files])}", fix)
+    if division is None:
+        fix = f"Divide the sentences by {PROPOSED}, or name a file for each part, like train.txt, dev.txt and test.txt"
+        report.problem("missing", where, 0, text, fix)
+    return {"train": files, "dev": [], "test": []}
+
+
 def _inside(folder: Path, report: Report) -> list[Path]:
     """Return the data files of a part's folder; of a folder of brat documents the texts."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
@@ -196,11 +252,15 @@ def _inside(folder: Path, report: Report) -> list[Path]:
         if not mark.with_suffix(".txt").is_file():
             report.problem("missing", mark, 0, f"no {mark.stem}.txt beside it", "Put the text beside its marks")
     found = [p for p in files if _is_data(p)]
-    found = [p for p in found if p.suffix == ".txt"] if marks else found
-    found = [p for p in found if _suffix(p) not in _RARELY_DATA] or found
+    found = _best([p for p in found if p.suffix == ".txt"] if marks else found)
     if not found:
         report.problem("missing", folder, 0, "no data files in it", "Put the files of this part here")
     return found
+
+
+def _best(files: list[Path]) -> list[Path]:
+    """Return the files without those that are data only where there is nothing better."""
+    return [p for p in files if _suffix(p) not in _RARELY_DATA] or files
 
 
 def _is_data(path: Path) -> bool:

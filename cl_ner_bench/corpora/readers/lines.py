@@ -29,12 +29,16 @@ _NO_ASCII = re.compile(rb"([A-Za-z]?)([\x80-\xff]+)(?=([A-Za-z]?))")
 
 
 class Row(NamedTuple):
-    """A sentence as a file holds it: where it begins, its words, its mentions (sorted, nested or not)."""
+    """A sentence as a file holds it: where it begins, its words, its mentions (sorted, nested or not).
+
+    ``document`` tells the documents of a file apart where it marks them.
+    """
 
     path: Path
     line: int
     words: tuple[str, ...]
     mentions: tuple[Mention, ...]
+    document: str = ""
 
 
 def lines(

@@ -1,0 +1,69 @@
+"""From sentences in no parts, or in too few, to train, dev and test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from random import Random
+
+from cl_ner_bench.corpora.division import SHORT, Division
+from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.corpora.sentence import PARTS
+
+SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
+"""What the names of the files that one table is cut into differ in."""
+
+
+def divide(
+    rows: Iterable[Row], into: Sequence[str], division: Division, where: Path, report: Report
+) -> dict[str, list[Row]]:
+    """Return sentences in the parts ``into`` (of train, dev and test), in their order in the files.
+
+    In random order, each document goes to the part that has the least of its share yet (in sentences; train first,
+    then dev). A document is what a reader says is one, else a file (shards of a table are one file). Where there are
+    fewer than the smallest share needs (10 for 10 %), sentences are divided in their place, and a remark says so.
+    Problem: ``missing`` (fewer sentences than parts; ``where`` begins the message).
+    """
+    found = [*rows]
+    shares = {part: share for part, share in zip(PARTS, division.shares, strict=True) if part in into}
+    documents: dict[Hashable, list[int]] = {}
+    for i, row in enumerate(found):
+        documents.setdefault((SHARD.sub("", str(row.path)), row.document), []).append(i)
+    needed = -(-sum(shares.values()) // min(shares.values()))  # rounded up
+    whole = len(documents) >= needed
+    units = [*documents.values()] if whole else [[i] for i in range(len(found))]
+    if len(units) < len(into):
+        text = f"{len(units)} sentences, expected at least one for each of {', '.join(into)}"
+        report.problem("missing", where, 0, text, "Give more sentences")
+    Random(f"{division.seed}/parts").shuffle(units)
+    taken: dict[str, list[list[int]]] = {part: [] for part in into}
+    sizes = dict.fromkeys(into, 0)
+    for unit in units:
+        part = min(into, key=lambda part: sizes[part] / shares[part])
+        taken[part].append(unit)
+        sizes[part] += len(unit)
+    parts = {part: [found[i] for i in sorted(i for unit in units for i in unit)] for part, units in taken.items()}
+    how = "documents kept whole" if whole else "sentence by sentence"
+    if not whole and len(documents) > 1:
+        how += f" (a share of {min(shares.values())} % of whole documents needs {needed}, here are {len(documents)})"
+    counts = [f"{part} {sizes[part]:,}" + f" ({len(taken[part]):,} documents)" * whole for part in into]
+    report.remark(f"sentences divided by {division}, {how}: {', '.join(counts)}")
+    if copies := _copies(parts):
+        report.remark(
+            f"dev or test sentences of {SHORT} words or more whose words also stand in an earlier part: {copies:,}; "
+            "they may be scored too well, and `bench data check` lists them"
+        )
+    return parts
+
+
+def _copies(parts: dict[str, list[Row]]) -> int:
+    """Return the number of sentences whose words also stand in an earlier part; short ones are passed over."""
+    known: set[tuple[str, ...]] = set()
+    copies = 0
+    for rows in parts.values():
+        words = [row.words for row in rows if len(row.words) >= SHORT]
+        copies += sum(found in known for found in words)
+        known.update(words)
+    return copies

@@ -81,6 +81,13 @@ def test_documents_stay_whole(tmp_path: Path) -> None:
     assert "documents kept whole" in corpus.remarks[0]
 
 
+def test_objects_name_their_documents(tmp_path: Path) -> None:
+    rows = [{"doc_id": i % 15, "tokens": ["Anna", "saw", str(i)], "entities": [[0, 1, "PER"]]} for i in range(45)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = numbers(load_corpus(str(tmp_path / "a.jsonl"), parts=RULE))
+    assert sum(len({i % 15 for i in part}) for part in found.values()) == 15
+
+
 def test_files_without_a_part_are_documents(tmp_path: Path) -> None:
     for i in range(12):
         (tmp_path / f"{i}.txt").write_text(rows(range(10 * i, 10 * i + 3)))

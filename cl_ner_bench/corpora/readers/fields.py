@@ -16,12 +16,19 @@ ENTITIES = ("entities", "spans", "mentions", "ent_dct")
 TEXT_ENTITIES = (*ENTITIES, "label", "labels")
 STARTS, ENDS, LABELS = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
 LABEL_FIELDS = frozenset([*TAGS, *TEXT_ENTITIES])
-FIELDS = frozenset([*WORDS, *LABEL_FIELDS, "ner", "answer"])
+DOCUMENTS = ("doc_id", "document_id", "docid", "doc_key", "document", "pmid")
+FIELDS = frozenset([*WORDS, *LABEL_FIELDS, *DOCUMENTS, "ner", "answer"])
 
 
 def first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
     """Return the first of ``fields`` that an object has, and its value; else ``("", None)``."""
     return next(((field, item[field]) for field in fields if item.get(field) is not None), ("", None))
+
+
+def document(item: Mapping[str, Any]) -> str:
+    """Return the name or number of an object's document, "" where it gives none."""
+    name = first(item, DOCUMENTS)[1]
+    return str(name) if isinstance(name, str | int) else ""
 
 
 def keys(item: Mapping[str, Any]) -> str:

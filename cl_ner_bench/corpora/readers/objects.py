@@ -102,7 +102,10 @@ class _Reader:
                 said = {f"{m.type}: {' '.join(found.words[m.start : m.end])}" for m in mentions}
                 if said != {*entities}:
                     place.convention("two keys", f"'{tags_field}' is read, '{field}' says {short(entities)}")
-        return None if mentions is None else Row(self._path, place.line, tuple(map(sys.intern, found.words)), mentions)
+        if mentions is None:
+            return None
+        words = tuple(map(sys.intern, found.words))
+        return Row(self._path, place.line, words, mentions, fields.document(item))
 
     def _words(self, item: Mapping[str, Any], place: Place) -> _Words | None:
         field, tokens = fields.first(item, fields.WORDS)

@@ -122,6 +122,7 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
     tasks: Mapping[
         str, Annotated[tuple[Text, ...], Meta(min_length=1, description='a list of types like ["PERSON", "ORG"]')]
     ] = {}
+    aliases: Mapping[str, Annotated[tuple[Text, ...], Meta(description='a list of names like ["location"]')]] = {}
     orders: Annotated[tuple[tuple[Whole, ...], ...], Meta(description="a list of orders like [[0, 1], [1, 0]]")] = ()
     licence: str = ""
     citation: str = ""
@@ -141,6 +142,9 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
         for type_, times in Counter(self.types).items():
             if times > 1:
                 raise MisfitError("tasks", "each type in one task only", f"{short(type_)} twice")
+        for type_ in self.aliases:
+            if self.tasks and type_ not in self.types:
+                raise MisfitError("aliases", f"types of the tasks ({', '.join(self.types)})", short(type_))
         for order in self.orders:
             if sorted(order) != list(range(len(self.tasks))):
                 expected = f"permutations of the {len(self.tasks)} tasks, numbered from 0"
@@ -157,7 +161,8 @@ class Card(CardTable, frozen=True):
 
     ``tasks`` maps a task's name to its types, in the base order (tasks are numbered ``0..T-1`` by it);
     ``orders`` are permutations of these numbers. Both are empty for a corpus without a card until its
-    sentences are read; then each type is a task. ``reader_options`` are checked by the reader (``load.find_card``).
+    sentences are read; then each type is a task. ``aliases`` are other names of types (``corpora.aliases``).
+    ``reader_options`` are checked by the reader (``load.find_card``).
     ``counts`` are the published ones; ``explained_counts`` are other counts that are known, and what they mean.
     ``joint_steps`` says at which steps joint models are trained unless the user says. ``scenarios`` maps a name to the
     table of a protocol. ``file`` is where the card was read from.

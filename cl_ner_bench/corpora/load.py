@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from cl_ner_bench.corpora import cache
+from cl_ner_bench.corpora import aliases, cache
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.division import Division
@@ -25,7 +25,7 @@ from cl_ner_bench.corpora.readers.folder import open_parts, part_files
 from cl_ner_bench.corpora.readers.lines import Row, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.corpora.synthetic.generate import generate
 from cl_ner_bench.corpora.union import members_of
 from cl_ner_bench.errors import UserError, did_you_mean, short
@@ -83,6 +83,10 @@ def load_corpus(
     remarks: list[str] = []
     loaded = _load(card, folder, remarks, parts)
     counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
+    if names := aliases.read_as(card, present_types(counts)):
+        loaded = loaded._replace(parts={p: _renamed(sentences, names) for p, sentences in loaded.parts.items()})
+        counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
+        remarks.append(aliases.remark(names))
     present = present_types(counts)
     other = (*loaded.differences, *_unlike_published(card, counts))
     if tasks is not None:
@@ -93,7 +97,7 @@ def load_corpus(
     check_mentions(card, counts, folder or Path(dataset), Report())
     missing = [t for t in card.types if t not in counts["train"].types]
     if missing:
-        near = did_you_mean(missing[0], present)
+        near = _as_renamed(card, present) or did_you_mean(missing[0], present)
         remarks.append(f"types that never occur in train: {', '.join(missing)}.{near}")
     used = frozenset(card.types)
     kept = {
@@ -195,8 +199,15 @@ def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report
         report.problem("no mentions", where, 0, "no mention of any type was found", fix)
     elif not any(counts["train"].types[type_] for type_ in wanted):
         text = f"train has no mention of {some(wanted)}; types of the corpus are {some(present)}"
-        fix = f"Is --data the right corpus?{did_you_mean(wanted[0], present)} Else correct the tasks"
+        near = _as_renamed(card, present) or did_you_mean(wanted[0], present)
+        fix = f"Is --data the right corpus?{near} Else correct the tasks"
         report.problem("no mentions", where, 0, text, fix)
+
+
+def _as_renamed(card: Card, present: Collection[str]) -> str:
+    """Return what a card may say where a corpus has other names of its types, and types beside them."""
+    names = aliases.other_names(card, present)
+    return f" A card may rename them: {aliases.rename(names)}." if names else ""
 
 
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -348,6 +359,15 @@ def _ids(path: Path, card: Card) -> frozenset[str]:
 def _count(sentences: Collection[Sentence]) -> Counts:
     types = Counter([m.type for s in sentences for m in s.mentions])
     return Counts(len(sentences), sum([len(s.words) for s in sentences]), types)
+
+
+def _renamed(sentences: Iterable[Sentence], names: Mapping[str, str]) -> tuple[Sentence, ...]:
+    """Return sentences whose types have the names that ``names`` gives them."""
+
+    def named(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
+        return tuple(sorted(m._replace(type=names.get(m.type, m.type)) for m in mentions))
+
+    return tuple(Sentence(s.id, s.words, named(s.mentions)) for s in sentences)
 
 
 def _sample(sizes: Mapping[str, int], n_train: int, seed: int) -> dict[str, tuple[int, ...]]:

@@ -247,9 +247,9 @@ def test_of_a_sample_its_own_mentions_are_counted(folder: Path) -> None:
 
 
 def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
-    (folder / "card.toml").write_text('[tasks]\nnames = ["PERS", "ORG"]\n')
+    (folder / "card.toml").write_text('[tasks]\nnames = ["PERR", "ORG"]\n')
     assert load_corpus(str(folder / "card.toml")).remarks == (
-        "types that never occur in train: PERS. Did you mean 'PER'?",
+        "types that never occur in train: PERR. Did you mean 'PER'?",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cl_ner_bench.cli import main
+from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.doctor import parts as doctor_parts
 from cl_ner_bench.corpora.doctor import rows as doctor_rows
 from cl_ner_bench.corpora.doctor.findings import WARNINGS as KINDS
@@ -373,6 +374,12 @@ WARNINGS: dict[str, Case] = {
         "'PRE' (mentions: 1) is nearly 'PER'",
     ),
     "type in another case": Case(first("Anna\tB-Per\n\n"), "type name", "train.txt:1", "nearly 'PER'"),
+    "two names of a type": Case(
+        first("Oslo\tB-location\n\n"),
+        "type name",
+        "train.txt:1",
+        "is another name of 'LOC' (32). Where they are one type,",
+    ),
     "type that is not in the card": Case(
         {**CARD, "train.txt": "Anna\tB-P_ER\n\n" + TRAIN}, "type name", "train.txt:1", "nearly 'PER'"
     ),
@@ -641,8 +648,9 @@ def test_words_of_other_scripts_are_no_problem(tmp_path: Path, capsys: pytest.Ca
     ("total", "declared", "slips"),
     [
         ({"PER": 1200, "PRE": 3}, (), [("PRE", "PER")]),
-        ({"PER": 1200, "PERS": 24}, (), [("PERS", "PER")]),
-        ({"PER": 1200, "PERS": 25}, (), []),  # not rare enough
+        ({"PER": 1200, "PERT": 24}, (), [("PERT", "PER")]),
+        ({"PER": 1200, "PERT": 25}, (), []),  # not rare enough
+        ({"LOC": 1200, "Location": 900}, (), [("Location", "LOC")]),  # another name
         ({"DNA": 9533, "RNA": 951}, (), []),
         ({"PER": 10, "per": 9}, (), [("per", "PER")]),
         ({"work-of-art": 9, "WORK_OF_ART": 10}, (), [("work-of-art", "WORK_OF_ART")]),
@@ -657,7 +665,8 @@ def test_words_of_other_scripts_are_no_problem(tmp_path: Path, capsys: pytest.Ca
 def test_slips_in_type_names(total: dict[str, int], declared: tuple[str, ...], slips: list[tuple[str, str]]) -> None:
     from collections import Counter
 
-    assert list(doctor_parts._slips(Counter(total), frozenset(declared))) == slips
+    card = Card("", "", tasks={type_: (type_,) for type_ in declared})
+    assert list(doctor_parts._slips(Counter(total), card)) == slips
 
 
 TAKE, SPLIT = "Take it out", "Write it as several words, each with its tag"
@@ -710,7 +719,7 @@ ODD = {"control", "invisible", "blank in word"}
         ),
         (first("Anna\tB-none\n\n"), "type name", "Where it means that there is no name, write O; else give the type"),
         (first("Anna\tB-B_PER\n\n"), "type name", "Write the prefix with a hyphen (B-PER)"),
-        (first("Anna\tB-Per\n\n"), "type name", "Where it is a slip, write 'PER'"),
+        (first("Anna\tB-Per\n\n"), "type name", "Where they are one type, write 'PER'"),
         (first_json(json_row(["Anna"], [0, 1, "PER"], [0, 1, "LOC"])), "two types", "where both are right"),
         ({**COLUMNS, "test.txt": TRAIN[: TRAIN.index("\n\n") + 2] + TEST}, "leak", "Take it out of train, or say it"),
         (first("Anna\tB-PER\n\tI-PER\n\n"), "words", "where the row stands between two sentences, and has no name"),

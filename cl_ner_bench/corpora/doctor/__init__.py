@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.corpora import aliases
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.doctor.findings import SHOWN, WARNINGS, Findings
@@ -23,7 +24,7 @@ from cl_ner_bench.corpora.doctor.parts import Tally, count, look_at_parts, look_
 from cl_ner_bench.corpora.doctor.rows import Copies, look_at_mentions, look_at_words
 from cl_ner_bench.corpora.find import find_card
 from cl_ner_bench.corpora.load import check_mentions, rows_of
-from cl_ner_bench.corpora.published_counts import differences
+from cl_ner_bench.corpora.published_counts import differences, present_types
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.corpora.union import Member, members_of
@@ -129,6 +130,10 @@ def _examine(card: Card, folder: Path | None, findings: Findings, division: Divi
     if not findings.n_errors:
         for name, domain in members.items():
             domain.look(name, where, findings)
+    if names := aliases.read_as(card, present_types(tallies)):
+        for tally in tallies.values():
+            tally.rename(names)
+        findings.remark(aliases.remark(names))
     if not findings.n_errors:
         check_mentions(card, tallies, where, findings)
     look_at_type_names(card, where, tallies, findings)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from cl_ner_bench.corpora.aliases import are_one, plain, rename
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.doctor.findings import Findings
 from cl_ner_bench.corpora.published_counts import Counts
@@ -30,6 +31,11 @@ class Tally(Counts):
     nested: int = 0  # mentions inside another one
     longest: int = 0  # words
     first: dict[str, tuple[Path, int]] = field(default_factory=dict)  # where each type occurs first
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Count types under the names that ``names`` gives them; no two have one name."""
+        self.types = Counter({names.get(type_, type_): n for type_, n in self.types.items()})
+        self.first = {names.get(type_, type_): place for type_, place in self.first.items()}
 
 
 def count(row: Row, tally: Tally) -> None:
@@ -75,12 +81,13 @@ def look_at_type_names(card: Card, where: Path, tallies: Mapping[str, Tally], fi
         text = f"{len(total):,} types for {total.total():,} mentions"
         findings.warn("many types", where, 0, text, "Check that the tag column is the right one, and stands last")
         return
-    for slip, meant in _slips(total, frozenset(card.types)):
+    for slip, meant in _slips(total, card):
         text = f"type {short(slip)} (mentions: {total[slip]:,})"
         if meant:
-            text += f" is nearly {short(meant)} ({total[meant]:,})"
-            fix = f"Where it is a slip, write {short(meant)}, or rename it in the card; else list both in its tasks"
-            findings.warn("type name", *first[slip], text, fix)
+            how = "another name of" if plain(slip) != plain(meant) and are_one(slip, meant, card) else "nearly"
+            text += f" is {how} {short(meant)} ({total[meant]:,})"
+            fix = f"Where they are one type, write {short(meant)}, or let a card say so: {rename({slip: meant})}"
+            findings.warn("type name", *first[slip], text, f"{fix}; else list both in its tasks")
         elif _NO_NAME.fullmatch(slip):
             fix = "Where it means that there is no name, write O; else give the type another name"
             findings.warn("type name", *first[slip], f"{text} looks like a tag for no name", fix)
@@ -120,19 +127,18 @@ def _too_many(total: Counter[str]) -> bool:
     return len(total) > MANY_TYPES and total.total() < 3 * len(total)
 
 
-def _slips(total: Counter[str], declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _slips(total: Counter[str], card: Card) -> Iterator[tuple[str, str]]:
     """Yield type names that look like a slip, each with the name that was meant ("" where it looks like a tag)."""
+    declared = frozenset(card.types)
     for type_ in sorted(total):
         if type_ not in declared and _TAG_LIKE.fullmatch(type_):
             yield type_, ""
-    # Case, hyphens and underscores are passed over.
-    plain = {type_: re.sub(r"[\W_]", "", type_).casefold() or type_ for type_ in {*total, *declared}}
-    for pair in combinations(sorted(plain), 2):
+    for pair in combinations(sorted({*total, *declared}), 2):
         slip, meant = sorted(pair, key=lambda t: (t in declared, total[t]))
         if slip in declared or not total[slip]:
             continue
         rare = RARE_NAME * total[slip] <= total[meant] or not total[meant]
-        if plain[slip] == plain[meant] or (rare and _differ_by_one(slip, meant)):
+        if are_one(slip, meant, card) or (rare and _differ_by_one(slip, meant)):
             yield slip, meant
 
 

@@ -1,0 +1,68 @@
+"""Other names of types: ``location`` for LOC, ``Organisation`` for ORG."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from functools import cache, lru_cache
+
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.cards import generic
+
+
+def are_one(name: str, other: str, card: Card) -> bool:
+    """Return whether two names are of one type: but for case, hyphens and underscores the same, or in one row of
+    ``[aliases]`` of the card or of ``datasets/generic.toml``.
+    """
+    both = {plain(name), plain(other)}
+    own = ({*map(plain, [type_, *names])} for type_, names in card.aliases.items())
+    return len(both) == 1 or any(both <= row for row in _generic()) or any(both <= row for row in own)
+
+
+def other_names(card: Card, present: Collection[str]) -> dict[str, str]:
+    """Return for types of a corpus which type of the card each is another name of.
+
+    Types that may be two of the card's are left out, and so are those that share one with another type of the corpus.
+    """
+    meant = {
+        name: [name] if name in card.types else [type_ for type_ in card.types if are_one(name, type_, card)]
+        for name in sorted(present)
+    }
+    taken = [type_ for types in meant.values() for type_ in types]
+    return {
+        name: types[0]
+        for name, types in meant.items()
+        if name not in card.types and len(types) == 1 and taken.count(types[0]) == 1
+    }
+
+
+def read_as(card: Card, present: Collection[str]) -> dict[str, str]:
+    """Return ``other_names`` where they and the card's own names are all that the corpus has; else nothing is read
+    under another name.
+    """
+    names = other_names(card, present)
+    return names if {*present} <= {*names, *card.types} else {}
+
+
+def remark(names: Mapping[str, str]) -> str:
+    """Return the note that says which types are read under the card's names."""
+    said = ", ".join(f"{name} as {type_}" for name, type_ in names.items())
+    return f"types of the corpus are other names of the card's, and read as these: {said}"
+
+
+def rename(names: Mapping[str, str]) -> str:
+    """Return the line of a card that renames types."""
+    rows = ", ".join(f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(names[name])}" for name in names)
+    return f"[reader_options] rename = {{ {rows} }}"
+
+
+@cache
+def _generic() -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(map(plain, [type_, *names])) for type_, names in generic().aliases.items())
+
+
+@lru_cache(maxsize=1 << 12)
+def plain(name: str) -> str:
+    """Return a name without case, hyphens, underscores and blanks."""
+    return re.sub(r"[\W_]", "", name).casefold() or name

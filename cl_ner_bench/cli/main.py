@@ -15,6 +15,7 @@ from cl_ner_bench import __version__
 from cl_ner_bench.cli import (
     check_method,
     data,
+    export,
     import_results,
     init_method,
     list,
@@ -37,6 +38,7 @@ COMMANDS = (
     status,
     report,
     verify,
+    export,
     import_results,
     reproduce,
     predict,
@@ -54,6 +56,7 @@ examples:
   bench report results/synthetic-split   tables, figures and report again, without training
   bench verify results/synthetic-split   check all files and scores
   bench predict results/synthetic-split/runs/RUN_ID --file texts.txt    what a stored model finds
+  bench export results/mine/runs/RUN_ID --out my-model   a model as a folder that transformers loads
   bench list methods
   bench check-method mine.py             check a method of your own
   bench data show synthetic

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.encoder import Encoder
+from cl_ner_bench.storage.model_folder import is_model_folder
 
 
 def pretrained(encoder: Encoder) -> dict[str, Tensor]:
@@ -14,8 +15,15 @@ def pretrained(encoder: Encoder) -> dict[str, Tensor]:
     They are read from the encoder's files again, so that no model has to carry them.
 
     Raises:
-        UserError: the encoder has parameters that its files do not hold (adapters).
+        UserError: the encoder has parameters that its files do not hold (adapters), or they are an exported model's,
+            which hold it as it was learned.
     """
+    folder = encoder.info.folder
+    if is_model_folder(folder) or is_model_folder(folder.parent):
+        raise UserError(
+            f"{folder}: a method goes back to the pretrained encoder, which an exported model does not hold: go on "
+            "from the run that the model is of, or with another method"
+        )
     fresh = dict(Encoder(encoder.info, encoder.max_length).named_parameters())
     if added := [name for name, _ in encoder.named_parameters() if name not in fresh]:
         raise UserError(

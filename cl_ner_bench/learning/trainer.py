@@ -228,7 +228,7 @@ class Trainer:
         return self._predict(self._examples(sentences, "to predict"), self.learner.head.types, progress)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the learner after a step as ``set_state`` takes it: its tensors, and the facts beside them as JSON."""
+        """Return the learner after a step as ``set_state`` takes it: tensors, and facts beside them (JSON-able)."""
         tensors = {name: value.contiguous() for name, value in self.learner.state_dict().items()}
         facts: dict[str, Any] = {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
         if self.learner.memory:

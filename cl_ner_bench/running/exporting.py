@@ -11,9 +11,10 @@ import msgspec
 import safetensors.torch
 import torch
 from msgspec import structs
-from torch import Tensor
 
+from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.learning.transformers_form import UnfitError, plain_weights, write_tagger
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo
 from cl_ner_bench.running.model_card import model_card
@@ -27,10 +28,10 @@ from cl_ner_bench.storage.model_folder import (
     write_model_folder,
 )
 
-_BACKBONE = "encoder.backbone."
+_SETTINGS = "tokenizer_config.json"
 _TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"),
+    *("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
+    *("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"),
 )
 _NOT_COPIED = ("auto_map", "_name_or_path", "name_or_path", "torch_dtype", "dtype")  # code, places, half precision
 
@@ -42,13 +43,13 @@ def export_model(record: ModelRecord, trainer: Trainer, card: MethodCard, out: P
     def write(folder: Path) -> tuple[ExportedModel, str]:
         tensors, facts = trainer.state()
         tensors = {name: value.cpu() for name, value in tensors.items()}
-        encoder = trainer.learner.encoder
-        home: Literal[".", "encoder"] = "encoder"
-        (folder / home).mkdir()
-        weights = _plain(encoder.backbone.state_dict())
-        _write_encoder(encoder.info, folder / home, {})
-        safetensors.torch.save_file(weights, folder / home / WEIGHTS, {"format": "pt"})
-        shared = _shared(tensors, weights)
+        home, names, pipeline = _write_encoder(trainer.learner, folder)
+        weights = safetensors.torch.load_file(folder / home / WEIGHTS)
+        shared = {
+            name: place
+            for name, value in tensors.items()
+            if (place := names.get(_plain(name))) and torch.equal(value, weights[place])
+        }
         rest = {name: value for name, value in tensors.items() if name not in shared}
         safetensors.torch.save_file(rest, folder / LEARNER)
         found = ExportedModel(
@@ -56,7 +57,7 @@ def export_model(record: ModelRecord, trainer: Trainer, card: MethodCard, out: P
             learner=msgspec.convert(facts, LearnerFacts),
             home=home,
             shared=shared,
-            pipeline="",
+            pipeline=pipeline,
         )
         made.append(found)
         return found, model_card(found, card)
@@ -71,34 +72,58 @@ def _portable(record: ModelRecord, card: MethodCard) -> ModelRecord:
     return structs.replace(record, settings={**record.settings, "method": own})
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of an encoder by the names that they have without adapters, which are left out."""
-    return {
-        name.replace(".base_layer.", "."): value.detach().cpu().contiguous()
-        for name, value in tensors.items()
-        if ".lora_" not in name
-    }
+def _plain(name: str) -> str:
+    """Return the name of a learner's tensor among the weights of its encoder."""
+    return name.removeprefix("encoder.backbone.").replace(".base_layer.", ".") if name.startswith("encoder.") else ""
 
 
-def _shared(tensors: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, str]:
-    """Return the learner's tensors that are stored as weights of the encoder, by name, and their names there."""
-    found = {}
-    for name, value in tensors.items():
-        other = name.removeprefix(_BACKBONE).replace(".base_layer.", ".")
-        if name.startswith(_BACKBONE) and other in weights and torch.equal(value, weights[other]):
-            found[name] = other
-    return found
+def _write_encoder(learner: Learner, folder: Path) -> tuple[Literal[".", "encoder"], dict[str, str], str]:
+    """Write config, tokenizer and weights of the encoder, with the linear layer of a tagger where it is one.
+
+    Return the folder below ``folder`` in which they are, the names of the encoder's weights in their file by those in
+    ``plain_weights``, and why transformers does not load them as a tagger, "" where it does.
+    """
+    info = learner.encoder.info
+    config = {key: value for key, value in info.json(CONFIG).items() if key not in _NOT_COPIED} | {"dtype": "float32"}
+    _write_tokenizer(info, folder)
+    try:
+        return ".", write_tagger(learner, folder, folder / WEIGHTS, config), ""
+    except UnfitError as error:
+        why = str(error)
+    home = folder / "encoder"
+    home.mkdir()
+    for path in folder.iterdir():
+        if path.suffix in (".json", ".txt", ".model"):
+            path.rename(home / path.name)
+    (folder / WEIGHTS).unlink(missing_ok=True)
+    _write_json(home / CONFIG, config)
+    weights = plain_weights(learner, merged=False)
+    safetensors.torch.save_file(weights, home / WEIGHTS, {"format": "pt"})
+    return "encoder", {name: name for name in weights}, why
 
 
-def _write_encoder(info: EncoderInfo, home: Path, more: dict[str, Any]) -> None:
-    """Write config (with ``more``) and tokenizer of an encoder, without what names code or places."""
-    for name in (CONFIG, *_TOKENIZER):
-        source = info.folder / name
-        if not source.is_file():
-            continue
-        if name not in (CONFIG, "tokenizer_config.json"):
-            shutil.copyfile(source, home / name)
-            continue
-        content = {key: value for key, value in info.json(name).items() if key not in _NOT_COPIED}
-        content |= {"dtype": "float32", **more} if name == CONFIG else {}
-        (home / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _write_tokenizer(info: EncoderInfo, folder: Path) -> None:
+    """Copy the files of an encoder's tokenizer, without what names code or places.
+
+    transformers is told what this suite does: it cuts at the longest input that the encoder has positions for, and
+    splits words of a byte-level tokenizer as if a space stood before each.
+    """
+    for name in _TOKENIZER:
+        if (info.folder / name).is_file():
+            shutil.copyfile(info.folder / name, folder / name)
+    config, tokenizer = info.json(CONFIG), info.json("tokenizer.json")
+    settings = {key: value for key, value in info.json(_SETTINGS).items() if key not in _NOT_COPIED}
+    if info.longest is not None:
+        # All families but BERT count positions from behind the padding's.
+        room = info.longest - (0 if config.get("model_type") == "bert" else int(config.get("pad_token_id") or 0) + 1)
+        settings["model_max_length"] = min(room, settings.get("model_max_length") or room)
+    splitter = tokenizer.get("pre_tokenizer") or {}
+    first, *_ = splitter.get("pretokenizers", [splitter])
+    if first.get("type") == "ByteLevel":
+        first["add_prefix_space"] = settings["add_prefix_space"] = True
+        _write_json(folder / "tokenizer.json", tokenizer)
+    _write_json(folder / _SETTINGS, settings)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
@@ -20,6 +21,7 @@ from cl_ner_bench.storage.model_folder import (
     LEARNER,
     WEIGHTS,
     Counts,
+    ExportedModel,
     LearnedStep,
     ModelRecord,
     is_model_folder,
@@ -78,17 +80,21 @@ class Model:
         """The number of the last step."""
         return self.record.history[-1].step
 
-    def export(self, out: str | PathLike[str]) -> None:
+    def export(self, out: str | PathLike[str]) -> ExportedModel:
         """Write the model as a folder that ``load_model`` takes and that needs no other file, with a model card.
 
-        transformers loads the folder of a token method, too, if it can make the same of it.
+        transformers loads the folder of a token method, too, if it can make the same of it; else ``pipeline`` of what
+        is returned says why not.
+
+        Args:
+            out: a new or empty folder.
 
         Raises:
             UserError: the folder holds files already, or cannot be written.
         """
         from cl_ner_bench.running.exporting import export_model
 
-        export_model(self.record, self.trainer, self.card, Path(out))
+        return export_model(self.record, self.trainer, self.card, Path(out))
 
     def predict(self, texts: Iterable[str | Sequence[str]], split: bool = True) -> list[list[Found]]:
         """Return the mentions in each text, sorted by place.
@@ -177,6 +183,13 @@ def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
     sentences = {row["step"]: row.get("examples") for row in record.learned}
     counts = convert(run.counts(step), _Counts, str(run.counts_file(step))).views.all
     spec = str(record.inputs.get("method", "")).rpartition("=")[2]
+    data = list_cards().get(str(record.inputs.get("dataset", "")))  # a card elsewhere is another's path
+    sample = record.settings.get("max_sentences")
+    notes = {
+        "the encoder is uncased": record.uncased,
+        f"a sample of {sample} sentences of the corpus, not all of it": sample,
+        "the corpus differs from the published one": record.corpus and record.corpus.differences,
+    }
     return ModelRecord(
         method=record.method,
         spec=re.sub(r"[^+]*[/\\]", "", spec),
@@ -193,6 +206,8 @@ def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
                 method=record.method,
                 dataset=record.dataset,
                 data=record.fingerprints.get("data", ""),
+                licence=data.licence if data else "",
+                hub=data.hub.repo if data and data.hub else "",
                 sentences=sentences.get(task.learned_at),
             )
             for task in record.tasks[:step]
@@ -200,6 +215,7 @@ def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
         counts=counts,
         versions=record.versions,
         run_id=record.run_id,
+        notes=[note for note, holds in notes.items() if holds],
     )
 
 
@@ -234,10 +250,12 @@ def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard
 
     if method is None and re.search(r"\.py(:|\+|$)|[/\\]", record.spec):
         raise UserError(
-            f"method: the model is of {record.method}, a method of a file; pass method=FILE.py if you trust it"
+            f"method: the model is of {record.method}, a method of a file; pass method=FILE.py (--method FILE.py) if "
+            "you trust it"
         )
     card = registry.resolve([record.spec if method is None else str(method)])[0].card
-    if method_code.method_fingerprint(card) != record.fingerprints["method"]:
+    same = method_code.method_fingerprint(card) == record.fingerprints["method"]
+    if not same or card.architecture != record.architecture:
         version = record.versions.get("cl-ner-bench", "an unknown version")
         raise UserError(
             f"the method {card.name} is not the one that the model was learned with: another one, or changed since "

@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from cl_ner_bench.errors import UserError, counted, short
 from cl_ner_bench.storage.checks import DamagedError, parse_manifest, read_sound, sha256
-from cl_ner_bench.storage.files import SEAL, pretty, sealed, sweep, sync_folder, temporary, write_bytes
+from cl_ner_bench.storage.files import SEAL, pretty, read_json, sealed, sweep, sync_folder, temporary, write_bytes
 from cl_ner_bench.storage.run_record import EncoderIdentity, Whole
 from cl_ner_bench.untrusted import is_path_below
 from cl_ner_bench.validation import MisfitError, convert
@@ -41,7 +41,8 @@ Counts = dict[str, dict[str, tuple[Whole, Whole, Whole]]]
 class LearnedStep(Struct, frozen=True, kw_only=True):
     """A step that the model has learned: its types, from what, and by which method.
 
-    ``data`` is the sha256 of the corpus, ``sentences`` the number of its train sentences in the step (None: unknown).
+    ``data`` is the sha256 of the corpus, ``licence`` what its card says, ``hub`` its name on the Hugging Face hub;
+    ``sentences`` is the number of its train sentences in the step (None: unknown).
     """
 
     step: Whole
@@ -49,6 +50,8 @@ class LearnedStep(Struct, frozen=True, kw_only=True):
     method: str
     dataset: str = ""
     data: str = ""
+    licence: str = ""
+    hub: str = ""
     sentences: Whole | None = None
 
 
@@ -56,8 +59,8 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     """What is known of a model: the method with its settings, the encoder that it began with, and its steps.
 
     ``spec`` is what ``--methods`` takes; of a user's file it holds the name, not the folder. ``settings`` are those of
-    a run's record. ``counts`` are those after the last step, on all test sentences; empty where it was not
-    scored. ``notes`` limit what the counts say.
+    a run's record. ``counts`` are those after the last step, on all test sentences; empty where it was not scored.
+    ``notes`` limit what the counts say.
     """
 
     method: str
@@ -70,7 +73,6 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     encoder_identity: EncoderIdentity | None = None
     history: Annotated[list[LearnedStep], Meta(min_length=1, description="a list of steps")]
     counts: Counts = {}
-    licence: str = ""
     versions: dict[str, str] = {}
     run_id: str = ""
     notes: list[str] = []
@@ -139,6 +141,12 @@ def read_model_folder(folder: Path) -> ExportedModel:
         raise DamagedError(file, f"has no checksum of {lacking[0]}", _AGAIN)
     for path, wrong in manifest.faults():
         raise DamagedError(path, wrong, _AGAIN)
+    for name in manifest.sums:
+        described = read_json(folder / name) if name.endswith(".json") else None
+        if isinstance(described, dict) and "auto_map" in described:
+            raise DamagedError(
+                folder / name, "names code of its own (auto_map), which is never run", "remove the folder"
+            )
     for path in sorted(home.iterdir()):
         if path.suffix in _READ_BY_ENCODERS and path != file and str(path.relative_to(folder)) not in manifest.sums:
             raise DamagedError(path, "is no file of this model, and its encoder would read it", "remove it")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cl_ner_bench import load_model, load_results
+from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.predicting import Found
 from cl_ner_bench.testing.grids import METHODS, bench, records, write_inputs
@@ -60,7 +62,7 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     refused("there is no such folder", grid / "runs" / "none")
     refused("step=7: the run has the steps 1, 2, 3", run, step=7)
     refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
-    refused("pass method=FILE.py if you trust it", run_of(grid, "good"))
+    refused(r"pass method=FILE.py \(--method FILE.py\) if you trust it", run_of(grid, "good"))
     assert load_model(run_of(grid, "good"), method=f"{METHODS}:good").step == 3
     refused("the method spankl is not the one that the model was learned with", run, method="spankl")
     with pytest.raises(UserError, match="expected a list of texts"):
@@ -69,3 +71,48 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     for file in copy.glob("store/*/model.safetensors"):
         file.write_bytes(b"?")
     refused("the model of step 3 is not kept", copy / "runs" / run.name)
+
+
+def test_a_run_is_exported_with_its_card(grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = run_of(grid, "extendner"), tmp_path / "out"
+    assert main(["export", str(run), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}\n"
+    assert "transformers.pipeline" in said.err
+    texts = ["anna went to paris in 1990 .", "boris went to lima ."]
+    assert load_model(out).predict(texts) == load_model(run).predict(texts)
+    assert load_model(out).history == load_model(run).history
+    assert [step.sentences for step in load_model(out).history] == [
+        row["examples"] for row in record_of(run)["learned"]
+    ]
+    _, front, card = (out / "README.md").read_text().split("---\n", 2)
+    assert {"library_name": "transformers", "pipeline_tag": "token-classification"}.items() <= yaml.safe_load(
+        front
+    ).items()
+    counts = json.loads((run / "step-3" / "counts.json").read_text())["views"]["all"]["test"]
+    for type, (tp, fp, fn) in counts.items():
+        shown = f"{200 * tp / (2 * tp + fp + fn):.1f}" if tp + fn else "undefined"
+        assert f"| `{type}` | {shown} |" in card
+    assert record_of(run)["fingerprints"]["data"] in card
+    assert "ExtendNER" in card
+    # What cannot be exported.
+    for words, reason in (
+        ([str(run), "--step", "1", "--out", str(tmp_path / "x")], "not kept; learn it with --keep-models all"),
+        ([str(run_of(grid, "good")), "--out", str(tmp_path / "x")], "--method FILE.py"),
+        ([str(run), "--out", str(out)], "already"),
+        ([str(tmp_path), "--out", str(tmp_path / "x")], "expected the folder of a run"),
+    ):
+        assert main(["export", *words]) == 2
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    own = ["export", str(run_of(grid, "good")), "--method", f"{METHODS}:good", "--out", str(tmp_path / "own")]
+    assert main(own) == 0
+    assert str(METHODS.parent) not in (tmp_path / "own" / "cl_ner_bench.json").read_text()
+    with pytest.raises(UserError, match="pass method="):
+        load_model(tmp_path / "own")
+    assert load_model(tmp_path / "own", method=f"{METHODS}:good").types == ("DATE", "LOC", "PER")
+
+
+def record_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "run.json").read_text())
+    return found

@@ -14,6 +14,9 @@ from cl_ner_bench.validation import AtLeast0, Count, MisfitError, Positive, Shar
 
 Part = Literal["train", "dev", "test"]
 
+FORBIDS_SHARING = "may not be shared"
+"""Stands in the licence of a card whose text must not be passed on."""
+
 
 class Hub(Struct, frozen=True, forbid_unknown_fields=True):
     """The place of a corpus on the Hugging Face hub, and the columns of its tables.

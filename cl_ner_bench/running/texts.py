@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.corpora.card import FORBIDS_SHARING
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
@@ -23,7 +24,6 @@ from cl_ner_bench.untrusted import refuse_links_out, unpacked
 
 FOLDER = "texts"
 Rows = Mapping[int, Mapping[str, Any]]  # of a step's predictions, by sentence
-FORBIDDEN = "may not be shared"  # in the licence of a card
 _README = """\
 # Predictions with their words
 
@@ -125,7 +125,7 @@ def licences(corpora: Iterable[Corpus]) -> list[tuple[str, str]]:
     """Return for each corpus a warning ("": it may be shared) and its licence in words."""
     out = []
     for name, licence in sorted({(corpus.card.title, corpus.card.licence) for corpus in corpora}):
-        if FORBIDDEN in licence:
+        if FORBIDS_SHARING in licence:
             out.append(("Do not share this file.", f"It quotes {name}. Licence: {licence}."))
         elif licence:
             out.append(("", f"This file quotes {name}. Licence: {licence}."))

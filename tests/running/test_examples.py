@@ -13,11 +13,12 @@ import pytest
 
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.cli.main import main
+from cl_ner_bench.corpora.card import FORBIDS_SHARING
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.examples import FILE, quote_examples, write_examples
-from cl_ner_bench.running.texts import FORBIDDEN, licences, write_texts
+from cl_ner_bench.running.texts import licences, write_texts
 from cl_ner_bench.testing.results import write_run
 
 TASKS = [{"name": "one", "types": ["PER"], "learned_at": 1}, {"name": "t*o", "types": ["LOC"], "learned_at": 2}]
@@ -103,7 +104,7 @@ def test_a_folder_of_unknown_licence_is_marked(tmp_path: Path, corpus: Path) -> 
 
 def test_licences_that_forbid_sharing_are_marked(corpus: Path) -> None:
     cards = list_cards()
-    closed = {name for name, card in cards.items() if FORBIDDEN in card.licence}
+    closed = {name for name, card in cards.items() if FORBIDS_SHARING in card.licence}
     assert {"ontonotes", "conll2003", "i2b2-2014"} <= closed
     assert not closed & {"fewnerd", "wnut17", "synthetic"}
     plain = load_corpus(str(corpus))

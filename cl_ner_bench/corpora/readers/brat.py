@@ -48,7 +48,7 @@ def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Ro
     begin = 0
     for number, text in lines(path, report, keep_ends=True):
         end, mentions = begin + len(text), set()
-        borders = cutting.cut(text)
+        borders = cutting.cut(text, options.words)
         while marks and marks[-1].start < end:
             mark = marks.pop()
             if mark.end > begin + len(text.rstrip("\r\n")):

@@ -96,7 +96,8 @@ def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Ro
     """Yield the sentences of one file, in the format of ``options.format``.
 
     ``auto`` is parquet or brat where the file's name says so (``.parquet``; a ``.txt`` beside an ``.ann``), JSON where
-    the name says so or the file begins with an object, and columns otherwise. Types are as ``options`` wants them.
+    the name says so or the file, unless it is a ``.conll``, begins with an object, and columns otherwise. Types are as
+    ``options`` wants them.
     """
     format_ = _format(path) if options.format == "auto" else options.format
     if format_ == "parquet":
@@ -117,7 +118,7 @@ def _format(path: Path) -> str:
         return "parquet"
     if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
-    if {".jsonl", ".json", ".ndjson"} & {*suffixes} or _JSON.match(first):
+    if {".jsonl", ".json", ".ndjson"} & {*suffixes} or (".conll" not in suffixes and _JSON.match(first)):
         return "jsonl"
     return "columns"
 

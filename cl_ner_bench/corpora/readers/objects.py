@@ -39,8 +39,8 @@ def read_objects(
     - ``text``, a text, with ``entities`` (``spans``, ``mentions``, ``label``, ``labels``) in characters (also
       ``start_offset`` and ``end_offset``): it is cut into words by ``words.cut``, or at ``tokens`` of
       ``{"start", "end"}`` where these are given;
-    - either with ``entities`` that have no offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label":
-      "PER"}]``: each text must stand in the sentence once (or as often as it is listed), as whole words;
+    - either with ``entities`` without offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label": "PER"}]``:
+      each text must stand in the sentence once (or as often as it is listed), as whole words;
     - what ``exports.plain`` brings into one of these shapes.
 
     Mentions come before tags, unless they are mere texts (``spans: ["PER: Anna Berg"]``). Two keys that contradict each
@@ -119,7 +119,7 @@ class _Reader:
             if all(type(i) is int for i in positions) and all(i <= k for i, k in pairwise([0, *positions, len(text)])):
                 found = _Words([text[start:end] for start, end in borders], text, borders)
         elif isinstance(tokens, str) and field == "text":
-            borders = cutting.cut(tokens)
+            borders = cutting.cut(tokens, self._options.words)
             found = _Words([tokens[start:end] for start, end in borders], tokens, borders)
         if found is None or not found.words:
             what, fix = "expected 'tokens', a list of words, or 'text'", 'Write {"tokens": ["Anna", ...], ...}'

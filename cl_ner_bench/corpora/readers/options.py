@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from cl_ner_bench.corpora.readers.lines import Encoding
+from cl_ner_bench.corpora.readers.words import Rule
 from cl_ner_bench.corpora.schemes import Scheme
 from cl_ner_bench.corpora.sentence import PARTS, Mention
 from cl_ner_bench.errors import short
@@ -31,6 +32,7 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     each decoded on its own), ``comment`` (prefix of lines to skip before a sentence), ``encoding`` ("auto" is UTF-8,
     and Windows-1252 for files that look like nothing else: see ``lines``). Tags: ``scheme``, and ``tag_names`` for tags
     that are written as numbers.
+    Running text: ``words`` says how it is cut, see ``words.cut``.
     Annotations: where several annotators marked a text, ``annotator`` says whose marks are read: ``first`` or ``last``
     in the file (those marked as ground truth before all others), or an annotator's id or e-mail address.
     Types: ``type`` is that of tags without one (B, I, O). What stands before ``type_until`` is the type ("-" makes
@@ -51,6 +53,7 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         tuple[Text, ...],
         Meta(min_length=1, description='a list of tags like ["O", "B-PER", "I-PER"], at the index of their number'),
     ] = ()
+    words: Rule = "finest"
     annotator: Annotated[
         str, Meta(min_length=1, description='"first", "last", or the id or e-mail address of an annotator')
     ] = "first"

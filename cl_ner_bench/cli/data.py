@@ -1,17 +1,19 @@
-"""`bench data`: look at a corpus, check it, write its task split and what other code learns from."""
+"""`bench data`: look at a corpus, check it, convert it, write its task split and what other code learns from."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.cli.output import note, show, show_json
+from cl_ner_bench.cli.convert import add_convert
+from cl_ner_bench.cli.output import note, show, show_json, write_file
 from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
+from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
 
 OPTIONS = ("data", "parts", "tasks", "scenario", "split_seed", "max_sentences")
@@ -20,7 +22,9 @@ CHECKED = ("data", "parts", "split_seed")
 
 def add_parser(commands: Any) -> None:
     parser: Parser = commands.add_parser(
-        "data", help="show, check, split or export a corpus", description="Show, check, split or export a corpus."
+        "data",
+        help="show, check, split, convert or export a corpus",
+        description="Show, check, split, convert or export a corpus.",
     )
     parser.set_defaults(parser=parser)
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True)
@@ -58,6 +62,7 @@ def add_parser(commands: Any) -> None:
         epilog="examples:\n  bench data check path/to/folder\n  bench data check names.jsonl --parts 80,10,10\n"
         "  bench data check wnut17 --data PATH --all",
     )
+    add_convert(actions, _corpus)
     for command in (show_parser, split_parser, export_parser, check_parser):
         command.add_argument(
             "dataset", metavar="DATASET|PATH", help="a name of `bench list datasets`, a card, or a folder of files"
@@ -97,6 +102,15 @@ def _corpus_and_split(parsed: argparse.Namespace, other: bool = False) -> Any:
             return corpus, split
 
 
+def _corpus(parsed: argparse.Namespace, options: Iterable[str]) -> Corpus:
+    """Return the corpus that a command line names with some ``options`` of `bench run`."""
+    from cl_ner_bench.running.options import layer
+    from cl_ner_bench.running.plan import load
+
+    with _dataset_without_flag():
+        return load(layer(given(parsed, ("dataset", *options)))[0].options)
+
+
 @contextmanager
 def _dataset_without_flag() -> Iterator[None]:
     """Let a UserError of the block not speak of a flag for what these commands are given without one."""
@@ -117,8 +131,8 @@ def _show(parsed: argparse.Namespace) -> int:
         from cl_ner_bench.analysis.figures.unlabelled import unlabelled_figure
 
         figure = unlabelled_figure(facts)
-        _write("--figure", parsed.figure, figure.to_bytes(parsed.figure.suffix[1:]))
-        _write("--figure", parsed.figure.with_suffix(".csv"), figure.frame.to_csv(index=False).encode())
+        write_file("--figure", parsed.figure, figure.to_bytes(parsed.figure.suffix[1:]))
+        write_file("--figure", parsed.figure.with_suffix(".csv"), figure.frame.to_csv(index=False).encode())
         note(f"{parsed.figure}: {figure.caption}")
     if parsed.json:
         show_json(facts)
@@ -147,7 +161,7 @@ def _split(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.storage.files import canonical
 
     _, split = _corpus_and_split(parsed)
-    _write("--out", parsed.out, f"{canonical(split.to_json())}\n".encode())
+    write_file("--out", parsed.out, f"{canonical(split.to_json())}\n".encode())
     note(f"{parsed.out}: {split.n_steps} tasks, split {split.hash[:12]}")
     return 0
 
@@ -157,17 +171,8 @@ def _export(parsed: argparse.Namespace) -> int:
 
     corpus, split = _corpus_and_split(parsed)
     for name, content in exported(split, corpus):
-        _write("--out", parsed.out / name, content)
+        write_file("--out", parsed.out / name, content)
     note(f"{parsed.out}: {split.n_steps} steps, {len(split.test):,} test sentences, split {split.hash[:12]}")
     if corpus.card.licence:
         note(f"licence of {corpus.card.title}: {corpus.card.licence}")
     return 0
-
-
-def _write(flag: str, path: Path, content: bytes) -> None:
-    from cl_ner_bench.storage.files import write_bytes
-
-    try:
-        write_bytes(path, content)
-    except OSError as error:
-        raise UserError(f"{flag} {path}: cannot be written ({error.strerror}); pass another name") from None

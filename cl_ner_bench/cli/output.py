@@ -1,4 +1,6 @@
-"""Printing: results to stdout, messages to stderr, control characters in names of others as escapes."""
+"""Printing: results to stdout, messages to stderr, control characters in names of others as escapes; files
+that the user names.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ import textwrap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 from typing import Any, Literal
 
-from cl_ner_bench.errors import printable
+from cl_ner_bench.errors import UserError, printable
 
 WIDTH = 100
 """Columns that printed text takes at most, where it can be broken."""
@@ -43,6 +46,16 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         note(self.format(record))
+
+
+def write_file(flag: str, path: Path, content: bytes) -> None:
+    """Write a file that the user named by ``flag``. Raises UserError where it cannot be written."""
+    from cl_ner_bench.storage.files import write_bytes
+
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise UserError(f"{flag} {path}: cannot be written ({error.strerror}); pass another name") from None
 
 
 @contextmanager

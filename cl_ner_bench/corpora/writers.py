@@ -1,0 +1,174 @@
+"""Sentences as files that other tools read: JSON lines, CoNLL columns, brat standoff.
+
+Reading what was written gives the same sentences again; of brat, whose text holds no borders of words, with the reader
+option ``words = "blanks"``. What a format cannot hold is counted, and left out where that is wanted (``fitting``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cl_ner_bench.corpora.readers.words import cut
+from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.errors import short
+
+
+class Format(NamedTuple):
+    """A file format: ``write`` gives the texts of a part's files, whose names have ``endings``; ``nests`` says whether
+    it holds mentions that overlap; ``bad_words`` (of a sentence) and ``bad_type`` say what else it cannot hold, "" if
+    nothing.
+    """
+
+    endings: tuple[str, ...]
+    write: Callable[[Sequence[Sentence]], tuple[str, ...]]
+    nests: bool
+    bad_words: Callable[[Sequence[str]], str]
+    bad_type: Callable[[str], str]
+
+
+@dataclass
+class Fitting:
+    """The sentences of each part as a format can hold them, and what was left out: how often, and where first, by
+    kind.
+    """
+
+    parts: dict[str, list[Sentence]] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _firsts: dict[str, str] = field(default_factory=dict)
+
+    def lose(self, kind: str, where: str) -> None:
+        self._counts[kind] += 1
+        self._firsts.setdefault(kind, where)
+
+    @property
+    def losses(self) -> list[str]:
+        """One text for each kind of loss."""
+        return [f"{kind}: {n:,} (the first: {self._firsts[kind]})" for kind, n in self._counts.items()]
+
+
+def fitting(parts: Mapping[str, Iterable[Sentence]], format_: Format) -> Fitting:
+    """Return sentences with what a format can hold.
+
+    Of mentions that overlap, the longest is kept (of equally long ones the first by place and type). A sentence with a
+    word that does not fit is left out as a whole, for the words around it would be another sentence.
+    """
+    found = Fitting()
+    for part, sentences in parts.items():
+        kept = found.parts[part] = []
+        for sentence in sentences:
+            where = f"{part} sentence {sentence.id}"
+            if bad := format_.bad_words(sentence.words):
+                found.lose(f"sentences with {bad}", where)
+            else:
+                kept.append(Sentence(sentence.id, sentence.words, _fitting(sentence, format_, where, found)))
+    return found
+
+
+def _fitting(sentence: Sentence, format_: Format, where: str, found: Fitting) -> tuple[Mention, ...]:
+    mentions = []
+    for mention in sentence.mentions:
+        if bad := format_.bad_type(mention.type):
+            found.lose(f"mentions of a type with {bad}", f"{where}, {short(mention.type)}")
+        else:
+            mentions.append(mention)
+    if format_.nests:
+        return tuple(mentions)
+    flat = _flat(mentions)
+    for start, end, type_ in sorted({*mentions} - flat):
+        name = " ".join(sentence.words[start:end])
+        found.lose("mentions that overlap one of the same length or longer", f"{where}, {short(type_)} {short(name)}")
+    return tuple(sorted(flat))
+
+
+def recut_words(sentences: Iterable[Sentence]) -> Counter[str]:
+    """Return the words that ``words.cut`` does not leave whole, each with how often it occurs."""
+    words = Counter(word for sentence in sentences for word in sentence.words)
+    return Counter({word: n for word, n in words.items() if cut(word) != [(0, len(word))]})
+
+
+def _flat(mentions: Iterable[Mention]) -> set[Mention]:
+    flat: set[Mention] = set()
+    taken: set[int] = set()
+    for mention in sorted(mentions, key=lambda m: (m.start - m.end, m)):
+        words = range(mention.start, mention.end)
+        if taken.isdisjoint(words):
+            flat.add(mention)
+            taken.update(words)
+    return flat
+
+
+def _jsonl(sentences: Sequence[Sentence]) -> tuple[str, ...]:
+    rows = (
+        {"tokens": s.words, "entities": [{"start": m.start, "end": m.end, "label": m.type} for m in s.mentions]}
+        for s in sentences
+    )
+    return ("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows),)
+
+
+def _conll(sentences: Sequence[Sentence]) -> tuple[str, ...]:
+    """A word, a tab and its tag in BIO on each line, and an empty line after each sentence."""
+
+    def rows(sentence: Sentence) -> str:
+        tags = ["O"] * len(sentence.words)
+        for start, end, type_ in sentence.mentions:
+            tags[start:end] = [f"B-{type_}", *[f"I-{type_}"] * (end - start - 1)]
+        return "".join(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, tags, strict=True))
+
+    return ("".join(f"{rows(sentence)}\n" for sentence in sentences),)
+
+
+def _brat(sentences: Sequence[Sentence]) -> tuple[str, ...]:
+    """A sentence on each line, blanks between its words; marks in characters over the whole text."""
+    lines: list[str] = []
+    marks: list[str] = []
+    at = 0  # the character with which the sentence begins
+    for sentence in sentences:
+        starts = [at]
+        for word in sentence.words:
+            starts.append(starts[-1] + len(word) + 1)
+        text = " ".join(sentence.words)
+        for start, end, type_ in sentence.mentions:
+            first, last = starts[start], starts[end] - 1
+            covered = text[first - at : last - at]
+            marks.append(f"T{len(marks) + 1}\t{type_} {first} {last}\t{covered}\n")
+        lines.append(f"{text}\n")
+        at = starts[-1]
+    return "".join(lines), "".join(marks)
+
+
+_BREAKS = re.compile(r"[\n\r\0]")
+
+
+def _no_conll_words(words: Sequence[str]) -> str:
+    bad = any("\t" in word or _BREAKS.search(word) or word.startswith(("\ufeff", "-DOCSTART-")) for word in words)
+    return "a word that holds a tab, a line break or NUL, or begins with a byte-order mark or -DOCSTART-" if bad else ""
+
+
+def _no_brat_words(words: Sequence[str]) -> str:
+    if words[0].startswith("\ufeff") or any(_BREAKS.search(word) for word in words):
+        return "a word that holds a line break or NUL, or begins with a byte-order mark"
+    return "" if all(map(cut, words)) else "a word that cannot be seen"
+
+
+def _no_conll_type(type_: str) -> str:
+    return "a tab, a line break, NUL or a last blank" if re.search(r"[\t\n\r\0]| \Z", type_) else ""
+
+
+def _no_brat_type(type_: str) -> str:
+    return "a blank or NUL" if re.search(r"[\s\0]", type_) else ""
+
+
+def _nothing(_: object) -> str:
+    return ""
+
+
+FORMATS = {
+    "jsonl": Format((".jsonl",), _jsonl, True, _nothing, _nothing),
+    "conll": Format((".conll",), _conll, False, _no_conll_words, _no_conll_type),
+    "brat": Format((".txt", ".ann"), _brat, True, _no_brat_words, _no_brat_type),
+}

@@ -133,6 +133,7 @@ ERRORS: dict[str, Case] = {
     "empty tag": Case(first("Anna\tB-PER\nmet\t\n\n"), "columns", "train.txt:2", ""),
     "unknown prefix": Case(first("Anna\tB-PER\nmet\tX-PER\n\n"), "tags", "train.txt:2", "'X-PER'"),
     "tag without prefix": Case(first("Anna\tPER\n\n"), "tags", "train.txt:1", "'PER'"),
+    "dash for O": Case(first("Anna\tB-PER\nmet\t-\n\n"), "tags", "train.txt:2", "Write O for words outside"),
     "prefix without type": Case(first("Anna\tB-\n\n"), "tags", "train.txt:1", "'B-'"),
     "lower-case prefix": Case(first("Anna\tb-PER\n\n"), "tags", "train.txt:1", "'b-PER'"),
     "endless tag": Case(first("Anna\t" + "x" * 5000 + "\n\n"), "tags", "train.txt:1", "xxx..."),
@@ -379,6 +380,33 @@ WARNINGS: dict[str, Case] = {
         "type name",
         "train.txt:1",
         "is another name of 'LOC' (32). Where they are one type,",
+    ),
+    "tags without a hyphen": Case(
+        first("Anna\tB-BPER\nBo\tB-IPER\n\n"),
+        "type name",
+        "train.txt:1",
+        "'IPER' (mentions: 1) looks like a tag. Write the prefix with a hyphen (I-PER)",
+    ),
+    "attribute for a type": Case(
+        first("Anna\tB-Entity=PER\n\n"), "type name", "train.txt:1", "looks like an attribute"
+    ),
+    "numbers for words": Case(
+        {**COLUMNS, "dev.txt": "".join(f"{7 * i}\tB-PER\n{7 * i + 3}\tO\n\n" for i in range(10))},
+        "no words",
+        "dev.txt",
+        "20 of 20 words of the dev part look like numbers",
+    ),
+    "tags for words": Case(
+        {**COLUMNS, "dev.txt": "B-PER\tB-PER\nO\tO\n\n" * 10},
+        "no words",
+        "dev.txt",
+        "20 of 20 words of the dev part look like tags",
+    ),
+    "words with their tags": Case(
+        {**JSONL, "dev.jsonl": "".join(json_row([f"a{i}/O", f"b{i}/B-PER"], [1, 2, "PER"]) for i in range(10))},
+        "no words",
+        "dev.jsonl",
+        "look like words with tags. Write a word and its tag in columns",
     ),
     "type that is not in the card": Case(
         {**CARD, "train.txt": "Anna\tB-P_ER\n\n" + TRAIN}, "type name", "train.txt:1", "nearly 'PER'"

@@ -19,6 +19,7 @@ WARNINGS = {
     "type name": "type names that look like a slip",
     "many types": "types that are hardly ever used twice",
     "all words": "parts where nearly every word is in a mention",
+    "no words": "parts whose words look like numbers or tags",
     "no mentions": "parts without a mention",
     "absent type": "types that are absent from a part",
     "rare type": "types with too few test mentions to score",

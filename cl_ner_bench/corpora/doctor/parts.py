@@ -19,6 +19,7 @@ from cl_ner_bench.errors import short
 RARE = 10  # test mentions of a type: with fewer, a single one moves its recall by more than 10 points
 MANY_TYPES = 50  # more than that, with less than three mentions each on average, are no types
 FEW_WORDS = 100  # of a smaller part nothing is said of how many words are in a mention
+LOOKED_AT = 1000  # first sentences of a part: whether its words are words shows in them
 RARE_NAME = 50  # a type 50 times rarer than one that differs by one letter is taken for a slip
 
 
@@ -30,6 +31,8 @@ class Tally(Counts):
     in_mentions: int = 0  # words
     nested: int = 0  # mentions inside another one
     longest: int = 0  # words
+    looked_at: int = 0  # words of the first sentences
+    no_words: Counter[str] = field(default_factory=Counter)  # those of them that look like something else, by what
     first: dict[str, tuple[Path, int]] = field(default_factory=dict)  # where each type occurs first
 
     def rename(self, names: Mapping[str, str]) -> None:
@@ -38,11 +41,18 @@ class Tally(Counts):
         self.first = {names.get(type_, type_): place for type_, place in self.first.items()}
 
 
+# What stands in the place of words where another column, or none, holds them.
+_NO_WORD = re.compile(r"(?P<numbers>\d+)|(?P<tags>O|[BIESLUM][-_].+)|(?P<words_with_tags>.+[/|_](?:O|[BIESLUM]-.+))")
+
+
 def count(row: Row, tally: Tally) -> None:
     tally.path = tally.path or row.path
     tally.sentences += 1
     tally.words += len(row.words)
     tally.longest = max(tally.longest, len(row.words))
+    if tally.sentences <= LOOKED_AT:
+        tally.looked_at += len(row.words)
+        tally.no_words.update(match.lastgroup for word in row.words if (match := _NO_WORD.fullmatch(word)))
     for _, _, type_ in row.mentions:
         tally.types[type_] += 1
         if type_ not in tally.first:
@@ -58,6 +68,8 @@ def count(row: Row, tally: Tally) -> None:
 _NO_NAME = re.compile(r"[0oO_-]|none|null|nil|nan", re.IGNORECASE)
 _TAG_LIKE = re.compile(rf"[BIESLUM][-_: ].+|{_NO_NAME.pattern}", re.IGNORECASE)
 
+_ATTRIBUTE = re.compile(r"\w+=.+")
+
 
 def look_at_parts(tallies: Mapping[str, Tally], findings: Findings) -> None:
     n_train = tallies["train"].sentences
@@ -70,6 +82,13 @@ def look_at_parts(tallies: Mapping[str, Tally], findings: Findings) -> None:
             text = f"{tally.in_mentions:,} of {tally.words:,} words of the {part} part are in a mention"
             fix = "Check that the tag column holds entities, not parts of speech"
             findings.warn("all words", tally.path, 0, text, fix)
+        for what, number in tally.no_words.items():
+            if number > 0.9 * tally.looked_at:
+                text = f"{number:,} of {tally.looked_at:,} words of the {part} part look like {what.replace('_', ' ')}"
+                fix = "Check which column holds the words; a card may name 'word_column' and 'tag_columns'"
+                if what == "words_with_tags":
+                    fix = "Write a word and its tag in columns, one word a line (Anna<tab>B-PER)"
+                findings.warn("no words", tally.path, 0, text, fix)
         if tally.sentences > n_train:
             text = f"the {part} part has {tally.sentences:,} sentences, train only {n_train:,}"
             findings.warn("part sizes", tally.path, 0, text, "Check that the files bear the right names")
@@ -91,8 +110,12 @@ def look_at_type_names(card: Card, where: Path, tallies: Mapping[str, Tally], fi
         elif _NO_NAME.fullmatch(slip):
             fix = "Where it means that there is no name, write O; else give the type another name"
             findings.warn("type name", *first[slip], f"{text} looks like a tag for no name", fix)
+        elif "=" in slip:
+            fix = "Where it is an attribute that holds the tag, write its tag with B-, I- or O, as NER=B-PER"
+            findings.warn("type name", *first[slip], f"{text} looks like an attribute", fix)
         else:
-            fix = f"Write the prefix with a hyphen ({slip[0].upper()}-{slip[2:]}), or name the scheme in a card"
+            meant = slip[2:] if _TAG_LIKE.fullmatch(slip) else slip[1:]
+            fix = f"Write the prefix with a hyphen ({slip[0].upper()}-{meant}), or name the scheme in a card"
             findings.warn("type name", *first[slip], f"{text} looks like a tag", fix)
 
 
@@ -131,7 +154,9 @@ def _slips(total: Counter[str], card: Card) -> Iterator[tuple[str, str]]:
     """Yield type names that look like a slip, each with the name that was meant ("" where it looks like a tag)."""
     declared = frozenset(card.types)
     for type_ in sorted(total):
-        if type_ not in declared and _TAG_LIKE.fullmatch(type_):
+        other = {"B": "I", "I": "B"}.get(type_[0])
+        joined = other and type_[1:] and f"{other}{type_[1:]}" in total  # BPER and IPER
+        if type_ not in declared and (joined or _TAG_LIKE.fullmatch(type_) or _ATTRIBUTE.fullmatch(type_)):
             yield type_, ""
     for pair in combinations(sorted({*total, *declared}), 2):
         slip, meant = sorted(pair, key=lambda t: (t in declared, total[t]))

@@ -27,6 +27,8 @@ def divide(
     Problem: ``missing`` (fewer sentences than parts; ``where`` begins the message).
     """
     found = [*rows]
+    if not found:  # a reader has said why
+        return {part: [] for part in into}
     shares = {part: share for part, share in zip(PARTS, division.shares, strict=True) if part in into}
     documents: dict[Hashable, list[int]] = {}
     for i, row in enumerate(found):
@@ -35,7 +37,7 @@ def divide(
     whole = len(documents) >= needed
     units = [*documents.values()] if whole else [[i] for i in range(len(found))]
     if len(units) < len(into):
-        text = f"{len(units)} sentences, expected at least one for each of {', '.join(into)}"
+        text = f"too few sentences to divide ({len(units)}), expected at least one for each of {', '.join(into)}"
         report.problem("missing", where, 0, text, "Give more sentences")
     Random(f"{division.seed}/parts").shuffle(units)
     taken: dict[str, list[list[int]]] = {part: [] for part in into}

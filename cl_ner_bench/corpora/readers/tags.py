@@ -18,6 +18,7 @@ _BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[BIESLUM])", re.DOTALL)
 _LOWER = re.compile(r"(?P<letter>[bieslum])[-_:.|/](?P<type>.+)", re.DOTALL)
 _BARE = re.compile(r"(?P<letter>[BIESLUM])(?P<type>)", re.IGNORECASE)
 _UNNAMED = "ENTITY"  # the type of bare tags that nobody named
+_NO_NAME = ("-", "_", "0", "o", "none", "null", "other", "out", "outside")
 _LISTED = 8  # types in a message
 _MANY = 100  # words without one O that make a column look like something else than tags
 
@@ -72,7 +73,12 @@ class Tags:
         for i in wrong:
             expected = "O or B-, I-, E-, S- and a type" if self.prefixed else "O or a bare type, as most tags here"
             text = f"unknown tag {short(tags[i])}, expected {expected}"
-            self._report.problem("tags", self._path, numbers[i], text, "Use one scheme in a file")
+            fix = (
+                "Write O for words outside of all mentions"
+                if tags[i].lower() in _NO_NAME
+                else "Use one scheme in a file"
+            )
+            self._report.problem("tags", self._path, numbers[i], text, fix)
         if wrong:
             return None
         if self.prefixed:

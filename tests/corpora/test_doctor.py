@@ -172,6 +172,17 @@ ERRORS: dict[str, Case] = {
         "dev.txt.gz",
         "gzip",
     ),
+    # formats
+    "mark of PubTator that covers another text": Case(
+        {f"{p}.txt": "1|t|Anna sings\n1\t0\t4\tAnne\tPER\n" for p in SIZES}, "pubtator", "train.txt:2", "covers 'Anna'"
+    ),
+    "two layers of WebAnno": Case(
+        {f"{p}.tsv": "#FORMAT=WebAnno TSV 3.3\n#T_SP=x.A|v\n#T_SP=x.B|v\n\n1-1\t0-1\ta\tX\tY\t\n" for p in SIZES},
+        "webanno",
+        "train.tsv:5",
+        "several layers of spans",
+    ),
+    "XML": Case({**COLUMNS, "dev.txt": '<?xml version="1.0"?>\n<collection/>\n'}, "format", "dev.txt", "XML"),
     # folders
     "empty file": Case({**COLUMNS, "dev.txt": ""}, "empty", "dev.txt", "no sentences"),
     "blank lines only": Case({**COLUMNS, "dev.txt": "\n \n\t\n"}, "empty", "dev.txt", "no sentences"),

@@ -50,6 +50,20 @@ _TASKS = b"""\
 {"value": {"start": 0, "end": 4, "labels": ["PER"]}}]}]},
 {"id": 3, "data": {"text": "so"}, "annotations": []}]
 """
+# Lines of tools: CoNLL-U with tags among attributes; a table with a header; annotators behind the tags; tags in lower
+# case, behind their type, or without one; PubTator; WebAnno TSV 3.
+_LINES = {
+    "conllu": b"# sent_id = 1\n# text = Anna sings\n1\tAnna\t_\tNER=B-PER|X=1\n2-3\tim\t_\t_\n2\tin\t_\tX=No\n"
+    b"3\tRome\t_\tNER=B-LOC\n\n# x\n1\tso\t_\t_\n",
+    "table": b'Sentence #,Word,POS,Tag\nS: 1,Zo\xeb,NN,B-PER\n,",",X,O\n,Sm\xedth,NN,O\nS: 2,in,X,O\n,Rome,NN,B-LOC\n',
+    "annotators": b"# id 1\tdomain=x\n1\tAnna\tB-PER\t-\tann\n2\tsings\tO\t-\tann\n\n1\tRome\tB-LOC\t-\tann\n",
+    "lower": b"anna b-per\nsmith i-per\nsings o\n\nin o\nrome b-loc\n",
+    "suffix": b"Anna\tPER-B\nSmith\tPER-I\nsings\tO\n\nin\tO\nRome\tLOC_B\n".replace(b"_", b"-"),
+    "bare": b"Anna\tB\nSmith\tI\nsings\tO\n\nin\tO\nRome\tB\n",
+    "pubtator": b"1|t|Anna sings\n1|a|in Rome\n1\t0\t4\tAnna\tPER\n1\t14\t18\tRome\tLOC\tx\n1\tR\ta\tb\n\n2|t|so\n",
+    "webanno": b"#FORMAT=WebAnno TSV 3.3\n#T_SP=x.POS|v\n#T_SP=x.NamedEntity|identifier|value\n\n#Text=Anna Smith\n"
+    b"1-1\t0-4\tAnna\tN\t_\tPER[1]|X\t\n1-2\t5-10\tSmith\tN\t_\tPER[1]\t\n1-2.1\t5-7\tSm\t_\t_\tY\t\n\n2-1\t11-15\tso\t_\t_\t_\t\n",
+}
 _CARD = b"""\
 schema = 1
 title = "Toy"
@@ -96,6 +110,7 @@ CORPORA: dict[str, Mapping[str, bytes]] = {
     "pairs": {f"{part}.json": _PAIRS for part in _FOLDERS},
     "tasks": {f"{part}.json": _TASKS for part in _FOLDERS},
     "card": {"card.toml": _CARD, **{f"{part}.txt": _COLUMNS for part in _FOLDERS}},
+    **{form: {f"{part}.txt": data for part in _FOLDERS} for form, data in _LINES.items()},
     "brat": {f"{part}/a.{suffix}": data for part in _FOLDERS for suffix, data in (("txt", _TEXT), ("ann", _NOTES))},
     "conll2012": {
         "card.toml": b'reader = "conll2012"\n[reader_options]\nexclude = ["pt/"]\nnormalise = true\n'
@@ -111,7 +126,8 @@ _PIECES = [
     b"\x1f\x8b", b"PAR1", b"O", b"B-", b"I-PER", b"B-PER", b"E-X", b"0", b"-1", b"99999999999999999999", b"1e400",
     b"NaN", b"null", b"true", b"[", b"]", b"{", b"}", b'"', b",", b":", b"(", b")", b"*", b"#", b"-", b"=", b"[[",
     b"\\ud800", b"\\u0000", b"\\", b"-DOCSTART-", b"T3\tPER 0 3;5 9\tx\n", b"#begin document (x)", b"[" * 3000,
-    b"x" * 600, b"9" * 5000, b"train", b"../",
+    b"x" * 600, b"9" * 5000, b"train", b"../", b"_", b"|", b"b-per", b"PER-B", b"NER=", b"1-1", b"1|t|", b"Word,Tag",
+    b"# x", b"#FORMAT=WebAnno TSV 3", b"#T_SP=a.B|c",
 ]  # fmt: skip
 
 

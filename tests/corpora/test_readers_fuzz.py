@@ -28,6 +28,29 @@ WORD = st.sampled_from(
     ["a", "", " ", "\xa0", "\ufeff", "\0", "#", "-DOCSTART-", "北京", "👍🏽", "T1", "[", "(A*", "*)"]
 )
 TAG = st.sampled_from(["O", "B-A", "I-A", "I-B", "S-A", "A", "B-", "B_A", "o", "", "T1", "A 0 1", "A 3 9;4 5"])
+PIECE = st.sampled_from(
+    [
+        "1",
+        "2",
+        "3-4",
+        "5.1",
+        "_",
+        "NER=B-A|x=1",
+        "x=1|NER=O",
+        "b-a",
+        "A-B",
+        "B",
+        "I",
+        "Word",
+        "Tag",
+        "Sentence #",
+        '"',
+        ",",
+    ]
+)
+PREFIX = st.sampled_from(
+    ["", "# ", "#T_SP=a.B|value\n1-1\t0-1\t", "1|t|", "1|a|", "1\t0\t1\ta\t", "#FORMAT=WebAnno TSV 3\n", "1-2\t2-3\t"]
+)
 LINE = st.lists(WORD | TAG, max_size=3).map("\t".join) | st.lists(WORD | TAG, max_size=13).map(" ".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | TAG | st.just("\ud800"),
@@ -60,9 +83,14 @@ EXPORTS: dict[str, st.SearchStrategy[Any]] = {
         optional={key: st.lists(ANNOTATION | JSON, max_size=3) | JSON for key in ("annotations", "completions")},
     ),
 }
+LINES = st.tuples(PREFIX, st.lists(WORD | TAG | PIECE, max_size=5), st.sampled_from("\t ,")).map(
+    lambda drawn: drawn[0] + drawn[2].join(drawn[1])
+)
 OBJECT = st.dictionaries(FIELD, JSON).map(json.dumps)
 BYTES = (
     st.binary(max_size=60)
+    | st.lists(LINES, max_size=8).map(lambda lines: "\n".join(lines).encode())
+    | st.lists(LINES, max_size=8).map(lambda lines: "\n".join(lines).encode("cp1252", "replace") + b"Zo\xeb\tO")
     | st.lists(LINE, max_size=6).map(lambda lines: "\n".join(lines).encode())
     | st.lists(OBJECT, max_size=4).map(lambda rows: "\n".join(rows).encode())
     | st.lists(OBJECT | st.just("]"), max_size=4).map(lambda rows: ("[" + ",".join(rows)).encode())

@@ -6,28 +6,16 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from cl_ner_bench.corpora.readers import words as cutting
 from cl_ner_bench.corpora.readers.lines import Row, lines
+from cl_ner_bench.corpora.readers.marks import EXCLUSIVE, Mark, MarkedText
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
-from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
 _MARK = re.compile(r"T\S*\t(\S+) (\d{1,9}) (\d{1,9})\t(.*)", re.DOTALL)
 _WITH_GAPS = re.compile(r"T\S*\t\S+ \d+ \d+(?:;\d+ \d+)+\t.*", re.DOTALL)
 _OTHER = re.compile(r"[REAMN]\S*\t|#|\*")  # relations, events, attributes, normalisations, notes, equivalences
-
-_EXCLUSIVE = "'end' is exclusive. If yours are inclusive, add 1 to the end of every mark"
-
-
-class _Mark(NamedTuple):
-    start: int
-    end: int
-    type: str
-    covered: str
-    line: int
 
 
 def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
@@ -43,58 +31,27 @@ def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Ro
         fix = f"Get {annotations.name} from where the text came from; an empty file says that the text has no names"
         report.problem("brat", path, 0, "a text without its .ann file", fix)
         return
-    marks = sorted(_marks(annotations, report), reverse=True)
-    crossing: list[_Mark] = []
+    counting = "Count characters of the .txt file from 0, line ends included"
+    marked = MarkedText("brat", annotations, path.name, counting, options.words)
+    yield from marked.rows(path, _texts(path, report), _marks(annotations, report), report)
+
+
+def _texts(path: Path, report: Report) -> Iterator[tuple[int, int, str]]:
     begin = 0
     for number, text in lines(path, report, keep_ends=True):
-        end, mentions = begin + len(text), set()
-        borders = cutting.cut(text, options.words)
-        while marks and marks[-1].start < end:
-            mark = marks.pop()
-            if mark.end > begin + len(text.rstrip("\r\n")):
-                crossing.append(mark)
-            elif mention := _mention(mark, text, begin, borders, annotations, report):
-                mentions.add(mention)
-        if borders:
-            words = tuple(sys.intern(text[start:end]) for start, end in borders)
-            yield Row(path, number, words, tuple(sorted(mentions)))
-        begin = end
-    for mark in [*crossing, *reversed(marks)]:
-        if mark.end > begin:
-            text = f"mark {mark.start}-{mark.end} is past the end of {path.name}, which has {begin} characters"
-            report.problem("brat", annotations, mark.line, text, "Count characters from 0, line ends included")
-        else:
-            report.convention("across lines", annotations, mark.line, short(mark.covered))
+        yield number, begin, text
+        begin += len(text)
 
 
-def _mention(
-    mark: _Mark, text: str, begin: int, borders: cutting.Borders, path: Path, report: Report
-) -> Mention | None:
-    """Return a mark's mention in the line ``text``, which begins at character ``begin``; None after a problem."""
-    start, end = mark.start - begin, mark.end - begin
-    covered = text[start:end]
-    span = cutting.touched(start, end, borders)
-    if covered != mark.covered or span is None:
-        what = f"mark {mark.start}-{mark.end} covers {short(covered)}, but says {short(mark.covered)}"
-        if covered == mark.covered:
-            what = f"mark {mark.start}-{mark.end} covers no word"
-        report.problem("brat", path, mark.line, what, "Count characters of the .txt file from 0, line ends included")
-        return None
-    if span.widened:
-        words = [text[first:last] for first, last in borders[span.first : span.last]]
-        report.convention("inside a word", path, mark.line, f"{short(covered)} as {short(' '.join(words))}")
-    return Mention(span.first, span.last, mark.type)
-
-
-def _marks(path: Path, report: Report) -> Iterator[_Mark]:
+def _marks(path: Path, report: Report) -> Iterator[Mark]:
     for number, text in lines(path, report):
         match = _MARK.fullmatch(text)
         if match:
             start, end = int(match[2]), int(match[3])
             if start < end:
-                yield _Mark(start, end, sys.intern(match[1]), match[4], number)
+                yield Mark(start, end, sys.intern(match[1]), match[4], number)
             else:
-                report.problem("brat", path, number, f"empty mark {start}-{end}", _EXCLUSIVE)
+                report.problem("brat", path, number, f"empty mark {start}-{end}", EXCLUSIVE)
         elif _WITH_GAPS.fullmatch(text):
             report.convention("discontinuous", path, number, short(text))
         elif text and not text.isspace() and not _OTHER.match(text):

@@ -8,12 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora.division import PROPOSED, Division
+from cl_ner_bench.corpora.readers.brat import read_brat
 from cl_ner_bench.corpora.readers.columns import read_columns
 from cl_ner_bench.corpora.readers.divide import SHARD, divide
+from cl_ner_bench.corpora.readers.formats import format_of
 from cl_ner_bench.corpora.readers.jsonl import read_jsonl
-from cl_ner_bench.corpora.readers.lines import Row, head, some
+from cl_ner_bench.corpora.readers.lines import Row, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import LEFT_OUT, Report
+from cl_ner_bench.corpora.readers.pubtator import read_pubtator
+from cl_ner_bench.corpora.readers.webanno import read_webanno
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.untrusted import leads_out
@@ -23,13 +27,19 @@ _PART_NAMES = {
     "dev": ("dev", "devel", "development", "valid", "validation", "val", "testa"),
     "test": ("test", "testing", "testb"),
 }
+_READERS = {
+    "columns": read_columns,
+    "jsonl": read_jsonl,
+    "brat": read_brat,
+    "pubtator": read_pubtator,
+    "webanno": read_webanno,
+}
 # Files that lie beside data and are none.
 _NO_DATA = {".md", ".toml", ".ids", ".py", ".log", ".zip", ".tar", ".pdf", ".html", ".sha256", ".ann"}
 # Files that are data only where there is nothing better.
 _RARELY_DATA = {".json", ".csv"}
 # What lies beside data where no name says which files are data.
 _ABOUT_DATA = re.compile(r"(readme|licen[cs]e|copying|notice|changelog|citation|authors)(?![a-z])", re.IGNORECASE)
-_JSON = re.compile(rb"\s*((\[\s*)?\{\s*[\"'}]|\[\s*\[\s*\")")
 
 
 def open_parts(
@@ -95,32 +105,18 @@ def _part_files(
 def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield the sentences of one file, in the format of ``options.format``.
 
-    ``auto`` is parquet or brat where the file's name says so (``.parquet``; a ``.txt`` beside an ``.ann``), JSON where
-    the name says so or the file, unless it is a ``.conll``, begins with an object, and columns otherwise. Types are as
-    ``options`` wants them.
+    ``auto`` finds it out: see ``format_of``. Types are as ``options`` wants them.
     """
-    format_ = _format(path) if options.format == "auto" else options.format
+    format_ = format_of(path, report) if options.format == "auto" else options.format
+    if format_ is None:
+        return
     if format_ == "parquet":
         # pyarrow takes longer to import than most files to read.
         from cl_ner_bench.corpora.readers.parquet import read_parquet as read
-    elif format_ == "brat":
-        from cl_ner_bench.corpora.readers.brat import read_brat as read
     else:
-        read = read_jsonl if format_ == "jsonl" else read_columns
+        read = _READERS[format_]
     for row in read(path, options, report):
         yield row._replace(mentions=options.of_types(row.mentions))
-
-
-def _format(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    first = head(path)
-    if ".parquet" in suffixes or first.startswith(b"PAR1"):
-        return "parquet"
-    if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
-        return "brat"
-    if {".jsonl", ".json", ".ndjson"} & {*suffixes} or (".conll" not in suffixes and _JSON.match(first)):
-        return "jsonl"
-    return "columns"
 
 
 class _Watcher(Report):

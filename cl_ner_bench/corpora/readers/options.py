@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from cl_ner_bench.corpora.readers.formats import Format
 from cl_ner_bench.corpora.readers.lines import Encoding
 from cl_ner_bench.corpora.readers.words import Rule
 from cl_ner_bench.corpora.schemes import Scheme
@@ -40,7 +41,7 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     renames it or, with "", drops its mentions.
     """
 
-    format: Literal["auto", "columns", "jsonl", "parquet", "brat"] = "auto"
+    format: Literal["auto", Format] = "auto"
     separator: Annotated[str, Meta(min_length=1, description="a text, like a tab or a comma")] = ""
     word_column: Annotated[Whole, Meta(description="a " + _COLUMN.format(""))] = 0
     tag_columns: Annotated[tuple[Whole, ...], Meta(min_length=1, description="a list of " + _COLUMN.format("s"))] = (

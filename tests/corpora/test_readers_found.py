@@ -58,6 +58,7 @@ def test_columns_are_found_and_said(tmp_path: Path, form: str, said: str) -> Non
 def test_words_that_are_numbers_are_words(tmp_path: Path) -> None:
     for text in ("1 X O\n3 X O\n2 X B-A\n", "1 X B-A\n\n7 X O\n", "1 O\n2 B-A\n3 O\n"):
         assert found(tmp_path / "a.txt", text)[0][0][0].startswith("1")
+    assert found(tmp_path / "a.txt", "1 Yes B-A\n\n1 No O\n")[0] == [("Yes", [(0, 1, "A")]), ("No", [])]
     # A count that leaves one out counts nothing.
     assert found(tmp_path / "a.txt", "1 a O\n2 b B-A\n\n1 c O\n3 d O\n")[0][0] == ("1|2", [(1, 2, "A")])
 

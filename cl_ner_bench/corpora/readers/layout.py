@@ -259,8 +259,10 @@ def _counter(sentences: Sequence[_Rows], width: int) -> int:
         counts = [[row[column] for row in rows if not NO_WORD.fullmatch(row[column])] for rows in sentences]
         if not all(_COUNT.fullmatch(cell) for cells in counts for cell in cells):
             break
-        numbers = [[*map(int, cells)] for cells in counts]
-        if any(len(n) > 1 for n in numbers) and all(n == [*range(n[0], n[0] + len(n))] for n in numbers if n):
+        numbers = [[*map(int, cells)] for cells in counts if cells]
+        # Of sentences of one word each, the counts are the same; a single word may be a number.
+        several = any(len(n) > 1 for n in numbers) or (len(numbers) > 1 and len({n[0] for n in numbers}) == 1)
+        if several and all(n == [*range(n[0], n[0] + len(n))] for n in numbers):
             found = column
     return found
 

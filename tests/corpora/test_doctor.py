@@ -540,6 +540,19 @@ WARNINGS: dict[str, Case] = {
         "train.jsonl:1",
         "2 annotations of 'Bo'",
     ),
+    "offsets of JavaScript": Case(
+        first_json(
+            json.dumps(
+                {
+                    "data": {"text": "\U0001f600 Bo"},
+                    "annotations": [{"result": [{"value": {"start": 3, "end": 5, "text": "Bo", "labels": ["PER"]}}]}],
+                }
+            )
+        ),
+        "utf-16",
+        "train.jsonl:1",
+        "'Bo' in ",
+    ),
     "mark without a type": Case(
         first_json(
             json.dumps(

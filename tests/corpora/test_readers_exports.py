@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cl_ner_bench.corpora.readers.folder import open_parts
+from cl_ner_bench.corpora.readers.folder import open_parts, read_rows
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 from tests.corpora.reading import Collected, Read, assert_refused, read, write
@@ -127,6 +127,12 @@ def test_an_annotated_task(tmp_path: Path, key: str) -> None:
     assert_read(tmp_path, [item | {"data": {"body": TEXT, "page": 3}}], [(WORDS, BOTH)])
 
 
+def test_a_task_names_its_document(tmp_path: Path) -> None:
+    items = [task(by(1), data={"text": TEXT, "doc_id": 7}), task(by(1), doc_id="b"), task(by(1))]
+    path = write(tmp_path / "a.json", json.dumps(items))
+    assert [row.document for row in read_rows(path, ReaderOptions(), Report())] == ["7", "b", ""]
+
+
 def test_an_empty_result_is_a_text_without_names_and_no_annotation_is_none(tmp_path: Path) -> None:
     assert_read(tmp_path, [task(by(1))], [(WORDS, [])])
     said = "texts without an annotation that counts: 2 (the first: "
@@ -171,6 +177,16 @@ def test_marks_of_several_types_of_none_and_other_results(tmp_path: Path) -> Non
     answer = {"type": "choices", "value": {"choices": ["sport"]}}
     item = task(by(1, mark(0, 3, "PER", "POET"), mark(9, 12), relation, answer))
     assert_read(tmp_path, [item], [(WORDS, [(0, 1, "PER"), (0, 1, "POET")])], "marks without a type: 1 (the first: ")
+
+
+def test_offsets_that_count_an_emoji_twice_are_read_by_the_marked_text(tmp_path: Path) -> None:
+    text = "\U0001f600 Ida \U0001f600 Ida"
+    marks = [{"start": at, "end": at + 3, "text": "Ida", "labels": [label]} for at, label in ((3, "UNIT"), (8, "CHAR"))]
+    marks.append({"start": 10, "end": 13, "text": "Ida", "labels": ["UNIT"]})  # past the last character
+    item = task({"result": [{"value": mark} for mark in marks]}, data={"text": text})
+    expected = [(1, 2, "UNIT"), (3, 4, "CHAR"), (3, 4, "UNIT")]
+    said = "marks whose offsets count UTF-16 units, as JavaScript does: 2 (the first: "
+    assert_read(tmp_path, [item], [("\U0001f600|Ida|\U0001f600|Ida", expected)], said)
 
 
 @pytest.mark.parametrize(

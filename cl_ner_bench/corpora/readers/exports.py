@@ -89,7 +89,8 @@ def _annotated(item: Mapping[str, Any], options: ReaderOptions, place: Place) ->
     else:
         if len({_marks(a) for a in counted}) > 1:
             place.convention("annotators", f"{len(counted)} annotations of {short(texts[0])}")
-        yield {"text": texts[0], "entities": [*_entities(chosen, place)]}
+        document = fields.document(data) or fields.document(item)
+        yield {"text": texts[0], "entities": [*_entities(chosen, texts[0], place)], fields.DOCUMENTS[0]: document}
 
 
 def _list(value: Any) -> list[Any]:
@@ -121,7 +122,7 @@ def _marks(annotation: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-def _entities(annotation: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:
+def _entities(annotation: Mapping[str, Any], text: str, place: Place) -> Iterator[Mapping[str, Any]]:
     """Yield the mentions of an annotation: one for each type of a mark. Other results, such as relations and answers
     about the whole text, are none.
     """
@@ -135,5 +136,22 @@ def _entities(annotation: Mapping[str, Any], place: Place) -> Iterator[Mapping[s
         labels = _list(value.get("labels"))
         if not labels and region.get("type") == "labels":
             place.convention("untyped", short(value.get("text", value)))
+        mark = {key: value.get(key) for key in ("start", "end", "text")}
+        if (place_in_text := _from_utf16(text, **mark)) is not None:
+            place.convention("utf-16", f"{short(mark['text'])} in {short(text)}")
+            mark["start"], mark["end"] = place_in_text
         for label in labels:
-            yield {**{key: value.get(key) for key in ("start", "end", "text")}, "label": label}
+            yield {**mark, "label": label}
+
+
+def _from_utf16(said_in: str, start: Any, end: Any, text: Any) -> tuple[int, int] | None:
+    """Return in characters where a mark stands whose offsets count UTF-16 units, as JavaScript does; None where they
+    count characters, or where the marked ``text`` does not show it.
+    """
+    if said_in.isascii() or type(start) is not int or type(end) is not int or not 0 <= start < end:
+        return None
+    if not isinstance(text, str) or not text.strip() or said_in[start:end].strip() == text.strip():
+        return None
+    units = said_in.encode("utf-16-le", "surrogatepass")
+    before, marked = (units[2 * a : 2 * b].decode("utf-16-le", "replace") for a, b in ((0, start), (start, end)))
+    return (len(before), len(before) + len(marked)) if marked.strip() == text.strip() else None

@@ -63,6 +63,11 @@ class _Words(NamedTuple):
     text: str = ""
     borders: cutting.Borders | None = None
 
+    @property
+    def entities(self) -> Sequence[str]:
+        """The fields that may hold mentions of these words."""
+        return fields.ENTITIES if self.borders is None else fields.TEXT_ENTITIES
+
 
 class _Reader:
     def __init__(
@@ -88,8 +93,7 @@ class _Reader:
         found = self._words(item, place)
         if found is None:
             return None
-        known = fields.ENTITIES if found.borders is None else fields.TEXT_ENTITIES
-        field, entities = fields.first(item, known)
+        field, entities = fields.first(item, found.entities)
         tags_field, _ = fields.first(item, fields.TAGS)
         mentions: tuple[Mention, ...] | None
         if field and not (fields.are_texts(entities) and tags_field not in ("", field)):
@@ -224,8 +228,7 @@ class _Reader:
         """Compare ``mentions``, which were read under ``field``, with labels under other keys. Return False after a
         problem.
         """
-        known = fields.ENTITIES if found.borders is None else fields.TEXT_ENTITIES
-        for other in (key for key in known if key != field):
+        for other in (key for key in found.entities if key != field):
             if item.get(other) != item[field] and fields.are_mentions(item.get(other)):
                 place.convention("two keys", f"'{field}' is read, '{other}' is not")
         other, tags = fields.first(item, fields.TAGS)

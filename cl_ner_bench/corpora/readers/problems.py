@@ -51,6 +51,10 @@ CONVENTIONS = {
         "texts that several annotators marked in different ways",
         "read as 'annotator' in the card says: by default as marked in the ground truth, else in the first annotation",
     ),
+    "utf-16": (
+        "marks whose offsets count UTF-16 units, as JavaScript does",
+        "read so, as the marked text stands there",
+    ),
     "untyped": ("marks without a type", "left out"),
     "two keys": ("sentences with labels under two keys", "read from one of them"),
     "code page": (

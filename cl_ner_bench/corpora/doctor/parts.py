@@ -52,7 +52,7 @@ def count(row: Row, tally: Tally) -> None:
     tally.longest = max(tally.longest, len(row.words))
     if tally.sentences <= LOOKED_AT:
         tally.looked_at += len(row.words)
-        tally.no_words.update(match.lastgroup for word in row.words if (match := _NO_WORD.fullmatch(word)))
+        tally.no_words.update(str(match.lastgroup) for word in row.words if (match := _NO_WORD.fullmatch(word)))
     for _, _, type_ in row.mentions:
         tally.types[type_] += 1
         if type_ not in tally.first:

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cl_ner_bench.corpora import doctor
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.errors import UserError
 
@@ -132,11 +133,12 @@ _PIECES = [
 
 
 class Damage(NamedTuple):
-    """A sound corpus of which one file is replaced, or which gets one more."""
+    """A sound corpus of which one file is replaced, or which gets one more. ``alone``: that file is divided."""
 
     corpus: str
     file: str
     data: bytes
+    alone: bool
 
 
 # Values that a card's key may not expect.
@@ -174,7 +176,7 @@ def damage(draw: st.DrawFn) -> Damage:
             data = data[:at]
     if draw(st.integers(0, 29)) == 0:
         file = draw(st.sampled_from(["train.jsonl", "train.parquet", "train.txt.gz", "valid", "a.ann", "card.toml"]))
-    return Damage(corpus, file, data)
+    return Damage(corpus, file, data, file != "card.toml" and draw(st.integers(0, 4)) == 0)
 
 
 _BLOWS = st.tuples(
@@ -201,18 +203,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @settings(max_examples=INPUTS, derandomize="CL_NER_BENCH_FUZZ" not in os.environ, database=None)
 @given(damage())
 def test_damage_is_told_and_never_a_traceback(folders: Path, damage: Damage) -> None:
-    corpus, file, data = damage
+    corpus, file, data, alone = damage
     folder = folders / corpus
     (folder / file).write_bytes(data)
     try:
         dataset = str(folder / "card.toml" if (folder / "card.toml").exists() else folder)
-        diagnosis = doctor.check(dataset, shown=None)
+        dataset = str(folder / file) if alone else dataset
+        division = Division((60, 20, 20), 1) if alone else None
+        diagnosis = doctor.check(dataset, shown=None, division=division)
         doctor.as_text(diagnosis).encode()  # can be printed
         found = json.loads(json.dumps(diagnosis.to_json()))
         errors = [p["message"] for p in found["problems"] if p["level"] == "error"]
         refusal = ""
         try:
-            assert load_corpus(dataset).fingerprint
+            assert load_corpus(dataset, parts=division).fingerprint
         except UserError as error:
             refusal = str(error)
         assert bool(errors) == bool(refusal), f"the doctor says {errors}, loading {refusal!r}"

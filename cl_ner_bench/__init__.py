@@ -1,7 +1,7 @@
 """cl_ner_bench: the benchmark suite for continual named entity recognition.
 
 From Python: ``run`` is ``bench run`` as a function, ``load_results`` gives a results folder as pandas frames,
-``load_model`` a stored model.
+``load_model`` a stored model, and ``extend`` a model that has learned one more type.
 Everything public is imported on first use, so that ``import cl_ner_bench`` and ``bench --help`` stay quick; editors
 read ``__init__.pyi``.
 """
@@ -24,6 +24,7 @@ _PUBLIC = {
     "run": "cl_ner_bench.api",
     "load_results": "cl_ner_bench.analysis.data.frames",
     "load_model": "cl_ner_bench.running.loaded",
+    "extend": "cl_ner_bench.api",
     "tables": "cl_ner_bench.analysis.tables.collect",
     "figures": "cl_ner_bench.analysis.figures.draw",
     "Mention": "cl_ner_bench.corpora.sentence",

@@ -5,6 +5,7 @@ from pathlib import Path
 from cl_ner_bench.analysis.data.frames import load_results as load_results
 from cl_ner_bench.analysis.figures.draw import figures as figures
 from cl_ner_bench.analysis.tables.collect import tables as tables
+from cl_ner_bench.api import extend as extend
 from cl_ner_bench.api import run as run
 from cl_ner_bench.corpora.sentence import Corpus as Corpus
 from cl_ner_bench.corpora.sentence import Mention as Mention

@@ -1,7 +1,8 @@
-"""`bench run` as a function."""
+"""`bench run` and `bench extend` as functions."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from cl_ner_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
+    from cl_ner_bench.running.loaded import Model
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 _Path = str | PathLike[str]
@@ -173,6 +176,82 @@ def run(
         if outcome.code >= 128:
             raise KeyboardInterrupt
         return load_results(outcome.out)
+
+
+@_suggesting
+def extend(
+    model: _Path,
+    data: _Path,
+    *,
+    out: _Path,
+    method: _Path | None = None,
+    types: Sequence[str] | None = None,
+    step: int | None = None,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    head_lr: float | None = None,
+    set: Mapping[str, Any] | Sequence[str] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Learn one more step on top of a model, as `bench extend` does, and write the new model into ``out``.
+
+    Old types that the new model finds less of, in the sentences of ``data``, are warned of (logger ``cl_ner_bench``);
+    the whole comparison is in ``history[-1]`` of the returned model.
+
+    Args:
+        model: the folder of a run, of an exported model, or of a token classifier of transformers.
+        data: a corpus folder that labels the new types; dev and test may be missing.
+        out: a new or empty folder for the new model.
+        method: the method of the step (default: the model's own).
+        types: the types of ``data`` to learn (default: all, none of which the model may know).
+        step: of a run, the step whose model is meant (default: the last that it kept).
+        recipe: hyper-parameters of this name (default: the model's).
+        epochs: epochs of the step.
+        batch_size: sentences per batch.
+        lr: learning rate of the encoder.
+        head_lr: learning rate of the head.
+        set: any other hyper-parameters, ``{"kd_weight": 2.0}``.
+        seed: random seed (default: the model's).
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: number format of training (default: the model's).
+        threads: CPU threads (default: the model's).
+
+    Returns:
+        The new model.
+
+    Raises:
+        UserError: the step cannot be learned as asked, where the command would end with exit code 2.
+    """
+    from cl_ner_bench.running.extending import extend_model, refuse_out
+
+    with _arguments_for_flags():
+        refuse_out(fspath(out))
+        done = extend_model(
+            fspath(model),
+            fspath(data),
+            method=None if method is None else fspath(method),
+            types=types,
+            step=step,
+            recipe=recipe,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            head_lr=head_lr,
+            set=set,
+            seed=seed,
+            device=device,
+            precision=precision,
+            threads=threads,
+        )
+        done.model.export(out)
+        for warning in done.warnings:
+            log.warning(warning)
+    return done.model
 
 
 @contextmanager

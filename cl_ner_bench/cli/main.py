@@ -16,6 +16,7 @@ from cl_ner_bench.cli import (
     check_method,
     data,
     export,
+    extend,
     import_results,
     init_method,
     list,
@@ -42,6 +43,7 @@ COMMANDS = (
     import_results,
     reproduce,
     predict,
+    extend,
     list,
     data,
     init_method,
@@ -57,6 +59,7 @@ examples:
   bench verify results/synthetic-split   check all files and scores
   bench predict results/synthetic-split/runs/RUN_ID --file texts.txt    what a stored model finds
   bench export results/mine/runs/RUN_ID --out my-model   a model as a folder that transformers loads
+  bench extend MODEL --data PATH --out PATH    learn one more type on top of a model
   bench list methods
   bench check-method mine.py             check a method of your own
   bench data show synthetic

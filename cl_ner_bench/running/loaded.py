@@ -192,7 +192,7 @@ def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
     }
     return ModelRecord(
         method=record.method,
-        spec=re.sub(r"[^+]*[/\\]", "", spec),
+        spec=portable(spec),
         architecture=record.architecture,  # type: ignore[arg-type]
         seed=record.seed,
         settings=record.settings,
@@ -217,6 +217,11 @@ def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
         run_id=record.run_id,
         notes=[note for note, holds in notes.items() if holds],
     )
+
+
+def portable(spec: str) -> str:
+    """Return what ``--methods`` takes for a method, without the folders of files."""
+    return re.sub(r"[^+]*[/\\]", "", spec)
 
 
 def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None, device: str) -> Model:

@@ -235,7 +235,7 @@ def hyper_parameters(
                 f"{', '.join(method) or 'none'}; those of training are {', '.join(training)}"
             )
         where = f"--set {variant.label}.{key}"
-        table[key] = _like(value, table[key], where, OPTIONS.get(key))
+        table[key] = like(value, table[key], where, OPTIONS.get(key))
         if table is training:
             convert({key: table[key]}, HyperParameters, where)
     for key, off in EXACT.items():
@@ -293,7 +293,7 @@ def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping
     return {key: value for key, value in {**UNSTATED, **values}.items() if value != given[key]}
 
 
-def _like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
+def like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
     """Return ``value`` as the type of the default that it replaces, within the bounds of the option of that name."""
     if option is not None:
         try:

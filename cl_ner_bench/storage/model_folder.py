@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from cl_ner_bench.errors import UserError, counted, short
 from cl_ner_bench.storage.checks import DamagedError, parse_manifest, read_sound, sha256
 from cl_ner_bench.storage.files import SEAL, pretty, read_json, sealed, sweep, sync_folder, temporary, write_bytes
-from cl_ner_bench.storage.run_record import EncoderIdentity, Whole
+from cl_ner_bench.storage.run_record import EncoderIdentity, Number, Whole
 from cl_ner_bench.untrusted import is_path_below
 from cl_ner_bench.validation import MisfitError, convert
 
@@ -38,11 +38,42 @@ Counts = dict[str, dict[str, tuple[Whole, Whole, Whole]]]
 """True positives, false positives and false negatives by test set and type."""
 
 
+class Agreement(Struct, frozen=True):
+    """The mentions of an old type in a part that the model before a step finds, the model after it, and both.
+
+    ``relabelled`` are mentions of the old model that overlap one labelled with a type of the step: by these labels they
+    are wrong, and neither they nor such mentions of the new model are counted.
+    """
+
+    part: str
+    type: str
+    old: Whole
+    new: Whole
+    both: Whole
+    relabelled: Whole
+
+    @property
+    def f1(self) -> float | None:
+        """F1 (0..100) with the old model's mentions as reference; None where neither finds any."""
+        return 200 * self.both / (self.old + self.new) if self.old + self.new else None
+
+
+class Score(Struct, frozen=True):
+    """F1 (0..100) of a type by the labels of a part, before and after a step; ``before``: None for a new type."""
+
+    part: str
+    type: str
+    gold: Whole
+    before: Number | None
+    after: Number
+
+
 class LearnedStep(Struct, frozen=True, kw_only=True):
     """A step that the model has learned: its types, from what, and by which method.
 
     ``data`` is the sha256 of the corpus, ``licence`` what its card says, ``hub`` its name on the Hugging Face hub;
-    ``sentences`` is the number of its train sentences in the step (None: unknown).
+    ``sentences`` is the number of its train sentences in the step (None: unknown). ``agreements`` and ``scores``
+    compare the models before and after a step of `bench extend` on its data.
     """
 
     step: Whole
@@ -53,6 +84,8 @@ class LearnedStep(Struct, frozen=True, kw_only=True):
     licence: str = ""
     hub: str = ""
     sentences: Whole | None = None
+    agreements: list[Agreement] = []
+    scores: list[Score] = []
 
 
 class ModelRecord(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,315 @@
+"""One more step on a stored, an exported or a foreign model: by which method, and what it changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cl_ner_bench import method_code, registry
+from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
+from cl_ner_bench.corpora.cards import generic, recipe
+from cl_ner_bench.errors import UserError, counted, did_you_mean
+from cl_ner_bench.method_card import MethodCard
+from cl_ner_bench.running import environment
+from cl_ner_bench.running.foreign import FOREIGN, adapt_to_iob1, foreign_model, is_foreign
+from cl_ner_bench.running.loaded import Model, load_model, portable
+from cl_ner_bench.running.new_data import NewData, read_new_data
+from cl_ner_bench.running.options import OPTIONS, names, number, pairs
+from cl_ner_bench.running.plan import like
+from cl_ner_bench.running.retention import Found, agreements, scores, warnings
+from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
+from cl_ner_bench.validation import convert
+
+if TYPE_CHECKING:
+    from cl_ner_bench.learning.trainer import Trainer
+
+TRAINING = ("epochs", "batch_size", "lr", "head_lr")
+"""The hyper-parameters with an option of their own."""
+
+OF_THE_MODEL = ("head", "max_span_width", "max_length")
+"""Hyper-parameters that a model keeps: its weights are of that form."""
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A model after one more step, what the step was learned from, and what it changed.
+
+    ``learned`` is the record of the step (``Trainer.learn``), ``warnings`` name old types that may have fallen. The
+    whole comparison with the old model is in ``model.history[-1]``.
+    """
+
+    model: Model
+    data: NewData
+    learned: Mapping[str, Any]
+    notes: Sequence[str]
+    warnings: Sequence[str]
+
+
+def extend_model(
+    path: str,
+    data: str,
+    *,
+    step: Any = None,
+    method: str | None = None,
+    types: Any = None,
+    seed: Any = None,
+    set: Any = None,
+    recipe: str | None = None,
+    device: Any = None,
+    precision: Any = None,
+    threads: Any = None,
+    progress: Callable[[dict[str, Any]], None] = lambda _: None,
+    **training: Any,
+) -> Extended:
+    """Learn one more step. The arguments are those of ``cl_ner_bench.extend``; nothing is written.
+
+    Args:
+        training: values of ``TRAINING``.
+        progress: called after each update and each batch that is predicted; may raise to stop.
+
+    Raises:
+        UserError: model, data or options cannot be read, or do not fit each other.
+    """
+    given = {key: _parsed(key, value) for key, value in training.items() if value is not None}
+    given |= _parse("set", pairs, set) if set else {}
+    chosen = None if types is None else _parse("types", names, types)
+    place = "auto" if device is None else _parsed("device", device)
+    before = _load(Path(path), None if step is None else _parse("step", number(int, 1), step), method, place, recipe)
+    card, is_own = _card(before, method)
+    settings = _settings(before.record, card, is_own, recipe, given)
+    wanted = before.record.settings["precision"] if precision is None else _parsed("precision", precision)
+    place, settings["precision"] = environment.resolve_device(place, wanted)
+    settings["device"] = environment.kind(place)
+    settings["threads"] = before.record.settings.get("threads", 1) if threads is None else _parsed("threads", threads)
+    seed = before.record.seed if seed is None else _parse("seed", number(int, 0), seed)
+    new_data = read_new_data(data, before.types, chosen)
+    sentences = {part: new_data.corpus.parts[part] for part in new_data.parts}
+    unlabelled = {part: [s.only(()) for s in found] for part, found in sentences.items()}
+    number_of_step, known, notes = before.step + 1, before.types, list(new_data.notes)
+    with _arithmetic(settings["threads"], place):
+        if before.record.method == FOREIGN and (note := adapt_to_iob1(before, [*chain(*unlabelled.values())])):
+            notes.append(note)
+        trainer, left = _begin(before, card, is_own, settings, seed, place)
+        old = {part: trainer.predict(found, progress) for part, found in unlabelled.items()}
+        if not is_own:
+            _check_same(before, card, old, {p: before.trainer.predict(s, progress) for p, s in unlabelled.items()})
+        learned = trainer.learn(new_data.step_data(number_of_step, known), progress)
+        new = {part: trainer.predict(found, progress) for part, found in unlabelled.items()}
+    agreed = agreements(sentences, old, new, [t for t in known if t not in new_data.types], new_data.types)
+    warned = warnings(agreed)
+    this = LearnedStep(
+        step=number_of_step,
+        types=[*new_data.types],
+        method=before.record.method if is_own else card.name,
+        dataset=new_data.corpus.name,
+        data=new_data.corpus.fingerprint,
+        licence=new_data.corpus.card.licence,
+        hub=new_data.corpus.card.hub.repo if new_data.corpus.card.hub else "",
+        sentences=len(sentences["train"]),
+        agreements=agreed,
+        scores=scores(sentences, old, new, trainer.learner.head.types, known),
+    )
+    record = msgspec.structs.replace(
+        before.record,
+        method=this.method,
+        spec=portable(card.spec),
+        seed=seed,
+        settings=settings,
+        fingerprints={"method": method_code.method_fingerprint(card), "encoder": before.record.fingerprints["encoder"]}
+        | method_code.files_fingerprint(card, settings["method"]),
+        history=[*before.history, this],
+        counts={},
+        versions=environment.versions(),
+        run_id="",
+        notes=[*before.record.notes, *warned],
+    )
+    return Extended(Model(record, trainer, card), new_data, learned, [*notes, *left, *learned["remarks"]], warned)
+
+
+def refuse_out(out: str) -> None:
+    """Raise UserError where a new model cannot be written: before anything is learned."""
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--out {out}: is not empty; pass a new or empty folder")
+
+
+def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UserError(f"--{name.replace('_', '-')} {value!r}: {error}") from None
+
+
+def _parsed(name: str, value: Any) -> Any:
+    """Return a value as the option of `bench run` of that name reads it."""
+    return _parse(name, OPTIONS[name].metadata["parse"], value)
+
+
+def _load(folder: Path, step: int | None, method: str | None, device: str, recipe: str | None) -> Model:
+    if is_foreign(folder):
+        if step is not None:
+            raise UserError(f"--step {step}: {folder} is no run; it holds one model")
+        return foreign_model(folder, recipe or "paper", device)
+    if method is not None and ".py" in method:  # it may be the model's own
+        try:
+            return load_model(folder, step, method=method, device=device)
+        except UserError:
+            pass
+    return load_model(folder, step, device=device)
+
+
+def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
+    """Return the card of the method that learns the step, and whether it is the model's own.
+
+    Raises:
+        UserError: it cannot go on from the model, or is not one method.
+    """
+    record = before.record
+    if method is None and record.method == FOREIGN:
+        raise UserError(f"--method: a model of transformers has none of ours; {_choices(record.architecture)}")
+    found = [variant.card for variant in registry.resolve([record.spec if method is None else method])]
+    cards = [card for card in found if card.architecture == record.architecture]
+    if not cards:
+        raise UserError(
+            f"--method {method}: a {found[0].architecture} method, and the model is of {record.method}, a "
+            f"{record.architecture} method; {_choices(record.architecture)}"
+        )
+    if len(cards) > 1:
+        raise UserError(f"--method {method}: stands for {', '.join(card.name for card in cards)}; name one")
+    card, flag = cards[0], f"--method {cards[0].name}"
+    method_code.check_class(card)
+    is_own = card == before.card and record.method != FOREIGN
+    other = _choices(record.architecture)
+    if (card.data, card.start) != ("task", "previous"):
+        raise UserError(
+            f"{flag}: it begins anew or learns from the sentences of all steps, which a model does not hold; {other}"
+        )
+    if "memory" in method_code.needs(card):
+        raise UserError(
+            f"{flag}: it learns from sentences of earlier steps, and a model holds their numbers, not their text; "
+            f"{other}, or learn all steps with `bench run`"
+        )
+    if not is_own and card.first_step != "base":
+        kept = "" if card.stores.startswith(("nothing", "one copy of the model")) else f" (it keeps {card.stores})"
+        raise UserError(
+            f"{flag}: what it goes on from is not there{kept}: its first step is not that of a plain model, and this "
+            f"model is of {record.method}; {other}"
+        )
+    return card, is_own
+
+
+def _choices(architecture: str) -> str:
+    """Return which methods begin at any model of an architecture, as a part of a message."""
+    known = [
+        name
+        for name, card in registry.methods().items()
+        if (card.architecture, card.data, card.start, card.first_step) == (architecture, "task", "previous", "base")
+        and "memory" not in method_code.needs(card)
+    ]
+    return f"methods that begin at any {architecture} model: {', '.join(known)}"
+
+
+def _settings(
+    record: ModelRecord, card: MethodCard, is_own: bool, recipe_name: str | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings of the step: those given, else the recipe's, else the model's and the method's own.
+
+    Raises:
+        UserError: a setting is unknown, is no value for it, or belongs to the model.
+    """
+    known = HyperParameters.__struct_fields__
+    training = {key: record.settings[key] for key in known if key in record.settings}
+    if recipe_name is None:
+        name = str(record.settings.get("recipe", ""))
+        stated = {} if is_own or name not in card.recipes else card.recipes[name].given()
+    else:
+        name, stated = recipe_name, recipe(generic(), recipe_name, card.architecture, "", card.recipes)
+    if {**UNSTATED, **stated}.get("head") != {**UNSTATED, **training}["head"] and recipe_name is not None:
+        raise UserError(f"--recipe {name}: another head than the model's; leave it out, or choose another recipe")
+    training |= {key: value for key, value in stated.items() if key not in OF_THE_MODEL}
+    if missing := [key for key in TRAINING if key not in {**training, **given}]:
+        raise UserError(f"--recipe {name}: says nothing of {', '.join(missing)} for {card.architecture} methods")
+    method = dict(record.settings["method"] if is_own else card.settings)
+    for key, value in given.items():
+        if key in OF_THE_MODEL or (key not in method and key not in known):
+            free = [*method, *(key for key in known if key not in OF_THE_MODEL)]
+            why = "belongs to the model and cannot change" if key in OF_THE_MODEL else "no such setting"
+            raise UserError(f"--set {key}: {why}.{did_you_mean(key, free)} Known are {', '.join(free)}")
+        if key in method:
+            method[key] = like(value, method[key], f"--set {key}")
+        else:
+            convert({key: value}, HyperParameters, f"--set {key}")
+            training[key] = value
+    training = {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}
+    kept = {key: value for key, value in record.settings.items() if key not in known}
+    return {**kept, **training, "recipe": name, "method": method}
+
+
+def _begin(
+    before: Model, card: MethodCard, is_own: bool, settings: Mapping[str, Any], seed: int, device: str
+) -> tuple[Trainer, list[str]]:
+    """Return a trainer of the method with the model's weights, and what of the model was left behind."""
+    from cl_ner_bench.learning.trainer import Trainer
+
+    tensors, facts = before.trainer.state()
+    notes = []
+    if not is_own:
+        left = [name for name in tensors if name.startswith("carried.")]
+        tensors = {name: value for name, value in tensors.items() if name not in left}
+        facts = {"types": facts["types"]}
+        if left:
+            notes.append(f"{counted(len(left), 'tensor')} that {before.record.method} keeps from step to step are left")
+    trainer = Trainer(
+        method_code.load_class(card),
+        settings["method"],
+        settings,
+        before.trainer.encoder,
+        seed,
+        device,
+        settings["precision"],
+        settings["nested"],
+    )
+    try:
+        trainer.set_state(tensors, facts)
+    except RuntimeError as error:
+        raise UserError(
+            f"--method {card.name}: its model has other parameters than that of {before.record.method} "
+            f"({' '.join(str(error).split())[:200]}); {_choices(card.architecture)}"
+        ) from None
+    return trainer, notes
+
+
+def _check_same(before: Model, card: MethodCard, found: Found, expected: Found) -> None:
+    """Raise UserError where the method finds other mentions with the model's weights than the model itself."""
+    for part, mentions in expected.items():
+        for number_, (ours, theirs) in enumerate(zip(found[part], mentions, strict=True)):
+            if {m[:3] for m in ours} != {m[:3] for m in theirs}:
+                raise UserError(
+                    f"--method {card.name}: with the weights of this model of {before.record.method} it finds other "
+                    f"mentions than the model itself (first in sentence {number_} of {part}), so it cannot go on from "
+                    f"it; use {before.record.method}"
+                )
+
+
+@contextmanager
+def _arithmetic(threads: int, device: str) -> Iterator[None]:
+    """Let torch compute as in a run while the block runs."""
+    import torch
+
+    before, were_deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    if device != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(were_deterministic)

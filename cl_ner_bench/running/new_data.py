@@ -1,0 +1,139 @@
+"""The data of one more step: what a folder holds, which of its types are learned, and the labels that are not used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from cl_ner_bench.corpora.find import find_card, options_of
+from cl_ner_bench.corpora.load import load_corpus, rows_of
+from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
+from cl_ner_bench.errors import UserError, counted, did_you_mean
+from cl_ner_bench.scenarios.task import StepData
+
+
+@dataclass(frozen=True)
+class NewData:
+    """Sentences with all of their labels, and the types that the step learns, in learning order.
+
+    ``corpus`` has empty parts where the folder has none. ``notes`` say what was left out or decided.
+    """
+
+    corpus: Corpus
+    types: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that have sentences."""
+        return [part for part in PARTS if self.corpus.parts[part]]
+
+    def step_data(self, step: int, known: Sequence[str]) -> StepData:
+        """Return what the step is learned from: labels of its types alone, on the model's ``known`` types."""
+        train, dev = (tuple(s.only(self.types) for s in self.corpus.parts[part]) for part in ("train", "dev"))
+        types = (*known, *(t for t in self.types if t not in known))
+        return StepData(step, types, self.types, train, dev, self.types)
+
+
+def read_new_data(data: str, known: Sequence[str], wanted: Sequence[str] | None) -> NewData:
+    """Return the data in a corpus folder, or of a card. A folder needs a train part; dev and test may be missing.
+
+    Args:
+        known: the types of the model.
+        wanted: the types to learn; None: all of train, none of which the model may know then.
+
+    Raises:
+        UserError: the folder cannot be read, or it does not follow which types are meant.
+    """
+    corpus = _read(data)
+    notes = list(corpus.remarks)
+    counts = corpus.type_counts
+    types = _chosen(data, counts["train"], known, wanted)
+    if absent := [part for part in ("dev", "test") if not corpus.parts[part]]:
+        notes.append(f"{data} has no {' and no '.join(absent)} part")
+    unused = {t: n for t, n in sorted(counts["train"].items()) if t not in types}
+    if unused:
+        listed = ", ".join(f"{t} ({n:,})" for t, n in unused.items())
+        notes.append(f"labels of other types in train are not learned from: {listed}")
+    return NewData(corpus, types, tuple(notes))
+
+
+class _PartsMayMiss(Report):
+    """A report that accepts that a folder has no file for a part."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        super().__init__()
+        self._folders = folders
+
+    def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
+        if kind != "missing" or path not in self._folders:
+            super().problem(kind, path, line, text, fix)
+
+
+def _read(data: str) -> Corpus:
+    """Return a corpus whose dev and test parts may be empty, with the mentions of its card's types."""
+    try:
+        card, folder = find_card(data)
+    except UserError as error:
+        raise UserError(str(error).replace("--dataset", "--data", 1)) from None
+    options = options_of(card)
+    if folder is None or not isinstance(options, ReaderOptions):
+        return load_corpus(data)
+    report = _PartsMayMiss((folder, folder / options.subfolder))
+    parts = {
+        part: tuple(Sentence(i, row.words, row.mentions) for i, row in enumerate(rows))
+        for part, rows in rows_of(card, folder, report).items()
+    }
+    if not parts["train"]:
+        rows_of(card, folder, Report())  # which says that the file is missing
+        raise UserError(f"--data {data}: no sentences in the train part; expected sentences that label the new type")
+    if not card.tasks:
+        present = sorted({m.type for s in chain(*parts.values()) for m in s.mentions})
+        card = replace(card, tasks={t: (t,) for t in present})
+    kept = {part: tuple(s.only(card.types) for s in sentences) for part, sentences in parts.items()}
+    dropped = Counter(m.type for s in chain(*parts.values()) for m in s.mentions if m.type not in card.types)
+    remarks = [*report.remarks]
+    if dropped:
+        listed = ", ".join(f"{t} ({n:,})" for t, n in sorted(dropped.items()))
+        remarks.append(f"mentions of types that the card does not use are left out: {listed}")
+    return Corpus(card, kept, str(folder), tuple(remarks))
+
+
+def _chosen(data: str, present: Counter[str], known: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the types to learn. Raises UserError where that is unclear."""
+    if not present:
+        raise UserError(f"--data {data}: train has no mention of any type; expected sentences that label the new type")
+    of_data = sorted(present)
+    if wanted is not None:
+        for type_ in wanted:
+            if type_ not in present:
+                raise UserError(
+                    f"--types {type_}: train of {data} has no mention of it, only of {', '.join(of_data)}."
+                    f"{did_you_mean(type_, of_data)}"
+                )
+        if not wanted:
+            raise UserError(f"--types: expected at least one type of {data}: {', '.join(of_data)}")
+        return tuple(dict.fromkeys(wanted))
+    new, old = [t for t in of_data if t not in known], [t for t in of_data if t in known]
+    if old:
+        mentions = sum(present[t] for t in old)
+        which = f"--types {','.join(new)} learns {', '.join(new)} alone" if new else "it holds no new type"
+        raise UserError(
+            f"--data {data}: labels {', '.join(old)} ({counted(mentions, 'mention')} in train), which the model knows. "
+            f"{which[0].upper()}{which[1:]}; --types {','.join(of_data)} learns the old ones from these labels, too, "
+            "for which every mention of them must be labelled"
+        )
+    folded = {t.casefold(): t for t in known}
+    if alike := [t for t in new if t.casefold() in folded]:
+        raise UserError(
+            f"--data {data}: labels {alike[0]}, and the model knows {folded[alike[0].casefold()]}: rename it where it "
+            f"is the same type, or pass --types {','.join(new)} where it is another"
+        )
+    return tuple(new)

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Mention, Sentence
@@ -102,12 +102,18 @@ def _flat(mentions: Iterable[Mention]) -> set[Mention]:
     return flat
 
 
+def json_line(value: Any) -> str:
+    """Return a value as a line of JSON, with escapes for the characters that end a line for some readers only."""
+    line = json.dumps(value, ensure_ascii=False)
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"
+
+
 def _jsonl(sentences: Sequence[Sentence]) -> tuple[str, ...]:
     rows = (
         {"tokens": s.words, "entities": [{"start": m.start, "end": m.end, "label": m.type} for m in s.mentions]}
         for s in sentences
     )
-    return ("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows),)
+    return ("".join(map(json_line, rows)),)
 
 
 def _conll(sentences: Sequence[Sentence]) -> tuple[str, ...]:
@@ -141,6 +147,7 @@ def _brat(sentences: Sequence[Sentence]) -> tuple[str, ...]:
     return "".join(lines), "".join(marks)
 
 
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _BREAKS = re.compile(r"[\n\r\0]")
 
 

@@ -113,6 +113,12 @@ def test_brat_keeps_what_mentions_cover_however_words_are_cut(made: list[Sentenc
     assert [covered(*row) for row in again(kept, "brat")] == [covered(*row) for row in plain(kept)]
 
 
+def test_a_line_of_json_is_a_line_for_every_reader() -> None:
+    (text,) = FORMATS["jsonl"].write([Sentence(0, ("a\u2028b", "\x85", "é"))])
+    assert text.splitlines(keepends=True) == [text]
+    assert "é" in text
+
+
 def test_nothing_is_lost_of_what_every_format_holds() -> None:
     made = [Sentence(0, ("Anna", "Berg", "sang"), mentions((0, 2, "PER"))), Sentence(1, ("So", "what"))]
     for name, format_ in FORMATS.items():

@@ -41,6 +41,8 @@ def found(path: Path, text: str | bytes, **options: Any) -> tuple[Read, str]:
         ("{i} {word} NNP I-NP {tag}", "words in column 1, tags in column 4, counted from 0"),
         ("{i}\t{word}\t{tag}", "words in column 1, tags in column 2, counted from 0"),
         ("7\t{i}\t{word}\tX\t{tag}", "words in column 2, tags in column 4, counted from 0"),
+        ("news/x {i} {word} NN {tag}", "words in column 2, tags in column 4, counted from 0"),
+        (" {i}  {word} {tag}", "words in column 1, tags in column 2, counted from 0"),
         ("{i}\t{word}\t{tag}\t-\tann", "words in column 1, tags in column 2, counted from 0"),
         ("{word}\t{tag}\t_\tann", "words in column 0, tags in column 1, counted from 0"),
         ("{word} NNP I-NP {tag} x", "words in column 0, tags in column 3, counted from 0"),

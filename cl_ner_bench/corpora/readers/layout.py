@@ -147,8 +147,8 @@ def splitter(row: str, separator: str) -> tuple[_Split, int]:
         separator = "\t" if "\t" in row else " " if " " in row.strip(" ") or "," not in row else ","
 
     def at_blanks(text: str) -> list[str]:
-        if "  " in text or "\t" in text or text[-1] == " ":
-            return _BLANKS.split(text.rstrip("\t "))
+        if "  " in text or "\t" in text or text[-1] == " " or text[0] == " ":
+            return _BLANKS.split(text.strip("\t "))
         return text.split(" ")
 
     if separator == " ":
@@ -251,13 +251,16 @@ def _by_cells(path: Path, layout: Layout, sentences: Sequence[_Rows], options: R
 
 
 def _counter(sentences: Sequence[_Rows], width: int) -> int:
-    """Return the last of the first columns of whole numbers that counts the words of each sentence, else -1. Behind it
-    there are a word and a tag.
+    """Return the last of the first columns that counts the words of each sentence, else -1. Before it stand whole
+    numbers, or what is the same in a whole sentence (a document's name); behind it a word and a tag.
     """
     found = -1
+    is_long = any(len(rows) > 1 for rows in sentences)
     for column in range(width - 2):
         counts = [[row[column] for row in rows if not NO_WORD.fullmatch(row[column])] for rows in sentences]
         if not all(_COUNT.fullmatch(cell) for cells in counts for cell in cells):
+            if is_long and all(len({*cells}) <= 1 for cells in counts):
+                continue
             break
         numbers = [[*map(int, cells)] for cells in counts if cells]
         # Of sentences of one word each, the counts are the same; a single word may be a number.

@@ -7,16 +7,16 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import note, write_file
 from cl_ner_bench.cli.parsing import add_command, add_options
-from cl_ner_bench.corpora.card import FORBIDS_SHARING
-from cl_ner_bench.corpora.readers.lines import some
-from cl_ner_bench.corpora.sentence import PARTS, Corpus
-from cl_ner_bench.corpora.writers import FORMATS, fitting, recut_words
 from cl_ner_bench.errors import UserError, counted, short
 
+if TYPE_CHECKING:
+    from cl_ner_bench.corpora.sentence import Corpus
+
+FORMATS = ("jsonl", "conll", "brat")  # of corpora.writers, which takes long to import
 OPTIONS = ("data", "parts", "tasks", "max_sentences", "split_seed")
 _DESCRIPTION = """\
 Write the train, dev and test part of a corpus as they were read.
@@ -54,10 +54,14 @@ def add_convert(actions: Any, load: Callable[[argparse.Namespace, Iterable[str]]
 
 
 def _convert(parsed: argparse.Namespace, corpus: Corpus) -> int:
+    from cl_ner_bench.corpora import writers
+    from cl_ner_bench.corpora.card import FORBIDS_SHARING
+    from cl_ner_bench.corpora.readers.lines import some
+    from cl_ner_bench.corpora.sentence import PARTS
     from cl_ner_bench.scenarios.statistics import without_task_text
 
-    format_ = FORMATS[parsed.format]
-    found = fitting({part: corpus.used(part) for part in PARTS}, format_)
+    format_ = writers.FORMATS[parsed.format]
+    found = writers.fitting({part: corpus.used(part) for part in PARTS}, format_)
     if found.losses and not parsed.lossy:
         raise UserError(
             f"--format {parsed.format} cannot hold {'; '.join(found.losses)}. Choose jsonl, which holds everything, or "
@@ -83,7 +87,7 @@ def _convert(parsed: argparse.Namespace, corpus: Corpus) -> int:
         note(remark)
     if corpus.dropped:
         note(without_task_text(corpus.dropped, corpus.n_mentions))
-    if parsed.format == "brat" and (recut := recut_words(chain(*found.parts.values()))):
+    if parsed.format == "brat" and (recut := writers.recut_words(chain(*found.parts.values()))):
         note(
             f"brat holds no borders of words: {sum(recut.values()):,} words (the first: {short(next(iter(recut)))}) "
             'are cut further where this is read again, unless a card says [reader_options] words = "blanks"'
@@ -97,6 +101,8 @@ def _convert(parsed: argparse.Namespace, corpus: Corpus) -> int:
 
 def _entries(parsed: argparse.Namespace, corpus: Corpus) -> set[str]:
     """Return what stands in the folder. Raises UserError where it may not be written to."""
+    from cl_ner_bench.corpora.readers.lines import some
+
     out: Path = parsed.out
     if out.exists() and not out.is_dir():
         raise UserError(f"OUT {out} is a file; name a folder")

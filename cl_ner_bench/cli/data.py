@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.convert import add_convert
 from cl_ner_bench.cli.output import note, show, show_json, write_file
 from cl_ner_bench.cli.parsing import Parser, add_command, add_options, given
-from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from cl_ner_bench.corpora.sentence import Corpus
 
 OPTIONS = ("data", "parts", "tasks", "scenario", "split_seed", "max_sentences")
 CHECKED = ("data", "parts", "split_seed")

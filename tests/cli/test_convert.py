@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cl_ner_bench.cli import convert as convert_command
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.writers import FORMATS
 
 FLAT = {"tokens": ["Ida", "left", "Ume"], "entities": [[0, 1, "PER"], [2, 3, "LOC"]]}
 NESTED = {"tokens": ["Ume", "Ltd."], "entities": [[0, 1, "LOC"], [0, 2, "ORG"]]}
@@ -29,7 +31,7 @@ def convert(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int
     return code, err
 
 
-@pytest.mark.parametrize("format_", ["jsonl", "conll", "brat"])
+@pytest.mark.parametrize("format_", FORMATS)
 def test_each_format_gives_the_same_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str], format_: str) -> None:
     source, out = corpus(tmp_path / "in", FLAT, FLAT), tmp_path / "out"
     code, said = convert(capsys, source, out, "--format", format_)
@@ -107,6 +109,7 @@ def test_notes_of_the_reader_of_dropped_types_and_of_the_licence(
 
 def test_wrong_use_of_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = corpus(tmp_path / "in", FLAT)
+    assert list(FORMATS) == list(convert_command.FORMATS)  # which are named without reading the module of writers
     assert convert(capsys, source, tmp_path / "out", "--format", "conl")[1].count("Did you mean 'conll'?") == 1
     assert "--format" in convert(capsys, source, tmp_path / "out")[1]
     assert convert(capsys, "synthetc", tmp_path / "out", "--format", "jsonl")[1].startswith("error: 'synthetc' is no")

@@ -13,6 +13,7 @@ from io import TextIOWrapper
 
 from cl_ner_bench import __version__
 from cl_ner_bench.cli import (
+    advise,
     check_method,
     data,
     export,
@@ -35,6 +36,7 @@ from cl_ner_bench.untrusted import import_environment
 
 COMMANDS = (
     run,
+    advise,
     perf,
     status,
     report,

@@ -24,7 +24,7 @@ from cl_ner_bench.running import environment
 from cl_ner_bench.running.estimate import KIND, Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import free_folder
-from cl_ner_bench.running.runs import Run, work
+from cl_ner_bench.running.runs import Prepared, Run, work
 from cl_ner_bench.storage.files import canonical
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,7 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
         differ = [own for own, *all_ in zip(kind, *first, strict=True) if len(set(all_)) > 1]
         name = " ".join(dict.fromkeys([kind[0], *differ]))
         log.info(f"measuring {name} ({len(rows) + 1} of {len(first)})")
-        about = {key: getattr(run.record, key) for key in (*KIND, "architecture", "settings")}
-        rows[kind] = {"name": name, **about, **_measure(run, prepared.options.device)}
+        rows[kind] = {"name": name, **_measure(run, prepared.options.device)}
     learned = {kind: as_finished(run, rows[kind]) for kind, run in first.items()}
     measured = [structs.replace(run.record, shared={}, learned=learned[kind]) for kind, run in first.items()]
     rates = Rates(measured, start=fmean(row["start_seconds"] for row in rows.values()))
@@ -72,13 +71,40 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
     }
 
 
+def quick_rates(prepared: Prepared) -> Rates:
+    """Return the rates of a grid, of which one run that learns by gradient is measured.
+
+    The others that do so take its rates, per word and epoch. With a frozen encoder a sentence is taken to pass the
+    model once an epoch, at the rate of predictions; a closed form needs less. Raises UserError where the measurement
+    fails.
+    """
+    frozen = {run.id: run.record.group == "closed-form" for run in prepared.runs}
+    first = next(run for run in prepared.runs if not frozen[run.id] and run.record.data == "task")
+    log.info(f"measuring how fast {first.record.method} learns here")
+    row = _measure(first, prepared.options.device)
+    word = 1 / (row["prediction"]["sentences_per_second"] * row["prediction"]["words"] / row["prediction"]["sentences"])
+
+    def learned(run: Run) -> list[Report]:
+        if not frozen[run.id]:
+            return as_finished(run, row)
+        passes = word * run.record.settings["epochs"]
+        return [
+            {"step": step, "seconds": passes * (train + dev), "predict_seconds": word * test}
+            for step, (train, dev, test) in enumerate(run.record.words, 1)
+        ]
+
+    records = [structs.replace(run.record, shared={}, learned=learned(run)) for run in prepared.runs]
+    return Rates(records, start=row["start_seconds"])
+
+
 def _kind(run: Run) -> tuple[str, ...]:
     return tuple(getattr(run.record, key) for key in KIND)
 
 
 def _measure(run: Run, device: str) -> Report:
-    """Measure a run in a child process, which Ctrl-C ends, too."""
+    """Measure a run in a child process, which Ctrl-C ends, too; the row begins with what it was."""
     record = run.record
+    about = {key: getattr(record, key) for key in (*KIND, "architecture", "settings")}
     late = record.steps[-1] if record.data == "union" else min(2, run.split.n_steps)
     request = {
         "record": record.to_builtins(),
@@ -106,7 +132,7 @@ def _measure(run: Run, device: str) -> Report:
     found: Report = json.loads(printed)
     if "error" in found:
         raise UserError(found["error"])
-    return found
+    return {**about, **found}
 
 
 def as_finished(run: Run, row: Row) -> list[Report]:

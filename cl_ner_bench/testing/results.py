@@ -177,3 +177,33 @@ def write_grid(
             order_tasks = [{"name": t, "types": [t], "learned_at": i} for i, t in enumerate(tasks, 1)]
             write_run(folder, method, counts, order_tasks, order=order, seed=seed, **more)
     return folder
+
+
+def write_add_one(
+    folder: Path,
+    scores: Mapping[str, Sequence[tuple[float, float, float]]],
+    types: Sequence[str] = ("CAR", "DOG", "TEA"),
+    orders: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = (0,),
+    joint_last: bool = False,
+    **more: Any,
+) -> Path:
+    """A grid of scenario `add-one`: for each method and newcomer its F1, and that of the old types before and after.
+
+    Each seed is two points better than the one before, throughout.
+    """
+    for method, by_order in scores.items():
+        for order, seed in ((order, seed) for order in orders for seed in seeds):
+            new, before, after = (f1 + 2 * seed for f1 in by_order[order])
+            others = [t for t in types if t != types[order]]
+            counts = {1: dict.fromkeys(others, triple(before)), 2: dict.fromkeys(others, triple(after))}
+            counts[2][types[order]] = triple(new)
+            if joint_last and method.startswith("joint"):
+                del counts[1]
+            tasks = [
+                {"name": f"all but {types[order]}", "types": others, "learned_at": 1},
+                {"name": types[order], "types": [types[order]], "learned_at": 2},
+            ]
+            at: dict[str, Any] = {"order": order, "seed": seed, "scenario": "add-one", "order_of": "newcomer"}
+            write_run(folder, method, counts, tasks, **at, **more)
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,41 +18,14 @@ from cl_ner_bench.analysis.figures.style import rc
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.new_type import new_type_tables
-from cl_ner_bench.testing.results import triple, write_grid, write_run
+from cl_ner_bench.testing.results import triple, write_add_one, write_grid, write_run
 
-TYPES = ("CAR", "DOG", "TEA")
-GAINED = {"spankl": (50, 40, 61.5), "finetune-span": (70, 58, 62), "joint-span": (60, 80, 70)}
-BEFORE, AFTER = (80, 70, 75), {"spankl": (78, 66, 75), "finetune-span": (20, 0, 10), "joint-span": (82, 73, 74)}
-
-
-def write_add_one(
-    folder: Path, orders: Sequence[int] = (0, 1, 2), seeds: Sequence[int] = (0,), joint_last: bool = False
-) -> Path:
-    """Every method with each newcomer; a further seed is two points better throughout."""
-    for method, new in GAINED.items():
-        for order in orders:
-            for seed in seeds:
-                others = [t for t in TYPES if t != TYPES[order]]
-                before = {t: triple(BEFORE[order] + 2 * seed) for t in others}
-                after = {t: triple(AFTER[method][order] + 2 * seed) for t in others}
-                after[TYPES[order]] = triple(new[order] + 2 * seed)
-                counts = {1: before, 2: after}
-                if joint_last and method == "joint-span":
-                    del counts[1]
-                write_run(
-                    folder,
-                    method,
-                    counts,
-                    [
-                        {"name": f"all but {TYPES[order]}", "types": others, "learned_at": 1},
-                        {"name": TYPES[order], "types": [TYPES[order]], "learned_at": 2},
-                    ],
-                    order=order,
-                    seed=seed,
-                    scenario="add-one",
-                    order_of="newcomer",
-                )
-    return folder
+SCORES = {
+    "spankl": [(50, 80, 78), (40, 70, 66), (61.5, 75, 75)],
+    "finetune-span": [(70, 80, 20), (58, 70, 0), (62, 75, 10)],
+    "joint-span": [(60, 80, 82), (80, 70, 73), (70, 75, 74)],
+}
+NEW, BEFORE, AFTER = ([row[i] for row in SCORES["spankl"]] for i in range(3))
 
 
 def of(folder: Path) -> tuple[Comparison, Table]:
@@ -70,14 +42,14 @@ def drawn_of(c: Comparison) -> ReportFigure:
 
 
 def test_means_and_intervals_over_newcomers(tmp_path: Path) -> None:
-    c, table = of(write_add_one(tmp_path, seeds=(0, 1)))
+    c, table = of(write_add_one(tmp_path, SCORES, seeds=(0, 1)))
     assert c.adds_one
     row = table.frame.set_index("label").loc["SpanKL"]
-    lost = [b - a for b, a in zip(BEFORE, AFTER["spankl"], strict=True)]
+    lost = [b - a for b, a in zip(BEFORE, AFTER, strict=True)]
     for name, values in (
-        ("new", [v + 1 for v in GAINED["spankl"]]),  # the mean of two seeds
+        ("new", [v + 1 for v in NEW]),  # the mean of two seeds
         ("before", [v + 1 for v in BEFORE]),
-        ("after", [v + 1 for v in AFTER["spankl"]]),
+        ("after", [v + 1 for v in AFTER]),
         ("lost", lost),
     ):
         low, high = stats.t.interval(0.95, 2, loc=sum(values) / 3, scale=stats.sem(values))
@@ -89,20 +61,20 @@ def test_means_and_intervals_over_newcomers(tmp_path: Path) -> None:
 
 
 def test_doing_nothing_is_the_model_of_step_1(tmp_path: Path) -> None:
-    _, table = of(write_add_one(tmp_path))
+    _, table = of(write_add_one(tmp_path, SCORES))
     row = table.frame.set_index("label").loc["Doing nothing (span)"]
     assert (row["new_mean"], row["lost_mean"]) == (0, 0)
     assert row["before_mean"] == row["after_mean"] == pytest.approx(75, abs=1e-3)
 
 
 def test_joint_training_of_the_last_step_alone_is_compared_with_the_others_model_of_step_1(tmp_path: Path) -> None:
-    _, table = of(write_add_one(tmp_path, joint_last=True))
+    _, table = of(write_add_one(tmp_path, SCORES, joint_last=True))
     lost = table.frame.set_index("label").loc["Joint (span)", "lost_mean"]
-    assert lost == pytest.approx(sum(BEFORE) / 3 - sum(AFTER["joint-span"]) / 3, abs=1e-3)
+    assert lost == pytest.approx(75 - (82 + 73 + 74) / 3, abs=1e-3)
 
 
 def test_of_one_newcomer_seeds_count(tmp_path: Path) -> None:
-    c, table = of(write_add_one(tmp_path, orders=(1,), seeds=(0, 1, 2)))
+    c, table = of(write_add_one(tmp_path, SCORES, orders=(1,), seeds=(0, 1, 2)))
     row = table.frame.set_index("label").loc["SpanKL"]
     assert row["n"] == 3
     assert row["new_high"] - row["new_mean"] == pytest.approx(stats.t.ppf(0.975, 2) * 2 / math.sqrt(3), abs=2e-3)
@@ -130,7 +102,7 @@ def test_a_newcomer_without_test_mentions_has_no_f1(tmp_path: Path) -> None:
 
 
 def test_the_answer_begins_with_gain_and_loss(tmp_path: Path) -> None:
-    c, _ = of(write_add_one(tmp_path))
+    c, _ = of(write_add_one(tmp_path, SCORES))
     first = verdict(c, load_results(tmp_path))[0]
     assert first.startswith("One new type, F1 over 3 newcomers, 95 % interval. SpanKL: new type 50.5 (")
     assert "old types lose 2.0 (" in first
@@ -139,13 +111,13 @@ def test_the_answer_begins_with_gain_and_loss(tmp_path: Path) -> None:
 
 
 def test_the_picture_has_a_point_for_each_method_and_for_doing_nothing(tmp_path: Path) -> None:
-    c, _ = of(write_add_one(tmp_path))
+    c, _ = of(write_add_one(tmp_path, SCORES))
     drawn = drawn_of(c)
     assert drawn.name == "new_type-all-toy-add-one-minilm"
     points = drawn.frame.set_index("label")
     assert {*points.index} == {"SpanKL", "Fine-tuning (span)", "Joint (span)", "Doing nothing"}
     assert [*points.loc["Doing nothing", ["lost_mean", "new_mean"]]] == [0, 0]
-    half = stats.t.ppf(0.975, 2) * stats.sem(GAINED["spankl"])
+    half = stats.t.ppf(0.975, 2) * stats.sem(NEW)
     assert points.loc["SpanKL", "new_half"] == pytest.approx(half, abs=2e-3)
     names = {text.get_text() for ax in drawn.figure.axes for text in ax.texts}
     assert names == {*points.index}
@@ -162,7 +134,7 @@ def test_other_grids_have_none_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_report_holds_table_picture_and_sentence(tmp_path: Path) -> None:
-    files = report_files(load_results(write_add_one(tmp_path)), formats=["png"])
+    files = report_files(load_results(write_add_one(tmp_path, SCORES)), formats=["png"])
     names = [name for name in files if "new_type" in name]
     assert {Path(name).suffix for name in names if name.startswith("tables/")} == {".csv", ".md", ".tex"}
     assert {Path(name).suffix for name in names if name.startswith("figures/")} == {".csv", ".png", ".txt"}

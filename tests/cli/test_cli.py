@@ -27,7 +27,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 
 HEAVY = {"torch", "pandas", "numpy", "transformers", "matplotlib", "scipy"}
-HELP = [["--help"], *([name, "--help"] for name in ("run", "perf", "report", "reproduce", "status", "verify", "list"))]
+HELP = [
+    ["--help"],
+    *([name, "--help"] for name in ("run", "advise", "perf", "report", "reproduce", "status", "verify", "list")),
+]
 LISTS = [["list", "methods"], ["list", "datasets", "--json"], ["list", "methods", "-v"], ["list", "presets"]]
 
 

@@ -1,0 +1,230 @@
+"""`bench advise`: which method to take for one new type, by a small fair grid within a time budget."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cl_ner_bench.cli.output import duration, note, show, wrapped
+from cl_ner_bench.cli.parsing import add_command, add_options, given
+from cl_ner_bench.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cl_ner_bench.analysis.comparison.compare import Comparison
+    from cl_ner_bench.running.advising import Question, Trial
+    from cl_ner_bench.running.estimate import Rates
+    from cl_ner_bench.running.runs import Prepared
+
+log = logging.getLogger(__name__)
+OPTIONS = (
+    *("dataset", "data", "tasks", "split_seed", "encoder", "recipe", "epochs", "batch_size", "lr", "head_lr"),
+    *("device", "precision", "threads", "jobs", "out"),
+)
+EXAMPLES = """\
+examples:
+  bench advise --dataset path/to/folder --new PRODUCT
+  bench advise --dataset path/to/folder --new PRODUCT --shots 60 --minutes 60
+  bench advise --dataset path/to/folder --dry-run      the plan and the time that it needs
+
+Each method first learns all types but one, then the new one, from sentences that label it alone. Give
+the corpus that your model was trained on, with the new type labelled in it; without labels of it leave
+--new out, and the types that are there stand in for it. The same command goes on with what is there:
+further minutes buy further runs.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "advise",
+        _execute,
+        "say which method to take for one new type",
+        usage="bench advise --dataset PATH [--new TYPE] [options]",
+        description="Say which method to take for one new type, how sure that is, and what it costs, by a small fair "
+        "grid.",
+        epilog=EXAMPLES,
+    )
+    group = parser.add_argument_group("question")
+    group.add_argument("--new", metavar="TYPE", help="the new type (default: types of the corpus in turn)")
+    group.add_argument("--shots", metavar="N", help="mentions of the new type to learn it from (default: all)")
+    group.add_argument("--minutes", metavar="N", default=20.0, help="time budget (default: 20)")
+    add_options(parser, OPTIONS)
+    output = parser.add_argument_group("output")
+    output.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
+    output.add_argument("-q", "--quiet", action="store_true", help="print only the answer, warnings and errors")
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    from cl_ner_bench.running import advising
+    from cl_ner_bench.running.merge import free_folder
+
+    started = time.monotonic()
+    question = advising.Question(
+        given(parsed, OPTIONS),
+        parsed.new,
+        None if parsed.shots is None else _number(parsed.shots, "--shots", 1, whole=True),
+        _number(parsed.minutes, "--minutes", 0.1),
+    )
+
+    def left() -> float:
+        return 60 * question.minutes - (time.monotonic() - started)
+
+    begun = question.stored()
+    smallest = begun or advising.Trial(advising.METHODS, question.fewest, 1)
+    prepared = question.prepared(smallest, question.out if begun else free_folder(question.out))
+    rates = advising.measured(prepared) or _measured(prepared)
+    if begun:
+        trial = advising.grown(begun, lambda t: advising.seconds(question.prepared(t, question.out), rates), left())
+    else:
+        trial = advising.choose(question, advising.clock(question, rates), left())
+    prepared = question.prepared(trial, question.out, parsed.words)
+    lines = [*_plan(question, trial, prepared, advising.seconds(prepared, rates))]
+    if parsed.dry_run:
+        show("\n".join(lines))
+        return 0
+    if not parsed.quiet:
+        note("\n".join(lines))
+    return _carry_out(question, trial, parsed, left)
+
+
+def _measured(prepared: Prepared) -> Rates:
+    from cl_ner_bench.profiling.perf import quick_rates
+
+    return quick_rates(prepared)
+
+
+def _carry_out(question: Question, trial: Trial, parsed: argparse.Namespace, left: Callable[[], float]) -> int:
+    """Learn the first round, then as many as its measured rates let the budget carry, and answer."""
+    from cl_ner_bench.analysis.report.advice import candidates
+    from cl_ner_bench.analysis.report.files import write_report
+    from cl_ner_bench.cli import run
+    from cl_ner_bench.running import advising
+
+    first = question.prepared(replace(trial, rounds=1), question.out, parsed.words)
+    before = left()
+    outcome = run.carry_out(first, parsed.quiet)
+    if outcome.code:
+        return _failed(question.out, outcome.code)
+    rates = advising.measured(first)
+    slower = max(1.0, (before - left()) / advising.alone(first, rates)) if len(first.todo) == len(first.runs) else 1.0
+    if trial.rounds > 1 and candidates(_comparison(question)):
+        fitting = advising.grown(
+            replace(trial, rounds=1),
+            lambda t: slower * advising.seconds(question.prepared(t, question.out), rates),
+            left(),
+            trial.rounds,
+        )
+        if fitting.rounds < trial.rounds:
+            log.info(f"it takes longer than planned: {fitting.rounds} of {counted(trial.rounds, 'round')} fit")
+        outcome = run.carry_out(question.prepared(fitting, question.out, parsed.words), parsed.quiet)
+        if outcome.code:
+            return _failed(question.out, outcome.code)
+    written = write_report([question.out], question.out)
+    show("\n".join(_answer(question)))
+    if not parsed.quiet:
+        pictures = [p for p in written if p.name.startswith("new_type-") and p.suffix == ".png"]
+        for path in (*pictures, question.out / "report.html"):
+            note(str(path))
+    return 0
+
+
+def _failed(out: Path, code: int) -> int:
+    """Say which runs failed, and why; return the exit code."""
+    from cl_ner_bench.analysis.data.frames import load_results
+
+    for run in load_results(out).runs:
+        if run.status == "failed":
+            note(f"{run.run_id}: {run.status}. {run.reason}")
+    return code
+
+
+def _comparison(question: Question) -> Comparison:
+    from cl_ner_bench.analysis.comparison.compare import comparisons
+    from cl_ner_bench.analysis.data.frames import load_results
+
+    return next(c for c in comparisons(load_results(question.out)) if c.scenario == question.scenario)
+
+
+def _plan(question: Question, trial: Trial, prepared: Prepared, seconds: float) -> Iterator[str]:
+    """Yield the plan in lines: methods, newcomers with their mentions, sentences, runs, time."""
+    from cl_ner_bench.analysis.comparison.compare import GROUPS
+
+    corpus = prepared.plans[0].corpus
+    by_group: dict[str, dict[str, None]] = {}
+    for run in prepared.runs:
+        by_group.setdefault(run.record.group, {})[run.record.method] = None
+    methods = "; ".join(f"{GROUPS[group].lower()}: {', '.join(of)}" for group, of in by_group.items())
+    news = []
+    for split in prepared.plans[0].splits:
+        type_, ids = split.tasks[-1].types[0], split.tasks[-1].train
+        mentions = sum(m.type == type_ for i in ids for m in corpus.parts["train"][i].mentions)
+        news.append(f"{type_} ({counted(mentions, 'mention')} in {counted(len(ids), 'sentence')})")
+    used = question.size if trial.sentences is None else trial.sentences
+    rounds = f"{counted(len(news), 'newcomer')}, {counted(len(prepared.options.seeds), 'seed')} each"
+    rows = {
+        "methods": methods,
+        "newcomers": ", ".join(news),
+        "not tried": ", ".join(t for t in question.types if t not in question.newcomers)
+        if question.new is None
+        else "",
+        "sentences": f"{used:,} of {question.size:,} for training",
+        "runs": f"{counted(len(prepared.runs), 'run')}: {rounds}",
+        "time": f"about {duration(seconds)} of {question.minutes:g} min, with the report",
+        "out": str(prepared.out),
+    }
+    yield "plan"
+    for name, text in rows.items():
+        if text:
+            why = " (too few mentions)" if name == "not tried" else ""
+            yield from wrapped(f"  {name:<12}{text}{why}", 14)
+    for remark in _remarks(prepared):
+        yield from wrapped(f"  {'note':<12}{remark}", 14)
+
+
+def _remarks(prepared: Prepared) -> list[str]:
+    from cl_ner_bench.scenarios.statistics import corpus_notes
+
+    return corpus_notes(prepared.plans[0].corpus, *prepared.plans[0].splits)
+
+
+def _answer(question: Question) -> Iterator[str]:
+    """Yield the table, the three sentences and the command that does it."""
+    from cl_ner_bench.analysis.data.frames import load_results
+    from cl_ner_bench.analysis.report.advice import advice
+    from cl_ner_bench.analysis.tables.new_type import new_type_tables
+    from cl_ner_bench.cli.results import table_text
+
+    results = load_results(question.out)
+    c = _comparison(question)
+    for table in new_type_tables(results):
+        if table.name.endswith(c.slug):
+            yield f"{c.title}\n{table_text(table)}"
+    found = advice(c)
+    yield ""
+    for sentence in found.sentences:
+        yield from wrapped(sentence, 0)
+    if row := found.method:
+        name = next(run for run in c.runs if c.row_of[run.run_id] == row).registry_name
+        yield ""
+        if row.group == "memory-free":
+            yield f"bench extend MODEL --data NEW_SENTENCES --method {name} --out NEW_MODEL"
+        else:
+            keeps = "kept sentences of its own" if row.group == "exemplar" else "an encoder that it has frozen"
+            yield from wrapped(f"It needs {keeps}: let it learn your old types first, then the new one.", 0)
+            yield f"bench run --methods {name} --dataset OLD_CORPUS --out OLD"
+            yield f"bench extend OLD/runs/RUN_ID --data NEW_SENTENCES --method {name} --out NEW_MODEL"
+
+
+def _number(value: Any, flag: str, least: float, whole: bool = False) -> Any:
+    from cl_ner_bench.running.options import number
+
+    try:
+        return number(int if whole else float, least)(value)
+    except ValueError as error:
+        raise UserError(f"{flag} {value!r}: {error}") from None

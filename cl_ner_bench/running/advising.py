@@ -1,0 +1,215 @@
+"""The plan of `bench advise`: the largest fair grid of a few methods that a time budget carries.
+
+The grid is one of scenario `add-one`. A *round* is one newcomer with one seed, of all methods: means and intervals
+count rounds. A budget first pays for three rounds, then for more sentences, more methods, and more rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.corpora.sentence import Corpus
+from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.running.estimate import Job, Rates, time_left
+from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.merge import free_folder
+from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.plan import file_word, load
+from cl_ner_bench.running.runs import Prepared
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_record import RunRecord
+
+METHODS = ("extendner", "replay+extendner", "analytic-token")
+"""A method of each kind: without memory, with a few kept sentences, with a frozen encoder."""
+
+MORE = ("selftrain", "derpp-token", "ice-pl")
+"""A second method of each kind, for budgets that carry all sentences."""
+
+ROUNDS, MOST_ROUNDS = 3, 10
+"""Rounds from which methods are compared, and that a budget pays for at the most."""
+
+MENTIONS = 10
+"""Mentions of a newcomer in its slice, below which a sample is too small to learn it from."""
+
+SENTENCES = 400
+"""Train sentences below which a sample is too small for the other types."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A grid to choose by: methods, train sentences of the sample (None: all), and rounds."""
+
+    methods: tuple[str, ...]
+    sentences: int | None
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """A user's question: the options of `bench run` that were ``given``, the newcomer (None: several in turn), the
+    number of its mentions to learn from (None: all of its slice), and the budget in minutes.
+
+    Raises UserError for what `bench run` refuses, for an unknown type, and for a corpus of one type.
+    """
+
+    given: Mapping[str, Any]
+    new: str | None
+    shots: int | None
+    minutes: float
+
+    @property
+    def scenario(self) -> str:
+        return "add-one" if self.shots is None else f"add-one-k{self.shots}"
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The whole corpus."""
+        return load(layer(self.given)[0].options)
+
+    @cached_property
+    def types(self) -> list[str]:
+        """All types of the corpus, in the order of the scenario's orders."""
+        return sorted(self.corpus.card.types)
+
+    @cached_property
+    def newcomers(self) -> list[str]:
+        """The types that are the newcomer, those of most mentions first: the one that was asked for, else all whose
+        slice holds enough mentions; if none does, the three of most mentions."""
+        if self.new is not None:
+            if self.new not in self.types:
+                near = did_you_mean(self.new, self.types)
+                raise UserError(f"--new {self.new}: the corpus has no such type.{near} It has {', '.join(self.types)}")
+            return [self.new]
+        counts = self.corpus.type_counts["train"]
+        ranked = sorted(self.types, key=lambda t: (-counts[t], t))
+        return [t for t in ranked if self.needed(t) <= self.size] or ranked[:ROUNDS]
+
+    @property
+    def size(self) -> int:
+        """The train sentences of the corpus."""
+        return len(self.corpus.ids("train"))
+
+    def needed(self, type_: str) -> float:
+        """Return how many train sentences a sample needs so that the slice of a newcomer holds its mentions."""
+        count = self.corpus.type_counts["train"][type_]
+        return (self.shots or MENTIONS) * len(self.types) * self.size / count if count else math.inf
+
+    @cached_property
+    def fewest(self) -> int | None:
+        """The train sentences of the smallest sample; None: all."""
+        hardest = max(self.needed(t) for t in self.newcomers[:ROUNDS])
+        fewest = max(SENTENCES, hardest)
+        return math.ceil(fewest) if fewest < self.size else None
+
+    @cached_property
+    def out(self) -> Path:
+        """The results folder."""
+        if self.given.get("out"):
+            return Path(self.given["out"]).expanduser()
+        names = [self.corpus.name, self.scenario, *([self.new] if self.new else []), f"{self.minutes:g}min"]
+        return Path("results") / f"advise-{'-'.join(map(file_word, names))}"
+
+    def pairs(self, rounds: int) -> tuple[list[int], list[int]]:
+        """Return the orders and seeds of so many rounds: first all newcomers, then further seeds of all."""
+        orders = [self.types.index(t) for t in self.newcomers[:rounds]]
+        return orders, [*range(math.ceil(rounds / len(orders)))]
+
+    def prepared(self, trial: Trial, out: Path, command: Sequence[str] | None = None) -> Prepared:
+        """Return the runs of a trial. Raises UserError for what `bench run` refuses."""
+        orders, seeds = self.pairs(trial.rounds)
+        options = {
+            **self.given,
+            "methods": trial.methods,
+            "scenario": self.scenario,
+            "orders": orders,
+            "seeds": seeds,
+            "max_sentences": trial.sentences,
+            "keep_models": "none",
+            "no_report": True,
+            "out": str(out),
+        }
+        return prepare(options, command=command)
+
+    def stored(self) -> Trial | None:
+        """Return the trial that the results folder was begun with, one round of it; None for an empty folder."""
+        records = [record for record in ResultsFolder.open(self.out).runs.values() if record.scenario == self.scenario]
+        own = [record for record in records if record.group != "reference"]
+        if not own:
+            return None
+        methods = tuple(dict.fromkeys(m for m in (*METHODS, *MORE) if m in {record.method for record in own}))
+        return Trial(methods or METHODS, own[0].settings.get("max_sentences"), 1)
+
+
+Clock = Callable[[Trial], float]
+
+
+def seconds(prepared: Prepared, rates: Rates) -> float:
+    """Return the seconds that a grid needs from now on, with its report."""
+    return time_left([Job(run.record, run.done()) for run in prepared.todo], rates, prepared.jobs)
+
+
+def alone(prepared: Prepared, rates: Rates) -> float:
+    """Return the seconds that all runs of a grid need, without a report, whatever of them is done."""
+    return time_left([Job(run.record, ()) for run in prepared.runs], rates, prepared.jobs, report=False)
+
+
+def clock(question: Question, rates: Rates) -> Clock:
+    """Return the function that gives the seconds of a trial in a results folder of its own."""
+    nowhere = free_folder(Path("advise"))
+    return lambda trial: seconds(question.prepared(trial, nowhere), rates)
+
+
+def measured(prepared: Prepared) -> Rates:
+    """Return the rates of the steps that a grid has learned; false where there are none."""
+    return Rates(_with_own_steps(prepared))
+
+
+def _with_own_steps(prepared: Prepared) -> list[RunRecord]:
+    """Return the records of a grid with the steps that stand in its folder."""
+    stored = prepared.folder.runs
+    return [stored.get(run.id, run.record) for run in prepared.runs]
+
+
+def choose(question: Question, needs: Clock, budget: float) -> Trial:
+    """Return the largest trial that ``budget`` seconds carry.
+
+    Raises UserError where they carry not even one round of the smallest.
+    """
+    whole = Trial((*METHODS, *MORE), None, ROUNDS)
+    if needs(whole) <= budget:
+        return grown(whole, needs, budget)
+    if needs(fewer := replace(whole, methods=METHODS)) <= budget:
+        return grown(fewer, needs, budget)
+    small = Trial(METHODS, question.fewest, ROUNDS)
+    if (least := needs(small)) > budget:
+        one = replace(small, rounds=1)
+        if (shortest := needs(one)) > budget:
+            size = question.size if one.sentences is None else one.sentences
+            raise UserError(
+                f"--minutes {question.minutes:g}: too few. The smallest grid ({len(METHODS)} methods and joint "
+                f"training, one newcomer, one seed, {size:,} train sentences) needs about {minutes(shortest)} min "
+                f"here, and one that can compare methods ({ROUNDS} rounds) about {minutes(least)} min; pass --minutes "
+                f"{minutes(least)}"
+            )
+        return grown(one, needs, budget, ROUNDS)
+    assert small.sentences is not None, "all sentences do not fit, as was seen above"
+    share = (budget - least) / max(needs(replace(small, sentences=None)) - least, 1e-9)
+    between = small.sentences + share * (question.size - small.sentences)
+    return replace(small, sentences=max(small.sentences, int(between) // 50 * 50))
+
+
+def grown(trial: Trial, needs: Clock, budget: float, most: int = MOST_ROUNDS) -> Trial:
+    """Return a trial with as many more rounds as the budget carries."""
+    while trial.rounds < most and needs(more := replace(trial, rounds=trial.rounds + 1)) <= budget:
+        trial = more
+    return trial
+
+
+def minutes(of: float) -> int:
+    """Return seconds as whole minutes, rounded up."""
+    return math.ceil(of / 60)

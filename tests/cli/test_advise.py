@@ -1,0 +1,136 @@
+"""`bench advise`: the plan, the answer, and how it goes on. Learning is made up but in one test."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cl_ner_bench.cli import advise, main
+from cl_ner_bench.cli import run as run_command
+from cl_ner_bench.running import advising
+from cl_ner_bench.running.estimate import Rates
+from cl_ner_bench.running.grid import Outcome
+from cl_ner_bench.running.runs import Prepared
+from cl_ner_bench.testing.grids import finished, records, write_inputs
+from cl_ner_bench.testing.results import triple, write_run
+
+TYPES = ("LOC", "ORG", "PER")
+Bench = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("corpus") / "news"
+    folder.mkdir()
+    rows = [{"words": ["a", "b"], "mentions": [[0, 1, TYPES[i % 3]]]} for i in range(180)]
+    for part in ("train", "dev", "test"):
+        (folder / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return str(folder)
+
+
+@pytest.fixture
+def bench(corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """Run `bench advise` on the corpus; the runs' results are made up, and come at once."""
+
+    def learn(prepared: Prepared, quiet: bool) -> Outcome:
+        todo = [run for run in prepared.runs if not run.folder.path.exists()]
+        learned.append([run.id for run in todo])
+        for run in todo:
+            record = run.record
+            others, new = record.tasks[0].types, record.tasks[1].types[0]
+            good = record.method != "analytic-token"
+            counts = {1: dict.fromkeys(others, triple(80)), 2: dict.fromkeys(others, triple(78 if good else 50))}
+            counts[2][new] = triple((60 if good else 20) + record.order)
+            known = ("method", "registry_name", "label", "dataset", "scenario", "order", "seed", "encoder", "config")
+            more = ("architecture", "group", "order_of", "settings", "run_id", "setting", "fingerprints", "data")
+            tasks = [{"name": t.name, "types": t.types, "learned_at": t.learned_at} for t in record.tasks]
+            values = {key: getattr(record, key) for key in (*known, *more)}
+            write_run(prepared.out, counts=counts, tasks=tasks, words=record.words, **values)
+        time.sleep(0.01)
+        return Outcome(0, prepared.out, [])
+
+    learned: list[list[str]] = []
+    monkeypatch.setattr(run_command, "carry_out", learn)
+    monkeypatch.setattr(advise, "_measured", lambda _: Rates(()))
+    monkeypatch.setattr("cl_ner_bench.analysis.report.files.write_report", lambda *_: [])
+
+    def command(*words: str) -> SimpleNamespace:
+        learned.clear()
+        capsys.readouterr()
+        code = main.main(["advise", "--dataset", corpus, "--jobs", "2", "--out", str(tmp_path / "out"), *words])
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=code, out=" ".join(out.split()), err=" ".join(err.split()), learned=[*learned])
+
+    return command
+
+
+def methods_of(ids: Sequence[str]) -> set[str]:
+    return {run_id.split("-news-")[0] for run_id in ids}
+
+
+def test_the_answer_is_three_sentences_and_a_command(bench: Bench) -> None:
+    done = bench("--minutes", "1")
+    assert done.code == 0
+    assert "newcomers LOC (21 mentions in 60 sentences)" in done.err
+    assert "about" in done.err.partition(" time ")[2][:10]
+    assert "Take " in done.out
+    assert "This rests on 3 newcomers (LOC, ORG, PER), n = 3" in done.out
+    assert "The step took" in done.out
+    assert "bench extend MODEL --data NEW_SENTENCES --method extendner --out NEW_MODEL" in done.out
+    first, rest = done.learned
+    assert methods_of(first) == methods_of(rest) == {*advising.METHODS, "joint-token"}
+    assert len(rest) == 2 * len(first)  # two more newcomers
+
+
+def test_a_plan_alone_writes_nothing(bench: Bench, tmp_path: Path) -> None:
+    done = bench("--dry-run", "--minutes", "1")
+    assert done.code == 0
+    assert done.out.startswith("plan methods ")
+    assert done.learned == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--minutes", "0.1"], "--minutes 0.1: too few. The smallest grid"),
+        (["--new", "PERS"], "--new PERS: the corpus has no such type. Did you mean 'PER'?"),
+        (["--minutes", "soon"], "--minutes 'soon': expected a number of at least 0.1"),
+        (["--shots", "0"], "--shots '0': expected a whole number of at least 1"),
+    ],
+)
+def test_wrong_use(bench: Bench, words: list[str], said: str) -> None:
+    done = bench(*words)
+    assert done.code == 2
+    assert f"error: {said}" in done.err
+
+
+def test_shots_are_those_of_the_scenario(bench: Bench) -> None:
+    done = bench("--shots", "5", "--new", "PER", "--minutes", "1")
+    assert "newcomers PER (5 mentions in 5 sentences)" in done.err
+    assert all("-add-one-k5-" in run_id for ids in done.learned for run_id in ids)
+
+
+@pytest.mark.slow
+def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(advising, "METHODS", ("extendner",))
+    monkeypatch.setattr(advising, "MORE", ())
+    inputs = [*write_inputs(tmp_path), "--lr", "0.001", "--head-lr", "0.01", "--out", str(tmp_path / "out"), "-q"]
+    monkeypatch.setattr(advising, "choose", lambda question, *_: advising.Trial(advising.METHODS, question.fewest, 1))
+    monkeypatch.setattr(advise, "_measured", lambda _: Rates(()))
+    monkeypatch.setattr("cl_ner_bench.analysis.report.files.write_report", lambda *_: [])
+    assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs]) == 0
+    first = capsys.readouterr().out
+    assert "and n = 1 is too few to tell methods apart" in first
+    assert {"extendner", "joint-token"} == {*records(tmp_path / "out")}
+    before = finished(tmp_path / "out")
+    assert main.main(["advise", "--new", "PER", "--minutes", "0.1", *inputs]) == 0  # no time for more
+    assert capsys.readouterr().out == first
+    assert finished(tmp_path / "out") == before

@@ -1,0 +1,95 @@
+"""The plan of `bench advise`: what a budget buys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.running import advising
+from cl_ner_bench.running.advising import METHODS, MORE, Question, Trial, choose
+
+COUNTS = {"GPE": 300, "ORG": 900, "PER": 600, "RARE": 8}
+N = 1_200
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("corpus")
+    rows = []
+    for i in range(N):
+        types = [t for t, n in COUNTS.items() if i * n // N < (i + 1) * n // N]  # spread evenly
+        rows.append({"words": ["a"] * 4, "mentions": [[k, k + 1, t] for k, t in enumerate(types)]})
+    for part in ("train", "dev", "test"):
+        (path / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return str(path)
+
+
+def question(folder: str, **changes: Any) -> Question:
+    return Question(**{"given": {"dataset": folder}, "new": None, "shots": None, "minutes": 20.0, **changes})
+
+
+def needs(question: Question) -> Callable[[Trial], float]:
+    """Seconds that grow with each part of a trial."""
+
+    def seconds(trial: Trial) -> float:
+        return 10 + 0.01 * len(trial.methods) * trial.rounds * (trial.sentences or question.size)
+
+    return seconds
+
+
+def test_newcomers_are_the_types_with_enough_mentions_the_most_frequent_first(folder: str) -> None:
+    asked = question(folder)
+    assert asked.newcomers == ["ORG", "PER", "GPE"]  # RARE has about 2 mentions in its slice
+
+    assert question(folder, shots=2).newcomers == ["ORG", "PER", "GPE", "RARE"]
+    assert question(folder, new="RARE").newcomers == ["RARE"]
+
+
+def test_rounds_are_newcomers_first_then_seeds(folder: str) -> None:
+    asked = question(folder)
+    orders = [asked.types.index(t) for t in ("ORG", "PER", "GPE")]
+    assert [asked.pairs(n) for n in (1, 3, 4)] == [(orders[:1], [0]), (orders, [0]), (orders, [0, 1])]
+    one = question(folder, new="PER")
+    assert one.pairs(3) == ([orders[1]], [0, 1, 2])
+
+
+def test_the_smallest_sample_holds_enough_of_the_hardest_of_three_newcomers(folder: str) -> None:
+    assert question(folder, shots=30).fewest == 30 * 4 * N // 300
+    assert question(folder).fewest == advising.SENTENCES
+    assert question(folder, new="RARE").fewest is None  # all sentences
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (1e6, Trial((*METHODS, *MORE), None, advising.MOST_ROUNDS)),
+        (10 + 0.01 * 6 * 4 * N, Trial((*METHODS, *MORE), None, 4)),
+        (10 + 0.01 * 3 * 4 * N, Trial(METHODS, None, 4)),
+        (10 + 0.01 * 3 * 3 * 800, Trial(METHODS, 800, 3)),
+        (10 + 0.01 * 3 * 2 * 400, Trial(METHODS, 400, 2)),
+    ],
+)
+def test_a_budget_buys_rounds_then_sentences_then_methods(folder: str, budget: float, expected: Trial) -> None:
+    asked = question(folder)
+    found = choose(asked, needs(asked), budget + 1)
+    assert found == expected
+    assert needs(asked)(found) <= budget + 1
+
+
+def test_a_budget_that_is_too_small_is_told_what_it_needs(folder: str) -> None:
+    asked = question(folder, minutes=0.1)
+    with pytest.raises(
+        UserError, match=r"--minutes 0.1: too few. .* needs about 1 min here.*pass --minutes 1"
+    ) as caught:
+        choose(asked, needs(asked), 6)
+    enough = 60 * int(str(caught.value).rpartition("--minutes ")[2])
+    assert choose(asked, needs(asked), enough).rounds >= 3
+
+
+def test_a_type_that_is_none(folder: str) -> None:
+    with pytest.raises(UserError, match=r"--new PERR: the corpus has no such type. Did you mean 'PER'\?"):
+        _ = question(folder, new="PERR").newcomers

@@ -10,7 +10,7 @@ from typing import Any
 from cl_ner_bench.analysis.scores.scorer import f1
 from cl_ner_bench.errors import counted, printable
 from cl_ner_bench.method_card import MethodCard
-from cl_ner_bench.storage.model_folder import ExportedModel, ModelRecord
+from cl_ner_bench.storage.model_folder import ExportedModel, LearnedStep, ModelRecord
 
 _MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what the package of the offline encoder holds
 _TAGS = ("token-classification", "named-entity-recognition", "continual-learning", "cl_ner_bench")
@@ -52,8 +52,8 @@ def _title(found: ExportedModel) -> Iterator[str]:
     yield ""
     yield f"A {model.architecture} model that finds mentions of {', '.join(map(_code, types))}."
     yield (
-        f"It learned them in {counted(len(model.history), 'step')}, by the method {_code(model.method)}, from the "
-        f"encoder {_code(model.encoder)}."
+        f"It learned them in {counted(len(model.history), 'step')}, the last by the method {_code(model.method)}, from "
+        f"the encoder {_code(model.encoder)}."
     )
 
 
@@ -80,7 +80,8 @@ def _loading(found: ExportedModel) -> Iterator[str]:
     yield "```"
     yield ""
     yield "The pipeline reads each word's first sub-token, as the model does. It takes the best tag of each word, where"
-    yield "`load_model` takes the best sequence of tags that is legal BIO; and its score is a mean, not a product."
+    yield "`load_model` takes the best sequence of tags that is legal BIO; its score is a mean, not a product. It reads"
+    yield "a text as one sentence, and drops what exceeds the encoder's limit; `load_model` cuts into sentences and windows."
 
 
 def _steps(model: ModelRecord) -> Iterator[str]:
@@ -98,7 +99,8 @@ def _scores(model: ModelRecord) -> Iterator[str]:
     yield "## Scores"
     yield ""
     if not model.counts:
-        yield "The model was not scored on a test set."
+        yield "After its last step the model was not scored on a test set."
+        yield from _changes(model.history[-1])
         return
     yield f"After step {model.history[-1].step}, on all test sentences: exact match of start, end and type, in 0..100."
     for test_set, types in model.counts.items():
@@ -110,6 +112,27 @@ def _scores(model: ModelRecord) -> Iterator[str]:
         yield _row("all types (micro)", [sum(column) for column in zip(*types.values(), strict=True)])
     yield ""
     yield from (f"- {note}" for note in ("one run, one seed: no claim about the method", *model.notes))
+
+
+def _changes(step: LearnedStep) -> Iterator[str]:
+    """Yield what is known of a step that was learned outside of a benchmark: on its own data, before and after it."""
+    if step.scores:
+        yield ""
+        yield "| part of its data | type | mentions | F1 before the last step | F1 after it |"
+        yield "|---|---|---|---|---|"
+    for score in step.scores:
+        before = "new" if score.before is None else f"{score.before:.1f}"
+        yield f"| {_code(score.part)} | {_code(score.type)} | {score.gold:,} | {before} | {score.after:.1f} |"
+    if step.agreements:
+        yield ""
+        yield "Types that the data does not label: how many mentions the model finds before the last step, after it,"
+        yield "and both times. F1 takes those from before for right: it is agreement, not a score."
+        yield ""
+        yield "| part of its data | type | before | after | both | F1 |"
+        yield "|---|---|---|---|---|---|"
+    for of in step.agreements:
+        same = "undefined" if of.f1 is None else f"{of.f1:.1f}"
+        yield f"| {_code(of.part)} | {_code(of.type)} | {of.old:,} | {of.new:,} | {of.both:,} | {same} |"
 
 
 def _row(name: str, triple: Sequence[int]) -> str:
@@ -164,7 +187,7 @@ def _origin(model: ModelRecord) -> Iterator[str]:
     yield "## How it was made"
     yield ""
     yield "By cl_ner_bench, the benchmark suite for continual named entity recognition;"
-    yield f"seed {model.seed}, run {_code(model.run_id)}."
+    yield f"seed {model.seed}{f', run {_code(model.run_id)}' if model.run_id else ''}."
     for name, sha256 in model.fingerprints.items():
         yield f"- sha256 of the {_text(name)}: {_code(sha256)}"
     yield f"- versions: {_text(', '.join(f'{name} {number}' for name, number in model.versions.items())) or 'unknown'}"

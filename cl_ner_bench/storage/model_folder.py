@@ -208,6 +208,8 @@ def write_model_folder(out: Path, write: Callable[[Path], tuple[ExportedModel, s
         for path in sorted(made.iterdir()):
             os.replace(path, out / path.name)
         write_bytes(out / CARD, card.encode())
+        for file in record["sha256"]:
+            (out / file).chmod((out / CARD).stat().st_mode)  # safetensors keeps all others from reading what it writes
         write_bytes(out / RECORD, pretty(sealed(record)))
         sync_folder(out)
     except OSError as error:

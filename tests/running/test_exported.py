@@ -6,12 +6,13 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 import transformers
 
@@ -267,3 +268,53 @@ def test_nothing_is_written_over(tmp_path: Path, spankl: Model) -> None:
     with pytest.raises(UserError, match="holds 1 file already"):
         spankl.export(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("family", ["roberta", "distilbert"])
+def test_other_families_become_taggers_too(family: str, tmp_path: Path, encoder: Path) -> None:
+    """RoBERTa's tokenizer reads the start of a word by the space before it, so transformers is given lists of words."""
+    other = tmp_path / family
+    shared = {"vocab_size": 30522, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32}
+    torch.manual_seed(0)
+    if family == "roberta":
+        config = transformers.RobertaConfig(
+            **shared, intermediate_size=64, max_position_embeddings=514, dtype="float16"
+        )
+        transformers.RobertaModel(config, add_pooling_layer=False).save_pretrained(other)
+        trained = tokenizers.ByteLevelBPETokenizer()
+        beginnings = " an bo ca dm pa os li we to in 19 20 18 ."  # so that each word begins with more than its space
+        trained.train_from_iterator([beginnings] * 9, 400, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+        trained.save(str(other / "tokenizer.json"))
+        content = json.loads((other / "tokenizer.json").read_text())
+        ends = {"sep": ["</s>", 2], "cls": ["<s>", 0]}
+        content["post_processor"] = {
+            "type": "RobertaProcessing",
+            **ends,
+            "trim_offsets": True,
+            "add_prefix_space": False,
+        }
+        (other / "tokenizer.json").write_text(json.dumps(content))
+        named = {"tokenizer_class": "RobertaTokenizer", "unk_token": "<unk>"}
+        (other / "tokenizer_config.json").write_text(json.dumps(named))
+    else:
+        config = transformers.DistilBertConfig(**shared, n_layers=1, n_heads=2, dim=32, hidden_dim=64)
+        transformers.DistilBertModel(config).save_pretrained(other)
+        for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+            shutil.copy(encoder / name, other / name)
+    model = learned("extendner", other)
+    assert model.export(tmp_path / "out").pipeline == ""
+    assert load_model(tmp_path / "out").predict(SENTENCES) == model.predict(SENTENCES)
+    find = transformers.pipeline("token-classification", str(tmp_path / "out"), aggregation_strategy="first")
+    sentences = [words for words in SENTENCES if is_legal(model, Sentence(0, words))]
+    assert len(sentences) > 6
+    for words, found in zip(sentences, model.predict(sentences), strict=True):
+        starts = [0, *accumulate(len(word) + 1 for word in words)]
+        expected = {(starts[m.start], starts[m.end] - 1, m.type) for m in found}
+        assert {
+            (m["start"], m["end"], m["entity_group"]) for m in flat(find([*words], is_split_into_words=True))
+        } == expected
+
+
+def flat(found: list[Any]) -> list[dict[str, Any]]:
+    """Return the mentions of one list of words, which the pipeline may take for a batch."""
+    return found[0] if found and isinstance(found[0], list) else found

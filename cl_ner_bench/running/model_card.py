@@ -81,7 +81,7 @@ def _loading(found: ExportedModel) -> Iterator[str]:
     yield ""
     yield "The pipeline reads each word's first sub-token, as the model does. It takes the best tag of each word, where"
     yield "`load_model` takes the best sequence of tags that is legal BIO; its score is a mean, not a product. It reads"
-    yield "a text as one sentence, and drops what exceeds the encoder's limit; `load_model` cuts into sentences and windows."
+    yield "a text as one sentence, and drops what exceeds the limit of the encoder; `load_model` cuts at sentences."
 
 
 def _steps(model: ModelRecord) -> Iterator[str]:

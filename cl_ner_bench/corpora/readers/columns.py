@@ -17,7 +17,7 @@ from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.errors import short
 
-_DOCUMENT = re.compile(r"-DOCSTART-|#\s*(newdoc|begin document)\b")  # a line that begins one
+_DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")  # a comment that begins one
 
 
 class _Block(NamedTuple):
@@ -118,22 +118,18 @@ def _sentences(
             found = text.startswith(options.comment)
             if found and layout.is_row(text):
                 report.convention("comment", path, number, short(text))
-            return found
-        found = text[0] == "#" and looks_like_comment(text) and not layout.is_row(text)
-        if found:
-            report.note("comment line", path, number, short(text))
+        else:
+            found = text[0] == "#" and looks_like_comment(text) and not layout.is_row(text)
+            if found:
+                report.note("comment line", path, number, short(text))
+        if found and _DOCUMENT.match(text):
+            documents.append(number)
         return found
 
-    def noted() -> Iterator[tuple[int, str]]:
-        for number, text in lines(path, report, encoding=options.encoding):
-            if text[:1] in ("-", "#") and _DOCUMENT.match(text):
-                documents.append(number)
-            yield number, text
-
-    numbered = noted()
+    numbered = lines(path, report, encoding=options.encoding)
     if layout.header:
         numbered = ((number, text) for number, text in numbered if number != layout.header)
-    for numbers, texts in sentences_of(numbered, is_comment):
+    for numbers, texts in sentences_of(numbered, is_comment, documents):
         if layout.sentence < 0:
             yield numbers, texts
             continue

@@ -123,14 +123,16 @@ def is_tag(cell: str) -> bool:
 
 
 def sentences_of(
-    numbered: Iterable[tuple[int, str]], is_comment: Callable[[int, str], bool]
+    numbered: Iterable[tuple[int, str]], is_comment: Callable[[int, str], bool], documents: list[int]
 ) -> Iterator[tuple[list[int], list[str]]]:
-    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and ``-DOCSTART-``; comments
-    are left out where no sentence has begun.
+    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and ``-DOCSTART-``, which goes
+    to ``documents``; comments are left out where no sentence has begun.
     """
     numbers, texts = list[int](), list[str]()
     for number, text in numbered:
         if not text or text.isspace() or text.startswith("-DOCSTART-"):
+            if text[:1] == "-":
+                documents.append(number)
             if texts:
                 yield numbers, texts
                 numbers, texts = [], []
@@ -182,7 +184,7 @@ def _sample(path: Path, options: ReaderOptions) -> list[list[tuple[int, str]]]:
 
     def rows(is_comment: Callable[[int, str], bool]) -> list[list[tuple[int, str]]]:
         found, left = [], _LOOK
-        for numbers, texts in sentences_of(lines(path, SilentReport(), encoding=options.encoding), is_comment):
+        for numbers, texts in sentences_of(lines(path, SilentReport(), encoding=options.encoding), is_comment, []):
             found.append([*zip(numbers[:left], texts[:left], strict=True)])
             left -= len(found[-1])
             if not left:

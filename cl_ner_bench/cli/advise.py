@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OPTIONS = (
-    *("dataset", "data", "tasks", "split_seed", "encoder", "recipe", "epochs", "batch_size", "lr", "head_lr"),
+    *("dataset", "data", "parts", "tasks", "split_seed", "encoder", "recipe"),
+    *("epochs", "batch_size", "lr", "head_lr"),
     *("device", "precision", "threads", "jobs", "out"),
 )
 EXAMPLES = """\

@@ -27,6 +27,7 @@ def _values(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, str, str]]:
     tables = [(old.settings, new.settings), (old.settings.get("method", {}), new.settings.get("method", {}))]
     for a, b in tables:
         yield from _unequal({k: v for k, v in a.items() if k not in _NO_NUMBERS}, b, _NO_NUMBERS)
+    yield from _unequal({"parts": old.inputs.get("parts")}, {"parts": new.inputs.get("parts")})
     if _tasks(old) != _tasks(new):
         yield "tasks", _tasks(old), _tasks(new)
     for key, a, b in _unequal(old.protocol, new.protocol):

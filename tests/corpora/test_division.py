@@ -18,6 +18,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import load, make_plan, make_splits
 from cl_ner_bench.scenarios.task import TaskSplit
+from cl_ner_bench.storage.differences import differences
 from cl_ner_bench.storage.folder import ResultsFolder
 
 RULE = Division((80, 10, 10), 1)
@@ -205,6 +206,8 @@ def test_a_run_records_the_rule_and_its_worker_finds_the_same_text(file: Path, t
     assert corpus.fingerprint == record.fingerprints["data"]
     other = make_plan(layer(given | {"split_seed": 2})[0], ResultsFolder.open(tmp_path / "out")).runs[0].record
     assert not {*record.step_keys.values()} & {*other.step_keys.values()}
+    third = make_plan(layer(given | {"parts": "60,20,20"})[0], ResultsFolder.open(tmp_path / "out")).runs[0].record
+    assert [d for d in differences(record, third) if "[80, 10, 10]" in d and "[60, 20, 20]" in d]
 
 
 def test_the_doctor_examines_a_divided_corpus(file: Path) -> None:

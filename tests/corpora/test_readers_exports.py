@@ -79,7 +79,7 @@ def test_a_part_whose_texts_are_all_rejected_says_so(tmp_path: Path) -> None:
     report = Collected()
     assert [*open_parts(tmp_path, ReaderOptions(), report)["dev"]] == []
     (problem,) = report.problems
-    assert problem.text.startswith("no sentences: all 2 texts were rejected, ignored")
+    assert problem.text == "no sentences, but 2 texts rejected, ignored, cancelled or not yet annotated"
 
 
 # Inclusive ends
@@ -115,6 +115,8 @@ def test_malformed_ner_is_named(tmp_path: Path, ner: Any, said: str) -> None:
 def test_objects_on_one_line_are_numbered(tmp_path: Path) -> None:
     items = [{"tokenized_text": ["a"], "ner": [[0, last, "A"]]} for last in (0, 0, 1)]
     assert_refused(write(tmp_path / "a.json", json.dumps(items)), 1, "object 3: mention 0 to 1 does not fit")
+    blank = [{"tokens": [word], "tags": ["O"]} for word in ("a", " ")]
+    assert_refused(write(tmp_path / "b.json", json.dumps(blank)), 1, "object 2: a word is empty or blank")
 
 
 # Exports with annotations

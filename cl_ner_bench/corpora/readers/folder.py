@@ -19,7 +19,7 @@ from cl_ner_bench.corpora.readers.problems import LEFT_OUT, Report
 from cl_ner_bench.corpora.readers.pubtator import read_pubtator
 from cl_ner_bench.corpora.readers.webanno import read_webanno
 from cl_ner_bench.corpora.sentence import PARTS
-from cl_ner_bench.errors import UserError, short
+from cl_ner_bench.errors import UserError, counted, short
 from cl_ner_bench.untrusted import leads_out
 
 _PART_NAMES = {
@@ -152,9 +152,8 @@ def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Repo
     if empty and paths and not watcher.found_problem:
         text, fix = f"no sentences; expected the {part} part here", "Fill it, or point to other files"
         if watcher.left_out:
-            text = (
-                f"no sentences: all {watcher.left_out:,} texts were rejected, ignored, cancelled or not yet annotated"
-            )
+            number = counted(watcher.left_out, "text")
+            text = f"no sentences, but {number} rejected, ignored, cancelled or not yet annotated"
             fix = f"Accept some of them in the annotation tool, as the {part} part needs one"
         report.problem("empty", paths[0], 0, text, fix)
 

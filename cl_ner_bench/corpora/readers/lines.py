@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.corpora.readers.problems import Place, Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 from cl_ner_bench.untrusted import unpack_limit
@@ -120,7 +120,7 @@ def has_half_pair(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def good_words(words: Collection[str], path: Path, line: int, report: Report) -> bool:
+def good_words(words: Collection[str], place: Place) -> bool:
     """Return whether words are text: not empty, not only blanks, no half of a surrogate pair. Problem: ``words``."""
     if not all(words) or any(map(str.isspace, words)):
         what = "a word is empty or blank"
@@ -129,7 +129,7 @@ def good_words(words: Collection[str], path: Path, line: int, report: Report) ->
         what, fix = "a word holds half of a surrogate pair", r"Write whole characters, or both halves (\ud83d\ude00)"
     else:
         return True
-    report.problem("words", path, line, what, fix)
+    place.problem("words", what, fix)
     return False
 
 

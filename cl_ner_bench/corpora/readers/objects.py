@@ -134,7 +134,7 @@ class _Reader:
             place.problem("words", what, f'{fix} or {{"text": "Anna ...", ...}}')
             return None
         texts = found.words if found.borders is None else [*found.words, found.text]
-        return found if good_words(texts, self._path, place.line, self._report) else None
+        return found if good_words(texts, place) else None
 
     def _from_tags(self, item: Mapping[str, Any], n_words: int, place: Place) -> tuple[Mention, ...] | None:
         if fields.first(item, fields.TAGS)[1] is None:

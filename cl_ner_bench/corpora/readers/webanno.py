@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cl_ner_bench.corpora.readers.lines import Row, good_words, lines, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
-from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.corpora.readers.problems import Place, Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
@@ -137,7 +137,11 @@ class _Sentence:
 
     def rows(self) -> Iterator[Row]:
         """Yield the sentence, if it has tokens and no problem."""
-        if not self._words or not self._good or not good_words(self._words, self._path, self._line, self._report):
+        if (
+            not self._words
+            or not self._good
+            or not good_words(self._words, Place(self._report, self._path, self._line))
+        ):
             return
         mentions = set()
         for (_, _, type_), words in self._marked.items():

@@ -213,13 +213,27 @@ def _answer(question: Question) -> Iterator[str]:
     if row := found.method:
         name = next(run for run in c.runs if c.row_of[run.run_id] == row).registry_name
         yield ""
-        if row.group == "memory-free":
-            yield f"bench extend MODEL --data NEW_SENTENCES --method {name} --out NEW_MODEL"
-        else:
-            keeps = "kept sentences of its own" if row.group == "exemplar" else "an encoder that it has frozen"
-            yield from wrapped(f"It needs {keeps}: let it learn your old types first, then the new one.", 0)
-            yield f"bench run --methods {name} --dataset OLD_CORPUS --out OLD"
-            yield f"bench extend OLD/runs/RUN_ID --data NEW_SENTENCES --method {name} --out NEW_MODEL"
+        yield from _commands(question, row.group, name)
+
+
+def _commands(question: Question, group: str, name: str) -> Iterator[str]:
+    """Yield how a method learns the user's new type; some cannot go on from any model."""
+    if group == "exemplar":
+        text = "A model does not hold the sentences that it keeps, so that both steps are learned in one run:"
+        yield from wrapped(text, 0)
+        order = question.types.index(question.new) if question.new else "NUMBER_OF_THE_NEW_TYPE"
+        of = "".join(f" --{key} {question.given[key]}" for key in ("dataset", "data") if question.given[key])
+        yield f"bench run --methods {name}{of} --scenario {question.scenario} --orders {order} --out NEW"
+        yield "bench export NEW/runs/RUN_ID --out NEW_MODEL"
+        return
+    model = "MODEL"
+    if group == "closed-form":
+        model = "OLD/runs/RUN_ID"
+        yield from wrapped(
+            "It goes on from models that it has learned itself, so that it learns the old types, too:", 0
+        )
+        yield f"bench run --methods {name} --dataset OLD_CORPUS --out OLD"
+    yield f"bench extend {model} --data NEW_SENTENCES --method {name} --out NEW_MODEL"
 
 
 def _number(value: Any, flag: str, least: float, whole: bool = False) -> Any:

@@ -116,6 +116,32 @@ def test_shots_are_those_of_the_scenario(bench: Bench) -> None:
     assert all("-add-one-k5-" in run_id for ids in done.learned for run_id in ids)
 
 
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("memory-free", ["bench extend MODEL --data NEW_SENTENCES --method kd --out NEW_MODEL"]),
+        (
+            "closed-form",
+            [
+                "bench run --methods kd --dataset OLD_CORPUS --out OLD",
+                "bench extend OLD/runs/RUN_ID --data NEW_SENTENCES --method kd --out NEW_MODEL",
+            ],
+        ),
+        (
+            "exemplar",
+            [
+                "bench run --methods kd --dataset {} --scenario add-one-k9 --orders 1 --out NEW",
+                "bench export NEW/runs/RUN_ID --out NEW_MODEL",
+            ],
+        ),
+    ],
+)
+def test_the_commands_are_those_that_the_method_can_follow(corpus: str, group: str, expected: list[str]) -> None:
+    question = advising.Question({"dataset": corpus, "data": None}, "ORG", 9, 1.0)
+    found = [line for line in advise._commands(question, group, "kd") if line.startswith("bench ")]
+    assert found == [line.format(corpus) for line in expected]
+
+
 @pytest.mark.slow
 def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

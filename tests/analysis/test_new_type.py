@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cl_ner_bench.analysis.figures.style import rc
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.new_type import new_type_tables
+from cl_ner_bench.scenarios.statistics import MENTION_COLUMNS
 from cl_ner_bench.testing.results import triple, write_add_one, write_grid, write_run
 
 SCORES = {
@@ -71,6 +73,15 @@ def test_joint_training_of_the_last_step_alone_is_compared_with_the_others_model
     _, table = of(write_add_one(tmp_path, SCORES, joint_last=True))
     lost = table.frame.set_index("label").loc["Joint (span)", "lost_mean"]
     assert lost == pytest.approx(75 - (82 + 73 + 74) / 3, abs=1e-3)
+
+
+def test_a_note_gives_the_mentions_that_each_newcomer_was_learned_from(tmp_path: Path) -> None:
+    write_add_one(tmp_path, SCORES, orders=(0, 2), fingerprints={"data": "d0", "split": "s0", "encoder": "e0"})
+    rows = ["toy,s0,0,0,2,CAR,1,24,1,0.5", "toy,s0,1,0,2,TEA,1,1031,1,0.5", "toy,other,1,0,2,TEA,1,7,1,0.5"]
+    text = "\n".join([",".join(MENTION_COLUMNS), *rows])
+    (tmp_path / "mentions.csv.gz").write_bytes(gzip.compress(text.encode()))
+    _, table = of(tmp_path)
+    assert table.notes[-1] == "train mentions of the new type: CAR 24, TEA 1,031"
 
 
 def test_of_one_newcomer_seeds_count(tmp_path: Path) -> None:

@@ -210,3 +210,18 @@ def test_recipes_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         planned(inputs, tmp_path, **options)
+
+
+def test_a_newcomer_is_an_order_and_a_replayed_split_stays_one(inputs: dict[str, Any], tmp_path: Path) -> None:
+    run = planned(inputs, tmp_path, scenario="add-one-k3", orders="1")
+    assert [(t.name, t.types) for t in run.record.tasks] == [("all but LOC", ["DATE", "PER"]), ("LOC", ["LOC"])]
+    assert run.record.order_of == "newcomer"
+    (tmp_path / "split.json").write_text(json.dumps(run.split.to_json()))
+    again = planned(inputs, tmp_path, split=str(tmp_path / "split.json"))
+    assert again.split == run.split
+    assert (again.record.order_of, again.record.step_keys) == ("newcomer", run.record.step_keys)
+    config = tmp_path / "grid.toml"
+    config.write_text('scenario = "add-one-k3"\norders = [1]\n')
+    (layered,) = layer(inputs, config)
+    (same,) = make_plan(layered, ResultsFolder.open(tmp_path)).runs
+    assert same.id == run.id

@@ -62,13 +62,7 @@ class BinnedMentions:
         ``confusion``: percent per type; empty where there is no joint training. Raises UserError for a file that
         cannot be read or has other columns.
         """
-        homes = dict.fromkeys(results.folders[run.run_id].home for run in c.runs)
-        damaged = {fault.path for fault in results.damaged}
-        files = (ResultsFolder.open(home).mentions_file for home in homes)
-        found = [_read(file) for file in files if file.is_file() and file not in damaged]
-        splits = {_split(run) for run in c.runs}
-        frame = pd.concat(found or [pd.DataFrame(columns=["split", *_KEY, *_NUMBERS])], ignore_index=True)
-        frame = frame[frame["split"].isin(splits)].drop_duplicates(["split", *_KEY])
+        frame = _mentions(c, results)
         if frame.empty:
             return None
         values = {
@@ -110,6 +104,30 @@ class BinnedMentions:
     def _thirds(self, attribute: Attribute) -> tuple[float, float]:
         low, high = np.nanquantile(self.frame[attribute.name], [1 / 3, 2 / 3], method="lower")
         return float(low), float(high)
+
+
+def newcomer_mentions(c: Comparison, results: Results) -> dict[str, int]:
+    """Return the labelled train mentions of the type that is learned last, by that type, of a comparison of scenario
+    `add-one`; without those types that no stored test mention is of. Raises UserError as ``BinnedMentions.of`` does.
+    """
+    frame = _mentions(c, results).groupby(["split", "type"])["train_freq_type"].first()
+    found = {}
+    for run in sorted(c.compared_runs, key=lambda run: run.order):
+        (type_,) = run.tasks[-1].types
+        if (_split(run), type_) in frame.index:
+            found[type_] = int(frame[_split(run), type_])
+    return found
+
+
+def _mentions(c: Comparison, results: Results) -> pd.DataFrame:
+    """Return the stored test mentions of a comparison's splits, each once."""
+    homes = dict.fromkeys(results.folders[run.run_id].home for run in c.runs)
+    damaged = {fault.path for fault in results.damaged}
+    files = (ResultsFolder.open(home).mentions_file for home in homes)
+    found = [_read(file) for file in files if file.is_file() and file not in damaged]
+    splits = {_split(run) for run in c.runs}
+    frame = pd.concat(found or [pd.DataFrame(columns=["split", *_KEY, *_NUMBERS])], ignore_index=True)
+    return frame[frame["split"].isin(splits)].drop_duplicates(["split", *_KEY])
 
 
 def _names(low: float, high: float) -> tuple[str, str, str]:

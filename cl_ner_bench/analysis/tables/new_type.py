@@ -19,6 +19,7 @@ from cl_ner_bench.analysis.comparison.newcomers import (
 )
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.errors.attributes import newcomer_mentions
 from cl_ner_bench.analysis.table import VIEW_TITLES, Cell, Line, Section, Table
 
 HEADER = ("Method", "n", "New type", "Low", "High", "Old before", "Old after", "Lost", "Lost low", "Lost high")
@@ -27,10 +28,10 @@ REFERENCE = "reference"
 
 def new_type_tables(results: Results) -> list[Table]:
     """Return a table for each comparison of scenario `add-one`; none for others, and where no F1 is defined."""
-    return [_table(c) for c in comparisons(results) if c.adds_one and per_newcomer(c)]
+    return [_table(c, results) for c in comparisons(results) if c.adds_one and per_newcomer(c)]
 
 
-def _table(c: Comparison) -> Table:
+def _table(c: Comparison, results: Results) -> Table:
     found = per_newcomer(c)
     sections: list[Section] = []
     data: list[Mapping[str, object]] = []
@@ -58,7 +59,9 @@ def _table(c: Comparison) -> Table:
         "retraining on all sentences with all labels; after step 2 it is one model for several newcomers, unless each "
         "has its own number of sentences. Doing nothing: the model of step 1 as it is."
     )
-    return Table.of(f"new_type-all-{c.slug}", caption, HEADER, sections, notes_of(c), data)
+    shots = ", ".join(f"{type_} {n:,}" for type_, n in newcomer_mentions(c, results).items())
+    more = [f"train mentions of the new type: {shots}"] if shots else []
+    return Table.of(f"new_type-all-{c.slug}", caption, HEADER, sections, [*notes_of(c), *more], data)
 
 
 def _unit(c: Comparison) -> str:

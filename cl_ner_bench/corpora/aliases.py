@@ -57,6 +57,12 @@ def rename(names: Mapping[str, str]) -> str:
     return f"[reader_options] rename = {{ {rows} }}"
 
 
+def as_renamed(card: Card, present: Collection[str]) -> str:
+    """Return what a card may say where a corpus has other names of its types, and types beside them."""
+    names = other_names(card, present)
+    return f" A card may rename them: {rename(names)}." if names else ""
+
+
 @cache
 def _generic() -> tuple[frozenset[str], ...]:
     return tuple(frozenset(map(plain, [type_, *names])) for type_, names in generic().aliases.items())

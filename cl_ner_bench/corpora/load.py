@@ -27,8 +27,9 @@ from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.corpora.synthetic.generate import generate
+from cl_ner_bench.corpora.tasks import check_mentions, parse_tasks
 from cl_ner_bench.corpora.union import members_of
-from cl_ner_bench.errors import UserError, did_you_mean, short
+from cl_ner_bench.errors import UserError, did_you_mean
 
 _FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
 
@@ -97,7 +98,7 @@ def load_corpus(
     check_mentions(card, counts, folder or Path(dataset), Report())
     missing = [t for t in card.types if t not in counts["train"].types]
     if missing:
-        near = _as_renamed(card, present) or did_you_mean(missing[0], present)
+        near = aliases.as_renamed(card, present) or did_you_mean(missing[0], present)
         remarks.append(f"types that never occur in train: {', '.join(missing)}.{near}")
     used = frozenset(card.types)
     kept = {
@@ -184,59 +185,6 @@ def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
         near = did_you_mean(absent[0], sorted(options.seen))
         report.remark(f"'rename' names types that never occur: {some(absent)}.{near}")
     yield from ()
-
-
-def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report: Report) -> None:
-    """Report the problem ``no mentions`` where train has no mention of the card's types (of any type, if it names
-    none).
-
-    ``counts`` are those of each part; ``where`` begins the message.
-    """
-    present = present_types(counts)
-    wanted = card.types or present
-    if not present:
-        fix = "A corpus needs labelled names: check which column holds the tags"
-        report.problem("no mentions", where, 0, "no mention of any type was found", fix)
-    elif not any(counts["train"].types[type_] for type_ in wanted):
-        text = f"train has no mention of {some(wanted)}; types of the corpus are {some(present)}"
-        near = _as_renamed(card, present) or did_you_mean(wanted[0], present)
-        fix = f"Is --data the right corpus?{near} Else correct the tasks"
-        report.problem("no mentions", where, 0, text, fix)
-
-
-def _as_renamed(card: Card, present: Collection[str]) -> str:
-    """Return what a card may say where a corpus has other names of its types, and types beside them."""
-    names = aliases.other_names(card, present)
-    return f" A card may rename them: {aliases.rename(names)}." if names else ""
-
-
-def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return the types of each task of ``--tasks``: tasks are separated by ``;``, their types by ``,``.
-
-    A one-type task bears its type's name, one with the types of a card's task that one's, any other its types
-    joined by ``+``.
-    Raises UserError for an unknown type (with the nearest known one), a repeated one, or none.
-    """
-    known = sorted({*present, *card.types})
-    names = {frozenset(types): name for name, types in card.tasks.items()}
-    tasks: dict[str, tuple[str, ...]] = {}
-    seen: set[str] = set()
-    for group in filter(None, (g.strip() for g in text.split(";"))):
-        types: list[str] = []
-        for word in filter(None, (w.strip() for w in group.split(","))):
-            if word not in known and word not in card.tasks:
-                near = did_you_mean(word, [*known, *card.tasks])
-                raise UserError(f"--tasks: unknown type {short(word)}; known are {', '.join(known)}.{near}")
-            types += [word] if word in known else card.tasks[word]
-        for type_ in types:
-            if type_ in seen:
-                raise UserError(f"--tasks: type {short(type_)} is named twice; a type is learned in one task.")
-            seen.add(type_)
-        if types:
-            tasks[types[0] if len(types) == 1 else names.get(frozenset(types), "+".join(types))] = tuple(types)
-    if not tasks:
-        raise UserError('--tasks: no types given; write e.g. --tasks "ORG;PERSON;GPE,DATE".')
-    return tasks
 
 
 def _refuse_division(card: Card, folder: Path | None) -> None:

@@ -23,10 +23,11 @@ from cl_ner_bench.corpora.doctor.findings import SHOWN, WARNINGS, Findings
 from cl_ner_bench.corpora.doctor.parts import Tally, count, look_at_parts, look_at_type_names, look_at_types
 from cl_ner_bench.corpora.doctor.rows import Copies, look_at_mentions, look_at_words
 from cl_ner_bench.corpora.find import find_card
-from cl_ner_bench.corpora.load import check_mentions, rows_of
+from cl_ner_bench.corpora.load import rows_of
 from cl_ner_bench.corpora.published_counts import differences, present_types
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.sentence import PARTS
+from cl_ner_bench.corpora.tasks import check_mentions
 from cl_ner_bench.corpora.union import Member, members_of
 from cl_ner_bench.errors import UserError
 

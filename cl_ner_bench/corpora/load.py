@@ -189,8 +189,11 @@ def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
 
 def _refuse_division(card: Card, folder: Path | None) -> None:
     """Raise UserError for a corpus that is not divided by file names: ``--parts`` says nothing of it."""
-    if folder is None or card.reader != "auto":
-        raise UserError(f"--parts: {card.name} has train, dev and test parts already; leave --parts out.")
+    if folder is None:
+        where = "from the hub" if card.hub else "generated"
+        raise UserError(f"--parts divides files of your own, and {card.name} is {where}; leave --parts out.")
+    if card.reader != "auto":
+        raise UserError(f"--parts: the reader of {card.name} knows which files are which part; leave --parts out.")
 
 
 def _load(card: Card, folder: Path | None, remarks: list[str], division: Division | None = None) -> _Loaded:

@@ -150,8 +150,11 @@ def test_what_cannot_be_divided(tmp_path: Path) -> None:
         (tmp_path / f"{part}.txt").write_text(rows(range(9)))
     with pytest.raises(UserError, match="has train, dev and test files already; leave --parts out"):
         load_corpus(str(tmp_path), parts=RULE)
-    with pytest.raises(UserError, match="synthetic has train, dev and test parts already"):
-        load_corpus("synthetic", parts=RULE)
+    for name, said in (("synthetic", "synthetic is generated"), ("wnut17", "wnut17 is from the hub")):
+        with pytest.raises(UserError, match=f"--parts divides files of your own, and {said}; leave --parts out"):
+            load_corpus(name, parts=RULE)
+    with pytest.raises(UserError, match="the reader of ontonotes knows which files are which part"):
+        load_corpus("ontonotes", tmp_path, parts=RULE)
     (tmp_path / "two.conll").write_text(rows(range(2)))
     with pytest.raises(
         UserError, match=r"too few sentences to divide \(2\), expected at least one for each of train, dev, test"

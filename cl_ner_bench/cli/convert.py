@@ -83,6 +83,9 @@ def _convert(parsed: argparse.Namespace, corpus: Corpus) -> int:
         there.difference_update(written)
     if there:
         note(f"{parsed.out} holds other files, which stay as they are: {some(sorted(there))}")
+    if corpus.sample is not None:
+        sizes = [f"{len(corpus.sample[part]):,} of {len(corpus.parts[part]):,} {part}" for part in PARTS]
+        note(f"a random sample (--max-sentences): {', '.join(sizes)} sentences")
     for remark in (*corpus.remarks, *(f"left out: {loss}" for loss in found.losses)):
         note(remark)
     if corpus.dropped:

@@ -107,6 +107,18 @@ def test_notes_of_the_reader_of_dropped_types_and_of_the_licence(
         assert said.splitlines()[-1].startswith(said_of_it)
 
 
+def test_a_sample_and_a_single_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = corpus(tmp_path / "in", FLAT, FLAT, FLAT)
+    code, said = convert(capsys, source, tmp_path / "out", "--format", "jsonl", "--max-sentences", "2")
+    assert code == 0
+    assert "a random sample (--max-sentences): 2 of 3 train, 2 of 3 dev, 2 of 3 test sentences\n" in said
+    assert len(load_corpus(str(tmp_path / "out")).parts["train"]) == 2
+    words = (source / "train.json", tmp_path / "parts", "--format", "conll", "--parts", "34,33,33")
+    code, said = convert(capsys, *words)
+    assert code == 0, said
+    assert f"{tmp_path}/parts/dev.conll: 1 sentence, 2 mentions\n" in said
+
+
 def test_wrong_use_of_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = corpus(tmp_path / "in", FLAT)
     assert list(FORMATS) == list(convert_command.FORMATS)  # which are named without reading the module of writers

@@ -12,7 +12,7 @@ from cl_ner_bench.cli.parsing import add_command
 EXAMPLES = """\
 examples:
   bench export results/synthetic-split/runs/RUN_ID --out my-model
-  bench export results/synthetic-split/runs/RUN_ID --step 2 --out my-model    learned with --keep-models all
+  bench export results/synthetic-split/runs/RUN_ID --step 2 --out my-model
   bench export results/mine/runs/RUN_ID --method my_method.py --out my-model
 
 From Python: load_model("my-model").predict(["Ada Lovelace wrote to London."])
@@ -26,13 +26,16 @@ def add_parser(commands: Any) -> None:
         _execute,
         "write the model of a run as a folder that needs no other file",
         usage="bench export RUN_DIR [--step K] --out DIR",
-        description="Write the model that a run stored as a folder of safetensors, JSON and a model card, encoder and\n"
-        "tokenizer with it. load_model takes it, and transformers, too, where the method is a tagger like its own.",
+        description="Write the model that a run stored as a folder of safetensors, JSON and a model card, with\n"
+        "encoder and tokenizer. load_model takes it; transformers, too, where the method is such a tagger.",
         epilog=EXAMPLES,
     )
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="the folder of the run, RESULTS_DIR/runs/RUN_ID")
     parser.add_argument(
-        "--step", type=int, metavar="K", help="the step after which the model is wanted (default: the last)"
+        "--step",
+        type=int,
+        metavar="K",
+        help="the model after this step; --keep-models all keeps each (default: the last)",
     )
     parser.add_argument("--method", metavar="FILE.py", help="the file of a user's method; it runs as code")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")

@@ -71,7 +71,7 @@ def _loading(found: ExportedModel) -> Iterator[str]:
         yield f"The method is of a file of its author's, {_code(found.model.spec)}, which is not part of this folder."
         yield ""
     if found.pipeline:
-        yield f"transformers does not load it: {found.pipeline}."
+        yield f"transformers does not load it: {_text(found.pipeline)}."
         return
     yield "```python"
     yield "from transformers import pipeline"
@@ -111,7 +111,7 @@ def _scores(model: ModelRecord) -> Iterator[str]:
             yield _row(_code(type), triple)
         yield _row("all types (micro)", [sum(column) for column in zip(*types.values(), strict=True)])
     yield ""
-    yield from (f"- {note}" for note in ("one run, one seed: no claim about the method", *model.notes))
+    yield from (f"- {_text(note)}" for note in ("one run, one seed: no claim about the method", *model.notes))
 
 
 def _changes(step: LearnedStep) -> Iterator[str]:

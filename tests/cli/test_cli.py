@@ -163,7 +163,7 @@ def test_every_option_stands_in_the_help_with_its_default(capsys: pytest.Capture
     [
         *(["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"], ["data", "--help"]),
         *(["perf", "--help"], ["status", "--help"], ["verify", "--help"], ["reproduce", "--help"]),
-        ["list", "presets"],
+        *(["list", "presets"], ["export", "--help"]),
         *(["data", "show", "--help"], ["data", "split", "--help"], ["data", "show", "synthetic"]),
         ["run", "--dry-run", "--orders", "all", "--max-sentences", "90"],
     ],

@@ -16,7 +16,7 @@ import tokenizers
 import torch
 import transformers
 
-from cl_ner_bench import load_model, method_code, registry
+from cl_ner_bench import load_model
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
@@ -24,9 +24,10 @@ from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.running.loaded import Model
 from cl_ner_bench.storage.checks import sha256
 from cl_ner_bench.storage.files import SEAL, pretty, sealed
-from cl_ner_bench.storage.model_folder import RECORD, LearnedStep, ModelRecord
-from cl_ner_bench.testing.chain import CORPUS, step_data, trainer
-from cl_ner_bench.testing.tiny import RECIPE, tiny_encoder
+from cl_ner_bench.storage.model_folder import RECORD
+from cl_ner_bench.testing.chain import CORPUS, step_data
+from cl_ner_bench.testing.learned import learned
+from cl_ner_bench.testing.tiny import tiny_encoder
 
 pytestmark = pytest.mark.slow  # models are learned
 
@@ -47,27 +48,6 @@ def extendner(encoder: Path) -> Model:
 @pytest.fixture(scope="module")
 def spankl(encoder: Path) -> Model:
     return learned("spankl", encoder)
-
-
-def learned(method: str, encoder: Path, steps: int = 2, **settings: Any) -> Model:
-    """Return a model that has learned PER, then LOC."""
-    card = registry.resolve([method])[0].card
-    made = trainer(method, str(encoder), {"epochs": 8, "lr": 3e-3}, **settings)
-    for step in range(1, steps + 1):
-        made.learn(step_data(step))
-    record = ModelRecord(
-        method=method,
-        spec=card.spec,
-        architecture=card.architecture,  # type: ignore[arg-type]
-        seed=0,
-        settings={**RECIPE, "method": {**card.settings, **settings}, "precision": "fp32", "nested": False},
-        fingerprints={"method": method_code.method_fingerprint(card), "encoder": "0" * 64},
-        encoder="tiny",
-        history=[
-            LearnedStep(step=k, types=[t], method=method) for k, t in enumerate(("PER", "LOC", "DATE")[:steps], 1)
-        ],
-    )
-    return Model(record, made, card)
 
 
 @pytest.mark.parametrize("method", ["spankl", "extendner"])

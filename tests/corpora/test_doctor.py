@@ -133,6 +133,7 @@ ERRORS: dict[str, Case] = {
     "empty tag": Case(first("Anna\tB-PER\nmet\t\n\n"), "columns", "train.txt:2", ""),
     "unknown prefix": Case(first("Anna\tB-PER\nmet\tX-PER\n\n"), "tags", "train.txt:2", "'X-PER'"),
     "tag without prefix": Case(first("Anna\tPER\n\n"), "tags", "train.txt:1", "'PER'"),
+    "title before the rows": Case(first("% made by hand\n"), "columns", "train.txt:1", "where all rows below have 2"),
     "dash for O": Case(first("Anna\tB-PER\nmet\t-\n\n"), "tags", "train.txt:2", "Write O for words outside"),
     "prefix without type": Case(first("Anna\tB-\n\n"), "tags", "train.txt:1", "'B-'"),
     "lower-case prefix": Case(first("Anna\tb-PER\n\n"), "tags", "train.txt:1", "'b-PER'"),

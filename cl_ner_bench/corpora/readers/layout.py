@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
@@ -82,6 +83,14 @@ def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | 
             report.problem("columns", path, number, f"the first row begins with '#': {short(first)}", fix)
             return None
         layout = Layout(*splitter(first, options.separator), options.word_column, options.tag_columns)
+        below = {splitter(text, options.separator)[1] for text in texts[1:6]}
+        if len(texts) > 2 and len(below) == 1 and layout.width not in below and not is_tag(layout.split(first)[-1]):
+            what = f"{layout.width} columns, and no tag, where all rows below have {below.pop()}: {short(first)}"
+            fix = "Take it out, if it is a title or a comment"
+            if not first[0].isalnum():
+                fix += f", or say in a card: [reader_options] comment = {json.dumps(first[0])}"
+            report.problem("columns", path, number, what, fix)
+            return None
     if layout.width < 2:
         fix = "Separate them by a tab or a blank, or name the 'separator' in a card"
         report.problem("columns", path, number, f"1 column, expected a word and a tag: {short(first)}", fix)

@@ -222,8 +222,10 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
         report = Report()
         parts, begins = _parse(rows_of(card, folder, report, division), source)
         known = card.reader == "conll2012" or "documents" in card.reader_options  # a file is a document
+        if division is not None:
+            known = len(begins["test"]) > 1 and not begins["test"].keys() & {*begins["train"], *begins["dev"]}
         said = tuple(remark.replace(f"{home}/", _FOLDER) for remark in report.remarks)
-        parsed = cache.Parsed(parts, said, begins["test"] if known else ())
+        parsed = cache.Parsed(parts, said, tuple(begins["test"].values()) if known else ())
         cache.write(key, parsed, remarks)
     remarks += [remark.replace(_FOLDER, f"{home}/") for remark in parsed.remarks]
     if folder is None:
@@ -233,20 +235,20 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
 
 def _parse(
     rows: Mapping[str, Iterable[Row]], source: str
-) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, tuple[int, ...]]]:
-    """Return the sentences of each part, and the ids of those with which a file begins."""
+) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, dict[tuple[Path, str], int]]]:
+    """Return the sentences of each part, and of each document in it (a file, or what it marks as one) the first id."""
     parts: dict[str, tuple[Sentence, ...]] = {}
-    begins: dict[str, tuple[int, ...]] = {}
+    begins: dict[str, dict[tuple[Path, str], int]] = {}
     for part, found in rows.items():
         made: list[Sentence] = []
-        firsts: list[int] = []
-        file = None
+        begins[part] = {}
+        file, document = None, ""
         for i, row in enumerate(found):
-            if row.path is not file and row.path != file:
-                file = row.path
-                firsts.append(i)
+            if row.path is not file or row.document != document:
+                file, document = row.path, row.document
+                begins[part].setdefault((file, document), i)
             made.append(Sentence(i, row.words, row.mentions))
-        parts[part], begins[part] = tuple(made), tuple(firsts)
+        parts[part] = tuple(made)
     for part, sentences in parts.items():
         if not sentences:
             raise UserError(f"{source}: no sentences in the {part} part; a corpus needs train, dev and test.")

@@ -80,6 +80,8 @@ def test_documents_stay_whole(tmp_path: Path) -> None:
     assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == 30
     assert abs(len(corpus.parts["train"]) - 0.8 * len(home)) <= 5
     assert "documents kept whole" in corpus.remarks[0]
+    found = [home[i] for i in numbers(corpus)["test"]]
+    assert corpus.documents == tuple(i for i, document in enumerate(found) if document not in found[:i])
 
 
 def test_objects_name_their_documents(tmp_path: Path) -> None:
@@ -100,6 +102,7 @@ def test_too_few_documents_are_divided_and_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(f"-DOCSTART- O\n\n{rows(range(10 * i, 10 * i + 10))}" for i in range(9)))
     corpus = load_corpus(str(tmp_path / "a.txt"), parts=RULE)
     assert sizes(corpus) == [72, 9, 9]
+    assert corpus.documents == ()
     assert "sentence by sentence (a share of 10 % of whole documents needs 10, here are 9)" in corpus.remarks[0]
 
 

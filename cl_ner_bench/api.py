@@ -186,6 +186,7 @@ def extend(
     out: _Path,
     method: _Path | None = None,
     types: Sequence[str] | None = None,
+    parts: Sequence[int] | None = None,
     step: int | None = None,
     recipe: str | None = None,
     epochs: int | None = None,
@@ -205,10 +206,11 @@ def extend(
 
     Args:
         model: the folder of a run, of an exported model, or of a token classifier of transformers.
-        data: a corpus folder that labels the new types; dev and test may be missing.
+        data: a corpus folder that labels the new types, whose dev and test may be missing, or one file.
         out: a new or empty folder for the new model.
         method: the method of the step (default: the model's own).
         types: the types of ``data`` to learn (default: all, none of which the model may know).
+        parts: shares of train, dev and test in percent, to divide a file or take missing parts from train.
         step: of a run, the step whose model is meant (default: the last that it kept).
         recipe: hyper-parameters of this name (default: the model's).
         epochs: epochs of the step.
@@ -236,6 +238,7 @@ def extend(
             fspath(data),
             method=None if method is None else fspath(method),
             types=types,
+            parts=parts,
             step=step,
             recipe=recipe,
             epochs=epochs,

@@ -13,7 +13,7 @@ from cl_ner_bench.cli.parsing import add_command, add_options, given
 if TYPE_CHECKING:
     from cl_ner_bench.running.extending import Extended
 
-OPTIONS = ("epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
+OPTIONS = ("parts", "epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
 EVERY = 0.2  # seconds between two lines of progress
 EXAMPLES = """\
 examples:
@@ -23,8 +23,8 @@ examples:
 
 MODEL is the folder of a run, of a model that `bench export` or `bench extend` wrote, or of a token
 classifier of transformers (safetensors; labels O, B-..., I-...). DIR is a corpus folder in any form
-that `bench run` reads: train, and dev and test if there are any, in which the new types are labelled.
-Labels of old types are not needed.
+that `bench run` reads (train, and dev and test if there are any), or one file, in which the new types
+are labelled. Labels of old types are not needed.
 """
 
 
@@ -110,8 +110,8 @@ def as_text(done: Extended) -> str:
     if this.scores:
         rows = ([s.part, s.type, s.gold, _number(s.before), _number(s.after)] for s in this.scores)
         lines += ["", "F1 by the labels of DIR", table(["part", "type", "mentions", "before", "after"], rows)]
-    if this.agreements:
-        rows = ([a.part, a.type, a.old, a.new, a.both, _number(a.f1), a.relabelled] for a in this.agreements)
+    if shown := [a for a in this.agreements if a.old or a.new or a.relabelled]:
+        rows = ([a.part, a.type, a.old, a.new, a.both, _number(a.f1), a.relabelled] for a in shown)
         header = ["part", "type", "old model", "new model", "both", "agreement", "set aside"]
         lines += ["", "Mentions of old types, found by the old model and by the new one", table(header, rows)]
     lines += ["", *_explanations(done)]
@@ -131,6 +131,8 @@ def _explanations(done: Extended) -> Iterator[str]:
             "words that a new label covers.",
             0,
         )
+    if absent := [f"{a.type} ({a.part})" for a in this.agreements if not (a.old or a.new or a.relabelled)]:
+        yield from wrapped(f"Neither model finds a mention of {', '.join(absent)}.", 0)
     if any(score.part == "dev" for score in this.scores) and any(done.learned["dev_scores"]):
         yield from wrapped("F1 on dev chose the epoch, so that it is too high.", 0)
 

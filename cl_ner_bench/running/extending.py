@@ -15,6 +15,7 @@ import msgspec
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
 from cl_ner_bench.corpora.cards import generic, recipe
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.running import environment
@@ -59,6 +60,7 @@ def extend_model(
     step: Any = None,
     method: str | None = None,
     types: Any = None,
+    parts: Any = None,
     seed: Any = None,
     set: Any = None,
     recipe: str | None = None,
@@ -80,6 +82,7 @@ def extend_model(
     given = {key: _parsed(key, value) for key, value in training.items() if value is not None}
     given |= _parse("set", pairs, set) if set else {}
     chosen = None if types is None else _parse("types", names, types)
+    division = None if parts is None else Division(_parsed("parts", parts), OPTIONS["split_seed"].default)
     place = "auto" if device is None else _parsed("device", device)
     before = _load(Path(path), None if step is None else _parse("step", number(int, 1), step), method, place, recipe)
     card, is_own = _card(before, method)
@@ -89,7 +92,7 @@ def extend_model(
     settings["device"] = environment.kind(place)
     settings["threads"] = before.record.settings.get("threads", 1) if threads is None else _parsed("threads", threads)
     seed = before.record.seed if seed is None else _parse("seed", number(int, 0), seed)
-    new_data = read_new_data(data, before.types, chosen)
+    new_data = read_new_data(data, before.types, chosen, division)
     sentences = {part: new_data.corpus.parts[part] for part in new_data.parts}
     unlabelled = {part: [s.only(()) for s in found] for part, found in sentences.items()}
     number_of_step, known, notes = before.step + 1, before.types, list(new_data.notes)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from cl_ner_bench.corpora import aliases
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.find import find_card, options_of
 from cl_ner_bench.corpora.load import load_corpus, rows_of
+from cl_ner_bench.corpora.readers.folder import part_files, read_rows
+from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
@@ -42,17 +46,20 @@ class NewData:
         return StepData(step, types, self.types, train, dev, self.types)
 
 
-def read_new_data(data: str, known: Sequence[str], wanted: Sequence[str] | None) -> NewData:
-    """Return the data in a corpus folder, or of a card. A folder needs a train part; dev and test may be missing.
+def read_new_data(
+    data: str, known: Sequence[str], wanted: Sequence[str] | None, division: Division | None = None
+) -> NewData:
+    """Return the data in a corpus folder, whose dev and test may be missing, in one file (train), or of a card.
 
     Args:
         known: the types of the model.
         wanted: the types to learn; None: all of train, none of which the model may know then.
+        division: how a file, or a folder in which parts are missing, is divided.
 
     Raises:
         UserError: the folder cannot be read, or it does not follow which types are meant.
     """
-    corpus = _read(data)
+    corpus = _read(data, division)
     notes = list(corpus.remarks)
     counts = corpus.type_counts
     types = _chosen(data, counts["train"], known, wanted)
@@ -77,33 +84,48 @@ class _PartsMayMiss(Report):
             super().problem(kind, path, line, text, fix)
 
 
-def _read(data: str) -> Corpus:
-    """Return a corpus whose dev and test parts may be empty, with the mentions of its card's types."""
+def _read(data: str, division: Division | None) -> Corpus:
+    """Return a corpus whose dev and test parts may be empty; one file is its train part."""
     try:
         card, folder = find_card(data)
+        options = options_of(card)
+        if division is not None or folder is None or not isinstance(options, ReaderOptions):
+            return load_corpus(data, parts=division)
+        report = _PartsMayMiss((folder, folder / options.subfolder))
+        if folder.is_file():
+            parts = {"train": _sentences(read_rows(folder, options, report))}
+        elif all(part_files(folder, options, report).values()):
+            return load_corpus(data)
+        else:
+            parts = {part: _sentences(rows) for part, rows in rows_of(card, folder, report).items()}
     except UserError as error:
         raise UserError(str(error).replace("--dataset", "--data", 1)) from None
-    options = options_of(card)
-    if folder is None or not isinstance(options, ReaderOptions):
-        return load_corpus(data)
-    report = _PartsMayMiss((folder, folder / options.subfolder))
-    parts = {
-        part: tuple(Sentence(i, row.words, row.mentions) for i, row in enumerate(rows))
-        for part, rows in rows_of(card, folder, report).items()
-    }
     if not parts["train"]:
-        rows_of(card, folder, Report())  # which says that the file is missing
-        raise UserError(f"--data {data}: no sentences in the train part; expected sentences that label the new type")
+        part_files(folder, options, Report())  # which says that the file is missing
+    return _corpus(card, {part: parts.get(part, ()) for part in PARTS}, str(folder), report.remarks)
+
+
+def _sentences(rows: Iterable[Row]) -> tuple[Sentence, ...]:
+    return tuple(Sentence(i, row.words, row.mentions) for i, row in enumerate(rows))
+
+
+def _corpus(card: Card, parts: Mapping[str, tuple[Sentence, ...]], source: str, remarks: Iterable[str]) -> Corpus:
+    """Return sentences with the mentions of the card's types, as ``load_corpus`` does with all parts there."""
+    counts = Counter(m.type for sentences in parts.values() for s in sentences for m in s.mentions)
+    said = [*remarks]
     if not card.tasks:
-        present = sorted({m.type for s in chain(*parts.values()) for m in s.mentions})
-        card = replace(card, tasks={t: (t,) for t in present})
-    kept = {part: tuple(s.only(card.types) for s in sentences) for part, sentences in parts.items()}
-    dropped = Counter(m.type for s in chain(*parts.values()) for m in s.mentions if m.type not in card.types)
-    remarks = [*report.remarks]
-    if dropped:
-        listed = ", ".join(f"{t} ({n:,})" for t, n in sorted(dropped.items()))
-        remarks.append(f"mentions of types that the card does not use are left out: {listed}")
-    return Corpus(card, kept, str(folder), tuple(remarks))
+        card = replace(card, tasks={t: (t,) for t in sorted(counts)})
+    if renamed := aliases.read_as(card, sorted(counts)):
+        said.append(aliases.remark(renamed))
+    if dropped := {t: n for t, n in sorted(counts.items()) if renamed.get(t, t) not in card.types}:
+        listed = ", ".join(f"{t} ({n:,})" for t, n in dropped.items())
+        said.append(f"mentions of types that the card does not use are left out: {listed}")
+
+    def of_card(s: Sentence) -> Sentence:
+        named = [m._replace(type=renamed.get(m.type, m.type)) for m in s.mentions]
+        return Sentence(s.id, s.words, tuple(sorted(m for m in named if m.type in card.types)))
+
+    return Corpus(card, {part: tuple(map(of_card, found)) for part, found in parts.items()}, source, tuple(said))
 
 
 def _chosen(data: str, present: Counter[str], known: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import torch
 
 from cl_ner_bench import extend, load_model
 from cl_ner_bench.cli.main import main
+from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.decoding import Prediction
@@ -21,6 +22,7 @@ from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.tagger import read_tagger
 from cl_ner_bench.running.extending import extend_model
 from cl_ner_bench.running.foreign import adapt_to_iob1, foreign_model
+from cl_ner_bench.running.new_data import read_new_data
 from cl_ner_bench.running.retention import agreements, scores, warnings
 from cl_ner_bench.testing.grids import bench, records, write_inputs
 from cl_ner_bench.testing.tiny import tiny_encoder
@@ -209,6 +211,49 @@ def test_a_stop_leaves_nothing_behind(grid: Path, data: Path, tmp_path: Path, mo
     words = ["extend", str(run_of(grid, "spankl")), "--step", "1", "--data", str(data)]
     assert main([*words, "--out", str(tmp_path / "out")]) == 130
     assert not (tmp_path / "out").exists()
+
+
+# The data
+
+
+SENTENCES = [(["in", f"{year}"], [[1, 2, "DATE"]]) for year in range(1990, 2000)]
+
+
+def test_data_are_a_folder_with_the_parts_there_are_or_one_file_whole_or_divided(tmp_path: Path) -> None:
+    def sizes(place: Path, division: Division | None = None) -> list[int]:
+        found = read_new_data(str(place), ("PER",), None, division)
+        assert found.types == ("DATE",)
+        return [len(found.corpus.parts[part]) for part in ("train", "dev", "test")]
+
+    write_part(tmp_path / "dates.jsonl", SENTENCES)
+    assert sizes(tmp_path / "dates.jsonl") == [10, 0, 0]
+    assert sizes(tmp_path / "dates.jsonl", Division((60, 20, 20), 1)) == [6, 2, 2]
+    write_part(tmp_path / "folder" / "train.jsonl", SENTENCES)
+    assert sizes(tmp_path / "folder") == [10, 0, 0]
+    write_part(tmp_path / "folder" / "test.jsonl", SENTENCES[:3])
+    assert sizes(tmp_path / "folder") == [10, 0, 3]
+    write_part(tmp_path / "folder" / "valid.jsonl", SENTENCES[:2])
+    assert sizes(tmp_path / "folder") == [10, 2, 3]
+    (tmp_path / "folder" / "test.jsonl").write_text("{")
+    with pytest.raises(UserError, match=r"test.jsonl:1: "):
+        sizes(tmp_path / "folder")
+    (tmp_path / "folder" / "valid.jsonl").unlink()
+    with pytest.raises(UserError, match=r"test.jsonl:1: "):
+        sizes(tmp_path / "folder")
+
+
+def test_a_card_names_the_types_of_data_in_which_parts_are_missing(tmp_path: Path) -> None:
+    write_part(tmp_path / "train.jsonl", [(["Anna", "in", "Oslo"], [[0, 1, "Person"], [2, 3, "LOC"]])])
+    card = tmp_path / "mine.toml"
+    card.write_text('[tasks]\nA = ["PERSON"]\nB = ["LOC"]\n')
+    found = read_new_data(str(card), ("ORG",), None)
+    assert found.types == ("LOC", "PERSON")
+    assert any("Person as PERSON" in note for note in found.notes)
+    card.write_text('[tasks]\nB = ["LOC"]\n')
+    found = read_new_data(str(card), ("ORG",), None)
+    assert found.types == ("LOC",)
+    assert found.corpus.parts["train"][0].mentions == ((2, 3, "LOC"),)
+    assert any("left out: Person (1)" in note for note in found.notes)
 
 
 # What changed

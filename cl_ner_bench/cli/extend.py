@@ -73,6 +73,8 @@ def _execute(parsed: argparse.Namespace) -> int:
     show(as_text(done))
     for warning in done.warnings:
         note(f"warning: {warning}")
+    if done.warnings:
+        note("a lower --lr, another --method, or data that label old types, too (--types), may keep more of them")
     if not parsed.quiet:
         for line in done.notes:
             note(f"note: {line}")

@@ -82,7 +82,8 @@ def extend_model(
     given = {key: _parsed(key, value) for key, value in training.items() if value is not None}
     given |= _parse("set", pairs, set) if set else {}
     chosen = None if types is None else _parse("types", names, types)
-    division = None if parts is None else Division(_parsed("parts", parts), OPTIONS["split_seed"].default)
+    seed_of_parts = OPTIONS["split_seed"].default
+    division = parts and Division.of({"shares": _parsed("parts", parts), "seed": seed_of_parts})
     place = "auto" if device is None else _parsed("device", device)
     before = _load(Path(path), None if step is None else _parse("step", number(int, 1), step), method, place, recipe)
     card, is_own = _card(before, method)

@@ -73,6 +73,7 @@ def methods_of(ids: Sequence[str]) -> set[str]:
     return {run_id.split("-news-")[0] for run_id in ids}
 
 
+@pytest.mark.slow
 def test_the_answer_is_three_sentences_and_a_command(bench: Bench) -> None:
     done = bench("--minutes", "1")
     assert done.code == 0
@@ -111,9 +112,8 @@ def test_wrong_use(bench: Bench, words: list[str], said: str) -> None:
 
 
 def test_shots_are_those_of_the_scenario(bench: Bench) -> None:
-    done = bench("--shots", "5", "--new", "PER", "--minutes", "1")
-    assert "newcomers PER (5 mentions in 5 sentences)" in done.err
-    assert all("-add-one-k5-" in run_id for ids in done.learned for run_id in ids)
+    done = bench("--shots", "5", "--new", "PER", "--minutes", "1", "--dry-run")
+    assert "newcomers PER (5 mentions in 5 sentences)" in done.out
 
 
 @pytest.mark.parametrize(

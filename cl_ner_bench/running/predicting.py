@@ -21,7 +21,7 @@ from cl_ner_bench.errors import UserError, short
 if TYPE_CHECKING:
     from cl_ner_bench.learning.trainer import Trainer
 
-GROUP_WORDS = 1 << 14
+GROUP_WORDS = 1 << 13
 """Words that are predicted together: enough for batches of equal length, little beside the encoder."""
 
 

@@ -1,0 +1,82 @@
+"""What `bench predict` costs beside the model, and what it holds: python -m benchmarks.predicting WHAT MODEL FILE
+
+    time     the processor time of a file's texts, read, cut, predicted and written, over that of the evaluation of
+             `bench run` on the same sentences (`Trainer.predict`, given as words), by turns in one process
+    memory   the most memory that the process holds after each tenth of the file
+
+MODEL is what `bench predict` takes, FILE has a text a line. Ratios are of CPU times with one thread, in the environment
+of the suite's workers; `--texts N` takes the first N lines, `--rounds N` repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from pathlib import Path
+
+from cl_ner_bench import load_model
+from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.running.environment import peak_memory
+from cl_ner_bench.running.predicting import answers
+from cl_ner_bench.running.text_input import TextInput
+from cl_ner_bench.running.text_output import as_jsonl
+from cl_ner_bench.testing.timing import as_a_worker, by_turns, spread
+
+
+def ratios(model: str, file: Path, texts: int, rounds: int) -> str:
+    trainer = load_model(model).trainer
+
+    def predicted() -> None:
+        with open(os.devnull, "wb") as out:
+            for group in answers(trainer, itertools.islice(TextInput(file, file.name, False), texts)):
+                out.writelines(map(as_jsonl, group))
+
+    some = itertools.islice(TextInput(file, file.name, False), texts)
+    cut = (answer for group in answers(_Blind(), some, keep_sentences=True) for answer in group)  # type: ignore[arg-type]
+    words = [tuple(a.given[first:last] for first, last in borders) for a in cut for borders in a.sentences]
+    sentences = [Sentence(i, some) for i, some in enumerate(words)]
+    found = spread(by_turns(predicted, lambda: trainer.predict(sentences), rounds))
+    counts = f"{len(sentences):,} sentences, {sum(map(len, words)):,} words, {rounds} rounds"
+    return f"{counts}: {' / '.join(f'{ratio:.3f}' for ratio in found)} (smallest / median / largest)"
+
+
+class _Blind:
+    """A trainer that finds nothing: texts are only cut."""
+
+    nested = False
+
+    def predict(self, sentences: list[Sentence]) -> list[list[object]]:
+        return [[] for _ in sentences]
+
+
+def memory(model: str, file: Path) -> None:
+    trainer, texts = load_model(model).trainer, TextInput(file, file.name, False)
+    tenth = n = 0
+    print("| share of the file | texts | most memory, MB |", "| ---: | ---: | ---: |", sep="\n")
+    with open(os.devnull, "wb") as out:
+        for group in answers(trainer, texts):
+            out.writelines(map(as_jsonl, group))
+            n += len(group)
+            while 10 * texts.done >= (tenth + 1) * (texts.size or 0) and tenth < 10:
+                tenth += 1
+                print(f"| {10 * tenth} % | {n:,} | {peak_memory() / 1e6:,.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("time", "memory"))
+    parser.add_argument("model")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    as_a_worker()
+    if chosen.what == "time":
+        print(ratios(chosen.model, chosen.file, chosen.texts, chosen.rounds))
+    else:
+        memory(chosen.model, chosen.file)
+
+
+if __name__ == "__main__":
+    main()

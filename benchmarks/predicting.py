@@ -2,10 +2,11 @@
 
     time     the processor time of a file's texts, read, cut, predicted and written, over that of the evaluation of
              `bench run` on the same sentences (`Trainer.predict`, given as words), by turns in one process
-    memory   the most memory that the process holds after each tenth of the file
+    memory   the most memory that the process has held after 1, 2, 4... MB of the file
 
 MODEL is what `bench predict` takes, FILE has a text a line. Ratios are of CPU times with one thread, in the environment
-of the suite's workers; `--texts N` takes the first N lines, `--rounds N` repeats.
+of the suite's workers; `--texts N` takes the first N lines, `--rounds N` repeats. `--blind` leaves the encoder out,
+which takes nearly all of the time: its tokeniser is what might keep something of each text.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import argparse
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 from cl_ner_bench import load_model
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.models.encoders.tokeniser import Tokeniser
 from cl_ner_bench.running.environment import peak_memory
 from cl_ner_bench.running.predicting import answers
 from cl_ner_bench.running.text_input import TextInput
@@ -42,25 +45,32 @@ def ratios(model: str, file: Path, texts: int, rounds: int) -> str:
 
 
 class _Blind:
-    """A trainer that finds nothing: texts are only cut."""
+    """A trainer that finds nothing: texts are cut, and become sub-tokens if there is a tokeniser."""
 
     nested = False
 
+    def __init__(self, tokeniser: Tokeniser | None = None) -> None:
+        self._tokeniser = tokeniser
+
     def predict(self, sentences: list[Sentence]) -> list[list[object]]:
+        if self._tokeniser:
+            self._tokeniser.tokenise([s.words for s in sentences])
         return [[] for _ in sentences]
 
 
-def memory(model: str, file: Path) -> None:
-    trainer, texts = load_model(model).trainer, TextInput(file, file.name, False)
-    tenth = n = 0
-    print("| share of the file | texts | most memory, MB |", "| ---: | ---: | ---: |", sep="\n")
+def memory(model: str, file: Path, blind: bool) -> None:
+    trainer: Any
+    trainer, texts, n, reached = load_model(model).trainer, TextInput(file, file.name, False), 0, 1
+    if blind:
+        trainer = _Blind(trainer.learner.encoder.tokeniser)
+    print("| MB read | texts | most memory, MB |", "| ---: | ---: | ---: |", sep="\n")
     with open(os.devnull, "wb") as out:
         for group in answers(trainer, texts):
             out.writelines(map(as_jsonl, group))
             n += len(group)
-            while 10 * texts.done >= (tenth + 1) * (texts.size or 0) and tenth < 10:
-                tenth += 1
-                print(f"| {10 * tenth} % | {n:,} | {peak_memory() / 1e6:,.0f} |", flush=True)
+            if texts.done >= 1e6 * reached or texts.done == texts.size:
+                print(f"| {texts.done / 1e6:,.0f} | {n:,} | {peak_memory() / 1e6:,.0f} |", flush=True)
+                reached *= 2
 
 
 def main() -> None:
@@ -70,12 +80,13 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--blind", action="store_true")
     chosen = parser.parse_args()
     as_a_worker()
     if chosen.what == "time":
         print(ratios(chosen.model, chosen.file, chosen.texts, chosen.rounds))
     else:
-        memory(chosen.model, chosen.file)
+        memory(chosen.model, chosen.file, chosen.blind)
 
 
 if __name__ == "__main__":

@@ -132,43 +132,48 @@ def _set_threads(n: int) -> None:
 @contextmanager
 def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]], None]]:
     """Yield what writes texts and their mentions: whole ones only, whatever stops the command."""
-    from cl_ner_bench.running.text_output import as_brat, as_conll, as_jsonl
-    from cl_ner_bench.storage.files import write_bytes
+    from cl_ner_bench.running.text_output import as_conll, as_jsonl
 
-    if format == "brat":
-        assert out is not None
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"--out {out}: expected a new or empty folder; texts of before would stand among these")
-        out.mkdir(parents=True, exist_ok=True)
-
-        def write_pairs(group: Sequence[Answer]) -> None:
-            for answer in group:
-                text, marks = as_brat(answer)
-                write_bytes(out / f"{answer.about.number:06}.ann", marks, durable=False)
-                write_bytes(out / f"{answer.about.number:06}.txt", text, durable=False)
-
-        yield write_pairs
-        return
     lines_of = as_conll if format == "conll" else as_jsonl
     if out is None:
         yield lambda group: _write(sys.stdout.buffer, map(lines_of, group))
         return
-    partial = out.with_name(f"{out.name}.partial")
     try:
+        if format == "brat":
+            yield _pairs(out)
+            return
+        partial = out.with_name(f"{out.name}.partial")
         out.parent.mkdir(parents=True, exist_ok=True)
-        file = partial.open("wb")
+        with partial.open("wb") as file:
+            try:
+                yield lambda group: _write(file, map(lines_of, group))
+                os.replace(partial, out)
+            except BaseException:
+                if file.tell():
+                    note(f"what was found so far is in {partial}")
+                else:
+                    partial.unlink()
+                raise
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
-    try:
-        with file:
-            yield lambda group: _write(file, map(lines_of, group))
-        os.replace(partial, out)
-    except BaseException:
-        if partial.stat().st_size:
-            note(f"what was found so far is in {partial}")
-        else:
-            partial.unlink()
-        raise
+
+
+def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:
+    """Return what writes two files for each text into a folder, which is new or empty."""
+    from cl_ner_bench.running.text_output import as_brat
+    from cl_ner_bench.storage.files import write_bytes
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: expected a new or empty folder; texts of before would stand among these")
+
+    def write(group: Sequence[Answer]) -> None:
+        for answer in group:
+            text, marks = as_brat(answer)
+            write_bytes(out / f"{answer.about.number:06}.ann", marks, durable=False)
+            write_bytes(out / f"{answer.about.number:06}.txt", text, durable=False)
+
+    out.mkdir(parents=True, exist_ok=True)
+    return write
 
 
 def _write(file: Any, lines: Iterable[bytes]) -> None:

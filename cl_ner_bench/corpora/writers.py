@@ -116,16 +116,16 @@ def _jsonl(sentences: Sequence[Sentence]) -> tuple[str, ...]:
     return ("".join(map(json_line, rows)),)
 
 
+def columns(sentence: Sentence) -> str:
+    """Return a word, a tab and its tag in BIO on each line, and an empty line; mentions do not overlap."""
+    tags = ["O"] * len(sentence.words)
+    for start, end, type_ in sentence.mentions:
+        tags[start:end] = [f"B-{type_}", *[f"I-{type_}"] * (end - start - 1)]
+    return "".join([*(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, tags, strict=True)), "\n"])
+
+
 def _conll(sentences: Sequence[Sentence]) -> tuple[str, ...]:
-    """A word, a tab and its tag in BIO on each line, and an empty line after each sentence."""
-
-    def rows(sentence: Sentence) -> str:
-        tags = ["O"] * len(sentence.words)
-        for start, end, type_ in sentence.mentions:
-            tags[start:end] = [f"B-{type_}", *[f"I-{type_}"] * (end - start - 1)]
-        return "".join(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, tags, strict=True))
-
-    return ("".join(f"{rows(sentence)}\n" for sentence in sentences),)
+    return ("".join(map(columns, sentences)),)
 
 
 def _brat(sentences: Sequence[Sentence]) -> tuple[str, ...]:

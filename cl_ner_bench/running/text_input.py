@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from cl_ner_bench.corpora.readers.lines import has_half_pair
+from cl_ner_bench.corpora.writers import FORMATS
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.running.predicting import Answer
 
@@ -51,7 +52,7 @@ class TextInput:
         is_jsonl: its lines are JSON.
         skip: leave malformed lines out, and count them in ``skipped``; otherwise the texts end before the first one,
             and ``fault`` names it.
-        columns: words are going to stand in columns, and may hold no white space.
+        columns: words are going to stand in columns, and hold nothing that breaks these.
 
     Raises:
         UserError: the file cannot be read.
@@ -152,8 +153,8 @@ class TextInput:
             raise _MalformedError(f'no "text" and no "tokens", found {found}')
         if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
             raise _MalformedError('"tokens" is no list of words, none of them blank')
-        if self._columns and any(word.split() != [word] for word in words):
-            raise _MalformedError("a word holds white space, which --format conll has no place for")
+        if self._columns and (bad := FORMATS["conll"].bad_words(words)):
+            raise _MalformedError(f"--format conll cannot hold {bad}")
 
 
 def _as_they_come(stream: BinaryIO) -> Iterator[bytes | None]:

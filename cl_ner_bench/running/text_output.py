@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Collection, Iterator
 from itertools import accumulate
 from typing import Any
 
+from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.corpora.writers import FORMATS, columns
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.running.predicting import Answer
 
-FORMATS = ("jsonl", "conll", "brat")
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")  # in JSON they need no escape, and end a line for many readers
 _BREAKS = re.compile(r"[\n\r]+")
 
@@ -19,12 +21,10 @@ _BREAKS = re.compile(r"[\n\r]+")
 def check_format(format: str, types: Collection[str], nested: bool) -> None:
     """Raise UserError if a format has no place for what a model finds."""
     if format == "conll" and nested:
-        raise UserError(
-            "--format conll: the model finds mentions inside of others, which columns cannot hold; jsonl can"
-        )
+        raise UserError("--format conll cannot hold mentions inside of others, which the model finds; jsonl can")
     for type_ in types:
-        if format != "jsonl" and re.search(r"\s", type_):
-            raise UserError(f"--format {format}: the type {short(type_)} holds white space, for which it has no place")
+        if bad := FORMATS[format].bad_type(type_):
+            raise UserError(f"--format {format} cannot hold the type {short(type_)}, with {bad}; jsonl can")
 
 
 def as_jsonl(answer: Answer) -> bytes:
@@ -42,20 +42,20 @@ def as_jsonl(answer: Answer) -> bytes:
 
 
 def as_conll(answer: Answer) -> bytes:
-    """Return a line a word: the word, a tab, its tag (IOB2). Before each sentence stand its line and its number in it,
-    behind it an empty line.
+    """Return the sentences as ``corpora.writers.columns``; before each stands a comment, with the number of its text
+    and its own in it.
     """
-    tags = ["O"] * answer.n_words
-    for m in answer.found:
-        tags[m.start_word : m.end_word] = [f"B-{m.type}", *[f"I-{m.type}"] * (m.end_word - m.start_word - 1)]
-    given, rows, n = answer.given, [], 0
+    given, parts, offset, found = answer.given, [], 0, deque(answer.found)
     for number, borders in enumerate(answer.sentences, 1):
-        rows.append(f"# sent_id = {answer.about.number}.{number}\n")
-        for start, end in borders:
-            rows.append(f"{given[start:end] if isinstance(given, str) else given[start]}\t{tags[n]}\n")
-            n += 1
-        rows.append("\n")
-    return "".join(rows).encode()
+        end, mentions = offset + len(borders), []
+        while found and found[0].start_word < end:
+            m = found.popleft()
+            mentions.append(Mention(m.start_word - offset, m.end_word - offset, m.type))
+        words = [given[first:last] if isinstance(given, str) else given[first] for first, last in borders]
+        parts.append(f"# sent_id = {answer.about.number}.{number}\n")
+        parts.append(columns(Sentence(number, tuple(words), tuple(mentions))))
+        offset = end
+    return "".join(parts).encode()
 
 
 def as_brat(answer: Answer) -> tuple[bytes, bytes]:

@@ -27,10 +27,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 
 HEAVY = {"torch", "pandas", "numpy", "transformers", "matplotlib", "scipy"}
-HELP = [
-    ["--help"],
-    *([name, "--help"] for name in ("run", "advise", "perf", "report", "reproduce", "status", "verify", "list")),
-]
+COMMANDS = ("run", "advise", "perf", "predict", "report", "reproduce", "status", "verify", "list")
+HELP = [["--help"], *([name, "--help"] for name in COMMANDS)]
 LISTS = [["list", "methods"], ["list", "datasets", "--json"], ["list", "methods", "-v"], ["list", "presets"]]
 
 

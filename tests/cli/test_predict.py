@@ -168,10 +168,10 @@ def test_columns_have_sentences(bench: Run, tmp_path: Path) -> None:
     assert out == f"# sent_id = 1.1\n{CONLL}{rest}"
     assert bench("--text", TEXT, "--format", "conll", "--no-split")[1].count("# sent_id") == 1
     file = tmp_path / "texts.jsonl"
-    file.write_text('{"tokens": ["Anna Berg", "went"]}')
+    file.write_text('{"tokens": ["Anna\\tBerg", "went"]}')
     code, _, err = bench("--file", file, "--format", "conll")
     assert code == 2
-    assert f"{file}:1: a word holds white space" in err
+    assert f"{file}:1: --format conll cannot hold a word that holds a tab" in err
 
 
 def test_brat_has_two_files_a_text(bench: Run, tmp_path: Path) -> None:
@@ -199,8 +199,6 @@ def test_the_suites_own_readers_read_what_was_written(bench: Run, tmp_path: Path
     out = tmp_path / ("train" if format == "brat" else f"train.{format}")
     assert bench("--text", TEXT, "--no-split", "--format", format, "--out", out)[0] == 0
     path = out / "000001.txt" if format == "brat" else out
-    if format == "conll":
-        path.write_text(path.read_text().partition("\n")[2])  # without the comment
     assert read(path) == [("Anna|Berg|went|to|Oslo|.|Nobody|came|.", [(0, 2, "PER"), (4, 5, "LOC")])]
 
 
@@ -216,6 +214,8 @@ def test_an_output_file_appears_when_it_is_complete(bench: Run, tmp_path: Path, 
     assert [path.name for path in out.parent.iterdir()] == ["found.jsonl"]
     file.write_text("?")
     assert bench("--file", file, "--out", out)[0] == 2
+    code, _, err = bench("--text", TEXT, "--out", file / "found.jsonl")
+    assert (code, err) == (2, f"error: --out {file / 'found.jsonl'}: cannot be written (File exists)\n")
     assert [path.name for path in out.parent.iterdir()] == ["found.jsonl"]  # nothing was found: the old one stays
 
 

@@ -416,3 +416,14 @@ def test_a_span_learner_refuses_a_sentence_above_the_limit(folder: str) -> None:
 def test_limits_need_no_torch() -> None:
     code = "import sys, cl_ner_bench.corpora.limits; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_sub_tokens_of_endless_words_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokeniser = Tokeniser(encoder_info("minilm"), 128)
+    (expected,) = tokeniser.tokenise([["Oslo", "w1"]])
+    monkeypatch.setattr("cl_ner_bench.models.encoders.tokeniser.KNOWN_WORDS", 10)
+    for n in range(50):
+        tokeniser.tokenise([[f"w{n}", f"w{n + 1}"]])
+        assert len(tokeniser._pieces) <= 12
+    (found,) = tokeniser.tokenise([["Oslo", "w1"]])
+    assert found.ids.tolist() == expected.ids.tolist()

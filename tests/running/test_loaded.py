@@ -14,7 +14,7 @@ from cl_ner_bench import load_model, load_results
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.predicting import Found
-from cl_ner_bench.testing.grids import METHODS, bench, records, write_inputs
+from cl_ner_bench.testing.grids import METHODS, bench, records, start, write_inputs
 
 pytestmark = pytest.mark.slow  # a grid is learned
 
@@ -116,3 +116,34 @@ def test_a_run_is_exported_with_its_card(grid: Path, tmp_path: Path, capsys: pyt
 def record_of(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "run.json").read_text())
     return found
+
+
+@pytest.mark.parametrize("method", ["extendner", "spankl"])
+def test_the_command_finds_what_the_model_finds(
+    grid: Path, method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(grid, method)
+    model = load_model(run)
+    model.export(tmp_path / "model")
+    texts = ["anna went to oslo in 1990 . Boris went to lima", "nobody", "carla went to paris"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    expected = [[m._replace(score=round(m.score, 4)) for m in found] for found in model.predict(texts)]
+    assert sum(map(len, expected)) > 2
+    for path in (run, tmp_path / "model"):
+        assert main(["predict", str(path), "--file", str(tmp_path / "texts.txt"), "--quiet", "--threads", "1"]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["text"] for row in rows] == texts
+        assert [[Found(**mention) for mention in row["mentions"]] for row in rows] == expected
+    for words, said in (([], "no such folder"), (["--step", "1"], "the model of step 1 is not kept; learn it with")):
+        assert main(["predict", str(run) if words else f"{run}x", "--text", "a", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_ends_the_command_in_silence(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("anna went to oslo\n" * 20_000)
+    process = start("predict", str(run_of(grid, "extendner")), "--file", str(tmp_path / "texts.txt"), "--quiet")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["text"] == "anna went to oslo"
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait()) == ("", 0)

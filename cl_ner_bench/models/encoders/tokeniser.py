@@ -26,8 +26,8 @@ _NORMALIZER = {
 }
 
 
-KNOWN_WORDS = 1 << 18
-"""Words whose sub-tokens are remembered from call to call (some 70 MB): endless text has endless words."""
+KNOWN_WORDS = 1 << 17
+"""Words whose sub-tokens are remembered from call to call (less than 100 MB): endless text has endless words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

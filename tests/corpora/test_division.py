@@ -91,6 +91,20 @@ def test_objects_name_their_documents(tmp_path: Path) -> None:
     assert sum(len({i % 15 for i in part}) for part in found.values()) == 15
 
 
+@pytest.mark.parametrize(("sentences", "whole"), [(3, True), (1, False)])
+def test_the_names_of_documents_may_stand_in_a_column(tmp_path: Path, sentences: int, whole: bool) -> None:
+    rows = (("Anna", "B-PER"), ("saw", "O"), ("{}", "O"))
+    text = "".join(
+        "".join(f"doc_{i // sentences} {k} {word.format(i)} {tag}\n" for k, (word, tag) in enumerate(rows)) + "\n"
+        for i in range(12 * sentences)
+    )
+    (tmp_path / "a.conll").write_text(text)
+    corpus = load_corpus(str(tmp_path / "a.conll"), parts=RULE)
+    found = numbers(corpus)
+    assert sum(len({i // sentences for i in part}) for part in found.values()) == 12
+    assert ("documents kept whole" in corpus.remarks[0]) == whole
+
+
 def test_files_without_a_part_are_documents(tmp_path: Path) -> None:
     for i in range(12):
         (tmp_path / f"{i}.txt").write_text(rows(range(10 * i, 10 * i + 3)))

@@ -70,6 +70,7 @@ def _blocks(
     """Yield the sentences without a malformed row. The lines that begin a document are added to ``documents``."""
     split, width = layout.split, layout.width
     attribute = re.compile(rf"(?:^|\|){re.escape(layout.key)}=([^|]*)") if layout.key else None
+    name = ""  # of the document, or of the sentence, in a column before the one that counts words
 
     def wrong(kind: str, rows: Iterable[int], text: str, fix: str) -> None:
         for i in rows:
@@ -90,6 +91,9 @@ def _blocks(
             rows = [row for i, row in enumerate(rows) if i not in others]
             if not rows:
                 continue
+        if layout.counter > 0 and rows[0][0] != name:
+            name = rows[0][0]
+            documents.append(numbers[0])
         cells = [*zip(*rows, strict=True)]
         words, layers = cells[layout.word], [cells[column] for column in layout.tags]
         if words == ("-DOCSTART-",):

@@ -34,7 +34,7 @@ def divide(
     for i, row in enumerate(found):
         documents.setdefault((SHARD.sub("", str(row.path)), row.document), []).append(i)
     needed = -(-sum(shares.values()) // min(shares.values()))  # rounded up
-    whole = len(documents) >= needed
+    whole = needed <= len(documents) < len(found)  # as many names as sentences are names of sentences
     units = [*documents.values()] if whole else [[i] for i in range(len(found))]
     if len(units) < len(into):
         text = f"too few sentences to divide ({len(units)}), expected at least one for each of {', '.join(into)}"
@@ -48,7 +48,7 @@ def divide(
         sizes[part] += len(unit)
     parts = {part: [found[i] for i in sorted(i for unit in units for i in unit)] for part, units in taken.items()}
     how = "documents kept whole" if whole else "sentence by sentence"
-    if not whole and len(documents) > 1:
+    if 1 < len(documents) < needed:
         how += f" (a share of {min(shares.values())} % of whole documents needs {needed}, here are {len(documents)})"
     counts = [f"{part} {sizes[part]:,}" + f" ({len(taken[part]):,} documents)" * whole for part in into]
     report.remark(f"sentences divided by {division}, {how}: {', '.join(counts)}")

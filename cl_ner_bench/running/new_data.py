@@ -152,10 +152,9 @@ def _chosen(data: str, present: Counter[str], known: Sequence[str], wanted: Sequ
             f"{which[0].upper()}{which[1:]}; --types {','.join(of_data)} learns the old ones from these labels, too, "
             "for which every mention of them must be labelled"
         )
-    folded = {t.casefold(): t for t in known}
-    if alike := [t for t in new if t.casefold() in folded]:
+    for type_, old_type in ((t, k) for t in new for k in known if aliases.are_one(t, k, Card("", ""))):
         raise UserError(
-            f"--data {data}: labels {alike[0]}, and the model knows {folded[alike[0].casefold()]}: rename it where it "
-            f"is the same type, or pass --types {','.join(new)} where it is another"
+            f"--data {data}: labels {type_}, and the model knows {old_type}: rename it where it is the same type, as "
+            f"{aliases.rename({type_: old_type})} in a card, or pass --types {','.join(new)} where it is another"
         )
     return tuple(new)

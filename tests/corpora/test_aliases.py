@@ -14,6 +14,7 @@ from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.new_data import read_new_data
 from cl_ner_bench.untrusted import read_toml
 
 SHORT = Card("c", "c", tasks={"names": ("PER", "ORG"), "places": ("LOC",)})
@@ -81,6 +82,15 @@ def test_a_folder_loads_and_says_so(tmp_path: Path) -> None:
     assert found.findings.remarks[-1].endswith(said)
     assert found.parts["test"].types == plain.type_counts["test"]
     assert found.healthy
+
+
+def test_a_model_is_not_taught_another_name_of_what_it_knows(tmp_path: Path) -> None:
+    write(tmp_path / "a", ("person", "date"))
+    with pytest.raises(
+        UserError, match=r'labels person, and the model knows PER: .*rename = \{ "person" = "PER" \} in'
+    ):
+        read_new_data(str(tmp_path / "a"), ["PER", "LOC"], None)
+    assert read_new_data(str(tmp_path / "a"), ["PER", "LOC"], ["person", "date"]).types == ("person", "date")
 
 
 def test_where_other_types_stand_beside_them_the_message_says_what_a_card_may_say(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def test_quoted_cells(tmp_path: Path) -> None:
     text = 'Sentence,Word,Tag\nS1,Ada,B-PER\n,",",O\n,"say ""x""",O\n,",O\n,1/2",O\n'
     assert found(tmp_path / "a.csv", text)[0] == [('Ada|,|say "x"|"|1/2"', [(0, 1, "PER")])]
     assert found(tmp_path / "a.csv", '",",O\nAda,B-PER\n')[0] == [(",|Ada", [(1, 2, "PER")])]
+    assert found(tmp_path / "a.csv", '",",X,O,\nAda,X,B-PER,\n')[0] == [(",|Ada", [(1, 2, "PER")])]
+    assert found(tmp_path / "a.csv", '",O\nAda,B-PER\n')[0] == [('"|Ada', [(1, 2, "PER")])]
     assert found(tmp_path / "a.tsv", '"\tO\nAda"\tB-PER\n')[0] == [('"|Ada"', [(1, 2, "PER")])]
 
 

@@ -164,13 +164,15 @@ def splitter(row: str, separator: str) -> tuple[_Split, int]:
 
     if separator == " ":
         return at_blanks, len(at_blanks(row))
-    first = _quoted(row, separator) or row.rstrip(" ").split(separator)
+    first = row.rstrip(" ").split(separator)
+    if len(quoted := _quoted(row, separator)) > 1:
+        first = quoted
     width = len(first) - (len(first) > 2 and not first[-1])
 
     def at_separator(text: str) -> list[str]:
-        if '"' in text and len(cells := _quoted(text, separator)) == width:
-            return cells
         cells = text.rstrip(" ").split(separator) if text[-1] == " " else text.split(separator)
+        if '"' in text and len(quoted := _quoted(text, separator)) in (width, width + 1):
+            cells = quoted
         if len(cells) == width + 1 and not cells[-1]:
             cells.pop()
         return cells

@@ -62,14 +62,14 @@ def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[
         raise UnfitError("it has a type called O, which transformers takes for no mention")
     labels = ["O", *(f"{place}-{type}" for type in types for place in "BI")]
     ids = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
-    (folder / "config.json").write_text(json.dumps({**config, **ids}, indent=2, ensure_ascii=False) + "\n")
+    _write_config(folder, {**config, **ids})
     try:
         with torch.random.fork_rng(devices=[]):  # it draws weights, which are replaced
             made: Any = AutoModelForTokenClassification.from_config(
                 AutoConfig.from_pretrained(folder, trust_remote_code=False), trust_remote_code=False
             )
     except (OSError, ValueError) as error:
-        raise UnfitError(f"transformers has no tagger of the encoder's family ({first_line(error)})") from None
+        raise UnfitError(f"transformers has no tagger of the encoder's family ({_first_line(error)})") from None
     layer = getattr(made, "classifier", None)
     if type(layer) is not nn.Linear or layer.weight.shape != weight.shape or layer.bias is None:
         raise UnfitError("transformers' tagger of the encoder's family is more than a linear layer on the encoder")
@@ -82,9 +82,7 @@ def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[
         layer.bias.copy_(bias)
     tensors = {name: value.contiguous() for name, value in made.state_dict().items()}
     safetensors.torch.save_file(tensors, weights, {"format": "pt"})
-    (folder / "config.json").write_text(
-        json.dumps({**config, **ids, "architectures": [type(made).__name__]}, indent=2, ensure_ascii=False) + "\n"
-    )
+    _write_config(folder, {**config, **ids, "architectures": [type(made).__name__]})
     _compare(learner, folder)
     return {name: f"{made.base_model_prefix}.{name}" for name in own}
 
@@ -134,9 +132,14 @@ def plain_weights(learner: Learner, merged: bool) -> dict[str, Tensor]:
     }
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """Return how an error's message begins."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _compare(learner: Learner, folder: Path) -> None:

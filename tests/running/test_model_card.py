@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import yaml
+from huggingface_hub import ModelCard
 
 from cl_ner_bench import registry
 from cl_ner_bench.running.model_card import model_card
@@ -35,7 +36,9 @@ def exported(pipeline: str = "", **known: Any) -> ExportedModel:
 
 
 def front(card: str) -> dict[str, Any]:
+    """Return the front matter, as the hub's own library reads it, too."""
     found: dict[str, Any] = yaml.safe_load(card.split("---\n")[1])
+    assert ModelCard(card).data.to_dict() == found
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from cl_ner_bench.corpora.card import HyperParameters
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.method_card import MethodCard
@@ -19,6 +20,7 @@ from cl_ner_bench.running.predicting import Answer, Found, answers
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.model_folder import (
     LEARNER,
+    RECORD,
     WEIGHTS,
     Counts,
     ExportedModel,
@@ -232,6 +234,7 @@ def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None
     last = found.model.history[-1].step
     if step not in (None, last):
         raise UserError(f"step={step}: {folder} holds the model after step {last} alone")
+    _check_settings(found.model.settings, str(folder / RECORD))
     home, card = folder / found.home, _card(found.model, method)
     encoder = encoder_info(str(home))
     try:
@@ -242,11 +245,30 @@ def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None
         trainer.set_state(tensors, msgspec.to_builtins(found.learner))
     except UserError:
         raise
-    except (SafetensorError, OSError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         # Files that fit their checksums, and make no model all the same: settings, shapes or names are another's.
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: its files make no model ({type(error).__name__}: {reason})") from error
     return Model(found.model, trainer, card)
+
+
+def _check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Raise UserError unless the settings of the training loop, which may be another's, are such settings."""
+    shared = {key: value for key, value in settings.items() if key in HyperParameters.__struct_fields__}
+    convert(shared, HyperParameters, where, key="model.settings")
+    if lacking := [k for k in ("max_length", "max_span_width", "precision", "nested") if settings.get(k) is None]:
+        raise UserError(f"{where}: key 'model.settings.{lacking[0]}' is missing: export the model again")
+    convert(settings["precision"], Literal["fp32", "bf16"], where, key="model.settings.precision")  # type: ignore[arg-type]
+    convert(settings["nested"], bool, where, key="model.settings.nested")
 
 
 def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Hashable, Sequence
 from random import Random
 
 from cl_ner_bench.corpora.division import SHORT, Division
@@ -16,19 +15,13 @@ SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 """What the names of the files that one table is cut into differ in."""
 
 
-def divide(
-    rows: Iterable[Row], into: Sequence[str], division: Division, where: Path, report: Report
-) -> dict[str, list[Row]]:
+def divide(found: Sequence[Row], into: Sequence[str], division: Division, report: Report) -> dict[str, list[Row]]:
     """Return sentences in the parts ``into`` (of train, dev and test), in their order in the files.
 
     In random order, each document goes to the part that has the least of its share yet (in sentences; train first,
     then dev). A document is what a reader says is one, else a file (shards of a table are one file). Where there are
     fewer than the smallest share needs (10 for 10 %), sentences are divided in their place, and a remark says so.
-    Problem: ``missing`` (fewer sentences than parts; ``where`` begins the message).
     """
-    found = [*rows]
-    if not found:  # a reader has said why
-        return {part: [] for part in into}
     shares = {part: share for part, share in zip(PARTS, division.shares, strict=True) if part in into}
     documents: dict[Hashable, list[int]] = {}
     for i, row in enumerate(found):
@@ -36,9 +29,6 @@ def divide(
     needed = -(-sum(shares.values()) // min(shares.values()))  # rounded up
     whole = needed <= len(documents) < len(found)  # as many names as sentences are names of sentences
     units = [*documents.values()] if whole else [[i] for i in range(len(found))]
-    if len(units) < len(into):
-        text = f"too few sentences to divide ({len(units)}), expected at least one for each of {', '.join(into)}"
-        report.problem("missing", where, 0, text, "Give more sentences")
     Random(f"{division.seed}/parts").shuffle(units)
     taken: dict[str, list[list[int]]] = {part: [] for part in into}
     sizes = dict.fromkeys(into, 0)

@@ -58,7 +58,12 @@ def open_parts(
     if division is None:
         return parts
     into = [part for part, paths in files.items() if part == "train" or not paths]
-    divided = divide(parts["train"], into, division, folder, report)
+    watcher = _Watcher(report)
+    rows = [*_rows(files["train"], "train", options, watcher)]
+    if len(rows) < len(into) and not watcher.found_problem:
+        text = f"too few sentences to divide ({len(rows)}), expected at least one for each of {', '.join(into)}"
+        report.problem("missing", folder, 0, text, "Give more sentences")
+    divided = divide(rows, into, division, report)
     return parts | {part: iter(rows) for part, rows in divided.items()}
 
 

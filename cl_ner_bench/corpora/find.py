@@ -63,9 +63,9 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
     elif os.path.isfile(path):
         name = Path(path.name.removesuffix(".gz")).stem
         card, folder = Card(name, name), data or path
-    elif os.sep in dataset:
+    elif os.sep in dataset or path.suffix:
         raise UserError(
-            f"--dataset: {short(dataset)}: no such folder or card.{did_you_mean(dataset, _places(path.parent))}"
+            f"--dataset: {short(dataset)}: no such file, folder or card.{did_you_mean(dataset, _places(path.parent))}"
         )
     else:
         raise UserError(
@@ -98,9 +98,9 @@ def how_to_get(card: Card) -> str:
 
 
 def _places(folder: Path) -> list[str]:
-    """Return the folders and cards in a folder: what ``dataset`` may name beside the datasets."""
+    """Return what is in a folder: what ``dataset`` may name beside the datasets."""
     with suppress(OSError):
-        return [str(path) for path in folder.iterdir() if path.suffix == ".toml" or path.is_dir()]
+        return [str(path) for path in folder.iterdir()]
     return []
 
 

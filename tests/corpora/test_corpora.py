@@ -344,7 +344,7 @@ def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
         load_corpus(str(folder / "train.txt"))
     with pytest.raises(UserError, match=r"train.txt is a file. Give its folder\."):
         load_corpus("ontonotes", folder / "train.txt")
-    with pytest.raises(UserError, match=r"'no/where': no such folder or card\.$"):
+    with pytest.raises(UserError, match=r"'no/where': no such file, folder or card\.$"):
         load_corpus("no/where")
     (tmp_path / "above" / "below").mkdir(parents=True)
     with pytest.raises(UserError, match=r"no train file, only the folders below\..* subfolder = 'below'"):

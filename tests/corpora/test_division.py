@@ -156,6 +156,11 @@ def test_without_it_one_message_proposes_it(
         assert f"{place}: {what}" in said
 
 
+def test_a_file_that_is_not_there_is_answered_by_the_nearest(file: Path) -> None:
+    with pytest.raises(UserError, match=r"name.conll': no such file, folder or card\..*names.conll"):
+        load_corpus(str(file.with_name("name.conll")), parts=RULE)
+
+
 def test_a_missing_part_proposes_it_too(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text(rows(range(9)))
     with pytest.raises(UserError, match=r"no dev file among train.txt\. .*take it from train by --parts 80,10,10\.$"):

@@ -118,6 +118,7 @@ def test_the_answer_begins_with_gain_and_loss(tmp_path: Path) -> None:
     assert first.startswith("One new type, F1 over 3 newcomers, 95 % interval. SpanKL: new type 50.5 (")
     assert "old types lose 2.0 (" in first
     assert "retraining on everything, Joint (span): new type 70.0" in first
+    assert "old types gain 1.3 (-3.8 to 6.5); doing nothing" in first
     assert first.endswith("; doing nothing: 0.0 and 0.0.")
 
 

@@ -35,6 +35,13 @@ class Estimated:
         interval = "" if math.isnan(self.low) else f" ({self.low:.1f} to {self.high:.1f})"
         return f"{self.mean:.1f}{interval}"
 
+    @property
+    def as_loss(self) -> str:
+        """Return the value as what is lost: ``lose 2.0 (1.0 to 3.0)``; a negative one as what is gained."""
+        if round(self.mean, 1) >= 0:
+            return f"lose {self.text}"
+        return f"gain {Estimated(-self.mean, -self.high, -self.low).text}"
+
 
 @lru_cache(maxsize=16)
 def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
@@ -121,6 +128,6 @@ def new_type_sentence(c: Comparison, best: Sequence[MethodRow], joint: Sequence[
         if row in found:
             new, lost = (estimated(found[row], name) for name in ("new", "lost"))
             of_joint = "retraining on everything, " * (row in joint)
-            parts.append(f"{of_joint}{row.label}: new type {new.text}, old types lose {lost.text}")
+            parts.append(f"{of_joint}{row.label}: new type {new.text}, old types {lost.as_loss}")
     interval = ", 95 % interval" if any(len(lines) > 1 for lines in found.values()) else ""
     return f"One new type, F1 over {units(c)}{interval}. {'; '.join(parts)}; doing nothing: 0.0 and 0.0."

@@ -7,7 +7,7 @@ Such a folder holds ``config.json``, whose ``id2label`` names the tags, and safe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import safetensors.torch
@@ -23,6 +23,10 @@ INSIDE_FIRST = 1e-3
 NEVER = 20.0
 """What I falls behind B, as a logit, where a type has labels without I."""
 
+_TOKENIZERS = (
+    *("tokenizer.json", "vocab.txt", "vocab.json"),
+    *("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"),
+)
 _TAG = re.compile(r"([A-Za-z])[-_](.+)")
 
 
@@ -59,6 +63,27 @@ def read_tagger(info: EncoderInfo) -> Tagger:
         picked += [inside if begin is None else begin, begin if inside is None else inside]  # type: ignore[list-item]
         shift += [-INSIDE_FIRST if begin is None else 0.0, -NEVER if inside is None else 0.0]
     return Tagger(tuple(rows), weight[picked], bias[picked] + torch.tensor(shift))
+
+
+def check_encoder(info: EncoderInfo, names: Iterable[str]) -> None:
+    """Raise UserError unless a token classifier's files hold a tokenizer, and all weights ``names`` of its encoder.
+
+    Else transformers would make up what is missing.
+    """
+    if not any((info.folder / name).is_file() for name in _TOKENIZERS):
+        raise UserError(f"{info.folder}: holds no tokenizer ({', '.join(_TOKENIZERS)}); save it there, too")
+    stored = {name.partition(".")[2].replace(".gamma", ".weight").replace(".beta", ".bias") for name in _names(info)}
+    if missing := sorted({*names} - stored):
+        raise UserError(
+            f"{info.folder}: its weights lack {missing[0]}, which config.json asks for; save the model again"
+        )
+
+
+def _names(info: EncoderInfo) -> Iterator[str]:
+    """Yield the names of the stored weights."""
+    for file in sorted(info.folder.glob("*.safetensors")):
+        with safetensors.safe_open(file, framework="pt") as weights:
+            yield from weights.keys()
 
 
 def _labels(info: EncoderInfo) -> list[str]:
@@ -107,14 +132,11 @@ def _rows_of_types(labels: list[str], where: str) -> dict[str, tuple[int | None,
 def _classifier(info: EncoderInfo, n_labels: int) -> tuple[Tensor, Tensor]:
     """Return weight ``[labels, hidden]`` and bias ``[labels]`` of the classifier, in float32."""
     found: dict[str, Tensor] = {}
-    parts: set[str] = set()
     for file in sorted(info.folder.glob("*.safetensors")):
         with safetensors.safe_open(file, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118  it is no mapping
-                first = name.partition(".")[0]
-                parts.add(first)
-                if first == "classifier":
-                    found[name] = weights.get_tensor(name).float()
+            own = [name for name in weights.keys() if name.startswith("classifier.")]  # noqa: SIM118  it is no mapping
+            found |= {name: weights.get_tensor(name).float() for name in own}
+    parts = {name.partition(".")[0] for name in _names(info)}
     expected = {"classifier.weight": (n_labels, info.hidden_size), "classifier.bias": (n_labels,)}
     shapes = {name: tuple(value.shape) for name, value in found.items()}
     if shapes != expected or len(parts) != 2:
@@ -124,4 +146,6 @@ def _classifier(info: EncoderInfo, n_labels: int) -> tuple[Tensor, Tensor]:
             f"an encoder; the weights have the parts {others}, and the classifier {shapes or 'is missing'}. Heads of "
             "several layers and CRFs are not read"
         )
+    if not all(value.isfinite().all() for value in found.values()):
+        raise UserError(f"{info.folder}: the weights of its classifier are no finite numbers; save the model again")
     return found["classifier.weight"], found["classifier.bias"]

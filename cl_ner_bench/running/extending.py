@@ -104,7 +104,10 @@ def extend_model(
         old = {part: trainer.predict(found, progress) for part, found in unlabelled.items()}
         if not is_own:
             _check_same(before, card, old, {p: before.trainer.predict(s, progress) for p, s in unlabelled.items()})
-        learned = trainer.learn(new_data.step_data(number_of_step, known), progress)
+        try:
+            learned = trainer.learn(new_data.step_data(number_of_step, known), progress)
+        except FloatingPointError as error:
+            raise UserError(f"{error}; a lower --lr and --head-lr, or --precision fp32, may help") from error
         new = {part: trainer.predict(found, progress) for part, found in unlabelled.items()}
     agreed = agreements(sentences, old, new, [t for t in known if t not in new_data.types], new_data.types)
     warned = warnings(agreed)

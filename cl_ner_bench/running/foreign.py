@@ -48,25 +48,29 @@ def foreign_model(folder: Path, recipe_name: str, device: str) -> Model:
         UserError: its labels or its head are no BIO or IO labels and one linear layer, or it is damaged.
     """
     from cl_ner_bench.learning.trainer import Trainer
-    from cl_ner_bench.models.tagger import read_tagger
+    from cl_ner_bench.models.tagger import check_encoder, read_tagger
 
-    try:
-        info = encoder_info(str(folder.absolute()))
-        head = read_tagger(info)
-    except UserError as error:
-        raise UserError(str(error).removeprefix("--encoder ")) from None
     card = registry.methods()[PLAIN]
     training = recipe(generic(), recipe_name, "token", "", card.recipes)
+    if training.get("head", UNSTATED["head"]) != "linear":
+        raise UserError(f"--recipe {recipe_name}: has head {training['head']}, and a token classifier's head is linear")
     place, precision = environment.resolve_device(device, "auto")
     settings = {"recipe": recipe_name, **training, "exact": False, "nested": False, "method": {}}
     settings |= {"precision": precision, "device": environment.kind(place), "threads": 1}
-    if training.get("head", UNSTATED["head"]) != "linear":
-        raise UserError(f"--recipe {recipe_name}: has head {training['head']}, and a token classifier's head is linear")
-    trainer = Trainer(method_code.load_class(card), {}, settings, info.spec, 0, place, precision)
-    encoder = trainer.learner.state_dict()
-    rows = {"head.blocks.0.weight": head.weight[:1], "head.blocks.0.bias": head.bias[:1]}
-    rows |= {"head.blocks.1.weight": head.weight[1:], "head.blocks.1.bias": head.bias[1:]}
-    trainer.set_state({**encoder, **rows}, {"types": [head.types]})
+    try:
+        info = encoder_info(str(folder.absolute()))
+        head = read_tagger(info)
+        trainer = Trainer(method_code.load_class(card), {}, settings, info.spec, 0, place, precision)
+        check_encoder(info, trainer.learner.encoder.backbone.state_dict())
+        rows = {"head.blocks.0.weight": head.weight[:1], "head.blocks.0.bias": head.bias[:1]}
+        rows |= {"head.blocks.1.weight": head.weight[1:], "head.blocks.1.bias": head.bias[1:]}
+        trainer.set_state({**trainer.learner.state_dict(), **rows}, {"types": [head.types]})
+        trainer.predict([Sentence(0, ("a", "word"))])
+    except UserError as error:
+        raise UserError(str(error).removeprefix("--encoder ")) from None
+    except (OSError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder}: its files make no model ({type(error).__name__}: {reason})") from error
     record = ModelRecord(
         method=FOREIGN,
         spec=PLAIN,

@@ -146,11 +146,11 @@ def _chosen(data: str, present: Counter[str], known: Sequence[str], wanted: Sequ
     new, old = [t for t in of_data if t not in known], [t for t in of_data if t in known]
     if old:
         mentions = sum(present[t] for t in old)
-        which = f"--types {','.join(new)} learns {', '.join(new)} alone" if new else "it holds no new type"
+        alone = f"--types {','.join(new)} learns {', '.join(new)} alone; " if new else "It labels no new type; "
         raise UserError(
             f"--data {data}: labels {', '.join(old)} ({counted(mentions, 'mention')} in train), which the model knows. "
-            f"{which[0].upper()}{which[1:]}; --types {','.join(of_data)} learns the old ones from these labels, too, "
-            "for which every mention of them must be labelled"
+            f"{alone}--types {','.join(of_data)} learns {', '.join(old)} further from these labels, for which every "
+            "mention must be labelled"
         )
     for type_, old_type in ((t, k) for t in new for k in known if aliases.are_one(t, k, Card("", ""))):
         raise UserError(

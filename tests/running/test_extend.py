@@ -168,6 +168,7 @@ def test_wrong_use_is_refused_before_anything_is_learned(
     refused("expected a number", "--set", "weight_decay=x")
     refused("is not empty", out=data)
     refused("--recipe", "--recipe", "mini")
+    refused("a lower --lr and --head-lr", "--lr", "1e30", "--head-lr", "1e30")
 
 
 @pytest.mark.slow
@@ -387,6 +388,28 @@ def test_a_tagger_learns_a_step_and_becomes_a_model_of_ours(
     assert all(value.equal(model.trainer.state()[0][name]) for name, value in kept.items()), "nothing was to be learned"
 
 
+@pytest.mark.slow
+def test_the_model_of_a_run_learns_the_same_as_a_tagger_of_transformers(grid: Path, data: Path, tmp_path: Path) -> None:
+    """An exported folder without our record is a token classifier like any other."""
+    run = run_of(grid, "extendner")
+    load_model(run, step=1).export(tmp_path / "tagger")
+    for ours in ("cl_ner_bench.json", "learner.safetensors"):
+        (tmp_path / "tagger" / ours).unlink()
+    done = extend_model(
+        str(tmp_path / "tagger"),
+        str(data),
+        method="extendner",
+        recipe="minilm",
+        epochs=4,
+        batch_size=4,
+        lr=0.003,
+    )
+    assert not any("IOB1" in note for note in done.notes)
+    assert done.model.types == ("DATE", "LOC")
+    expected = load_model(run, step=2).trainer.state()[0]
+    assert all(value.equal(expected[name]) for name, value in done.model.trainer.state()[0].items())
+
+
 def test_labels_whose_mentions_begin_with_i_are_read_as_iob1(tagger: Folder) -> None:
     sentences = [Sentence(i, tuple(text.split())) for i, text in enumerate(TEXTS)]
     model = foreign_model(tagger(), "paper", "cpu")
@@ -417,12 +440,12 @@ def test_labels_that_say_no_mentions_are_refused(tagger: Folder, labels: list[st
         read_tagger(encoder_info(str(tagger(labels))))
 
 
-def test_folders_that_are_no_linear_tagger_are_refused(tagger: Folder, data: Path, tmp_path: Path) -> None:
+def test_folders_that_are_no_linear_tagger_are_refused(tagger: Folder, tmp_path: Path) -> None:
     import safetensors.torch
 
     def refused(said: str, folder: Path) -> None:
         with pytest.raises(UserError, match=said):
-            extend_model(str(folder), str(data), method="extendner")
+            extend_model(str(folder), "none", method="extendner")
 
     weights = safetensors.torch.load_file(tagger() / "model.safetensors")
     for number, (change, said) in enumerate(
@@ -438,6 +461,23 @@ def test_folders_that_are_no_linear_tagger_are_refused(tagger: Folder, data: Pat
     (folder / "model.safetensors").write_bytes(b"?")
     refused("is a damaged safetensors file", folder)
     folder = Path(shutil.copytree(tagger(), tmp_path / "pickled"))
+    changes = {"num_hidden_layers": 3, "num_attention_heads": 7, "vocab_size": 100, "max_position_embeddings": 4}
+    for key, value in changes.items():
+        other = Path(shutil.copytree(tagger(), tmp_path / key))
+        config = json.loads((other / "config.json").read_text())
+        (other / "config.json").write_text(json.dumps({**config, key: value}))
+        refused("its weights lack encoder.layer.2." if key == "num_hidden_layers" else "make no model", other)
+    other = Path(shutil.copytree(tagger(), tmp_path / "nan"))
+    spoiled = {**weights, "classifier.bias": weights["classifier.bias"] / 0 * 0}
+    safetensors.torch.save_file(spoiled, other / "model.safetensors")
+    refused("no finite numbers", other)
+    for name, said in {"tokenizer.json": "make no model", "no": "holds no tokenizer"}.items():
+        other = Path(shutil.copytree(tagger(), tmp_path / f"tokens-{name}"))
+        (other / "vocab.txt").unlink()
+        (other / "tokenizer.json").unlink()
+        if name == "tokenizer.json":
+            (other / name).write_text('{"model": {}}')
+        refused(said, other)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused("holds no \\*.safetensors weights. Pickled weights are not loaded", folder)
     config = json.loads((folder / "config.json").read_text())

@@ -142,6 +142,8 @@ def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]]
         if format == "brat":
             yield _pairs(out)
             return
+        if out.is_dir():
+            raise UserError(f"--out {out}: expected a file, found a folder")
         partial = out.with_name(f"{out.name}.partial")
         out.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -195,6 +197,7 @@ def _terminated() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl-C does, with exit code 143."""
 
     def stop(_number: int, _frame: Any) -> None:
+        note("stopped")
         raise SystemExit(143)
 
     before = signal.signal(signal.SIGTERM, stop)

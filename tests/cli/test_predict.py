@@ -18,10 +18,14 @@ from typing import Any
 
 import pytest
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cl_ner_bench.cli import main
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.running import loaded, predicting, text_input
+from cl_ner_bench.running.text_input import TextInput
 from tests.corpora.reading import read
 
 TYPES = {"Anna": "PER", "Berg": "PER", "Oslo": "LOC"}
@@ -216,6 +220,8 @@ def test_an_output_file_appears_when_it_is_complete(bench: Run, tmp_path: Path, 
     assert bench("--file", file, "--out", out)[0] == 2
     code, _, err = bench("--text", TEXT, "--out", file / "found.jsonl")
     assert (code, err) == (2, f"error: --out {file / 'found.jsonl'}: cannot be written (File exists)\n")
+    code, _, err = bench("--text", TEXT, "--out", tmp_path)
+    assert (code, err) == (2, f"error: --out {tmp_path}: expected a file, found a folder\n")
     assert [path.name for path in out.parent.iterdir()] == ["found.jsonl"]  # nothing was found: the old one stays
 
 
@@ -246,6 +252,27 @@ def test_columns_refuse_what_they_cannot_hold(bench: Run, finder: Finder, monkey
     code, _, err = bench("--text", TEXT, "--format", "conll")
     assert code == 2
     assert "mentions inside of others" in err
+
+
+def test_a_gzip_file_cut_short_is_named(bench: Run, tmp_path: Path) -> None:
+    file = tmp_path / "texts.gz"
+    file.write_bytes(gzip.compress(b"Oslo\n" * 50, compresslevel=0)[:-100])
+    code, out, err = bench("--file", file)
+    assert code == 2
+    assert {row["text"] for row in rows(out)} == {"Oslo"}
+    assert f"error: {file}: cannot be read behind line {len(rows(out))} (" in err
+
+
+@given(st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([b'{"text": "a"}', b"", b'{"tokens": ["a"]}']))))
+def test_every_line_is_a_text_or_counted(lines: list[bytes]) -> None:
+    lines = [line.replace(b"\n", b"") for line in lines]
+    for is_jsonl in (False, True):
+        texts = TextInput(io.BytesIO(b"".join(line + b"\n" for line in lines)), "name", is_jsonl, skip=True)
+        numbers = [text.about.number for text in texts if text is not None]
+        blank = sum(not line.decode(errors="replace").strip(" \r") for line in lines) if is_jsonl else 0
+        assert len(numbers) + texts.skipped == len(lines) - blank
+        assert sorted({*numbers}) == numbers
+        assert not texts.fault
 
 
 @pytest.fixture

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cl_ner_bench import load_model, load_results
+from cl_ner_bench import HOME, load_model, load_results
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.environment import child_environment
 from cl_ner_bench.running.predicting import Found
 from cl_ner_bench.testing.grids import METHODS, bench, records, start, write_inputs
 
@@ -147,3 +152,14 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence(grid: Path, tmp_pa
     process.stdout.close()
     assert process.stderr is not None
     assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
+def test_the_benchmark_of_predicting_ends(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("anna went to oslo. Boris went to lima\n" * 40)
+    for what, shown in (("time", r"80 sentences, 360 words, 1 rounds: [\d.]+ / "), ("memory", r"\| 0 \| 40 \| \d+ \|")):
+        words = [what, str(run_of(grid, "extendner")), str(tmp_path / "texts.txt"), "--rounds", "1"]
+        command = [sys.executable, "-m", "benchmarks.predicting", *words]
+        done = subprocess.run(
+            command, cwd=HOME, env=os.environ | child_environment(1), capture_output=True, text=True, timeout=300
+        )
+        assert re.search(shown, done.stdout), done.stderr

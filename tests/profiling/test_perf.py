@@ -25,7 +25,9 @@ from cl_ner_bench.learning.learner import StepData
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.span import PROJECTION, SpanHead
 from cl_ner_bench.profiling import perf, profile_worker
+from cl_ner_bench.running.estimate import Job
 from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.runs import Run
 from cl_ner_bench.testing.grids import METHODS, start, write_inputs
 from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
 
@@ -310,3 +312,35 @@ def test_a_busy_machine_and_an_unknown_limit_are_told() -> None:
     assert "About 1 h 01 min, 1 at a time" in text
     rates["own_share"] = 1.0
     assert "BUSY" not in as_text(report)
+
+
+def test_one_run_that_learns_by_gradient_is_measured_for_all(
+    inputs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = {"methods": "analytic-token,extendner,replay+extendner", "scenario": "add-one"}
+    prepared = prepare(options(inputs, **grid))
+    measured = []
+
+    def row(run: Run, device: str) -> dict[str, Any]:
+        measured.append(run.record.method)
+        fast = {"sentences": 10, "words": 70, "sentences_per_second": 1.0, "setup_seconds_per_sentence": 0.0}
+        return {
+            "training": [{"step": 1, **fast}, {"step": 2, **fast, "sentences_per_second": 0.5}],
+            "prediction": {"sentences": 10, "words": 70, "sentences_per_second": 7.0},
+            "settings": run.record.settings,
+            "start_seconds": 3.0,
+        }
+
+    monkeypatch.setattr(perf, "_measure", row)
+    rates = perf.quick_rates(prepared)
+    assert measured == ["extendner"]
+    assert rates.start == 3.0
+    epochs = 2
+    for run in prepared.runs:
+        for step in run.record.steps:
+            train, dev, test = run.record.words[step - 1]
+            if run.record.group == "closed-form":
+                expected = epochs * (train + dev) / 49 + test / 49  # 7 words in each of 7 sentences a second
+            else:
+                expected = epochs * (train / 7 * step + dev / 49) + test / 49
+            assert rates.seconds(Job(run.record, ()), step) == pytest.approx(expected)

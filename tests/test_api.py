@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import cl_ner_bench
-from cl_ner_bench import load_results, run
+from cl_ner_bench import extend, load_results, run
 from cl_ner_bench.api import as_arguments
+from cl_ner_bench.cli import extend as extend_command
 from cl_ner_bench.cli.main import main
+from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import OPTIONS
 from cl_ner_bench.testing.results import write_grid, write_run
@@ -34,6 +36,17 @@ def test_run_has_every_option_as_an_argument_and_explains_it() -> None:
     assert parameters == [*OPTIONS, "config", "quiet", "dry_run"]
     explained = re.findall(r"^ +(\w+): ", (run.__doc__ or "").partition("Args:")[2].partition("Returns:")[0], re.M)
     assert explained == parameters
+
+
+def test_extend_has_the_options_of_its_command_and_explains_them() -> None:
+    parameters = [*inspect.signature(extend).parameters]
+    explained = re.findall(r"^ +(\w+): ", (extend.__doc__ or "").partition("Args:")[2].partition("Returns:")[0], re.M)
+    assert {*explained} == {*parameters}
+    parser = Parser()
+    extend_command.add_parser(parser.add_subparsers(parser_class=Parser))
+    words = ["extend", "MODEL", "--data", "DIR", "--out", "OUT"]
+    options = {*vars(parser.parse_known_command(words))} - {"execute", "parser", "quiet"}
+    assert options == {*parameters}
 
 
 def test_a_dry_run_returns_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cl_ner_bench.running.extending import Extended
 
 OPTIONS = ("parts", "epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
+OF_THE_MODEL = ("epochs", "batch_size", "lr", "head_lr", "precision", "threads")
 EVERY = 0.2  # seconds between two lines of progress
 EXAMPLES = """\
 examples:
@@ -23,8 +24,8 @@ examples:
 
 MODEL is the folder of a run, of a model that `bench export` or `bench extend` wrote, or of a token
 classifier of transformers (safetensors; labels O, B-..., I-...). DIR is a corpus folder in any form
-that `bench run` reads (train, and dev and test if there are any), or one file, in which the new types
-are labelled. Labels of old types are not needed.
+that `bench run` reads (train, and dev and test if there are any), or one file, in which the new
+types are labelled. Labels of old types are not needed.
 """
 
 
@@ -53,7 +54,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--set", action="append", metavar="KEY=VALUE", help="set any other hyper-parameter; may be repeated"
     )
-    add_options(parser, OPTIONS)
+    add_options(parser, OPTIONS, preset=OF_THE_MODEL, source="the model's")
     output = parser.add_argument_group("output")
     output.add_argument("-q", "--quiet", action="store_true", help="print only the results, warnings and errors")
 

@@ -43,10 +43,16 @@ def add_command(
     return parser
 
 
-def add_options(parser: Parser, names: Iterable[str], config: bool = False, preset: Collection[str] = ()) -> None:
+def add_options(
+    parser: Parser,
+    names: Iterable[str],
+    config: bool = False,
+    preset: Collection[str] = (),
+    source: str = "the preset's",
+) -> None:
     """Add the options ``names`` of `bench run`, in their groups, and with ``config`` the option for a file of them.
 
-    The help says of the options ``preset`` that a preset gives their defaults.
+    The help says of the options ``preset`` that their defaults are those of ``source``.
     """
     from cl_ner_bench.running.options import FILES, OPTIONS
 
@@ -61,7 +67,7 @@ def add_options(parser: Parser, names: Iterable[str], config: bool = False, pres
         else:
             action = "append" if option.default_factory is dict else "store"
             if name in preset:
-                text = f"{re.sub(r' [(]default: .*[)]$', '', text)} (default: the preset's)"
+                text = f"{re.sub(r' [(]default: .*[)]$', '', text)} (default: {source})"
             else:
                 text += _default(option.default)
             group.add_argument(flag, metavar=option.metadata["metavar"], action=action, help=text)

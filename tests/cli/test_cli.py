@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 
 HEAVY = {"torch", "pandas", "numpy", "transformers", "matplotlib", "scipy"}
-COMMANDS = ("run", "advise", "perf", "predict", "report", "reproduce", "status", "verify", "list")
+COMMANDS = ("run", "advise", "perf", "predict", "extend", "report", "reproduce", "status", "verify", "list")
 HELP = [["--help"], *([name, "--help"] for name in COMMANDS)]
 LISTS = [["list", "methods"], ["list", "datasets", "--json"], ["list", "methods", "-v"], ["list", "presets"]]
 

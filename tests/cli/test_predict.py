@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -279,6 +280,24 @@ def test_every_line_is_a_text_or_counted(lines: list[bytes]) -> None:
         assert len(numbers) + texts.skipped == len(lines) - blank
         assert sorted({*numbers}) == numbers
         assert not texts.fault
+
+
+def test_a_terminal_shows_progress_unless_results_go_there(
+    finder: Finder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    (tmp_path / "texts.txt").write_text(f"{TEXT}\n" * 3)
+    for where, bar in ((["--out", str(tmp_path / "found.jsonl")], True), (["--format", "conll"], False)):
+        screen, process = os.openpty()
+        with open(process, "w") as terminal, contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal):
+            assert main.main(["predict", "model", "--file", str(tmp_path / "texts.txt"), *where]) == 0
+            terminal.flush()
+            shown = ""
+            while select.select([screen], [], [], 0)[0]:
+                shown += os.read(screen, 1 << 16).decode()
+        os.close(screen)
+        assert re.search(r"3 texts, 27 words, 6 mentions in \d+ s \([\d,]+ words a second\)\r\n$", shown)
+        assert ("100 %" in shown) == bar
 
 
 @pytest.fixture

@@ -111,12 +111,10 @@ def _write_tokenizer(info: EncoderInfo, folder: Path) -> None:
     for name in _TOKENIZER:
         if (info.folder / name).is_file():
             shutil.copyfile(info.folder / name, folder / name)
-    config, tokenizer = info.json(CONFIG), info.json("tokenizer.json")
+    tokenizer = info.json("tokenizer.json")
     settings = {key: value for key, value in info.json(_SETTINGS).items() if key not in _NOT_COPIED}
     if info.longest is not None:
-        # All families but BERT count positions from behind the padding's.
-        room = info.longest - (0 if config.get("model_type") == "bert" else int(config.get("pad_token_id") or 0) + 1)
-        settings["model_max_length"] = min(room, settings.get("model_max_length") or room)
+        settings["model_max_length"] = min(info.longest, settings.get("model_max_length") or info.longest)
     splitter = tokenizer.get("pre_tokenizer") or {}
     first, *_ = splitter.get("pretokenizers", [splitter])
     if first.get("type") == "ByteLevel":

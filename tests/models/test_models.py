@@ -236,6 +236,17 @@ def test_without_padding_every_encoder_gives_what_it_gives_for_a_window_alone(fa
     assert difference < 1e-5 * torch.stack([other.norm() for _, other in both]).norm()
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_the_longest_window_is_the_last_one_with_a_place(family: str, tmp_path: Path) -> None:
+    AutoModel.from_config(ENCODERS[family]).save_pretrained(tmp_path)
+    encoder = Encoder(encoder_info(str(tmp_path))).eval()
+    longest = encoder.info.longest
+    assert longest is not None
+    assert encoder._states(encoder._look_up(np.ones(longest, dtype=int)), [longest])[0][0].isfinite().all()
+    with pytest.raises((IndexError, RuntimeError)):
+        encoder._states(encoder._look_up(np.ones(longest + 1, dtype=int)), [longest + 1])
+
+
 @pytest.mark.parametrize("family", ENCODERS)
 def test_layers_and_attentions_are_those_of_transformers(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

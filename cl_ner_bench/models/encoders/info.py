@@ -26,6 +26,9 @@ _DEPTHS = ("num_hidden_layers", "n_layers", "num_layers")
 
 _HEADS = ("num_attention_heads", "n_heads", "num_heads")
 
+_PADDING_FIRST = ("roberta", "xlm-roberta", "camembert")
+"""Families in which a window's first position stands behind the padding's."""
+
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
@@ -148,7 +151,9 @@ def encoder_info(name: str) -> EncoderInfo:
             f"--encoder {name}: {folder / 'config.json'} says no width ({', '.join(_WIDTHS)}). "
             "Encoders that give one vector a sub-token are read: BERT, RoBERTa, ELECTRA, DistilBERT and their kin."
         )
-    longest = config.get("max_position_embeddings")
+    longest, padding = config.get("max_position_embeddings"), config.get("pad_token_id", 1)
+    if config.get("model_type") in _PADDING_FIRST and type(longest) is type(padding) is int:
+        longest -= padding + 1
     short = folder.name if is_path(spec) else spec.partition("@")[0].rpartition("/")[2]
     return EncoderInfo(short, spec, folder, width, longest, name == "minilm")
 

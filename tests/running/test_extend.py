@@ -304,13 +304,13 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     def write(labels: Sequence[str] = LABELS, kind: str = "Bert", **changes: Any) -> Path:
         import transformers
 
-        torch.manual_seed({"Bert": 4, "DistilBert": 3}[kind])  # with which words have each of the labels
+        torch.manual_seed(3 if kind == "DistilBert" else 4)  # with which words have each of the labels
         folder = base / f"{kind}-{'-'.join(labels)}"
         if not folder.exists():
             sizes = {"vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
             if kind == "DistilBert":
                 sizes = {"vocab_size": 30522, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
-            config = getattr(transformers, f"{kind}Config")(**sizes, id2label=dict(enumerate(labels)), **changes)
+            config = getattr(transformers, f"{kind}Config")(**{**sizes, **changes}, id2label=dict(enumerate(labels)))
             model = getattr(transformers, f"{kind}ForTokenClassification")(config)
             with torch.no_grad():  # else all words have one label
                 model.get_input_embeddings().weight *= 40
@@ -359,6 +359,41 @@ def is_legal(model: Any, text: str) -> bool:
     [(_, output)] = learner.outputs([Batch((Example(0, Sentence(0, tuple(words)), tokens),))])
     path = [0, *output.logits.argmax(1).tolist()]
     return all(tag % 2 or not tag or last in (tag, tag - 1) for last, tag in itertools.pairwise(path))
+
+
+FAMILIES: dict[str, dict[str, int]] = {
+    "Bert": {},
+    "DistilBert": {},
+    "Electra": {"embedding_size": 32},
+    "DebertaV2": {},
+    "Albert": {"embedding_size": 32},
+    "MPNet": {},
+    "Roberta": {"type_vocab_size": 1},
+    "XLMRoberta": {"type_vocab_size": 1},
+    "Camembert": {"type_vocab_size": 1},
+    "BigBird": {},
+    "XLNet": {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_tagger_of_any_family_has_the_logits_of_transformers(tagger: Folder, kind: str) -> None:
+    from transformers import AutoModelForTokenClassification
+
+    from cl_ner_bench.learning.batches import Batch, Example
+    from cl_ner_bench.models.encoders.tokeniser import Tokens
+
+    folder = tagger(LABELS, kind, **FAMILIES[kind])
+    ids = torch.tensor([[101, 4698, 2253, 2000, 9527, 102]])
+    tokens = Tokens(ids[0].to(torch.int32).numpy(), (6,), torch.arange(1, 5, dtype=torch.int32).numpy())
+    batch = Batch((Example(0, Sentence(0, ("anna", "went", "to", "oslo")), tokens),))
+    [(_, output)] = foreign_model(folder, "paper", "cpu").trainer.learner.outputs([batch])
+    theirs = AutoModelForTokenClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 1:-1]
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(output.logits, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import generic
+from cl_ner_bench.corpora.readers.options import rename
 
 
 def are_one(name: str, other: str, card: Card) -> bool:
@@ -49,12 +49,6 @@ def remark(names: Mapping[str, str]) -> str:
     """Return the note that says which types are read under the card's names."""
     said = ", ".join(f"{name} as {type_}" for name, type_ in names.items())
     return f"types of the corpus are other names of the card's, and read as these: {said}"
-
-
-def rename(names: Mapping[str, str]) -> str:
-    """Return the line of a card that renames types."""
-    rows = ", ".join(f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(names[name])}" for name in names)
-    return f"[reader_options] rename = {{ {rows} }}"
 
 
 def as_renamed(card: Card, present: Collection[str]) -> str:

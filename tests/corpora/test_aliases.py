@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench.corpora.aliases import are_one, other_names, read_as, rename
+from cl_ner_bench.corpora.aliases import are_one, other_names, read_as
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.doctor import check
 from cl_ner_bench.corpora.load import load_corpus
-from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.options import ReaderOptions, rename
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.new_data import read_new_data

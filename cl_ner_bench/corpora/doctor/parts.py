@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from cl_ner_bench.corpora.aliases import are_one, plain, rename
+from cl_ner_bench.corpora.aliases import are_one, plain
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.doctor.findings import Findings
 from cl_ner_bench.corpora.published_counts import Counts
 from cl_ner_bench.corpora.readers.lines import Row
+from cl_ner_bench.corpora.readers.options import rename
 from cl_ner_bench.errors import short
 
 RARE = 10  # test mentions of a type: with fewer, a single one moves its recall by more than 10 points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -16,9 +17,16 @@ from cl_ner_bench.corpora.sentence import PARTS, Mention
 from cl_ner_bench.errors import short
 from cl_ner_bench.validation import BELOW, FilePath, MisfitError, Text, Whole, convert
 
+_LONG, _FORM = 300, '"each old type" = "its new one"'
 _INSIDE = rf"(?!\.\Z){BELOW}"
 _COLUMN = "whole number{}; columns count from 0, from the last backwards with -1, -2"
 _FILES = f"a table with a file name or glob (relative to the folder) for each of {', '.join(PARTS)}"
+
+
+def rename(names: Mapping[str, str]) -> str:
+    """Return the line of a card that renames types, as a message proposes it: whole, or its form where it is long."""
+    rows = ", ".join(f"{json.dumps(old, ensure_ascii=False)} = {json.dumps(new)}" for old, new in names.items())
+    return f"[reader_options] rename = {{ {rows if len(rows) < _LONG else _FORM} }}"
 
 
 class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cl_ner_bench.corpora import schemes
-from cl_ner_bench.corpora.readers.options import ReaderOptions
+from cl_ner_bench.corpora.readers.options import ReaderOptions, rename
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
@@ -19,7 +19,6 @@ _LOWER = re.compile(r"(?P<letter>[bieslum])[-_:.|/](?P<type>.+)", re.DOTALL)
 _BARE = re.compile(r"(?P<letter>[BIESLUM])(?P<type>)", re.IGNORECASE)
 _UNNAMED = "ENTITY"  # the type of bare tags that nobody named
 _NO_NAME = ("-", "_", "0", "o", "none", "null", "other", "out", "outside")
-_LISTED = 8  # types in a message
 _MANY = 100  # words without one O that make a column look like something else than tags
 
 
@@ -138,13 +137,11 @@ def _mixed_case(statistics: schemes.TagStatistics, options: ReaderOptions) -> tu
     if not upper or not lower or lower.keys() <= options.rename.keys():
         return None
     twins = {type_.casefold(): type_ for type_ in upper}
-    rename = {type_: twins.get(type_.casefold(), type_) for type_ in sorted(lower)}
+    names = {type_: twins.get(type_.casefold(), type_) for type_ in sorted(lower)}
     one = min(lower, key=lambda type_: (type_.casefold() not in twins, type_))
-    tag, twin = lower[one], upper.get(rename[one], min(upper.values()))
-    table = ", ".join(f'"{old}" = "{new}"' for old, new in [*rename.items()][:_LISTED])
-    more = ", ..." * (len(rename) > _LISTED)
+    tag, twin = lower[one], upper.get(names[one], min(upper.values()))
     text = f"tags in upper and in lower case, like {short(twin)} and {short(tag)}"
-    fix = f"Write them in one way, or name each type in a card: [reader_options] rename = {{ {table}{more} }}"
+    fix = f"Write them in one way, or name each type in a card: {rename(names)}"
     return text, fix, statistics.plain_tags
 
 

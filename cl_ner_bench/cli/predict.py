@@ -171,20 +171,28 @@ def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:
     def write(group: Sequence[Answer]) -> None:
         for answer in group:
             text, marks = as_brat(answer)
-            write_bytes(out / f"{answer.about.number:06}.ann", marks, durable=False)
-            write_bytes(out / f"{answer.about.number:06}.txt", text, durable=False)
+            with _uninterrupted():
+                write_bytes(out / f"{answer.about.number:06}.ann", marks, durable=False)
+                write_bytes(out / f"{answer.about.number:06}.txt", text, durable=False)
 
     out.mkdir(parents=True, exist_ok=True)
     return write
 
 
 def _write(file: Any, lines: Iterable[bytes]) -> None:
-    """Write and flush; Ctrl-C and SIGTERM wait meanwhile, so that no line is cut."""
-    data, came = b"".join(lines), []
-    before: dict[int, Any] = {n: signal.signal(n, lambda n, _: came.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    data = b"".join(lines)
+    with _uninterrupted():
         file.write(data)
         file.flush()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block, so that it writes nothing by halves."""
+    came: list[int] = []
+    before: dict[int, Any] = {n: signal.signal(n, lambda n, _: came.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
         for n, handler in before.items():
             signal.signal(n, handler)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import select
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,8 @@ class TextInput:
         if isinstance(source, Path):
             try:
                 self._raw: BinaryIO = source.open("rb")
-                self.size = os.fstat(self._raw.fileno()).st_size
+                status = os.fstat(self._raw.fileno())
+                self.size = status.st_size if stat.S_ISREG(status.st_mode) else None  # a named pipe is a stream
             except OSError as error:
                 raise UserError(f"{name}: cannot be read ({error.strerror})") from None
         else:
@@ -75,8 +77,10 @@ class TextInput:
 
     @property
     def done(self) -> int:
-        """The bytes of a file that are read so far."""
-        return self.size or 0 if self._raw.closed else self._raw.tell()
+        """The bytes of a file that are read so far; 0 for a stream."""
+        if self.size is None:
+            return 0
+        return self.size if self._raw.closed else self._raw.tell()
 
     def __iter__(self) -> Iterator[Answer | None]:
         number = 0

@@ -287,17 +287,24 @@ def test_a_terminal_shows_progress_unless_results_go_there(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     (tmp_path / "texts.txt").write_text(f"{TEXT}\n" * 3)
-    for where, bar in ((["--out", str(tmp_path / "found.jsonl")], True), (["--format", "conll"], False)):
+    found, file = ["--out", str(tmp_path / "found.jsonl")], str(tmp_path / "texts.txt")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"{TEXT}\n".encode() * 3)))
+    for where, bar in (
+        (["--file", file, *found], "100 %"),
+        (["--file", file, "--format", "conll"], ""),
+        (["-", *found], "\x1b"),
+    ):
         screen, process = os.openpty()
         with open(process, "w") as terminal, contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal):
-            assert main.main(["predict", "model", "--file", str(tmp_path / "texts.txt"), *where]) == 0
+            assert main.main(["predict", "model", *where]) == 0
             terminal.flush()
             shown = ""
             while select.select([screen], [], [], 0)[0]:
                 shown += os.read(screen, 1 << 16).decode()
         os.close(screen)
         assert re.search(r"3 texts, 27 words, 6 mentions in \d+ s \([\d,]+ words a second\)\r\n$", shown)
-        assert ("100 %" in shown) == bar
+        assert bar in shown
+        assert bar or "\x1b" not in shown
 
 
 @pytest.fixture
@@ -309,9 +316,8 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield sink
 
 
-def test_a_pipe_is_answered_as_texts_come(
-    pipe: Any, bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_a_pipe_is_answered_as_texts_come(pipe: Any, bench: Run, named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second text is written only when the answer to the first one has been."""
     answered = threading.Event()
     write = main.predict._write
@@ -331,7 +337,7 @@ def test_a_pipe_is_answered_as_texts_come(
 
     asking = threading.Thread(target=ask)
     asking.start()
-    code, out, _ = bench("-")
+    code, out, _ = bench(*(["--file", f"/dev/fd/{sys.stdin.fileno()}"] if named else ["-"]))
     asking.join()
     assert code == 0
     assert [[m["text"] for m in row["mentions"]] for row in rows(out)] == [["Oslo"], ["Anna"]]

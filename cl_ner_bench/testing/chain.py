@@ -48,7 +48,7 @@ def chain(method: str, encoder: str, steps: int = 2, **settings: Any) -> Trainer
 
 def at_once(method: str, encoder: str) -> Trainer:
     """Return a trainer that has learned all types in one step, long enough to find them."""
-    made = trainer(method, encoder, {"epochs": 12, "dropout": 0.0})
+    made = trainer(method, encoder, {"epochs": 8, "dropout": 0.0})
     types = tuple(CORPUS.card.types)
     made.learn(StepData(1, types, types, CORPUS.used("train"), (), types, "last"))
     return made

@@ -23,7 +23,7 @@ SENTENCES = ["anna went to oslo in 1990 .", "Boris went to lima.", "Nobody went"
 TEXT = " ".join(SENTENCES[:2]) + f"\n{SENTENCES[2]}\r\n\n{SENTENCES[3]}"
 
 
-@pytest.fixture(scope="module", params=["extendner", "spankl"])
+@pytest.fixture(scope="module", params=["extendner", pytest.param("spankl", marks=pytest.mark.slow)])
 def trainer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     return at_once(request.param, str(tiny_encoder(tmp_path_factory.mktemp("encoder"))))
 
@@ -121,9 +121,9 @@ def test_what_is_no_text_is_refused(trainer: Trainer) -> None:
             found(trainer, "anna", wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", [TEXT, ""])
-def test_memory_does_not_grow_with_the_texts(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predicting, "GROUP_WORDS", 256)
+@pytest.mark.parametrize(("text", "n"), [(TEXT, 20), ("", 500)], ids=["text", "blank"])
+def test_memory_does_not_grow_with_the_texts(text: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predicting, "GROUP_WORDS", 128)
 
     def peak(n: int) -> int:
         tracemalloc.start()
@@ -132,8 +132,8 @@ def test_memory_does_not_grow_with_the_texts(text: str, monkeypatch: pytest.Monk
         tracemalloc.stop()
         return most
 
-    peak(100)
-    assert peak(4000) < 1.3 * peak(1000)
+    peak(n)
+    assert peak(10 * n) < 1.3 * peak(n)
 
 
 def test_a_text_without_end_is_read_sentence_by_sentence(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_what_is_no_text_is_refused(trainer: Trainer) -> None:
             found(trainer, "anna", wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("text", "n"), [(TEXT, 20), ("", 500)], ids=["text", "blank"])
+@pytest.mark.parametrize(("text", "n"), [(TEXT, 50), ("", 500)], ids=["text", "blank"])
 def test_memory_does_not_grow_with_the_texts(text: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predicting, "GROUP_WORDS", 128)
 
@@ -133,7 +133,7 @@ def test_memory_does_not_grow_with_the_texts(text: str, n: int, monkeypatch: pyt
         return most
 
     peak(n)
-    assert peak(10 * n) < 1.3 * peak(n)
+    assert peak(10 * n) < 2 * peak(n)
 
 
 def test_a_text_without_end_is_read_sentence_by_sentence(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

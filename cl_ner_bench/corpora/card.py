@@ -125,8 +125,8 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
     tasks: Mapping[
         str, Annotated[tuple[Text, ...], Meta(min_length=1, description='a list of types like ["PERSON", "ORG"]')]
     ] = {}
-    aliases: Mapping[str, Annotated[tuple[Text, ...], Meta(description='a list of names like ["location"]')]] = {}
     orders: Annotated[tuple[tuple[Whole, ...], ...], Meta(description="a list of orders like [[0, 1], [1, 0]]")] = ()
+    aliases: Mapping[str, Annotated[tuple[Text, ...], Meta(description='a list of names like ["location"]')]] = {}
     licence: str = ""
     citation: str = ""
     how_to_get: str = ""

@@ -181,9 +181,14 @@ def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:
 
 def _write(file: Any, lines: Iterable[bytes]) -> None:
     data = b"".join(lines)
-    with _uninterrupted():
-        file.write(data)
-        file.flush()
+    try:
+        with _uninterrupted():
+            file.write(data)
+            file.flush()
+    except BrokenPipeError:  # `| head`
+        raise
+    except OSError as error:
+        raise UserError(f"the results cannot be written ({error.strerror})") from None
 
 
 @contextmanager

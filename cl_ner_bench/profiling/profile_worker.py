@@ -120,6 +120,8 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
             trainer = new_trainer()
         whole = split.step_data(corpus, step, card.data == "union", card.start == "pretrained")
         learned = Learned(trainer, whole, measured, step == steps[-1])
+        if not learned.rows:
+            raise UserError(f"{record['method']} cannot be measured: it makes no updates; leave it out of --methods")
         rows.append({"step": step, **learned.rates()})
         measured = min(MOST, max(FEWEST, int(SECONDS / learned.seconds * measured)))
     test = split.test_part(corpus, steps[-1])

@@ -22,7 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_ner_bench.cli import main
+from cl_ner_bench.cli.predict import _write
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.running import loaded, predicting, text_input
 from cl_ner_bench.running.text_input import TextInput
@@ -223,6 +225,15 @@ def test_an_output_file_appears_when_it_is_complete(bench: Run, tmp_path: Path, 
     code, _, err = bench("--text", TEXT, "--out", tmp_path)
     assert (code, err) == (2, f"error: --out {tmp_path}: expected a file, found a folder\n")
     assert [path.name for path in out.parent.iterdir()] == ["found.jsonl"]  # nothing was found: the old one stays
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_one_message() -> None:
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        pytest.raises(UserError, match="cannot be written"),
+    ):
+        _write(full, [b"{}\n"])
 
 
 @pytest.mark.parametrize(

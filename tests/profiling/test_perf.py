@@ -272,6 +272,9 @@ def test_what_cannot_be_measured_is_one_message_and_exit_code_2(
     code, out, err = run(capsys, *inputs, "--methods", f"{METHODS}:raises", "--bounds", "none")
     assert (code, out) == (2, "")
     assert err.splitlines()[-1].startswith("error: raises cannot be measured: RuntimeError: out of luck")
+    code, out, err = run(capsys, *inputs, "--methods", "analytic-token", "--bounds", "none")
+    assert code == 2
+    assert "analytic-token cannot be measured: it makes no updates" in err
     code, out, err = run(capsys, "--methods", "spnkl")
     assert (code, out) == (2, "")
     assert "Did you mean 'spankl'" in err

@@ -37,6 +37,7 @@ METHODS = {
     "extendner": ("ExtendNER", "token", "memory-free"),
     "seqstar": ("SEQ*", "token", "memory-free"),
     "finetune-token": ("Fine-tuning (token)", "token", "memory-free"),
+    "analytic-span": ("Analytic (span)", "span", "closed-form"),
     "joint-span": ("Joint (span)", "span", "reference"),
     "joint-token": ("Joint (token)", "token", "reference"),
 }

@@ -75,6 +75,22 @@ def test_joint_training_of_the_last_step_alone_is_compared_with_the_others_model
     assert lost == pytest.approx(75 - (82 + 73 + 74) / 3, abs=1e-3)
 
 
+def test_a_frozen_encoder_s_own_model_of_step_1_is_nobody_else_s(tmp_path: Path) -> None:
+    frozen = {**SCORES, "analytic-span": [(20, 40, 30)] * 3}
+    _, table = of(write_add_one(tmp_path, frozen, joint_last=True))
+    rows = table.frame.set_index("label")
+    assert rows.loc["Joint (span)", "lost_mean"] == pytest.approx(75 - (82 + 73 + 74) / 3, abs=1e-3)
+    assert rows.loc["Doing nothing (span)", "before_mean"] == pytest.approx(75, abs=1e-3)
+    assert rows.loc["Analytic (span)", "lost_mean"] == pytest.approx(10, abs=1e-3)
+
+
+def test_doing_nothing_has_the_rounds_of_the_methods(tmp_path: Path) -> None:
+    _, table = of(write_add_one(tmp_path, SCORES, orders=(1,), seeds=(0, 1, 2)))
+    rows = table.frame.set_index("label")
+    columns = ["n", "before_mean", "before_low", "before_high"]
+    assert rows.loc["Doing nothing (span)", columns].tolist() == rows.loc["SpanKL", columns].tolist()
+
+
 def test_a_note_gives_the_mentions_that_each_newcomer_was_learned_from(tmp_path: Path) -> None:
     write_add_one(tmp_path, SCORES, orders=(0, 2), fingerprints={"data": "d0", "split": "s0", "encoder": "e0"})
     rows = ["toy,s0,0,0,2,CAR,1,24,1,0.5", "toy,s0,1,0,2,TEA,1,1031,1,0.5", "toy,other,1,0,2,TEA,1,7,1,0.5"]

@@ -19,6 +19,7 @@ from cl_ner_bench.analysis.scores.scorer import f1_scores
 
 COLUMNS = ("new", "before", "after", "lost")
 """F1 of the new type after step 2, of the old types after step 1 and after step 2, and what these lost by it."""
+_PLACE = ("architecture", "order", "seed")
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,10 @@ class Estimated:
 
 
 @lru_cache(maxsize=16)
-def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
-    """Return for each row ``COLUMNS``, a line for each newcomer (the mean of its seeds); of one newcomer a line for
-    each run.
+def _per_run(c: Comparison) -> pd.DataFrame:
+    """Return ``COLUMNS`` of the runs that differences are taken over, with their row, architecture, order and seed.
 
-    Of the runs that differences are taken over. Joint training without a model of step 1 is compared with the model of
-    step 1 that the others of its architecture start from. A newcomer without test mentions has no F1, and is left out.
+    Joint training without a model of step 1 is compared with the model of step 1 that the others start from.
     """
     counts = c.compared(c.counts[c.counts["view"] == "all"])
     pooled = counts.groupby(["run_id", "step", "learned_at"])[["tp", "fp", "fn"]].sum()
@@ -62,20 +61,48 @@ def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
         },
         index=[*runs],
     )
-    place = [[getattr(run, key) for run in runs.values()] for key in ("architecture", "order", "seed")]
-    start = table["before"].groupby(place).transform("mean")
-    table["before"] = table["before"].fillna(start)
+    table["row"] = pd.Series([c.row_of[run_id] for run_id in runs], index=table.index, dtype=object)
+    for key in _PLACE:
+        table[key] = [getattr(run, key) for run in runs.values()]
+    start = _start(table)
+    lacks = table["before"].isna()
+    table.loc[lacks, "before"] = [start.get(place, math.nan) for place in _places(table[lacks])]
     table["lost"] = table["before"] - table["after"]
-    found = {}
-    for row in c.rows:
-        own = [run_id for run_id in runs if c.row_of[run_id] == row]
-        lines = table.loc[own].dropna(subset=["new"])
-        orders = [runs[run_id].order for run_id in lines.index]
-        if len({*orders}) > 1:
-            lines = lines.groupby(orders).mean()
-        if not lines.empty:
-            found[row] = lines
-    return found
+    return table
+
+
+def _places(table: pd.DataFrame) -> list[tuple[str, int, int]]:
+    return [*table[[*_PLACE]].itertuples(index=False, name=None)]
+
+
+def _start(table: pd.DataFrame) -> Mapping[tuple[str, int, int], float]:
+    """Return the F1 of the old types before the new one, by architecture, order and seed.
+
+    It is that of the methods that train the whole model: with a frozen encoder step 1 is another model, and counts only
+    where there is no other.
+    """
+    own = table[[row.group != "imported" for row in table["row"]]]
+    whole = own[[row.group != "closed-form" for row in own["row"]]]
+    parts = [found.dropna(subset=["before"]).groupby([*_PLACE])["before"].mean().to_dict() for found in (own, whole)]
+    return parts[0] | parts[1]
+
+
+@lru_cache(maxsize=16)
+def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
+    """Return for each row ``COLUMNS``, a line for each newcomer (the mean of its seeds); of one newcomer a line for
+    each run.
+
+    A newcomer without test mentions has no F1, and is left out.
+    """
+    table = _per_run(c).dropna(subset=["new"])
+    of_row = {row: table[[other == row for other in table["row"]]] for row in c.rows}
+    return {row: _lines(lines) for row, lines in of_row.items() if not lines.empty}
+
+
+def _lines(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a line for each order of ``runs``, the mean of its seeds; of one order its runs themselves."""
+    numbers = runs[[*COLUMNS]]
+    return numbers.groupby(runs["order"]).mean() if runs["order"].nunique() > 1 else numbers
 
 
 def estimated(lines: pd.DataFrame, name: str) -> Estimated:
@@ -88,18 +115,14 @@ def estimated(lines: pd.DataFrame, name: str) -> Estimated:
 
 
 def doing_nothing(c: Comparison) -> dict[str, pd.DataFrame]:
-    """Return the lines of keeping the model of step 1, by architecture: it never finds the new type, and loses nothing.
-
-    Its old types are those of the methods that train the whole model (all methods, where none does): with a frozen
-    encoder step 1 is another model.
-    """
+    """Return the lines of keeping the model of step 1, by architecture: it loses nothing, and has no new type."""
+    table = _per_run(c).dropna(subset=["new"])
     found = {}
-    for architecture in sorted({row.architecture for row in c.rows if row.group != "imported"}):
-        own = {row: of for row, of in per_newcomer(c).items() if row.architecture == architecture}
-        trained = [of for row, of in own.items() if row.group not in ("closed-form", "imported")] or [*own.values()]
-        if trained:
-            before = pd.concat([of["before"] for of in trained], axis=1).mean(axis=1)
-            found[architecture] = pd.DataFrame({"new": 0.0, "before": before, "after": before, "lost": 0.0})
+    for architecture in sorted({row.architecture for row in table["row"] if row.group != "imported"}):
+        start = {place: f1 for place, f1 in _start(table).items() if place[0] == architecture}
+        before = [*start.values()]
+        nothing = pd.DataFrame({"new": 0.0, "before": before, "after": before, "lost": 0.0})
+        found[architecture] = _lines(nothing.assign(order=[order for _, order, _ in start]))
     return found
 
 

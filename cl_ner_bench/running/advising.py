@@ -79,7 +79,11 @@ class Question:
     @cached_property
     def newcomers(self) -> list[str]:
         """The types that are the newcomer, those of most mentions first: the one that was asked for, else all whose
-        slice holds enough mentions; if none does, the three of most mentions."""
+        slice holds enough mentions; if none does, the three of most mentions.
+
+        Intervals count newcomers where there are several. Two would be too few, however many seeds they had, so that
+        then the first alone is the newcomer.
+        """
         if self.new is not None:
             if self.new not in self.types:
                 near = did_you_mean(self.new, self.types)
@@ -87,7 +91,8 @@ class Question:
             return [self.new]
         counts = self.corpus.type_counts["train"]
         ranked = sorted(self.types, key=lambda t: (-counts[t], t))
-        return [t for t in ranked if self.needed(t) <= self.size] or ranked[:ROUNDS]
+        found = [t for t in ranked if self.needed(t) <= self.size] or ranked[:ROUNDS]
+        return found if len(found) >= ROUNDS else found[:1]
 
     @property
     def size(self) -> int:
@@ -136,13 +141,25 @@ class Question:
         return prepare(options, command=command)
 
     def stored(self) -> Trial | None:
-        """Return the trial that the results folder was begun with, one round of it; None for an empty folder."""
-        records = [record for record in ResultsFolder.open(self.out).runs.values() if record.scenario == self.scenario]
-        own = [record for record in records if record.group != "reference"]
+        """Return the trial that the results folder was begun with, one round of it; None for an empty folder.
+
+        Raises UserError for a folder that holds runs of another question: they would be part of the answer.
+        """
+        stored = {
+            id: record for id, record in ResultsFolder.open(self.out).runs.items() if record.order_of == "newcomer"
+        }
+        own = [record for record in stored.values() if record.group != "reference"]
         if not own:
             return None
         methods = tuple(dict.fromkeys(m for m in (*METHODS, *MORE) if m in {record.method for record in own}))
-        return Trial(methods or METHODS, own[0].settings.get("max_sentences"), 1)
+        begun = Trial(methods or METHODS, own[0].settings.get("max_sentences"), 1)
+        asked = self.prepared(replace(begun, rounds=MOST_ROUNDS), free_folder(self.out))
+        if others := sorted(stored.keys() - {run.id for run in asked.runs}):
+            raise UserError(
+                f"--out {self.out}: holds runs of another question, of which {others[0]} is one (another newcomer or "
+                "other settings); pass another --out"
+            )
+        return begun
 
 
 Clock = Callable[[Trial], float]

@@ -143,6 +143,17 @@ def test_the_commands_are_those_that_the_method_can_follow(corpus: str, group: s
 
 
 @pytest.mark.slow
+def test_a_folder_of_another_question_is_refused(bench: Bench) -> None:
+    assert bench("--new", "PER", "--minutes", "10").code == 0
+    for words in (["--new", "ORG"], ["--new", "PER", "--epochs", "1"]):
+        found = bench(*words, "--minutes", "10")
+        assert (found.code, found.learned) == (2, [])
+        assert "holds runs of another question, of which" in found.err
+        assert "pass another --out" in found.err
+    assert bench("--new", "PER", "--minutes", "0.1").code == 0
+
+
+@pytest.mark.slow
 def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,12 @@ def test_newcomers_are_the_types_with_enough_mentions_the_most_frequent_first(fo
     assert question(folder, new="RARE").newcomers == ["RARE"]
 
 
+def test_of_two_types_one_is_the_newcomer_and_its_seeds_are_rounds(folder: str) -> None:
+    asked = question(folder, given={"dataset": folder, "tasks": "ORG;PER"})
+    assert asked.newcomers == ["ORG"]
+    assert asked.pairs(3) == ([0], [0, 1, 2])
+
+
 def test_rounds_are_newcomers_first_then_seeds(folder: str) -> None:
     asked = question(folder)
     orders = [asked.types.index(t) for t in ("ORG", "PER", "GPE")]

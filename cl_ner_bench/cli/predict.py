@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--step", type=int, metavar="K", help="the model after step K of a run (default: its last)")
     parser.add_argument("--method", metavar="FILE.py", help="the file of a user's method; it runs as code")
     texts = parser.add_argument_group("texts")
-    texts.add_argument("stdin", nargs="?", metavar="-", help="read standard input")
+    texts.add_argument("stray", nargs="?", help=argparse.SUPPRESS)
+    texts.add_argument("-", dest="stdin", action="store_true", default=None, help="read standard input")
     texts.add_argument("--text", action="append", metavar="TEXT", help="a text; may be given again")
     texts.add_argument("--file", type=Path, metavar="F", help="a file with a text a line, plain or gzipped")
     texts.add_argument(
@@ -69,7 +71,8 @@ def add_parser(commands: Any) -> None:
         "--out",
         type=Path,
         metavar="FILE|DIR",
-        help="write a file, which appears when it is complete; for brat a folder (default: standard output)",
+        help="write a file, which appears when it is complete (a named pipe or device gets answers as they come); "
+        "for brat a folder (default: standard output)",
     )
     output.add_argument("-q", "--quiet", action="store_true", help="print only results, warnings and errors")
     machine = parser.add_argument_group("machine")
@@ -104,10 +107,12 @@ def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
     from cl_ner_bench.running.predicting import Answer
     from cl_ner_bench.running.text_input import Line, TextInput
 
-    if parsed.stdin not in (None, "-"):
-        raise UserError(f"{parsed.stdin!r}: expected - for standard input; a text is given by --text, a file by --file")
-    if sum(value is not None for value in (parsed.stdin, parsed.text, parsed.file)) != 1:
-        raise UserError('expected one of --text "...", --file F, or - for standard input')
+    if parsed.stray is not None:
+        raise UserError(f"{parsed.stray!r}: expected - for standard input; a text is given by --text, a file by --file")
+    given = {"--text": parsed.text, "--file": parsed.file, "-": parsed.stdin}
+    if len(flags := [flag for flag, value in given.items() if value is not None]) != 1:
+        conflict = f"{' and '.join(flags)} exclude each other: " if flags else ""
+        raise UserError(f'{conflict}expected one of --text "...", --file F, or - for standard input')
     if parsed.text is not None:
         for text in parsed.text:
             if not text.strip():
@@ -118,7 +123,10 @@ def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
     name = "standard input" if parsed.file is None else str(parsed.file)
     is_jsonl = parsed.input == "jsonl" if parsed.input else name.removesuffix(".gz").endswith(".jsonl")
     source = sys.stdin.buffer if parsed.file is None else parsed.file
-    return TextInput(source, name, is_jsonl, parsed.skip_malformed, parsed.format == "conll")
+    found = TextInput(source, name, is_jsonl, parsed.skip_malformed, parsed.format == "conll")
+    if parsed.out and any(map(found.reads, (parsed.out, *_places(parsed.out)))):
+        raise UserError(f"--out {parsed.out}: would replace {name}, which is read; pass another --out")
+    return found
 
 
 def _set_threads(n: int) -> None:
@@ -135,7 +143,7 @@ def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]]
     from cl_ner_bench.running.text_output import as_conll, as_jsonl
 
     lines_of = as_conll if format == "conll" else as_jsonl
-    if out is None:
+    if out is None or (format != "brat" and _is_stdout(out)):
         yield lambda group: _write(sys.stdout.buffer, map(lines_of, group))
         return
     try:
@@ -144,12 +152,17 @@ def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]]
             return
         if out.is_dir():
             raise UserError(f"--out {out}: expected a file, found a folder")
-        partial = out.with_name(f"{out.name}.partial")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        if _is_stream(out):
+            with out.open("wb") as stream:
+                yield lambda group: _write(stream, map(lines_of, group))
+            return
+        place, partial = _places(out)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:
             try:
                 yield lambda group: _write(file, map(lines_of, group))
-                os.replace(partial, out)
+                os.replace(partial, place)
             except BaseException:
                 if file.tell():
                     note(f"what was found so far is in {partial}")
@@ -158,6 +171,26 @@ def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]]
                 raise
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+
+
+def _places(out: Path) -> tuple[Path, Path]:
+    """Return where the file that ``out`` names is, behind links, and where it is until it is complete."""
+    place = Path(os.path.realpath(out))
+    return place, place.with_name(f"{place.name}.partial")
+
+
+def _is_stdout(out: Path) -> bool:
+    """Return whether ``out`` is standard output (/dev/stdout), to which a file may be open for more than this."""
+    with suppress(OSError):
+        return os.path.samestat(out.stat(), os.fstat(sys.stdout.fileno()))
+    return False
+
+
+def _is_stream(out: Path) -> bool:
+    """Return whether ``out`` is a named pipe or a device. Raises OSError where it cannot be known."""
+    with suppress(FileNotFoundError):
+        return not stat.S_ISREG(out.stat().st_mode)
+    return False
 
 
 def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:

@@ -10,6 +10,7 @@ import select
 import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -81,6 +82,13 @@ class TextInput:
         if self.size is None:
             return 0
         return self.size if self._raw.closed else self._raw.tell()
+
+    def reads(self, path: Path) -> bool:
+        """Return whether ``path`` is the file that is read, under this or another name."""
+        with suppress(OSError):  # no such file, or a stream without a file
+            status = os.fstat(self._raw.fileno())
+            return stat.S_ISREG(status.st_mode) and os.path.samestat(status, path.stat())
+        return False
 
     def __iter__(self) -> Iterator[Answer | None]:
         number = 0

@@ -221,10 +221,73 @@ def test_an_output_file_appears_when_it_is_complete(bench: Run, tmp_path: Path, 
     file.write_text("?")
     assert bench("--file", file, "--out", out)[0] == 2
     code, _, err = bench("--text", TEXT, "--out", file / "found.jsonl")
-    assert (code, err) == (2, f"error: --out {file / 'found.jsonl'}: cannot be written (File exists)\n")
+    assert (code, err) == (2, f"error: --out {file / 'found.jsonl'}: cannot be written (Not a directory)\n")
     code, _, err = bench("--text", TEXT, "--out", tmp_path)
     assert (code, err) == (2, f"error: --out {tmp_path}: expected a file, found a folder\n")
     assert [path.name for path in out.parent.iterdir()] == ["found.jsonl"]  # nothing was found: the old one stays
+
+
+def test_a_link_at_the_output_stays_one(bench: Run, tmp_path: Path) -> None:
+    link, target = tmp_path / "link.jsonl", tmp_path / "deep" / "target.jsonl"
+    link.symlink_to(target)
+    expected = bench("--text", TEXT)[1]
+    for before in (None, "old"):
+        if before:
+            target.write_text(before)
+        assert bench("--text", TEXT, "--out", link)[0] == 0
+        assert link.is_symlink()
+        assert target.read_text() == expected
+        assert [*target.parent.iterdir()] == [target]
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    code, _, err = bench("--text", TEXT, "--out", tmp_path / "round")
+    assert (code, "cannot be written" in err, (tmp_path / "round").is_symlink()) == (2, True, True)
+
+
+def test_a_named_pipe_at_the_output_is_written_to(bench: Run, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    expected = bench("--text", TEXT)[1]
+    for out in (pipe, link):
+        with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+            assert bench("--text", TEXT, "--out", out)[:2] == (0, "")
+            assert reader.read() == expected
+        assert (pipe.is_fifo(), link.is_symlink()) == (True, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_standard_output_by_its_name_is_not_replaced(finder: Finder, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("a") as file, contextlib.redirect_stdout(file):
+        assert main.main(["predict", "model", "--text", TEXT, "--out", f"/dev/fd/{file.fileno()}"]) == 0
+        assert os.path.samestat(os.fstat(file.fileno()), log.stat())
+    first, *found = log.read_text().splitlines()
+    assert (first, rows("\n".join(found))) == ("before", [{"text": TEXT, "mentions": FOUND}])
+
+
+def test_the_texts_are_not_written_over(bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text(TEXT)
+    (tmp_path / "link").symlink_to(file)
+    (tmp_path / "hard").hardlink_to(file)
+    for out in (file, tmp_path / "link", tmp_path / "hard", tmp_path / "." / "link"):
+        code, shown, err = bench("--file", file, "--out", out)
+        assert (code, shown) == (2, "")
+        assert err == f"error: --out {out}: would replace {file}, which is read; pass another --out\n"
+    with file.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert "would replace standard input" in bench("-", "--out", file)[2]
+    partial = file.rename(tmp_path / "found.jsonl.partial")
+    assert bench("--file", partial, "--out", tmp_path / "found.jsonl")[0] == 2
+    assert partial.read_text() == TEXT
+
+
+@pytest.mark.parametrize("words", [["-", "--format", "conll"], ["--format", "conll", "-"], ["-q", "-", "--no-split"]])
+def test_the_dash_stands_anywhere(bench: Run, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(TEXT.encode())))
+    code, out, _ = bench(*words)
+    assert (code, "Oslo" in out) == (0, True)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -240,7 +303,8 @@ def test_a_full_disk_is_one_message() -> None:
     ("words", "said"),
     [
         ([], 'expected one of --text "...", --file F, or -'),
-        (["-", "--text", "a"], "expected one of"),
+        (["-", "--text", "a"], "--text and - exclude each other: expected one of"),
+        (["--file", "texts.txt", "-"], "--file and - exclude each other: expected one of"),
         (["a.txt"], "'a.txt': expected - for standard input"),
         (["--text", " "], "--text is empty"),
         (["--text", "\udcff"], "expected UTF-8"),

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertModel
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
@@ -31,6 +30,8 @@ RECIPE = {
 
 def tiny_encoder(folder: Path) -> Path:
     """Write the tiny encoder into ``folder``."""
+    from transformers import BertConfig, BertModel  # takes seconds, and most that is here needs none
+
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from cl_ner_bench.errors import UserError, did_you_mean
@@ -229,10 +230,11 @@ def extend(
     Raises:
         UserError: the step cannot be learned as asked, where the command would end with exit code 2.
     """
-    from cl_ner_bench.running.extending import extend_model, refuse_out
+    from cl_ner_bench.running.extending import extend_model
+    from cl_ner_bench.storage.model_folder import refuse_out
 
     with _arguments_for_flags():
-        refuse_out(fspath(out))
+        refuse_out(Path(out))
         done = extend_model(
             fspath(model),
             fspath(data),

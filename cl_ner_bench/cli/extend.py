@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import note, show, table, transient, wrapped
@@ -60,9 +61,10 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running.extending import extend_model, refuse_out
+    from cl_ner_bench.running.extending import extend_model
+    from cl_ner_bench.storage.model_folder import refuse_out
 
-    refuse_out(parsed.out)
+    refuse_out(Path(parsed.out))
     options = given(parsed, ("step", "method", "types", "seed", "set", "recipe", *OPTIONS))
     try:
         done = extend_model(

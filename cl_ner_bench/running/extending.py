@@ -140,13 +140,6 @@ def extend_model(
     return Extended(Model(record, trainer, card), new_data, learned, [*notes, *left, *learned["remarks"]], warned)
 
 
-def refuse_out(out: str) -> None:
-    """Raise UserError where a new model cannot be written: before anything is learned."""
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--out {out}: is not empty; pass a new or empty folder")
-
-
 def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
     try:
         return parse(value)

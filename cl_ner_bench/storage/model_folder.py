@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -184,6 +187,25 @@ def read_model_folder(folder: Path) -> ExportedModel:
         if path.suffix in _READ_BY_ENCODERS and path != file and str(path.relative_to(folder)) not in manifest.sums:
             raise DamagedError(path, "is no file of this model, and its encoder would read it", "remove it")
     return found
+
+
+def refuse_out(out: Path) -> None:
+    """Raise UserError where a model cannot be written, before it is learned or loaded; nothing is left there."""
+    try:
+        sweep(out)
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"--out {out}: is not empty; pass a new or empty folder")
+        made = [*takewhile(lambda folder: not folder.exists(), (out, *out.parents))]
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=out):
+                pass
+        finally:
+            for folder in made:
+                with suppress(OSError):  # it was not made, or another process has written into it
+                    folder.rmdir()
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); pass another --out") from None
 
 
 def write_model_folder(out: Path, write: Callable[[Path], tuple[ExportedModel, str]]) -> None:

@@ -223,9 +223,11 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
         parts, begins = _parse(rows_of(card, folder, report, division), source)
         known = card.reader == "conll2012" or "documents" in card.reader_options  # a file is a document
         if division is not None:
-            known = len(begins["test"]) > 1 and not begins["test"].keys() & {*begins["train"], *begins["dev"]}
+            others = {document for part in ("train", "dev") for document, _ in begins[part]}
+            known = len(begins["test"]) > 1 and not others & {document for document, _ in begins["test"]}
+        known &= len({document for document, _ in begins["test"]}) == len(begins["test"])  # none goes on behind another
         said = tuple(remark.replace(f"{home}/", _FOLDER) for remark in report.remarks)
-        parsed = cache.Parsed(parts, said, tuple(begins["test"].values()) if known else ())
+        parsed = cache.Parsed(parts, said, tuple(i for _, i in begins["test"]) if known else ())
         cache.write(key, parsed, remarks)
     remarks += [remark.replace(_FOLDER, f"{home}/") for remark in parsed.remarks]
     if folder is None:
@@ -235,18 +237,20 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
 
 def _parse(
     rows: Mapping[str, Iterable[Row]], source: str
-) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, dict[tuple[Path, str], int]]]:
-    """Return the sentences of each part, and of each document in it (a file, or what it marks as one) the first id."""
+) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, list[tuple[tuple[Path, str], int]]]]:
+    """Return the sentences of each part, and where a document begins or goes on (a file, or what it marks as one): the
+    document and the first id.
+    """
     parts: dict[str, tuple[Sentence, ...]] = {}
-    begins: dict[str, dict[tuple[Path, str], int]] = {}
+    begins: dict[str, list[tuple[tuple[Path, str], int]]] = {}
     for part, found in rows.items():
         made: list[Sentence] = []
-        begins[part] = {}
+        begins[part] = []
         file, document = None, ""
         for i, row in enumerate(found):
             if row.path is not file or row.document != document:
                 file, document = row.path, row.document
-                begins[part].setdefault((file, document), i)
+                begins[part].append(((file, document), i))
             made.append(Sentence(i, row.words, row.mentions))
         parts[part] = tuple(made)
     for part, sentences in parts.items():

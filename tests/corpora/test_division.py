@@ -105,6 +105,22 @@ def test_the_names_of_documents_may_stand_in_a_column(tmp_path: Path, sentences:
     assert ("documents kept whole" in corpus.remarks[0]) == whole
 
 
+def test_the_sentences_of_a_document_need_not_stand_together(tmp_path: Path) -> None:
+    names = [i % 20 for i in range(100)]
+    text = "".join(f"doc{n}\t1\tAnna\tB-PER\ndoc{n}\t2\tsaw\tO\ndoc{n}\t3\t{i}\tO\n\n" for i, n in enumerate(names))
+    (tmp_path / "a.conll").write_text(text)
+    corpus = load_corpus(str(tmp_path / "a.conll"), parts=RULE)
+    assert sum(len({names[i] for i in part}) for part in numbers(corpus).values()) == 20
+    assert "documents kept whole" in corpus.remarks[0]
+    assert corpus.documents == ()  # they do not follow one another
+
+
+def test_numbers_of_sentences_name_no_documents(tmp_path: Path) -> None:
+    text = "".join(f"{i % 12 + 1} 1 Anna B-PER\n{i % 12 + 1} 2 saw O\n{i % 12 + 1} 3 {i} O\n\n" for i in range(60))
+    (tmp_path / "a.conll").write_text(text)
+    assert "sentence by sentence" in load_corpus(str(tmp_path / "a.conll"), parts=RULE).remarks[0]
+
+
 def test_files_without_a_part_are_documents(tmp_path: Path) -> None:
     for i in range(12):
         (tmp_path / f"{i}.txt").write_text(rows(range(10 * i, 10 * i + 3)))

@@ -103,7 +103,7 @@ def test_columns_that_are_not_read_are_remarked_upon(tmp_path: Path) -> None:
     report = Report()
     read(write(tmp_path / "a.tsv", "7\tin\tO\tO\n2\tRom\tB-LOC\tO\n"), report)
     assert len(report.remarks) == 2
-    assert "column 0, read as words, holds numbers alone" in report.remarks[0]
+    assert "column 0, read as words, looks like an index (as '7')" in report.remarks[0]
     assert "columns [2] look like tags, too" in report.remarks[1]
     report = Report()
     read(tmp_path / "a.tsv", report, word_column=1, tag_columns=[3])

@@ -45,6 +45,10 @@ def found(path: Path, text: str | bytes, **options: Any) -> tuple[Read, str]:
         (" {i}  {word} {tag}", "words in column 1, tags in column 2, counted from 0"),
         ("{i}\t{word}\t{tag}\t-\tann", "words in column 1, tags in column 2, counted from 0"),
         ("{word}\t{tag}\t_\tann", "words in column 0, tags in column 1, counted from 0"),
+        ("T{i}\t{word}\t{tag}", "words in column 1, tags in column 2, counted from 0"),
+        ("{i}) {word} {tag}", "words in column 1, tags in column 2, counted from 0"),
+        ("7.{i} {word} {tag}", "words in column 1, tags in column 2, counted from 0"),
+        ("{i} w{i} {word} {tag}", "words in column 2, tags in column 3, counted from 0"),
         ("{word} NNP I-NP {tag} x", "words in column 0, tags in column 3, counted from 0"),
         ("{i}\t{word}\t{word}\tX\t_\t_\t0\troot\t_\tA=1|NER={tag}|SpaceAfter=No", "tags in NER= of column 9"),
         ("{i}\t{word}\t_\tname={tag}", "tags in name= of column 3"),
@@ -63,6 +67,34 @@ def test_words_that_are_numbers_are_words(tmp_path: Path) -> None:
     assert found(tmp_path / "a.txt", "1 Yes B-A\n\n1 No O\n")[0] == [("Yes", [(0, 1, "A")]), ("No", [])]
     # A count that leaves one out counts nothing.
     assert found(tmp_path / "a.txt", "1 a O\n2 b B-A\n\n1 c O\n3 d O\n")[0][0] == ("1|2", [(1, 2, "A")])
+
+
+def test_offsets_are_no_words(tmp_path: Path) -> None:
+    text, at = "", 0
+    for row in ROWS.replace("/", ",/").split(","):
+        word, tag = row.lstrip("/").split(" ")
+        text += "\n" * row.startswith("/") + f"doc1 {at} {at + len(word)} {word} {tag}\n"
+        at += len(word) + 1
+    assert found(tmp_path / "a.txt", text)[0] == ADA
+
+
+def test_a_count_with_a_gap_counts_beside_a_range(tmp_path: Path) -> None:
+    text = "1\tIn\tX\tO\n2-3\tzum\t_\tO\n2\tzu\tX\tO\n3\tdem\tX\tO\n5\tRom\tX\tB-LOC\n"
+    assert found(tmp_path / "a.conllu", text)[0] == [("In|zu|dem|Rom", [(3, 4, "LOC")])]
+
+
+@pytest.mark.parametrize("cells", [("1", "3"), ("w5", "w5b"), ("docA", "docA")])
+def test_words_that_may_be_an_index_are_said(tmp_path: Path, cells: tuple[str, str]) -> None:
+    text, remarks = found(tmp_path / "a.txt", f"{cells[0]} Ada B-PER\n{cells[1]} met O\n")
+    assert text == [("|".join(cells), [(0, 1, "PER")])]
+    assert f"column 0, read as words, looks like an index (as '{cells[0]}')" in remarks
+    assert "looks like an index" not in found(tmp_path / "a.txt", "Ada X B-PER\nmet Y O\n")[1]
+
+
+def test_marks_of_coreference_are_no_types(tmp_path: Path) -> None:
+    rows = "1\tAda\t_\tEntity=(person-1)\n2\tmet\t_\t_\n"
+    said = "the last of 4 columns holds marks of coreference (Entity=), and no tags"
+    assert_refused(write(tmp_path / "a.conllu", rows), 1, said)
 
 
 def test_attributes_without_a_tag_are_o_and_tags_may_come_late(tmp_path: Path) -> None:
@@ -106,6 +138,21 @@ def test_hashtags_are_words(tmp_path: Path) -> None:
         ("#|Rome|is", [(0, 2, "place")]),
         ("x", []),
     ]
+
+
+def test_a_labelled_sign_is_a_word_though_its_type_comes_late(tmp_path: Path) -> None:
+    many = "Anna{0}person\nsings{0}O\nhere{0}O\n.{0}O\n\n" * 300
+    last = [("#|1|song", [(0, 2, "product")])]
+    for separator in "\t ":
+        text = (many + "#{0}product\n1{0}product\nsong{0}O\n").format(separator)
+        for options in ({}, {"comment": "//"}):
+            assert found(tmp_path / "a.txt", text, **options)[0][300:] == last
+        read_, remarks = found(tmp_path / "a.txt", text, comment="#")
+        assert read_[300:] == [("1|song", [(0, 1, "product")])]
+        assert "lines that look like rows but begin with the comment prefix: 1 " in remarks
+    text, remarks = found(tmp_path / "a.txt", many.format("\t") + "# product\tx\n# y\nAda\tO\n")
+    assert text[300:] == [("Ada", [])]
+    assert "comment lines: 2 " in remarks
 
 
 # Tables

@@ -6,11 +6,13 @@ import re
 import sys
 from bisect import bisect
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from cl_ner_bench.corpora.readers.layout import NO_WORD, Layout, find_layout, looks_like_comment, sentences_of
+from cl_ner_bench.corpora.readers.counts import NO_WORD
+from cl_ner_bench.corpora.readers.layout import Layout, find_layout, looks_like_comment, sentences_of
 from cl_ner_bench.corpora.readers.lines import Row, lines
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report, SilentReport
@@ -21,11 +23,14 @@ _DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")  # a comment that begin
 
 
 class _Block(NamedTuple):
-    """A sentence's rows: their line numbers, their words, and the tags of each layer."""
+    """A sentence's rows: their line numbers, their words, the tags of each layer, and the name of their document where
+    a column holds it.
+    """
 
     numbers: list[int]
     words: tuple[str, ...]
     layers: list[tuple[str, ...]]
+    document: str
 
 
 def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
@@ -56,11 +61,11 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
 
     tags = Tags(path, options, report, all_tags)
     documents = list[int]()
-    for numbers, words, layers in _blocks(path, layout, options, report, documents):
+    for numbers, words, layers, name in _blocks(path, layout, options, report, documents):
         found = [mentions for layer in layers if (mentions := tags.mentions(layer, numbers)) is not None]
         if len(found) == len(layers):
             mentions = found[0] if len(found) == 1 else tuple(sorted({*chain.from_iterable(found)}))
-            document = str(bisect(documents, numbers[0]) or "")
+            document = name or str(bisect(documents, numbers[0]) or "")
             yield Row(path, numbers[0], tuple(map(sys.intern, words)), mentions, document)
 
 
@@ -70,7 +75,6 @@ def _blocks(
     """Yield the sentences without a malformed row. The lines that begin a document are added to ``documents``."""
     split, width = layout.split, layout.width
     attribute = re.compile(rf"(?:^|\|){re.escape(layout.key)}=([^|]*)") if layout.key else None
-    name = ""  # of the document, or of the sentence, in a column before the one that counts words
 
     def wrong(kind: str, rows: Iterable[int], text: str, fix: str) -> None:
         for i in rows:
@@ -91,9 +95,6 @@ def _blocks(
             rows = [row for i, row in enumerate(rows) if i not in others]
             if not rows:
                 continue
-        if layout.counter > 0 and rows[0][0] != name:
-            name = rows[0][0]
-            documents.append(numbers[0])
         cells = [*zip(*rows, strict=True)]
         words, layers = cells[layout.word], [cells[column] for column in layout.tags]
         if words == ("-DOCSTART-",):
@@ -109,7 +110,7 @@ def _blocks(
             blank = [i for i, tags in enumerate(zip(*layers, strict=True)) if not all(tags)]
             wrong("columns", blank, "the tag is empty", "Tag words outside of all mentions by O")
         else:
-            yield _Block(numbers, words, layers)
+            yield _Block(numbers, words, layers, rows[0][layout.document] if layout.document >= 0 else "")
 
 
 def _sentences(
@@ -117,13 +118,21 @@ def _sentences(
 ) -> Iterator[tuple[list[int], list[str]]]:
     """Yield the rows of each sentence with their line numbers."""
 
+    @cache
+    def tags() -> frozenset[str]:
+        """Return the tags of all rows that cannot be comments."""
+        sign = options.comment or "#"
+        texts = (text for _, text in lines(path, SilentReport(), encoding=options.encoding))
+        rows = (layout.split(text) for text in texts if text and not text.startswith(sign))
+        return frozenset(row[column] for row in rows if len(row) == layout.width for column in layout.tags)
+
     def is_comment(number: int, text: str) -> bool:
         if options.comment:
             found = text.startswith(options.comment)
-            if found and layout.is_row(text):
+            if found and layout.is_row(text, tags):
                 report.convention("comment", path, number, short(text))
         else:
-            found = text[0] == "#" and looks_like_comment(text) and not layout.is_row(text)
+            found = text[0] == "#" and looks_like_comment(text) and not layout.is_row(text, tags)
             if found:
                 report.note("comment line", path, number, short(text))
         if found and _DOCUMENT.match(text):

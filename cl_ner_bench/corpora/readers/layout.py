@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_ner_bench.corpora import schemes
+from cl_ner_bench.corpora.readers.counts import Rows, before_words, look_like_counts
 from cl_ner_bench.corpora.readers.lines import lines
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.errors import short
 
 _Split = Callable[[str], list[str]]
-_Rows = Sequence[Sequence[str]]
 
 _LOOK = 1000  # rows that are looked at
 _BLANKS = re.compile("[ \t]+")
 _COMMENT = re.compile(r"#(?:\s|#|\Z|[\w.:-]+=)")  # not #hashtag, which may be a word
-NO_WORD = re.compile(r"\d+(?:-|\.)\d+")  # of CoNLL-U: a multi-word token (3-4), an empty node (5.1)
-_COUNT = re.compile(r"[0-9]{1,9}")
 
 # How the columns of a table may be called, without blanks and marks.
 _WORDS = {"word", "words", "token", "tokens", "form"}
@@ -35,6 +33,7 @@ _SENTENCES = {
     *("sentence", "sentenceid", "sentenceidx", "sentenceindex", "sentenceno", "sentencenum", "sentencenumber"),
     *("sent", "sentid", "sentidx", "sentno", "sentnum"),
 }
+_COREFERENCE = re.compile(r"(?:^|\|)Entity=")  # CorefUD, GUM
 _KEYS = ("ner", "ne", "nertag", "netag")  # of attributes
 
 
@@ -42,7 +41,8 @@ class Layout(NamedTuple):
     """The columns of a file: how to split a row, how many columns it has, and which of them are words and tags.
 
     ``header`` is the line that names the columns (0: none), ``sentence`` the column whose change begins a sentence,
-    ``counter`` the column that counts the words (-1: none). With ``key`` a tag is the attribute of this name in its
+    ``counter`` the column that counts the words, ``document`` the one that names the document, which may come back
+    later (-1: none). With ``key`` a tag is the attribute of this name in its
     column: ``NER=B-PER|SpaceAfter=No``. ``tags_seen`` are those of the first rows.
     """
 
@@ -53,15 +53,22 @@ class Layout(NamedTuple):
     header: int = 0
     sentence: int = -1
     counter: int = -1
+    document: int = -1
     key: str = ""
     tags_seen: Collection[str] = ()
 
-    def is_row(self, text: str) -> bool:
-        """Return whether a line has all columns and what could be tags."""
+    def is_row(self, text: str, tags: Callable[[], Collection[str]]) -> bool:
+        """Return whether a line has all columns and what could be tags.
+
+        Where tags are bare types, these are those of ``tags``; a line without blanks may have another one.
+        """
         cells = self.split(text)
-        return len(cells) == self.width and all(
-            is_tag(cells[column]) or cells[column] in self.tags_seen for column in self.tags
-        )
+        if len(cells) != self.width or not all(cells[column] for column in self.tags):
+            return False
+        others = {cells[column] for column in self.tags if not is_tag(cells[column])}.difference(self.tags_seen)
+        if others and not all(map(is_tag, self.tags_seen)):
+            return " " not in text or others <= {*tags()}
+        return not others
 
 
 def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | None:
@@ -97,12 +104,18 @@ def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | 
         return None
     plain = ReaderOptions()
     is_open = (options.tag_columns, options.word_column) == (plain.tag_columns, plain.word_column)
+    rows = [[cells for _, text in s if len(cells := layout.split(text)) == layout.width] for s in sentences]
+    if layout.header:
+        rows[0] = rows[0][1:]
     if is_open and not layout.header:
-        rows = [[cells for _, text in s if len(cells := layout.split(text)) == layout.width] for s in sentences]
         found = _by_cells(path, layout, rows, options)
         if found is None:
             what = f"the last of {layout.width} columns holds no tags, and no attribute like NER=B-PER"
-            report.problem("columns", path, number, what, "Name the columns in a card: 'word_column', 'tag_columns'")
+            fix = "Name the columns in a card: 'word_column', 'tag_columns'"
+            if any(_COREFERENCE.search(row[-1]) for s in rows for row in s):
+                what = f"the last of {layout.width} columns holds marks of coreference (Entity=), and no tags"
+                fix = "Write the names as tags there, NER=B-PER, or in a column of their own"
+            report.problem("columns", path, number, what, fix)
             return None
         layout = found
     columns = [layout.word, *layout.tags]
@@ -114,11 +127,10 @@ def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | 
         report.problem("columns", path, number, text, fix)
         return None
     word, *tags = (column % layout.width for column in columns)
-    table = [cells for text in texts[bool(layout.header) :] if len(cells := layout.split(text)) == layout.width]
-    seen = {row[column] for row in table for column in tags}
+    seen = {row[column] for s in rows for row in s for column in tags}
     layout = layout._replace(word=word, tags=tuple(tags), tags_seen=seen)
     if is_open:
-        _tell(path, number, layout, table, first, report)
+        _tell(path, number, layout, rows, first, report)
     return layout
 
 
@@ -244,10 +256,9 @@ def _by_names(number: int, texts: Sequence[str], options: ReaderOptions) -> Layo
     return None
 
 
-def _by_cells(path: Path, layout: Layout, sentences: Sequence[_Rows], options: ReaderOptions) -> Layout | None:
+def _by_cells(path: Path, layout: Layout, sentences: Sequence[Rows], options: ReaderOptions) -> Layout | None:
     """Return the layout with the columns of words, tags and counts that the rows show; None where none holds tags."""
-    counter = _counter(sentences, layout.width)
-    layout = layout._replace(counter=counter, word=counter + 1)
+    layout = layout._replace(**before_words(sentences, layout.width)._asdict())
     rows = [row for rows in sentences for row in rows]
     last = [row[-1] for row in rows]
     if any(map(is_tag, last)) or layout.width == 2:
@@ -260,27 +271,7 @@ def _by_cells(path: Path, layout: Layout, sentences: Sequence[_Rows], options: R
     others = [i for i in range(layout.word + 1, layout.width - 1) if "O" in columns[i] and not _are_phrases(columns[i])]
     if others:
         return layout._replace(tags=(others[-1],))
-    return None if {*last} <= {"_", "-"} or all("=" in cell for cell in last) else layout
-
-
-def _counter(sentences: Sequence[_Rows], width: int) -> int:
-    """Return the last of the first columns that counts the words of each sentence, else -1. Before it stand whole
-    numbers, or what is the same in a whole sentence (a document's name); behind it a word and a tag.
-    """
-    found = -1
-    is_long = any(len(rows) > 1 for rows in sentences)
-    for column in range(width - 2):
-        counts = [[row[column] for row in rows if not NO_WORD.fullmatch(row[column])] for rows in sentences]
-        if not all(_COUNT.fullmatch(cell) for cells in counts for cell in cells):
-            if is_long and all(len({*cells}) <= 1 for cells in counts):
-                continue
-            break
-        numbers = [[*map(int, cells)] for cells in counts if cells]
-        # Of sentences of one word each, the counts are the same; a single word may be a number.
-        several = any(len(n) > 1 for n in numbers) or (len(numbers) > 1 and len({n[0] for n in numbers}) == 1)
-        if several and all(n == [*range(n[0], n[0] + len(n))] for n in numbers):
-            found = column
-    return found
+    return None if all(cell in ("_", "-") or "=" in cell for cell in last) else layout
 
 
 def _key(cells: Iterable[str]) -> str:
@@ -307,8 +298,10 @@ def _are_phrases(cells: Collection[str]) -> bool:
     return all(map(is_tag, cells)) and {cell[2:] for cell in cells} <= schemes.PHRASES
 
 
-def _tell(path: Path, number: int, layout: Layout, table: _Rows, first: str, report: Report) -> None:
-    """Note which columns are read where they are not the first and the last, and which others look like tags."""
+def _tell(path: Path, number: int, layout: Layout, sentences: Sequence[Rows], first: str, report: Report) -> None:
+    """Note which columns are read where they are not the first and the last, words that may be none, and which other
+    columns look like tags.
+    """
     if layout.header:
         names = [short(name) for name in layout.split(first)]
         text = f"words in {names[layout.word]}, tags in {names[layout.tags[0]]}"
@@ -317,9 +310,10 @@ def _tell(path: Path, number: int, layout: Layout, table: _Rows, first: str, rep
     elif layout.word or layout.key or layout.tags != (layout.width - 1,):
         tags = f"{layout.key}= of column {layout.tags[0]}" if layout.key else f"column {layout.tags[0]}"
         report.note("columns found", path, number, f"words in column {layout.word}, tags in {tags}, counted from 0")
-    columns = [*zip(*table, strict=True)]
-    if columns and not layout.word and layout.width > 2 and all(map(str.isdecimal, columns[0])):
-        report.remark(f"{path}: column 0, read as words, holds numbers alone; a card may name another 'word_column'")
+    columns = [*zip(*(row for rows in sentences for row in rows), strict=True)]
+    if layout.width > 2 and look_like_counts(sentences, layout.word):
+        text = f"column {layout.word}, read as words, looks like an index (as {short(columns[layout.word][0])})"
+        report.remark(f"{path}: {text}; a card may name another 'word_column'")
     read = {layout.word, layout.counter, layout.sentence, *layout.tags}
     others = [i for i, column in enumerate(columns) if i not in read and i < layout.width and _look_like_tags(column)]
     if others:

@@ -99,7 +99,6 @@ def _scores(model: ModelRecord) -> Iterator[str]:
     yield "## Scores"
     yield ""
     if not model.counts:
-        yield "After its last step the model was not scored on a test set."
         yield from _changes(model.history[-1])
         return
     yield f"After step {model.history[-1].step}, on all test sentences: exact match of start, end and type, in 0..100."
@@ -116,7 +115,13 @@ def _scores(model: ModelRecord) -> Iterator[str]:
 
 def _changes(step: LearnedStep) -> Iterator[str]:
     """Yield what is known of a step that was learned outside of a benchmark: on its own data, before and after it."""
+    if not any(score.part == "test" for score in step.scores):
+        yield "After its last step the model was not scored on a test set."
     if step.scores:
+        yield ""
+        yield f"On the labels of {_code(step.dataset)}, the data of the last step: exact match of start, end and type."
+        if any(score.part == "dev" for score in step.scores):
+            yield "Dev may have chosen the epoch, and is too high then."
         yield ""
         yield "| part of its data | type | mentions | F1 before the last step | F1 after it |"
         yield "|---|---|---|---|---|"
@@ -125,7 +130,7 @@ def _changes(step: LearnedStep) -> Iterator[str]:
         yield f"| {_code(score.part)} | {_code(score.type)} | {score.gold:,} | {before} | {score.after:.1f} |"
     if step.agreements:
         yield ""
-        yield "Types that the data does not label: how many mentions the model finds before the last step, after it,"
+        yield "Types that the step did not learn: how many mentions the model finds before the last step, after it,"
         yield "and both times. F1 takes those from before for right: it is agreement, not a score."
         yield ""
         yield "| part of its data | type | before | after | both | F1 |"

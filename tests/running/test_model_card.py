@@ -80,8 +80,18 @@ def test_a_step_outside_of_a_benchmark_shows_what_it_changed() -> None:
     )
     card = model_card(exported(history=[*exported().model.history, step]), CARD)
     assert "was not scored on a test set" in card
+    assert "Dev may have chosen" not in card
     assert "| `train` | `PER` | 4 | 2 | 2 | 66.7 |" in card
     assert "| `train` | `GPE` | 10 | new | 50.0 |" in card
+
+
+def test_a_step_that_was_scored_on_a_test_part_says_on_which_labels() -> None:
+    found = [Score(part, "GPE", 10, None, 50.0) for part in ("dev", "test")]
+    step = LearnedStep(step=2, types=["GPE"], method="lwf", dataset="mine", scores=found)
+    card = model_card(exported(history=[*exported().model.history, step]), CARD)
+    assert "not scored" not in card
+    assert "On the labels of `mine`, the data of the last step" in card
+    assert "Dev may have chosen the epoch" in card
 
 
 def test_names_of_others_do_nothing() -> None:

@@ -159,6 +159,17 @@ def test_copies_across_parts_are_counted(tmp_path: Path) -> None:
     assert f"also stand in an earlier part: {copies};" in corpus.remarks[1]
 
 
+@pytest.mark.parametrize("more", [[], ["--parts", "80,10,10"]])
+def test_of_an_empty_file_it_is_said_that_it_is_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    (tmp_path / "x.conll").write_text("")
+    assert main(["data", "check", str(tmp_path / "x.conll"), *more]) == 1
+    said = capsys.readouterr().out
+    assert "x.conll: the file is empty. Give sentences" in said
+    assert more or "--parts" not in said
+
+
 @pytest.mark.parametrize("command", ["show", "check"])
 def test_without_it_one_message_proposes_it(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str

@@ -239,7 +239,15 @@ def _whole(
     if division is not None and len({*map(_suffix, files)}) > 1:
         fix = "Keep those to divide in the folder, or give one of them"
         report.problem("ambiguous", where, 0, f"files of several kinds: {some([p.name for p in files])}", fix)
-    if division is None:
+    if files and not any(path.stat().st_size for path in files):
+        report.problem(
+            "missing",
+            where,
+            0,
+            "the file is empty" if len(files) == 1 else "all files are empty",
+            "Give sentences with their labels",
+        )
+    elif division is None:
         fix = f"Divide the sentences by {PROPOSED}, or name a file for each part, like train.txt, dev.txt and test.txt"
         report.problem("missing", where, 0, text, fix)
     return {"train": files, "dev": [], "test": []}

@@ -225,7 +225,7 @@ class Options:
         None,
         number(int, 1),
         DATA,
-        "train on a random sample of N sentences; every output says so (default: all)",
+        "train on a random sample of N sentences, dev and test in proportion; every output says so (default: all)",
         "N",
     )
     seeds: tuple[int, ...] = option(

@@ -25,7 +25,7 @@ _Path = str | PathLike[str]
 # A flag of `bench run` in a message: joined to its value where a value follows, and not the rest of a sentence.
 _VALUE = (
     r"""['"\d\[{/.~]|[A-Z]\w+|\w+[/.,;]\w|[\w-]+[:\n]"""
-    r"""|(?:auto|none|all|last|loky|dask|ray|slurm|cpu|cuda|minilm|joint)\b"""
+    r"""|(?:auto|none|all|last|loky|dask|ray|slurm|cpu|cuda|minilm|joint|extendner|spankl)\b"""
 )
 _FLAG = re.compile(rf"--([a-z][a-z-]*)(:| (?={_VALUE}))?")
 
@@ -114,7 +114,7 @@ def run(
         orders: task orders as the card numbers them, or ``all``.
         split_seed: random seed of the task split, of ``parts`` and of ``max_sentences``.
         split: a task split that `bench data split` wrote.
-        max_sentences: train on a random sample of so many sentences; every output says so.
+        max_sentences: train on a random sample of so many sentences, dev and test in proportion; every output says so.
         seeds: random seeds of weights, dropout and shuffling; each gives a run.
         encoder: ``minilm``, a Hugging Face encoder, or a folder.
         recipe: the card's hyper-parameters of this name.
@@ -274,7 +274,7 @@ def as_arguments(message: str) -> str:
 
     def argument(flag: re.Match[str]) -> str:
         name, joint = flag[1].replace("-", "_"), flag[2]
-        if name not in OPTIONS and name != "config":
+        if name not in OPTIONS and name not in ("config", "method"):
             return flag[0]
         if name in OPTIONS and isinstance(OPTIONS[name].default, bool):
             return f"{name}=True{(joint or '').rstrip()}"

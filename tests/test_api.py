@@ -85,6 +85,8 @@ def test_messages_speak_of_arguments(options: dict[str, object], said: str) -> N
 
 def test_flags_become_arguments_with_the_value_that_follows() -> None:
     assert as_arguments("pass another --out, or --keep-models none") == "pass another out=, or keep_models=none"
+    assert as_arguments("--method: none is called 'x'") == "method: none is called 'x'"
+    assert as_arguments("pass --method extendner, or another") == "pass method=extendner, or another"
     assert as_arguments("leave --tasks out") == "leave tasks= out"
     assert as_arguments("--data /a/b: none; --scenario: x") == "data=/a/b: none; scenario: x"
     assert as_arguments("(`bench data check --all` shows all)") == "(`bench data check --all` shows all)"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_ner_bench.cli.output import note, show, table, transient, wrapped
+from cl_ner_bench.cli.output import duration, note, show, table, transient, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
 
 if TYPE_CHECKING:
     from cl_ner_bench.running.extending import Extended
+    from cl_ner_bench.running.new_data import NewData
 
 OPTIONS = ("parts", "epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
 OF_THE_MODEL = ("epochs", "batch_size", "lr", "head_lr", "precision", "threads")
@@ -70,6 +72,10 @@ def _execute(parsed: argparse.Namespace) -> int:
         done = extend_model(
             parsed.model, parsed.data, **options, progress=(lambda _: None) if parsed.quiet else _Line()
         )
+    except KeyboardInterrupt:
+        transient("")
+        note("stopped: nothing was written")
+        return 130
     finally:
         transient("")
     done.model.export(parsed.out)
@@ -86,22 +92,39 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 class _Line:
-    """The progress of the step as a line on a terminal."""
+    """The progress of the step on stderr: a line on a terminal, else a line for each phase."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._live = sys.stderr.isatty()
+        self._phase, self._began, self._next = "", 0.0, 0.0
 
     def __call__(self, state: dict[str, Any]) -> None:
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + EVERY
-        if "update" in state:
-            transient(
-                f"epoch {state['epoch']} of {state['epochs']}, update {state['update']} of {state['updates']}, "
-                f"loss {state['loss']:.3g}"
-            )
-        else:
-            transient(f"{state['predicted_words']:,} words predicted")
+        now = time.monotonic()
+        if state["phase"] != self._phase:
+            self._phase, self._began, self._next = state["phase"], now, 0.0
+            if not self._live:
+                note(as_progress(state, 0.0))
+        if self._live and now >= self._next:
+            self._next = now + EVERY
+            transient(as_progress(state, now - self._began))
+
+
+def as_progress(state: Mapping[str, Any], seconds: float) -> str:
+    """Return a line of progress from what ``extend_model`` reports, ``seconds`` after the phase began."""
+    share, told = 0.0, state["phase"]
+    if "update" in state:
+        share = state["update"] / state["updates"]
+        told += (
+            f": epoch {state['epoch']} of {state['epochs']}, update {state['update']:,} of {state['updates']:,}, "
+            f"loss {state['loss']:.3g}"
+        )
+    elif "words" in state:
+        done = state.get("predicted_words", 0)
+        share = done / state["words"] if state["words"] else 0.0
+        told += f": {done:,} of {state['words']:,} words" if done else f" ({state['words']:,} words)"
+    elif "predicted_words" in state:
+        told += ": score on dev"
+    return f"{told}, about {duration(seconds / share - seconds)} left" if share else told
 
 
 def as_text(done: Extended) -> str:
@@ -114,7 +137,11 @@ def as_text(done: Extended) -> str:
     ]
     if this.scores:
         rows = ([s.part, s.type, s.gold, _number(s.before), _number(s.after)] for s in this.scores)
-        lines += ["", "F1 by the labels of DIR", table(["part", "type", "mentions", "before", "after"], rows)]
+        lines += [
+            "",
+            f"F1 by the labels of {done.data.corpus.name}",
+            table(["part", "type", "mentions", "before", "after"], rows),
+        ]
     if shown := [a for a in this.agreements if a.old or a.new or a.relabelled]:
         rows = ([a.part, a.type, a.old, a.new, a.both, _number(a.f1), a.relabelled] for a in shown)
         header = ["part", "type", "old model", "new model", "both", "agreement", "set aside"]
@@ -130,16 +157,34 @@ def _explanations(done: Extended) -> Iterator[str]:
     this = done.model.history[-1]
     if this.agreements:
         yield from wrapped(
-            "agreement: F1 of the new model's mentions with the old model's as reference: labels of old types are "
-            "missing here, so this says what changed, not what is right. The step has learned from train, where it is "
-            f"highest. Below {BOUND:g} over all parts, a type is warned of. set aside: mentions of the old model on "
-            "words that a new label covers.",
+            "agreement: F1 of the new model's mentions with the old model's as reference: what changed, not what is "
+            f"right. {_old_labels(done.data, {a.type for a in this.agreements})} The step has learned from train, "
+            f"where agreement is highest. Below {BOUND:g} over all parts, a type is warned of. set aside: mentions of "
+            "the old model on words that a new label covers.",
             0,
         )
     if absent := [f"{a.type} ({a.part})" for a in this.agreements if not (a.old or a.new or a.relabelled)]:
         yield from wrapped(f"Neither model finds a mention of {', '.join(absent)}.", 0)
     if any(score.part == "dev" for score in this.scores) and any(done.learned["dev_scores"]):
         yield from wrapped("F1 on dev chose the epoch, so that it is too high.", 0)
+
+
+def _old_labels(data: NewData, old: Collection[str]) -> str:
+    """Return which parts label which of the ``old`` types, and what follows from it."""
+    found = {p: sorted({m.type for s in data.corpus.parts[p] for m in s.mentions} & {*old}) for p in data.parts}
+    scored = [
+        f"{part} labels {'all old types' if {*types} == {*old} else ', '.join(types)}"
+        for part, types in found.items()
+        if types and part != "train"
+    ]
+    said = []
+    if scored:
+        said.append(f"{' and '.join(scored)}: there, the F1 above says what is right.")
+    if found["train"]:
+        said.append(f"train labels {', '.join(found['train'])}, which the step has not learned from.")
+    if missing := [part for part, types in found.items() if not types]:
+        said.append(f"Labels of old types are missing in {', '.join(missing)}.")
+    return " ".join(said)
 
 
 def _number(value: float | None) -> str:

@@ -69,8 +69,8 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
         )
     else:
         raise UserError(
-            f"--dataset: {short(dataset)} is no dataset, card or folder; known datasets are {', '.join(cards)}."
-            f"{did_you_mean(dataset, [*cards, *_places(Path())])}{cards.unread}"
+            f"--dataset: {short(dataset)} is no dataset, card or folder."
+            f"{did_you_mean(dataset, [*_places(Path()), *cards])} Known datasets are {', '.join(cards)}.{cards.unread}"
         )
     options = options_of(card)
     if isinstance(options, GeneratorOptions):

@@ -16,11 +16,13 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
 from cl_ner_bench.corpora.cards import generic, recipe
 from cl_ner_bench.corpora.division import Division
+from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
+from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.foreign import FOREIGN, adapt_to_iob1, foreign_model, is_foreign
-from cl_ner_bench.running.loaded import Model, load_model, portable
+from cl_ner_bench.running.loaded import Model, check_is_folder, load_model, portable, resolve_method
 from cl_ner_bench.running.new_data import NewData, read_new_data
 from cl_ner_bench.running.options import OPTIONS, names, number, pairs
 from cl_ner_bench.running.plan import like
@@ -30,6 +32,8 @@ from cl_ner_bench.validation import convert
 
 if TYPE_CHECKING:
     from cl_ner_bench.learning.trainer import Trainer
+
+Progress = Callable[[dict[str, Any]], None]
 
 TRAINING = ("epochs", "batch_size", "lr", "head_lr")
 """The hyper-parameters with an option of their own."""
@@ -67,14 +71,15 @@ def extend_model(
     device: Any = None,
     precision: Any = None,
     threads: Any = None,
-    progress: Callable[[dict[str, Any]], None] = lambda _: None,
+    progress: Progress = lambda _: None,
     **training: Any,
 ) -> Extended:
     """Learn one more step. The arguments are those of ``cl_ner_bench.extend``; nothing is written.
 
     Args:
         training: values of ``TRAINING``.
-        progress: called after each update and each batch that is predicted; may raise to stop.
+        progress: called at the begin of each phase, after each update and after each batch that is predicted, with
+            the ``phase`` and, where it predicts, its ``words``; may raise to stop.
 
     Raises:
         UserError: model, data or options cannot be read, or do not fit each other.
@@ -85,6 +90,7 @@ def extend_model(
     seed_of_parts = OPTIONS["split_seed"].default
     division = parts and Division.of({"shares": _parsed("parts", parts), "seed": seed_of_parts})
     place = "auto" if device is None else _parsed("device", device)
+    check_is_folder(Path(path))
     before = _load(Path(path), None if step is None else _parse("step", number(int, 1), step), method, place, recipe)
     card, is_own = _card(before, method)
     settings = _settings(before.record, card, is_own, recipe, given)
@@ -101,14 +107,15 @@ def extend_model(
         if before.record.method == FOREIGN and (note := adapt_to_iob1(before, [*chain(*unlabelled.values())])):
             notes.append(note)
         trainer, left = _begin(before, card, is_own, settings, seed, place)
-        old = {part: trainer.predict(found, progress) for part, found in unlabelled.items()}
+        old = _predictions(trainer, unlabelled, "the old model", progress)
         if not is_own:
-            _check_same(before, card, old, {p: before.trainer.predict(s, progress) for p, s in unlabelled.items()})
+            _check_same(before, card, old, _predictions(before.trainer, unlabelled, f"check of {card.name}", progress))
         try:
-            learned = trainer.learn(new_data.step_data(number_of_step, known), progress)
+            step_data = new_data.step_data(number_of_step, known)
+            learned = trainer.learn(step_data, _in_phase(progress, {"phase": f"{card.name} learns the step"}))
         except FloatingPointError as error:
             raise UserError(f"{error}; a lower --lr and --head-lr, or --precision fp32, may help") from error
-        new = {part: trainer.predict(found, progress) for part, found in unlabelled.items()}
+        new = _predictions(trainer, unlabelled, "the new model", progress)
     agreed = agreements(sentences, old, new, [t for t in known if t not in new_data.types], new_data.types)
     warned = warnings(agreed)
     this = LearnedStep(
@@ -138,6 +145,23 @@ def extend_model(
         notes=[*before.record.notes, *warned],
     )
     return Extended(Model(record, trainer, card), new_data, learned, [*notes, *left, *learned["remarks"]], warned)
+
+
+def _in_phase(progress: Progress, phase: Mapping[str, Any]) -> Progress:
+    """Return what reports progress as that of a phase, whose begin it reports at once."""
+    progress({**phase})
+    return lambda state: progress({**phase, **state})
+
+
+def _predictions(
+    trainer: Trainer, parts: Mapping[str, Sequence[Sentence]], who: str, progress: Progress
+) -> dict[str, list[list[Prediction]]]:
+    """Return what a model finds in each part, each a phase."""
+    found = {}
+    for part, sentences in parts.items():
+        phase = {"phase": f"{who} reads {part}", "words": sum(len(s.words) for s in sentences)}
+        found[part] = trainer.predict(sentences, _in_phase(progress, phase))
+    return found
 
 
 def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
@@ -174,7 +198,7 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
     record = before.record
     if method is None and record.method == FOREIGN:
         raise UserError(f"--method: a model of transformers has none of ours; {_choices(record.architecture)}")
-    found = [variant.card for variant in registry.resolve([record.spec if method is None else method])]
+    found = resolve_method(record.spec if method is None else method, "--method")
     cards = [card for card in found if card.architecture == record.architecture]
     if not cards:
         raise UserError(
@@ -183,7 +207,8 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
         )
     if len(cards) > 1:
         raise UserError(f"--method {method}: stands for {', '.join(card.name for card in cards)}; name one")
-    card, flag = cards[0], f"--method {cards[0].name}"
+    card = cards[0]
+    flag = f"the model is of {card.name}" if method is None else f"--method {card.name}"
     method_code.check_class(card)
     is_own = card == before.card and record.method != FOREIGN
     other = _choices(record.architecture)
@@ -206,14 +231,15 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
 
 
 def _choices(architecture: str) -> str:
-    """Return which methods begin at any model of an architecture, as a part of a message."""
+    """Return which methods begin at any model of an architecture, one as an example, as a part of a message."""
     known = [
         name
         for name, card in registry.methods().items()
         if (card.architecture, card.data, card.start, card.first_step) == (architecture, "task", "previous", "base")
         and "memory" not in method_code.needs(card)
     ]
-    return f"methods that begin at any {architecture} model: {', '.join(known)}"
+    example = {"token": "extendner", "span": "spankl"}[architecture]
+    return f"pass --method {example}, or another method that begins at any {architecture} model: {', '.join(known)}"
 
 
 def _settings(

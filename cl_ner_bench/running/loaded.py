@@ -12,7 +12,7 @@ import msgspec
 
 from cl_ner_bench.corpora.card import HyperParameters
 from cl_ner_bench.corpora.cards import list_cards
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
@@ -35,6 +35,9 @@ from cl_ner_bench.validation import convert
 
 if TYPE_CHECKING:
     from cl_ner_bench.learning.trainer import Trainer
+
+SHOWN_RUNS = 5
+"""Runs of a results folder that a message lists."""
 
 
 class _Views(msgspec.Struct):
@@ -135,16 +138,44 @@ def load_model(
             learned with.
     """
     folder = Path(path)
+    check_is_folder(folder)
     if is_model_folder(folder):
         return _exported(folder.absolute(), step, method, device)
     if folder.parent.name != "runs":
         raise UserError(
-            f"{folder}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID, or of a model that `bench export` wrote"
+            f"{folder}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID, or of a model that `bench export` "
+            f"wrote{_runs_in(folder)}"
         )
-    if not folder.is_dir():
-        others = sorted(other.name for other in folder.parent.iterdir()) if folder.parent.is_dir() else []
-        raise UserError(f"{folder}: there is no such folder.{did_you_mean(folder.name, others)}")
     return _of_run(folder, step, method, device)
+
+
+def check_is_folder(folder: Path) -> None:
+    """Raise UserError with a name that is near unless there is such a folder."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise UserError(f"{folder}: is a file; expected the folder of a run or of a model")
+    others = sorted(str(other) for other in folder.parent.iterdir() if other.is_dir()) if folder.parent.is_dir() else []
+    raise UserError(f"{folder}: there is no such folder.{did_you_mean(str(folder), others)}")
+
+
+def _runs_in(folder: Path) -> str:
+    """Return the first runs of a results folder, as the end of a message; "" of any other folder."""
+    runs = sorted(str(path.parent) for path in folder.glob("runs/*/run.json"))
+    if not runs:
+        return ""
+    shown = "".join(f"\n  {run}" for run in runs[:SHOWN_RUNS])
+    return f"; this is a results folder with {counted(len(runs), 'run')}:{shown}" + "\n  ..." * (len(runs) > SHOWN_RUNS)
+
+
+def resolve_method(name: str, flag: str) -> list[MethodCard]:
+    """Return the cards of the methods that a name stands for. Raises UserError, which speaks of ``flag``."""
+    from cl_ner_bench import registry
+
+    try:
+        return [variant.card for variant in registry.resolve([name])]
+    except UserError as error:
+        raise UserError(re.sub("^--methods", flag, str(error))) from error
 
 
 def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, device: str) -> Model:
@@ -159,6 +190,12 @@ def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, 
     if step not in record.steps:
         raise UserError(f"step={step}: the run has the steps {', '.join(map(str, record.steps))}")
     key = record.step_keys.get(str(step), "")
+    if record.status != "done" and run.step(step, key) is None:
+        how = "wait until it has" if record.status in ("running", "waiting") else "repeat the `bench run` that began it"
+        raise UserError(
+            f"{folder}: the run has not finished step {step} (status {record.status}): {how}; `bench status "
+            f"{home.path}` shows how far it is"
+        )
     encoder = encoder_info(str(record.inputs.get("encoder", "")))
     if encoder.fingerprint != record.fingerprints.get("encoder") or "method" not in record.fingerprints:
         raise UserError(f"the encoder is not the one that {record.run_id} was learned with: it changed since")
@@ -273,14 +310,14 @@ def _check_settings(settings: Mapping[str, Any], where: str) -> None:
 
 def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard:
     """Return the card of a model's method. Raises UserError unless it is the code that the model was learned with."""
-    from cl_ner_bench import method_code, registry
+    from cl_ner_bench import method_code
 
     if method is None and re.search(r"\.py(:|\+|$)|[/\\]", record.spec):
         raise UserError(
             f"method: the model is of {record.method}, a method of a file; pass method=FILE.py (--method FILE.py) if "
             "you trust it"
         )
-    card = registry.resolve([record.spec if method is None else str(method)])[0].card
+    card = resolve_method(record.spec if method is None else str(method), "method")[0]
     same = method_code.method_fingerprint(card) == record.fingerprints["method"]
     if not same or card.architecture != record.architecture:
         version = record.versions.get("cl-ner-bench", "an unknown version")

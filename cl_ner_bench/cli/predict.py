@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import duration, note
 from cl_ner_bench.cli.parsing import add_command
-from cl_ner_bench.errors import UserError, counted
+from cl_ner_bench.errors import UserError, counted, short
 
 if TYPE_CHECKING:
     from cl_ner_bench.running.predicting import Answer
@@ -106,6 +106,7 @@ def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
     from cl_ner_bench.corpora.readers.lines import has_half_pair
     from cl_ner_bench.running.predicting import Answer
     from cl_ner_bench.running.text_input import Line, TextInput
+    from cl_ner_bench.running.text_output import misfit
 
     if parsed.stray is not None:
         raise UserError(f"{parsed.stray!r}: expected - for standard input; a text is given by --text, a file by --file")
@@ -119,11 +120,13 @@ def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
                 raise UserError('--text is empty: expected a text, as in --text "Ada Lovelace wrote to London."')
             if has_half_pair(text):
                 raise UserError(f"--text {text!a}: expected UTF-8")
+            if bad := misfit(parsed.format, text):
+                raise UserError(f"--text {short(text)}: {bad}")
         return [Answer(text, Line(n, {})) for n, text in enumerate(parsed.text, 1)]
     name = "standard input" if parsed.file is None else str(parsed.file)
     is_jsonl = parsed.input == "jsonl" if parsed.input else name.removesuffix(".gz").endswith(".jsonl")
     source = sys.stdin.buffer if parsed.file is None else parsed.file
-    found = TextInput(source, name, is_jsonl, parsed.skip_malformed, parsed.format == "conll")
+    found = TextInput(source, name, is_jsonl, parsed.skip_malformed, parsed.format)
     if parsed.out and any(map(found.reads, (parsed.out, *_places(parsed.out)))):
         raise UserError(f"--out {parsed.out}: would replace {name}, which is read; pass another --out")
     return found

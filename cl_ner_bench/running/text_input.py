@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from cl_ner_bench.corpora.readers.lines import has_half_pair
-from cl_ner_bench.corpora.writers import FORMATS
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.running.predicting import Answer
+from cl_ner_bench.running.text_output import misfit
 
 NAMED = 20
 """Malformed lines that are named; more are counted."""
@@ -54,16 +54,16 @@ class TextInput:
         is_jsonl: its lines are JSON.
         skip: leave malformed lines out, and count them in ``skipped``; otherwise the texts end before the first one,
             and ``fault`` names it.
-        columns: words are going to stand in columns, and hold nothing that breaks these.
+        format: how they are going to be written; a text for which it has no place is malformed.
 
     Raises:
         UserError: the file cannot be read.
     """
 
     def __init__(
-        self, source: Path | BinaryIO, name: str, is_jsonl: bool, skip: bool = False, columns: bool = False
+        self, source: Path | BinaryIO, name: str, is_jsonl: bool, skip: bool = False, format: str = "jsonl"
     ) -> None:
-        self.name, self._is_jsonl, self._skip, self._columns = name, is_jsonl, skip, columns
+        self.name, self._is_jsonl, self._skip, self._format = name, is_jsonl, skip, format
         self.fault, self.skipped = "", 0
         self.size: int | None = None
         if isinstance(source, Path):
@@ -134,11 +134,14 @@ class TextInput:
         text = text.removesuffix("\n").removesuffix("\r")
         if number == 1:
             text = text.removeprefix(_BOM)
-        if not self._is_jsonl:
-            return Answer(text, Line(number, {}))
-        if not text.strip():
-            return None
-        given, id = self._of_object(text)
+        given: str | list[str] = text
+        id: dict[str, Any] = {}
+        if self._is_jsonl:
+            if not text.strip():
+                return None
+            given, id = self._of_object(text)
+        if bad := misfit(self._format, given):
+            raise _MalformedError(bad)
         return Answer(given, Line(number, id))
 
     def _of_object(self, text: str) -> tuple[str | list[str], dict[str, Any]]:
@@ -155,7 +158,13 @@ class TextInput:
             self._check_words(given, item)
         elif not isinstance(given, str):
             raise _MalformedError(f'"text" is {short(given)}, expected a string')
-        if has_half_pair(json.dumps([given, id], ensure_ascii=False)):
+        try:
+            again = json.dumps([given, id], ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            raise _MalformedError('"id" holds NaN or an infinite number, which JSON has not') from None
+        except RecursionError:
+            raise _MalformedError('"id" is nested too deeply') from None
+        if has_half_pair(again):
             raise _MalformedError(r"half of a surrogate pair; write both halves (\ud83d\ude00)")
         return given, id
 
@@ -165,8 +174,6 @@ class TextInput:
             raise _MalformedError(f'no "text" and no "tokens", found {found}')
         if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
             raise _MalformedError('"tokens" is no list of words, none of them blank')
-        if self._columns and (bad := FORMATS["conll"].bad_words(words)):
-            raise _MalformedError(f"--format conll cannot hold {bad}")
 
 
 def _as_they_come(stream: BinaryIO) -> Iterator[bytes | None]:

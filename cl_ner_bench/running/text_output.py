@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
-from cl_ner_bench.corpora.writers import FORMATS, columns
+from cl_ner_bench.corpora.writers import FORMATS, columns, json_line
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.running.predicting import Answer
 
-_LINE_ENDS = re.compile("[\x85\u2028\u2029]")  # in JSON they need no escape, and end a line for many readers
 _BREAKS = re.compile(r"[\n\r]+")
+# With a byte-order mark at the beginning of a line, or a carriage return inside of one, readers count differently.
+_NOT_BRAT = re.compile(r"\0|(?:\A|\n)\ufeff|(?<!\r)\r++(?!\n|\Z)")
 
 
 def check_format(format: str, types: Collection[str], nested: bool) -> None:
@@ -25,6 +25,17 @@ def check_format(format: str, types: Collection[str], nested: bool) -> None:
     for type_ in types:
         if bad := FORMATS[format].bad_type(type_):
             raise UserError(f"--format {format} cannot hold the type {short(type_)}, with {bad}; jsonl can")
+
+
+def misfit(format: str, given: str | Sequence[str]) -> str:
+    """Return what of a text (or list of words) a format has no place for, as part of a message; "" if nothing."""
+    if not isinstance(given, str):
+        bad = FORMATS[format].bad_words(given) if given else ""
+    elif format == "brat" and _NOT_BRAT.search(given):
+        bad = "a text with NUL, a carriage return inside a line, or a line that begins with a byte-order mark"
+    else:
+        bad = ""
+    return bad and f"--format {format} cannot hold {bad}; jsonl can"
 
 
 def as_jsonl(answer: Answer) -> bytes:
@@ -37,8 +48,7 @@ def as_jsonl(answer: Answer) -> bytes:
         }
         for m in answer.found
     ]
-    line = _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", json.dumps(row, ensure_ascii=False))
-    return f"{line}\n".encode()
+    return json_line(row).encode()
 
 
 def as_conll(answer: Answer) -> bytes:

@@ -136,6 +136,8 @@ MALFORMED = {
     b'{"tokens": "Anna"}': '"tokens" is no list of words',
     b'{"text": "\\ud83d"}': "half of a surrogate pair",
     b'{"text": "a", "id": "\\ud83d"}': "half of a surrogate pair",
+    b'{"text": "a", "id": NaN}': '"id" holds NaN or an infinite number',
+    b'{"text": "a", "id": [1e999]}': '"id" holds NaN or an infinite number',
 }
 
 

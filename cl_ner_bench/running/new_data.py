@@ -14,7 +14,7 @@ from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.find import find_card, options_of
 from cl_ner_bench.corpora.load import load_corpus, rows_of
-from cl_ner_bench.corpora.readers.folder import part_files, read_rows
+from cl_ner_bench.corpora.readers.folder import part_files, part_rows
 from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
@@ -93,7 +93,7 @@ def _read(data: str, division: Division | None) -> Corpus:
             return load_corpus(data, parts=division)
         report = _PartsMayMiss((folder, folder / options.subfolder))
         if folder.is_file():
-            parts = {"train": _sentences(read_rows(folder, options, report))}
+            parts = {"train": _sentences(part_rows([folder], "train", options, report))}
         elif all(part_files(folder, options, report).values()):
             return load_corpus(data)
         else:

@@ -250,6 +250,16 @@ def test_data_are_a_folder_with_the_parts_there_are_or_one_file_whole_or_divided
         sizes(tmp_path / "folder")
 
 
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.conll", "train.jsonl"])
+def test_data_without_a_sentence_are_said_to_be_so(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("")
+    place = tmp_path if name == "train.jsonl" else file
+    with pytest.raises(UserError, match="no sentences; expected the train part here") as caught:
+        read_new_data(str(place), ("PER",), None)
+    assert "--parts" not in str(caught.value)
+
+
 def test_a_card_names_the_types_of_data_in_which_parts_are_missing(tmp_path: Path) -> None:
     write_part(tmp_path / "train.jsonl", [(["Anna", "in", "Oslo"], [[0, 1, "Person"], [2, 3, "LOC"]])])
     card = tmp_path / "mine.toml"

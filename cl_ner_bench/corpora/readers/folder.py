@@ -54,12 +54,12 @@ def open_parts(
     Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """
     files = part_files(folder, options, report, division)
-    parts = {part: _rows(paths, part, options, report) for part, paths in files.items()}
+    parts = {part: part_rows(paths, part, options, report) for part, paths in files.items()}
     if division is None:
         return parts
     into = [part for part, paths in files.items() if part == "train" or not paths]
     watcher = _Watcher(report)
-    rows = [*_rows(files["train"], "train", options, watcher)]
+    rows = [*part_rows(files["train"], "train", options, watcher)]
     if len(rows) < len(into) and not watcher.found_problem:
         text = f"too few sentences to divide ({len(rows)}), expected at least one for each of {', '.join(into)}"
         report.problem("missing", folder, 0, text, "Give more sentences")
@@ -148,7 +148,8 @@ class _Watcher(Report):
         self._report.remark(text)
 
 
-def _rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Report) -> Iterator[Row]:
+def part_rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: Report) -> Iterator[Row]:
+    """Yield the sentences of the files of a part. Problem: ``empty`` (they have none)."""
     watcher, empty = _Watcher(report), True
     for path in paths:
         for row in read_rows(path, options, watcher):

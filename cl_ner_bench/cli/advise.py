@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
     from cl_ner_bench.running.runs import Prepared
 
 log = logging.getLogger(__name__)
-OPTIONS = (
-    *("dataset", "data", "parts", "tasks", "split_seed", "encoder", "recipe"),
-    *("epochs", "batch_size", "lr", "head_lr"),
-    *("device", "precision", "threads", "jobs", "out"),
-)
+OF_THE_STEP = ("recipe", "epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
+OF_THE_CORPUS = ("dataset", "data", "parts", "split_seed")
+OPTIONS = (*OF_THE_CORPUS, "tasks", "encoder", *OF_THE_STEP, "jobs", "out")
 EXAMPLES = """\
 examples:
   bench advise --dataset path/to/folder --new PRODUCT
@@ -83,14 +82,18 @@ def _execute(parsed: argparse.Namespace) -> int:
     if begun:
         trial = advising.grown(begun, lambda t: advising.seconds(question.prepared(t, question.out), rates), left())
     else:
-        trial = advising.choose(question, advising.clock(question, rates), left())
-    prepared = question.prepared(trial, question.out, parsed.words)
-    lines = [*_plan(question, trial, prepared, advising.seconds(prepared, rates))]
+        try:
+            trial = advising.choose(question, advising.clock(question, rates), left())
+        except advising.TooFewMinutesError as error:
+            if parsed.dry_run:
+                show(_plan(question, error.smallest, rates))
+            raise
+    plan = _plan(question, trial, rates)
     if parsed.dry_run:
-        show("\n".join(lines))
+        show(plan)
         return 0
     if not parsed.quiet:
-        note("\n".join(lines))
+        note(plan)
     return _carry_out(question, trial, parsed, left)
 
 
@@ -127,7 +130,7 @@ def _carry_out(question: Question, trial: Trial, parsed: argparse.Namespace, lef
         if outcome.code:
             return _failed(question.out, outcome.code)
     written = write_report([question.out], question.out)
-    show("\n".join(_answer(question)))
+    show("\n".join(_answer(question, trial.rounds)))
     if not parsed.quiet:
         pictures = [p for p in written if p.name.startswith("new_type-") and p.suffix == ".png"]
         for path in (*pictures, question.out / "report.html"):
@@ -152,8 +155,15 @@ def _comparison(question: Question) -> Comparison:
     return next(c for c in comparisons(load_results(question.out)) if c.scenario == question.scenario)
 
 
-def _plan(question: Question, trial: Trial, prepared: Prepared, seconds: float) -> Iterator[str]:
-    """Yield the plan in lines: methods, newcomers with their mentions, sentences, runs, time."""
+def _plan(question: Question, trial: Trial, rates: Rates) -> str:
+    """Return the plan: methods, newcomers with their mentions, sentences, runs, time."""
+    from cl_ner_bench.running.advising import seconds
+
+    prepared = question.prepared(trial, question.out)
+    return "\n".join(_plan_lines(question, trial, prepared, seconds(prepared, rates)))
+
+
+def _plan_lines(question: Question, trial: Trial, prepared: Prepared, seconds: float) -> Iterator[str]:
     from cl_ner_bench.analysis.comparison.compare import GROUPS
 
     corpus = prepared.plans[0].corpus
@@ -194,8 +204,8 @@ def _remarks(prepared: Prepared) -> list[str]:
     return corpus_notes(prepared.plans[0].corpus, *prepared.plans[0].splits)
 
 
-def _answer(question: Question) -> Iterator[str]:
-    """Yield the table, the three sentences and the command that does it."""
+def _answer(question: Question, planned: int) -> Iterator[str]:
+    """Yield the table, the three sentences and the command that does it, after so many rounds as were ``planned``."""
     from cl_ner_bench.analysis.data.frames import load_results
     from cl_ner_bench.analysis.report.advice import advice
     from cl_ner_bench.analysis.tables.new_type import new_type_tables
@@ -206,7 +216,7 @@ def _answer(question: Question) -> Iterator[str]:
     for table in new_type_tables(results):
         if table.name.endswith(c.slug):
             yield f"{c.title}\n{table_text(table)}"
-    found = advice(c)
+    found = advice(c, planned, question.size)
     yield ""
     for sentence in found.sentences:
         yield from wrapped(sentence, 0)
@@ -217,13 +227,15 @@ def _answer(question: Question) -> Iterator[str]:
 
 
 def _commands(question: Question, group: str, name: str) -> Iterator[str]:
-    """Yield how a method learns the user's new type; some cannot go on from any model."""
+    """Yield how a method learns the user's new type, with the settings that were tried; some cannot go on from any
+    model."""
+    run = f"bench run --methods {name} --bounds none{_flags(question, OF_THE_CORPUS)}"
     if group == "exemplar":
         text = "A model does not hold the sentences that it keeps, so that both steps are learned in one run:"
         yield from wrapped(text, 0)
         order = question.types.index(question.new) if question.new else "NUMBER_OF_THE_NEW_TYPE"
-        of = "".join(f" --{key} {question.given[key]}" for key in ("dataset", "data") if question.given[key])
-        yield f"bench run --methods {name}{of} --scenario {question.scenario} --orders {order} --out NEW"
+        settings = _flags(question, ("tasks", "encoder", *OF_THE_STEP))
+        yield f"{run} --scenario {question.scenario} --orders {order}{settings} --out NEW"
         yield "bench export NEW/runs/RUN_ID --out NEW_MODEL"
         return
     model = "MODEL"
@@ -232,8 +244,16 @@ def _commands(question: Question, group: str, name: str) -> Iterator[str]:
         yield from wrapped(
             "It goes on from models that it has learned itself, so that it learns the old types, too:", 0
         )
-        yield f"bench run --methods {name} --dataset OLD_CORPUS --out OLD"
-    yield f"bench extend {model} --data NEW_SENTENCES --method {name} --out NEW_MODEL"
+        old = shlex.quote(",".join(t for t in question.types if t != question.new))
+        yield f"{run} --tasks {old}{_flags(question, ('encoder', *OF_THE_STEP))} --out OLD"
+    settings = _flags(question, ("parts", *OF_THE_STEP))
+    yield f"bench extend {model} --data NEW_SENTENCES --method {name}{settings} --out NEW_MODEL"
+
+
+def _flags(question: Question, names: Sequence[str]) -> str:
+    """Return those of the options that were given, as they are written on a command line."""
+    given = {name: question.given.get(name) for name in names}
+    return "".join(f" --{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
 
 
 def _number(value: Any, flag: str, least: float, whole: bool = False) -> Any:

@@ -98,7 +98,8 @@ def load_corpus(
     check_mentions(card, counts, folder or Path(dataset), Report())
     missing = [t for t in card.types if t not in counts["train"].types]
     if missing:
-        near = aliases.as_renamed(card, present) or did_you_mean(missing[0], present)
+        undeclared = [t for t in present if t not in card.types]
+        near = aliases.as_renamed(card, present) or did_you_mean(missing[0], undeclared)
         remarks.append(f"types that never occur in train: {', '.join(missing)}.{near}")
     used = frozenset(card.types)
     kept = {

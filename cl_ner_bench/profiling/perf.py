@@ -80,7 +80,7 @@ def quick_rates(prepared: Prepared) -> Rates:
     """
     frozen = {run.id: run.record.group == "closed-form" for run in prepared.runs}
     first = next(run for run in prepared.runs if not frozen[run.id] and run.record.data == "task")
-    log.info(f"measuring how fast {first.record.method} learns here")
+    log.info(f"measuring how fast {first.record.method} learns here, which takes about half a minute")
     row = _measure(first, prepared.options.device)
     word = 1 / (row["prediction"]["sentences_per_second"] * row["prediction"]["words"] / row["prediction"]["sentences"])
 

@@ -7,6 +7,7 @@ count rounds. A budget first pays for three rounds, then for more sentences, mor
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.corpora.sentence import Corpus
-from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.merge import free_folder
+from cl_ner_bench.running.merge import OtherSettingsError, free_folder
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import file_word, load
 from cl_ner_bench.running.runs import Prepared
@@ -29,6 +30,9 @@ METHODS = ("extendner", "replay+extendner", "analytic-token")
 
 MORE = ("selftrain", "derpp-token", "ice-pl")
 """A second method of each kind, for budgets that carry all sentences."""
+
+REFERENCE = "joint-token"
+"""Joint training on everything, beside the methods."""
 
 ROUNDS, MOST_ROUNDS = 3, 10
 """Rounds from which methods are compared, and that a budget pays for at the most."""
@@ -49,12 +53,21 @@ class Trial:
     rounds: int
 
 
+class TooFewMinutesError(UserError):
+    """A budget that does not carry ``smallest``, the smallest grid."""
+
+    def __init__(self, message: str, smallest: Trial) -> None:
+        super().__init__(message)
+        self.smallest = smallest
+
+
 @dataclass(frozen=True)
 class Question:
     """A user's question: the options of `bench run` that were ``given``, the newcomer (None: several in turn), the
     number of its mentions to learn from (None: all of its slice), and the budget in minutes.
 
-    Raises UserError for what `bench run` refuses, for an unknown type, and for a corpus of one type.
+    Raises UserError for what `bench run` refuses, for an unknown type, and for a corpus whose train part labels no
+    type beside the new one.
     """
 
     given: Mapping[str, Any]
@@ -84,12 +97,19 @@ class Question:
         Intervals count newcomers where there are several. Two would be too few, however many seeds they had, so that
         then the first alone is the newcomer.
         """
-        if self.new is not None:
-            if self.new not in self.types:
-                near = did_you_mean(self.new, self.types)
-                raise UserError(f"--new {self.new}: the corpus has no such type.{near} It has {', '.join(self.types)}")
-            return [self.new]
         counts = self.corpus.type_counts["train"]
+        if self.new is not None and self.new not in self.types:
+            near = did_you_mean(self.new, self.types)
+            raise UserError(f"--new {self.new}: the corpus has no such type.{near} It has {', '.join(self.types)}")
+        labelled = [t for t in self.types if counts[t]]
+        if not [t for t in labelled if t != (self.new or labelled[0])]:
+            raise UserError(
+                f"{self.corpus.source}: train labels {' and '.join(labelled) or 'no type of the tasks'} alone, and "
+                "each method learns old types before the new one. Give the corpus that the old model was trained on, "
+                "with the new type labelled in it"
+            )
+        if self.new is not None:
+            return [self.new]
         ranked = sorted(self.types, key=lambda t: (-counts[t], t))
         found = [t for t in ranked if self.needed(t) <= self.size] or ranked[:ROUNDS]
         return found if len(found) >= ROUNDS else found[:1]
@@ -125,11 +145,13 @@ class Question:
         return orders, [*range(math.ceil(rounds / len(orders)))]
 
     def prepared(self, trial: Trial, out: Path, command: Sequence[str] | None = None) -> Prepared:
-        """Return the runs of a trial. Raises UserError for what `bench run` refuses."""
+        """Return the runs of a trial and of joint training. Raises UserError for what `bench run` refuses, and for a
+        folder that holds runs with other settings."""
         orders, seeds = self.pairs(trial.rounds)
         options = {
             **self.given,
-            "methods": trial.methods,
+            "methods": (*trial.methods, REFERENCE),
+            "bounds": "none",
             "scenario": self.scenario,
             "orders": orders,
             "seeds": seeds,
@@ -138,7 +160,12 @@ class Question:
             "no_report": True,
             "out": str(out),
         }
-        return prepare(options, command=command)
+        try:
+            return prepare(options, command=command)
+        except OtherSettingsError as error:
+            raise UserError(
+                f"{error.found}\nOne folder holds the answer under one setting; pass another: --out {error.free}"
+            ) from None
 
     def stored(self) -> Trial | None:
         """Return the trial that the results folder was begun with, one round of it; None for an empty folder.
@@ -195,7 +222,7 @@ def _with_own_steps(prepared: Prepared) -> list[RunRecord]:
 def choose(question: Question, needs: Clock, budget: float) -> Trial:
     """Return the largest trial that ``budget`` seconds carry.
 
-    Raises UserError where they carry not even one round of the smallest.
+    Raises TooFewMinutesError where they carry not even one round of the smallest.
     """
     whole = Trial((*METHODS, *MORE), None, ROUNDS)
     if needs(whole) <= budget:
@@ -207,17 +234,27 @@ def choose(question: Question, needs: Clock, budget: float) -> Trial:
         one = replace(small, rounds=1)
         if (shortest := needs(one)) > budget:
             size = question.size if one.sentences is None else one.sentences
-            raise UserError(
+            raise TooFewMinutesError(
                 f"--minutes {question.minutes:g}: too few. The smallest grid ({len(METHODS)} methods and joint "
                 f"training, one newcomer, one seed, {size:,} train sentences) needs about {minutes(shortest)} min "
                 f"here, and one that can compare methods ({ROUNDS} rounds) about {minutes(least)} min; pass --minutes "
-                f"{minutes(least)}"
+                f"{minutes(least)}, or what is cheaper: fewer --epochs or --shots, or a corpus of fewer sentences, dev "
+                f"and test among them{_busy()}",
+                one,
             )
         return grown(one, needs, budget, ROUNDS)
     assert small.sentences is not None, "all sentences do not fit, as was seen above"
     share = (budget - least) / max(needs(replace(small, sentences=None)) - least, 1e-9)
     between = small.sentences + share * (question.size - small.sentences)
     return replace(small, sentences=max(small.sentences, int(between) // 50 * 50))
+
+
+def _busy() -> str:
+    """Return the words on other work, where this machine has more of it than cores."""
+    load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
+    if load <= cores:
+        return ""
+    return f"; other work slows it now (load {load:.1f} on {counted(cores, 'core')})"
 
 
 def grown(trial: Trial, needs: Clock, budget: float, most: int = MOST_ROUNDS) -> Trial:

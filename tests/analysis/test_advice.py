@@ -20,12 +20,12 @@ BAD: Rows = [(20, 80, 40), (22, 80, 41), (18, 80, 39)]
 JOINT: Rows = [(70, 80, 80), (70, 80, 80), (70, 80, 80)]
 
 
-def answer(folder: Path, *methods: tuple[str, str, Rows], **more: Any) -> Advice:
+def answer(folder: Path, *methods: tuple[str, str, Rows], planned: int = 1, size: int = 400, **more: Any) -> Advice:
     """The answer to a grid of ``(method, group, scores)`` and joint training."""
     for method, group, scores in (*methods, ("joint-token", "reference", JOINT)):
         write_add_one(folder, {method: scores}, group=group, architecture="token", label=method, **more)
     (c,) = comparisons(load_results(folder))
-    return advice(c)
+    return advice(c, planned, size)
 
 
 def test_one_method_is_clearly_better(tmp_path: Path) -> None:
@@ -61,6 +61,13 @@ def test_too_few_rounds_are_no_claim(tmp_path: Path, orders: tuple[int, ...], sa
     assert f"{said} is too few to tell methods apart (3 are needed)" in found.sentences[1]
 
 
+@pytest.mark.parametrize(("planned", "said"), [(5, ", 3 of 5 planned rounds (each took longer"), (3, ""), (1, "")])
+def test_fewer_rounds_than_planned_are_said(tmp_path: Path, planned: int, said: str) -> None:
+    sure = answer(tmp_path, ("kd", "memory-free", GOOD), planned=planned).sentences[1]
+    assert f"3 newcomers (CAR, DOG, TEA){said}" in sure
+    assert ("planned" in sure) == bool(said)
+
+
 def test_seeds_of_one_newcomer_count(tmp_path: Path) -> None:
     found = answer(tmp_path, ("kd", "memory-free", GOOD), ("few", "exemplar", BAD), orders=(1,), seeds=(0, 1, 2))
     assert found.sentences[0].startswith("Take kd (no memory): ")
@@ -81,6 +88,17 @@ def test_no_answer_where_all_that_learn_by_gradient_are_undertrained(tmp_path: P
     (sentence,) = found.sentences
     assert sentence.startswith("No answer: the models know too little of the old types")
     assert "few: F1 10.0 after step 1, at least 20 is needed" in sentence
+
+
+@pytest.mark.parametrize(("sample", "buys"), [(400, True), (None, False), (900, False)])
+def test_no_answer_names_what_can_help(tmp_path: Path, sample: int | None, buys: bool) -> None:
+    settings = {"epochs": 7, "max_sentences": sample}
+    low: Rows = [(95, 10, 90)] * 3
+    (sentence,) = answer(tmp_path, ("few", "exemplar", low), size=900, settings=settings).sentences
+    assert ("more --minutes, which buy more sentences (now 400 of 900)" in sentence) == buys
+    assert ("--minutes" in sentence) == buys
+    assert ("more labelled sentences (all were used)" in sentence) != buys
+    assert "more --epochs (now 7), or a stronger --encoder" in sentence
 
 
 def test_no_answer_where_nothing_finds_the_new_type(tmp_path: Path) -> None:

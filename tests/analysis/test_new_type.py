@@ -105,7 +105,17 @@ def test_of_one_newcomer_seeds_count(tmp_path: Path) -> None:
     row = table.frame.set_index("label").loc["SpanKL"]
     assert row["n"] == 3
     assert row["new_high"] - row["new_mean"] == pytest.approx(stats.t.ppf(0.975, 2) * 2 / math.sqrt(3), abs=2e-3)
+    assert "Mean over n seeds of one newcomer; low, high: 95 % t interval over them. Newcomers: DOG." in table.caption
     assert "3 seeds of one newcomer (DOG)" in verdict(c, load_results(tmp_path))[0]
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_of_one_newcomer_doing_nothing_counts_seeds_not_methods(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    _, table = of(write_add_one(tmp_path, SCORES, orders=(1,), seeds=seeds))
+    row = table.frame.set_index("label").loc["Doing nothing (span)"]
+    assert row["n"] == len(seeds)
+    assert row["before_mean"] == pytest.approx(70 + (len(seeds) - 1), abs=1e-3)
+    assert math.isnan(row["new_low"]) == (len(seeds) == 1)
 
 
 def test_a_newcomer_without_test_mentions_has_no_f1(tmp_path: Path) -> None:

@@ -119,27 +119,51 @@ def test_shots_are_those_of_the_scenario(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("group", "expected"),
     [
-        ("memory-free", ["bench extend MODEL --data NEW_SENTENCES --method kd --out NEW_MODEL"]),
+        ("memory-free", ["bench extend MODEL --data NEW_SENTENCES --method kd{step} --out NEW_MODEL"]),
         (
             "closed-form",
             [
-                "bench run --methods kd --dataset OLD_CORPUS --out OLD",
-                "bench extend OLD/runs/RUN_ID --data NEW_SENTENCES --method kd --out NEW_MODEL",
+                "bench run --methods kd --bounds none{corpus} --tasks LOC,PER{encoder}{step} --out OLD",
+                "bench extend OLD/runs/RUN_ID --data NEW_SENTENCES --method kd{step} --out NEW_MODEL",
             ],
         ),
         (
             "exemplar",
             [
-                "bench run --methods kd --dataset {} --scenario add-one-k9 --orders 1 --out NEW",
+                "bench run --methods kd --bounds none{corpus} --scenario add-one-k9 --orders 1{tasks}{encoder}{step} "
+                "--out NEW",
                 "bench export NEW/runs/RUN_ID --out NEW_MODEL",
             ],
         ),
     ],
 )
-def test_the_commands_are_those_that_the_method_can_follow(corpus: str, group: str, expected: list[str]) -> None:
-    question = advising.Question({"dataset": corpus, "data": None}, "ORG", 9, 1.0)
+@pytest.mark.parametrize("given", [True, False])
+def test_the_commands_are_those_that_the_method_can_follow(
+    corpus: str, group: str, expected: list[str], given: bool
+) -> None:
+    settings = {"tasks": "LOC;ORG;PER", "encoder": "./my encoder", "recipe": "paper", "epochs": "5", "head_lr": "0.01"}
+    chosen: dict[str, str | None] = settings if given else dict.fromkeys(settings)
+    question = advising.Question({"dataset": corpus, "data": None, "jobs": "2", "out": "o", **chosen}, "ORG", 9, 1.0)
     found = [line for line in advise._commands(question, group, "kd") if line.startswith("bench ")]
-    assert found == [line.format(corpus) for line in expected]
+    texts = {"tasks": " --tasks 'LOC;ORG;PER'", "encoder": " --encoder './my encoder'"}
+    texts["step"] = " --recipe paper --epochs 5 --head-lr 0.01"
+    shown = {name: text * given for name, text in texts.items()}
+    assert found == [line.format(corpus=f" --dataset {corpus}", **shown) for line in expected]
+
+
+def test_joint_training_is_of_the_plan_and_not_added_to_it(corpus: str, tmp_path: Path) -> None:
+    question = advising.Question({"dataset": corpus}, "ORG", None, 1.0)
+    prepared = question.prepared(advising.Trial(("extendner",), None, 1), tmp_path)
+    assert [run.record.method for run in prepared.runs] == ["extendner", "joint-token"]
+    assert prepared.plans[0].added == []  # of which each start would say how to turn it off
+
+
+def test_a_budget_that_is_too_small_shows_the_smallest_plan(bench: Bench) -> None:
+    done = bench("--minutes", "0.1", "--dry-run")
+    assert done.code == 2
+    assert done.out.startswith("plan methods memory-free: extendner;")
+    assert "runs 4 runs: 1 newcomer, 1 seed each time about " in done.out
+    assert "error: --minutes 0.1: too few" in done.err
 
 
 @pytest.mark.slow
@@ -171,3 +195,7 @@ def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     assert main.main(["advise", "--new", "PER", "--minutes", "0.1", *inputs]) == 0  # no time for more
     assert capsys.readouterr().out == first
     assert finished(tmp_path / "out") == before
+    assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs, "--batch-size", "7"]) == 2
+    said = capsys.readouterr().err
+    assert "--replace" not in said
+    assert f"pass another: --out {tmp_path / 'out'}-2" in said

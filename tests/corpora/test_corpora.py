@@ -253,6 +253,11 @@ def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
     )
 
 
+def test_a_missing_type_is_no_misspelling_of_one_that_the_card_names(folder: Path) -> None:
+    (folder / "card.toml").write_text('[tasks]\nnames = ["PERR", "PER", "ORG"]\n')
+    assert load_corpus(str(folder / "card.toml")).remarks == ("types that never occur in train: PERR.",)
+
+
 def test_every_hyper_parameter_of_the_generic_recipe_is_checked(tmp_path: Path) -> None:
     for key in generic().recipes["paper"].given():
         (tmp_path / "card.toml").write_text(f"[recipes.a]\n{key} = 'x'\n")

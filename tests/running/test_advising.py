@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import advising
-from cl_ner_bench.running.advising import METHODS, MORE, Question, Trial, choose
+from cl_ner_bench.running.advising import METHODS, MORE, Question, TooFewMinutesError, Trial, choose
 
 COUNTS = {"GPE": 300, "ORG": 900, "PER": 600, "RARE": 8}
 N = 1_200
@@ -89,11 +90,36 @@ def test_a_budget_buys_rounds_then_sentences_then_methods(folder: str, budget: f
 def test_a_budget_that_is_too_small_is_told_what_it_needs(folder: str) -> None:
     asked = question(folder, minutes=0.1)
     with pytest.raises(
-        UserError, match=r"--minutes 0.1: too few. .* needs about 1 min here.*pass --minutes 1"
+        TooFewMinutesError, match=r"--minutes 0.1: too few. .* needs about 1 min here.*pass --minutes 1"
     ) as caught:
         choose(asked, needs(asked), 6)
-    enough = 60 * int(str(caught.value).rpartition("--minutes ")[2])
+    message = str(caught.value)
+    enough = 60 * int(message.rpartition("--minutes ")[2].partition(",")[0])
     assert choose(asked, needs(asked), enough).rounds >= 3
+    assert "cheaper: fewer --epochs or --shots, or a corpus of fewer sentences" in message
+    assert caught.value.smallest == Trial(METHODS, 400, 1)
+
+
+@pytest.mark.parametrize(("load", "said"), [(9.0, "; other work slows it now (load 9.0 on 2 cores)"), (2.0, "")])
+def test_a_busy_machine_is_named_where_a_budget_is_too_small(
+    folder: str, monkeypatch: pytest.MonkeyPatch, load: float, said: str
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    asked = question(folder, minutes=0.1)
+    with pytest.raises(TooFewMinutesError) as caught:
+        choose(asked, needs(asked), 6)
+    assert str(caught.value).endswith(f"dev and test among them{said}")
+
+
+@pytest.mark.parametrize("new", ["NEW", None])
+def test_train_that_labels_no_old_type_is_refused(tmp_path: Path, new: str | None) -> None:
+    rows = {"train": ["NEW"] * 5, "dev": ["NEW", "OLD"], "test": ["NEW", "OLD"]}
+    for part, types in rows.items():
+        lines = (json.dumps({"words": ["a", "b"], "mentions": [[0, 1, t]]}) for t in types)
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"train labels NEW alone, .* the corpus that the old model was trained on"):
+        _ = question(str(tmp_path), new=new).newcomers
 
 
 def test_a_type_that_is_none(folder: str) -> None:

@@ -48,22 +48,23 @@ class Ranking:
         return [row for row, p in zip(self.rows[1:], self.p, strict=True) if self.n < FEW or not p < 0.05]
 
 
-def advice(c: Comparison) -> Advice:
-    """Return the answer to a finished grid of scenario `add-one`.
+def advice(c: Comparison, planned: int, size: int) -> Advice:
+    """Return the answer to a finished grid of scenario `add-one`, of which so many rounds were ``planned``, on a corpus
+    of ``size`` train sentences.
 
     Methods are compared by the mean of the F1 of the new type and of the old types after step 2, over rounds: the
     newcomers, or the seeds of one newcomer. Undertrained rows are in no comparison.
     """
     rows = candidates(c)
     if not rows:
-        return Advice((_undertrained(c),), None)
+        return Advice((_undertrained(c, size),), None)
     found = _ranked(c, rows)
     if not found.rows or max(estimated(per_newcomer(c)[row], "new").mean for row in found.rows) < NOTHING:
         return Advice(
             (f"No answer: no method found the new type ({units(c)}); it needs more labelled mentions.",), None
         )
     take = _taken(found)
-    return Advice((_what(c, found, take), _how_sure(c, found), _cost(c, take)), take)
+    return Advice((_what(c, found, take), _how_sure(c, found, planned), _cost(c, take)), take)
 
 
 def candidates(c: Comparison) -> list[MethodRow]:
@@ -112,10 +113,13 @@ def _what(c: Comparison, found: Ranking, take: MethodRow) -> str:
     return f"Take {name}, which cannot be told apart from {others}{least}: {gain}."
 
 
-def _how_sure(c: Comparison, found: Ranking) -> str:
+def _how_sure(c: Comparison, found: Ranking, planned: int) -> str:
     types = newcomers(c)
     named = f" ({', '.join(types)})" if len(types) > 1 else ""
     sure = f"This rests on {units(c)}{named}"
+    ran = len({(run.order, run.seed) for run in c.compared_runs})
+    if ran < planned:
+        sure += f", {ran} of {planned} planned rounds (each took longer than planned)"
     if found.n < FEW:
         sure += f", and n = {found.n} is too few to tell methods apart ({FEW} are needed): give more --minutes"
     elif len(found.rows) > 1:
@@ -165,15 +169,18 @@ def _speed(c: Comparison, take: MethodRow) -> str:
     return f"it predicts {own:,.0f} sentences a second, {plain / own:.1f} times slower than a plain model"
 
 
-def _undertrained(c: Comparison) -> str:
-    """Return why nothing is ranked, by the worst row."""
+def _undertrained(c: Comparison, size: int) -> str:
+    """Return why nothing is ranked, by the worst row, and what can help."""
     worst = undertrained(c)[0]
-    sample = worst.run.settings.get("max_sentences")
+    sample, epochs = worst.run.settings.get("max_sentences"), worst.run.settings.get("epochs")
     found = f"F1 {worst.f1:.1f} after step 1, at least {worst.run.undertrained_below:g} is needed"
+    if sample is not None and sample < size:
+        more = f"more --minutes, which buy more sentences (now {sample:,} of {size:,}), "
+    else:
+        more = "more labelled sentences (all were used), "
     return (
-        f"No answer: the models know too little of the old types to be compared ({worst.row.label}: {found}); give "
-        f"more --minutes, which buy more sentences{f' than {sample:,}' if sample else ''}, or more --epochs (now "
-        f"{worst.run.settings.get('epochs')})."
+        f"No answer: the models know too little of the old types to be compared ({worst.row.label}: {found}). What can "
+        f"help: {more}more --epochs (now {epochs}), or a stronger --encoder; with another --out."
     )
 
 

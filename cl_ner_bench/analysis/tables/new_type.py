@@ -15,7 +15,6 @@ from cl_ner_bench.analysis.comparison.newcomers import (
     estimated,
     newcomers,
     per_newcomer,
-    units,
 )
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.frames import Results
@@ -54,8 +53,8 @@ def _table(c: Comparison, results: Results) -> Table:
     sections.append(("The model of step 1", tuple(nothing)))
     caption = (
         f"{c.title}: one new type, {VIEW_TITLES['all']}. F1 of the new type after step 2; micro-F1 of the old types "
-        f"after step 1 and after step 2, and what they lost (negative: gained). Mean over n {_unit(c)}, each the mean "
-        f"of its seeds; low, high: 95 % t interval over them. Newcomers: {', '.join(newcomers(c))}. Joint training is "
+        f"after step 1 and after step 2, and what they lost (negative: gained). Mean over n {_unit(c)}; low, high: "
+        f"95 % t interval over them. Newcomers: {', '.join(newcomers(c))}. Joint training is "
         "retraining on all sentences with all labels; after step 2 it is one model for several newcomers, unless each "
         "has its own number of sentences. Doing nothing: the model of step 1 as it is."
     )
@@ -65,7 +64,7 @@ def _table(c: Comparison, results: Results) -> Table:
 
 
 def _unit(c: Comparison) -> str:
-    return "newcomers" if len(newcomers(c)) > 1 else units(c).split(" ", 1)[1]
+    return "newcomers, each the mean of its seeds" if len(newcomers(c)) > 1 else "seeds of one newcomer"
 
 
 def _all(value: Estimated) -> tuple[Cell, Cell, Cell]:

@@ -18,7 +18,7 @@ from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.merge import OtherSettingsError, free_folder
+from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import file_word, load
 from cl_ner_bench.running.runs import Prepared
@@ -145,8 +145,7 @@ class Question:
         return orders, [*range(math.ceil(rounds / len(orders)))]
 
     def prepared(self, trial: Trial, out: Path, command: Sequence[str] | None = None) -> Prepared:
-        """Return the runs of a trial and of joint training. Raises UserError for what `bench run` refuses, and for a
-        folder that holds runs with other settings."""
+        """Return the runs of a trial and of joint training. Raises UserError for what `bench run` refuses."""
         orders, seeds = self.pairs(trial.rounds)
         options = {
             **self.given,
@@ -160,12 +159,7 @@ class Question:
             "no_report": True,
             "out": str(out),
         }
-        try:
-            return prepare(options, command=command)
-        except OtherSettingsError as error:
-            raise UserError(
-                f"{error.found}\nOne folder holds the answer under one setting; pass another: --out {error.free}"
-            ) from None
+        return prepare(options, command=command)
 
     def stored(self) -> Trial | None:
         """Return the trial that the results folder was begun with, one round of it; None for an empty folder.
@@ -181,10 +175,12 @@ class Question:
         methods = tuple(dict.fromkeys(m for m in (*METHODS, *MORE) if m in {record.method for record in own}))
         begun = Trial(methods or METHODS, own[0].settings.get("max_sentences"), 1)
         asked = self.prepared(replace(begun, rounds=MOST_ROUNDS), free_folder(self.out))
-        if others := sorted(stored.keys() - {run.id for run in asked.runs}):
+        keys = {run.id: run.record.step_keys for run in asked.runs}
+        same = (id for id in stored.keys() & keys if stored[id].step_keys.items() <= keys[id].items())
+        if others := sorted(stored.keys() - {*same}):
             raise UserError(
-                f"--out {self.out}: holds runs of another question, of which {others[0]} is one (another newcomer or "
-                "other settings); pass another --out"
+                f"--out {self.out}: holds runs of another question, of which {others[0]} is one (another newcomer, "
+                f"other settings or other code); pass another, as --out {free_folder(self.out)}"
             )
         return begun
 

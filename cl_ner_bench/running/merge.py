@@ -18,15 +18,6 @@ from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
 
 
-class OtherSettingsError(UserError):
-    """Runs that a results folder holds with other settings; ``found`` is the message without the ways out, ``free`` a
-    folder that does not exist."""
-
-    def __init__(self, found: str, ways_out: str, free: Path) -> None:
-        super().__init__(f"{found}\n{ways_out}{free}")
-        self.found, self.free = found, free
-
-
 def merge(
     runs: Iterable[Run], folder: ResultsFolder, leaving: Collection[str] = (), replacing: Sequence[str] = ()
 ) -> list[Run]:
@@ -36,9 +27,7 @@ def merge(
     the folder will not hold any more, of the methods that the user named (``replacing``).
 
     Raises:
-        OtherSettingsError: the folder holds runs of one (method, dataset, scenario, order, seed, encoder) with other
-            settings.
-        UserError: two of ``runs`` have two settings of it.
+        UserError: one (method, dataset, scenario, order, seed, encoder) would have two settings.
     """
     stored = [record for run_id, record in folder.runs.items() if run_id not in leaving]
     merged: dict[tuple[Any, ...], Run] = {}
@@ -58,7 +47,7 @@ def merge(
                 run = _with_steps(run, record) if record.run_id == run.id else run
         merged[identity] = run
     if conflicts:
-        raise _other_settings(conflicts, folder, replacing)
+        raise UserError(_as_text(conflicts, folder, replacing))
     return list(merged.values())
 
 
@@ -76,9 +65,7 @@ def _with_steps(run: Run, other: RunRecord) -> Run:
     return replace(run, record=structs.replace(run.record, steps=steps, step_keys=keys, settings=settings))
 
 
-def _other_settings(
-    conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFolder, replacing: Sequence[str]
-) -> OtherSettingsError:
+def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFolder, replacing: Sequence[str]) -> str:
     """Return what differs from the stored runs, method by method, and the two ways to learn the planned ones."""
     methods: dict[str, dict[str, None]] = {}  # differences -> the methods that have them
     for old, new in conflicts:
@@ -87,14 +74,16 @@ def _other_settings(
         methods.setdefault("; ".join(found), {})[new.method] = None
     wanted = ",".join(dict.fromkeys([*replacing, *(new.method for _, new in conflicts)]))
     lines = [f"  {', '.join(names)}: {found}" for found, names in methods.items()]
-    found = [f"--out {folder.path} already holds runs with other settings or code:", *lines]
-    ways_out = [
-        "A results folder has one setting for each run. To learn these again, add",
-        f"  --replace {wanted}",
-        f"which moves their old runs to {folder.replaced},",
-        "or keep both, with another folder: --out ",
-    ]
-    return OtherSettingsError("\n".join(found), "\n".join(ways_out), free_folder(folder.path))
+    return "\n".join(
+        [
+            f"--out {folder.path} already holds runs with other settings or code:",
+            *lines,
+            "A results folder has one setting for each run. To learn these again, add",
+            f"  --replace {wanted}",
+            f"which moves their old runs to {folder.replaced},",
+            f"or keep both, with another folder: --out {free_folder(folder.path)}",
+        ]
+    )
 
 
 def free_folder(out: Path) -> Path:

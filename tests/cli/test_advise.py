@@ -173,7 +173,7 @@ def test_a_folder_of_another_question_is_refused(bench: Bench) -> None:
         found = bench(*words, "--minutes", "10")
         assert (found.code, found.learned) == (2, [])
         assert "holds runs of another question, of which" in found.err
-        assert "pass another --out" in found.err
+        assert "pass another, as --out" in found.err
     assert bench("--new", "PER", "--minutes", "0.1").code == 0
 
 
@@ -195,7 +195,8 @@ def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     assert main.main(["advise", "--new", "PER", "--minutes", "0.1", *inputs]) == 0  # no time for more
     assert capsys.readouterr().out == first
     assert finished(tmp_path / "out") == before
-    assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs, "--batch-size", "7"]) == 2
+    monkeypatch.setattr("cl_ner_bench.method_code.method_fingerprint", lambda _: "of another version")
+    assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs]) == 2
     said = capsys.readouterr().err
     assert "--replace" not in said
-    assert f"pass another: --out {tmp_path / 'out'}-2" in said
+    assert f"pass another, as --out {tmp_path / 'out'}-2" in said

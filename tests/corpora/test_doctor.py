@@ -554,6 +554,19 @@ WARNINGS: dict[str, Case] = {
         "train.jsonl:1",
         "'Bo' in ",
     ),
+    "offsets of two readings": Case(
+        first_json(
+            json.dumps(
+                {
+                    "data": {"text": "\U0001f600" * 3 + "Bo Bo"},
+                    "annotations": [{"result": [{"value": {"start": 6, "end": 8, "text": "Bo", "labels": ["PER"]}}]}],
+                }
+            )
+        ),
+        "offsets",
+        "train.jsonl:1",
+        "Bo Bo",
+    ),
     "mark without a type": Case(
         first_json(
             json.dumps(

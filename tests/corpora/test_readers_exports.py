@@ -181,14 +181,44 @@ def test_marks_of_several_types_of_none_and_other_results(tmp_path: Path) -> Non
     assert_read(tmp_path, [item], [(WORDS, [(0, 1, "PER"), (0, 1, "POET")])], "marks without a type: 1 (the first: ")
 
 
-def test_offsets_that_count_an_emoji_twice_are_read_by_the_marked_text(tmp_path: Path) -> None:
-    text = "\U0001f600 Ida \U0001f600 Ida"
-    marks = [{"start": at, "end": at + 3, "text": "Ida", "labels": [label]} for at, label in ((3, "UNIT"), (8, "CHAR"))]
-    marks.append({"start": 10, "end": 13, "text": "Ida", "labels": ["UNIT"]})  # past the last character
-    item = task({"result": [{"value": mark} for mark in marks]}, data={"text": text})
-    expected = [(1, 2, "UNIT"), (3, 4, "CHAR"), (3, 4, "UNIT")]
+def emoji(*marks: tuple[int, str]) -> dict[str, Any]:
+    """Return a task with marks that say what they cover."""
+    values = [{"start": at, "end": at + len(said), "text": said, "labels": ["PER"]} for at, said in marks]
+    return task({"result": [{"value": value} for value in values]}, data={"text": "\U0001f600 \U0001f600Ida Ida Bo"})
+
+
+@pytest.mark.parametrize(
+    ("marks", "words", "said"),
+    [
+        ([(3, "Ida"), (7, "Ida")], [2, 3], ""),
+        (
+            [(5, "Ida"), (9, "Ida")],
+            [2, 3],
+            "marks whose offsets count UTF-16 units, as JavaScript does: 2 (the first: ",
+        ),
+    ],
+)
+def test_what_offsets_count_is_shown_by_the_marked_text(
+    tmp_path: Path, marks: list[tuple[int, str]], words: list[int], said: str
+) -> None:
+    expected = [("\U0001f600|\U0001f600|Ida|Ida|Bo", [(i, i + 1, "PER") for i in words])]
+    assert_read(tmp_path, [emoji(*marks)], expected, *[said] * bool(said))
+
+
+def test_one_mark_decides_for_its_text(tmp_path: Path) -> None:
+    text = "\U0001f600" * 3 + "Bo Bo ran"
+    values = [{"start": 6, "end": 8, "text": "Bo", "labels": ["PER"]}]
+    words = "|".join(["\U0001f600"] * 3 + ["Bo", "Bo", "ran"])
+    item = task({"result": [{"value": value} for value in values]}, data={"text": text})
+    said = "texts whose marks fit at two places, by characters and by UTF-16 units: 1 (the first: "
+    assert_read(tmp_path, [item], [(words, [(4, 5, "PER")])], said)
+    values.append({"start": 12, "end": 15, "text": "ran", "labels": ["VERB"]})
+    item = task({"result": [{"value": value} for value in values]}, data={"text": text})
     said = "marks whose offsets count UTF-16 units, as JavaScript does: 2 (the first: "
-    assert_read(tmp_path, [item], [("\U0001f600|Ida|\U0001f600|Ida", expected)], said)
+    assert_read(tmp_path, [item], [(words, [(3, 4, "PER"), (5, 6, "VERB")])], said)
+    values.append({"start": 7, "end": 12, "text": "o ran", "labels": ["X"]})  # fits by characters alone
+    item = task({"result": [{"value": value} for value in values]}, data={"text": text})
+    assert_refused(write(tmp_path / "a.json", json.dumps([item])), 1, "but says 'o ran'")
 
 
 @pytest.mark.parametrize(

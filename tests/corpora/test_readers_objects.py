@@ -243,7 +243,6 @@ EXPECTED = [("Anna|saw|Bo", [(0, 1, "PER"), (2, 3, "PER")])]
 SPANS = [{"start": 0, "end": 1, "label": "PER"}, {"start": 2, "end": 3, "label": "PER"}]
 MISPLACED: dict[str, dict[str, Any]] = {
     "spans": {"id": "7", "tokens": W, "ner": SPANS},
-    "lists": {"tokens": W, "ner": [[0, 1, "PER"], [2, 3, "PER"]], "relations": []},
     "by type": {"tokens": W, "gold": {"PER": [[0, 1], [2, 3]]}, "meta": {"page": 3}},
     "features": {"tokens": W, "gold": {"start": [0, 2], "end": [1, 3], "label": ["PER", "PER"]}},
     "beside an empty key": {"tokens": W, "entities": None, "ner": SPANS},
@@ -317,3 +316,54 @@ def test_a_long_key_is_quoted_in_part(tmp_path: Path) -> None:
         (problem,) = report.problems
         assert "'kkkkk" in problem.text
         assert len(str(problem)) < 1000
+
+
+@pytest.mark.parametrize("key", ["ner", "labels", "gold"])
+def test_lists_of_mentions_have_inclusive_or_exclusive_ends(tmp_path: Path, key: str) -> None:
+    """Both advices keep all mentions: which of them holds, only the user knows."""
+    for ends, renamed in ((1, {key: "entities"}), (0, {"tokens": "tokenized_text", key: "ner"})):
+        item = {"tokens": W, key: [[0, 0 + ends, "PER"], [2, 2 + ends, "PER"]], "relations": []}
+        path = write(tmp_path / "x.jsonl", json.dumps(item))
+        pairs = " and ".join(f"'{old}' to '{new}'" for old, new in renamed.items() if old != new)
+        assert_refused(path, 1, pairs)
+        item = {renamed.get(name, name): value for name, value in item.items()}
+        assert read(write(path, json.dumps(item))) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({"tokens": W, "entities": [{**SPANS[0], "text": "Anna saw"}]}, "covers 'Anna', but says 'Anna saw'. 'end' is"),
+        (
+            {
+                "text": "Anna saw Bo",
+                "tokens": [*W, "in"],
+                "entities": [{"start": 0, "end": 4, "label": "P", "text": "Anna"}],
+            },
+            "covers 'Anna saw Bo in', but says 'Anna'. Count words from 0; 'end' is exclusive. If yours count",
+        ),
+    ],
+)
+def test_mentions_of_words_cover_what_they_say(tmp_path: Path, item: dict[str, Any], said: str) -> None:
+    assert_refused(write(tmp_path / "x.jsonl", json.dumps(item)), 1, said)
+    item = {"tokens": W, "entities": [{"start": 0, "end": 2, "label": "P", "text": " Annasaw\n"}]}
+    assert read(write(tmp_path / "x.jsonl", json.dumps(item))) == [("Anna|saw|Bo", [(0, 2, "P")])]
+
+
+def test_tokens_of_blanks_are_no_words(tmp_path: Path) -> None:
+    text = "Anna  Berg  saw Bo "
+    tokens = [
+        {"text": text[a:b], "start": a, "end": b} for a, b in ((0, 4), (5, 6), (6, 10), (11, 12), (12, 15), (16, 18))
+    ]
+    spans = [
+        {"start": 0, "end": 10, "token_start": 0, "token_end": 2, "label": "PER"},
+        {"start": 16, "end": 18, "label": "PER"},
+    ]
+    report = Report()
+    path = write(tmp_path / "x.jsonl", json.dumps({"text": text, "tokens": tokens, "spans": spans}))
+    assert read(path, report) == [("Anna|Berg|saw|Bo", [(0, 2, "PER"), (3, 4, "PER")])]
+    assert report.remarks == [
+        f"texts with tokens that are blanks alone: 1 (the first: {path}:1: {text!r}); left out, as they are no words"
+    ]
+    tagged = {"text": text, "tokens": tokens, "tags": ["B-PER", "I-PER", "I-PER", "O", "O", "B-PER"]}
+    assert_refused(write(path, json.dumps(tagged)), 1, "a word is empty or blank")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from cl_ner_bench.corpora.readers import fields
 from cl_ner_bench.corpora.readers.options import ReaderOptions
@@ -22,7 +22,7 @@ def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
     - ``data`` with ``annotations`` or, in older files, ``completions`` (Label Studio): see ``_annotated``.
 
     Anything else is yielded as it is. Problems: ``spans``, ``object``, ``words``. Conventions: ``rejected``,
-    ``unlabelled``, ``annotators``, ``untyped``.
+    ``unlabelled``, ``annotators``, ``untyped``, ``utf-16``, ``offsets``.
     """
     if isinstance(item, list) and [type(part) for part in item] == [str, dict]:
         item = {**item[1], "text": item[0]}
@@ -124,8 +124,11 @@ def _marks(annotation: Mapping[str, Any]) -> frozenset[str]:
 
 def _entities(annotation: Mapping[str, Any], text: str, place: Place) -> Iterator[Mapping[str, Any]]:
     """Yield the mentions of an annotation: one for each type of a mark. Other results, such as relations and answers
-    about the whole text, are none.
+    about the whole text, are none. Offsets count UTF-16 units, as JavaScript does, where that shows in one mark.
     """
+    counting = _counting(text, annotation)
+    if counting == "unknown":
+        place.convention("offsets", short(text))
     for region in annotation["result"]:
         value = region.get("value")
         if not isinstance(value, dict):
@@ -137,21 +140,37 @@ def _entities(annotation: Mapping[str, Any], text: str, place: Place) -> Iterato
         if not labels and region.get("type") == "labels":
             place.convention("untyped", short(value.get("text", value)))
         mark = {key: value.get(key) for key in ("start", "end", "text")}
-        if (place_in_text := _from_utf16(text, **mark)) is not None:
+        if counting == "utf-16" and (place_in_text := _from_utf16(text, mark["start"], mark["end"])) is not None:
             place.convention("utf-16", f"{short(mark['text'])} in {short(text)}")
             mark["start"], mark["end"] = place_in_text
         for label in labels:
             yield {**mark, "label": label}
 
 
-def _from_utf16(said_in: str, start: Any, end: Any, text: Any) -> tuple[int, int] | None:
-    """Return in characters where a mark stands whose offsets count UTF-16 units, as JavaScript does; None where they
-    count characters, or where the marked ``text`` does not show it.
+def _counting(text: str, annotation: Mapping[str, Any]) -> Literal["characters", "utf-16", "unknown"]:
+    """Return what the offsets of an annotation count, by the texts that its marks say they cover: UTF-16 units where a
+    mark fits only so; unknown where marks fit both ways, at different places, and none decides.
     """
-    if said_in.isascii() or type(start) is not int or type(end) is not int or not 0 <= start < end:
+    fits = set()
+    for region in annotation["result"] if text and max(text) > "\uffff" else ():
+        value = region.get("value")
+        if not isinstance(value, dict) or not isinstance(said := value.get("text"), str) or not said.strip():
+            continue
+        start, end = value.get("start"), value.get("end")
+        if (in_units := _from_utf16(text, start, end)) is not None:
+            fits.add((*(text[first:last].strip() == said.strip() for first, last in ((start, end), in_units)),))
+    if (False, True) in fits:
+        return "utf-16"
+    return "unknown" if (True, True) in fits and (True, False) not in fits else "characters"
+
+
+def _from_utf16(text: str, start: Any, end: Any) -> tuple[int, int] | None:
+    """Return in characters where a mark stands whose offsets count UTF-16 units; None where that is where it stands by
+    characters, or where they are no offsets.
+    """
+    units = text.encode("utf-16-le", "surrogatepass")
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(units) // 2:
         return None
-    if not isinstance(text, str) or not text.strip() or said_in[start:end].strip() == text.strip():
-        return None
-    units = said_in.encode("utf-16-le", "surrogatepass")
     before, marked = (units[2 * a : 2 * b].decode("utf-16-le", "replace") for a, b in ((0, start), (start, end)))
-    return (len(before), len(before) + len(marked)) if marked.strip() == text.strip() else None
+    found = len(before), len(before) + len(marked)
+    return None if found == (start, end) else found

@@ -103,16 +103,30 @@ def unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
         ("tags", "tags", partial(are_tags, n_words=n_words)),
         ("tags", "numbers of tags", partial(_are_numbers, n_words=n_words)),
     ):
-        found = [short(key) for key, value in others.items() if test(value)]
+        found = [key for key, value in others.items() if test(value)]
         if len(found) == 1:
-            return f"{what}, but {found[0]} looks like {look}", f"Rename {found[0]} to '{known}'"
+            fix = as_entities(found[0], item) if known == "entities" else f"Rename {short(found[0])} to '{known}'"
+            return f"{what}, but {short(found[0])} looks like {look}", fix
         if found:
             fix = f"Call '{known}' what holds the names"
-            return f"{what}, but {' and '.join(found)} look like {look}", fix
+            return f"{what}, but {' and '.join(map(short, found))} look like {look}", fix
     shape = 'as "entities": [{"start": 0, "end": 2, "label": "PER"}] or as "tags": ["B-PER", "I-PER", "O"]'
     if others:
         return f"{what}; found {keys(others)}", f"Where one of them holds the names, write them {shape}"
     return what, f'Write the names {shape}; "entities": [] only where the sentence is known to have none'
+
+
+def as_entities(key: str, item: Mapping[str, Any]) -> str:
+    """Return how mentions under an unknown key are read: of ``[0, 1, "PER"]`` in words only the user knows whether it
+    is one word or two.
+    """
+    fix = f"Rename {short(key)} to 'entities'"
+    words, value = first(item, WORDS)
+    if not isinstance(value, list) or not isinstance(item[key], list) or not isinstance(item[key][0], list | tuple):
+        return fix
+    pairs = [f"{short(old)} to '{new}'" for old, new in ((words, "tokenized_text"), (key, "ner")) if old != new]
+    fix += " where the ends are exclusive ([0, 2] is two words)"
+    return f"{fix}; rename {' and '.join(pairs)} where they are inclusive ([0, 1] is two words)"
 
 
 def _are_columns(entities: Mapping[str, Any]) -> bool:

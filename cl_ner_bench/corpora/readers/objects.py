@@ -68,6 +68,14 @@ class _Words(NamedTuple):
         """The fields that may hold mentions of these words."""
         return fields.ENTITIES if self.borders is None else fields.TEXT_ENTITIES
 
+    def covered(self, start: int, end: int) -> str:
+        """Return what a mention covers, whose offsets count characters, or words where these have no ``borders``."""
+        return " ".join(self.words[start:end]) if self.borders is None else self.text[start:end]
+
+    def covers(self, start: int, end: int, said: str) -> bool:
+        """Return whether a mention covers a text, blanks aside."""
+        return "".join(self.covered(start, end).split()) == "".join(said.split())
+
 
 class _Reader:
     def __init__(
@@ -121,6 +129,11 @@ class _Reader:
             borders = [(token.get("start"), token.get("end")) for token in tokens]
             positions = [position for border in borders for position in border]
             if all(type(i) is int for i in positions) and all(i <= k for i, k in pairwise([0, *positions, len(text)])):
+                kept = [(start, end) for start, end in borders if not text[start:end].isspace()]
+                labels, tags = (fields.first(item, keys)[0] for keys in (fields.TEXT_ENTITIES, fields.TAGS))
+                if len(kept) < len(borders) and labels and tags in ("", labels):  # a tag counts tokens
+                    place.report.note("blank token", place.path, place.line, short(text))
+                    borders = kept
                 found = _Words([text[start:end] for start, end in borders], text, borders)
         elif isinstance(tokens, str) and field == "text":
             borders = cutting.cut(tokens, self._options.words)
@@ -165,7 +178,7 @@ class _Reader:
         if not isinstance(tags, list) or not all(type(tag) is int for tag in tags):
             text, fix = f"expected '{field}', a list of tags", "Write tags as texts like B-PER"
             if fields.are_mentions(tags):
-                text, fix = f"'{field}' holds mentions, expected tags", f"Rename '{field}' to 'entities'"
+                text, fix = f"'{field}' holds mentions, expected tags", fields.as_entities(field, item)
         elif not names:
             text = f"the tags in '{field}' are numbers without names"
             fix = 'Write them as texts like B-PER, or name them in a card: tag_names = ["O", "B-PER", ...]'
@@ -276,11 +289,15 @@ class _Reader:
         elif not 0 <= start < end <= size:
             text = f"mention {short(start)}-{short(end)} does not fit a sentence of {size} {unit}"
             fix = f"Count {unit} (not {other}) from 0; 'end' is exclusive"
+        elif isinstance(said, str) and not found.covers(start, end, said):
+            text = f"mention {start}-{end} covers {short(found.covered(start, end))}, but says {short(said)}"
+            fix = f"Count {unit}{' (Unicode code points)' * in_text} from 0; 'end' is exclusive"
+            if found.covers(start, end + 1, said):
+                fix = "'end' is exclusive, and yours seem to be inclusive: add 1 to the end of every mention"
+            elif not in_text:
+                fix += ". If yours count characters, leave 'tokens' out and give 'text'"
         elif found.borders is None:
             return Mention(start, end, sys.intern(label))
-        elif isinstance(said, str) and said.strip() != found.text[start:end].strip():
-            text = f"mention {start}-{end} covers {short(found.text[start:end])}, but says {short(said)}"
-            fix = "Count characters (Unicode code points) from 0; 'end' is exclusive"
         else:
             span = cutting.touched(start, end, found.borders)
             if span is not None:

@@ -53,7 +53,11 @@ CONVENTIONS = {
     ),
     "utf-16": (
         "marks whose offsets count UTF-16 units, as JavaScript does",
-        "read so, as the marked text stands there",
+        "read so, as the text of this mark, or of another one of the same text, stands only there",
+    ),
+    "offsets": (
+        "texts whose marks fit at two places, by characters and by UTF-16 units",
+        "read by characters, as no mark of the text decides",
     ),
     "untyped": ("marks without a type", "left out"),
     "two keys": ("sentences with labels under two keys", "read from one of them"),
@@ -74,6 +78,7 @@ NOTES = {
         "read so; a card may name 'word_column' and 'tag_columns'",
     ),
     "no word": ("rows of multi-word tokens and empty nodes (3-4, 5.1)", "skipped: their words have rows of their own"),
+    "blank token": ("texts with tokens that are blanks alone", "left out, as they are no words"),
     "other writing": ("files with tags that are written in another way than B-PER", "read so"),
     "no type": (
         "files with tags without a type (B, I, O)",

@@ -171,19 +171,21 @@ def _explanations(done: Extended) -> Iterator[str]:
 
 def _old_labels(data: NewData, old: Collection[str]) -> str:
     """Return which parts label which of the ``old`` types, and what follows from it."""
-    found = {p: sorted({m.type for s in data.corpus.parts[p] for m in s.mentions} & {*old}) for p in data.parts}
-    scored = [
-        f"{part} labels {'all old types' if {*types} == {*old} else ', '.join(types)}"
-        for part, types in found.items()
-        if types and part != "train"
-    ]
+    parts_by_types: dict[str, list[str]] = {}
     said = []
-    if scored:
-        said.append(f"{' and '.join(scored)}: there, the F1 above says what is right.")
-    if found["train"]:
-        said.append(f"train labels {', '.join(found['train'])}, which the step has not learned from.")
-    if missing := [part for part, types in found.items() if not types]:
-        said.append(f"Labels of old types are missing in {', '.join(missing)}.")
+    for part in data.parts:
+        types = {m.type for s in data.corpus.parts[part] for m in s.mentions} & {*old}
+        named = "all old types" if types == {*old} else ", ".join(sorted(types))
+        if types and part == "train":
+            said.append(f"Labels of {named} are in train, too, and the step has not learned from them.")
+        else:
+            parts_by_types.setdefault(named, []).append(part)
+    for named, parts in parts_by_types.items():
+        where = " and ".join(parts)
+        if named:
+            said.append(f"Labels of {named} are in {where}, where the F1 above says what is right.")
+        else:
+            said.append(f"Labels of old types are missing in {where}.")
     return " ".join(said)
 
 

@@ -47,8 +47,8 @@ def test_the_text_says_by_part_whether_labels_of_old_types_are_there(
     out, err = capsys.readouterr()
     text = " ".join(out.split())
     assert "F1 by the labels of new-type part" in text
-    assert "test labels all old types: there, the F1 above says what is right." in text
-    assert "Labels of old types are missing in train, dev." in text
+    assert "Labels of all old types are in test, where the F1 above says what is right." in text
+    assert "Labels of old types are missing in train and dev." in text
     assert [line for line in err.splitlines() if "reads" in line or "learns" in line] == [
         *(f"the old model reads {part}" for part in ("train (5 words)", "dev (4 words)", "test (4 words)")),
         *(f"check of lwf reads {part}" for part in ("train (5 words)", "dev (4 words)", "test (4 words)")),

@@ -120,8 +120,9 @@ QUIRKS = {
     '{"text": "Änne sang 日本!", "entities": [[0, 4, "PER"], {"start": 10, "end": 12, "label": "LOC"}]}\n',
     "d.conll": "Bonn\tS-LOC\nNew\tB-LOC\nYork\tE-LOC\n\nx\tO\n",
     "e.txt": "# a remark\n1 Anna B\n2 Berg I\n3 sang O\n",
+    "f.txt": "x\tT1\tAnna\tB-PER\nx\tT2\tsang\tO\n",
 }
-READ = (3, "0b30fe78c1c71549")
+READ = (4, "b28d0f05be998a8b")
 
 
 def test_the_version_is_raised_when_readers_read_otherwise(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_the_commands_are_those_that_the_method_can_follow(
     texts["step"] = " --recipe paper --epochs 5 --head-lr 0.01"
     shown = {name: text * given for name, text in texts.items()}
     assert found == [line.format(corpus=f" --dataset {corpus}", **shown) for line in expected]
+
+
+@pytest.mark.parametrize(("group", "name"), [("exemplar", "replay+extendner"), ("closed-form", "analytic-token")])
+def test_the_commands_plan_the_one_run_that_is_wanted(
+    corpus: str, group: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"dataset": corpus, "tasks": "LOC;ORG;PER", "recipe": "paper", "epochs": "5", "lr": "0.001"}
+    commands = [*advise._commands(advising.Question(given, "ORG", None, 1.0), group, name)]
+    (run,) = (shlex.split(line)[1:] for line in commands if line.startswith("bench run "))
+    assert main.main([*run, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "runs (1; 1 to do" in planned
+    assert " epochs 5 [flag]" in " ".join(planned.split())
+    if extend := [shlex.split(line)[1:] for line in commands if line.startswith("bench extend ")]:
+        assert main.main(extend[0]) == 2
+        assert "OLD/runs/RUN_ID" in capsys.readouterr().err  # which is no folder: all options were read
 
 
 def test_joint_training_is_of_the_plan_and_not_added_to_it(corpus: str, tmp_path: Path) -> None:

@@ -63,12 +63,13 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running.extending import extend_model
     from cl_ner_bench.storage.model_folder import refuse_out
 
     refuse_out(Path(parsed.out))
     options = given(parsed, ("step", "method", "types", "seed", "set", "recipe", *OPTIONS))
     try:
+        from cl_ner_bench.running.extending import extend_model  # takes seconds
+
         done = extend_model(
             parsed.model, parsed.data, **options, progress=(lambda _: None) if parsed.quiet else _Line()
         )

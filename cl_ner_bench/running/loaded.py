@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -155,8 +156,11 @@ def check_is_folder(folder: Path) -> None:
         return
     if folder.exists():
         raise UserError(f"{folder}: is a file; expected the folder of a run or of a model")
-    others = sorted(str(other) for other in folder.parent.iterdir() if other.is_dir()) if folder.parent.is_dir() else []
-    raise UserError(f"{folder}: there is no such folder.{did_you_mean(str(folder), others)}")
+    missing = next(path for path in (*reversed(folder.parents), folder) if not path.is_dir())
+    others = []
+    with suppress(OSError):
+        others = sorted(str(other) for other in missing.parent.iterdir() if other.is_dir())
+    raise UserError(f"{folder}: there is no such folder.{did_you_mean(str(missing), others)}")
 
 
 def _runs_in(folder: Path) -> str:

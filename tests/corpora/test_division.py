@@ -115,6 +115,16 @@ def test_the_sentences_of_a_document_need_not_stand_together(tmp_path: Path) -> 
     assert corpus.documents == ()  # they do not follow one another
 
 
+def test_a_name_of_the_whole_file_is_no_document(tmp_path: Path) -> None:
+    text = "".join(
+        f"-DOCSTART- O\n\nnews 1 Anna B-PER\nnews 2 {i} O\n\nnews 1 x O\nnews 2 {i} O\n\n" for i in range(20)
+    )
+    (tmp_path / "a.conll").write_text(text)
+    corpus = load_corpus(str(tmp_path / "a.conll"), parts=RULE)
+    assert "documents kept whole" in corpus.remarks[0]
+    assert [len({s.words[1] for s in corpus.parts[part]}) for part in PARTS] == [16, 2, 2]
+
+
 def test_numbers_of_sentences_name_no_documents(tmp_path: Path) -> None:
     text = "".join(f"{i % 12 + 1} 1 Anna B-PER\n{i % 12 + 1} 2 saw O\n{i % 12 + 1} 3 {i} O\n\n" for i in range(60))
     (tmp_path / "a.conll").write_text(text)

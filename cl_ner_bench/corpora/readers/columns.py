@@ -56,6 +56,12 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
             pass  # what is wrong with them is told
         return
 
+    if layout.document >= 0:
+        names = (block.document for block in _blocks(path, layout, options, SilentReport(), []))
+        first = next(names, "")
+        if all(name == first for name in names):  # the name of the whole file tells nothing apart
+            layout = layout._replace(document=-1)
+
     def all_tags() -> Iterator[tuple[str, ...]]:
         return (tags for block in _blocks(path, layout, options, SilentReport(), []) for tags in block.layers)
 

@@ -104,7 +104,7 @@ class Question:
         labelled = [t for t in self.types if counts[t]]
         if not [t for t in labelled if t != (self.new or labelled[0])]:
             raise UserError(
-                f"{self.corpus.source}: train labels {' and '.join(labelled) or 'no type of the tasks'} alone, and "
+                f"--dataset {self.given.get('dataset')}: train labels {' and '.join(labelled)} alone, and "
                 "each method learns old types before the new one. Give the corpus that the old model was trained on, "
                 "with the new type labelled in it"
             )

@@ -18,7 +18,7 @@ from cl_ner_bench.cli.main import main
 from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.options import OPTIONS
-from cl_ner_bench.testing.results import write_grid, write_run
+from cl_ner_bench.testing.results import METHODS, write_grid, write_run
 
 
 def test_the_package_lists_what_it_gives_without_loading_it() -> None:
@@ -97,7 +97,8 @@ def test_results_show_their_runs_best_rows_and_frames(tmp_path: Path) -> None:
     write_run(tmp_path, "broken", status="failed", reason="out of luck")
     results = load_results(tmp_path)
     lines = repr(results).splitlines()
-    assert lines[0] == "Results of 17 runs: 1 failed, 16 done"
+    n = 2 * len(METHODS)
+    assert lines[0] == f"Results of {n + 1} runs: {n} done, 1 failed"
     assert 8 <= len(lines) <= 12
     best = results.summary[results.summary["view"] == "all"].nlargest(1, "task_macro_f1_mean").iloc[0]
     assert lines[2].split(" ± ")[0].split() == [*best["label"].split(), f"{best['task_macro_f1_mean']:.1f}"]

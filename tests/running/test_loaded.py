@@ -104,7 +104,7 @@ def test_a_run_is_exported_with_its_card(grid: Path, tmp_path: Path, capsys: pyt
     for words, reason in (
         ([str(run), "--step", "1", "--out", str(tmp_path / "x")], "not kept; learn it with --keep-models all"),
         ([str(run_of(grid, "good")), "--out", str(tmp_path / "x")], "--method FILE.py"),
-        ([str(run), "--out", str(out)], "already"),
+        ([str(run), "--out", str(out)], "is not empty"),
         ([str(tmp_path), "--out", str(tmp_path / "x")], "expected the folder of a run"),
     ):
         assert main(["export", *words]) == 2

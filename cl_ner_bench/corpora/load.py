@@ -202,7 +202,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
     if division is not None:
         _refuse_division(card, folder)
     if card.reader == "synthetic":
-        return _Loaded(_parse(rows_of(card, None, Report()), card.title)[0], "generated")
+        return _Loaded(_parse(rows_of(card, None, Report()), card.title, Report())[0], "generated")
     if card.reader == "union":
         return _union(card, folder, remarks)
     if folder is None:
@@ -221,7 +221,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
         source = f"the local cache of {source}"
     if parsed is None:
         report = Report()
-        parts, begins = _parse(rows_of(card, folder, report, division), source)
+        parts, begins = _parse(rows_of(card, folder, report, division), source, report)
         known = card.reader == "conll2012" or "documents" in card.reader_options  # a file is a document
         if division is not None:
             others = {document for part in ("train", "dev") for document, _ in begins[part]}
@@ -237,7 +237,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
 
 
 def _parse(
-    rows: Mapping[str, Iterable[Row]], source: str
+    rows: Mapping[str, Iterable[Row]], source: str, report: Report
 ) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, list[tuple[tuple[Path, str], int]]]]:
     """Return the sentences of each part, and where a document begins or goes on (a file, or what it marks as one): the
     document and the first id.
@@ -255,7 +255,7 @@ def _parse(
             made.append(Sentence(i, row.words, row.mentions))
         parts[part] = tuple(made)
     for part, sentences in parts.items():
-        if not sentences:
+        if not sentences and not (part != "train" and report.left_out):
             raise UserError(f"{source}: no sentences in the {part} part; a corpus needs train, dev and test.")
     return parts, begins
 

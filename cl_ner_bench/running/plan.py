@@ -59,6 +59,9 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
     chosen, added = variants(options)
     _check_labels(options, chosen)
     corpus = load(options)
+    for part, sentences in corpus.parts.items():
+        if not sentences:  # as annotators rejected all of it
+            raise UserError(f"{corpus.source}: no sentences in the {part} part; a run needs train, dev and test")
     splits = make_splits(options, corpus)
     if options.split is not None:
         check_manifest(layered, splits[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.readers.folder import open_parts, read_rows
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
@@ -77,9 +78,29 @@ def test_a_part_whose_texts_are_all_rejected_says_so(tmp_path: Path) -> None:
     for part in ("train", "dev", "test"):
         write(tmp_path / f"{part}.jsonl", "\n".join(rows))
     report = Collected()
-    assert [*open_parts(tmp_path, ReaderOptions(), report)["dev"]] == []
+    parts = open_parts(tmp_path, ReaderOptions(), report)
+    said = "no sentences, but 2 texts rejected, ignored, cancelled or not yet annotated"
+    assert [[*parts[part]] for part in ("dev", "train")] == [[], []]
     (problem,) = report.problems
-    assert problem.text == "no sentences, but 2 texts rejected, ignored, cancelled or not yet annotated"
+    assert problem.text == said
+    assert f"the dev part has {said}: accept some of them before a run" in report.remarks
+
+
+def test_a_corpus_whose_dev_and_test_are_rejected_is_shown_and_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mention = {"start": 0, "end": 3, "label": "PER"}
+    for part in ("train", "dev", "test"):
+        answers = ("reject", "accept") if part == "train" else ("reject",)
+        rows = [json.dumps({"text": TEXT, "spans": [mention], "answer": answer}) for answer in answers]
+        write(tmp_path / f"{part}.jsonl", "\n".join(rows))
+    assert main(["data", "show", "--json", str(tmp_path)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {part: facts["sentences"] for part, facts in shown["parts"].items()} == {"train": 1, "dev": 0, "test": 0}
+    assert main(["data", "show", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["run", "--dataset", str(tmp_path), "--dry-run", "--out", str(tmp_path / "out")]) == 2
+    assert "no sentences in the dev part" in capsys.readouterr().err
 
 
 # Inclusive ends

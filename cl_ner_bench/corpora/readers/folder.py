@@ -131,14 +131,14 @@ class _Watcher(Report):
 
     def __init__(self, report: Report) -> None:
         super().__init__()
-        self._report, self.found_problem, self.left_out = report, False, 0
+        self._report, self.found_problem, self.rejected = report, False, 0
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
         self.found_problem = True
         self._report.problem(kind, path, line, text, fix)
 
     def convention(self, kind: str, path: Path, line: int, text: str) -> None:
-        self.left_out += kind in LEFT_OUT
+        self.rejected += kind in LEFT_OUT
         self._report.convention(kind, path, line, text)
 
     def note(self, kind: str, path: Path, line: int, text: str) -> None:
@@ -156,12 +156,16 @@ def part_rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: 
             empty = False
             yield row
     if empty and paths and not watcher.found_problem:
-        text, fix = f"no sentences; expected the {part} part here", "Fill it, or point to other files"
-        if watcher.left_out:
-            number = counted(watcher.left_out, "text")
-            text = f"no sentences, but {number} rejected, ignored, cancelled or not yet annotated"
-            fix = f"Accept some of them in the annotation tool, as the {part} part needs one"
-        report.problem("empty", paths[0], 0, text, fix)
+        if watcher.rejected:  # dev and test can be looked at without, and a run refuses them
+            texts = f"no sentences, but {counted(watcher.rejected, 'text')} rejected, ignored, cancelled or not yet"
+            if part != "train":
+                report.remark(f"the {part} part has {texts} annotated: accept some of them before a run")
+                return
+            fix = "Accept some of them in the annotation tool, as the train part needs one"
+            report.problem("empty", paths[0], 0, f"{texts} annotated", fix)
+            return
+        fix = "Fill it, or point to other files"
+        report.problem("empty", paths[0], 0, f"no sentences; expected the {part} part here", fix)
 
 
 def _share_out(folder: Path, options: ReaderOptions, report: Report) -> dict[str, list[Path]]:

@@ -112,6 +112,11 @@ class Report:
             counted.append(f"{what}: {number:,} (the first: {self._firsts[kind]}); {how}")
         return self._remarks + counted
 
+    @property
+    def left_out(self) -> int:
+        """The number of texts that were left out."""
+        return sum(self._counts.get(kind, 0) for kind in LEFT_OUT)
+
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
         """Raise UserError."""
         raise UserError(str(Problem(kind, path, line, text, fix)))

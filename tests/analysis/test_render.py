@@ -25,7 +25,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.testing.results import triple, write_grid, write_run
 
 Compiled = Callable[..., tuple[str, str]]
-UNPRINTED = {"\u2028", "\u2029"}  # what the page's script must not hold
+UNPRINTED = {"\u2028", "\u2029", "\ufeff"}  # what the page's script must not hold, and what begins a file
 LOOKALIKES = str.maketrans({"›": ">", "°": "◦", "Δ": "∆", "≠": "="})  # in the PDF; its ≠ is = struck through
 ODD = r"50%_of $A & #1 ~^\{x} * [y] <z> | -- ` \input{/etc/passwd} <script>x</script> Zoë Łódź β 中"
 

@@ -355,7 +355,7 @@ def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match=r"no train file, only the folders below\..* subfolder = 'below'"):
         load_corpus(str(tmp_path / "above"))
     for i in range(11):
-        (tmp_path / "above" / f"{i:02}.txt").write_text("")
+        (tmp_path / "above" / f"{i:02}.txt").write_text("a O\n")
     with pytest.raises(
         UserError, match=r"the files 00.txt, .*, 07.txt, and 3 more, but none for train, dev and test\."
     ):

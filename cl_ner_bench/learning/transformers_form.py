@@ -29,8 +29,8 @@ _SCALE = 1024.0
 _SAME_LAYER, _SAME_MODEL = 1e-4, 1e-3
 """Differences of logits that float32 explains, as shares of a tag's largest logit: of a layer, and of two encoders."""
 _PROBE = (
-    "On 3 May 1990 , Ms. Ana-Lucía O'Neill ( 47 ) of Zürich sold 12.5 % of Weyland-Yutani Corp. to the U.N.",
-    "unforgettable : the antidisestablishmentarian Dr. Nakamura flew from São Paulo to Reykjavík via New York City !",
+    "On 3 May 1990 , Ms. Zoë-Ana O'Neill ( 47 ) of Zürich sold 12.5 % of Weyland-Yutani Corp. to the U.N.",
+    "unforgettable : the antidisestablishmentarian Dr. Nakamura flew from São Paulo to Malmö via New York City !",
     "HIV-1 protease and interleukin-2 were measured in Escherichia coli at 37 ° C , see https://example.org/a_b?c=1 .",
 )
 

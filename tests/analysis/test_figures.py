@@ -133,7 +133,7 @@ def test_no_line_reaches_a_step_that_was_not_measured(grid: Path, pictures: dict
         late = [(style, x) for style, x in drawn_from if x != 1.0]
         assert [style for style, _ in late] == ["--"] * 4  # a point and its stub for each of the two joint methods
         assert min(x for _, x in late) > 3.5
-        assert sorted(style for style, x in drawn_from if x == 1.0) == ["-"] * 4 + ["--"] * 2  # fine-tuning: a bound
+        assert sorted(style for style, x in drawn_from if x == 1.0) == ["-"] * 5 + ["--"] * 2  # fine-tuning: a bound
 
 
 @pytest.mark.usefixtures("paper")
@@ -407,7 +407,7 @@ def test_bands_and_bars_of_scores_end_at_0_and_100(tmp_path: Path) -> None:
 def test_every_column_of_panels_has_tick_labels_and_no_panel_is_empty(pictures: dict[str, ReportFigure]) -> None:
     for kind in ("types", "errors", "confusion"):
         panels = [ax for ax in pictures[f"{kind}-all"].figure.axes if ax.get_title(loc="left")]
-        assert len(panels) == 8
+        assert len(panels) == 9
         grid = panels[0].get_gridspec()
         shown = [ax for ax in panels if any(t.get_visible() and t.get_text() for t in ax.get_xticklabels())]
         columns = {ax.get_subplotspec().colspan.start for ax in shown if ax.xaxis.get_tick_params()["labelbottom"]}
@@ -440,7 +440,10 @@ def test_the_docs_say_what_each_figure_answers_with_a_thumbnail(pictures: dict[s
     )
     kinds = {kind for names, _, _ in rows for kind in re.findall(r"\w+", names)}
     assert {picture.kind for picture in pictures.values()} < kinds
-    assert [names.strip() for names, shown, _ in rows if not shown] == ["`ranks`"]  # which no reference result has
+    assert [names.strip() for names, shown, _ in rows if not shown] == [
+        "`new_type`",
+        "`ranks`",
+    ]  # which no reference result has
     for names, shown, path in rows:
         assert not shown or f"`{shown}`" in names
         assert not path or (HOME / "docs" / path).stat().st_size < 40_000

@@ -420,6 +420,15 @@ def test_a_pipe_is_answered_as_texts_come(pipe: Any, bench: Run, named: bool, mo
     assert [[m["text"] for m in row["mentions"]] for row in rows(out)] == [["Oslo"], ["Anna"]]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C stops Python, also where tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_is_stopped_leaves_whole_lines(
     bench: Run, tmp_path: Path, finder: Finder, monkeypatch: pytest.MonkeyPatch, number: int, expected: int

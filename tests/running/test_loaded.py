@@ -156,7 +156,10 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence(grid: Path, tmp_pa
 
 def test_the_benchmark_of_predicting_ends(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("anna went to oslo. Boris went to lima\n" * 40)
-    for what, shown in (("time", r"80 sentences, 360 words, 1 rounds: [\d.]+ / "), ("memory", r"\| 0 \| 40 \| \d+ \|")):
+    for what, shown in (
+        ("time", r"80 sentences, 360 words, 1 rounds: [\d.]+ / "),
+        ("memory", r"\| 0 \| 40 \| [\d,]+ \|"),
+    ):
         words = [what, str(run_of(grid, "extendner")), str(tmp_path / "texts.txt"), "--rounds", "1"]
         command = [sys.executable, "-m", "benchmarks.predicting", *words]
         done = subprocess.run(

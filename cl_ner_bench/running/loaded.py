@@ -46,7 +46,7 @@ class _Views(msgspec.Struct):
 
 
 class _Counts(msgspec.Struct):
-    """What is read of a step's counts."""
+    """The part of a step's counts that is read."""
 
     views: _Views
 

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Line(NamedTuple):
-    """Where a text came from: a line (from 1), and the ``id`` of its object, if it had one."""
+    """The place a text came from: a line (from 1), and the ``id`` of its object, if it had one."""
 
     number: int
     id: dict[str, Any]

@@ -92,7 +92,7 @@ class LearnedStep(Struct, frozen=True, kw_only=True):
 
 
 class ModelRecord(Struct, frozen=True, kw_only=True):
-    """What is known of a model: the method with its settings, the encoder that it began with, and its steps.
+    """Facts of a model: the method with its settings, the encoder that it began with, and its steps.
 
     ``spec`` is what ``--methods`` takes; of a user's file it holds the name, not the folder. ``settings`` are those of
     a run's record. ``counts`` are those after the last step, on all test sentences; empty where it was not scored.
@@ -122,7 +122,7 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
 
 
 class LearnerFacts(Struct, frozen=True):
-    """What a learner is besides its tensors: its types by step, frozen parameters, and ids of remembered sentences."""
+    """Facts of a learner beside its tensors: its types by step, frozen parameters, and ids of remembered sentences."""
 
     types: list[list[str]]
     frozen: list[str] = []

@@ -27,7 +27,7 @@ NEAR = 1.3  # times slower than a plain model, up to which it may be chance: mod
 
 @dataclass(frozen=True)
 class Advice:
-    """What to take, how sure, and what it costs, a sentence each; ``method``: the row to take, None for no answer."""
+    """An answer: what to take, how sure, and what it costs; ``method`` is the row to take, None for no answer."""
 
     sentences: tuple[str, ...]
     method: MethodRow | None

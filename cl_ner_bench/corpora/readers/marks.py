@@ -27,7 +27,7 @@ class Mark(NamedTuple):
 
 
 class MarkedText(NamedTuple):
-    """What messages say of marks (the kind of problems, the file that holds the marks, the text's name, and how its
+    """Parts of messages about marks (the kind of problems, the file that holds the marks, the text's name, and how its
     characters are counted), the rule by which the text is cut into words, and its document where a file holds several.
     """
 

@@ -1,4 +1,4 @@
-"""What becomes of models that are exported: python -m benchmarks.exporting methods | pipeline MODEL FILE
+"""Checks of exported models: python -m benchmarks.exporting methods | pipeline MODEL FILE
 
 ``methods``: each method of the registry learns two steps on a tiny encoder, is exported and loaded again. A row says
 whether it finds the same as before, to the bit, and why transformers does not load it, where it does not.

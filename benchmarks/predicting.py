@@ -1,4 +1,4 @@
-"""What `bench predict` costs beside the model, and what it holds: python -m benchmarks.predicting WHAT MODEL FILE
+"""Time and memory of `bench predict` beside the model's own: python -m benchmarks.predicting WHAT MODEL FILE
 
     time     the processor time of a file's texts, read, cut, predicted and written, over that of the evaluation of
              `bench run` on the same sentences (`Trainer.predict`, given as words), by turns in one process

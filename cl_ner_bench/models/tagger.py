@@ -18,10 +18,10 @@ from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.models.encoders.info import EncoderInfo
 
 INSIDE_FIRST = 1e-3
-"""What B falls behind I, as a logit, where a type has labels without B: so a run of its words is one mention."""
+"""The logit by which B falls behind I, where a type has labels without B: so a run of its words is one mention."""
 
 NEVER = 20.0
-"""What I falls behind B, as a logit, where a type has labels without I."""
+"""The logit by which I falls behind B, where a type has labels without I."""
 
 _TOKENIZERS = (
     *("tokenizer.json", "vocab.txt", "vocab.json"),

@@ -18,7 +18,7 @@ from cl_ner_bench.storage.files import from_json
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord, is_model_folder
 
 FOREIGN = "transformers"
-"""What stands for the method of a model that was trained elsewhere."""
+"""The name that stands for the method of a model that was trained elsewhere."""
 
 PLAIN = "finetune-token"
 

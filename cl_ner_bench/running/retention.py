@@ -1,4 +1,4 @@
-"""What a step has changed on the data at hand: agreement of the new model with the old one, and scores by labels.
+"""Changes by a step on the data at hand: agreement of the new model with the old one, and scores by labels.
 
 The data of one more step do not label what the model knew already, so that no score says whether it was lost. What the
 old model finds in the same sentences stands in for labels: an F1 against it of 100 means that nothing changed, for

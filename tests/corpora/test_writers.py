@@ -1,4 +1,4 @@
-"""What is written in a format is read again as it was."""
+"""A corpus written in a format is read again as it was."""
 
 from __future__ import annotations
 

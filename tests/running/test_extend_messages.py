@@ -1,4 +1,4 @@
-"""What `bench extend` and ``load_model`` say: by what the data label, by phase, and where a model is not usable."""
+"""Messages of `bench extend` and ``load_model``: by what the data label, by phase, and where a model is not usable."""
 
 from __future__ import annotations
 

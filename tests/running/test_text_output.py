@@ -1,4 +1,4 @@
-"""What stands in brat's files is read again by the suite's own reader; a text that could not be is refused before."""
+"""Texts in brat's files are read again by the suite's own reader; a text that could not be is refused before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model is to be written is known to be writable before it is learned, and stays as it was."""
+"""The folder for a model is known to be writable before it is learned, and stays as it was."""
 
 from __future__ import annotations
 

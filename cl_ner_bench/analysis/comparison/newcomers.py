@@ -1,4 +1,4 @@
-"""What a model gains and loses by one new type (scenario `add-one`): means over the types that were the newcomer.
+"""Gain and loss of a model by one new type (scenario `add-one`): means over the types that were the newcomer.
 
 Old and new types are the two tasks of a run: their F1 is micro-F1 over the task's types, on all test sentences.
 """

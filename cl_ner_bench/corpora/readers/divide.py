@@ -12,7 +12,7 @@ from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS
 
 SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
-"""What the names of the files that one table is cut into differ in."""
+"""The part in which the names of the files differ that one table is cut into."""
 
 
 def divide(found: Sequence[Row], into: Sequence[str], division: Division, report: Report) -> dict[str, list[Row]]:

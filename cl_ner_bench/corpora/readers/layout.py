@@ -1,4 +1,4 @@
-"""Where the words and tags of a file of columns stand, as its first rows show it."""
+"""Places of words and tags in a file of columns, as its first rows show them."""
 
 from __future__ import annotations
 

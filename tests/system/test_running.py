@@ -179,10 +179,12 @@ def test_failures_end_one_run_each_and_are_told(inputs: list[str], tmp_path: Pat
     assert len(list(out.glob("runs/nan-*"))) == 1, "a run without a finished step gives way to other settings"
 
 
-def wait_for(found: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(found: Callable[[], object], seconds: float = 180, process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until something is found; a process that ends before says why."""
     end = time.monotonic() + seconds
     while not found():
-        assert time.monotonic() < end
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"not found within {seconds} s"
         time.sleep(0.1)
 
 
@@ -197,7 +199,7 @@ def test_a_stop_leaves_resumable_runs(
     words = ["run", *inputs, "--methods", methods, "--bounds", "none", "--jobs", "2", "--no-report"]
     out = tmp_path / "out"
     process = start(*words, "--out", str(out), start_new_session=True)
-    wait_for(lambda: list(out.glob("runs/*/step-1/step.json")))
+    wait_for(lambda: list(out.glob("runs/*/step-1/step.json")), process=process)
     stopped = time.monotonic()
     if number == signal.SIGINT:
         signal_group(process, number)  # as a terminal does: every process of the group hears it
@@ -248,7 +250,9 @@ def test_one_who_lost_the_run_while_predicting_does_not_speak_for_it(
     monkeypatch.setenv("HOLD", str(hold))
     words = ["run", *inputs, "--methods", f"{METHODS}:holds", "--bounds", "none", "--no-report", "--out", str(out)]
     process = start(*words)
-    wait_for(lambda: [f for f in out.glob("runs/*/progress.json") if read_json(f)["phase"] == "predicting"])
+    wait_for(
+        lambda: [f for f in out.glob("runs/*/progress.json") if read_json(f)["phase"] == "predicting"], process=process
+    )
     (lease,) = out.glob("leases/holds-*.1")
     lease.with_suffix(".2").write_text('{"schema": 1, "token": "another", "host": "elsewhere", "pid": 1}')
     (record,) = out.glob("runs/*/run.json")

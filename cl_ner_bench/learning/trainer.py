@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import attributes, restore
 from cl_ner_bench.learning.checkpoint import Checkpoint, resume, snapshot
+from cl_ner_bench.learning.epoch_losses import EpochLosses
 from cl_ner_bench.learning.imprint import imprint
 from cl_ner_bench.learning.learner import Learner, Need
 from cl_ner_bench.learning.memory import Exemplar, Memory, Recall
@@ -155,7 +155,7 @@ class Trainer:
             if learner.encoder_frozen:
                 examples, dev = self._with_vectors(examples), self._with_vectors(dev)
                 learner.train()
-            sums: dict[str, float] = defaultdict(float)
+            losses = EpochLosses(self.device, data.step, training.updates)
             batches = list(
                 shuffled(
                     examples,
@@ -166,21 +166,20 @@ class Trainer:
                 )
             )
             for batch in batches:
-                losses = self._update(batch, teacher, optimizer, self._rate(epoch, training.updates, warmup, updates))
-                for name, value in losses.items():
-                    sums[name] += value
+                rate = self._rate(epoch, training.updates, warmup, updates)
+                if losses.add(self._update(batch, teacher, optimizer, rate)):
+                    learner.encoder.check_gradients()
                 training.updates += 1
-                done, total = training.updates, sum(losses.values())
-                if not math.isfinite(total):
-                    raise FloatingPointError(f"loss is {total} in step {data.step}, update {done}: {losses}")
-                counts = {"epoch": epoch, "epochs": epochs, "update": done, "updates": updates, "loss": total}
-                progress(counts | {"seconds": time.perf_counter() - started})
+                counts = {"epoch": epoch, "epochs": epochs, "update": training.updates, "updates": updates}
+                progress(counts | {"loss": losses.total, "seconds": time.perf_counter() - started})
+            losses.read()
+            learner.encoder.check_gradients()
             trained = time.perf_counter()
             score = self._dev_score(dev, gold, data.dev_labelled, data.selection, progress)
             score = learner.select(score, learner.outputs(step.batches("dev")))
             training.dev_seconds += time.perf_counter() - trained
             training.teacher_seconds = teacher_before + (teacher.seconds if teacher else 0)
-            training.end_epoch({name: value / len(batches) for name, value in sums.items()}, score, learner)
+            training.end_epoch({name: value / len(batches) for name, value in losses.sums.items()}, score, learner)
             if checkpoint and checkpoint.due():
                 training.seconds = time.perf_counter() - started
                 checkpoint.save(*snapshot(training, learner, optimizer))
@@ -334,7 +333,7 @@ class Trainer:
             factor *= self.recipe["first_lr"] / self.recipe["lr"]
         return factor
 
-    def _update(self, batch: Batch, teacher: Teacher | None, optimizer: Optimizer, rate: float) -> dict[str, float]:
+    def _update(self, batch: Batch, teacher: Teacher | None, optimizer: Optimizer, rate: float) -> dict[str, Tensor]:
         losses = self.learner.losses(batch, self.learner(batch), teacher(batch) if teacher else None)
         _check_losses(self.learner, losses)
         self.learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
@@ -343,11 +342,11 @@ class Trainer:
             raise UserError(f"{_hook(self.learner, 'losses')}: no loss depends on a parameter that learns")
         total.backward()
         self.learner.after_backward()
-        self.learner.encoder.check_gradient()
+        self.learner.encoder.watch_gradient()
         if self.recipe["clip"]:
             torch.nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe["clip"])
         optimizer.step(rate)
-        return {name: value.item() for name, value in losses.items()}
+        return {name: value.detach() for name, value in losses.items()}
 
     def _teacher(self, examples: Sequence[Example]) -> Teacher:
         dtype = torch.float32 if self.recipe["exact"] else torch.float16

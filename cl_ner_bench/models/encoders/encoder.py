@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from cl_ner_bench.models.encoders.dropout import Dropout
 from cl_ner_bench.models.encoders.info import EncoderInfo
 from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 from cl_ner_bench.models.encoders.unpadded import Groups
+from cl_ner_bench.models.transfer import moved
 
 _MICRO_BATCH = 8192
 """Sub-tokens of a micro-batch. Larger batches are split and recomputed in the backward pass; otherwise a sentence of
@@ -76,7 +77,7 @@ class Encoder(nn.Module):
                 found.append(self._states(values, part, layers, attentions))
         starts = itertools.accumulate((tokens.size for tokens in batch), initial=0)
         first = np.concatenate([start + tokens.first for start, tokens in zip(starts, batch, strict=False)])
-        at = torch.from_numpy(first).to(embedded.device)
+        at = moved(torch.from_numpy(first), embedded.device)
         states = [
             torch.cat(of_layer).index_select(0, at).float() for of_layer in zip(*(s for s, _ in found), strict=True)
         ]
@@ -133,7 +134,7 @@ class Encoder(nn.Module):
         table: Any = self.backbone.get_input_embeddings()
         device = table.weight.device
         if self._restricted is None:
-            embedded: Tensor = table(torch.from_numpy(ids).to(device))
+            embedded: Tensor = table(moved(torch.from_numpy(ids), device))
             return embedded
         places, padding = self._restricted.places, table.padding_idx
         rows = places[ids]
@@ -149,7 +150,7 @@ class Encoder(nn.Module):
             others = F.embedding(torch.from_numpy(ids[lacking]).to(device), self._restricted.whole)
             return embedded.index_copy(0, at, others * table.weight[-1, 0])
         place = None if padding is None or places[padding] < 0 else int(places[padding])
-        return F.embedding(torch.from_numpy(rows).to(device), table.weight, place)
+        return F.embedding(moved(torch.from_numpy(rows), device), table.weight, place)
 
     def restrict_embeddings(self, sentences: Iterable[Tokens]) -> None:
         """Keep only the word embeddings of ``sentences`` until ``restore_embeddings``; this makes updates cheaper.
@@ -169,10 +170,19 @@ class Encoder(nn.Module):
         kept = table.weight.detach()[self._restricted.used]
         table.weight = nn.Parameter(torch.cat([kept, kept.new_ones(1, kept.shape[1])]))
 
-    def check_gradient(self) -> None:
-        """Raise UserError if the restricted table has a gradient that does not come from the words of sentences."""
+    def watch_gradient(self) -> None:
+        """Note whether the restricted table has a gradient that does not come from the words of sentences."""
         gradient = self.backbone.get_input_embeddings().weight.grad
-        if self._restricted is not None and gradient is not None and gradient[-1].any():
+        if self._restricted is not None and gradient is not None:
+            self._restricted.strays.append(gradient[-1].any())
+
+    def check_gradients(self) -> None:
+        """Raise UserError if such a gradient was noted since the last call."""
+        if self._restricted is None:
+            return
+        strays = [*self._restricted.strays]
+        self._restricted.strays.clear()
+        if strays and torch.stack(strays).any():
             raise UserError(
                 "the method's loss or gradients depend on the table of word embeddings itself (a penalty on weights in "
                 "losses, or gradients of all weights in after_backward?), of which a step holds only the words in use: "
@@ -220,11 +230,13 @@ def _any_other(info: EncoderInfo) -> Any:
 
 @dataclass(frozen=True)
 class _Restricted:
-    """The whole table of word embeddings, the rows in use, and the position of each row among them (-1: none)."""
+    """The whole table of word embeddings, the rows in use, the position of each row among them (-1: none), and for each
+    gradient since the last check whether it strays from the rows in use."""
 
     whole: Tensor
     used: Tensor
     places: np.ndarray
+    strays: list[Tensor] = field(default_factory=list)
 
 
 def _micro_batches(windows: Sequence[int]) -> Iterator[list[int]]:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cl_ner_bench.models.transfer import moved
+
 _GROUP_COST = 32
 """The fixed cost of a group, in padded sub-tokens, when windows are grouped by length."""
 
@@ -49,11 +51,11 @@ class Groups:
             padded[here[real]] = rows + np.flatnonzero(real)
             rows += real.size
             self.shapes.append(real.shape)
-            self.real.append(torch.from_numpy(real).to(device))
+            self.real.append(moved(torch.from_numpy(real), device))
             blocked = torch.zeros(real.shape, device=device).masked_fill_(~self.real[-1], float("-inf"))
             self.masks.append(None if real.all() else blocked[:, None, None])
-        self.taken = torch.from_numpy(np.concatenate(taken)).to(device)
-        self.padded = torch.from_numpy(padded).to(device)
+        self.taken = moved(torch.from_numpy(np.concatenate(taken)), device)
+        self.padded = moved(torch.from_numpy(padded), device)
 
     def pad(self, values: Tensor) -> list[Tensor]:
         """Return ``[sub-tokens, n]`` as one ``[windows, longest, n]`` per group."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.comparison.intervals import unit_means
@@ -121,7 +121,9 @@ def _interval(
             row.order: published_number([row], measure, setting.n_steps, orders=setting.orders) for row in rows
         }
         gaps = [by_order[order] - cell.mean for order, cell in theirs_by_order.items()]
-        interval = stats.ttest_1samp(gaps, 0).confidence_interval(CONFIDENCE)
+        from scipy.stats import ttest_1samp  # slow to import
+
+        interval = ttest_1samp(gaps, 0).confidence_interval(CONFIDENCE)
         return float(interval.low), float(interval.high), ""
     if setting.runs < 2 or math.isnan(theirs.std):
         return *none, "the published spread is not known"
@@ -135,7 +137,7 @@ def _interval(
     if total == 0:
         return (gap := float(values.mean()) - theirs.mean), gap, ""
     freedom = total**2 / (our_variance**2 / (len(values) - 1) + their_variance**2 / (setting.runs - 1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(total)
     return float(values.mean()) - theirs.mean - half, float(values.mean()) - theirs.mean + half, ""
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import fdtri
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.intervals import unit_means
@@ -93,7 +93,7 @@ def components(by_order: Sequence[Floats]) -> Components:
         of_order = max(0.0, (ratio * between - within) / typical)
         return of_order / (of_order + within) if of_order + within else math.nan
 
-    low, high = (1 / stats.f.ppf(q, len(by_order) - 1, free) for q in (0.975, 0.025))
+    low, high = (1 / fdtri(len(by_order) - 1, free, q) for q in (0.975, 0.025))
     return Components(order_std, math.sqrt(within), share(1), share(low), share(high))
 
 
@@ -101,12 +101,14 @@ def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[Metho
     """Return each row's rank within its group, by the mean over seeds of each order, averaged over orders."""
     if not may_rank(c) or c.n_orders < 2:
         return {}
+    from scipy.stats import rankdata  # slow to import
+
     sign = 1 if measure in LOWER_IS_BETTER else -1
     out: dict[MethodRow, float] = {}
     apart = undertrained_rows(c)
     for group in row_groups(c, frame, measure):
         sound = [place for place, row in enumerate(group.rows) if row not in apart]
         if len(sound) > 1:
-            ranks = stats.rankdata(sign * unit_means(group.values[:, sound], group.orders), axis=1).mean(axis=0)
+            ranks = rankdata(sign * unit_means(group.values[:, sound], group.orders), axis=1).mean(axis=0)
             out |= zip((group.rows[place] for place in sound), ranks.tolist(), strict=True)
     return out

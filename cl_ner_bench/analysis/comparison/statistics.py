@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, comparisons, group_title
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
@@ -194,7 +194,8 @@ def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
     There must be at least DATASETS datasets that may be ranked and three methods that all of them have; references are
     left out.
     """
-    import scikit_posthocs  # slow to import, rarely needed
+    from scikit_posthocs import posthoc_nemenyi_friedman  # slow to import, rarely needed
+    from scipy import stats
 
     blocks: dict[tuple[str, str, str], dict[str, pd.Series]] = {}
     for c in filter(may_rank, comparisons(results)):
@@ -220,7 +221,7 @@ def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
                 datasets=tuple(table.index),
                 ranks=(-table).rank(axis=1).mean().sort_values(kind="stable"),
                 p=float(stats.friedmanchisquare(*table.to_numpy().T).pvalue),
-                p_values=scikit_posthocs.posthoc_nemenyi_friedman(table),
+                p_values=posthoc_nemenyi_friedman(table),
                 critical_difference=q * math.sqrt(k * (k + 1) / (6 * n)),
             )
         )
@@ -344,7 +345,7 @@ def _over_sentences(d: Difference, c: Comparison, view: str, measure: str, resul
     if d.row not in of or d.other not in of:
         return d
     error = sentence_error(of[d.row] - of[d.other], documents_of(c, sentences[view]))
-    half = round(float(stats.norm.ppf(1 - ALPHA / 2)) * error, 6)
+    half = round(float(ndtri(1 - ALPHA / 2)) * error, 6)
     if d.n >= FEW:
         return replace(d, sentences=half)
     return replace(d, sentences=half, low=round(d.mean - half, 6), high=round(d.mean + half, 6))

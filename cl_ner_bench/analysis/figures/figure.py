@@ -232,9 +232,12 @@ def lay_out(figure: Figure) -> None:
 
 
 def fix_layout(figure: Figure) -> None:
-    """Compute where everything stands, and keep it so."""
+    """Compute where everything stands, and keep it so.
+
+    With a layout engine, even one named ``none``, matplotlib would draw the figure twice for each file.
+    """
     lay_out(figure)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
 
 
 def widened(span: float, low: float, high: float) -> tuple[float, float]:

@@ -56,20 +56,26 @@ def draw_cells(
 
     ``points``: size of the numbers in the cells; None for colours alone. Values below ``least`` get no number.
     """
-    import seaborn as sns  # slow to import
-
-    numbers = np.array([[f"{value:.0f}" if value >= least else "" for value in line] for line in percent])
-    sns.heatmap(
-        percent, vmin=0, vmax=100, cmap=COLOURS, cbar=False, ax=ax, rasterized=True, xticklabels=False,
-        yticklabels=False, annot=None if points is None else numbers, fmt="",
-        annot_kws={"size": points, "in_layout": False},  # inside of its cell; the layout is quicker
-    )  # fmt: skip
-    for text in ax.texts:
-        x, y = text.get_position()
-        text.set_color("w" if percent[int(y), int(x)] < 50 else "k")  # seaborn writes white up to 70
+    draw_grid(ax, percent, vmax=100, cmap=COLOURS, rasterized=True)
+    for (y, x), value in np.ndenumerate(percent):
+        if points is not None and value >= least:
+            ax.text(
+                x + 0.5, y + 0.5, f"{value:.0f}", color="w" if value < 50 else "k", ha="center", va="center",
+                size=points, in_layout=False,  # inside of its cell; the layout is quicker
+            )  # fmt: skip
     ax.set_xticks(np.arange(0, len(columns), every) + 0.5, columns[::every])
     ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
     ax.tick_params(length=0)
+
+
+def draw_grid(ax: Axes, values: Floats, **options: Any) -> None:
+    """Draw the colours of ``values[rows, columns]`` from 0 on, the first row above, without a frame.
+
+    (seaborn's ``heatmap`` does the same, but draws the whole figure at each call to see whether names overlap.)
+    """
+    ax.spines[:].set_visible(False)
+    ax.pcolormesh(np.ma.masked_invalid(values), vmin=0, **options)
+    ax.set(xlim=(0, values.shape[1]), ylim=(values.shape[0], 0))
 
 
 def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[ReportFigure]:

@@ -32,7 +32,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
     The figure must have been laid out. ``room``: make room for the names in the layout (false where the place
     beside ``ax`` is empty).
     """
-    from sklearn.isotonic import isotonic_regression  # slow to import
+    from scipy.optimize import isotonic_regression  # slow to import
 
     style = theme.style
     known = sorted((end for end in ends if not math.isnan(end[0])), key=lambda end: end[0])
@@ -44,7 +44,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
     shifts = gap * np.arange(len(known))
     ordered = np.array([y for y, _ in known]) - shifts
     # Least squares under "not closer than the gap", and inside of the axes.
-    places = isotonic_regression(ordered, y_min=low, y_max=max(low, high - shifts[-1])) + shifts
+    places = np.clip(isotonic_regression(ordered).x, low, max(low, high - shifts[-1])) + shifts
     for (y, row), place in zip(known, places, strict=True):
         name = ax.annotate(
             shortened(row.label), (at, y), (style.pt(12), place), textcoords=("offset points", "data"), va="center",

@@ -119,6 +119,8 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
     }
     return {
         "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure everywhere
+        "figure.autolayout": False,
+        "figure.constrained_layout.use": False,
         "text.usetex": False,  # whatever a matplotlibrc in the current folder says: names are no TeX
         "text.parse_math": False,  # a method may be called $x_1$
         "axes.spines.top": False,

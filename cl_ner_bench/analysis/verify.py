@@ -17,7 +17,7 @@ import msgspec
 
 from cl_ner_bench.analysis.data import outcomes
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.report import files
+from cl_ner_bench.analysis.report.numbers import numbers
 from cl_ner_bench.analysis.scores.measures import TEST
 from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.errors import UserError
@@ -264,4 +264,4 @@ def _derived(home: Path, reported: set[str] | None) -> dict[str, bytes]:
     """Return the numbers of a report of this folder alone; none where the report is also of other folders' runs."""
     results = load_results(home)
     finished = {run.run_id for run in results.finished}
-    return files.numbers(results) if finished and (reported is None or reported <= finished) else {}
+    return numbers(results) if finished and (reported is None or reported <= finished) else {}

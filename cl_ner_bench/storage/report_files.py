@@ -11,15 +11,28 @@ from cl_ner_bench.storage.files import SEAL, write_bytes
 from cl_ner_bench.untrusted import is_path_below
 
 
-def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str]) -> list[Path]:
+def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str], made_from: str) -> list[Path]:
     """Write the files of a report of ``runs`` (path below ``out`` -> content), and their checksums last.
+
+    ``made_from`` is the digest of everything that it was made of.
 
     Return the paths of all.
     """
-    sums = manifest_bytes(sums_of(files), runs=list(runs))
+    sums = manifest_bytes(sums_of(files), runs=list(runs), made_from=made_from)
     for name, content in {**files, layout.REPORT_SUMS: sums}.items():
         write_bytes(out / name, content, durable=False)
     return [out / name for name in (*files, layout.REPORT_SUMS)]
+
+
+def same_report(out: Path, made_from: str) -> list[Path]:
+    """Return the files of the report in ``out`` if it was made of the same and none was changed, else nothing."""
+    try:
+        found = report_checksums(out, "")
+    except DamagedError:
+        return []
+    if found is None or found.about.get("made_from") != made_from or not found.is_whole():
+        return []
+    return [out / name for name in (*found.sums, layout.REPORT_SUMS)]
 
 
 def report_checksums(home: Path, repair: str) -> Manifest | None:

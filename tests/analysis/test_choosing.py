@@ -9,7 +9,8 @@ import pytest
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.data.choosing import choose
 from cl_ner_bench.analysis.data.frames import Results, load_results
-from cl_ner_bench.analysis.report import files
+from cl_ner_bench.analysis.report.files import report_files
+from cl_ner_bench.analysis.report.numbers import numbers
 from cl_ner_bench.analysis.scores.names import MAIN
 from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.scores import learning_table, main_table
@@ -76,9 +77,9 @@ def test_what_is_not_shown_stays_a_reference(tmp_path: Path) -> None:
 def test_the_csv_files_of_tables_keep_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = results(tmp_path)
     chosen = choose(everything, ["seqstar", "extendner"])
-    monkeypatch.setattr(files, "figures", lambda *_: [])
-    found = files.report_files(chosen, formats=())
-    assert {name: found[name] for name in files.numbers(everything)} == files.numbers(everything)
+    monkeypatch.setattr("cl_ner_bench.analysis.figures.draw.drawings", lambda *_: [])
+    found = report_files(chosen, formats=())
+    assert {name: found[name] for name in numbers(everything)} == numbers(everything)
     assert "SpanKL" not in found["tables/main-all-toy-split-minilm.md"].decode()
     assert b"SpanKL" in found["tables/main-all-toy-split-minilm.csv"]
 

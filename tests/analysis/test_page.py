@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.figures.figure import ReportFigure, Theme
+from cl_ner_bench.analysis.figures.rendering import FigureFiles
 from cl_ner_bench.analysis.report.page import EMBEDDED, ROWS, ComparisonReport, render_page
 from cl_ner_bench.analysis.report.quotes import Quote, QuotedRun, Quotes
 from cl_ner_bench.analysis.table import Table
@@ -55,8 +56,9 @@ def page(results: Results) -> str:
     tables.append(("differences", differing))
     figure = Figure(figsize=(3, 2))
     figure.subplots().plot([0, 1], [0, 1])
-    picture = ReportFigure(f"plane-all-{c.slug}", "A caption.", figure, c.measures, (SHORT, "Of the figure alone."))
-    files = {f"figures/{picture.name}.png": picture.to_bytes("png"), "counts.csv": b"x" * (EMBEDDED + 1)}
+    drawn = ReportFigure(f"plane-all-{c.slug}", "A caption.", figure, c.measures, (SHORT, "Of the figure alone."))
+    picture = FigureFiles.of(drawn, ["png"])
+    files = {f"figures/{picture.name}.png": picture.images["png"], "counts.csv": b"x" * (EMBEDDED + 1)}
     for _, table in tables:
         files |= {f"tables/{table.name}.{suffix}": convert(table).encode()
                   for suffix, convert in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))}  # fmt: skip

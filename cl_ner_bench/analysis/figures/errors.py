@@ -50,13 +50,17 @@ LEGEND = 1.45  # inches in print
 CELL = 0.19, 0.14  # inches in print that a number of the heat map needs
 
 
-def error_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
-    """Draw the kinds ``errors``, ``confusion`` (``confusion2``, ... where a page is full) and ``mentions``."""
+ERROR_KINDS = ("errors", "confusion", "mentions")
+
+
+def error_figures(results: Results, style: str = "paper", kinds: Sequence[str] = ERROR_KINDS) -> list[ReportFigure]:
+    """Draw the figures of ``kinds`` (``confusion`` goes on in ``confusion2``, ... where a page is full)."""
+    draws = dict(zip(ERROR_KINDS, (lost_f1, confusions, attributes), strict=True))
     theme = Theme.of(comparisons(results), style)
     found: list[ReportFigure] = []
     with mpl.rc_context(rc(style)):
         for a in error_analyses(results):
-            found += [*lost_f1(a, theme), *confusions(a, theme), *attributes(a, theme)]
+            found += [figure for kind in kinds for figure in draws[kind](a, theme)]
     return found
 
 

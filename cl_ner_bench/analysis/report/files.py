@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes_of
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
 from cl_ner_bench.analysis.data.outcomes import readable
-from cl_ner_bench.analysis.figures.draw import figures
-from cl_ner_bench.analysis.figures.figure import Theme
-from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
+from cl_ner_bench.analysis.report.numbers import csv_files
 from cl_ner_bench.analysis.report.quotes import Quotes
+from cl_ner_bench.analysis.report.unchanged import digest_of_report
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.latex import to_latex
-from cl_ner_bench.analysis.tables.text import TableLayout, to_csv, to_list, to_markdown
+from cl_ner_bench.analysis.tables.text import TableLayout, to_list, to_markdown
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.report_files import write_report_files
+from cl_ner_bench.storage.report_files import same_report, write_report_files
 from cl_ner_bench.untrusted import links_out
 
-_FRAMES = ("counts", "scores", "summary")
+log = logging.getLogger(__name__)
+
 # The section of the page of tables by their kind; "differences" for others.
 _SECTION_OF = {"main": "scores", "new_type": "scores", "steps": "steps", "learning": "steps", "types": "types"}
 _SECTION_OF |= {"cost": "cost", "published": "published"}
@@ -80,12 +79,19 @@ def write_files(
     layout: TableLayout | None = None,
     quotes: Quotes | None = None,
 ) -> list[Path]:
-    """Write the report of ``finished_results``, as ``write_report`` does, with ``quotes`` in the page."""
+    """Write the report of ``finished_results``, as ``write_report`` does, with ``quotes`` in the page.
+
+    Where ``out`` holds this very report already, nothing is made or written.
+    """
     for path, wrong, remedy in links_out(out):
         if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
             raise UserError(f"{path} {wrong}: {remedy}")
+    made_from = digest_of_report(results, style, formats, layout or TableLayout(), quotes)
+    if there := same_report(out, made_from):
+        log.info(f"{out}: the report is there, of the same results")
+        return there
     files = report_files(results, style, formats, layout, quotes)
-    return write_report_files(out, files, [run.run_id for run in results.finished])
+    return write_report_files(out, files, [run.run_id for run in results.finished], made_from)
 
 
 def report_files(
@@ -100,21 +106,28 @@ def report_files(
     ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
     tables; ``quotes``: for the page. Raises UserError for a caption of ``layout`` that belongs to no table.
     """
+    # Slow to import, and not needed where the report is there already.
+    from cl_ner_bench.analysis.figures.draw import drawings
+    from cl_ner_bench.analysis.figures.figure import Theme
+    from cl_ner_bench.analysis.figures.rendering import processes, rendering
+    from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
+
     layout = layout or TableLayout()
-    all_tables = tables(results, layout.measures)
-    layout.check_captions(all_tables)
-    files = _csv_files(results, tables(replace(results, chosen=())) if results.chosen else all_tables)
-    all_figures = [(_SECTION_OF_FIGURE.get(drawn.kind, "figures"), drawn) for drawn in figures(results, style)]
     compared = comparisons(results)
-    answers = {f"main-all-{c.slug}": verdict(c, results) for c in compared}
-    for table in all_tables:
-        markdown = to_markdown(table, layout, answers.get(table.name, ()))
-        texts = {"md": markdown, "tex": to_latex(table, layout)}
-        files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
+    shown = dict.fromkeys((*formats, "png"))  # the page shows PNG
+    with rendering(drawings(results, style), [*shown], processes()) as drawn_figures:
+        all_tables = tables(results, layout.measures)
+        layout.check_captions(all_tables)
+        files = csv_files(results, tables(replace(results, chosen=())) if results.chosen else all_tables)
+        answers = {f"main-all-{c.slug}": verdict(c, results) for c in compared}
+        for table in all_tables:
+            markdown = to_markdown(table, layout, answers.get(table.name, ()))
+            texts = {"md": markdown, "tex": to_latex(table, layout)}
+            files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
+        all_figures = [(_SECTION_OF_FIGURE.get(drawn.kind, "figures"), drawn) for drawn in drawn_figures()]
     for _, drawn in all_figures:
-        for suffix in formats:
-            files[f"figures/{drawn.name}.{suffix}"] = drawn.to_bytes(suffix)
-        files[f"figures/{drawn.name}.csv"] = _csv(drawn.frame)
+        files |= {f"figures/{drawn.name}.{suffix}": drawn.images[suffix] for suffix in formats}
+        files[f"figures/{drawn.name}.csv"] = drawn.numbers
         files[f"figures/{drawn.name}.txt"] = drawn.text.encode()
     files |= {notes_file(c): to_list(full_notes(c)).encode() for c in compared}
     blocks = [
@@ -133,16 +146,6 @@ def report_files(
     return files
 
 
-def numbers(results: Results) -> dict[str, bytes]:
-    """Return the CSV files of a report's frames and tables, which neither layout nor choice of methods changes."""
-    return _csv_files(results, tables(results))
-
-
-def _csv_files(results: Results, all_tables: Sequence[Table]) -> dict[str, bytes]:
-    files = {f"{name}.csv": _csv(getattr(results, name)) for name in _FRAMES}
-    return files | {f"tables/{table.name}.csv": to_csv(table).encode() for table in all_tables}
-
-
 def _section_of(table: Table) -> str:
     return _SECTION_OF.get(table.name.split("-")[0], "differences")
 
@@ -151,7 +154,3 @@ def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:
     """Return the comparison whose slug the name ends with, else the first."""
     own = [c for c in compared if name.endswith(f"-{c.slug}")]
     return max(own, key=lambda c: len(c.slug)) if own else compared[0]
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -12,6 +12,8 @@ from cl_ner_bench.analysis.scores.names import MAIN
 from cl_ner_bench.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cl_ner_bench.analysis.table import Cell, Table
 
 DASH = "–"
@@ -59,7 +61,12 @@ def number(value: float, digits: int = 1) -> str:
 
 def to_csv(table: Table) -> str:
     """Return the table's numbers unrounded, empty where undefined, with the notes as the last column."""
-    return table.frame.to_csv(index=False, lineterminator="\n")
+    return frame_to_csv(table.frame)
+
+
+def frame_to_csv(frame: pd.DataFrame) -> str:
+    """Return a frame's numbers unrounded, empty where undefined."""
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def to_markdown(table: Table, layout: TableLayout | None = None, answer: Sequence[str] = ()) -> str:

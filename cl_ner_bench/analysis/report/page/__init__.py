@@ -17,7 +17,7 @@ import jinja2
 
 from cl_ner_bench.analysis.comparison.compare import Comparison
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.figures.figure import ReportFigure
+from cl_ner_bench.analysis.figures.rendering import FigureFiles
 from cl_ner_bench.analysis.figures.style import Appearance
 from cl_ner_bench.analysis.report.page.data import page_data
 from cl_ner_bench.analysis.report.page.provenance import configurations, environments, facts, orders
@@ -73,7 +73,7 @@ class ComparisonReport:
     answer: Sequence[str]
     notes: Mapping[str, str]
     tables: Sequence[tuple[str, Table]]
-    figures: Sequence[tuple[str, ReportFigure]]
+    figures: Sequence[tuple[str, FigureFiles]]
 
 
 def render_page(
@@ -229,17 +229,18 @@ def _is_of_words(table: Table, column: int) -> bool:
 
 
 def _page_figure(
-    c: Comparison, drawn: ReportFigure, files: Mapping[str, bytes], marks: Mapping[str, str]
+    c: Comparison, drawn: FigureFiles, files: Mapping[str, bytes], marks: Mapping[str, str]
 ) -> dict[str, Any]:
     name = f"figures/{drawn.name}"
-    image = files.get(f"{name}.png") or drawn.to_bytes("png")
+    image = drawn.images["png"]
+    width, height = drawn.inches
     return {
         "name": drawn.name,
         "view": drawn.name.split("-")[1],
         "caption": _caption(c, drawn.caption),
         "marks": _ranges(drawn.notes, marks),
-        "width": int(drawn.figure.get_figwidth() * 130),
-        "height": int(drawn.figure.get_figheight() * 130),
+        "width": int(width * 130),
+        "height": int(height * 130),
         "size": len(image) * 4 // 3,
         "source": _data_url("x.png", image),
         "downloads": [

@@ -46,6 +46,8 @@ _Positive = Annotated[int, Meta(gt=0, le=_LARGEST)] | Annotated[float, Meta(gt=0
 Above0 = Annotated[_Positive, Meta(description="a number above 0")]
 _Portion = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)]
 Share = Annotated[_Portion, Meta(description="a number from 0 to 1")]
+_Below1 = Annotated[int, Meta(ge=0, lt=1)] | Annotated[float, Meta(ge=0, lt=1)]
+Below1 = Annotated[_Below1, Meta(description="a number from 0 to below 1")]
 
 
 class MisfitError(ValueError):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cl_ner_bench.errors import short
-from cl_ner_bench.validation import AtLeast0, Count, MisfitError, Positive, Share, Text, Whole
+from cl_ner_bench.validation import AtLeast0, Below1, Count, MisfitError, Positive, Share, Text, Whole
 
 Part = Literal["train", "dev", "test"]
 
@@ -65,6 +65,7 @@ UNSTATED: Mapping[str, Any] = {
     "head": "linear",
     "new_rows": "random",
     "old_rows": "learn",
+    "span_prior": 0.0,
 }
 """The values of hyper-parameters that a recipe leaves out. They are never stored, so a new one changes no key."""
 
@@ -79,6 +80,8 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     vector, or scaled cosines. ``new_rows``: of a grown cosine head, random, or the means of their train or
     dev words (``imprint``, ``imprint-dev``).
     ``old_rows``: those of types without labels in a step, and O's, learn or are frozen.
+    ``span_prior``: the share of spans that a new type of a span head finds before it has learned anything; 0: SpanKL's
+    start, at about a half.
     """
 
     epochs: Positive | None = None
@@ -102,6 +105,7 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     head: Literal["linear", "cosine"] | None = None
     new_rows: Literal["random", "imprint", "imprint-dev"] | None = None
     old_rows: Literal["learn", "frozen"] | None = None
+    span_prior: Below1 | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is stated here, without the tables of single architectures and scenarios."""

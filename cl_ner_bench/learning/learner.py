@@ -350,7 +350,7 @@ class SpanLearner(Learner):
         self.head = self.make_head()
 
     def make_head(self) -> GrowingHead:
-        return SpanHead(self.encoder.hidden_size, self.max_span_width)
+        return SpanHead(self.encoder.hidden_size, self.max_span_width, self.recipe["span_prior"])
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         return self.base_losses(batch, output, teacher)

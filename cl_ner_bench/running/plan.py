@@ -247,6 +247,8 @@ def hyper_parameters(
             raise UserError(f"--exact: {variant.label} has {key} {training[key]}, which changes training; {hint}")
     if training["head"] != "linear" and card.architecture != "token":
         raise UserError(f"{variant.label}: head {training['head']} is of token methods, and {card.name} is none")
+    if training["span_prior"] and card.architecture != "span":
+        raise UserError(f"{variant.label}: span_prior is of span methods, and {card.name} is none")
     if training["first_lr_epochs"] and not training["lr"]:
         raise UserError(f"{variant.label}: first_lr is a multiple of lr, which is 0; set --lr, or first_lr_epochs to 0")
     if training["new_rows"] != "random" and training["head"] != "cosine":

@@ -158,6 +158,20 @@ def test_span_head_starts_kaiming_normal_with_zero_biases() -> None:
     assert block.bias.abs().max() == 0
 
 
+def test_a_span_prior_moves_all_logits_of_new_types_alike_and_leaves_old_ones() -> None:
+    lengths, words = [5, 3], torch.randn(8, 384)
+    plain, moved = SpanHead(384), SpanHead(384, prior=0.01)
+    for head in (plain, moved):
+        head.grow(["A", "B"], init)
+        for block in head.blocks:  # what the other coordinates say is the same in both
+            block.weight.data.view(2, 2, 50, 384)[:, :, 0] = 0
+    logits = moved(words, lengths)
+    torch.testing.assert_close(logits - plain(words, lengths), torch.full_like(logits, math.log(0.01 / 0.99)))
+    moved.grow(["C"], init)
+    torch.testing.assert_close(moved(words, lengths)[:, :2], logits)
+    assert torch.sigmoid(moved(words * 0, lengths)).allclose(torch.tensor(0.01))
+
+
 # Encoder
 
 

@@ -202,6 +202,8 @@ def test_a_dry_run_shows_where_the_values_of_a_recipe_come_from(inputs: dict[str
         ({"set": ["joint-token.head_weight_decay=-1"]}, "expected a number of at least 0, found -1"),
         ({"set": ["joint-token.new_rows=imprint"]}, "joint-token: new_rows imprint needs head cosine, not linear"),
         ({"methods": "spankl", "set": ["spankl.head=cosine"]}, "head cosine is of token methods, and spankl is none"),
+        ({"set": ["joint-token.span_prior=0.1"]}, "span_prior is of span methods, and joint-token is none"),
+        ({"methods": "spankl", "set": ["spankl.span_prior=1"]}, "expected a number from 0 to below 1, found 1"),
         ({"lr": 0, "recipe": "cfner"}, "first_lr is a multiple of lr, which is 0"),
     ],
 )

@@ -45,12 +45,14 @@ class SpanHead(GrowingHead):
 
     Each type has its own start and end projections of a word, with biases; there is no pooling and no other bias.
     Initial weights are Kaiming-normal, biases 0. Spans of more than ``width`` words are not scored (0: no limit, as in
-    SpanKL).
+    SpanKL). With a ``prior`` p in (0, 1) the first coordinate of a new type's projections starts as a constant, in all
+    words, whose product is log(p / (1 - p)) in every logit (0: no such start, as in SpanKL): where nearly no span is a
+    mention, the first updates would else learn little but that.
     """
 
-    def __init__(self, hidden_size: int, width: int = 0) -> None:
+    def __init__(self, hidden_size: int, width: int = 0, prior: float = 0.0) -> None:
         super().__init__(hidden_size)
-        self.width = width
+        self.width, self.prior = width, prior
 
     @property
     def n_columns(self) -> int:
@@ -60,7 +62,16 @@ class SpanHead(GrowingHead):
         rows = [
             nn.init.kaiming_normal_(torch.empty(2 * PROJECTION, self.hidden_size), generator=init(t)) for t in types
         ]
-        self._add(types, torch.cat(rows), torch.zeros(2 * PROJECTION * len(types)))
+        weight, bias = (
+            torch.stack(rows).view(-1, 2, PROJECTION, self.hidden_size),
+            torch.zeros(len(types), 2, PROJECTION),
+        )
+        if self.prior:
+            product = math.sqrt(PROJECTION) * math.log(self.prior / (1 - self.prior))
+            weight[:, :, 0] = 0
+            bias[:, 0, 0] = math.sqrt(abs(product))
+            bias[:, 1, 0] = math.copysign(math.sqrt(abs(product)), product)
+        self._add(types, weight.flatten(0, 2), bias.flatten())
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:
         """Return span logits ``[spans, types]`` of the concatenated word vectors ``[sum(lengths), hidden]``.

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from cl_ner_bench.corpora.card import HyperParameters
 from cl_ner_bench.errors import UserError, short
+from cl_ner_bench.search_space import Search, check_search
 from cl_ner_bench.source import is_card, parse
 from cl_ner_bench.validation import MisfitError, convert
 
@@ -56,6 +57,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
     group: Literal["memory-free", "exemplar", "closed-form", "reference"] = "memory-free"
     identities: Annotated[Mapping[str, dict[str, Any]], Meta(description=_IDENTITIES)] = {}
     files: tuple[str, ...] = ()
+    search: Mapping[str, Search | None] = {}
     composes: bool = True
     status: str = ""
     paper: str = ""
@@ -71,6 +73,7 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
             raise MisfitError("help", f"lines on {', '.join(self.settings) or 'no settings'}", short(unknown))
         if unknown := [key for key in self.files if self.settings.get(key) != ""]:
             raise MisfitError("files", "names of settings whose default is ''", short(unknown))
+        check_search(self.search, self.settings, self.files)
 
 
 class MethodCard(MethodTable, frozen=True, kw_only=True):
@@ -85,7 +88,8 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
     methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
     ``files`` are the settings that name a file which the user gives and the method reads: its content counts, not its
-    path. A plug-in that does not compose (``composes``) goes on the base learners alone; no plug-in goes on another
+    path. ``search`` says what `bench tune` tries of a setting or hyper-parameter (``search_space``), None: nothing.
+    A plug-in that does not compose (``composes``) goes on the base learners alone; no plug-in goes on another
     method that does not.
     ``year`` is the paper's, 0 without one.
     ``class_name`` is empty where the method is the base learner of its architecture.
@@ -114,6 +118,7 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     def to_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in MethodTable.__struct_fields__ if key != "class_name"}
         row["recipes"] = {name: values.given() for name, values in self.recipes.items()}
+        row["search"] = msgspec.to_builtins(self.search)
         own = {"plug_in": self.plug_in, "class": self.class_name, "file": str(self.file)}
         return {"name": self.name} | row | own
 
@@ -132,7 +137,10 @@ def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
                 raise UserError(f"{file}:{node.lineno}: CARD must be a dict: method name -> its card")
             common, rows = _variant_rows(value, f"{file}:{node.lineno}: CARD")
             where = f"{file}:{node.lineno}: CARD"
-            return [c for name, row in rows.items() for c in _cards(_card(file, module, where, name, row, common))]
+            all_settings = [(common | row).get("settings") for row in rows.values() if isinstance(row, dict)]
+            known = {key for settings in all_settings if isinstance(settings, dict) for key in settings}
+            found = [_card(file, module, where, name, row, common, known) for name, row in rows.items()]
+            return [each for card in found for each in _cards(card)]
     raise UserError(f"{file}: no CARD found; a method file begins with a literal CARD = {{name: {{...}}}}")
 
 
@@ -144,13 +152,19 @@ def _variant_rows(value: dict[Any, Any], where: str) -> tuple[dict[Any, Any], di
     return {key: shared for key, shared in value.items() if key != "variants"}, rows
 
 
-def _card(file: Path, module: str | None, where: str, name: Any, own: Any, common: dict[Any, Any]) -> MethodCard:
+def _card(
+    file: Path, module: str | None, where: str, name: Any, own: Any, common: dict[Any, Any], of_others: set[Any]
+) -> MethodCard:
     where = f"{where}[{name!r}]"
     if not isinstance(name, str) or not NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
     row = common | own
-    if "help" in common and isinstance(row.get("settings", {}), dict):  # variants may have some of the settings
-        row["help"] = {key: line for key, line in row["help"].items() if key in row.get("settings", {})}
+    if isinstance(settings := row.get("settings", {}), dict):  # of what they share, variants may have some
+        if isinstance(row.get("help"), dict) and "help" in common:
+            row["help"] = {key: line for key, line in row["help"].items() if key in settings}
+        if isinstance(row.get("search"), dict) and "search" in common:
+            unlike = of_others - settings.keys()
+            row["search"] = {key: values for key, values in row["search"].items() if key not in unlike}
     table = convert(row, MethodTable, where)
     values = msgspec.structs.asdict(table) | {"label": row.get("label", name)}
     card = MethodCard(**values, name=name, file=file, module=module)
@@ -210,6 +224,7 @@ def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
         help={**base.help, **plug_in.help},
         recipes={**base.recipes, **plug_in.recipes},
         files=plug_in.files + base.files,
+        search={**base.search, **plug_in.search},
         identities={name: values for name, values in plug_in.identities.items() if name == "base"},
         group=max(plug_in.group, base.group, key=SHARING.index),
         year=max(plug_in.year, base.year),

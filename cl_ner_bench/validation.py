@@ -53,12 +53,13 @@ Below1 = Annotated[_Below1, Meta(description="a number from 0 to below 1")]
 class MisfitError(ValueError):
     """Raised by the ``__post_init__`` of a schema where a rule between several of its keys is broken.
 
-    ``key`` is relative to the schema. ``found`` is the value as a message quotes it, "" for none.
+    ``key`` is relative to the schema. ``found`` is the value as a message quotes it, "" for none; ``near`` the words
+    of ``did_you_mean`` on it.
     """
 
-    def __init__(self, key: str, expected: str, found: str = "") -> None:
-        super().__init__(key, expected, found)
-        self.key, self.expected, self.found = key, expected, found
+    def __init__(self, key: str, expected: str, found: str = "", near: str = "") -> None:
+        super().__init__(key, expected, found, near)
+        self.key, self.expected, self.found, self.near = key, expected, found, near
 
 
 def convert(
@@ -110,7 +111,7 @@ def _problem(value: Any, kind: Any, key: str) -> str | None:
     if _is_struct(kind) and isinstance(value, Mapping):
         inside = next(filter(None, _problems_of_keys(value, kind, key)), None)
         if inside is None and isinstance(cause, MisfitError):
-            return _message(_join(key, cause.key), cause.expected, cause.found)
+            return _message(_join(key, cause.key), cause.expected, cause.found) + cause.near
         return inside
     if isinstance(value, Mapping) and _is_table(kind):
         names, inner = get_args(kind)

@@ -9,6 +9,7 @@ CARD = {
     "deviations": "As in SpanKL's comparison: temperature 1 and the suite's schedule. Terms are means over words; with "
     "compat also over the padding of shorter sentences, where they are 0, as released. Where only old types come back, "
     "no head is added, and theirs learn again.",
+    "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "compat": "true: as in the released code, faults included (see deviations)",

@@ -7,6 +7,14 @@ CARD = {
     "2023; Zhuang et al., ACIL: Analytic Class-Incremental Learning, NeurIPS 2022",
     "year": 2023,
     "status": "re-implementation",
+    "search": {
+        "lr": None,
+        "head_lr": None,
+        "epochs": None,
+        "batch_size": None,
+        "random_features": {"times": [0.25, 2]},
+        "negatives": {"times": [0.2, 4]},
+    },
     "help": {
         "random_features": "number of random features of a word or span",
         "ridges": "strengths of the ridge, of which the best by F1 on a fifth of train is taken",

@@ -3,6 +3,7 @@
 CARD = {
     "architecture": "any",
     "status": "re-implementation",
+    "search": {"average_share": {"low": 0.1, "high": 0.9}},
     "help": {
         "average_share": "share of the step's own weights in the average",
         "fisher_limit": "largest importance of a weight",

@@ -9,6 +9,7 @@ CARD = {
     "status": "re-implementation",
     "stores": "one copy of the model",
     "recipes": {"recall": {"old_rows": "frozen"}},
+    "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "weight_grows": "true: the weight grows with the ratio of old to new types",

@@ -7,6 +7,7 @@ CARD = {
     "status": "re-implementation",
     "stores": "one copy of the model",
     "recipes": {"recall": {"old_rows": "frozen"}},
+    "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "floor": "least value of the threshold that the entropy of a pseudo-label must stay below",

@@ -13,6 +13,7 @@ CARD = {
             "replay_weight": 0.5,
             "stored_spans": 64,
         },
+        "search": {"logits_weight": {"times": [0.1, 10]}, "replay_weight": {"times": [0.1, 10]}},
         "help": {
             "per_type": "number of remembered sentences of each type",
             "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",

@@ -6,6 +6,7 @@ CARD = {
     "year": 2023,
     "status": "re-implementation",
     "stores": "one copy of the model",
+    "search": {"kd_weight": {"times": [0.1, 10]}, "part_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "part_weight": "weight of each of the two parts of distillation",

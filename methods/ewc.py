@@ -4,6 +4,7 @@ CARD = {
     "architecture": "any",
     "status": "re-implementation",
     "stores": "two copies of the model (old weights, importance)",
+    "search": {"ewc_weight": {"times": [0.01, 100]}, "mas_weight": {"times": [0.01, 100]}},
     "help": {
         "ewc_weight": "weight of the penalty",
         "ewc_decay": "factor on the importance of earlier steps",

@@ -17,6 +17,7 @@ CARD = {
     "rate is that of lora; nothing else was searched. Expected: no forgetting, mentions of other types as false "
     "positives, and the cost of one pass through the encoder for each step at prediction. What isolation of steps can "
     "reach at most.",
+    "search": {"lr": None, "lora_lr": {"times": [0.1, 10]}},
     "help": {
         "lora_rank": "rank of the adapters",
         "lora_alpha": "scale of the adapters, times their rank",

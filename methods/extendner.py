@@ -6,6 +6,7 @@ CARD = {
     "first_step": "base",
     "year": 2021,
     "stores": "one copy of the model",
+    "search": {"kd_weight": {"times": [0.1, 10]}, "temperature": {"low": 0.5, "high": 4.0}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "temperature": "temperature of distillation",

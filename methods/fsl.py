@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"kd_weight": 2.0, "relation_weight": 0.5, "neighbours": 100},
+        "search": {"kd_weight": {"times": [0.1, 10]}, "relation_weight": {"times": [0.1, 10]}},
         "help": {
             "kd_weight": "weight of distillation from the previous model",
             "relation_weight": "weight of the distance from the soft labels of each tag",

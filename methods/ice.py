@@ -30,6 +30,7 @@ CARD = {
     "training and evaluation; with compat, as in that code base, evaluation takes it from a row that never learned. "
     "Linear classifiers with biases, the recipe's epochs and optimiser: at its head_lr they learn little in few "
     "updates (docs/recipes.md). BIO-constrained decoding.",
+    "search": {"lr": None},
     "help": {"compat": "true: as in the released code, faults included (see deviations)"},
     "variants": {
         "ice": {

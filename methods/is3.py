@@ -6,6 +6,7 @@ CARD = {
         "class": "IS3",
         "architecture": "token",
         "settings": {"kd_weight": 2.0, "prototype_weight": 0.1, "old_gradient": 0.6},
+        "search": {"kd_weight": {"times": [0.1, 10]}, "prototype_weight": {"times": [0.1, 10]}},
         "help": {
             "kd_weight": "weight of distillation from the previous model",
             "prototype_weight": "weight of cross-entropy on the prototypes of old tags",

@@ -7,6 +7,7 @@ CARD = {
     "status": "baseline",
     "deviations": "The penalty holds the encoder only. The weight 0.1 was not searched. Expected: a compromise between "
     "learning and keeping, the same in all weights; ewc tells whether their importance matters.",
+    "search": {"l2_weight": {"times": [0.01, 100]}},
     "help": {"l2_weight": "weight of the squared distance"},
     "variants": {
         "l2-previous": {

@@ -14,6 +14,7 @@ CARD = {
             "contrast_temperature": 0.07,
             "compat": False,
         },
+        "search": {"kd_weight": {"times": [0.1, 10]}, "contrast_weight": {"times": [0.1, 10]}},
         "help": {
             "kd_weight": "weight of distillation from the previous model",
             "floor": "least value of the threshold that the entropy of a pseudo-label must stay below",

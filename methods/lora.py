@@ -10,6 +10,7 @@ CARD = {
         "lora_lr": 1e-2,
         "lora_modules": ["query", "value"],
     },
+    "search": {"lr": None, "lora_lr": {"times": [0.1, 10]}},
     "help": {
         "lora_rank": "rank of the adapters",
         "lora_alpha": "scale of the adapters, times their rank",

@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"feature_weight": 50.0, "margin": 0.5, "margin_weight": 1.0},
+        "search": {"feature_weight": {"times": [0.1, 10]}},
         "help": {
             "feature_weight": "weight of the distance of word vectors from the previous model's",
             "margin": "margin of the loss",

@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"kd_weight": 1.0, "temperature": 2.0},
+        "search": {"kd_weight": {"times": [0.1, 10]}, "temperature": {"low": 0.5, "high": 4.0}},
         "help": {
             "kd_weight": "weight of distillation from the previous model",
             "temperature": "temperature of distillation",

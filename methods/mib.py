@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"kd_weight": 1.0},
+        "search": {"kd_weight": {"times": [0.1, 10]}},
         "help": {"kd_weight": "weight of distillation from the previous model"},
         "paper": "Cermelli et al., Modeling the Background for Incremental Learning in Semantic Segmentation, CVPR "
         "2020",

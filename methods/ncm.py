@@ -5,6 +5,14 @@ CARD = {
     "group": "closed-form",
     "composes": False,
     "status": "re-implementation",
+    "search": {
+        "lr": None,
+        "head_lr": None,
+        "epochs": None,
+        "batch_size": None,
+        "o_prototypes": {"times": [0.2, 4]},
+        "shrinkage": {"times": [0.01, 100]},
+    },
     "help": {
         "o_prototypes": "number of clusters of words without a label, for each step",
         "shrinkage": "share of the mean variance that is added to the covariance",

@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "first_step": "base",
         "settings": {"margin": 0.6, "flat_weight": 1.0, "spatial_weight": 1.0, "compat": False},
+        "search": {"flat_weight": {"times": [0.1, 10]}, "spatial_weight": {"times": [0.1, 10]}},
         "help": {
             "margin": "margin of the loss",
             "flat_weight": "weight of the distance of word vectors from the previous model's",

@@ -6,6 +6,7 @@ CARD = {
         "class": "POF",
         "architecture": "token",
         "settings": {"replay_weight": 1.0, "feature_weight": 1.0},
+        "search": {"replay_weight": {"times": [0.1, 10]}, "feature_weight": {"times": [0.1, 10]}},
         "help": {
             "replay_weight": "weight of the loss on what is replayed",
             "feature_weight": "weight of the distance of word vectors from the previous model's",

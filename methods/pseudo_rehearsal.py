@@ -7,6 +7,7 @@ CARD = {
         "architecture": "any",
         "group": "exemplar",
         "settings": {"rehearsal_text": "", "rehearsal_sentences": 1000, "rehearsal_weight": 1.0},
+        "search": {"rehearsal_weight": {"times": [0.1, 10]}},
         "help": {
             "rehearsal_text": "a text file, one sentence a line, which the previous model labels",
             "rehearsal_sentences": "number of sentences of the text that are used",

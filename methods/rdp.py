@@ -7,6 +7,11 @@ CARD = {
     "status": "re-implementation",
     "stores": "one copy of the model",
     "recipes": {"recall": {"old_rows": "frozen"}},
+    "search": {
+        "kd_weight": {"times": [0.1, 10]},
+        "soft_weight": {"times": [0.1, 10]},
+        "entropy_weight": {"times": [0.1, 10]},
+    },
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "soft_weight": "weight of the soft labels",

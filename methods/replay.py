@@ -7,6 +7,7 @@ CARD = {
         "architecture": "any",
         "group": "exemplar",
         "settings": {"per_type": 5, "exemplar_choice": "random", "replay_weight": 1.0, "relabel": False},
+        "search": {"replay_weight": {"times": [0.1, 10]}},
         "help": {
             "per_type": "number of remembered sentences of each type",
             "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",

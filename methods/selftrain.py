@@ -1,6 +1,7 @@
 """Self-training: the previous model's prediction is the label where there is none."""
 
 CARD = {
+    "search": {"confidence": {"low": 0.5, "high": 0.95}},
     "help": {"confidence": "least probability of a pseudo-label"},
     "variants": {
         "selftrain": {

@@ -7,6 +7,7 @@ CARD = {
         "architecture": "span",
         "first_step": "base",
         "settings": {"doubt": 0.1, "pseudo_weight": 1.0},
+        "search": {"pseudo_weight": {"times": [0.1, 10]}},
         "help": {
             "doubt": "largest distance from 0 or 1 at which the previous model's probability of a span counts as sure",
             "pseudo_weight": "weight of the loss on the columns of old types",

@@ -24,6 +24,7 @@ CARD = {
             "class": "SeqStar",
             "architecture": "token",
             "settings": {"warmup_epochs": 0},
+            "search": {"lr": None},
             "summary": "SEQ* without its warm-up: the pretrained encoder never learns.",
             "deviations": "As seqstar.",
         },

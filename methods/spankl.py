@@ -6,6 +6,7 @@ CARD = {
     "first_step": "base",
     "year": 2023,
     "status": "faithful",
+    "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {"kd_weight": "weight of distillation from the previous model"},
     "variants": {
         "spankl": {

@@ -3,6 +3,7 @@
 CARD = {
     "architecture": "any",
     "status": "re-implementation",
+    "search": {"vector_scale": {"times": [0.2, 2]}},
     "help": {
         "vector_scale": "factor on the merged change of all steps",
         "kept_share": "share of the changes of a step, the largest, that is kept",

@@ -7,6 +7,7 @@ CARD = {
         "architecture": "token",
         "recipes": {"cfner": {"first_lr": 4e-4}},
         "settings": {"kd_weight": 2.0, "consistency_weight": 0.01, "compat": False},
+        "search": {"kd_weight": {"times": [0.1, 10]}, "consistency_weight": {"times": [0.1, 10]}},
         "help": {
             "kd_weight": "weight of distillation from the previous model",
             "consistency_weight": "weight of equal predictions on a sentence and its masked copy",

@@ -1,6 +1,6 @@
 """cl_ner_bench: the benchmark suite for continual named entity recognition.
 
-From Python: ``run`` is ``bench run`` as a function, ``load_results`` gives a results folder as pandas frames,
+From Python: ``run`` and ``tune`` are commands as functions, ``load_results`` gives a results folder as pandas frames,
 ``load_model`` a stored model, and ``extend`` a model that has learned one more type.
 Everything public is imported on first use, so that ``import cl_ner_bench`` and ``bench --help`` stay quick; editors
 read ``__init__.pyi``.
@@ -22,6 +22,7 @@ if HOME != _PACKAGE:
 
 _PUBLIC = {
     "run": "cl_ner_bench.api",
+    "tune": "cl_ner_bench.api",
     "load_results": "cl_ner_bench.analysis.data.frames",
     "load_model": "cl_ner_bench.running.loaded",
     "extend": "cl_ner_bench.api",

@@ -7,6 +7,7 @@ from cl_ner_bench.analysis.figures.draw import figures as figures
 from cl_ner_bench.analysis.tables.collect import tables as tables
 from cl_ner_bench.api import extend as extend
 from cl_ner_bench.api import run as run
+from cl_ner_bench.api import tune as tune
 from cl_ner_bench.corpora.sentence import Corpus as Corpus
 from cl_ner_bench.corpora.sentence import Mention as Mention
 from cl_ner_bench.corpora.sentence import Sentence as Sentence

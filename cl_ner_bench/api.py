@@ -1,4 +1,4 @@
-"""`bench run` and `bench extend` as functions."""
+"""`bench run`, `bench tune` and `bench extend` as functions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(
     max_sentences: int | None = None,
     seeds: Sequence[int] | None = None,
     encoder: _Path | None = None,
-    recipe: str | None = None,
+    recipe: _Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -117,7 +117,7 @@ def run(
         max_sentences: train on a random sample of so many sentences, dev and test in proportion; every output says so.
         seeds: random seeds of weights, dropout and shuffling; each gives a run.
         encoder: ``minilm``, a Hugging Face encoder, or a folder.
-        recipe: the card's hyper-parameters of this name.
+        recipe: the card's hyper-parameters of this name, or a file that ``tune`` wrote.
         epochs: epochs per step.
         batch_size: sentences per batch.
         lr: learning rate of the encoder.
@@ -177,6 +177,98 @@ def run(
         if outcome.code >= 128:
             raise KeyboardInterrupt
         return load_results(outcome.out)
+
+
+@_suggesting
+def tune(
+    methods: _Path | Sequence[_Path] | None = None,
+    *,
+    trials: int = 20,
+    objective: Literal["all", "label-free"] = "all",
+    seed: int = 0,
+    bounds: Literal["auto", "none"] | None = None,
+    set: Mapping[str, Mapping[str, Any]] | Sequence[str] | None = None,
+    dataset: _Path | None = None,
+    data: _Path | None = None,
+    parts: str | Sequence[int] | None = None,
+    tasks: str | Sequence[Sequence[str]] | None = None,
+    scenario: _Path | None = None,
+    max_sentences: int | None = None,
+    encoder: _Path | None = None,
+    recipe: _Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    head_lr: float | None = None,
+    max_length: int | None = None,
+    max_span_width: int | None = None,
+    nested: bool | None = None,
+    device: str | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    exact: bool | None = None,
+    threads: int | None = None,
+    jobs: int | None = None,
+    gpus_per_run: float | None = None,
+    timeout: float | None = None,
+    checkpoint_seconds: float | None = None,
+    out: _Path | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Choose hyper-parameters by equal trials for every method, as `bench tune` does; finished trials are not repeated.
+
+    Args:
+        methods: methods to tune; with ``bounds`` ``auto``, the joint bound of each architecture is tuned, too.
+        trials: trials of each method.
+        objective: what is maximised on dev: ``all`` uses labels of old types that a deployed learner lacks,
+            ``label-free`` does not.
+        seed: random seed of the sampler.
+        bounds: ``auto`` tunes the joint bound of each architecture in use, too.
+        set: hyper-parameters of methods that are fixed, ``{"spankl": {"kd_weight": 1}}``.
+        dataset: as in ``run``.
+        data: your own copy of the corpus.
+        parts: shares of train, dev and test in percent.
+        tasks: the tasks, as in ``run``; their order is that of tuning.
+        scenario: as in ``run``, but for ``add-one``.
+        max_sentences: train on a random sample of so many sentences, dev in proportion.
+        encoder: ``minilm``, a Hugging Face encoder, or a folder.
+        recipe: the hyper-parameters to start from.
+        epochs: epochs per step, fixed.
+        batch_size: sentences per batch, fixed.
+        lr: learning rate of the encoder, fixed.
+        head_lr: learning rate of the head, fixed.
+        max_length: longest window in sub-tokens.
+        max_span_width: longest mention of span methods in words, 0: no limit.
+        nested: keep nested predictions of span methods.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: number format of training.
+        exact: disable all approximations.
+        threads: CPU threads per run.
+        jobs: trials at a time.
+        gpus_per_run: share of a GPU per trial.
+        timeout: longest time of a step in seconds; a trial that exceeds it fails, and scores 0.
+        checkpoint_seconds: shortest time between two checkpoints of a step.
+        out: results folder of the trials (default: ``results/tune-DATASET-SCENARIO``).
+        quiet: show no progress.
+
+    Returns:
+        The recipe file: ``run(recipe=...)`` takes it. ``load_results(out).trials`` are the trials' records.
+
+    Raises:
+        UserError: something cannot be run as asked, where the command would end with exit code 2.
+        KeyboardInterrupt: it was stopped by Ctrl-C; the same call goes on.
+    """
+    given = {name: v for name, v in locals().items() if name not in ("trials", "objective", "seed", "quiet")}
+
+    with _arguments_for_flags():
+        from cl_ner_bench.cli import tune as command
+        from cl_ner_bench.running.tuning import Tuning
+
+        checked = command.objective(objective, "--objective")
+        tuning = Tuning(given, command.whole(trials, "--trials", 1), checked, command.whole(seed, "--seed", 0))
+        outcome = tuning.run(None if quiet else command.progress_of)
+        if outcome.code >= 128:
+            raise KeyboardInterrupt
+        return tuning.folder.tuned_file
 
 
 @_suggesting
@@ -274,7 +366,7 @@ def as_arguments(message: str) -> str:
 
     def argument(flag: re.Match[str]) -> str:
         name, joint = flag[1].replace("-", "_"), flag[2]
-        if name not in OPTIONS and name not in ("config", "method"):
+        if name not in OPTIONS and name not in ("config", "method", "trials", "objective", "seed"):
             return flag[0]
         if name in OPTIONS and isinstance(OPTIONS[name].default, bool):
             return f"{name}=True{(joint or '').rstrip()}"

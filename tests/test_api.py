@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import cl_ner_bench
-from cl_ner_bench import extend, load_results, run
+from cl_ner_bench import extend, load_results, run, tune
 from cl_ner_bench.api import as_arguments
 from cl_ner_bench.cli import extend as extend_command
+from cl_ner_bench.cli import tune as tune_command
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
@@ -46,6 +47,16 @@ def test_extend_has_the_options_of_its_command_and_explains_them() -> None:
     extend_command.add_parser(parser.add_subparsers(parser_class=Parser))
     words = ["extend", "MODEL", "--data", "DIR", "--out", "OUT"]
     options = {*vars(parser.parse_known_command(words))} - {"execute", "parser", "quiet"}
+    assert options == {*parameters}
+
+
+def test_tune_has_the_options_of_its_command_and_explains_them() -> None:
+    parameters = [*inspect.signature(tune).parameters]
+    explained = re.findall(r"^ +(\w+): ", (tune.__doc__ or "").partition("Args:")[2].partition("Returns:")[0], re.M)
+    assert explained == parameters
+    parser = Parser()
+    tune_command.add_parser(parser.add_subparsers(parser_class=Parser))
+    options = {*vars(parser.parse_known_command(["tune"]))} - {"execute", "parser", "dry_run"}
     assert options == {*parameters}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group
@@ -21,12 +21,17 @@ SHOWN = 12  # running runs that fit a terminal
 
 
 @contextmanager
-def progress_on_stderr(progress: Progress) -> Iterator[Listener]:
-    """Show the progress of a command on stderr while the block runs; yields the listener for its events."""
+def progress_on_stderr(
+    progress: Progress, line_of: Callable[[RunEvent, Progress], str] | None = None
+) -> Iterator[Listener]:
+    """Show the progress of a command on stderr while the block runs; yields the listener for its events.
+
+    ``line_of`` gives the line of an event, '' for none; by default ``progress_line``.
+    """
     console = Console(stderr=True, highlight=False)
 
     def print_event(event: RunEvent) -> None:
-        if line := progress_line(event, progress):
+        if line := (line_of or progress_line)(event, progress):
             console.print(Text(printable(line)), soft_wrap=True)
 
     if not console.is_terminal:

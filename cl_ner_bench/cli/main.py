@@ -27,6 +27,7 @@ from cl_ner_bench.cli import (
     reproduce,
     run,
     status,
+    tune,
     verify,
 )
 from cl_ner_bench.cli.output import log_lines, note
@@ -36,6 +37,7 @@ from cl_ner_bench.untrusted import import_environment
 
 COMMANDS = (
     run,
+    tune,
     advise,
     perf,
     status,

@@ -31,17 +31,19 @@ def show_results(
 
 
 def results_text(results: Results, layout: TableLayout | None = None) -> str:
-    """Return the main table (all test sentences) of each comparison with the answer, and the unfinished runs."""
+    """Return the main table (all test sentences) of each comparison with the answer, trials and unfinished runs."""
     from cl_ner_bench.analysis.comparison.compare import comparisons
     from cl_ner_bench.analysis.comparison.verdict import verdict
     from cl_ner_bench.analysis.tables.scores import main_table
     from cl_ner_bench.analysis.tables.text import TableLayout
+    from cl_ner_bench.analysis.tables.trials import trial_tables
 
     layout = layout or TableLayout()
     parts = []
     for c in comparisons(results):
         main = main_table(c, "all", layout.measures)
         parts.append(f"{c.title}\n{table_text(main, verdict(c, results), layout.decimals)}")
+    parts += [table_text(found) for found in trial_tables(results)]
     unfinished = [run for run in results.runs if run.status != "done"]
     if unfinished:
         lines = [f"{len(unfinished)} run(s) not finished:"]

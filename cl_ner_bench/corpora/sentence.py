@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from json.encoder import encode_basestring
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.published_counts import CountDifference
 
 PARTS = ("train", "dev", "test")
+P = TypeVar("P")
 
 
 class Mention(NamedTuple):
@@ -54,6 +55,7 @@ class Corpus:
     some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
     (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
     ``documents`` are the ids of the test sentences that begin a document; empty where the source does not say.
+    ``scored`` is the part that stands as ``test``: another one while hyper-parameters are chosen.
     ``division`` is the rule that made parts of the source (``--parts``), None where it has all three.
     """
 
@@ -67,6 +69,7 @@ class Corpus:
     differences: tuple[CountDifference, ...] = ()
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     division: Division | None = None
+    scored: str = "test"
 
     @property
     def name(self) -> str:
@@ -84,6 +87,22 @@ class Corpus:
     def used(self, part: str) -> tuple[Sentence, ...]:
         """Return the sentences in use, in file order."""
         return tuple(self.parts[part][i] for i in self.ids(part))
+
+    def scored_on_dev(self) -> Corpus:
+        """Return the corpus with its dev part in place of its test part, so that nothing can depend on test."""
+
+        def moved(parts: Mapping[str, P]) -> dict[str, P]:
+            return {**parts, "test": parts["dev"]}
+
+        return replace(
+            self,
+            parts=moved(self.parts),
+            sample=None if self.sample is None else moved(self.sample),
+            domains={name: moved(parts) for name, parts in self.domains.items()},
+            dropped={name: moved(counts) if "dev" in counts else counts for name, counts in self.dropped.items()},
+            documents=(),
+            scored="dev",
+        )
 
     @cached_property
     def type_counts(self) -> dict[str, Counter[str]]:

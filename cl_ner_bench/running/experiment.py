@@ -18,6 +18,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.method_code import method_sources
 from cl_ner_bench.registry import resolve
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
+from cl_ner_bench.running.recipe_file import is_recipe_file
 from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -40,16 +41,19 @@ def write_experiment(folder: ResultsFolder, plans: Sequence[Plan], replaced: Seq
     the files of grids and mentions.
 
     What is not what was stored is made again, of what this command asks for; damaged grids are moved aside, as they may
-    be of other commands. Earlier grids lose the methods whose runs are ``replaced``.
+    be of other commands. Earlier grids lose the methods whose runs are ``replaced``. Trials of `bench tune` are no grid
+    that `bench run` could repeat.
     """
     grids = [plan.options for plan in plans]
     corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in plans]
     with folder.lease_of_top():  # other commands may add to the same files
-        contents = _scenarios(folder, grids) | _methods(folder, grids)
-        contents[folder.experiment_file] = _experiment(folder, grids, replaced)
+        contents = _scenarios(folder, grids) | _recipes(folder, grids) | _methods(folder, grids)
+        lasting = [plan.options for plan in plans if plan.corpus.scored == "test"]
+        if lasting or replaced:
+            contents[folder.experiment_file] = _experiment(folder, lasting, replaced)
         contents[folder.mentions_file] = _mentions(folder, corpora)
         folder.write_top(contents)
-    return [folder.experiment_file, folder.mentions_file]
+    return [file for file in (folder.experiment_file, folder.mentions_file) if file.exists()]
 
 
 def write_mentions(folder: ResultsFolder, corpus: Corpus, split: TaskSplit) -> None:
@@ -104,6 +108,12 @@ def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, by
     return {folder.scenario_file(file): file.read_bytes() for file in files}
 
 
+def _recipes(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
+    """Return copies of the recipes' files, so that the grids can be repeated without them."""
+    files = [Path(grid.recipe) for grid in grids if grid.recipe and is_recipe_file(grid.recipe)]
+    return {folder.recipe_file(file): file.read_bytes() for file in files}
+
+
 def _methods(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
     """Return copies of the code of users' own methods: the file itself may change."""
     cards = [variant.card for grid in grids for variant in resolve(grid.methods)]
@@ -120,6 +130,8 @@ def _table(folder: ResultsFolder, options: Options) -> dict[str, Any]:
             table[field.name] = list(value) if isinstance(value, tuple) else value
     if options.scenario.endswith(".toml"):
         table["scenario"] = folder.scenario_file(Path(options.scenario)).relative_to(folder.path).as_posix()
+    if options.recipe and is_recipe_file(options.recipe):
+        table["recipe"] = folder.recipe_file(Path(options.recipe)).relative_to(folder.path).as_posix()
     return table
 
 

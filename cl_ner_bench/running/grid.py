@@ -30,6 +30,7 @@ from cl_ner_bench.running.progress import Display, Listener, Progress, followed
 from cl_ner_bench.running.runs import Prepared, Run, share, work
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_record import Trial
 from cl_ner_bench.untrusted import refuse_links_out
 
 log = logging.getLogger(__name__)
@@ -68,9 +69,11 @@ def prepare(
     config: str | Path | None = None,
     command: Sequence[str] | None = None,
     preset: Mapping[str, Any] | None = None,
+    trials: Mapping[str, Trial] | None = None,
 ) -> Prepared:
     """Resolve flags and config into runs.
 
+    ``trials``: those of `bench tune`, by label.
     ``command`` is what the runs' records give as the command; without one, the options that were given. ``preset``
     holds what a published experiment sets.
 
@@ -87,13 +90,18 @@ def prepare(
     if first.store:
         folder.pull()
         check_folder(folder)
-    plans = [make_plan(one, folder) for one in layers]
+    plans = [make_plan(one, folder, trials is not None) for one in layers]
     asked_for = [run for plan in plans for run in plan.runs]
     aside = replaced(asked_for, folder, first.replace)
     leaving = {record.run_id for record in aside}
     planned = share(merge(asked_for, folder, leaving, first.replace), folder, leaving)
     asked = _plain(given, config) if command is None else list(command)
-    runs = [replace(run, record=structs.replace(run.record, command=asked, code=code())) for run in planned]
+    more = {"command": asked, "code": code()}
+    of_labels = trials or {}
+    runs = [
+        replace(run, record=structs.replace(run.record, **more, trial=of_labels.get(run.record.method)))
+        for run in planned
+    ]
     if first.training_check and not any(run.record.settings["training_check"] for run in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
     damaged = [(run, step, wrong) for run in runs for step, wrong in run.damaged().items()]
@@ -167,14 +175,16 @@ def _learned(run: Run) -> list[dict[str, Any]]:
     return record.learned if (record := run.folder.record) else []
 
 
-def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
+def carry_out(prepared: Prepared, display: Display | None = None, announce: bool = True) -> Outcome:
     """Learn what is missing, then write tables and report; ``display`` shows the progress.
+
+    ``announce``: log the notes on the corpus and the amount of work.
 
     Raises:
         UserError: the results folder can no longer be written.
     """
     try:
-        return _carry_out(prepared, display)
+        return _carry_out(prepared, display, announce)
     except UserError:
         raise
     except OSError as error:
@@ -184,10 +194,11 @@ def carry_out(prepared: Prepared, display: Display | None = None) -> Outcome:
         ) from None
 
 
-def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
+def _carry_out(prepared: Prepared, display: Display | None, announce: bool) -> Outcome:
     folder, options = prepared.folder, prepared.options
     _check_methods(prepared)
-    _log_notes(prepared)
+    if announce:
+        _log_notes(prepared)
     folder.make()
     _check_space(prepared)
     folder.check_store()
@@ -203,7 +214,8 @@ def _carry_out(prepared: Prepared, display: Display | None) -> Outcome:
             log.info(f"{run.folder.record_file} is not what was stored: the run is taken up again")
         run.folder.save_split(run.split.to_json())
     folder.push()
-    _log_work(prepared)
+    if announce:
+        _log_work(prepared)
     code = _learn(prepared, display) if prepared.todo else 0
     if code:
         return Outcome(code, folder.path, written)

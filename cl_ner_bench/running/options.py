@@ -239,7 +239,11 @@ class Options:
         "NAME|PATH",
     )
     recipe: str | None = option(
-        None, text, TRAINING, "hyper-parameters of the card (default: the encoder's, else paper)", "NAME"
+        None,
+        text,
+        TRAINING,
+        "hyper-parameters of the card, or a file that `bench tune` wrote (default: the encoder's, else paper)",
+        "NAME|FILE.toml",
     )
     epochs: int | None = option(None, number(int, 1), TRAINING, "epochs per step (default: the recipe's)", "N")
     batch_size: int | None = option(None, number(int, 1), TRAINING, "sentences per batch (default: the recipe's)", "N")
@@ -486,7 +490,7 @@ def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("data", "split", "out"):
         if key in keys:
             keys[key] = str(base / keys[key])
-    for key in ("dataset", "scenario"):
+    for key in ("dataset", "scenario", "recipe"):
         if key in keys and _looks_like_path(keys[key]) and (base / keys[key]).exists():
             keys[key] = str(base / keys[key])
     if is_path(keys.get("encoder", "")):

@@ -27,9 +27,10 @@ from cl_ner_bench.registry import Variant
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.keys import StepKeys, numeric_identity
 from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
+from cl_ner_bench.running.recipe_file import is_recipe_file, read_recipe_file
 from cl_ner_bench.running.runs import Plan, Run
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
-from cl_ner_bench.scenarios.split import make_split, parse_orders
+from cl_ner_bench.scenarios.split import TUNING, make_split, parse_orders
 from cl_ner_bench.scenarios.statistics import recall_ceiling, without_task
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.files import digest
@@ -53,16 +54,19 @@ def variants(options: Options) -> tuple[list[Variant], list[str]]:
     return (registry.resolve([*options.methods, *added]) if added else found), added
 
 
-def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
-    """Resolve a grid against its corpus and registry. Raises UserError for whatever cannot be run as asked."""
+def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> Plan:
+    """Resolve a grid against its corpus and registry; with ``tuning`` one of `bench tune`, which never sees test.
+
+    Raises UserError for whatever cannot be run as asked.
+    """
     options = layered.options
     chosen, added = variants(options)
     _check_labels(options, chosen)
-    corpus = load(options)
+    corpus = load(options).scored_on_dev() if tuning else load(options)
     for part, sentences in corpus.parts.items():
         if not sentences:  # as annotators rejected all of it
             raise UserError(f"{corpus.source}: no sentences in the {part} part; a run needs train, dev and test")
-    splits = make_splits(options, corpus)
+    splits = make_splits(options, corpus, tuning)
     if options.split is not None:
         check_manifest(layered, splits[0])
     encoder = encoder_info(options.encoder)
@@ -78,7 +82,7 @@ def make_plan(layered: Layered, folder: ResultsFolder) -> Plan:
         encoder=encoder.spec,
         scenario=_scenario_name(options, splits[0]),
         orders=tuple(split.order for split in splits),
-        recipe=options.recipe or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
+        recipe=_recipe_name(options.recipe) or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
         joint_steps=options.joint_steps or corpus.card.joint_steps,
         device=device,
         precision=precision,
@@ -168,8 +172,22 @@ def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
             )
 
 
-def make_splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
-    """Return the task split of each order, or the one that ``--split`` replays."""
+def make_splits(options: Options, corpus: Corpus, tuning: bool = False) -> list[TaskSplit]:
+    """Return the task split of each order, or the one that ``--split`` replays.
+
+    Raises UserError for the order and split seed of `bench tune` without ``tuning``.
+    """
+    found = _splits(options, corpus)
+    for flag, used in (("split-seed", [options.split_seed]), ("orders", [split.order for split in found])):
+        if TUNING in used and not tuning:
+            raise UserError(
+                f"--{flag} {TUNING}: kept for `bench tune`, so that no report uses what hyper-parameters were "
+                "chosen on; take another number"
+            )
+    return found
+
+
+def _splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
     if options.split is not None:
         return [TaskSplit.from_json(manifest(options.split), corpus, f"--split {options.split}")]
     wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
@@ -218,29 +236,18 @@ def hyper_parameters(
 
     Values of ``UNSTATED`` are left out.
     """
-    card, own = variant.card, options.set.get(variant.label, {})
-    training = _recipe(options, card, corpus)
-    of_method = card.recipes.get(str(options.recipe), HyperParameters()).given()
+    card = variant.card
+    training, method, of_file = _stated(options, variant, corpus)
+    of_method = card.recipes.get(_base_recipe(options), HyperParameters()).given()
     for key in training:
         value = getattr(options, key, None)
-        stated = f"recipe {options.recipe}" + f" of {card.name}'s card" * (key in of_method)
+        stated = f"recipe {_base_recipe(options)}" + f" of {card.name}'s card" * (key in of_method)
+        stated = f"recipe {options.recipe}" if key in of_file else stated
         origins.setdefault(f"{variant.label}.{key}", stated if value is None else origins[key])
         training[key] = training[key] if value is None else value
-    method = dict(card.settings)
     for key in method:
-        origins.setdefault(f"{variant.label}.{key}", DEFAULT)
-    for key, value in own.items():
-        table = method if key in method else training
-        if key not in table:
-            near = did_you_mean(key, [*method, *training])
-            raise UserError(
-                f"--set {variant.label}.{key}: {card.name} has no such setting.{near} Its own are "
-                f"{', '.join(method) or 'none'}; those of training are {', '.join(training)}"
-            )
-        where = f"--set {variant.label}.{key}"
-        table[key] = like(value, table[key], where, OPTIONS.get(key))
-        if table is training:
-            convert({key: table[key]}, HyperParameters, where)
+        origins.setdefault(f"{variant.label}.{key}", f"recipe {options.recipe}" if key in of_file else DEFAULT)
+    _put(options.set.get(variant.label, {}), training, method, variant, "--set ")
     for key, off in EXACT.items():
         if options.exact and training[key] != off:
             hint = f"pass --{key.replace('_', '-')} {off}, or leave --exact out"
@@ -254,6 +261,24 @@ def hyper_parameters(
     if training["new_rows"] != "random" and training["head"] != "cosine":
         raise UserError(f"{variant.label}: new_rows {training['new_rows']} needs head cosine, not {training['head']}")
     return {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}, method
+
+
+def _put(
+    values: Mapping[str, Any], training: dict[str, Any], method: dict[str, Any], variant: Variant, where: str
+) -> None:
+    """Put values into the hyper-parameters of training or the method's own. Raises UserError where one does not fit;
+    ``where`` is the beginning of its name."""
+    for key, value in values.items():
+        table, at = method if key in method else training, f"{where}{variant.label}.{key}"
+        if key not in table:
+            near = did_you_mean(key, [*method, *training])
+            raise UserError(
+                f"{at}: {variant.card.name} has no such setting.{near} Its own are "
+                f"{', '.join(method) or 'none'}; those of training are {', '.join(training)}"
+            )
+        table[key] = like(value, table[key], at, OPTIONS.get(key))
+        if table is training:
+            convert({key: table[key]}, HyperParameters, at)
 
 
 def _with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,9 +297,40 @@ def _with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
-    """Return all hyper-parameters that the recipe gives a method. Raises UserError if one is missing."""
+def _recipe_name(given: str | None) -> str | None:
+    """Return a recipe as it is found again from any folder."""
+    return str(Path(given).expanduser().resolve()) if given and is_recipe_file(given) else given
+
+
+def _base_recipe(options: Options) -> str:
+    """Return the name of the card's recipe that all methods start from."""
     name = str(options.recipe)
+    return read_recipe_file(Path(name)).base if is_recipe_file(name) else name
+
+
+def _printed_recipe(options: Options) -> str:
+    """Return the name of a recipe as outputs give it."""
+    name = str(options.recipe)
+    return read_recipe_file(Path(name)).name if is_recipe_file(name) else name
+
+
+def _stated(options: Options, variant: Variant, corpus: Corpus) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+    """Return what recipe and card give a method for training and as its own settings, and which a recipe's file gives.
+
+    Raises UserError if a value is missing, or one of the file does not fit.
+    """
+    name, method = str(options.recipe), dict(variant.card.settings)
+    training = _recipe(options, variant.card, corpus)
+    if not is_recipe_file(name):
+        return training, method, set()
+    values = read_recipe_file(Path(name)).of(variant, f"--recipe {name}")
+    _put(values, training, method, variant, f"--recipe {name}: methods.")
+    return training, method, {*values}
+
+
+def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
+    """Return all hyper-parameters that the base recipe gives a method. Raises UserError if one is missing."""
+    name = _base_recipe(options)
 
     def given(architecture: str) -> tuple[dict[str, Any], list[str]]:
         stated = recipe(corpus.card, name, architecture, options.scenario, card.recipes)
@@ -292,9 +348,10 @@ def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any
     return found
 
 
-def _by_hand(options: Options, card: MethodCard, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
+def _by_hand(options: Options, variant: Variant, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
-    given = {**_recipe(options, card, corpus), **card.settings}
+    training, method, _ = _stated(options, variant, corpus)
+    given = training | method
     return {key: value for key, value in {**UNSTATED, **values}.items() if value != given[key]}
 
 
@@ -334,7 +391,7 @@ def _run(
     last_only = card.is_bound and options.joint_steps == "last"
     steps = [split.n_steps] if last_only else list(range(1, split.n_steps + 1))
     settings = {
-        "recipe": options.recipe,
+        "recipe": _printed_recipe(options),
         **training,
         "method": method,
         "max_sentences": options.max_sentences if corpus.sample else None,  # as many as there are is no sample
@@ -393,7 +450,7 @@ def _run(
         protocol=split.protocol.to_json(),
         setting=digest(setting)[:8],
         settings=settings,
-        by_hand=_by_hand(options, card, corpus, training | method),
+        by_hand=_by_hand(options, variant, corpus, training | method),
         # Of recall; empty for predictions of any place and width.
         recall_ceiling=None if nested and not width else ceiling(split.hash, nested, width),
         uncased=encoder.uncased,
@@ -407,6 +464,7 @@ def _run(
             **({"source": sources} if sources else {}),
             **{key: getattr(options, key) for key in ("dataset", "data", "tasks", "encoder")},
             **({"parts": corpus.division.to_json()} if corpus.division else {}),
+            **({"scored": corpus.scored} if corpus.scored != "test" else {}),
         },
         step_keys=keys(card, values, split, seed, steps),
     )

@@ -51,6 +51,8 @@ class Steps:
             settings["split_seed"],
             Division.of(inputs.get("parts")),
         )
+        if inputs.get("scored") == "dev":
+            self.corpus = self.corpus.scored_on_dev()
         self.split = TaskSplit.from_json(self.run.split(), self.corpus)
         self._check(self.record.fingerprints)
         gc.freeze()  # the corpus stays: the collector need not walk it again and again

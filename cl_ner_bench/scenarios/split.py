@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -16,6 +16,9 @@ from cl_ner_bench.scenarios.protocol import PlannedTask, Scenario, find_scenario
 from cl_ner_bench.scenarios.task import Task, TaskSplit, cut
 
 T = TypeVar("T")
+
+TUNING = 20_260
+"""The order and the split seed that `bench tune` alone uses: what was chosen on them is no part of any report."""
 
 
 def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | None:
@@ -50,7 +53,7 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
 
     An order moves tasks together with their sentences: those are bound to the task, not to the position at which it is
     learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow; with ``add-one`` it names the
-    new type by its place in the alphabet.
+    new type by its place in the alphabet. The order ``TUNING`` is none of the scenario's or card's.
     Raises UserError for an unknown scenario, an order out of range, tasks that do not fit the corpus, and a task
     without train sentences.
     """
@@ -189,10 +192,29 @@ def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Se
     if scenario.increments or scenario.add_one is not None:
         return range(n_tasks)
     given = scenario.orders if scenario.own_tasks else corpus.card.orders
+    if order == TUNING:
+        return _other_order(n_tasks, given)
     return given[order] if given else _permuted(range(n_tasks), order)
 
 
+def _other_order(n_tasks: int, known: Collection[Sequence[int]]) -> list[int]:
+    """Return the first drawn permutation that is neither the base order nor a known one.
+
+    Raises UserError where a few tasks have no other.
+    """
+    used = {tuple(range(n_tasks)), *map(tuple, known)}
+    for k in range(1000):
+        if tuple(found := _permuted(range(n_tasks), TUNING + k)) not in used:
+            return found
+    raise UserError(
+        f"--scenario: {n_tasks} task(s) in {len(used)} known order(s) leave no order that is of `bench tune` alone; "
+        "give other tasks (--tasks)"
+    )
+
+
 def _check(order: int, n: int | None) -> None:
+    if order == TUNING:
+        return
     if order < 0 or (n is not None and order >= n):
         known = "0 and up" if n is None else f"0..{n - 1}"
         raise UserError(f"--orders: no order {order}; the dataset has {known}.")

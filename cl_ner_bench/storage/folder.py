@@ -68,6 +68,7 @@ class ResultsFolder:
         self.models, self.checkpoints = Models(self._shared), Checkpoints(self._shared)
         self.replaced = path / layout.REPLACED
         self.experiment_file, self.mentions_file = path / layout.EXPERIMENT, path / layout.MENTIONS
+        self.tuned_file = path / layout.TUNED
 
     @classmethod
     def open(cls, path: Path, url: str | None = None) -> ResultsFolder:
@@ -178,6 +179,11 @@ class ResultsFolder:
     def scenario_file(self, file: Path) -> Path:
         """Return where a copy of a scenario's file is kept."""
         return self.path / layout.SCENARIOS / file.name
+
+    def recipe_file(self, file: Path) -> Path:
+        """Return where a copy of a recipe's file is kept; files of one name differ by their content's digest."""
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        return self.path / layout.RECIPES / f"{file.stem.removesuffix(f'-{sha256[:8]}')}-{sha256[:8]}{file.suffix}"
 
     def method_file(self, name: str) -> Path:
         """Return where a copy of a file of a user's method is kept; ``name`` is one of ``method_sources``."""

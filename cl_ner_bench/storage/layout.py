@@ -14,8 +14,10 @@ LEASES = "leases"
 EXPERIMENT = "experiment.toml"
 MENTIONS = "mentions.csv.gz"
 SCENARIOS = "scenarios"
+RECIPES = "recipes"  # the recipe files of grids
 METHODS = "methods"  # the code of users' own methods, as their runs used it
-SUMS = "sums.json"  # checksums of the four above: for each file one, and two while it is replaced
+TUNED = "recipe.toml"  # what `bench tune` found
+SUMS = "sums.json"  # checksums of the six above: for each file one, and two while it is replaced
 REPORT_SUMS = "report-sums.json"  # checksums of what a report wrote
 REPORT = "report.html"  # the report's own: whether there is one is all that storage asks
 

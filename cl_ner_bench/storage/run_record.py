@@ -120,6 +120,22 @@ class ImportedFile(Struct, frozen=True):
     date: str
 
 
+class Trial(Struct, frozen=True):
+    """A trial of `bench tune`: a run whose ``values`` were drawn from ``space``, scored on the dev part.
+
+    ``method`` is the label in the command, ``number`` counts from 1. ``study``: the digest of everything that the
+    trials of one search have in common; ``seed``: that of the sampler.
+    """
+
+    method: str
+    number: Annotated[int, Meta(ge=1, lt=1 << 53, description="a whole number of at least 1")]
+    values: dict[str, Any]
+    space: dict[str, dict[str, Any]]
+    objective: str
+    seed: Whole
+    study: str
+
+
 class RunRecord(Struct, frozen=True, kw_only=True):
     """The settings of a run, how it ended, and what was recorded of its steps.
 
@@ -170,6 +186,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     command: Any = None
     code: Any = None
     step1_reference: TrainingCheck | None = None
+    trial: Trial | None = None  # of `bench tune`
     imported: dict[str, ImportedFile] | None = None  # by step; None: the suite learned the run itself
     seal: str | None = None
 

@@ -57,7 +57,8 @@ class Results:
     per method, dataset, scenario, view, encoder and config with mean and std (ddof 1) over its trained models (runs
     that hold a copy of one model count once).
     Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``. ``damaged`` are files that are not what was written; runs that hold
-    such a file are left out of all else.
+    such a file are left out of all else. ``trials``: the records of `bench tune`'s runs, which are scored on dev and
+    stand in none of the frames.
     """
 
     runs: list[RunRecord]
@@ -68,6 +69,7 @@ class Results:
     folders: Mapping[str, RunFolder]  # run_id -> its folder
     joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[Damaged, ...] = ()
+    trials: tuple[RunRecord, ...] = ()
     chosen: tuple[str, ...] = ()  # the methods that comparisons show, in this order; empty: all
 
     def __repr__(self) -> str:
@@ -91,6 +93,8 @@ class Results:
             lines.append(f"  and {len(best) - _SHOWN} more rows in .summary")
         sizes = (f".{name} ({len(getattr(self, name)):,} rows)" for name in ("counts", "scores", "measures", "summary"))
         lines.append(f"frames: {', '.join(sizes)}")
+        if self.trials:
+            lines.append(f"trials of `bench tune`, in none of the frames: .trials ({len(self.trials)})")
         lines.append("records: .runs, .finished; mentions: .predictions(run_id, step)")
         return "\n".join(lines)
 
@@ -136,10 +140,13 @@ def leave_out(results: Results, damaged: Iterable[Damaged]) -> Results:
     damaged = [*damaged]
     gone = {fault.run for fault in damaged}
     folders = {run_id: folder for run_id, folder in results.folders.items() if folder.path.name not in gone}
-    return _results([run for run in results.runs if run.run_id in folders], folders, [*results.damaged, *damaged])
+    runs = [run for run in (*results.runs, *results.trials) if run.run_id in folders]
+    return _results(runs, folders, [*results.damaged, *damaged])
 
 
 def _results(runs: list[RunRecord], folders: dict[str, RunFolder], damaged: list[Damaged]) -> Results:
+    trials = tuple(run for run in runs if run.trial)
+    runs = [run for run in runs if not run.trial]
     counts, layouts = _Counts(), _Layouts()
     views_of: dict[str, dict[str, NDArray[np.int64]]] = {}
     for run in [run for run in runs if run.status == "done"]:
@@ -203,6 +210,7 @@ def _results(runs: list[RunRecord], folders: dict[str, RunFolder], damaged: list
         folders=folders,
         joints=joint_of,
         damaged=tuple(damaged),
+        trials=trials,
     )
 
 

@@ -19,6 +19,7 @@ from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.latex import to_latex
 from cl_ner_bench.analysis.tables.text import TableLayout, to_list, to_markdown
+from cl_ner_bench.analysis.tables.trials import trial_tables
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.report_files import same_report, write_report_files
 from cl_ner_bench.untrusted import links_out
@@ -60,7 +61,7 @@ def finished_results(dirs: Sequence[Path]) -> Results:
     Raises UserError where no run is finished, and what ``load_results`` raises.
     """
     results = readable(load_results(*dirs))
-    if not results.finished:
+    if not results.finished and not results.trials:
         states = "; ".join(map(str, results.damaged)) or "; ".join(
             f"{r.run_id}: {r.status} {r.reason or ''}".strip() for r in results.runs
         )
@@ -91,7 +92,7 @@ def write_files(
         log.info(f"{out}: the report is there, of the same results")
         return there
     files = report_files(results, style, formats, layout, quotes)
-    return write_report_files(out, files, [run.run_id for run in results.finished], made_from)
+    return write_report_files(out, files, [run.run_id for run in (*results.finished, *results.trials)], made_from)
 
 
 def report_files(
@@ -118,9 +119,11 @@ def report_files(
     with rendering(drawings(results, style), [*shown], processes()) as drawn_figures:
         all_tables = tables(results, layout.measures)
         layout.check_captions(all_tables)
-        files = csv_files(results, tables(replace(results, chosen=())) if results.chosen else all_tables)
+        of_trials = trial_tables(results)
+        whole = tables(replace(results, chosen=())) if results.chosen else all_tables
+        files = csv_files(results, [*whole, *of_trials])
         answers = {f"main-all-{c.slug}": verdict(c, results) for c in compared}
-        for table in all_tables:
+        for table in (*all_tables, *of_trials):
             markdown = to_markdown(table, layout, answers.get(table.name, ()))
             texts = {"md": markdown, "tex": to_latex(table, layout)}
             files |= {f"tables/{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
@@ -141,7 +144,7 @@ def report_files(
         for c in compared
     ]
     appearances = Theme.of(compared, style).appearances
-    page = render_page(results, blocks, appearances, files, quotes, layout.decimals)
+    page = render_page(results, blocks, appearances, files, quotes, layout.decimals, of_trials)
     files["report.html"] = page.encode()
     return files
 

@@ -26,7 +26,7 @@ def digest_of_report(results: Results, *options: Any) -> str:
     Predictions count by the digest that the outcomes, which were derived from them or are as they give, hold.
     """
     made_from = {
-        "runs": msgspec.to_builtins(results.runs),
+        "runs": msgspec.to_builtins([*results.runs, *results.trials]),
         "files": {f"{at}/{path.name}": _sha256(path) for at, path in _read_by(results)},
         "damaged": [str(fault) for fault in results.damaged],
         "chosen": results.chosen,
@@ -47,6 +47,11 @@ def _read_by(results: Results) -> Iterator[tuple[str, Path]]:
             yield f"{home}/{run.run_id}", path
         for step in run.steps:
             yield f"{home}/{run.run_id}/{step}", folder.counts_file(step)
+    for trial in results.trials:
+        folder = results.folders[trial.run_id]
+        for step in trial.steps:
+            yield f"{trial.run_id}/{step}", folder.counts_file(step)
+            yield f"{trial.run_id}/{step}", folder.predictions_file(step)
     for path, home in homes.items():
         yield str(home), path / layout.MENTIONS
 

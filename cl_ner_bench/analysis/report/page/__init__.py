@@ -31,6 +31,7 @@ from cl_ner_bench.storage.run_record import RUN
 HERE = Path(__file__).parent
 EMBEDDED = 64 * 1024  # bytes: larger files are links to the folders beside the page
 IMAGES = 12 * 1024 * 1024  # bytes of figures inside the page, likewise
+FORMATS = ("csv", "md", "tex")  # of tables
 ROWS = 1000  # of a table; longer ones are in their files only
 SECTIONS = {
     "scores": "Scores",
@@ -83,9 +84,10 @@ def render_page(
     files: Mapping[str, bytes],
     quotes: Quotes | None = None,
     decimals: int = 1,
+    of_trials: Sequence[Table] = (),
 ) -> str:
     """Return the page's text. ``files``: the report's other files by relative path; the page holds small ones.
-    ``decimals``: of the numbers in tables."""
+    ``decimals``: of the numbers in tables. ``of_trials``: the tables of `bench tune`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -102,6 +104,7 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         results=results,
         parts=parts,
+        of_trials=[(table, [_download(f"tables/{table.name}.{s}", files) for s in FORMATS]) for table in of_trials],
         sections=SECTIONS,
         views=VIEW_TITLES,
         configurations=configurations(results),
@@ -219,7 +222,7 @@ def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes], marks: 
         ],
         "n_rows": sum(len(lines) for _, lines in table.sections),
         "shown": sum(len(lines) for _, lines in table.sections) <= ROWS,
-        "downloads": [_download(f"tables/{table.name}.{suffix}", files) for suffix in ("csv", "md", "tex")],
+        "downloads": [_download(f"tables/{table.name}.{suffix}", files) for suffix in FORMATS],
     }
 
 

@@ -1,0 +1,96 @@
+"""Trials of `bench tune`: their scores, derived from what their runs stored of the dev part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cl_ner_bench.analysis.data.outcomes import parse
+from cl_ner_bench.analysis.scores.scorer import match
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.run_folder import RunFolder
+from cl_ner_bench.storage.run_record import RunRecord, Trial
+
+ALL, LABEL_FREE = OBJECTIVES = ("all", "label-free")
+MEANING = {
+    ALL: "micro-F1 over all learned types on the whole dev part after the last step. This uses dev labels of old "
+    "types, which a deployed learner does not have",
+    LABEL_FREE: "mean over steps of the harmonic mean of two F1 on the step's own dev sentences: of the new types, and "
+    "of the old types against the previous model's predictions (step 1: of the new types alone). It uses no label that "
+    f"a deployed learner lacks. References, which learn from all labels, are scored as with the objective {ALL}",
+}
+"""What is maximised, by the name of the objective. Both are 0..100."""
+
+_Mentions = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """A trial and its run; ``score`` is None while it runs, and 0 where it failed."""
+
+    trial: Trial
+    record: RunRecord
+    score: float | None
+
+
+def scored_trials(records: Iterable[RunRecord], folders: Mapping[str, RunFolder]) -> list[ScoredTrial]:
+    """Return the trials among ``records`` with their scores, by method and number."""
+    found = [(r.trial, r) for r in records if r.trial]
+    scored = [ScoredTrial(trial, record, score_of(record, folders[record.run_id])) for trial, record in found]
+    return sorted(scored, key=lambda t: (t.trial.study, t.trial.method, t.trial.number))
+
+
+def best_of(trials: Iterable[ScoredTrial]) -> ScoredTrial:
+    """Return the best trial of a method, of equal ones the first. Raises UserError where none is finished."""
+    finished = [t for t in trials if t.score is not None and t.record.status == "done"]
+    if not finished:
+        raise UserError("no trial of the method is finished")
+    return max(finished, key=lambda t: (t.score or 0.0, -t.trial.number))
+
+
+def score_of(record: RunRecord, folder: RunFolder) -> float | None:
+    """Return the score of a trial (0..100) by its objective: 0 where it failed, None where it is not finished."""
+    if record.status == "failed":
+        return 0.0
+    if record.status != "done" or record.trial is None:
+        return None
+    if record.trial.objective == ALL or record.group == "reference":
+        counts = folder.counts(record.n_steps)["views"]["all"]
+        return _micro(triple for types in counts.values() for triple in types.values())
+    return _label_free(record, folder)
+
+
+def _micro(triples: Iterable[Sequence[int]]) -> float:
+    """Return the micro-F1 (0..100) of counts: 0 where there is nothing to find, and nothing was found."""
+    tp, fp, fn = map(sum, zip(*triples, strict=True))
+    return 200 * tp / max(1, 2 * tp + fp + fn)
+
+
+def _label_free(record: RunRecord, folder: RunFolder) -> float:
+    split = folder.check_split(record)
+    scores, old, before = [], dict[str, None](), dict[int, _Mentions]()
+    for step, task in enumerate(record.tasks, 1):
+        path = folder.predictions_file(step)
+        rows = {row["id"]: row for row in parse(path.read_bytes(), path)}
+        own = [i for i in split["tasks"][step - 1]["dev"] if i in rows]
+        predicted = {i: rows[i]["pred"] for i in rows}
+        gold = {i: rows[i]["gold"] for i in own}
+        score = _agreement(gold, predicted, own, task.types)
+        if stays := [t for t in old if t not in task.types]:
+            agreement = _agreement(before, predicted, [i for i in own if i in before], stays)
+            score = 2 * score * agreement / max(score + agreement, 1e-9)
+        scores.append(score)
+        old, before = old | dict.fromkeys(task.types), predicted
+    return sum(scores) / len(scores)
+
+
+def _agreement(
+    reference: Mapping[int, _Mentions], predicted: Mapping[int, _Mentions], ids: Sequence[int], types: Sequence[str]
+) -> float:
+    """Return the micro-F1 (0..100) of predictions of some types against other mentions of the same sentences."""
+
+    def of(mentions: Mapping[int, _Mentions]) -> list[list[tuple[Any, ...]]]:
+        return [[tuple(m) for m in mentions[i] if m[2] in types] for i in ids]
+
+    return _micro(match(of(reference), of(predicted), types).count().values())

@@ -1,0 +1,380 @@
+"""Fair tuning: equal trials for every method, each an ordinary run that is scored on the dev part.
+
+A trial's values depend on the sampler's seed, the method and the scores of the method's earlier trials, and on nothing
+else: the same command gives the same trials, whatever runs beside them and wherever it was stopped. The first ``DRAWN``
+trials of a method are drawn independently (the first of all are the recipe's own values), and run together; from then
+on each waits for those before it, and one trial of every method runs at a time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from cl_ner_bench import __version__
+from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, best_of, score_of, scored_trials
+from cl_ner_bench.errors import UserError
+from cl_ner_bench.registry import Variant, resolve
+from cl_ner_bench.running.estimate import Job, Rates, time_left
+from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
+from cl_ner_bench.running.merge import free_folder
+from cl_ner_bench.running.options import Layered, layer
+from cl_ner_bench.running.plan import file_word, variants
+from cl_ner_bench.running.progress import Display, RunEvent
+from cl_ner_bench.running.recipe_file import RecipeFile, is_recipe_file, read_recipe_file
+from cl_ner_bench.running.runs import Prepared
+from cl_ner_bench.scenarios.split import TUNING
+from cl_ner_bench.search_space import Search, rounded, space_of, stated
+from cl_ner_bench.storage.files import digest
+from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_record import RunRecord, Trial
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+TRIALS = 20
+DRAWN = 10
+"""Trials of a method that are drawn at random before TPE proposes one, as in Optuna."""
+
+
+def check_optuna() -> None:
+    """Raise UserError where Optuna is not installed."""
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("bench tune needs Optuna, which is not installed: pip install 'cl-ner-bench[tune]'")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What is searched of one method, and from where: its ``variant``, the values at the ``start``, the ``space``."""
+
+    variant: Variant
+    start: Mapping[str, Any]
+    space: Mapping[str, Search]
+    group: str
+    fixed: Mapping[str, Any]  # its own settings that the user gave
+
+    @property
+    def label(self) -> str:
+        return self.variant.label
+
+    def trials(self, most: int) -> int:
+        """Return how many trials it has: one where there is nothing to search."""
+        return most if self.space else 1
+
+
+class Tuning:
+    """One command's search.
+
+    Args:
+        given: the options of `bench run` that were given.
+        trials: of each method.
+        objective: one of ``OBJECTIVES``.
+        seed: of the sampler.
+        command: what the trials' records give as the command.
+
+    Raises:
+        UserError: something cannot be run as asked, or the results folder holds another search.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        trials: int = TRIALS,
+        objective: str = "all",
+        seed: int = 0,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        check_optuna()
+        self.trials, self.objective, self.seed, self.command = trials, objective, seed, command
+        self.given = {key: value for key, value in given.items() if value is not None}
+        layered: Layered = layer(self.given)[0]
+        if layered.options.scenario.startswith("add-one"):
+            raise UserError(
+                f"--scenario {layered.options.scenario}: there an order is a new type, so none is left that no report "
+                "uses; tune on another scenario, as split"
+            )
+        chosen, self.added = variants(layered.options)
+        given_to = layered.options.set
+        plain = results_path([layered])
+        self.out = Path(layered.options.out or plain.with_name(f"tune-{plain.name}"))
+        by_flag = {key for key in self.given if key not in ("methods", "set")}
+        start = self._prepared([(v, 1, {}, given_to.get(v.label, {})) for v in chosen], {}, free_folder(self.out))
+        self.plan = start.plans[0]
+        self.tuned: list[Tuned] = []
+        self.start_records: dict[str, RunRecord] = {}
+        for variant, run in zip(chosen, start.runs, strict=True):
+            settings = run.record.settings
+            values = {k: v for k, v in settings.items() if k != "method"} | settings["method"]
+            own = given_to.get(variant.label, {})
+            card = variant.card
+            space = space_of(card.search, card.group, values, {*by_flag, *own, *card.files})
+            self.tuned.append(Tuned(variant, values, space, card.group, own))
+            self.start_records[variant.label] = run.record
+        one = start.runs[0].record
+        inputs = {k: v for k, v in one.inputs.items() if k not in ("method", "source")}
+        shared = ("recipe", "max_sentences", "split_seed", "precision", "exact", "threads", "device")
+        self.study = digest(
+            [
+                *(one.dataset, one.scenario, one.order, one.encoder, one.fingerprints["data"]),
+                *(one.fingerprints["split"], one.fingerprints["encoder"], inputs.get("parts")),
+                *([key, one.settings[key]] for key in shared),
+                *(objective, seed),
+            ]
+        )[:16]
+        self.folder = ResultsFolder.open(self.out)
+        self._check_stored()
+
+    def _check_stored(self) -> None:
+        """Raise UserError where the results folder holds another search, or methods with another number of trials."""
+        own = {t.label: t for t in self.tuned}
+        others: dict[str, int] = {}
+        for run_id, record in self.folder.runs.items():
+            trial = record.trial
+            if trial is None or trial.study != self.study or not self._is_of(own.get(trial.method), record, trial):
+                what = "a run that is no trial" if trial is None else "a trial of another search"
+                raise UserError(
+                    f"--out {self.out}: holds {what} ({run_id}): another dataset, encoder, recipe, objective, seed or "
+                    f"space, other options or other code; pass another, as --out {free_folder(self.out)}"
+                )
+            if trial.method not in own and trial.space:
+                others[trial.method] = max(others.get(trial.method, 0), trial.number)
+        if unequal := [method for method, n in others.items() if n != self.trials]:
+            raise UserError(
+                f"--trials {self.trials}: --out {self.out} holds {others[unequal[0]]} trials of {unequal[0]}, and all "
+                f"methods of a folder have equally many; add it to --methods, or pass --trials {others[unequal[0]]}"
+            )
+
+    def _is_of(self, tuned: Tuned | None, record: RunRecord, trial: Trial) -> bool:
+        """Return True if a stored trial is one of this search, as far as its method is one of this command."""
+        if tuned is None:
+            return True
+        start = self.start_records[tuned.label]
+        values, planned = ({**r.settings, **r.settings["method"], "method": None} for r in (record, start))
+        fixed = planned.keys() - trial.space.keys()
+        same = trial.space == stated(tuned.space) and all(values.get(key) == planned[key] for key in fixed)
+        return same and record.fingerprints == start.fingerprints
+
+    # Trials
+
+    def known(self) -> list[ScoredTrial]:
+        """Return the trials that the folder holds, those that are running among them."""
+        runs = self.folder.runs
+        return scored_trials(runs.values(), {run_id: self.folder.run(run_id) for run_id in runs})
+
+    def rounds(self) -> list[list[tuple[Tuned, int]]]:
+        """Return the trials that run together, round by round."""
+        firsts = range(1, min(self.trials, DRAWN) + 1)
+        numbers = [[*firsts], *([n] for n in range(len(firsts) + 1, self.trials + 1))]
+        found = [[(t, n) for n in some for t in self.tuned if n <= t.trials(self.trials)] for some in numbers]
+        return [some for some in found if some]
+
+    def values(self, tuned: Tuned, number: int, known: Sequence[ScoredTrial]) -> dict[str, Any]:
+        """Return the values of a trial: those that are stored, else what the sampler gives after the earlier ones."""
+        own = {t.trial.number: t for t in known if t.trial.method == tuned.label}
+        if number in own:
+            return dict(own[number].trial.values)
+        if number == 1:
+            return {key: _within(tuned.start[key], search) for key, search in tuned.space.items()}
+        earlier = [own[n] for n in range(1, number) if n in own] if number > DRAWN else []
+        told = [(t.trial.values, t.score) for t in earlier if t.score is not None]
+        return propose(tuned.space, told, int(digest([self.seed, tuned.label, number])[:8], 16))
+
+    def _prepared(
+        self,
+        asked: Sequence[tuple[Variant, int, Mapping[str, Any], Mapping[str, Any]]],
+        trials: Mapping[str, Trial],
+        out: Path,
+    ) -> Prepared:
+        """Return the runs of trials: each a variant, its number, its values and what the user set."""
+        options = {
+            **self.given,
+            "methods": [f"{_name(v, n)}={v.spec.removeprefix(f'{v.label}=')}" for v, n, _, _ in asked],
+            "set": {_name(v, n): {**own, **values} for v, n, values, own in asked},
+            "bounds": "none",
+            "orders": [TUNING],
+            "split_seed": TUNING,
+            "joint_steps": "last",
+            "keep_models": "none",
+            "no_report": True,
+            "out": str(out),
+        }
+        return prepare(options, command=self.command, trials=trials)
+
+    def prepared(self, some: Sequence[tuple[Tuned, int]]) -> Prepared:
+        """Return the runs of a round. Raises UserError for what `bench run` refuses."""
+        known = self.known()
+        rows, trials = [], {}
+        for tuned, number in some:
+            values = self.values(tuned, number, known)
+            rows.append((tuned.variant, number, values, tuned.fixed))
+            trials[_name(tuned.variant, number)] = Trial(
+                tuned.label, number, values, stated(tuned.space), self.objective, self.seed, self.study
+            )
+        return self._prepared(rows, trials, self.out)
+
+    def run(self, display: Callable[[Tuning, int], Display] | None = None) -> Outcome:
+        """Learn all trials that are missing, then write the recipe and the report; ``display`` shows a round's
+        progress.
+
+        A command that is stopped loses at most the running trials; its outcome says so (code 130 or 143).
+        """
+        rounds = self.rounds()
+        for number, some in enumerate(rounds):
+            prepared = self.prepared(some)
+            if prepared.todo:
+                outcome = carry_out(prepared, display(self, number) if display else None, announce=number == 0)
+                if outcome.code >= 128:
+                    return outcome
+        return self._finish()
+
+    def _finish(self) -> Outcome:
+        from cl_ner_bench.analysis.report.files import write_report
+
+        known = self.known()
+        failed = any(t.record.status != "done" for t in known)
+        by_method = {t.label: [k for k in known if k.trial.method == t.label] for t in self.tuned}
+        for label, own in by_method.items():
+            if all(t.record.status != "done" for t in own):
+                raise UserError(f"no trial of {label} was finished: {own[0].record.reason} (`bench status {self.out}`)")
+        self.folder.write_top({self.folder.tuned_file: self.recipe(known).to_toml()})
+        written = write_report([self.out], self.out)
+        return Outcome(int(failed), self.out, [self.folder.tuned_file, *written])
+
+    # What is left, and what was found
+
+    def seconds_left(self, after: int, jobs: int) -> float:
+        """Return the seconds of the rounds behind round ``after``, by what was measured of finished trials."""
+        rates = Rates(t.record for t in self.known())
+        if not rates:
+            return 0.0
+        total = 0.0
+        for some in self.rounds()[after + 1 :]:
+            records = [structs.replace(self.start_records[t.label], shared={}) for t, _ in some]
+            total += time_left([Job(record, ()) for record in records], rates, jobs, report=False)
+        return total
+
+    def score(self, event: RunEvent) -> float | None:
+        """Return the score of a trial that has ended, None while it has not."""
+        return score_of(event.record, event.folder)
+
+    @cached_property
+    def statement(self) -> list[str]:
+        """What outputs say of the search."""
+        one = self.start_records[self.tuned[0].label]
+        tasks = ", ".join(task.name for task in one.tasks)
+        lines = [
+            f"objective {self.objective}: {MEANING[self.objective]}",
+            f"order and split seed {TUNING} ({tasks}), which no other command uses; test sentences are never read",
+            f"start: recipe {one.settings['recipe']}; sampler: TPE of Optuna, seed {self.seed}, "
+            f"the first {DRAWN} trials of a method drawn at random",
+        ]
+        if self.added:
+            lines.append(
+                f"added, so that gaps can be taken to references that were tuned, too: {', '.join(self.added)}"
+            )
+        return lines
+
+    def recipe(self, known: Sequence[ScoredTrial]) -> RecipeFile:
+        """Return the recipe file of the best trials of all methods in the folder."""
+        rows = [t for t in known if t.trial.study == self.study]
+        given = str(self.plan.options.recipe)
+        start = read_recipe_file(Path(given)) if is_recipe_file(given) else None
+        methods, spaces = {}, {}
+        for label in dict.fromkeys(t.trial.method for t in rows):
+            own = [t for t in rows if t.trial.method == label]
+            best = best_of(own)
+            files = resolve([best.record.inputs["method"]])[0].card.files
+            values = {**best.record.by_hand, **best.trial.values}
+            if start:
+                values = {**start.methods.get(label, start.methods.get(best.record.registry_name, {})), **values}
+            methods[label] = {k: v for k, v in sorted(values.items()) if v is not None and k not in files}
+            spaces[label] = best.trial.space
+        one = rows[0].record
+        limit = one.settings.get("max_sentences")
+        origin = {
+            "written_by": f"bench tune, cl-ner-bench {__version__}",
+            **({"command": shlex.join(self.command)} if self.command else {}),
+            "dataset": one.dataset,
+            "data": one.fingerprints["data"],
+            "scenario": one.scenario,
+            "encoder": one.encoder,
+            **({"max_sentences": limit} if limit else {}),
+            "order": one.order,
+            "split_seed": one.settings["split_seed"],
+            "trials": self.trials,
+            "objective": self.objective,
+            "meaning": MEANING[self.objective],
+            "sampler": f"TPE of Optuna, seed {self.seed}, the first {DRAWN} trials drawn at random",
+            "start": one.settings["recipe"],
+            "space": spaces,
+        }
+        return RecipeFile(
+            schema=1,
+            name="-".join(["tuned", *map(file_word, (one.dataset, one.scenario, one.encoder)), self.study[:4]]),
+            base=start.base if start else given,
+            methods=methods,
+            origin=origin,
+            trials=tuple(
+                {
+                    "method": t.trial.method,
+                    "trial": t.trial.number,
+                    "run_id": t.record.run_id,
+                    "status": t.record.status,
+                    **({"score": t.score} if t.score is not None else {}),
+                    "values": t.trial.values,
+                }
+                for t in rows
+            ),
+        )
+
+
+def _name(variant: Variant, number: int) -> str:
+    """Return the label under which a trial's run stands in the results folder."""
+    return f"trial{number:02}-{variant.label}"
+
+
+def _within(value: Any, search: Search) -> Any:
+    """Return a value, moved to the nearer bound where it lies outside."""
+    if search.choices:
+        return value if search.holds(value) else search.choices[0]
+    assert search.low is not None, "bounds are resolved"
+    assert search.high is not None, "bounds are resolved"
+    return type(search.low)(min(max(value, search.low), search.high))
+
+
+def propose(space: Mapping[str, Search], told: Sequence[tuple[Mapping[str, Any], float]], seed: int) -> dict[str, Any]:
+    """Return the values that TPE proposes after trials with their scores; without any, values drawn at random."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        sampler = optuna.samplers.TPESampler(n_startup_trials=DRAWN, seed=seed)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        distributions = {key: _distribution(search) for key, search in space.items()}
+        for values, score in told:
+            trial = optuna.trial.create_trial(params=dict(values), distributions=distributions, value=score)
+            study.add_trial(trial)
+        found = study.ask(distributions).params
+    finally:
+        optuna.logging.set_verbosity(before)
+    return {k: _within(rounded(v) if isinstance(v, float) else v, space[k]) for k, v in found.items()}
+
+
+def _distribution(search: Search) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if search.choices:
+        return CategoricalDistribution(search.choices)
+    assert search.low is not None, "bounds are resolved"
+    assert search.high is not None, "bounds are resolved"
+    if isinstance(search.low, int) and isinstance(search.high, int):
+        return IntDistribution(search.low, search.high, log=search.log)
+    return FloatDistribution(float(search.low), float(search.high), log=search.log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -15,6 +16,12 @@ class UserError(Exception):
 
     The message names the file and line, or the flag; says what was expected; and suggests the fix.
     """
+
+
+def require(package: str, extra: str, what: str) -> None:
+    """Raise UserError, naming the extra, where a package that ``what`` alone needs is not installed."""
+    if find_spec(package) is None:
+        raise UserError(f"{what}: the package {package} is not installed; pip install 'cl-ner-bench[{extra}]'")
 
 
 def printable(text: str) -> str:

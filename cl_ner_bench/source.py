@@ -28,6 +28,7 @@ BESIDE = "_cl_ner_bench_user"
 _SUITE, _METHODS = "cl_ner_bench", "cl_ner_bench.methods."
 _VERSIONED = {"numpy", "tokenizers", "torch", "transformers"}  # a run's record holds their versions
 _BY_NAME = {"__getattr__", "exec", "globals", "setattr", "vars"}  # what may bind names that cannot be read
+_BODIES = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -250,7 +251,7 @@ class _Module:
 
     def imports(self) -> Iterator[str]:
         """Yield the absolute names of all that is imported, be it a module or something in one."""
-        for node in ast.walk(self.tree):
+        for node in _statements(self.tree.body):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and (base := self._absolute(node)):
@@ -305,7 +306,7 @@ class _Module:
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
                 yield node.target.id, node.value
             else:  # if, try, with, for
-                for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+                for field in _BODIES:
                     yield from self._bindings(getattr(node, field, []))
 
     @property
@@ -314,6 +315,14 @@ class _Module:
         return "*" in self.bound or any(
             getattr(node, "id", getattr(node, "name", None)) in _BY_NAME for node in ast.walk(self.tree)
         )
+
+
+def _statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the statements of a body and of all bodies in it. (``ast.walk`` visits ten times as much: expressions.)"""
+    for node in body:
+        yield node
+        for field in _BODIES:
+            yield from _statements(getattr(node, field, ()))
 
 
 def is_card(node: ast.stmt) -> bool:

@@ -19,7 +19,7 @@ from cl_ner_bench.corpora.readers.objects import read_objects
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.errors import UserError, require
 
 _WORDS = ("tokens", "words")
 _SPLITS = {"train": ("train",), "dev": ("validation", "dev", "valid", "val"), "test": ("test",)}
@@ -36,6 +36,7 @@ def hub_rows(card: Card, options: ReaderOptions, report: Report) -> dict[str, It
     """
     hub = card.hub
     assert hub is not None
+    require("datasets", "hub", f"{card.title} from the Hugging Face hub")
     tables = _load(card, hub)
     parts: dict[str, Iterator[Row]] = {}
     for part in PARTS:

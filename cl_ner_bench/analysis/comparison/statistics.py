@@ -136,13 +136,15 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
     best has neither: bold would claim a difference, and a mark on all the others would tell nothing. Both are empty
     where nothing may be claimed: unmatched, or fewer than FEW runs. Rows of ``unranked`` are in neither.
     """
+    if not may_rank(c):
+        return set(), set()
     best: set[MethodRow] = set()
     tied: set[MethodRow] = set()
     leaders: dict[str, MethodRow] = {}
     means = c.per_model(c.compared(frame), measure).groupby(["method", "config"])[measure].mean()
     apart = unranked(c, frame, measure)
     of_leaders: list[Difference] = []
-    for d in pairs_tested(c, frame, measure) if may_rank(c) else ():
+    for d in pairs_tested(c, frame, measure):
         if d.row in apart:
             continue
         leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best

@@ -42,6 +42,12 @@ SUMMARY = [
 ]
 
 
+def quick_strings() -> Any:
+    """Return a context, or decorator, in which pandas holds text as Python's strings: for frames of some thousand rows
+    the calls of pyarrow, where that is installed, take longer than the work."""
+    return pd.option_context("mode.string_storage", "python")
+
+
 LARGEST = 1 << 40  # of a count, so that sums of them fit 64 bits
 _SHOWN = 5  # rows of the summary that ``repr`` shows
 
@@ -144,6 +150,7 @@ def leave_out(results: Results, damaged: Iterable[Damaged]) -> Results:
     return _results(runs, folders, [*results.damaged, *damaged])
 
 
+@quick_strings()
 def _results(runs: list[RunRecord], folders: dict[str, RunFolder], damaged: list[Damaged]) -> Results:
     trials = tuple(run for run in runs if run.trial)
     runs = [run for run in runs if not run.trial]

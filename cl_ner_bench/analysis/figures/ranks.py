@@ -18,12 +18,14 @@ from cl_ner_bench.analysis.figures.figure import (
 )
 from cl_ner_bench.analysis.figures.labels import LABEL, shortened
 from cl_ner_bench.analysis.table import VIEW_TITLES
+from cl_ner_bench.errors import require
 
 
 def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
     """Draw a diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); often none."""
     if len({c.dataset for c in compared}) < DATASETS:
         return []
+    require("scikit_posthocs", "ranks", f"ranks of methods over {DATASETS} or more datasets")
     found = dataset_ranks(results, view)
     return [_diagram(ranks, compared, view, f"ranks{i if i > 1 else ''}", theme) for i, ranks in enumerate(found, 1)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes_of
 from cl_ner_bench.analysis.comparison.verdict import verdict
-from cl_ner_bench.analysis.data.frames import Results, load_results
+from cl_ner_bench.analysis.data.frames import Results, load_results, quick_strings
 from cl_ner_bench.analysis.data.outcomes import readable
 from cl_ner_bench.analysis.report.numbers import csv_files
 from cl_ner_bench.analysis.report.quotes import Quotes
@@ -95,6 +95,7 @@ def write_files(
     return write_report_files(out, files, [run.run_id for run in (*results.finished, *results.trials)], made_from)
 
 
+@quick_strings()
 def report_files(
     results: Results,
     style: str = "paper",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cl_ner_bench.analysis.data.frames import Results
+from cl_ner_bench.analysis.data.frames import Results, quick_strings
 from cl_ner_bench.analysis.table import Table
 from cl_ner_bench.analysis.tables.collect import tables
 from cl_ner_bench.analysis.tables.text import frame_to_csv, to_csv
@@ -13,6 +13,7 @@ from cl_ner_bench.analysis.tables.trials import trial_tables
 _FRAMES = ("counts", "scores", "summary")
 
 
+@quick_strings()
 def numbers(results: Results) -> dict[str, bytes]:
     """Return the CSV files of a report's frames and tables, which neither layout nor choice of methods changes."""
     return csv_files(results, [*tables(results), *trial_tables(results)])

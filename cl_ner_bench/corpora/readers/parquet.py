@@ -13,6 +13,7 @@ from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.objects import read_objects
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.errors import require
 
 _BATCH = 1000  # rows
 
@@ -22,8 +23,9 @@ def read_parquet(path: Path, options: ReaderOptions, report: Report) -> Iterator
 
     Class ids (``ner_tags``) get their names from ``options.tag_names``, else from the ClassLabel features that
     Hugging Face writes into the file's metadata. Problems: ``parquet`` (no such file, or another one), and those of
-    ``read_objects``.
+    ``read_objects``. Raises UserError where pyarrow is not installed.
     """
+    require("pyarrow", "hub", str(path))
     return read_objects(partial(_rows, path), path, options, report, _class_names(path))
 
 

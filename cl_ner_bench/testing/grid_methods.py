@@ -35,10 +35,11 @@ class Good(TagLearner):
 
 
 class Slow(TagLearner):
-    """Takes its time where a stop may come; the numbers are those of Good."""
+    """Takes its time where a stop may come, unless HASTE is set; the numbers are those of Good."""
 
     def after_backward(self) -> None:
-        time.sleep(0.3)
+        if "HASTE" not in os.environ:
+            time.sleep(0.3)
 
 
 class Broken(TagLearner):

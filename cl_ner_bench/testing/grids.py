@@ -15,6 +15,8 @@ from cl_ner_bench.storage.layout import STEP_SUMS
 from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
 METHODS = Path(__file__).with_name("grid_methods.py")
+HASTE = {"HASTE": "1"}
+"""The environment in which ``slow`` of METHODS is not: for what a grid is compared with."""
 
 
 def write_inputs(folder: Path) -> list[str]:

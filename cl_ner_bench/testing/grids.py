@@ -15,7 +15,7 @@ from cl_ner_bench.storage.layout import STEP_SUMS
 from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
 METHODS = Path(__file__).with_name("grid_methods.py")
-HASTE = {"HASTE": "1"}
+HASTE = {"PAUSE": "0"}
 """The environment in which ``slow`` of METHODS is not: for what a grid is compared with."""
 
 

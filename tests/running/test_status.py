@@ -204,7 +204,7 @@ def test_a_report_of_an_unfinished_grid_uses_what_is_finished(grid: Path, capsys
 def test_a_grid_that_another_process_learns_is_followed_to_its_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["run", *write_inputs(tmp_path / "inputs"), "--methods", f"{METHODS}:slow", "--bounds", "none"]
-    process = start(*words, "--out", str(out))
+    process = start(*words, "--no-report", "--out", str(out))
     wait_for(lambda: list(out.glob("runs/*/progress.json")))
     watching = start("status", str(out), "--watch")
     text, err = watching.communicate(timeout=300)

@@ -67,6 +67,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """A finished grid of one run of three steps, sent to TensorBoard: its command and folder."""
     folder = tmp_path_factory.mktemp("grid")
     words = ["run", *write_inputs(folder / "inputs"), "--methods", f"{METHODS}:good", "--bounds", "none"]
+    words += ["--no-report"]
     done = bench(*words, "--tracker", "tensorboard", "--out", str(folder / "out"))
     assert done.returncode == 0, done.stderr
     assert "--tracker" not in done.stderr

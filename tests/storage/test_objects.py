@@ -370,7 +370,7 @@ def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -
     with s3_server() as server:
         environment = server.environment
         there = ["--store", f"s3://{BUCKET}/grid"]
-        driver = start(*words, *there, "--out", str(tmp_path / "one"), extra=environment)
+        driver = start(*words, *there, "--out", str(tmp_path / "one"), extra=environment | {"PAUSE": "1.5"})
         until(lambda: len(finished(tmp_path / "one")) == 1)
         seen = bench("status", str(tmp_path / "watched"), *there, extra=environment)
         assert (seen.returncode, "1 running" in seen.stdout) == (0, True), seen

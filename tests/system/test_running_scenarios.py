@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cl_ner_bench import load_results
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.testing.grids import bench, records, stored, write_inputs
 
@@ -35,16 +36,15 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
 ) -> None:
     file, out = tmp_path / "mine.toml", tmp_path / "out"
     file.write_text(SCENARIO)
-    words = ["run", *inputs, "--methods", "extendner", "--scenario", str(file), "--out", str(out)]
+    words = ["run", *inputs, "--methods", "extendner", "--scenario", str(file), "--no-report", "--out", str(out)]
     done = bench(*words)
     assert done.returncode == 0, done.stderr
     run = records(out)["extendner"]
     assert run["scenario"] == "mine"
     assert [t["types"] for t in run["tasks"]] == [["PER", "LOC"], ["DATE"], ["PER"]]
-    with (out / "counts.csv").open() as lines:
-        last = [row for row in csv.DictReader(lines) if row["step"] == "3" and row["view"] == "all"]
-    assert {row["type"]: (row["task"], row["learned_at"]) for row in last} == {
-        **{"PER": ("task1", "1"), "LOC": ("task1", "1"), "DATE": ("DATE", "2")}
+    last = load_results(out).counts.query("step == 3 and view == 'all'")
+    assert {row.type: (row.task, row.learned_at) for row in last.itertuples()} == {
+        **{"PER": ("task1", 1), "LOC": ("task1", 1), "DATE": ("DATE", 2)}
     }
     split = json.loads((out / "runs" / run["run_id"] / "split.json").read_text())
     assert split["labelled_at"]["PER"] == [1, 3]

@@ -70,9 +70,9 @@ def test_growth_is_per_tenfold_with_its_interval() -> None:
 
 
 def test_the_table_of_stages_is_printed() -> None:
-    out = benchmark("scaling", "stages", "--sizes", "100,200", "--rounds", "2")
+    out = benchmark("scaling", "stages", "--sizes", "300,600", "--rounds", "2")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines()]
-    assert rows[0][:3] == ["sentences", "100", "200"]
+    assert rows[0][:3] == ["sentences", "300", "600"]
     assert [row[0] for row in rows[2:]] == [*(f"{s}, us a sentence" for s in STAGES), "memory, bytes a sub-token"]
     assert all(float(cell) > 0 for row in rows[2:] for cell in row[1:3])
     assert rows[-1][-1] == "200 bytes: yes"

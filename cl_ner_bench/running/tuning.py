@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from cl_ner_bench import __version__
-from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, best_of, score_of, scored_trials
+from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, score_of, scored_trials
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.registry import Variant, resolve
+from cl_ner_bench.registry import Variant
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
 from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import file_word, variants
+from cl_ner_bench.running.plan import variants
 from cl_ner_bench.running.progress import Display, RunEvent
-from cl_ner_bench.running.recipe_file import RecipeFile, is_recipe_file, read_recipe_file
+from cl_ner_bench.running.recipe_file import RecipeFile
 from cl_ner_bench.running.runs import Prepared
+from cl_ner_bench.running.tuned_recipe import tuned_recipe
 from cl_ner_bench.scenarios.split import TUNING
 from cl_ner_bench.search_space import Search, rounded, space_of, stated
 from cl_ner_bench.storage.files import digest
@@ -243,9 +243,17 @@ class Tuning:
         for label, own in by_method.items():
             if all(t.record.status != "done" for t in own):
                 raise UserError(f"no trial of {label} was finished: {own[0].record.reason} (`bench status {self.out}`)")
-        self.folder.write_top({self.folder.tuned_file: self.recipe(known).to_toml()})
+        self.folder.write_top({self.folder.tuned_file: self._recipe(known).to_toml()})
         written = write_report([self.out], self.out)
         return Outcome(int(failed), self.out, [self.folder.tuned_file, *written])
+
+    def _recipe(self, known: Sequence[ScoredTrial]) -> RecipeFile:
+        search = {
+            **({"command": shlex.join(self.command)} if self.command else {}),
+            **{"trials": self.trials, "objective": self.objective, "meaning": MEANING[self.objective]},
+            "sampler": self.sampler,
+        }
+        return tuned_recipe(known, str(self.plan.options.recipe), search)
 
     # What is left, and what was found
 
@@ -264,6 +272,11 @@ class Tuning:
         """Return the score of a trial that has ended, None while it has not."""
         return score_of(event.record, event.folder)
 
+    @property
+    def sampler(self) -> str:
+        """The sampler as outputs name it."""
+        return f"TPE of Optuna, seed {self.seed}; the first {DRAWN} trials of a method are drawn at random"
+
     @cached_property
     def statement(self) -> list[str]:
         """What outputs say of the search."""
@@ -272,67 +285,13 @@ class Tuning:
         lines = [
             f"objective {self.objective}: {MEANING[self.objective]}",
             f"order and split seed {TUNING} ({tasks}), which no other command uses; test sentences are never read",
-            f"start: recipe {one.settings['recipe']}; sampler: TPE of Optuna, seed {self.seed}, "
-            f"the first {DRAWN} trials of a method drawn at random",
+            f"start: recipe {one.settings['recipe']}; sampler: {self.sampler}",
         ]
         if self.added:
             lines.append(
                 f"added, so that gaps can be taken to references that were tuned, too: {', '.join(self.added)}"
             )
         return lines
-
-    def recipe(self, known: Sequence[ScoredTrial]) -> RecipeFile:
-        """Return the recipe file of the best trials of all methods in the folder."""
-        rows = [t for t in known if t.trial.study == self.study]
-        given = str(self.plan.options.recipe)
-        start = read_recipe_file(Path(given)) if is_recipe_file(given) else None
-        methods, spaces = {}, {}
-        for label in dict.fromkeys(t.trial.method for t in rows):
-            own = [t for t in rows if t.trial.method == label]
-            best = best_of(own)
-            files = resolve([best.record.inputs["method"]])[0].card.files
-            values = {**best.record.by_hand, **best.trial.values}
-            if start:
-                values = {**start.methods.get(label, start.methods.get(best.record.registry_name, {})), **values}
-            methods[label] = {k: v for k, v in sorted(values.items()) if v is not None and k not in files}
-            spaces[label] = best.trial.space
-        one = rows[0].record
-        limit = one.settings.get("max_sentences")
-        origin = {
-            "written_by": f"bench tune, cl-ner-bench {__version__}",
-            **({"command": shlex.join(self.command)} if self.command else {}),
-            "dataset": one.dataset,
-            "data": one.fingerprints["data"],
-            "scenario": one.scenario,
-            "encoder": one.encoder,
-            **({"max_sentences": limit} if limit else {}),
-            "order": one.order,
-            "split_seed": one.settings["split_seed"],
-            "trials": self.trials,
-            "objective": self.objective,
-            "meaning": MEANING[self.objective],
-            "sampler": f"TPE of Optuna, seed {self.seed}, the first {DRAWN} trials drawn at random",
-            "start": one.settings["recipe"],
-            "space": spaces,
-        }
-        return RecipeFile(
-            schema=1,
-            name="-".join(["tuned", *map(file_word, (one.dataset, one.scenario, one.encoder)), self.study[:4]]),
-            base=start.base if start else given,
-            methods=methods,
-            origin=origin,
-            trials=tuple(
-                {
-                    "method": t.trial.method,
-                    "trial": t.trial.number,
-                    "run_id": t.record.run_id,
-                    "status": t.record.status,
-                    **({"score": t.score} if t.score is not None else {}),
-                    "values": t.trial.values,
-                }
-                for t in rows
-            ),
-        )
 
 
 def _name(variant: Variant, number: int) -> str:

@@ -163,6 +163,8 @@ def learn_again(path: Path) -> str:
     record = read_json(inside / layout.RECORD)
     if isinstance(record, dict) and record.get("imported"):
         return "`bench import` of the same files again repairs it"
+    if isinstance(record, dict) and record.get("trial"):
+        return "the same `bench tune` command again repairs it"
     home = above.parent
     if not (home / layout.EXPERIMENT).is_file() or check_top(home):
         return "the same `bench run` command again repairs it"

@@ -76,6 +76,17 @@ def test_a_false_group_is_found(learner: type[Learner], card: dict[str, Any], wo
     assert words in fault(learning.card, learner, **card)
 
 
+class Untrained(Frozen):
+    trains = False
+
+
+def test_a_search_that_changes_nothing_is_found() -> None:
+    said = fault(learning.card, Untrained, group="closed-form", search={"lr": None})
+    assert '"search": {"batch_size": None, "epochs": None, "head_lr": None} into the card' in said
+    nothing = dict.fromkeys(("lr", "head_lr", "epochs", "batch_size"))
+    assert "bench tune" not in fault(learning.card, Untrained, group="closed-form", search=nothing)
+
+
 def test_true_groups_pass() -> None:
     assert not fault(learning.card, Remembers, group="exemplar")
     assert not fault(learning.card, Frozen, group="closed-form")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cl_ner_bench import load_results, run
+from cl_ner_bench import load_results
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.trials import score_of
@@ -75,9 +75,14 @@ def _commit(one: Run, step: int, corpus: Any, found: Found) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder)
-    return {"dataset": str(folder / "corpus"), "encoder": str(folder / "encoder"), "recipe": "minilm"}
+    """Return a corpus of three types, and an encoder that no quick test loads."""
+    folder = tmp_path_factory.mktemp("inputs") / "corpus"
+    folder.mkdir()
+    for part, n in (("train", 24), ("dev", 12), ("test", 10)):
+        mentions = [[k, k + 1, type_] for k, type_ in enumerate(("PER", "LOC", "DATE"))]
+        rows = [{"words": [f"{part}{i}", "b", "c"], "mentions": mentions[: 3 - i % 2]} for i in range(n)]
+        (folder / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return {"dataset": str(folder), "encoder": "minilm", "recipe": "minilm"}
 
 
 Make = Callable[..., Tuning]
@@ -128,6 +133,7 @@ def test_given_values_are_fixed_and_a_method_without_a_space_has_one_trial(searc
     assert {(s["lr"], s["method"]["kd_weight"]) for s in settings} == {(1e-4, 2.0)}
 
 
+@pytest.mark.slow
 def test_trials_repeat_and_depend_on_the_seed(search: Make, tmp_path: Path) -> None:
     n = DRAWN + 2
     asked, again, other = (
@@ -155,6 +161,7 @@ def test_later_trials_follow_the_scores_of_earlier_ones() -> None:
     assert all(1 <= v["n"] <= 8 and isinstance(v["n"], int) and v["c"] in ("a", "b") for v in first)
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on_as_if_it_had_not_stopped(
     search: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,10 +226,10 @@ def test_the_order_is_none_of_the_cards(make_corpus: Callable[..., Any]) -> None
 
 
 @pytest.mark.parametrize("flag", ["split-seed", "orders"])
-def test_no_other_command_uses_its_numbers(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [f"--{flag}", str(TUNING), "--dry-run", "--out", str(tmp_path / "out")]
-    assert main.main(["run", *words]) == 2
-    assert f"--{flag} {TUNING}: kept for `bench tune`" in capsys.readouterr().err
+def test_no_other_command_uses_its_numbers(flag: str, inputs: dict[str, str], tmp_path: Path) -> None:
+    options = {**inputs, "methods": "spankl", flag.replace("-", "_"): str(TUNING), "out": str(tmp_path / "out")}
+    with pytest.raises(UserError, match=f"--{flag} {TUNING}: kept for `bench tune`"):
+        prepare(options)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +270,7 @@ def test_a_folder_holds_one_search_with_equal_trials(search: Make) -> None:
 def test_the_objective_all_is_micro_f1_on_the_whole_dev_part(search: Make) -> None:
     asked = search(1)
     prepared = asked.prepared([(asked.tuned[0], 1)])
-    learned(prepared, lambda values, sentence, step: sentence < 6)  # of 12: recall is a half, precision 1
+    learned(prepared, lambda values, sentence, step: sentence < 6)  # recall is a half, precision 1
     (one,) = prepared.runs
     corpus = prepared.plans[0].corpus
     gold = [len(s.mentions) for s in one.split.test_part(corpus, 3)]
@@ -278,7 +285,7 @@ def test_the_label_free_objective_wants_new_types_and_agreement_with_the_previou
         "nothing new after step 1": lambda values, sentence, step: step == 1,
         "nothing": lambda values, sentence, step: False,
     }
-    scores = {}
+    scores: dict[str, float | None] = {}
     for name, found in cases.items():
         asked = search(1, objective="label-free", out=f"{search(1).out}-{name[-1]}")
         prepared = asked.prepared([(asked.tuned[0], 1)])
@@ -344,20 +351,24 @@ def test_a_search_may_start_from_a_recipe_file(search: Make, tmp_path: Path) -> 
         ({"spank": {}}, "it holds no values for spankl. Did you mean 'spank'?"),
     ],
 )
-def test_a_recipe_file_that_does_not_fit(methods: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_recipe_file_that_does_not_fit(
+    methods: dict[str, Any], said: str, inputs: dict[str, str], tmp_path: Path
+) -> None:
     file = tmp_path / "r.toml"
     file.write_bytes(RecipeFile(schema=1, name="mine", base="minilm", methods=methods).to_toml())
+    given = {**inputs, "methods": "spankl", "bounds": "none", "recipe": file, "out": str(tmp_path / "out")}
     with pytest.raises(UserError) as caught:
-        run("spankl", bounds="none", recipe=file, out=tmp_path / "out", dry_run=True)
+        prepare(given)
     assert said in str(caught.value)
     file.write_text("schema = 1\nname = 'a'\nbasis = 'minilm'\n[methods]\n")
     with pytest.raises(UserError, match=r"unknown key 'basis'.*Did you mean 'base'"):
-        run("spankl", bounds="none", recipe=file, out=tmp_path / "out", dry_run=True)
+        prepare(given)
 
 
 # Report
 
 
+@pytest.mark.slow
 def test_the_report_shows_trials_and_no_table_of_results(search: Make) -> None:
     asked = search(2, ("spankl", "extendner"))
     asked.run()
@@ -373,6 +384,7 @@ def test_the_report_shows_trials_and_no_table_of_results(search: Make) -> None:
     assert verify(asked.out).faults == []
 
 
+@pytest.mark.slow
 def test_trials_beside_a_grid_change_none_of_its_tables(search: Make, tmp_path: Path) -> None:
     grid = load_results(write_grid(tmp_path / "grid", ("spankl", "joint-span"), n_steps=2))
     asked = search(2)
@@ -386,11 +398,12 @@ def test_trials_beside_a_grid_change_none_of_its_tables(search: Make, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_real_search_survives_ctrl_c_and_its_recipe_runs(inputs: dict[str, str], tmp_path: Path) -> None:
+def test_a_real_search_survives_ctrl_c_and_its_recipe_runs(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    common = [word for key, value in inputs.items() if key != "recipe" for word in (f"--{key}", value)]
-    words = ["tune", "--methods", "extendner", "--bounds", "none", *common, "--recipe", "minilm", "--epochs", "2"]
-    words += ["--batch-size", "8", "--trials", "2", "--jobs", "1", "--out", str(out)]
+    options = write_inputs(tmp_path / "inputs")
+    common = options[: options.index("--recipe")]
+    words = ["tune", "--methods", "extendner", "--bounds", "none", *options, "--trials", "2", "--jobs", "1"]
+    words += ["--out", str(out)]
     process = start(*words)
     until(lambda: any(record["status"] == "done" for record in records(out).values()))
     process.send_signal(signal.SIGINT)

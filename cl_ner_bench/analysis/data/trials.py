@@ -17,8 +17,9 @@ MEANING = {
     ALL: "micro-F1 over all learned types on the whole dev part after the last step. This uses dev labels of old "
     "types, which a deployed learner does not have",
     LABEL_FREE: "mean over steps of the harmonic mean of two F1 on the step's own dev sentences: of the new types, and "
-    "of the old types against the previous model's predictions (step 1: of the new types alone). It uses no label that "
-    f"a deployed learner lacks. References, which learn from all labels, are scored as with the objective {ALL}",
+    "of the old types against the previous model's predictions (step 1, and where neither model finds an old type: of "
+    "the new types alone). It uses no label that a deployed learner lacks. "
+    f"References, which learn from all labels, are scored as with the objective {ALL}",
 }
 """What is maximised, by the name of the objective. Both are 0..100."""
 
@@ -57,17 +58,18 @@ def score_of(record: RunRecord, folder: RunFolder) -> float | None:
         return None
     if record.trial.objective == ALL or record.group == "reference":
         counts = folder.counts(record.n_steps)["views"]["all"]
-        return _micro(triple for types in counts.values() for triple in types.values())
+        return _micro(triple for types in counts.values() for triple in types.values()) or 0.0
     return _label_free(record, folder)
 
 
-def _micro(triples: Iterable[Sequence[int]]) -> float:
-    """Return the micro-F1 (0..100) of counts: 0 where there is nothing to find, and nothing was found."""
+def _micro(triples: Iterable[Sequence[int]]) -> float | None:
+    """Return the micro-F1 (0..100) of counts, None where there is nothing to find, and nothing was found."""
     tp, fp, fn = map(sum, zip(*triples, strict=True))
-    return 200 * tp / max(1, 2 * tp + fp + fn)
+    return 200 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
 
 
 def _label_free(record: RunRecord, folder: RunFolder) -> float:
+    """Return the score of the objective ``LABEL_FREE``; a step whose dev sentences hold no new type is left out."""
     split = folder.check_split(record)
     scores, old, before = [], dict[str, None](), dict[int, _Mentions]()
     for step, task in enumerate(record.tasks, 1):
@@ -77,18 +79,19 @@ def _label_free(record: RunRecord, folder: RunFolder) -> float:
         predicted = {i: rows[i]["pred"] for i in rows}
         gold = {i: rows[i]["gold"] for i in own}
         score = _agreement(gold, predicted, own, task.types)
-        if stays := [t for t in old if t not in task.types]:
-            agreement = _agreement(before, predicted, [i for i in own if i in before], stays)
-            score = 2 * score * agreement / max(score + agreement, 1e-9)
-        scores.append(score)
+        stays = [t for t in old if t not in task.types]
+        agreement = _agreement(before, predicted, [i for i in own if i in before], stays) if stays else None
+        if score is not None:
+            both = score if agreement is None else 2 * score * agreement / max(score + agreement, 1e-9)
+            scores.append(both)
         old, before = old | dict.fromkeys(task.types), predicted
-    return sum(scores) / len(scores)
+    return sum(scores) / max(1, len(scores))
 
 
 def _agreement(
     reference: Mapping[int, _Mentions], predicted: Mapping[int, _Mentions], ids: Sequence[int], types: Sequence[str]
-) -> float:
-    """Return the micro-F1 (0..100) of predictions of some types against other mentions of the same sentences."""
+) -> float | None:
+    """Return the micro-F1 of predictions of some types against other mentions of the same sentences, as ``_micro``."""
 
     def of(mentions: Mapping[int, _Mentions]) -> list[list[tuple[Any, ...]]]:
         return [[tuple(m) for m in mentions[i] if m[2] in types] for i in ids]

@@ -15,6 +15,7 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.scenarios.task import Task
+from cl_ner_bench.search_space import COMMON
 from cl_ner_bench.testing.conformance.faults import Fault, as_text, some
 from cl_ner_bench.testing.conformance.inputs import (
     CORPUS,
@@ -51,6 +52,13 @@ def card(lab: Lab) -> str:
         )
     if group == "memory-free" and not lab.observations.moved_vectors:
         raise Fault('the encoder does not change in step 2, but the group is "memory-free": write "closed-form"')
+    searched = sorted({*COMMON} - {key for key, values in lab.card.search.items() if values is None})
+    if type(lab.last.learner).trains is False and searched:
+        unsearched = ", ".join(f'"{key}": None' for key in searched)
+        raise Fault(
+            f"trains is False, but `bench tune` would try values of {', '.join(searched)}, which change nothing: write "
+            f'"search": {{{unsearched}}} into the card'
+        )
     own = lab.learner is not BASES[lab.card.architecture] and not lab.card.base  # a plug-in may find nothing to change
     if own and not {"teacher", "memory"} & lab.last.learner.needs:
         pairs = zip(lab.two, _of_base_learner(lab.card.architecture), strict=True)

@@ -20,7 +20,8 @@ class UserError(Exception):
 
 def require(package: str, extra: str, what: str) -> None:
     """Raise UserError, naming the extra, where a package that ``what`` alone needs is not installed."""
-    if find_spec(package) is None:
+    found = find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name, from which Python is started, is no package
         raise UserError(f"{what}: the package {package} is not installed; pip install 'cl-ner-bench[{extra}]'")
 
 

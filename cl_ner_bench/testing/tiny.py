@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
@@ -28,18 +31,62 @@ RECIPE = {
 }
 
 
-def tiny_encoder(folder: Path) -> Path:
-    """Write the tiny encoder into ``folder``."""
-    from transformers import BertConfig, BertModel  # takes seconds, and most that is here needs none
+CONFIG = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "vocab_size": 30522,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "pad_token_id": 0,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "layer_norm_eps": 1e-12,
+    "initializer_range": 0.02,
+    "dtype": "float32",
+}
 
+
+def tiny_encoder(folder: Path) -> Path:
+    """Write the tiny encoder into ``folder``: what transformers makes of seed 0, without its import of seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    weights = {f"{name}.{key}": value for name, part in _drawn().items() for key, value in part.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(CONFIG, indent=2), encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         shutil.copy(encoder_info("minilm").folder / name, folder / name)
     return folder
+
+
+def _drawn() -> dict[str, nn.Module]:
+    """Return the modules of `BertModel` by name, drawn from torch's generator in its order."""
+    width, inner = 32, 64
+    modules: dict[str, nn.Module] = {
+        "embeddings.word_embeddings": nn.Embedding(30522, width, padding_idx=0),
+        "embeddings.position_embeddings": nn.Embedding(512, width),
+        "embeddings.token_type_embeddings": nn.Embedding(2, width),
+        "embeddings.LayerNorm": nn.LayerNorm(width),
+    }
+    for layer in ("encoder.layer.0", "encoder.layer.1"):
+        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+            modules[f"{layer}.{name}"] = nn.Linear(width, width)
+        modules[f"{layer}.attention.output.LayerNorm"] = nn.LayerNorm(width)
+        modules[f"{layer}.intermediate.dense"] = nn.Linear(width, inner)
+        modules[f"{layer}.output.dense"] = nn.Linear(inner, width)
+        modules[f"{layer}.output.LayerNorm"] = nn.LayerNorm(width)
+    for module in modules.values():  # torch's own values, drawn above, are drawn anew, as transformers does
+        if isinstance(module, nn.Embedding | nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        modules["embeddings.word_embeddings"].weight[0] = 0
+    return modules
 
 
 def tiny_corpus(n: int = 24) -> Corpus:

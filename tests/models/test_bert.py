@@ -26,6 +26,8 @@ from transformers import (
 from cl_ner_bench.models.encoders.bert import read_bert
 from cl_ner_bench.models.encoders.info import encoder_info
 
+pytestmark = pytest.mark.slow  # the import of transformers takes seconds
+
 SIZE = {
     "vocab_size": 50,
     "hidden_size": 8,
@@ -99,7 +101,6 @@ def test_other_encoders_and_half_checkpoints_are_left_to_transformers(tmp_path: 
     assert read_bert(encoder_info(str(tmp_path / "half"))) is None
 
 
-@pytest.mark.slow
 def test_weights_need_no_transformers() -> None:
     code = (
         "import sys\nfrom cl_ner_bench.models.encoders.bert import read_bert\n"

@@ -20,7 +20,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
@@ -60,6 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def other_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tiny encoder with tokenizers of the two other families: byte-level BPE, and Unigram with word marks."""
+    from transformers import PreTrainedTokenizerFast
+
     text = ["anna went to paris in 1990 .", "électroencéphalographie", "北京 大学"]
     specials = ["<s>", "</s>", "<unk>"]
     byte_level, unigram = Tokenizer(models.BPE()), Tokenizer(models.Unigram())
@@ -85,6 +86,8 @@ def tokenizers(
     folder: str, other_folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, EncoderInfo]:
     """Return encoders whose tokenizers are stored in different forms."""
+    from transformers import RobertaTokenizer  # takes seconds: tests of these encoders are slow
+
     folders = {"words": folder, **other_folders}
     for name in ("cased", "old"):
         folders[name] = str(tiny_encoder(tmp_path_factory.mktemp(name)))
@@ -194,8 +197,11 @@ def test_a_word_has_the_sub_tokens_that_it_has_in_the_whole_sentence(
     assert vectors(encoder, sentence).isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["words", "cased", "old", "bytes", "roberta", "unigram"])
 def test_sub_tokens_are_those_that_transformers_gives(family: str, tokenizers: dict[str, EncoderInfo]) -> None:
+    from transformers import AutoTokenizer
+
     info = tokenizers[family]
     reference = AutoTokenizer.from_pretrained(info.folder, add_prefix_space=True)
     tokeniser = Tokeniser(info, 512)
@@ -207,6 +213,7 @@ def test_sub_tokens_are_those_that_transformers_gives(family: str, tokenizers: d
         assert tokens.ids.tolist() == expected
 
 
+@pytest.mark.slow
 def test_a_byte_level_word_begins_with_a_space_whatever_its_file_says(
     tokenizers: dict[str, EncoderInfo], tmp_path: Path
 ) -> None:
@@ -223,6 +230,7 @@ def test_a_byte_level_word_begins_with_a_space_whatever_its_file_says(
     assert found[1:-1] == Tokenizer.from_file(str(file)).encode(" anna went", add_special_tokens=False).ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["words", "bytes", "unigram"])
 def test_sub_tokens_need_no_transformers(family: str, tokenizers: dict[str, EncoderInfo]) -> None:
     code = (
@@ -234,7 +242,10 @@ def test_sub_tokens_need_no_transformers(family: str, tokenizers: dict[str, Enco
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_stitched_vector_is_that_of_its_window_alone(folder: str) -> None:
+    from transformers import AutoModel
+
     encoder, reference = tiny(folder, 16), AutoModel.from_pretrained(folder).eval()
     sentence = [f"{name}{n}" for n in range(20) for name in ("anna", "oslo", "x")]
     others = [["one"], ["a", "few", "words"] * 9]

@@ -24,11 +24,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 # Cases are checked, not timed: machines differ.
 settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
+settings.register_profile("quick lane", deadline=None, max_examples=25)
 
 
 # Which tests run, and what is reported
 
+QUICK = "not slow"  # the quick lane
 SLOW_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
 
 
@@ -36,9 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="faults at the counts of docs/reliability.md: hours")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("quick lane" if config.option.markexpr == QUICK else "suite")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no file of slow tests alone in the quick lane: each process would, for nothing."""
-    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+    if config.option.markexpr != QUICK or collection_path.suffix != ".py":
         return None
     return True if SLOW_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 

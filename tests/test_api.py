@@ -22,6 +22,7 @@ from cl_ner_bench.running.options import OPTIONS
 from cl_ner_bench.testing.results import METHODS, write_grid, write_run
 
 
+@pytest.mark.slow
 def test_the_package_lists_what_it_gives_without_loading_it() -> None:
     code = "import sys, cl_ner_bench; print(*dir(cl_ner_bench)); print({'torch', 'pandas', 'numpy'} & {*sys.modules})"
     shown, heavy = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()

@@ -184,6 +184,7 @@ def test_a_helper_is_part_of_every_steps_key(tmp_path: Path) -> None:
     assert first.config != other.config
 
 
+@pytest.mark.slow
 def test_the_suite_reads_methods_without_torch() -> None:
     code = (
         "import sys\nfrom cl_ner_bench import method_code, registry\n"

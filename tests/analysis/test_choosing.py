@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
@@ -20,46 +18,47 @@ from cl_ner_bench.testing.results import triple, write_run
 SCORES = {"spankl": 60, "extendner": 70, "seqstar": 5, "finetune-token": 50, "finetune-span": 40, "joint-token": 90}
 
 
-def results(folder: Path) -> Results:
-    known = (folder / "runs").exists()
-    for method, score in ({} if known else SCORES).items():
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    folder = tmp_path_factory.mktemp("results")
+    for method, score in SCORES.items():
         for seed in range(3):
             counts = {1: {"A": triple(score)}, 2: {"A": triple(score), "B": triple(score + seed)}}
             write_run(folder, method, counts, seed=seed)
     return load_results(folder)
 
 
-def shown(folder: Path, *names: str) -> Comparison:
-    (c,) = comparisons(choose(results(folder), names))
+def shown(results: Results, *names: str) -> Comparison:
+    (c,) = comparisons(choose(results, names))
     return c
 
 
-def test_rows_stand_as_they_were_chosen_within_their_groups(tmp_path: Path) -> None:
-    c = shown(tmp_path, "SEQ*", "joint", "spankl", "EXTENDNER")
+def test_rows_stand_as_they_were_chosen_within_their_groups(results: Results) -> None:
+    c = shown(results, "SEQ*", "joint", "spankl", "EXTENDNER")
     assert [row.method for row in c.rows] == ["seqstar", "spankl", "extendner", "joint-token"]
-    (found,) = comparisons(results(tmp_path))
+    (found,) = comparisons(results)
     assert [row.method for row in found.rows][:2] == ["extendner", "spankl"]  # else the best first
 
 
-def test_the_choice_is_said_and_what_it_does_to_tests(tmp_path: Path) -> None:
+def test_the_choice_is_said_and_what_it_does_to_tests(results: Results) -> None:
     note = "more methods were run and are not shown: tests are corrected over those shown alone"
-    assert f"4 {note}" in main_table(shown(tmp_path, "spankl", "extendner"), "all").notes
-    assert not any(note in text for text in main_table(shown(tmp_path, *SCORES), "all").notes)
+    assert f"4 {note}" in main_table(shown(results, "spankl", "extendner"), "all").notes
+    assert not any(note in text for text in main_table(shown(results, *SCORES), "all").notes)
 
 
-def test_a_name_of_two_architectures_stands_for_both(tmp_path: Path) -> None:
-    assert [row.method for row in shown(tmp_path, "finetune").rows] == ["finetune-span", "finetune-token"]
+def test_a_name_of_two_architectures_stands_for_both(results: Results) -> None:
+    assert [row.method for row in shown(results, "finetune").rows] == ["finetune-span", "finetune-token"]
 
 
-def test_an_unknown_method_is_refused_with_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_method_is_refused_with_what_there_is(results: Results) -> None:
     with pytest.raises(
         UserError, match=r"--methods spankll: no finished run of it here\. Did you mean 'SpanKL'\? There"
     ):
-        choose(results(tmp_path), ["spankll"])
+        choose(results, ["spankll"])
 
 
-def test_what_is_not_shown_stays_a_reference(tmp_path: Path) -> None:
-    everything, c = results(tmp_path), shown(tmp_path, "seqstar", "extendner")
+def test_what_is_not_shown_stays_a_reference(results: Results) -> None:
+    everything, c = results, shown(results, "seqstar", "extendner")
     gaps = {line[0]: line[-1].mean for _, lines in main_table(c, "all").sections for line in lines}  # type: ignore
     assert gaps["ExtendNER"] == pytest.approx(20)
     (whole,) = comparisons(everything)
@@ -74,8 +73,8 @@ def test_what_is_not_shown_stays_a_reference(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_csv_files_of_tables_keep_all_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = results(tmp_path)
+def test_the_csv_files_of_tables_keep_all_methods(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = results
     chosen = choose(everything, ["seqstar", "extendner"])
     monkeypatch.setattr("cl_ner_bench.analysis.figures.draw.drawings", lambda *_: [])
     found = report_files(chosen, formats=())
@@ -84,8 +83,9 @@ def test_the_csv_files_of_tables_keep_all_methods(tmp_path: Path, monkeypatch: p
     assert b"SpanKL" in found["tables/main-all-toy-split-minilm.csv"]
 
 
-def test_one_function_gives_all_tables(tmp_path: Path) -> None:
-    made = tables(results(tmp_path), ("bwt", "macro_f1"))
+@pytest.mark.slow
+def test_one_function_gives_all_tables(results: Results) -> None:
+    made = tables(results, ("bwt", "macro_f1"))
     assert {table.name.split("-")[0] for table in made} >= {"main", "steps", "types", "learning", "cost", "errors"}
     (main, *_) = made
     assert main.header == ("Method", "BWT", "Mean type F1")

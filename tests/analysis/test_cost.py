@@ -72,6 +72,7 @@ def test_stored_examples_count_at_their_most() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_output_shows_what_methods_with_stored_examples_hold(tmp_path: Path) -> None:
     write_grid(tmp_path, ["spankl"], n_steps=2, learned=[step(1), step(2)])
     learned = [step(1, memory=memory(1_200, 2048)), step(2, memory=memory(2_400, 5120))]

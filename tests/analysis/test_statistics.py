@@ -103,6 +103,7 @@ def test_units_are_orders_or_the_seeds_of_one_or_models_that_all_orders_share() 
 NINE = [(order, seed) for order in range(3) for seed in range(3)]
 
 
+@pytest.mark.slow
 def test_seeds_of_one_order_are_no_evidence_about_other_orders(tmp_path: Path) -> None:
     # Nine runs, all with one sign; but what differs is the order.
     better = [51, 52, 51, 52, 51, 52, 80, 82, 81]

@@ -259,6 +259,7 @@ def test_dry_run_shows_every_value_with_its_origin_and_writes_nothing(
     assert any(line.startswith("estimate: about") for line in lines)
 
 
+@pytest.mark.slow
 def test_dry_run_counts_updates_as_training_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """By step, from the sentences of each task (joint training: of all so far), the batch size and the epochs."""
     options = {"max-sentences": "60", "epochs": "2", "batch-size": "7", "warmup-share": "0.5", "warmup-updates": "4"}
@@ -353,6 +354,7 @@ def test_data_show_and_data_split(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "has orders 2; leave --orders out" in err
 
 
+@pytest.mark.slow
 def test_methods_that_are_in_no_list_are_shown_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text('CARD = {"architecture": "token", "variants": {"mine": {}, "other": {"summary": "Another."}}}')

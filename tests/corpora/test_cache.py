@@ -214,6 +214,7 @@ def test_libraries_are_kept_to_the_cache_unless_the_user_says_where(
     assert not {*names} & {*caches.plotting_environment(), *caches.kernel_environment()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("fc-list"), reason="fontconfig is not here")
 def test_fontconfig_finds_the_same_fonts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path / "cache & <more>"))

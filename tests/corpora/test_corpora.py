@@ -81,6 +81,7 @@ def test_packaged_document_lists() -> None:
         assert kept == {"train": 1710, "dev": 207}
 
 
+@pytest.mark.slow
 def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from cl_ner_bench.corpora.load import load_corpus;"

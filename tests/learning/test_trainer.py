@@ -134,6 +134,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(encoder: st
     assert not same(weights(one), weights(two))
 
 
+@pytest.mark.slow
 def test_a_prediction_hears_a_stop(encoder: str) -> None:
     def stop(_: dict[str, Any]) -> None:
         raise KeyboardInterrupt

@@ -118,6 +118,7 @@ def test_it_learns_without_training_and_forgets_little(architecture: str, encode
     assert found(made, "LOC") >= 8
 
 
+@pytest.mark.slow
 def test_old_columns_of_spans_never_change(encoder: str) -> None:
     one, two = (chain("analytic-span", encoder, steps).learner.head for steps in (1, 2))
     assert torch.equal(one.blocks[0].weight, two.blocks[0].weight)

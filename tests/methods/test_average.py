@@ -46,6 +46,7 @@ def test_wise_ft_goes_back_to_the_pretrained_encoder(encoder: str) -> None:
     assert any((p != 0).any() for p in made.head.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["token", "span"])
 def test_cofima_is_averaging_where_all_information_is_cut_to_one_value(architecture: str, encoder: str) -> None:
     learned = chain(f"cofima-{architecture}", encoder).learner

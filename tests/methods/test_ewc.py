@@ -117,6 +117,7 @@ def test_the_empirical_importance_takes_the_given_labels(method: str, encoder: s
     assert states[1][key].sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "own"), [("ewc+is3", "prototypes"), ("mas+pof", "replay")])
 def test_what_the_method_itself_carries_stays_apart(method: str, own: str, encoder: str) -> None:
     losses = chain(method, encoder, 1).learn(step_data(2))["losses"]

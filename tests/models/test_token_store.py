@@ -168,6 +168,7 @@ def test_a_damaged_store_is_made_again(
     assert file.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_told(
     info: EncoderInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -302,7 +302,6 @@ def test_a_limit_that_holds_no_word_is_refused(folder: str) -> None:
 # Scripts
 
 
-@settings(max_examples=60)
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=12))
 def test_a_word_of_any_characters_has_a_vector(folder: str, sentence: list[str]) -> None:
     found = vectors(tiny(folder, 16), sentence)
@@ -424,6 +423,7 @@ def test_a_span_learner_refuses_a_sentence_above_the_limit(folder: str) -> None:
         t.predict([long])
 
 
+@pytest.mark.slow
 def test_limits_need_no_torch() -> None:
     code = "import sys, cl_ner_bench.corpora.limits; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

@@ -208,6 +208,7 @@ def test_the_command_writes_texts_beside_a_report_without_them(
     assert not [file for file in folder.rglob("*") if file.is_file() and b"Lovelace" in file.read_bytes()]
 
 
+@pytest.mark.slow
 def test_texts_of_a_real_corpus_carry_its_licence(tmp_path: Path, real_data: Path) -> None:
     """WNUT-17, with predictions that are its own gold mentions."""
     words = ["--dataset", "wnut17", "--data", str(real_data / "wnut17")]

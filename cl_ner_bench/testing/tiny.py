@@ -66,8 +66,9 @@ def tiny_encoder(folder: Path) -> Path:
 def _drawn() -> dict[str, nn.Module]:
     """Return the modules of `BertModel` by name, drawn from torch's generator in its order."""
     width, inner = 32, 64
+    words = nn.Embedding(30522, width, padding_idx=0)
     modules: dict[str, nn.Module] = {
-        "embeddings.word_embeddings": nn.Embedding(30522, width, padding_idx=0),
+        "embeddings.word_embeddings": words,
         "embeddings.position_embeddings": nn.Embedding(512, width),
         "embeddings.token_type_embeddings": nn.Embedding(2, width),
         "embeddings.LayerNorm": nn.LayerNorm(width),
@@ -85,7 +86,7 @@ def _drawn() -> dict[str, nn.Module]:
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
     with torch.no_grad():
-        modules["embeddings.word_embeddings"].weight[0] = 0
+        words.weight[0] = 0
     return modules
 
 

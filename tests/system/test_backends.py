@@ -77,7 +77,7 @@ def wait_for(what: Callable[[], int | None], process: subprocess.Popen[str]) -> 
 
 RUN = ("run", "--no-report", "--checkpoint-seconds", "0")
 KEPT = {"runs", "store", "experiment.toml", "mentions.csv.gz", "sums.json"}
-GRID = ("--methods", "extendner,joint-token", "--orders", "0,1")
+GRID = ("--methods", "extendner,joint-token")  # one waits for the first step of the other
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_every_backend_gives_the_same_bits(
     out = tmp_path / "out"
     process = start("cl_ner_bench", *RUN, *inputs, *GRID, "--jobs", "2", "--out", str(out), "--backend", *words.split())
     end(process, tmp_path)
-    assert len(stored(alone)) == 24
+    assert len(stored(alone)) == 12
     assert stored(out) == stored(alone)
     one, other = load_results(alone), load_results(out)
     for name in ("counts", "scores", "summary"):

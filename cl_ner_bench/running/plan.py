@@ -5,29 +5,34 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from cl_ner_bench import method_card, method_code, registry
-from cl_ner_bench.corpora.card import UNSTATED, Card, HyperParameters
-from cl_ner_bench.corpora.cards import list_cards, recipe, recipe_names
+from cl_ner_bench import method_code, registry
+from cl_ner_bench.corpora.card import Card
+from cl_ner_bench.corpora.cards import list_cards, recipe_names
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.learning.numerics import NUMERICS
-from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running import environment
+from cl_ner_bench.running.hyper_parameters import (
+    by_hand,
+    hyper_parameters,
+    printed_recipe,
+    recipe_name,
+    with_files,
+)
 from cl_ner_bench.running.keys import StepKeys, numeric_identity
-from cl_ner_bench.running.options import DEFAULT, FLAG, OPTIONS, Layered, Options
-from cl_ner_bench.running.recipe_file import is_recipe_file, read_recipe_file
+from cl_ner_bench.running.options import DEFAULT, FLAG, Layered, Options
 from cl_ner_bench.running.runs import Plan, Run
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.split import TUNING, make_split, parse_orders
@@ -39,7 +44,6 @@ from cl_ner_bench.storage.run_record import CorpusRecord, EncoderIdentity, RunRe
 from cl_ner_bench.storage.run_record import Task as TaskRecord
 from cl_ner_bench.validation import convert
 
-EXACT = {"max_span_width": 0, "pool": 1}
 _LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
 
 
@@ -74,7 +78,7 @@ def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> 
     options = replace(
         options,
         methods=tuple(v.spec for v in chosen),
-        set={v.label: own for v in chosen if (own := _with_files(v, options.set.get(v.label, {})))},
+        set={v.label: own for v in chosen if (own := with_files(v, options.set.get(v.label, {})))},
         bounds="none",
         dataset=dataset_name(options),
         data=options.data and str(Path(options.data).resolve()),
@@ -82,7 +86,7 @@ def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> 
         encoder=encoder.spec,
         scenario=_scenario_name(options, splits[0]),
         orders=tuple(split.order for split in splits),
-        recipe=_recipe_name(options.recipe) or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
+        recipe=recipe_name(options.recipe) or (encoder.name if encoder.name in recipe_names(corpus.card) else "paper"),
         joint_steps=options.joint_steps or corpus.card.joint_steps,
         device=device,
         precision=precision,
@@ -229,146 +233,6 @@ def check_manifest(layered: Layered, split: TaskSplit) -> None:
         raise UserError(f"--split {layered.options.split} is a task split already; leave --split-seed out")
 
 
-def hyper_parameters(
-    options: Options, variant: Variant, corpus: Corpus, origins: dict[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return recipe and method settings of one variant; note in ``origins`` where ``LABEL.KEY`` came from.
-
-    Values of ``UNSTATED`` are left out.
-    """
-    card = variant.card
-    training, method, of_file = _stated(options, variant, corpus)
-    of_method = card.recipes.get(_base_recipe(options), HyperParameters()).given()
-    for key in training:
-        value = getattr(options, key, None)
-        stated = f"recipe {_base_recipe(options)}" + f" of {card.name}'s card" * (key in of_method)
-        stated = f"recipe {options.recipe}" if key in of_file else stated
-        origins.setdefault(f"{variant.label}.{key}", stated if value is None else origins[key])
-        training[key] = training[key] if value is None else value
-    for key in method:
-        origins.setdefault(f"{variant.label}.{key}", f"recipe {options.recipe}" if key in of_file else DEFAULT)
-    _put(options.set.get(variant.label, {}), training, method, variant, "--set ")
-    for key, off in EXACT.items():
-        if options.exact and training[key] != off:
-            hint = f"pass --{key.replace('_', '-')} {off}, or leave --exact out"
-            raise UserError(f"--exact: {variant.label} has {key} {training[key]}, which changes training; {hint}")
-    if training["head"] != "linear" and card.architecture != "token":
-        raise UserError(f"{variant.label}: head {training['head']} is of token methods, and {card.name} is none")
-    if training["span_prior"] and card.architecture != "span":
-        raise UserError(f"{variant.label}: span_prior is of span methods, and {card.name} is none")
-    if training["first_lr_epochs"] and not training["lr"]:
-        raise UserError(f"{variant.label}: first_lr is a multiple of lr, which is 0; set --lr, or first_lr_epochs to 0")
-    if training["new_rows"] != "random" and training["head"] != "cosine":
-        raise UserError(f"{variant.label}: new_rows {training['new_rows']} needs head cosine, not {training['head']}")
-    return {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}, method
-
-
-def _put(
-    values: Mapping[str, Any], training: dict[str, Any], method: dict[str, Any], variant: Variant, where: str
-) -> None:
-    """Put values into the hyper-parameters of training or the method's own. Raises UserError where one does not fit;
-    ``where`` is the beginning of its name."""
-    for key, value in values.items():
-        table, at = method if key in method else training, f"{where}{variant.label}.{key}"
-        if key not in table:
-            near = did_you_mean(key, [*method, *training])
-            raise UserError(
-                f"{at}: {variant.card.name} has no such setting.{near} Its own are "
-                f"{', '.join(method) or 'none'}; those of training are {', '.join(training)}"
-            )
-        table[key] = like(value, table[key], at, OPTIONS.get(key))
-        if table is training:
-            convert({key: table[key]}, HyperParameters, at)
-
-
-def _with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings given to a method, its files as absolute paths. Raises UserError where one is missing."""
-    found = dict(own)
-    for key in variant.card.files:
-        flag, path = f"--set {variant.label}.{key}", own.get(key, "")
-        if not path or not isinstance(path, str):
-            raise UserError(
-                f"{variant.label} reads a text that the suite does not bring, because it decides what is measured; "
-                f"pass {flag}=FILE (`bench list methods {variant.card.name}` says what the file holds)"
-            )
-        if not Path(path).is_file():
-            raise UserError(f"{flag}={path}: no such file")
-        found[key] = str(Path(path).resolve())
-    return found
-
-
-def _recipe_name(given: str | None) -> str | None:
-    """Return a recipe as it is found again from any folder."""
-    return str(Path(given).expanduser().resolve()) if given and is_recipe_file(given) else given
-
-
-def _base_recipe(options: Options) -> str:
-    """Return the name of the card's recipe that all methods start from."""
-    name = str(options.recipe)
-    return read_recipe_file(Path(name)).base if is_recipe_file(name) else name
-
-
-def _printed_recipe(options: Options) -> str:
-    """Return the name of a recipe as outputs give it."""
-    name = str(options.recipe)
-    return read_recipe_file(Path(name)).name if is_recipe_file(name) else name
-
-
-def _stated(options: Options, variant: Variant, corpus: Corpus) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
-    """Return what recipe and card give a method for training and as its own settings, and which a recipe's file gives.
-
-    Raises UserError if a value is missing, or one of the file does not fit.
-    """
-    name, method = str(options.recipe), dict(variant.card.settings)
-    training = _recipe(options, variant.card, corpus)
-    if not is_recipe_file(name):
-        return training, method, set()
-    values = read_recipe_file(Path(name)).of(variant, f"--recipe {name}")
-    _put(values, training, method, variant, f"--recipe {name}: methods.")
-    return training, method, {*values}
-
-
-def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
-    """Return all hyper-parameters that the base recipe gives a method. Raises UserError if one is missing."""
-    name = _base_recipe(options)
-
-    def given(architecture: str) -> tuple[dict[str, Any], list[str]]:
-        stated = recipe(corpus.card, name, architecture, options.scenario, card.recipes)
-        values = stated | {key: value for key, value in UNSTATED.items() if key not in stated}
-        return values, [key for key in HyperParameters.__struct_fields__ if key not in values]
-
-    found, missing = given(card.architecture)
-    if missing:
-        other = next(a for a in method_card.ARCHITECTURES if a != card.architecture)
-        raise UserError(
-            f"--recipe {name}: "
-            + (f"it says nothing of {', '.join(missing)}" if given(other)[1] else f"a recipe for {other} methods")
-            + f", and {card.name} is a {card.architecture} method; choose another recipe, or leave it out"
-        )
-    return found
-
-
-def _by_hand(options: Options, variant: Variant, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
-    training, method, _ = _stated(options, variant, corpus)
-    given = training | method
-    return {key: value for key, value in {**UNSTATED, **values}.items() if value != given[key]}
-
-
-def like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
-    """Return ``value`` as the type of the default that it replaces, within the bounds of the option of that name."""
-    if option is not None:
-        try:
-            return option.metadata["parse"](value)
-        except ValueError as error:
-            raise UserError(f"{where} {value!r}: {error}") from None
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if default is not None and type(value) is not type(default):
-        raise UserError(f"{where} {value!r}: expected a value like {default!r}")
-    return value
-
-
 def _run(
     options: Options,
     variant: Variant,
@@ -391,7 +255,7 @@ def _run(
     last_only = card.is_bound and options.joint_steps == "last"
     steps = [split.n_steps] if last_only else list(range(1, split.n_steps + 1))
     settings = {
-        "recipe": _printed_recipe(options),
+        "recipe": printed_recipe(options),
         **training,
         "method": method,
         "max_sentences": options.max_sentences if corpus.sample else None,  # as many as there are is no sample
@@ -450,7 +314,7 @@ def _run(
         protocol=split.protocol.to_json(),
         setting=digest(setting)[:8],
         settings=settings,
-        by_hand=_by_hand(options, variant, corpus, training | method),
+        by_hand=by_hand(options, variant, corpus, training | method),
         # Of recall; empty for predictions of any place and width.
         recall_ceiling=None if nested and not width else ceiling(split.hash, nested, width),
         uncased=encoder.uncased,

@@ -12,6 +12,8 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.testing.chain import CORPUS, SPLIT, chain, step_data, trainer
 
+pytestmark = pytest.mark.slow  # the import of PEFT takes seconds
+
 
 @pytest.mark.parametrize("architecture", ["token", "span"])
 def test_later_steps_leave_an_experts_predictions_alone(architecture: str, encoder: str, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_the_loss_is_the_squared_distance_to_the_anchor(anchor: str, encoder: st
         assert 0 < penalty < 0.25 * distance
 
 
+@pytest.mark.slow  # PEFT is imported
 @pytest.mark.parametrize(
     "method", ["l2-init+lora-token", "wise-ft+lora-span", "magmax+o-lora-token", "ties+lora-token", "lora+gdumb-span"]
 )

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from cl_ner_bench.methods.addner import AddNER
-from cl_ner_bench.methods.experts import ExpertsToken
 from torch import Tensor, nn
 
 from cl_ner_bench import method_code, registry
@@ -95,6 +94,9 @@ def test_the_likelihood_of_given_labels(method: str, softmaxes: list[list[int]],
     assert float(learner.log_likelihood(BATCH, Output(logits))) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_experts_have_the_likelihood_of_their_merged_heads() -> None:
+    from cl_ner_bench.methods.experts import ExpertsToken  # imports PEFT, which takes seconds
+
     assert ExpertsToken.drawn_log_likelihood is AddNER.drawn_log_likelihood
     assert ExpertsToken.log_likelihood is AddNER.log_likelihood

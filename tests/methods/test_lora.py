@@ -14,6 +14,8 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.pretrained import pretrained
 from cl_ner_bench.testing.chain import CORPUS, chain, step_data, trainer
 
+pytestmark = pytest.mark.slow  # the import of PEFT takes seconds
+
 
 def vectors(made: Any) -> Tensor:
     """Return word vectors of the test part, in evaluation mode."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cl_ner_bench.cli.output import note, show, table
+from cl_ner_bench.cli.output import note, show, table, wrapped
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
@@ -36,14 +36,15 @@ def results_text(results: Results, layout: TableLayout | None = None) -> str:
     from cl_ner_bench.analysis.comparison.verdict import verdict
     from cl_ner_bench.analysis.tables.scores import main_table
     from cl_ner_bench.analysis.tables.text import TableLayout
-    from cl_ner_bench.analysis.tables.trials import trial_tables
+    from cl_ner_bench.analysis.tables.trials import best_lines
 
     layout = layout or TableLayout()
     parts = []
     for c in comparisons(results):
         main = main_table(c, "all", layout.measures)
         parts.append(f"{c.title}\n{table_text(main, verdict(c, results), layout.decimals)}")
-    parts += [table_text(found) for found in trial_tables(results)]
+    if best := best_lines(results):
+        parts.append("\n".join(line for text in best for line in wrapped(text)))
     unfinished = [run for run in results.runs if run.status != "done"]
     if unfinished:
         lines = [f"{len(unfinished)} run(s) not finished:"]

@@ -131,7 +131,7 @@ class Trial(Struct, frozen=True):
     number: Annotated[int, Meta(ge=1, lt=1 << 53, description="a whole number of at least 1")]
     values: dict[str, Any]
     space: dict[str, dict[str, Any]]
-    objective: str
+    objective: Annotated[str, Meta(pattern=r"\A(all|label-free)\Z", description="all or label-free")]
     seed: Whole
     study: str
 

@@ -9,6 +9,7 @@ from typing import Any
 from cl_ner_bench.analysis.data.outcomes import parse
 from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.checks import DamagedError, learn_again
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord, Trial
 
@@ -51,15 +52,28 @@ def best_of(trials: Iterable[ScoredTrial]) -> ScoredTrial:
 
 
 def score_of(record: RunRecord, folder: RunFolder) -> float | None:
-    """Return the score of a trial (0..100) by its objective: 0 where it failed, None where it is not finished."""
+    """Return the score of a trial (0..100) by its objective: 0 where it failed, None where it is not finished.
+
+    Raises DamagedError where what is stored cannot be scored.
+    """
     if record.status == "failed":
         return 0.0
     if record.status != "done" or record.trial is None:
         return None
-    if record.trial.objective == ALL or record.group == "reference":
-        counts = folder.counts(record.n_steps)["views"]["all"]
-        return _micro(triple for types in counts.values() for triple in types.values()) or 0.0
-    return _label_free(record, folder)
+    try:
+        return _label_free(record, folder) if _is_label_free(record, record.trial) else _all_types(record, folder)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        path = folder.step_folder(record.n_steps)
+        raise DamagedError(path, f"is not as docs/results.md says ({error!r})", learn_again(path)) from None
+
+
+def _is_label_free(record: RunRecord, trial: Trial) -> bool:
+    return trial.objective == LABEL_FREE and record.group != "reference"
+
+
+def _all_types(record: RunRecord, folder: RunFolder) -> float:
+    counts = folder.counts(record.n_steps)["views"]["all"]
+    return _micro(triple for types in counts.values() for triple in types.values()) or 0.0
 
 
 def _micro(triples: Iterable[Sequence[int]]) -> float | None:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, scored_trials
+from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, best_of, scored_trials
 from cl_ner_bench.analysis.table import Cell, Table
 
 _LONGEST = 160  # characters of a name, which is a file's
+NOTHING = "nothing to search"
 HEADER = ("Trial", "Score", "State", "Values", "Run")
 
 
@@ -19,6 +20,19 @@ def trial_tables(results: Results) -> list[Table]:
     trials = scored_trials(results.trials, results.folders)
     studies = dict.fromkeys(t.trial.study for t in trials)
     return [_table([t for t in trials if t.trial.study == study]) for study in studies]
+
+
+def best_lines(results: Results) -> list[str]:
+    """Return a line on the best trial of each method, below one that says what the score is; none without trials."""
+    trials = scored_trials(results.trials, results.folders)
+    lines = []
+    for study, method in dict.fromkeys((t.trial.study, t.trial.method) for t in trials):
+        own = [t for t in trials if (t.trial.study, t.trial.method) == (study, method)]
+        if any(t.record.status == "done" for t in own):
+            best = best_of(own)
+            of = f"trial {best.trial.number} of {len(own)}"
+            lines.append(f"  {method}: {best.score:.1f} in {of}: {values_text(best.trial.values) or NOTHING}")
+    return ["best trials of bench tune, by a score on dev that is no result:", *lines] if lines else []
 
 
 def values_text(values: dict[str, object]) -> str:
@@ -38,14 +52,11 @@ def _table(trials: Sequence[ScoredTrial]) -> Table:
         for t in own:
             is_best = t.score is not None and t.score == best
             score = Cell(math.nan if t.score is None else t.score, math.nan, bold=is_best)
-            values = values_text(t.trial.values) or "nothing to search"
+            values = values_text(t.trial.values) or NOTHING
             lines.append((str(t.trial.number), score, t.record.status, values, t.record.run_id))
-            data.append(
-                {
-                    **{"method": method, "trial": t.trial.number, "score": score.mean, "best": is_best},
-                    **{"status": t.record.status, "run_id": t.record.run_id, **t.trial.values},
-                }
-            )
+            about = {"method": method, "trial": t.trial.number, "score": score.mean, "best": is_best}
+            about |= {"status": t.record.status, "run_id": t.record.run_id}
+            data.append({**about, **t.trial.values, **about})  # whatever a setting is called
         sections.append((method, tuple(lines)))
     settings = run.settings
     caption = (

@@ -65,7 +65,7 @@ def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> 
     """
     options = layered.options
     chosen, added = variants(options)
-    _check_labels(options, chosen)
+    check_labels(options, chosen)
     corpus = load(options).scored_on_dev() if tuning else load(options)
     for part, sentences in corpus.parts.items():
         if not sentences:  # as annotators rejected all of it
@@ -166,7 +166,8 @@ def division(options: Options) -> Division | None:
     return found
 
 
-def _check_labels(options: Options, chosen: Iterable[Variant]) -> None:
+def check_labels(options: Options, chosen: Iterable[Variant]) -> None:
+    """Raise UserError where ``--set`` names a method that is not of the grid."""
     labels = [v.label for v in chosen]
     for label in options.set:
         if label not in labels:

@@ -25,7 +25,7 @@ from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
 from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.options import Layered, layer
-from cl_ner_bench.running.plan import variants
+from cl_ner_bench.running.plan import check_labels, variants
 from cl_ner_bench.running.progress import Display, RunEvent
 from cl_ner_bench.running.recipe_file import RecipeFile
 from cl_ner_bench.running.runs import Prepared
@@ -101,6 +101,7 @@ class Tuning:
                 "uses; tune on another scenario, as split"
             )
         chosen, self.added = variants(layered.options)
+        check_labels(layered.options, chosen)
         given_to = layered.options.set
         plain = results_path([layered])
         self.out = Path(layered.options.out or plain.with_name(f"tune-{plain.name}"))

@@ -240,6 +240,8 @@ def test_no_other_command_uses_its_numbers(flag: str, inputs: dict[str, str], tm
         (["--scenario", "add-one"], "--scenario add-one: there an order is a new type"),
         (["--trails", "3"], "unknown argument '--trails'. Did you mean '--trials'?"),
         (["--orders", "0"], "unknown argument '--orders'"),
+        (["--set", "spankll.kd_weight=1"], "no method of this grid is called 'spankll'. Did you mean 'spankl'?"),
+        (["--set", "spankl.kd_wieght=1"], "kd_wieght: spankl has no such setting. Did you mean 'kd_weight'?"),
     ],
 )
 def test_wrong_use(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,7 @@ def _read_by(results: Results) -> Iterator[tuple[str, Path]]:
 
 def _code() -> Iterator[Path]:
     for package in ("analysis", "storage"):
-        yield from sorted(p for p in (_CODE / package).rglob("*") if p.is_file() and p.suffix != ".pyc")
+        yield from sorted(p for p in (_CODE / package).rglob("*") if p.is_file() and p.parent.name != "__pycache__")
 
 
 def _sha256(path: Path) -> str | None:

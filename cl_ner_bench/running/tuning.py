@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 TRIALS = 20
 DRAWN = 10
-"""Trials of a method that are drawn at random before TPE proposes one, as in Optuna."""
+"""Trials of a method before TPE proposes one, as in Optuna: the start, and values drawn at random."""
 
 
 def check_optuna() -> None:
@@ -52,7 +52,7 @@ def check_optuna() -> None:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What is searched of one method, and from where: its ``variant``, the values at the ``start``, the ``space``."""
+    """The search of one method: its ``variant``, the values at the ``start``, the ``space``."""
 
     variant: Variant
     start: Mapping[str, Any]
@@ -276,11 +276,11 @@ class Tuning:
     @property
     def sampler(self) -> str:
         """The sampler as outputs name it."""
-        return f"TPE of Optuna, seed {self.seed}; the first {DRAWN} trials of a method are drawn at random"
+        return f"TPE of Optuna, seed {self.seed}; trial 1 of a method is the start, 2 to {DRAWN} are drawn at random"
 
     @cached_property
     def statement(self) -> list[str]:
-        """What outputs say of the search."""
+        """Notes that outputs show of the search."""
         one = self.start_records[self.tuned[0].label]
         tasks = ", ".join(task.name for task in one.tasks)
         lines = [

@@ -1,4 +1,4 @@
-"""When losses are read from the device, and what is said of one that is not finite."""
+"""Losses are read from the device now and then; one that is not finite is named."""
 
 from __future__ import annotations
 

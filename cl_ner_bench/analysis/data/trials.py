@@ -22,7 +22,7 @@ MEANING = {
     "the new types alone). It uses no label that a deployed learner lacks. "
     f"References, which learn from all labels, are scored as with the objective {ALL}",
 }
-"""What is maximised, by the name of the objective. Both are 0..100."""
+"""The score that is maximised, by the name of the objective. Both are 0..100."""
 
 _Mentions = Sequence[Sequence[Any]]
 

@@ -1,4 +1,4 @@
-"""Whether a report would be what is there already: the digest of everything that it is made of."""
+"""The digest of everything that a report is made of, by which it is known to be there already."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ on each waits for those before it, and one trial of every method runs at a time.
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, score_of, scored_trials
-from cl_ner_bench.errors import UserError
+from cl_ner_bench.errors import UserError, require
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
@@ -42,12 +41,6 @@ if TYPE_CHECKING:
 TRIALS = 20
 DRAWN = 10
 """Trials of a method before TPE proposes one, as in Optuna: the start, and values drawn at random."""
-
-
-def check_optuna() -> None:
-    """Raise UserError where Optuna is not installed."""
-    if importlib.util.find_spec("optuna") is None:
-        raise UserError("bench tune needs Optuna, which is not installed: pip install 'cl-ner-bench[tune]'")
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Tuning:
         seed: int = 0,
         command: Sequence[str] | None = None,
     ) -> None:
-        check_optuna()
+        require("optuna", "tune", "bench tune")
         self.trials, self.objective, self.seed, self.command = trials, objective, seed, command
         self.given = {key: value for key, value in given.items() if value is not None}
         layered: Layered = layer(self.given)[0]

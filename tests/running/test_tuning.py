@@ -250,7 +250,7 @@ def test_wrong_use(words: list[str], said: str, capsys: pytest.CaptureFixture[st
 
 
 def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("cl_ner_bench.errors.find_spec", lambda name: None)
     assert main.main(["tune", "--dry-run"]) == 2
     assert "pip install 'cl-ner-bench[tune]'" in capsys.readouterr().err
 

@@ -57,6 +57,7 @@ def _read_by(results: Results) -> Iterator[tuple[str, Path]]:
 
 
 def _code() -> Iterator[Path]:
+    yield from sorted(_CODE.glob("*.py"))
     for package in ("analysis", "storage"):
         yield from sorted(p for p in (_CODE / package).rglob("*") if p.is_file() and p.parent.name != "__pycache__")
 

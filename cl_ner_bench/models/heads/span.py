@@ -62,10 +62,8 @@ class SpanHead(GrowingHead):
         rows = [
             nn.init.kaiming_normal_(torch.empty(2 * PROJECTION, self.hidden_size), generator=init(t)) for t in types
         ]
-        weight, bias = (
-            torch.stack(rows).view(-1, 2, PROJECTION, self.hidden_size),
-            torch.zeros(len(types), 2, PROJECTION),
-        )
+        weight = torch.stack(rows).view(-1, 2, PROJECTION, self.hidden_size)
+        bias = torch.zeros(len(types), 2, PROJECTION)
         if self.prior:
             product = math.sqrt(PROJECTION) * math.log(self.prior / (1 - self.prior))
             weight[:, :, 0] = 0

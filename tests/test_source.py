@@ -18,7 +18,7 @@ import pytest
 from cl_ner_bench import HOME, method_card, method_code
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.method_code import code_fingerprint
-from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.grids import write_inputs

@@ -257,7 +257,7 @@ def _flags(question: Question, names: Sequence[str]) -> str:
 
 
 def _number(value: Any, flag: str, least: float, whole: bool = False) -> Any:
-    from cl_ner_bench.running.options import number
+    from cl_ner_bench.running.option_values import number
 
     try:
         return number(int if whole else float, least)(value)

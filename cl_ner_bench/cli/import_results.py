@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
 
 def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.importing import Origin, import_predictions
-    from cl_ner_bench.running.options import numbers
+    from cl_ner_bench.running.option_values import numbers
 
     try:
         steps = None if parsed.step is None else numbers(parsed.step)

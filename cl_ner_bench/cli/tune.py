@@ -91,7 +91,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 def whole(value: Any, flag: str, least: int) -> int:
     """Return a value as a whole number. Raises UserError where it is none, or too small."""
-    from cl_ner_bench.running.options import number
+    from cl_ner_bench.running.option_values import number
 
     try:
         found: int = number(int, least)(value)

@@ -25,7 +25,8 @@ from cl_ner_bench.running.foreign import FOREIGN, adapt_to_iob1, foreign_model, 
 from cl_ner_bench.running.hyper_parameters import like
 from cl_ner_bench.running.loaded import Model, check_is_folder, load_model, portable, resolve_method
 from cl_ner_bench.running.new_data import NewData, read_new_data
-from cl_ner_bench.running.options import OPTIONS, names, number, pairs
+from cl_ner_bench.running.option_values import names, number, pairs
+from cl_ner_bench.running.options import OPTIONS
 from cl_ner_bench.running.retention import Found, agreements, scores, warnings
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
 from cl_ner_bench.validation import convert

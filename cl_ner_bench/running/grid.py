@@ -23,8 +23,8 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.experiment import write_experiment
+from cl_ner_bench.running.layers import Layered, layer
 from cl_ner_bench.running.merge import merge, not_learned_again, replaced, superseded
-from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import file_word, make_plan, manifest
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
 from cl_ner_bench.running.runs import Prepared, Run, share, work

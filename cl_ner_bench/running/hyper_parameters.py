@@ -14,7 +14,8 @@ from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.registry import Variant
-from cl_ner_bench.running.options import DEFAULT, OPTIONS, Options
+from cl_ner_bench.running.layers import DEFAULT
+from cl_ner_bench.running.options import OPTIONS, Options
 from cl_ner_bench.running.recipe_file import is_recipe_file, read_recipe_file
 from cl_ner_bench.validation import convert
 

@@ -20,7 +20,8 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import environment, plan
 from cl_ner_bench.running.experiment import write_mentions
 from cl_ner_bench.running.grid import check_folder, results_path
-from cl_ner_bench.running.options import Options, layer
+from cl_ner_bench.running.layers import layer
+from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.predictions_file import Found, ScoredPart, read_predictions
 from cl_ner_bench.running.steps import score
 from cl_ner_bench.scenarios.task import TaskSplit

@@ -1,168 +1,38 @@
-"""The options of `bench run`: one table for the command line, config files and Python.
-
-Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default. The last two are
-resolved by ``running.plan``; here flags and config files become :class:`Options`.
-"""
+"""The options of `bench run`: one table for the command line, config files and Python."""
 # ruff: noqa: RUF009  `option` is `dataclasses.field`
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.corpora.division import SHARES
-from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.models.encoders.info import is_path
-from cl_ner_bench.untrusted import read_toml
+from cl_ner_bench.running.option_values import (
+    Settings,
+    encoder_name,
+    flag,
+    names,
+    number,
+    numbers,
+    one_of,
+    orders,
+    pairs,
+    path,
+    settings,
+    share,
+    shares,
+    tasks,
+    text,
+)
 
-DEFAULT, FLAG, CONFIG, PRESET = "default", "flag", "config file", "preset"
-Settings = dict[str, dict[str, Any]]  # method -> key -> value
+TRACKERS = ("mlflow", "wandb", "tensorboard", "trackio")
+METHODS, DATA, TRAINING, MACHINE, FILES = "methods", "data and tasks", "training", "machine", "files"
 
 
 def option(default: Any, parse: Callable[[Any], Any], group: str, help: str, metavar: str = "") -> Any:
     """Declare an option. ``parse`` turns what was given into its value, or raises ValueError."""
     about = {"parse": parse, "group": group, "help": help, "metavar": metavar}
     return field(default_factory=dict, metadata=about) if default == {} else field(default=default, metadata=about)
-
-
-def text(value: Any) -> str:
-    if not isinstance(value, str | Path):
-        raise ValueError("expected a text")
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:  # a name that the locale cannot read: no file could hold it
-        raise ValueError("expected a text of this locale; set PYTHONUTF8=1, or use a name in UTF-8") from None
-    return str(value)
-
-
-def path(value: Any) -> str:
-    return str(Path(text(value)).expanduser())
-
-
-def encoder_name(value: Any) -> str:
-    """Return an encoder's name; a ``Path`` is a folder, a text is one only where it is written as a path."""
-    return os.path.abspath(value) if isinstance(value, Path) else text(value)
-
-
-def names(value: Any) -> tuple[str, ...]:
-    values = value.split(",") if isinstance(value, str) else value
-    return tuple(text(v).strip() for v in values if text(v).strip())
-
-
-def number(kind: type, least: float, most: float = math.inf) -> Callable[[Any], Any]:
-    bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-    expected = f"expected {'a whole number' if kind is int else 'a number'} {bounds}"
-
-    def parse(value: Any) -> Any:
-        try:
-            result = kind(value)
-            good = (
-                not isinstance(value, bool) and result == float(value) and least <= result <= most and result < math.inf
-            )
-        except (TypeError, ValueError, OverflowError):
-            good = False
-        if not good:
-            raise ValueError(expected)
-        return result
-
-    return parse
-
-
-def share(value: Any) -> float:
-    found: float = number(float, 0)(value)
-    if not 0 < found <= 1:
-        raise ValueError("expected a number above 0 and of at most 1")
-    return found
-
-
-def shares(value: Any) -> tuple[int, ...]:
-    """Return the shares of train, dev and test in percent."""
-    try:
-        found = tuple(map(number(int, 1), value.split(",") if isinstance(value, str) else value))
-    except (TypeError, ValueError):
-        found = ()
-    if len(found) != 3 or sum(found) != 100:
-        raise ValueError(f"expected {SHARES}")
-    return found
-
-
-def numbers(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, Iterable):
-        raise ValueError("expected a list of numbers, as [0, 1]")
-    values = value.split(",") if isinstance(value, str) else value
-    found = tuple(dict.fromkeys(number(int, 0)(v) for v in values))
-    if not found:
-        raise ValueError("expected at least one whole number")
-    return found
-
-
-def orders(value: Any) -> tuple[int, ...] | str:
-    return "all" if value == "all" else numbers(value)
-
-
-def flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("expected true or false")
-    return value
-
-
-def one_of(*choices: str, pattern: str = "(?!)") -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices and not (isinstance(value, str) and re.fullmatch(pattern, value)):
-            near = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise ValueError(f"expected one of {', '.join(choices)}.{near}".removesuffix("."))
-        return str(value)
-
-    return parse
-
-
-def tasks(value: Any) -> str:
-    """Return tasks as text, ``"ORG;PERSON;GPE,DATE"``; a list of lists of types is accepted too."""
-    return value if isinstance(value, str) else ";".join(",".join(names(group)) for group in value)
-
-
-def settings(value: Any) -> Settings:
-    """Parse ``METHOD.KEY=VALUE`` texts (values as in TOML, else plain text), or a table method -> key -> value."""
-    found: Settings = {}
-    if isinstance(value, Mapping):
-        for method, row in value.items():
-            if not isinstance(row, Mapping):
-                raise ValueError(f"expected a table of settings for {method!r}")
-            found[method] = dict(row)
-        return found
-    for item in [value] if isinstance(value, str) else value:
-        match = re.fullmatch(r"\s*([^=]+)\.([^.=]+?)\s*=(.*)", item)
-        if not match:
-            raise ValueError(f"expected METHOD.KEY=VALUE, not {item!r}")
-        found.setdefault(match[1], {})[match[2]] = _value(match[3].strip())
-    return found
-
-
-def pairs(value: Any) -> dict[str, Any]:
-    """Parse ``KEY=VALUE`` texts (values as in TOML, else plain text), or a table."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    split = [item.partition("=") for item in ([value] if isinstance(value, str) else value)]
-    if not all(key.strip() and equals for key, equals, _ in split):
-        raise ValueError("expected KEY=VALUE")
-    return {key.strip(): _value(written.strip()) for key, _, written in split}
-
-
-def _value(written: str) -> Any:
-    try:
-        return tomllib.loads(f"v = {written}")["v"]
-    except (ValueError, RecursionError):
-        return written
-
-
-TRACKERS = ("mlflow", "wandb", "tensorboard", "trackio")
-METHODS, DATA, TRAINING, MACHINE, FILES = "methods", "data and tasks", "training", "machine", "files"
 
 
 @dataclass(frozen=True)
@@ -415,97 +285,3 @@ NOT_OF_THE_GRID = (
     *("timeout", "checkpoint_seconds", "keep_models", "no_report", "tracker"),
 )
 """Options that a grid in experiment.toml does not hold: they change no result, or belong to the folder."""
-
-
-@dataclass(frozen=True)
-class Layered:
-    """Resolved options, and the origin of each value (``origins`` holds ``METHOD.KEY`` of settings too)."""
-
-    options: Options
-    origins: Mapping[str, str]
-
-
-def layer(
-    given: Mapping[str, Any], config: str | Path | None = None, preset: Mapping[str, Any] | None = None
-) -> list[Layered]:
-    """Return the options of each grid of a config file, overridden by flags (or keyword arguments).
-
-    Values of a ``preset`` stand in for the defaults.
-
-    Raises UserError for unknown keys and values that do not fit; it names the flag, or the file and its key.
-    """
-    flags = _parsed({k: v for k, v in given.items() if v is not None}, lambda key: f"--{key.replace('_', '-')}")
-    fixed = _parsed(preset or {}, lambda key: f"preset: {key}")
-    return [_layered(flags, grid, config, fixed) for grid in (read_config(config) if config else [{}])]
-
-
-def _layered(
-    flags: Mapping[str, Any], keys: Mapping[str, Any], config: str | Path | None, preset: Mapping[str, Any]
-) -> Layered:
-    source = f"{CONFIG} {config}"
-    merged: Settings = {}
-    origins = {name: DEFAULT for name in OPTIONS if name != "set"}
-    for origin, table in ((f"set in {source}", keys.get("set", {})), ("--set", flags.get("set", {}))):
-        for method, row in table.items():
-            for key, value in row.items():
-                if origin == "--set" or key not in flags:  # a flag overrides the file's `set`
-                    merged.setdefault(method, {})[key] = value
-                    origins[f"{method}.{key}"] = origin
-    values = {**preset, **keys, **flags, "set": merged}
-    origins |= dict.fromkeys(preset, PRESET)
-    origins |= {key: source for key in keys if key != "set"} | {key: FLAG for key in flags if key != "set"}
-    return Layered(Options(**values), origins)
-
-
-def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        if key not in OPTIONS:
-            raise UserError(f"{where(key)}: no such option.{did_you_mean(key, list(OPTIONS))}")
-        try:
-            found[key] = OPTIONS[key].metadata["parse"](value)
-        except (TypeError, ValueError) as error:
-            why = str(error) if str(error).startswith("expected") else f"expected {OPTIONS[key].metadata['metavar']}"
-            words = isinstance(value, list) and OPTIONS[key].default_factory is dict  # a flag that may be repeated
-            shown = ", ".join(map(repr, value)) if words else repr(value)
-            raise UserError(f"{where(key)} {shown}: {why}") from None
-    return found
-
-
-def read_config(config: str | Path) -> list[dict[str, Any]]:
-    """Return the grids of a TOML file: its keys, or each of its ``[[grid]]`` tables. Paths are relative to it."""
-    file = Path(config)
-    table = read_toml(file, f"--config {file}:")
-    if table.pop("schema", 1) != 1:
-        raise UserError(f"--config {file}: written by a newer version (schema 1 is known here)")
-    grids = table.pop("grid", None)
-    if grids is not None and (table or not isinstance(grids, list) or not grids):
-        raise UserError(f"--config {file}: expected nothing but [[grid]] tables beside 'schema'")
-    return [_config_keys(file, grid) for grid in grids or [table]]
-
-
-def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
-    keys = _parsed({k.replace("-", "_"): v for k, v in table.items()}, lambda key: f"--config {file}: {key}")
-    base = file.resolve().parent
-    for key in ("data", "split", "out"):
-        if key in keys:
-            keys[key] = str(base / keys[key])
-    for key in ("dataset", "scenario", "recipe"):
-        if key in keys and _looks_like_path(keys[key]) and (base / keys[key]).exists():
-            keys[key] = str(base / keys[key])
-    if is_path(keys.get("encoder", "")):
-        keys["encoder"] = str(base / os.path.expanduser(keys["encoder"]))
-    if "methods" in keys:
-        keys["methods"] = tuple(_method_path(base, method) for method in keys["methods"])
-    return keys
-
-
-def _looks_like_path(value: str) -> bool:
-    return "/" in value or "\\" in value or value.startswith(".") or value.endswith((".toml", ".json"))
-
-
-def _method_path(base: Path, method: str) -> str:
-    label, _, spec = method.rpartition("=")
-    if re.search(r"\.py(:|$)", spec):
-        spec = str(base / Path(spec).expanduser())
-    return f"{label}={spec}" if label else spec

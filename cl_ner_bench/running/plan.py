@@ -32,7 +32,8 @@ from cl_ner_bench.running.hyper_parameters import (
     with_files,
 )
 from cl_ner_bench.running.keys import StepKeys, numeric_identity
-from cl_ner_bench.running.options import DEFAULT, FLAG, Layered, Options
+from cl_ner_bench.running.layers import DEFAULT, FLAG, Layered
+from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.runs import Plan, Run
 from cl_ner_bench.scenarios.protocol import Scenario, find_scenario
 from cl_ner_bench.scenarios.split import TUNING, make_split, parse_orders

@@ -16,7 +16,8 @@ from cl_ner_bench.analysis.literature.settings import (
     printed_name,
 )
 from cl_ner_bench.errors import UserError, did_you_mean
-from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options, layer
+from cl_ner_bench.running.layers import layer
+from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options
 from cl_ner_bench.storage.run_record import RunRecord
 
 FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")

@@ -22,8 +22,8 @@ from cl_ner_bench.errors import UserError, require
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
+from cl_ner_bench.running.layers import Layered, layer
 from cl_ner_bench.running.merge import free_folder
-from cl_ner_bench.running.options import Layered, layer
 from cl_ner_bench.running.plan import check_labels, variants
 from cl_ner_bench.running.progress import Display, RunEvent
 from cl_ner_bench.running.recipe_file import RecipeFile

@@ -14,7 +14,8 @@ import pytest
 from cl_ner_bench.cli import main
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.options import OPTIONS, layer
+from cl_ner_bench.running.layers import layer
+from cl_ner_bench.running.options import OPTIONS
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

@@ -15,7 +15,7 @@ from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output, Step
-from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.storage.folder import ResultsFolder

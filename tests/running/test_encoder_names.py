@@ -12,7 +12,7 @@ import pytest
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.info import encoder_info
-from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.testing.grids import write_inputs

@@ -14,8 +14,8 @@ from cl_ner_bench.corpora.card import UNSTATED, Card
 from cl_ner_bench.corpora.cards import recipe_names
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.merge import merge
-from cl_ner_bench.running.options import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.runs import Run
 from cl_ner_bench.storage.folder import ResultsFolder

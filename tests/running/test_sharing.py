@@ -25,7 +25,7 @@ from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, S
 from cl_ner_bench.running.backends import Loky
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.runs import Model, Run, Step, drop_models, pinned_models, schedule_items, share, work
 from cl_ner_bench.running.schedule import Schedule

@@ -18,7 +18,8 @@ import pytest
 from cl_ner_bench import load_results
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import backends
-from cl_ner_bench.running.options import Options, layer
+from cl_ner_bench.running.layers import layer
+from cl_ner_bench.running.options import Options
 from cl_ner_bench.testing.grids import METHODS, records, stored, write_inputs
 
 pytestmark = pytest.mark.slow

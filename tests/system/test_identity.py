@@ -22,7 +22,8 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.running import environment, plan
 from cl_ner_bench.running.keys import numeric_identity
-from cl_ner_bench.running.options import OPTIONS, layer
+from cl_ner_bench.running.layers import layer
+from cl_ner_bench.running.options import OPTIONS
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.runs import Plan
 from cl_ner_bench.storage.files import digest, write_json
@@ -317,7 +318,7 @@ def test_fresh_processes_find_the_same_keys(home: Path) -> None:
     code = f"""
 import json
 from pathlib import Path
-from cl_ner_bench.running.options import layer
+from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.storage.folder import ResultsFolder
 options = json.loads({json.dumps(json.dumps(BASE | options))})

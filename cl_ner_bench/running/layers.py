@@ -1,0 +1,116 @@
+"""Options from the layers that give them: flags or keyword arguments, a config file, a preset.
+
+Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default. The last two are
+resolved by ``running.plan``; here flags and config files become :class:`Options`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cl_ner_bench.errors import UserError, did_you_mean
+from cl_ner_bench.models.encoders.info import is_path
+from cl_ner_bench.running.option_values import Settings
+from cl_ner_bench.running.options import OPTIONS, Options
+from cl_ner_bench.untrusted import read_toml
+
+DEFAULT, FLAG, CONFIG, PRESET = "default", "flag", "config file", "preset"
+
+
+@dataclass(frozen=True)
+class Layered:
+    """Resolved options, and the origin of each value (``origins`` holds ``METHOD.KEY`` of settings too)."""
+
+    options: Options
+    origins: Mapping[str, str]
+
+
+def layer(
+    given: Mapping[str, Any], config: str | Path | None = None, preset: Mapping[str, Any] | None = None
+) -> list[Layered]:
+    """Return the options of each grid of a config file, overridden by flags (or keyword arguments).
+
+    Values of a ``preset`` stand in for the defaults.
+
+    Raises UserError for unknown keys and values that do not fit; it names the flag, or the file and its key.
+    """
+    flags = _parsed({k: v for k, v in given.items() if v is not None}, lambda key: f"--{key.replace('_', '-')}")
+    fixed = _parsed(preset or {}, lambda key: f"preset: {key}")
+    return [_layered(flags, grid, config, fixed) for grid in (read_config(config) if config else [{}])]
+
+
+def _layered(
+    flags: Mapping[str, Any], keys: Mapping[str, Any], config: str | Path | None, preset: Mapping[str, Any]
+) -> Layered:
+    source = f"{CONFIG} {config}"
+    merged: Settings = {}
+    origins = {name: DEFAULT for name in OPTIONS if name != "set"}
+    for origin, table in ((f"set in {source}", keys.get("set", {})), ("--set", flags.get("set", {}))):
+        for method, row in table.items():
+            for key, value in row.items():
+                if origin == "--set" or key not in flags:  # a flag overrides the file's `set`
+                    merged.setdefault(method, {})[key] = value
+                    origins[f"{method}.{key}"] = origin
+    values = {**preset, **keys, **flags, "set": merged}
+    origins |= dict.fromkeys(preset, PRESET)
+    origins |= {key: source for key in keys if key != "set"} | {key: FLAG for key in flags if key != "set"}
+    return Layered(Options(**values), origins)
+
+
+def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        if key not in OPTIONS:
+            raise UserError(f"{where(key)}: no such option.{did_you_mean(key, list(OPTIONS))}")
+        try:
+            found[key] = OPTIONS[key].metadata["parse"](value)
+        except (TypeError, ValueError) as error:
+            why = str(error) if str(error).startswith("expected") else f"expected {OPTIONS[key].metadata['metavar']}"
+            words = isinstance(value, list) and OPTIONS[key].default_factory is dict  # a flag that may be repeated
+            shown = ", ".join(map(repr, value)) if words else repr(value)
+            raise UserError(f"{where(key)} {shown}: {why}") from None
+    return found
+
+
+def read_config(config: str | Path) -> list[dict[str, Any]]:
+    """Return the grids of a TOML file: its keys, or each of its ``[[grid]]`` tables. Paths are relative to it."""
+    file = Path(config)
+    table = read_toml(file, f"--config {file}:")
+    if table.pop("schema", 1) != 1:
+        raise UserError(f"--config {file}: written by a newer version (schema 1 is known here)")
+    grids = table.pop("grid", None)
+    if grids is not None and (table or not isinstance(grids, list) or not grids):
+        raise UserError(f"--config {file}: expected nothing but [[grid]] tables beside 'schema'")
+    return [_config_keys(file, grid) for grid in grids or [table]]
+
+
+def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    keys = _parsed({k.replace("-", "_"): v for k, v in table.items()}, lambda key: f"--config {file}: {key}")
+    base = file.resolve().parent
+    for key in ("data", "split", "out"):
+        if key in keys:
+            keys[key] = str(base / keys[key])
+    for key in ("dataset", "scenario", "recipe"):
+        if key in keys and _looks_like_path(keys[key]) and (base / keys[key]).exists():
+            keys[key] = str(base / keys[key])
+    if is_path(keys.get("encoder", "")):
+        keys["encoder"] = str(base / os.path.expanduser(keys["encoder"]))
+    if "methods" in keys:
+        keys["methods"] = tuple(_method_path(base, method) for method in keys["methods"])
+    return keys
+
+
+def _looks_like_path(value: str) -> bool:
+    return "/" in value or "\\" in value or value.startswith(".") or value.endswith((".toml", ".json"))
+
+
+def _method_path(base: Path, method: str) -> str:
+    label, _, spec = method.rpartition("=")
+    if re.search(r"\.py(:|$)", spec):
+        spec = str(base / Path(spec).expanduser())
+    return f"{label}={spec}" if label else spec

@@ -13,7 +13,8 @@ import numpy as np
 
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import RIGHT, Outcomes, outcomes_of
+from cl_ner_bench.analysis.data.outcomes import RIGHT, Outcomes
+from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.report.quotes import Quote, QuotedRun, Quotes
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError

@@ -18,10 +18,13 @@ CARD = {
     "hangs": {"class": "Hangs", "architecture": "token"},
 }
 
+import atexit
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,6 +36,13 @@ from cl_ner_bench.learning.learner import Output, Step, TagLearner
 
 class Good(TagLearner):
     pass
+
+
+@atexit.register
+def tell_modules() -> None:
+    """Write what the process of a run has imported to the file MODULES; the driver imports this file, too."""
+    if "MODULES" in os.environ and "cl_ner_bench.cli.main" not in sys.modules:
+        Path(os.environ["MODULES"]).write_text("\n".join(sys.modules))
 
 
 class Slow(TagLearner):

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.data.outcomes import KINDS, outcomes_of
+from cl_ner_bench.analysis.data.outcomes import KINDS
+from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.errors import breakdown
 from cl_ner_bench.analysis.errors.breakdown import LOST, error_analyses, error_tables
 from cl_ner_bench.analysis.figures.errors import LAYERS, error_figures

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data import outcomes
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.data.outcomes import KINDS, Outcomes, derive_outcomes, outcomes_of
+from cl_ner_bench.analysis.data.outcomes import KINDS, Outcomes, derive_outcomes
+from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.analysis.verify import verify
 from cl_ner_bench.errors import UserError

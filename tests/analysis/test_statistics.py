@@ -25,7 +25,7 @@ from cl_ner_bench.analysis.comparison.spread import components, spread
 from cl_ner_bench.analysis.comparison.statistics import best_and_tied, dataset_ranks, differences, gaps, pairs_tested
 from cl_ner_bench.analysis.comparison.verdict import power_notes, verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results
-from cl_ner_bench.analysis.data.outcomes import outcomes_of
+from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.page.data import page_data
 from cl_ner_bench.analysis.table import Cell

@@ -25,7 +25,7 @@ from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.compare import comparisons
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.data.outcomes import readable
+from cl_ner_bench.analysis.data.run_outcomes import readable
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.report.files import write_report
 from cl_ner_bench.analysis.report.page import ComparisonReport, render_page

@@ -33,7 +33,7 @@ def grid(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[l
     """A finished grid: its command, its folder and what it printed."""
     out = tmp_path_factory.mktemp("grid") / "out"
     words = ["run", *inputs, "--methods", f"{METHODS}:good", "--joint-steps", "last", "--out", str(out)]
-    done = bench(*words)
+    done = bench(*words, extra={"MODULES": str(out.with_name("modules"))})
     assert done.returncode == 0, done.stderr
     assert "--bounds auto adds joint-token" in done.stderr
     assert "good" in done.stdout
@@ -53,6 +53,14 @@ def test_a_grid_leaves_the_files_that_docs_results_describes(grid: tuple[list[st
     assert len(list(out.glob("store/*/model.safetensors"))) == 2, "the last model of each run is kept"
     assert {log.read_text() for log in out.glob("runs/*/log.txt")} == {""}, "a worker that is done has nothing to say"
     assert not [p for p in out.rglob("*") if p.name.startswith(".") or p.name == "progress.json"]
+
+
+def test_the_process_of_a_run_imports_only_what_it_needs(grid: tuple[list[str], Path, str]) -> None:
+    _, out, _ = grid
+    imported = {*out.with_name("modules").read_text().split()}
+    assert {"torch", "cl_ner_bench.analysis.data.outcomes"} <= imported, "it learns and derives its outcomes"
+    heavy = {"pandas", "matplotlib", "scipy", "transformers", "peft", "joblib", "rich", "torch._dynamo", "sympy"}
+    assert not imported & heavy
 
 
 def test_counts_agree_with_the_stored_predictions(grid: tuple[list[str], Path, str]) -> None:

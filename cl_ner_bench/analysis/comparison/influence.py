@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import Outcomes, outcomes_of
+from cl_ner_bench.analysis.data.outcomes import Outcomes
+from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.scores.measures import TEST, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.run_record import RunRecord

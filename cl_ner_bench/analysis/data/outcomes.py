@@ -2,7 +2,7 @@
 
 Error analysis and intervals over sentences read them. The file holds the sha256 of what it came from and is made again
 where that differs. The same predictions give the same bytes. docs/errors.md defines the kinds of errors and their order
-of priority.
+of priority. Each run's process derives its own: no pandas here, which takes longer to import than they to derive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.data.frames import Results, leave_out
 from cl_ner_bench.analysis.scores.measures import TEST, TaskLayout
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import DamagedError, learn_again
@@ -84,35 +82,13 @@ class _Step:
     pred: Integers
 
 
-@lru_cache(maxsize=1024)  # both errors and intervals ask for every run
-def outcomes_of(results: Results, run_id: str) -> Outcomes:
-    """Return the outcomes of a finished run, after deriving and storing them where they are missing or its predictions
-    changed. Where the folder cannot be written they are not stored.
+def outcomes_in(folder: RunFolder, run: RunRecord) -> Outcomes:
+    """Return the outcomes of the finished run in ``folder`` with the record ``run``, after deriving and storing them
+    where they are missing or its predictions changed. Where the folder cannot be written they are not stored.
 
     Raises:
-        UserError: no finished run has this id.
         DamagedError: predictions are missing, cannot be read or do not fit the run's record.
     """
-    run = next((run for run in results.finished if run.run_id == run_id), None)
-    if run is None:
-        finished = ", ".join(run.run_id for run in results.finished)
-        raise UserError(f"no finished run {run_id!r} here; these are finished: {finished or 'none'}")
-    return outcomes_in(results.folders[run_id], run)
-
-
-def readable(results: Results) -> Results:
-    """Return ``results`` without the runs whose predictions cannot be read, which are among the ``damaged``."""
-    found = []
-    for run in results.finished:
-        try:
-            outcomes_of(results, run.run_id)
-        except DamagedError as error:
-            found.append(error.damaged)
-    return leave_out(results, found) if found else results
-
-
-def outcomes_in(folder: RunFolder, run: RunRecord) -> Outcomes:
-    """Return the outcomes of the finished run in ``folder`` with the record ``run``; see ``outcomes_of``."""
     files = {step: folder.predictions_file(step) for step in run.steps}
     contents = {step: _read(path) for step, path in files.items()}
     domains = _domains(run, folder)

@@ -18,7 +18,8 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow, comp
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.data.distinct import LAST
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Outcomes, outcomes_of
+from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Outcomes
+from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.errors.attributes import BinnedMentions
 from cl_ner_bench.analysis.scores.measures import TaskLayout
 from cl_ner_bench.analysis.scores.names import NAMES

@@ -11,7 +11,7 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
 from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes_of
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results, quick_strings
-from cl_ner_bench.analysis.data.outcomes import readable
+from cl_ner_bench.analysis.data.run_outcomes import readable
 from cl_ner_bench.analysis.report.numbers import csv_files
 from cl_ner_bench.analysis.report.quotes import Quotes
 from cl_ner_bench.analysis.report.unchanged import digest_of_report

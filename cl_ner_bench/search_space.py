@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -74,9 +75,15 @@ FROZEN: Space = {"head_lr": Search(times=(0.1, 100.0))}
 alone."""
 
 
+@cache  # every card asks, and msgspec evaluates all annotations each time
+def _hyper_parameters() -> Mapping[str, Any]:
+    """Return the types of the hyper-parameters of training by their names."""
+    return {field.name: field.type for field in msgspec.structs.fields(HyperParameters)}
+
+
 def check_search(search: Mapping[str, Search | None], settings: Mapping[str, Any], files: Collection[str]) -> None:
     """Raise MisfitError where a card's ``search`` does not fit its settings."""
-    training = {field.name: field for field in msgspec.structs.fields(HyperParameters)}
+    training = _hyper_parameters()
     known = [*(key for key in settings if key not in files), *training]
     for key, found in search.items():
         if key not in known:
@@ -87,7 +94,7 @@ def check_search(search: Mapping[str, Search | None], settings: Mapping[str, Any
             continue
         values = [*found.choices] or [v for v in (found.low, found.high) if v is not None]
         if key not in settings:
-            if wrong := [v for v in values if not fits(v, training[key].type)]:
+            if wrong := [v for v in values if not fits(v, training[key])]:
                 raise MisfitError(f"search.{key}", "values that this hyper-parameter may have", short(wrong))
             continue
         default = settings[key]

@@ -26,6 +26,13 @@ def list_methods() -> list[Row]:
     return [_method(card) for card in methods().values()]
 
 
+def _methods_of_table() -> list[Row]:
+    """Return methods by their cards alone: to know what they need takes as long as all else, and no table shows it."""
+    from cl_ner_bench.registry import methods
+
+    return [card.to_json() for card in methods().values()]
+
+
 def _method(card: MethodCard) -> Row:
     from cl_ner_bench.method_code import needs
 
@@ -173,7 +180,12 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    rows = KINDS[parsed.kind]() if parsed.name is None else rows_of(parsed.kind, parsed.name)
+    if parsed.name is not None:
+        rows = rows_of(parsed.kind, parsed.name)
+    elif parsed.kind == "methods" and not (parsed.verbose or parsed.json):
+        rows = _methods_of_table()
+    else:
+        rows = KINDS[parsed.kind]()
     broken = _broken(parsed.kind) if parsed.name is None else {}
     if parsed.json:
         more = {"broken": [{"name": name, "error": error} for name, error in broken.items()]} if broken else {}

@@ -50,6 +50,14 @@ def test_quick_commands_import_nothing_heavy(words: list[str], heavy: set[str]) 
     assert done.returncode == 0, done.stderr
 
 
+def test_the_table_of_methods_reads_cards_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole, _ = run(capsys, "list", "methods")
+    monkeypatch.setattr("cl_ner_bench.source.Program.texts", lambda *_: pytest.fail("the code of a method was read"))
+    assert run(capsys, "list", "methods") == (0, whole, "")
+
+
 @pytest.mark.parametrize("kind", ["methods", "datasets", "scenarios", "encoders", "presets"])
 def test_lists_are_tables_and_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str

@@ -88,8 +88,8 @@ def add_parser(commands: Any) -> None:
 
 def _corpus_and_split(parsed: argparse.Namespace, other: bool = False) -> Any:
     """Return a corpus and its task split. ``other``: where it is too small for the default scenario, take `filter`."""
+    from cl_ner_bench.running.grid_data import load, make_splits
     from cl_ner_bench.running.layers import layer
-    from cl_ner_bench.running.plan import load, make_splits
 
     with _dataset_without_flag():
         options = layer(given(parsed, ("dataset", "orders", *OPTIONS)))[0].options
@@ -106,8 +106,8 @@ def _corpus_and_split(parsed: argparse.Namespace, other: bool = False) -> Any:
 
 def _corpus(parsed: argparse.Namespace, options: Iterable[str]) -> Corpus:
     """Return the corpus that a command line names with some ``options`` of `bench run`."""
+    from cl_ner_bench.running.grid_data import load
     from cl_ner_bench.running.layers import layer
-    from cl_ner_bench.running.plan import load
 
     with _dataset_without_flag():
         return load(layer(given(parsed, ("dataset", *options)))[0].options)
@@ -145,8 +145,8 @@ def _show(parsed: argparse.Namespace) -> int:
 
 def _check(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.corpora.doctor import SHOWN, as_text, check
+    from cl_ner_bench.running.grid_data import division
     from cl_ner_bench.running.layers import layer
-    from cl_ner_bench.running.plan import division
 
     with _dataset_without_flag():
         options = layer(given(parsed, ("dataset", *CHECKED)))[0].options

@@ -18,9 +18,10 @@ from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.grid_data import load
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.merge import free_folder
-from cl_ner_bench.running.plan import file_word, load
+from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.runs import Prepared
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord

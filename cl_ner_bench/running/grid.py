@@ -23,9 +23,11 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.experiment import write_experiment
+from cl_ner_bench.running.grid_data import manifest
 from cl_ner_bench.running.layers import Layered, layer
 from cl_ner_bench.running.merge import merge, not_learned_again, replaced, superseded
-from cl_ner_bench.running.plan import file_word, make_plan, manifest
+from cl_ner_bench.running.plan import make_plan
+from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
 from cl_ner_bench.running.runs import Prepared, Run, share, work
 from cl_ner_bench.scenarios.statistics import corpus_notes

@@ -17,11 +17,13 @@ from msgspec import structs
 
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running import environment, plan
+from cl_ner_bench.running import environment
 from cl_ner_bench.running.experiment import write_mentions
 from cl_ner_bench.running.grid import check_folder, results_path
+from cl_ner_bench.running.grid_data import check_manifest, dataset_name, given_tasks, load, make_splits
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.options import Options
+from cl_ner_bench.running.planned_runs import name_run, of_data
 from cl_ner_bench.running.predictions_file import Found, ScoredPart, read_predictions
 from cl_ner_bench.running.steps import score
 from cl_ner_bench.scenarios.task import TaskSplit
@@ -74,10 +76,10 @@ def import_predictions(
             raise UserError(f"{flag}: the predictions are of one run; give one number")
     if not origin.method.strip() or not origin.encoder.strip():
         raise UserError("--method and --encoder: expected a name that is not empty")
-    corpus = plan.load(options)
-    split = plan.make_splits(options, corpus)[0]
+    corpus = load(options)
+    split = make_splits(options, corpus)[0]
     if options.split is not None:
-        plan.check_manifest(layered, split)
+        check_manifest(layered, split)
     numbers = _steps(files, steps, split.n_steps)
     folder = ResultsFolder.open(results_path([layered]))
     check_folder(folder)
@@ -112,39 +114,29 @@ def _record(options: Options, origin: Origin, corpus: Corpus, split: TaskSplit) 
     }
     tasks = digest(sorted(corpus.card.tasks.items()))
     known = {"data": corpus.fingerprint, "tasks": tasks, **{k: v for k, v in settings.items() if k != "about"}}
-    given = plan.given_tasks(options, corpus, split)
+    given = given_tasks(options, corpus, split)
     what = {IMPORTED: origin.method, "encoder": origin.encoder, "scenario": split.scenario, "split": given, **known}
     config = digest(what)[:8]
     seed = options.seeds[0]
-    names = (origin.method, corpus.name, split.scenario, f"o{split.order}", f"s{seed}", origin.encoder, config)
     return RunRecord(
-        run_id="-".join(map(plan.file_word, names)),
+        **of_data(corpus, split),
+        run_id=name_run(origin.method, split, seed, origin.encoder, config),
         method=origin.method,
         registry_name=IMPORTED,
         label=f"{origin.method} (imported)",
-        dataset=corpus.name,
-        scenario=split.scenario,
-        order=split.order,
         seed=seed,
         encoder=origin.encoder,
         config=config,
         architecture=IMPORTED,
         group=IMPORTED,
         status="waiting",
-        n_steps=split.n_steps,
         steps=[split.n_steps],
-        tasks=plan.task_records(split),
-        order_of=split.order_of,
-        documents=list(corpus.documents),
-        lost_mentions=split.lost_mentions(corpus),
-        corpus=plan.corpus_record(corpus, split),
-        protocol=split.protocol.to_json(),
         setting=config,
         settings=settings,
         fingerprints={"data": corpus.fingerprint, "split": split.hash, "tasks": tasks},
         versions=environment.versions(),
         inputs={
-            "dataset": plan.dataset_name(options),
+            "dataset": dataset_name(options),
             "data": options.data and str(Path(options.data).resolve()),
             "tasks": options.tasks,
             **({"parts": corpus.division.to_json()} if corpus.division else {}),

@@ -1,7 +1,7 @@
 """Options from the layers that give them: flags or keyword arguments, a config file, a preset.
 
 Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default. The last two are
-resolved by ``running.plan``; here flags and config files become :class:`Options`.
+resolved by ``running.hyper_parameters``; here flags and config files become :class:`Options`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 from cl_ner_bench import __version__
 from cl_ner_bench.analysis.data.trials import ScoredTrial, best_of
 from cl_ner_bench.registry import resolve
-from cl_ner_bench.running.plan import file_word
+from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.recipe_file import RecipeFile, is_recipe_file, read_recipe_file
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cl_ner_bench.analysis.literature.settings import ENCODERS
-from cl_ner_bench.running.plan import file_word
+from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.validation import convert
 

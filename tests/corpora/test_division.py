@@ -15,8 +15,9 @@ from cl_ner_bench.corpora.doctor import check
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.running.grid_data import load, make_splits
 from cl_ner_bench.running.layers import layer
-from cl_ner_bench.running.plan import load, make_plan, make_splits
+from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.differences import differences
 from cl_ner_bench.storage.folder import ResultsFolder

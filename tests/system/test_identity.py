@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.cards import recipe
-from cl_ner_bench.running import environment, plan
+from cl_ner_bench.running import environment, grid_data
 from cl_ner_bench.running.keys import numeric_identity
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.options import OPTIONS
@@ -88,7 +88,7 @@ def read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("Program", "code_fingerprint"):
             patch.setattr(method_code, name, cache(getattr(method_code, name)))
-        patch.setattr(plan, "load_corpus", cache(plan.load_corpus))
+        patch.setattr(grid_data, "load_corpus", cache(grid_data.load_corpus))
         yield
 
 

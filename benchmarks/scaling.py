@@ -57,7 +57,7 @@ from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
-from cl_ner_bench.learning.trainer import EVALUATION_BUDGET
+from cl_ner_bench.learning.step import EVALUATION_BUDGET
 from cl_ner_bench.models.decoding import Prediction, decode_spans
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens

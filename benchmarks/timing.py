@@ -66,7 +66,8 @@ from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 from cl_ner_bench.learning.learner import Output, StepData
-from cl_ner_bench.learning.trainer import EVALUATION_BUDGET, Trainer
+from cl_ner_bench.learning.step import EVALUATION_BUDGET
+from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import decode_spans
 from cl_ner_bench.models.heads.span import span_count, span_index
 from cl_ner_bench.running.environment import hardware, versions

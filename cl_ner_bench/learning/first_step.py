@@ -14,8 +14,9 @@ import safetensors.torch
 import torch
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.learning.evaluation import Progress
 from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, TagLearner
-from cl_ner_bench.learning.trainer import Progress, Trainer
+from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.encoders.bert import Bert
 from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.scenarios.task import StepData

@@ -18,8 +18,10 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.learning.batches import Batch
+from cl_ner_bench.learning.evaluation import Progress
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
-from cl_ner_bench.learning.trainer import Progress, Trainer
+from cl_ner_bench.learning.step_training import StepTraining
+from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.encoders.token_cache import token_store
 from cl_ner_bench.running import checkpoint
@@ -300,7 +302,7 @@ def test_a_checkpoint_that_forgets_anything_leads_elsewhere(
                 raise Stopped
 
     scores = itertools.cycle([80, 10, 20] if part in ("best", "best_score") else [10, 20, 80])
-    monkeypatch.setattr(Trainer, "_dev_score", lambda *_: next(scores))
+    monkeypatch.setattr(StepTraining, "_dev_score", lambda *_: next(scores))
     make, data, file = maker(Restless, {}, encoder), SPLIT.step_data(CORPUS, 1), file_in(tmp_path)
     whole, stopped, resumed = make(), make(), make()
     expected = outcome(whole, whole.learn(data))

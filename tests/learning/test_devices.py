@@ -111,7 +111,7 @@ def test_a_method_learns_and_predicts_there(method: str, teacher: str, encoders:
     [
         ("learning.teacher.STORED_BYTES", 0, "spankl"),  # the teacher is asked for each batch
         ("learning.teacher.STORED_BYTES", 0, "extendner"),
-        ("learning.trainer.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
+        ("learning.step_training.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
         (
             "models.encoders.encoder._MICRO_BATCH",
             30,

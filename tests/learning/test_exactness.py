@@ -282,7 +282,7 @@ def test_a_teacher_kept_in_half_precision_changes_little(method: str, encoders: 
             50,
             "spankl",
         ),  # a batch in pieces that are computed again in the backward pass
-        ("learning.trainer.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
+        ("learning.step_training.VECTORS_BYTES", 0, "seqstar"),  # a frozen encoder computes each batch
     ],
 )
 def test_gradients_on_either_side_of_a_rule_on_sizes(

@@ -18,6 +18,7 @@ from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.optim import SGD, AdamW, scheduled
+from cl_ner_bench.learning.step_training import StepTraining
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
@@ -124,13 +125,13 @@ def test_the_first_epochs_of_a_models_first_step_have_their_own_rate(
     encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, rates = trainer(encoder, epochs=3, first_lr_epochs=2), []
-    update = made._update
+    update = StepTraining._update
 
-    def spy(batch: Batch, teacher: Any, optimizer: Any, rate: float) -> dict[str, float]:
+    def spy(training: StepTraining, batch: Batch, rate: float) -> dict[str, Tensor]:
         rates.append(rate)
-        return update(batch, teacher, optimizer, rate)
+        return update(training, batch, rate)
 
-    monkeypatch.setattr(made, "_update", spy)
+    monkeypatch.setattr(StepTraining, "_update", spy)
     for step in (1, 2):
         made.learn(data(step))
     assert rates == pytest.approx([5.0] * 4 + [1.0] * 2 + [1.0] * 6)  # 2e-3 and 4e-4; two batches an epoch

@@ -21,8 +21,10 @@ from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import Carried
+from cl_ner_bench.learning.evaluation import dev_score, predict
 from cl_ner_bench.learning.learner import Learner, Output, Step, TagLearner
 from cl_ner_bench.learning.random_streams import generator
+from cl_ner_bench.learning.step_training import StepTraining
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.heads.growing import Init
@@ -98,13 +100,13 @@ def test_warm_up_is_a_tenth_of_the_updates_and_at_most_200(encoder: str) -> None
 @pytest.mark.slow
 def test_rates_peak_after_warm_up_and_end_at_zero(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     t, rates = trainer("spankl", encoder, epochs=10), []
-    update = t._update
+    update = StepTraining._update
 
-    def spy(batch: Batch, teacher: Any, optimizer: Any, rate: float) -> dict[str, float]:
+    def spy(training: StepTraining, batch: Batch, rate: float) -> dict[str, Tensor]:
         rates.append(rate)
-        return update(batch, teacher, optimizer, rate)
+        return update(training, batch, rate)
 
-    monkeypatch.setattr(t, "_update", spy)
+    monkeypatch.setattr(StepTraining, "_update", spy)
     learn(t, "spankl", 2)
     one, two = rates[:20], rates[20:]
     assert one == two  # a fresh optimiser and schedule for every task
@@ -165,7 +167,8 @@ def test_the_best_epoch_is_kept_and_without_dev_mentions_the_last(encoder: str) 
     record = t.learn(step)
     best = record["dev_scores"].index(max(record["dev_scores"])) + 1
     assert record["selected_epoch"] == best
-    again = t._dev_score(t._examples(step.dev, "dev"), step.dev, step.dev_labelled, "macro")
+    found = predict(t.learner, t._examples(step.dev, "dev"), step.dev_labelled, False, lambda _: None)
+    again = dev_score(step.dev, found, step.dev_labelled, "macro")
     assert again == max(record["dev_scores"])
     bare = replace(step, dev=tuple(s.only(()) for s in step.dev))
     record = trainer("finetune-token", encoder, epochs=4).learn(bare)
@@ -183,23 +186,22 @@ def test_a_better_span_of_an_old_type_takes_no_word_from_a_new_one_on_dev(encode
 
 
 def dev_scores_of(
-    trainer: Trainer, found: list[list[tuple[int, int, str]]], dev: tuple[Sentence, ...], types: tuple[str, ...]
+    found: list[list[tuple[int, int, str]]], dev: tuple[Sentence, ...], types: tuple[str, ...]
 ) -> list[float | None]:
     """Macro and micro dev score of predictions made by hand."""
-    trainer._predict = lambda *_: [[Prediction(*m, 1.0) for m in row] for row in found]  # type: ignore[method-assign]
-    return [trainer._dev_score(trainer._examples(dev, "dev"), dev, types, rule) for rule in ("macro", "micro")]
+    predicted = [[Prediction(*m, 1.0) for m in row] for row in found]
+    return [dev_score(dev, predicted, types, rule) for rule in ("macro", "micro")]
 
 
-def test_dev_scores_are_a_mean_over_types_or_pooled(encoder: str) -> None:
+def test_dev_scores_are_a_mean_over_types_or_pooled() -> None:
     words = ("a", "b", "c", "d")
     gold = (*(Mention(i, i + 1, "A") for i in range(3)), Mention(3, 4, "B"))
     dev = (Sentence(0, words, gold), Sentence(1, words))
-    t = trainer("finetune-token", encoder)
     found = [[(0, 1, "A"), (1, 2, "A")], [(0, 1, "B")]]
     # A: 2 of 3 found, none wrong: 2*2/5. B: none of 1, one wrong: 0/2. C: nowhere. Pooled: 2*2/7.
-    assert dev_scores_of(t, found, dev, ("A", "B", "C")) == pytest.approx([40, 400 / 7])
-    assert dev_scores_of(t, found, dev, ("A",)) == pytest.approx([80, 80])
-    assert dev_scores_of(t, found, dev, ("C",)) == [None, None]
+    assert dev_scores_of(found, dev, ("A", "B", "C")) == pytest.approx([40, 400 / 7])
+    assert dev_scores_of(found, dev, ("A",)) == pytest.approx([80, 80])
+    assert dev_scores_of(found, dev, ("C",)) == [None, None]
 
 
 def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,18 +211,12 @@ def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeyp
         t, given = trainer("joint-token", encoder, epochs=4), iter(scores)
 
         def score(
-            dev: Any,
-            gold: Any,
-            types: tuple[str, ...],
-            selection: str,
-            progress: Any,
-            rule: str = rule,
-            given: Any = given,
+            gold: Any, found: Any, types: tuple[str, ...], selection: str, rule: str = rule, given: Any = given
         ) -> float:
             assert (types, selection) == (("PER",), rule)  # what dev's labels cover, not what train's do
             return next(given)
 
-        monkeypatch.setattr(t, "_dev_score", score)
+        monkeypatch.setattr("cl_ner_bench.learning.step_training.dev_score", score)
         record = t.learn(replace(step, selection=rule, dev_labelled=("PER",)))
         assert (record["selection"], record["selected_epoch"]) == (rule, scores.index(80) + 1)
 
@@ -237,7 +233,7 @@ def test_a_dev_score_of_0_in_every_epoch_is_remarked(
     scores: list[float], selected: int, remarks: list[str], encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     t, given = trainer("finetune-token", encoder, epochs=3), iter(scores)
-    monkeypatch.setattr(t, "_dev_score", lambda *_: next(given))
+    monkeypatch.setattr(StepTraining, "_dev_score", lambda *_: next(given))
     record = t.learn(split(CORPUS).step_data(CORPUS, 1))
     assert (record["selected_epoch"], record["remarks"]) == (selected, remarks)
 
@@ -486,7 +482,7 @@ def test_what_is_carried_is_that_of_the_selected_epoch(encoder: str, monkeypatch
             self.carried["epoch"] = torch.tensor(epoch)
 
     scores = iter([10, 80, 20])
-    monkeypatch.setattr(Trainer, "_dev_score", lambda *_: next(scores))
+    monkeypatch.setattr(StepTraining, "_dev_score", lambda *_: next(scores))
     assert learned_weights(Counts, encoder, epochs=3)["carried.epoch"] == 2
 
 

@@ -26,6 +26,7 @@ from cl_ner_bench.corpora.limits import SPAN_WORDS, check_span_words
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example
+from cl_ner_bench.learning.evaluation import dev_score, predict
 from cl_ner_bench.learning.learner import Output
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.encoders import encoder as encoder_module
@@ -376,7 +377,8 @@ def test_mentions_anywhere_in_1500_words_count_in_targets_loss_and_dev_score(
     # Of A 43 mentions are gold.
     for hidden, expected in (((), 100), (mentions[-1:], pytest.approx(50 + 50 * 2 * 42 / 85))):
         monkeypatch.setattr(t.learner, "forward", lambda batch, hidden=hidden: oracle(without(hidden, batch.examples)))
-        assert t._dev_score(examples, [e.sentence for e in examples], ("A", "B"), "macro") == expected
+        predicted = predict(t.learner, examples, ("A", "B"), False, lambda _: None)
+        assert dev_score([e.sentence for e in examples], predicted, ("A", "B"), "macro") == expected
 
 
 @pytest.mark.slow

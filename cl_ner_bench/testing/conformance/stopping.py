@@ -17,7 +17,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from cl_ner_bench.learning.trainer import Progress
+from cl_ner_bench.learning.evaluation import Progress
 from cl_ner_bench.method_faults import where
 from cl_ner_bench.testing.conformance.faults import Fault, some
 from cl_ner_bench.testing.conformance.inputs import (

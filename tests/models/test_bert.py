@@ -74,6 +74,28 @@ def test_the_oldest_names_of_layer_norms_are_known(tmp_path: Path) -> None:
     assert torch.equal(found.state_dict()["encoder.layer.1.output.LayerNorm.bias"], expected)
 
 
+def test_an_encoder_that_is_read_again_shares_nothing_with_the_first(tmp_path: Path) -> None:
+    BertModel(BertConfig(**SIZE)).save_pretrained(tmp_path)
+    changed, expected = read_bert(encoder_info(str(tmp_path))), read_bert(encoder_info(str(tmp_path)))
+    assert changed is not None
+    assert expected is not None
+    dense = changed.encoder.layer[0].output.dense
+    dense.register_forward_hook(lambda *_: None)
+    with torch.no_grad():
+        dense.weight.zero_()
+    dense.requires_grad_(False)
+    changed.encoder.layer[1].output.dense = torch.nn.Identity()
+    changed.embeddings.dropout.p = 0.9
+    changed.eval().register_buffer("more", torch.zeros(1))
+    for found in (expected, read_bert(encoder_info(str(tmp_path)))):
+        assert found is not None
+        assert repr(found) == repr(expected) != repr(changed)
+        assert found.training
+        assert not any(module._forward_hooks for module in found.modules())
+        assert all(p.requires_grad and p.any() for name, p in found.named_parameters() if name.endswith("dense.weight"))
+        assert [*found.state_dict()] == [*expected.state_dict()]
+
+
 @pytest.mark.parametrize(
     "change", [{"position_embedding_type": "relative_key"}, {"hidden_act": "relu"}, {"is_decoder": True}]
 )

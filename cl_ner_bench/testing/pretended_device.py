@@ -57,6 +57,11 @@ class PretendedDevice(TorchDispatchMode):
         super().__init__()
         self.operations = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that torch's compiler, an import of seconds, need not be told to leave each operation alone."""
+        return False
+
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = _compute(operation, args, kwargs or {})
         self.operations += any(isinstance(part, Elsewhere) for part in _tensors(result))
@@ -66,11 +71,13 @@ class PretendedDevice(TorchDispatchMode):
 def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     given = [*_tensors(args), *_tensors((*kwargs.values(),))]
     wrappers = {id(part.values): part for part in given if isinstance(part, Elsewhere)}
+    device = kwargs.get("device")
+    if not wrappers and device is None:  # of the CPU alone
+        return operation(*args, **kwargs)
     checked = given if operation not in _INDEXING else [*_tensors((args[0], *args[2:], *kwargs.values()))]
     left = any(not isinstance(part, Elsewhere) and part.ndim > 0 for part in checked)  # single numbers may stay
     if wrappers and left and operation not in _ACROSS:
         raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
-    device = kwargs.get("device")
     stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None
     by_name = {name: _replaced(_values, part) for name, part in kwargs.items()}
     result = operation(*_replaced(_values, args), **(by_name | ({"device": "cpu"} if device else {})))

@@ -17,7 +17,7 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, Step, TagLearner
 from cl_ner_bench.testing.conformance import learning, predictions, stopping, suite, tasks
 from cl_ner_bench.testing.conformance.faults import Check
-from cl_ner_bench.testing.conformance.inputs import CORPUS, NAMES, TWO
+from cl_ner_bench.testing.conformance.inputs import CORPUS, NAMES, TWO, poisoned_corpus
 from cl_ner_bench.testing.conformance.lab import Lab
 from cl_ner_bench.testing.conformance.suite import run_check
 
@@ -289,7 +289,7 @@ def test_a_method_that_sees_hidden_labels_is_found(monkeypatch: pytest.MonkeyPat
 def test_poison_hides_no_label_that_a_step_may_see() -> None:
     for step, types in ((1, {"PER", "LOC"}), (2, {"DATE"})):
         tasks = TWO.tasks[:step]
-        poisoned = learning.poisoned_corpus(tasks, union=False)
+        poisoned = poisoned_corpus(tasks, union=False)
         for part in ("train", "dev"):
             for i in getattr(tasks[-1], part):
                 one, other = poisoned.parts[part][i], CORPUS.parts[part][i]

@@ -9,6 +9,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,19 @@ def with_types(types: Sequence[str]) -> list[int]:
 def without(type: str) -> list[int]:
     """Return the ids of train sentences of ``CORPUS`` from 24 on without a mention of ``type``."""
     return [s.id for s in CORPUS.parts["train"][24:] if type not in {m.type for m in s.mentions}]
+
+
+def poisoned_corpus(tasks: Sequence[Task], union: bool) -> Corpus:
+    """Return the corpus with other mentions of all types that are hidden in the last of ``tasks``."""
+    so_far = {type for task in tasks for type in task.types}
+
+    def spoil(part: str, sentence: Sentence) -> Sentence:
+        own = {t for task in tasks if part != "test" and sentence.id in getattr(task, part) for t in task.types}
+        kept = so_far if own and union else own
+        mentions = {m for m in sentence.mentions if m.type in kept} | {Mention(0, 1, t) for t in {*NAMES} - kept}
+        return replace(sentence, mentions=tuple(sorted(mentions)))
+
+    return replace(CORPUS, parts={p: tuple(spoil(p, s) for s in sentences) for p, sentences in CORPUS.parts.items()})
 
 
 def batch(learner: Learner, sentences: Sequence[Sentence]) -> Batch:

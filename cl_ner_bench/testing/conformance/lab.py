@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,9 @@ from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
-from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, encoder, text_file
+from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, encoder, poisoned_corpus, text_file
 from cl_ner_bench.testing.conformance.observing import Observations, observed
+from cl_ner_bench.testing.conformance.snapshots import Snapshot
 
 PARTS = ("frozen", "memory", "record", "predictions")  # of an outcome, beside its weights
 BASES: dict[str, type[Learner]] = {base.architecture: base for base in (SpanLearner, TagLearner)}
@@ -62,6 +64,21 @@ class Outcome:
         found = {name: [f"{value.dtype} {value.shape}".encode(), value.tobytes()] for name, value in tensors.items()}
         found |= {part: [repr(getattr(self, part)).encode()] for part in PARTS}
         return {name: hashlib.sha256(b" ".join(content)).hexdigest() for name, content in found.items()}
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Two steps, learned once more: the outcome of each, and a snapshot of its first epoch."""
+
+    outcomes: Sequence[Outcome]
+    snapshots: Sequence[Snapshot]
+
+    def change(self, first: Sequence[Outcome]) -> tuple[int, list[str]] | None:
+        """Return the first step that gives other values than at first, and their names; None: all are the same."""
+        for step, (outcome, expected) in enumerate(zip(self.outcomes, first, strict=True), 1):
+            if found := outcome.differences(expected):
+                return step, found
+        return None
 
 
 class Lab:
@@ -118,7 +135,11 @@ class Lab:
         return split.step_data(corpus, step, self.card.data == "union", self.card.start == "pretrained")
 
     def chain(
-        self, split: TaskSplit, corpus: Callable[[int], Corpus] = lambda step: CORPUS, **how: Any
+        self,
+        split: TaskSplit,
+        corpus: Callable[[int], Corpus] = lambda step: CORPUS,
+        checkpoints: Sequence[Snapshot] = (),
+        **how: Any,
     ) -> Iterator[tuple[Trainer, Outcome]]:
         """Learn the steps of ``split`` one after another, each from its ``corpus``; yield each with its trainer."""
         trainer = self.trainer(**how)
@@ -126,7 +147,8 @@ class Lab:
             if step > 1 and self.card.start == "pretrained":
                 trainer = self.trainer(**how)
             trainer.recall = corpus(step).parts["train"].__getitem__
-            record = trainer.learn(self.data(split, step, corpus(step)))
+            checkpoint = checkpoints[step - 1] if checkpoints else None
+            record = trainer.learn(self.data(split, step, corpus(step)), checkpoint=checkpoint)
             yield trainer, Outcome.of(trainer, record)
 
     def simpler(self, name: str) -> Lab:
@@ -154,13 +176,22 @@ class Lab:
             trainer.save(model)
         return outcomes, seen, trainer, folder
 
+    def _repeated(self, corpus: Callable[[int], Corpus]) -> Repeated:
+        snapshots = tuple(Snapshot() for _ in TWO.tasks)
+        return Repeated([outcome for _, outcome in self.chain(TWO, corpus, checkpoints=snapshots)], snapshots)
+
     @cached_property
-    def changes(self) -> tuple[int, list[str]] | None:
-        """The first step of ``two`` in which the same seed gives other values, and their names; None: it never does."""
-        for step, ((_, outcome), first) in enumerate(zip(self.chain(TWO), self.two, strict=True), 1):
-            if found := outcome.differences(first):
-                return step, found
-        return None
+    def poisoned(self) -> Repeated:
+        """``two`` learned again, with other labels where they are hidden."""
+        return self._repeated(lambda step: poisoned_corpus(TWO.tasks[:step], self.card.data == "union"))
+
+    @cached_property
+    def again(self) -> Repeated:
+        """``two`` learned again. With other hidden labels that is what it is, too, if they change nothing."""
+        with suppress(Exception):  # of a method that needs the hidden labels
+            if self.poisoned.change(self.two) is None:
+                return self.poisoned
+        return self._repeated(lambda step: CORPUS)
 
     @property
     def two(self) -> list[Outcome]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,15 +11,13 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench import method_code, registry
-from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
+from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.first_step import deviation
-from cl_ner_bench.scenarios.task import Task
 from cl_ner_bench.search_space import COMMON
 from cl_ner_bench.testing.conformance.faults import Fault, as_text, some
 from cl_ner_bench.testing.conformance.inputs import (
     CORPUS,
     LARGE,
-    NAMES,
     ONE,
     RECIPE,
     TWO,
@@ -210,27 +207,13 @@ def _near(one: Tensor, other: Tensor) -> bool:
 
 def hidden_labels(lab: Lab) -> str:
     """Hidden labels in train, dev and memory change nothing."""
-    poisoned = [poisoned_corpus(TWO.tasks[:step], lab.card.data == "union") for step in (1, 2)]
-    for step, (_, outcome) in enumerate(lab.chain(TWO, lambda step: poisoned[step - 1]), 1):
-        if found := outcome.differences(lab.two[step - 1]):
-            raise Fault(
-                f"step {step} depends on labels that are hidden in it ({some(found)} differ): read labels from the "
-                "step's sentences and batches alone, never from a corpus"
-            )
+    if change := lab.poisoned.change(lab.two):
+        step, found = change
+        raise Fault(
+            f"step {step} depends on labels that are hidden in it ({some(found)} differ): read labels from the step's "
+            "sentences and batches alone, never from a corpus"
+        )
     return ""
-
-
-def poisoned_corpus(tasks: Sequence[Task], union: bool) -> Corpus:
-    """Return the corpus with other mentions of all types that are hidden in the last of ``tasks``."""
-    so_far = {type for task in tasks for type in task.types}
-
-    def spoil(part: str, sentence: Sentence) -> Sentence:
-        own = {t for task in tasks if part != "test" and sentence.id in getattr(task, part) for t in task.types}
-        kept = so_far if own and union else own
-        mentions = {m for m in sentence.mentions if m.type in kept} | {Mention(0, 1, t) for t in {*NAMES} - kept}
-        return replace(sentence, mentions=tuple(sorted(mentions)))
-
-    return replace(CORPUS, parts={p: tuple(spoil(p, s) for s in sentences) for p, sentences in CORPUS.parts.items()})
 
 
 def seeds(lab: Lab) -> str:
@@ -244,8 +227,8 @@ def seeds(lab: Lab) -> str:
 
 def repeats(lab: Lab) -> None:
     """Raise Fault unless the same seed gives the same bits."""
-    if lab.changes is not None:
-        step, found = lab.changes
+    if change := lab.again.change(lab.two):
+        step, found = change
         raise Fault(
             f"the same seed gives other values in step {step} ({some(found)} differ): draw random numbers from "
             "torch's global stream alone, not from Python's random or NumPy, keep nothing in a module or a class, and "

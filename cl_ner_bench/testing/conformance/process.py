@@ -12,7 +12,7 @@ import torch
 from cl_ner_bench import registry
 from cl_ner_bench.testing.conformance.inputs import TWO
 from cl_ner_bench.testing.conformance.lab import Lab, Outcome
-from cl_ner_bench.testing.conformance.stopping import Snapshot
+from cl_ner_bench.testing.conformance.snapshots import Snapshot
 
 
 def main(method: str, step: str, model: str, folder: str) -> None:
@@ -26,9 +26,7 @@ def main(method: str, step: str, model: str, folder: str) -> None:
     with safetensors.safe_open(Path(folder) / "snapshot.safetensors", "pt") as file:
         facts = json.loads(file.metadata()["facts"])
         kept = {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  no mapping
-    outcome = Outcome.of(
-        trainer, trainer.learn(lab.data(TWO, int(step)), checkpoint=Snapshot(0, kept if facts else None))
-    )
+    outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, int(step)), checkpoint=Snapshot(kept if facts else None)))
     (Path(folder) / "outcome.json").write_text(json.dumps(outcome.digests()))
 
 

@@ -8,14 +8,12 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from torch import Tensor
 
 from cl_ner_bench.learning.evaluation import Progress
 from cl_ner_bench.method_faults import where
@@ -28,6 +26,7 @@ from cl_ner_bench.testing.conformance.inputs import (
 )
 from cl_ner_bench.testing.conformance.lab import Lab, Outcome
 from cl_ner_bench.testing.conformance.predictions import predictions
+from cl_ner_bench.testing.conformance.snapshots import Stopped, StoppingSnapshot
 from cl_ner_bench.testing.conformance.tasks import returning_type
 from cl_ner_bench.testing.pretended_device import DEVICE, PretendedDevice
 
@@ -37,48 +36,20 @@ STATE = (
 )
 
 
-class Stopped(Exception):  # noqa: N818  a stop is no error
-    """The end of a learner that is stopped on purpose."""
-
-
-@dataclass
-class Snapshot:
-    """A checkpoint in memory that stops after it was saved in an epoch."""
-
-    stop_after: int
-    kept: tuple[dict[str, Tensor], dict[str, Any]] | None = None
-
-    def due(self) -> bool:
-        return True
-
-    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.kept = {name: value.detach().clone() for name, value in tensors.items()}, json.loads(json.dumps(facts))
-        if facts["epoch"] == self.stop_after:
-            raise Stopped
-
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        return self.kept
-
-
 def resumes(lab: Lab) -> str:
     """A stopped step, resumed in a new learner, gives the same bits."""
-    for step in (1, 2):
-        _resumes(lab, step, 1)
+    for step, snapshot in enumerate(lab.again.snapshots, 1):
+        trainer = lab.before(step)  # without epochs, there is no snapshot: then only a new learner begins the step
+        outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, step), checkpoint=snapshot))
+        if found := outcome.differences(lab.two[step - 1]):
+            raise Fault(
+                f"stopped behind epoch 1 of step {step} and resumed in a new learner, {some(found)} differ. {STATE}"
+            )
     return ""
 
 
-def _resumes(lab: Lab, step: int, epoch: int) -> None:
-    snapshot = Snapshot(epoch)
-    try:
-        lab.before(step).learn(lab.data(TWO, step), checkpoint=snapshot)
-    except Stopped:
-        snapshot.stop_after = 0
-    trainer = lab.before(step)  # without epochs, nothing is stopped: then only a new learner begins the step
-    outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, step), checkpoint=snapshot))
-    if found := outcome.differences(lab.two[step - 1]):
-        raise Fault(
-            f"stopped behind epoch {epoch} of step {step} and resumed in a new learner, {some(found)} differ. {STATE}"
-        )
+ON_A_DEVICE: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "lr": 1e-4, "head_lr": 1e-3}
+"""Small rates, so that noise stays noise; without dropout, whose masks each device draws for itself."""
 
 
 def device(lab: Lab) -> str:
@@ -87,13 +58,15 @@ def device(lab: Lab) -> str:
         warnings.filterwarnings(
             "ignore", ".*copying from a non-meta parameter"
         )  # true of "meta", not of what stands in
-        return _same_on(DEVICE, lab)
+        there = _losses_on(DEVICE, lab)
+    return _compared(there, lab)
 
 
-def _same_on(device: str, lab: Lab) -> str:
-    recipe: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "lr": 1e-4, "head_lr": 1e-3, "folder": encoder(0.0)}
+def _losses_on(device: str, lab: Lab) -> list[dict[str, list[float]]]:
+    """Return the losses of each step of ``SHORT``, learned on a device."""
     try:
-        found = [outcome for _, outcome in lab.chain(SHORT, device=device, **recipe)]
+        chain = lab.chain(SHORT, device=device, folder=encoder(0.0), **ON_A_DEVICE)
+        return [outcome.record["losses"] for _, outcome in chain]
     except RuntimeError as error:
         if "same device" not in str(error):
             raise
@@ -101,18 +74,25 @@ def _same_on(device: str, lab: Lab) -> str:
             f"a tensor stays on the CPU at {where(error, lab.card)}: make it with device=batch.device or "
             "self.device, or keep it in self.carried"
         ) from None
-    for step, (one, (_, other)) in enumerate(zip(found, lab.chain(SHORT, **recipe), strict=True), 1):
-        for name, means in other.record["losses"].items():
-            there = one.record["losses"].get(name, ())
-            if not all(math.isclose(a, b, rel_tol=1e-2, abs_tol=1e-4) for a, b in zip(means, there, strict=True)):
-                raise Fault(f"loss {name!r} of step {step} is {there} on another device, and {means} on a CPU")
+
+
+def _compared(there: Sequence[Mapping[str, Sequence[float]]], lab: Lab) -> str:
+    """Raise Fault where the losses of another device are not those of a CPU."""
+    for step, (found, losses) in enumerate(zip(there, _losses_on("cpu", lab), strict=True), 1):
+        for name, means in losses.items():
+            if not all(
+                math.isclose(a, b, rel_tol=1e-2, abs_tol=1e-4) for a, b in zip(means, found.get(name, ()), strict=True)
+            ):
+                raise Fault(
+                    f"loss {name!r} of step {step} is {found.get(name)} on another device, and {means} on a CPU"
+                )
     return ""
 
 
 def stops(lab: Lab) -> str:
     """A step that is stopped inside and behind each of its epochs gives the same bits."""
     for step in (1, 2):
-        data, record, snapshot = lab.data(TWO, step), lab.two[step - 1].record, Snapshot(0)
+        data, record, snapshot = lab.data(TWO, step), lab.two[step - 1].record, StoppingSnapshot()
         for epoch in range(1, record["epochs"] + 1):
             first = record["updates"] // record["epochs"] * (epoch - 1) + 1
             for snapshot.stop_after, update in ((0, first), (epoch, 0)):  # inside the epoch, then behind it
@@ -135,10 +115,7 @@ def _stop_at(update: int) -> Progress:
 
 def process(lab: Lab) -> str:
     """A step that is stopped and resumed in another process gives the same bits."""
-    for step in (1, 2):
-        snapshot = Snapshot(1)
-        with suppress(Stopped):
-            lab.before(step).learn(lab.data(TWO, step), checkpoint=snapshot)
+    for step, snapshot in enumerate(lab.again.snapshots, 1):
         with tempfile.TemporaryDirectory() as folder:
             tensors, facts = snapshot.kept or ({}, None)
             tensors = {name: value.contiguous() for name, value in tensors.items()}
@@ -175,4 +152,4 @@ def half_precision(lab: Lab) -> str:
 
 def gpu(lab: Lab) -> str:
     """A GPU computes what a CPU does."""
-    return _same_on("cuda", lab)
+    return _compared(_losses_on("cuda", lab), lab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from matplotlib.markers import MarkerStyle
@@ -18,14 +19,23 @@ from cl_ner_bench.analysis.figures.figure import (
 )
 from cl_ner_bench.analysis.figures.labels import LABEL, shortened
 from cl_ner_bench.analysis.table import VIEW_TITLES
-from cl_ner_bench.errors import require
+from cl_ner_bench.errors import UserError, require
+
+log = logging.getLogger(__name__)
 
 
 def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw a diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); often none."""
+    """Draw a diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); often none.
+
+    Without the package that draws it a warning is logged: a report of many days of runs is not to fail for a figure.
+    """
     if len({c.dataset for c in compared}) < DATASETS:
         return []
-    require("scikit_posthocs", "ranks", f"ranks of methods over {DATASETS} or more datasets")
+    try:
+        require("scikit_posthocs", "ranks", f"figure ranks-{view}-overall is not drawn")
+    except UserError as error:
+        log.warning(error)
+        return []
     found = dataset_ranks(results, view)
     return [_diagram(ranks, compared, view, f"ranks{i if i > 1 else ''}", theme) for i, ranks in enumerate(found, 1)]
 

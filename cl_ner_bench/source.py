@@ -138,7 +138,7 @@ class Program:
         for value in module.bound.get(name, ()):
             if isinstance(value, str):
                 place, _, inner = value.rpartition(".")
-                if place in self.modules:
+                if self._is_local(place) and place in self.modules:
                     return self._texts(self.modules[place], inner, attribute, seen)
             if isinstance(value, ast.ClassDef):
                 for node in value.body:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,6 @@ from typing import Any
 import msgspec
 
 from cl_ner_bench.analysis.data import outcomes
-from cl_ner_bench.analysis.data.frames import load_results
-from cl_ner_bench.analysis.report.numbers import numbers
 from cl_ner_bench.analysis.scores.measures import TEST
 from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.errors import UserError
@@ -68,11 +67,20 @@ def verify(home: Path, say: Say = lambda _: None) -> Verification:
     Raises:
         UserError: this is no results folder, or a link leads out of it that is no run's.
     """
+    beside = ThreadPoolExecutor(1)  # models are large: they are read while numbers are derived
+    try:
+        return _verify(home, say, beside)
+    finally:
+        beside.shutdown(cancel_futures=True)
+
+
+def _verify(home: Path, say: Say, beside: Executor) -> Verification:
     folder = ResultsFolder.open(home)
     faults: list[Damaged] = []
     checked = Counter(dict.fromkeys(("runs", "steps", "models", "derived files"), 0))
     unsealed = 0
     begun, linked = folder.begun()
+    models = [beside.submit(check) for check in folder.checks_of_models()]
     faults += [*folder.check_top(), *linked]
     runs = []
     for run in begun:
@@ -93,12 +101,12 @@ def verify(home: Path, say: Say = lambda _: None) -> Verification:
         checked["steps"] += checking.steps
         unsealed += checking.unsealed
     checked["runs"] = len(begun)
-    for number, found in enumerate(folder.check_models(), 1):
-        say(f"model {number}")
-        faults += found
-        checked["models"] = number
     say("what is derived")
     wrong, checked["derived files"] = _check_derived(home, afresh=not faults)
+    for number, found in enumerate(models, 1):
+        say(f"model {number} of {len(models)}")
+        faults += found.result()
+    checked["models"] = len(models)
     return Verification(home, faults + wrong, checked, unsealed)
 
 
@@ -262,6 +270,10 @@ def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
 
 def _derived(home: Path, reported: set[str] | None) -> dict[str, bytes]:
     """Return the numbers of a report of this folder alone; none where the report is also of other folders' runs."""
+    # They import pandas, which takes as long as reading some models.
+    from cl_ner_bench.analysis.data.frames import load_results
+    from cl_ner_bench.analysis.report.numbers import numbers
+
     results = load_results(home)
     finished = {run.run_id for run in results.finished}
     return numbers(results) if finished and (reported is None or reported <= finished) else {}

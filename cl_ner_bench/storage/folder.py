@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -168,11 +168,11 @@ class ResultsFolder:
             self.models.drop(key)
             self.checkpoints.drop(key)
 
-    def check_models(self) -> Iterator[list[Damaged]]:
-        """Yield for each stored model the files of it that are not what was stored."""
+    def checks_of_models(self) -> Iterator[Callable[[], list[Damaged]]]:
+        """Yield for each stored model what reads it and returns the files of it that are not what was stored."""
         for folder in sorted((self.path / layout.STORE).glob("*")):
             if folder.is_dir() and not folder.name.startswith("."):
-                yield _check_model(folder)
+                yield partial(_check_model, folder)
 
     # The files at the top that `bench run` writes: grids, test mentions, scenarios, code of users' methods
 

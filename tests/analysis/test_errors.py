@@ -143,13 +143,23 @@ def test_a_test_part_without_mentions_has_a_confusion_without_shares(tmp_path: P
 
 
 @pytest.mark.slow
-def test_libraries_that_draw_are_imported_when_they_draw() -> None:
+def test_libraries_that_draw_and_test_are_imported_when_they_do(tmp_path: Path) -> None:
+    write(tmp_path)
     code = (
-        "import sys\nfrom cl_ner_bench.analysis import verify\nfrom cl_ner_bench.analysis.report import files\n"
-        "heavy = {'jinja2', 'matplotlib', 'scipy.stats'}\n"
+        "import sys\nfrom pathlib import Path\nfrom cl_ner_bench.analysis import verify\n"
+        "assert 'pandas' not in sys.modules, 'imported while models are read'\n"
+        f"assert verify._derived(Path({str(tmp_path)!r}), None)\nfrom cl_ner_bench.analysis.report import files\n"
+        "heavy = {'jinja2', 'matplotlib', 'scipy'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), max_size=40))
+def test_cells_hold_what_pandas_computes(values: list[float]) -> None:
+    series, cell = pd.Series(values, dtype=float), breakdown._cell(np.array(values, dtype=float))
+    expected = (float(series.mean()), float(series.std(ddof=1)))
+    assert np.array_equal((cell.mean, cell.std), expected, equal_nan=True), "to the last bit"
 
 
 def test_many_types_are_shown_by_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from cl_ner_bench.analysis.comparison.compare import comparisons
-from cl_ner_bench.analysis.comparison.intervals import unit_means
+from cl_ner_bench.analysis.comparison.intervals import t_quantile, unit_means
 from cl_ner_bench.analysis.comparison.learning import unfit_rows
 from cl_ner_bench.analysis.data.distinct import models_in, models_of, per_model
 from cl_ner_bench.analysis.data.frames import Results
@@ -137,7 +136,7 @@ def _interval(
     if total == 0:
         return (gap := float(values.mean()) - theirs.mean), gap, ""
     freedom = total**2 / (our_variance**2 / (len(values) - 1) + their_variance**2 / (setting.runs - 1))
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(total)
+    half = float(t_quantile(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(total)
     return float(values.mean()) - theirs.mean - half, float(values.mean()) - theirs.mean + half, ""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit  # the t distribution; scipy.stats takes a second to import
 
 from cl_ner_bench.analysis.scores.measures import Floats
 
@@ -35,6 +35,8 @@ def estimate(*samples: Floats) -> Estimate:
     if min(map(len, samples)) < 2:
         unknown = np.full_like(mean, math.nan)
         return Estimate(mean, unknown, unknown, unknown)
+    from scipy.special import stdtr  # slow to import, and scipy.stats takes a second
+
     variances = np.array([sample.var(axis=0, ddof=1) / len(sample) for sample in samples])
     free = np.array([len(sample) - 1 for sample in samples])[:, None]
     error = np.sqrt(variances.sum(axis=0))
@@ -42,8 +44,15 @@ def estimate(*samples: Floats) -> Estimate:
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = np.where(varies, error**4 / (variances**2 / free).sum(axis=0), 1)
         p = np.where(varies, 2 * stdtr(freedom, -np.abs(mean) / error), mean == 0)
-    half = stdtrit(freedom, 1 - ALPHA / 2) * error
+    half = t_quantile(freedom, 1 - ALPHA / 2) * error
     return Estimate(mean, mean - half, mean + half, p)
+
+
+def t_quantile(freedom: float | Floats, share: float) -> Any:
+    """Return the quantile ``share`` (0..1) of Student's t distribution, for each number of degrees of freedom."""
+    from scipy.special import stdtrit  # slow to import
+
+    return stdtrit(freedom, share)
 
 
 def unit_means(values: Floats, orders: NDArray[np.int64], models: NDArray[np.str_] | None = None) -> Floats:

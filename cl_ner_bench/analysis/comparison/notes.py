@@ -201,7 +201,8 @@ def _without_task(c: Comparison) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def undefined_notes(c: Comparison, view: str) -> list[str]:
+@lru_cache(maxsize=32)  # every table of scores asks
+def undefined_notes(c: Comparison, view: str) -> tuple[str, ...]:
     """Return a note on types and whole tasks with undefined F1 after the last step: the test part has none of them."""
     final = c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)]
     names = []
@@ -210,7 +211,7 @@ def undefined_notes(c: Comparison, view: str) -> list[str]:
         empty = [str(name) for name in gold.index[gold == 0]]
         if empty:
             names.append(f"{unit} {', '.join(empty)}")
-    return [f"undefined (no gold mentions in the test part), left out of means: {'; '.join(names)}"] if names else []
+    return (f"undefined (no gold mentions in the test part), left out of means: {'; '.join(names)}",) if names else ()
 
 
 def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import fdtri
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.intervals import unit_means
@@ -92,6 +91,8 @@ def components(by_order: Sequence[Floats]) -> Components:
         """Return the share for a mean square between orders of ``ratio * between``."""
         of_order = max(0.0, (ratio * between - within) / typical)
         return of_order / (of_order + within) if of_order + within else math.nan
+
+    from scipy.special import fdtri  # slow to import
 
     low, high = (1 / fdtri(len(by_order) - 1, free, q) for q in (0.975, 0.025))
     return Components(order_std, math.sqrt(within), share(1), share(low), share(high))

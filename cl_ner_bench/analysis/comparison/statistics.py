@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, comparisons, group_title
 from cl_ner_bench.analysis.comparison.influence import BY_SENTENCE, documents_of, influences, sentence_error
@@ -347,7 +347,7 @@ def _over_sentences(d: Difference, c: Comparison, view: str, measure: str, resul
     if d.row not in of or d.other not in of:
         return d
     error = sentence_error(of[d.row] - of[d.other], documents_of(c, sentences[view]))
-    half = round(float(ndtri(1 - ALPHA / 2)) * error, 6)
+    half = round(NormalDist().inv_cdf(1 - ALPHA / 2) * error, 6)
     if d.n >= FEW:
         return replace(d, sentences=half)
     return replace(d, sentences=half, low=round(d.mean - half, 6), high=round(d.mean + half, 6))

@@ -9,10 +9,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy.special import stdtrit
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
-from cl_ner_bench.analysis.comparison.intervals import ALPHA
+from cl_ner_bench.analysis.comparison.intervals import ALPHA, t_quantile
 from cl_ner_bench.analysis.comparison.newcomers import newcomers, per_newcomer, units
 from cl_ner_bench.analysis.comparison.notes import notes_of
 from cl_ner_bench.analysis.figures.families import Family, families_of_all, is_bound
@@ -103,7 +102,7 @@ class Bar:
 def _half_interval(values: pd.DataFrame) -> pd.Series:
     """Return half the 95 % t interval of the mean of each column."""
     n = len(values)
-    return values.std(ddof=1) * (stdtrit(n - 1, 1 - ALPHA / 2) / n**0.5 if n > 1 else 1)
+    return values.std(ddof=1) * (t_quantile(n - 1, 1 - ALPHA / 2) / n**0.5 if n > 1 else 1)
 
 
 STD = Bar("std", lambda values: values.std(ddof=1))

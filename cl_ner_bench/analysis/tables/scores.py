@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
@@ -80,7 +80,7 @@ def score_tables(results: Results, measures: Sequence[str] = MAIN) -> list[Table
 def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Table:
     """Return ``measures`` of each method; the frame holds all measures."""
     frame = c.measures[c.measures["view"] == view]
-    cells = {name: _cells(c, frame, name, marked=name in measures and NAMES[name].ranks) for name in MEASURES}
+    cells = _cells(c, frame, MEASURES, marked=[name for name in measures if NAMES[name].ranks])
     alone = c.single_task_measures[c.single_task_measures["view"] == view]
     n = {row: c.n_models(row, frame) for row in c.rows}
     n |= {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
@@ -127,15 +127,15 @@ def step_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Tabl
     steps = range(1, c.n_steps + 1)
     sections: list[Section] = []
     data: list[dict[str, object]] = []
-    cells = {(name, k): _cells(c, frame[frame["step"] == k], name) for name in STEPS for k in steps}
+    cells = {k: _cells(c, frame[frame["step"] == k], STEPS, marked=STEPS) for k in steps}
     for name in [name for name in measures if name in STEPS] or [HEADLINE]:
         for group, rows in c.groups:
-            lines: list[Line] = [(row.label, *(cells[name, k][row] for k in steps)) for row in rows]
+            lines: list[Line] = [(row.label, *(cells[k][name][row] for k in steps)) for row in rows]
             sections.append((f"{NAMES[name].title}: {group_title(group)}", tuple(lines)))
     for row in c.rows:
         own = row.of(frame)
         for k in sorted(set(own["step"])):
-            values = columns_of({m: cells[m, k][row] for m in STEPS})
+            values = columns_of({m: cells[k][m][row] for m in STEPS})
             data.append({**row.identity, "step": k, "n": c.n_models(row, own[own["step"] == k]), **values})
     caption = f"{c.title}: F1 after each of {_steps(c)}, types learned so far, {VIEW_TITLES[view]}.{_std(c)}"
     return _score_table(
@@ -167,7 +167,7 @@ def type_table(c: Comparison, view: str) -> Table:
             here = frame[(frame["type"] == type_) & (frame["task"].eq(task.name) | c.tasks_vary)]
             if here.empty:  # a type that comes back stands under its first task
                 continue
-            cells = _cells(c, here, "f1")
+            cells = _cells(c, here, ["f1"], marked=["f1"])["f1"]
             lines.append((type_, *cells.values()))
             for row, cell in cells.items():
                 what = {**row.identity, "task": task.name, "type": type_, "n": c.n_models(row, here)}
@@ -196,7 +196,7 @@ def learning_table(c: Comparison, view: str) -> Table | None:
     for k in steps:
         here = frame["step"] == k
         alone = {row: _single_task_cell(row, frame[here], "f1", "seed", "task") for row in c.single_task_rows}
-        cells[k] = _cells(c, frame[here & of_rows], "f1", marked=False) | alone
+        cells[k] = _cells(c, frame[here & of_rows], ["f1"], marked=())["f1"] | alone
     groups = [(group_title(group), rows) for group, rows in c.groups]
     if c.single_task_rows:
         groups.append((SINGLE_TASK_TITLE, [*c.single_task_rows]))
@@ -364,15 +364,22 @@ def _score_table(
     return Table.of(f"{kind}-{view}-{c.slug}", caption, header, sections, notes, data)
 
 
-def _cells(c: Comparison, frame: pd.DataFrame, name: str, marked: bool = True) -> dict[MethodRow, Cell]:
-    """Return mean and spread of each row's models, the best of each group marked; ``frame`` holds a row per run."""
-    best, tied = best_and_tied(c, frame, name) if marked else (set(), set())
-    found = c.per_model(frame, name).groupby(["method", "config"])[name].agg(["mean", "std"])
-    numbers = found.reindex(pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])).to_numpy(float)
-    return {
-        row: Cell(float(mean), float(std), bold=row in best, tied=row in tied)
-        for row, (mean, std) in zip(c.rows, numbers, strict=True)
-    }
+def _cells(
+    c: Comparison, frame: pd.DataFrame, names: Sequence[str], marked: Collection[str]
+) -> dict[str, dict[MethodRow, Cell]]:
+    """Return mean and spread of each row's models in each of the columns ``names``, of those that are ``marked`` with
+    the best of each group; ``frame`` holds a row per run."""
+    groups = c.per_model(frame, *names).groupby(["method", "config"])
+    places = pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])
+    cells = {}
+    for name in names:  # the means of several columns at a time differ in their last digit
+        best, tied = best_and_tied(c, frame, name) if name in marked else (set(), set())
+        means, stds = (found.reindex(places).tolist() for found in (groups[name].mean(), groups[name].std()))
+        cells[name] = {
+            row: Cell(mean, std, bold=row in best, tied=row in tied)
+            for row, mean, std in zip(c.rows, means, stds, strict=True)
+        }
+    return cells
 
 
 def _numbers(d: Difference) -> tuple[Cell, ...]:

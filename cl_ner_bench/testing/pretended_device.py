@@ -69,18 +69,27 @@ class PretendedDevice(TorchDispatchMode):
 
 
 def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    given = [*_tensors(args), *_tensors((*kwargs.values(),))]
-    wrappers = {id(part.values): part for part in given if isinstance(part, Elsewhere)}
     device = kwargs.get("device")
+    wrappers: dict[int, Elsewhere] = {}
+    left: list[Tensor] = []  # on the CPU
+
+    def values(part: Tensor) -> Tensor:
+        if isinstance(part, Elsewhere):
+            wrappers[id(part.values)] = part
+            return part.values
+        left.append(part)
+        return part
+
+    own = [_replaced(values, part) for part in args]
+    by_name = {name: _replaced(values, part) for name, part in kwargs.items()}
     if not wrappers and device is None:  # of the CPU alone
         return operation(*args, **kwargs)
-    checked = given if operation not in _INDEXING else [*_tensors((args[0], *args[2:], *kwargs.values()))]
-    left = any(not isinstance(part, Elsewhere) and part.ndim > 0 for part in checked)  # single numbers may stay
-    if wrappers and left and operation not in _ACROSS:
-        raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
+    if wrappers and operation not in _ACROSS:
+        allowed = [*_tensors(args[1])] if operation in _INDEXING else []
+        if any(part.ndim > 0 and all(part is not index for index in allowed) for part in left):  # single numbers may
+            raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
     stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None
-    by_name = {name: _replaced(_values, part) for name, part in kwargs.items()}
-    result = operation(*_replaced(_values, args), **(by_name | ({"device": "cpu"} if device else {})))
+    result = operation(*own, **(by_name | ({"device": "cpu"} if device else {})))
     if stream is not None:
         torch.set_rng_state(stream)
     there = bool(wrappers) if device is None else torch.device(device).type == DEVICE
@@ -106,7 +115,3 @@ def _replaced(replace: Callable[[Tensor], Tensor], parts: Any) -> Any:
     if isinstance(parts, Tensor):
         return replace(parts)
     return type(parts)([_replaced(replace, part) for part in parts]) if isinstance(parts, list | tuple) else parts
-
-
-def _values(part: Tensor) -> Tensor:
-    return part.values if isinstance(part, Elsewhere) else part

@@ -188,6 +188,19 @@ def test_a_method_that_does_not_learn_is_found(learner: type[Learner]) -> None:
     assert "must reach 0.9" in fault(learning.learns, learner)
 
 
+def test_the_longer_way_to_learn_is_taken_where_the_shorter_one_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorter, longer = learning.LEARNING
+    taken: list[Any] = []
+
+    def f1(lab: Lab, recipe: Any) -> float:
+        taken.append(recipe)
+        return 0.89 if recipe is shorter else 0.9
+
+    monkeypatch.setattr(learning, "_f1_learned", f1)
+    assert not fault(learning.learns, LearnsNothing)
+    assert taken == [shorter, longer]
+
+
 class Decides(TagLearner):
     """Learns as the base learner, and carries something."""
 

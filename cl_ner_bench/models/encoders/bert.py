@@ -227,10 +227,11 @@ def read_bert(info: EncoderInfo) -> Bert | None:
     for file in info.folder.glob("*.safetensors"):
         stored |= {_own(name): values for name, values in safetensors.torch.load_file(file).items()}
     bert = _copied(_skeleton(json.dumps(config)))
-    if bert.state_dict().keys() - stored.keys():
+    names = [name for name, _ in bert.named_parameters()]
+    if {*names} - stored.keys():
         return None
     # Copy: the tensors may be mapped from a file that another process rewrites.
-    own = {name: stored[name].to(torch.float32, copy=True) for name in bert.state_dict()}
+    own = {name: stored[name].to(torch.float32, copy=True) for name in names}
     bert.load_state_dict(own, assign=True)
     return bert
 

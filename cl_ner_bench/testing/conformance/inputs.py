@@ -26,8 +26,9 @@ from cl_ner_bench.models.encoders.bert import Bert
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.testing import tiny
 
-RECIPE = tiny.RECIPE | {"max_length": 12, "exact": True}
-"""Training values; windows of 12 sub-tokens, so that long sentences have several."""
+RECIPE = tiny.RECIPE | {"batch_size": 6, "max_length": 12, "exact": True}
+"""Training values: a step of a dozen sentences has two updates an epoch; windows are of 12 sub-tokens, so that long
+sentences have several."""
 NAMES = {
     "PER": ("anna", "boris", "carla", "dmitri smith", "eva smith"),
     "LOC": ("paris", "oslo", "lima", "new york"),

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +157,18 @@ class Lab:
         ``base`` is the base learner, or the method that a plug-in is on.
         """
         if name == "base":
-            base = self.card.base
-            return Lab(base) if base else Lab(self.card, BASES[self.card.architecture], {})
+            base, simplest = self.card.base, registry.methods()[f"finetune-{self.card.architecture}"]
+            if base:
+                return Lab(base)
+            if (self.card.data, self.card.start) == (simplest.data, simplest.start):
+                return lab_of(simplest.name)
+            return Lab(self.card, BASES[self.card.architecture], {})
         beside = {card.name: card for card in method_card.read_cards(self.card.file, self.card.module)}
         for candidate in (name, f"{name}-{self.card.architecture}"):
-            if candidate in beside or candidate in registry.methods():
-                return Lab(beside[candidate] if candidate in beside else registry.methods()[candidate])
+            known = registry.methods().get(candidate)
+            card = beside.get(candidate, known)
+            if card is not None:
+                return lab_of(candidate) if card == known else Lab(card)
         raise UserError(f"identities of {self.card.name!r} name {name!r}, which is no method")
 
     @cached_property
@@ -218,3 +224,9 @@ class Lab:
     def model(self, step: int) -> Path:
         """Return the folder of the model after a step of ``TWO``."""
         return Path(self._two[3].name) / str(step)
+
+
+@cache
+def lab_of(name: str) -> Lab:
+    """Return the lab of a built-in method, which others are compared with: it learns once in a process."""
+    return Lab(registry.methods()[name])

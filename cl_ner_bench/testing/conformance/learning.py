@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_ner_bench import method_code, registry
+from cl_ner_bench import method_code
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.search_space import COMMON
@@ -24,12 +24,16 @@ from cl_ner_bench.testing.conformance.inputs import (
     split,
     task,
 )
-from cl_ner_bench.testing.conformance.lab import BASES, Lab, Outcome
+from cl_ner_bench.testing.conformance.lab import BASES, Lab, Outcome, lab_of
 from cl_ner_bench.testing.conformance.observing import keeping_attributes
 
 F1 = 0.9
 """The F1 on unseen sentences that one task is learned to."""
-LEARNING: dict[str, Any] = {"epochs": 6, "batch_size": 5, "lr": 4e-3, "head_lr": 4e-2, "max_length": 64}
+LEARNING: Sequence[Mapping[str, Any]] = (
+    {"epochs": 4, "batch_size": 10, "lr": 8e-3, "head_lr": 8e-2, "max_length": 64},
+    {"epochs": 6, "batch_size": 5, "lr": 4e-3, "head_lr": 4e-2, "max_length": 64},
+)
+"""How one task is learned: the longer way only if the shorter one does not do."""
 EQUAL = 1e-6
 """The difference of weights, relative or absolute, up to which two methods are equal."""
 
@@ -90,10 +94,9 @@ def _deviation(lab: Lab, **settings: Any) -> str:
     return f"{found} (with {as_text(settings)})" if found and settings else found
 
 
-@cache
 def _of_base_learner(architecture: str) -> list[Outcome]:
     """Return what the base learner learns of two steps."""
-    return Lab(registry.methods()[f"finetune-{architecture}"]).two
+    return lab_of(f"finetune-{architecture}").two
 
 
 def memory(lab: Lab) -> str:
@@ -165,10 +168,15 @@ def _begins_as_base(lab: Lab) -> bool:
 
 
 def _f1_of_one_task(lab: Lab) -> float:
+    f1 = _f1_learned(lab, LEARNING[0])
+    return f1 if f1 >= F1 else _f1_learned(lab, LEARNING[1])
+
+
+def _f1_learned(lab: Lab, recipe: Mapping[str, Any]) -> float:
     train, test = LARGE.parts["train"], LARGE.parts["test"]
     memory = {"per_type": len(train)} if "per_type" in lab.settings else {}  # of all sentences: some learn it alone
     settings = lab.settings | lab.sized(features=1024, sentences=24) | memory
-    trainer = lab.trainer(settings=settings, **LEARNING)
+    trainer = lab.trainer(settings=settings, **recipe)
     trainer.recall = train.__getitem__
     trainer.learn(lab.data(ONE, 1, LARGE))
     return _f1(test, trainer.predict([s.only(()) for s in test]))
@@ -176,7 +184,7 @@ def _f1_of_one_task(lab: Lab) -> float:
 
 @cache
 def _f1_of_base(architecture: str) -> float:
-    return _f1_of_one_task(Lab(registry.methods()[f"finetune-{architecture}"]))
+    return _f1_of_one_task(lab_of(f"finetune-{architecture}"))
 
 
 def _f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Any]]) -> float:
@@ -188,9 +196,8 @@ def _f1(gold: Sequence[Sentence], predicted: Sequence[Sequence[Any]]) -> float:
 def identities(lab: Lab) -> str:
     """With the settings that the card names, it equals the simpler method."""
     for name, settings in lab.card.identities.items():
-        simple = lab.simpler(name)
-        special = Lab(lab.card, lab.learner, {**lab.settings, **settings})
-        for step, ((_, one), (_, other)) in enumerate(zip(special.chain(TWO), simple.chain(TWO), strict=True), 1):
+        special, simple = Lab(lab.card, lab.learner, {**lab.settings, **settings}), lab.simpler(name)
+        for step, ((_, one), other) in enumerate(zip(special.chain(TWO), simple.two, strict=True), 1):
             far = [n for n, value in other.weights.items() if n not in one.weights or not _near(one.weights[n], value)]
             # The bias of a key has no gradient, since no softmax sees it: what moves it is noise.
             if far := [n for n in far if not n.startswith("carried.") and not n.endswith("key.bias")]:

@@ -48,8 +48,8 @@ def resumes(lab: Lab) -> str:
     return ""
 
 
-ON_A_DEVICE: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "lr": 1e-4, "head_lr": 1e-3}
-"""Small rates, so that noise stays noise; without dropout, whose masks each device draws for itself."""
+ON_A_DEVICE: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "batch_size": 4, "lr": 1e-4, "head_lr": 1e-3}
+"""Two updates a step, at small rates, so that noise stays noise; no dropout, whose masks each device draws itself."""
 
 
 def device(lab: Lab) -> str:

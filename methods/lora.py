@@ -59,8 +59,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from cl_ner_bench.errors import UserError
@@ -73,6 +71,8 @@ class LowRank(Learner):
 
     def add_adapter(self, name: str) -> None:
         """Add an adapter, the only one that learns; earlier ones stay in the sum."""
+        from peft import LoraConfig, inject_adapter_in_model  # takes seconds, which to know the class must not
+
         settings = self.settings
         config = LoraConfig(
             r=settings["lora_rank"],
@@ -97,6 +97,8 @@ class LowRank(Learner):
 
     def adapted(self) -> Iterator[Any]:
         """Yield the adapted layers of the encoder."""
+        from peft.tuners.lora import LoraLayer
+
         return (module for module in self.encoder.backbone.modules() if isinstance(module, LoraLayer))
 
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:

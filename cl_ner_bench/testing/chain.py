@@ -30,12 +30,16 @@ def step_data(step: int) -> StepData:
 
 
 def trainer(method: str, encoder: str, recipe: dict[str, Any] | None = None, **settings: Any) -> Trainer:
-    """Return a trainer of a method, with its own settings but these, on an encoder in a folder."""
+    """Return a trainer of a method, with its own settings but these, on an encoder in a folder.
+
+    It learns for one epoch unless the recipe says more.
+    """
     (variant,) = registry.resolve([method])
     card = variant.card
     recall = CORPUS.parts["train"].__getitem__
     all_settings = {**card.settings, **settings}
-    return Trainer(method_code.load_class(card), all_settings, RECIPE | (recipe or {}), encoder, seed=0, recall=recall)
+    values = RECIPE | {"epochs": 1} | (recipe or {})
+    return Trainer(method_code.load_class(card), all_settings, values, encoder, seed=0, recall=recall)
 
 
 def chain(method: str, encoder: str, steps: int = 2, **settings: Any) -> Trainer:

@@ -24,6 +24,7 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow  # torch's own optimisers import its compiler
 def test_updates_are_those_of_torch() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 5), nn.Linear(5, 3)) for _ in range(2))
@@ -44,6 +45,7 @@ def test_updates_are_those_of_torch() -> None:
             assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_sgd_is_that_of_torch() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3)) for _ in range(2))

@@ -7,7 +7,7 @@ import torch
 from cl_ner_bench.methods.a_gem import project
 
 from cl_ner_bench.learning.learner import Learner
-from cl_ner_bench.testing.chain import chain, step_data
+from cl_ner_bench.testing.chain import step_data, trainer
 
 
 def test_projection() -> None:
@@ -40,7 +40,8 @@ def test_no_gradient_points_against_the_memory_in_training(
         products.append((before, product()))
 
     monkeypatch.setattr(a_gem, "project", watched)
-    made = chain(method, encoder, 1)
+    made = trainer(method, encoder, {"epochs": 2})
+    made.learn(step_data(1))
     assert not products, "nothing is remembered in step 1"
     assert isinstance(made.learner, Learner)
     made.learn(step_data(2))

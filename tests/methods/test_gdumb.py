@@ -42,7 +42,7 @@ def test_a_step_begins_at_the_pretrained_encoder_with_a_new_head(architecture: s
 
 
 def test_only_remembered_sentences_are_learned(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = trainer("gdumb-token", encoder, per_type=3)
+    made = trainer("gdumb-token", encoder, {"epochs": 2}, per_type=3)
     learned: list[tuple[int, tuple[str, ...] | None]] = []
     plain = type(made.learner).open_loss
 

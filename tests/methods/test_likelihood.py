@@ -18,7 +18,7 @@ from cl_ner_bench.learning.importance import importance
 from cl_ner_bench.learning.learner import Learner, Output
 from cl_ner_bench.testing.toy import NO_TOKENS, NoEncoder
 
-DRAWS = 1500
+DRAWS = 500
 BATCH = Batch((Example(0, Sentence(0, ("a", "b"), (Mention(0, 1, "Y"),)), NO_TOKENS),))
 SOFTMAXES = [  # the columns of each softmax; of spans, whose rows are [0, 1), [0, 2) and [1, 2), beside "no mention"
     ("finetune-token", [[0, 1, 2, 3, 4]]),

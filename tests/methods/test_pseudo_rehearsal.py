@@ -46,7 +46,7 @@ def test_labels_are_the_predictions_of_the_previous_model(
         seen[step.step] = getattr(learner, "rehearsed", ())
 
     monkeypatch.setattr(PseudoRehearsal, "begin_step", watched)
-    made = trainer(f"pseudo-rehearsal-{architecture}", encoder, {"epochs": 8, "lr": 4e-3}, rehearsal_text=text)
+    made = trainer(f"pseudo-rehearsal-{architecture}", encoder, {"epochs": 3, "lr": 4e-3}, rehearsal_text=text)
     made.nested = True
     made.learn(step_data(1))
     assert seen == {1: ()}

@@ -81,8 +81,9 @@ def test_a_reservoir_is_uniform_over_all_sentences_of_a_type() -> None:
     train = tuple(of_tags(i, [1, 0]) for i in range(20))
     torch.manual_seed(0)
     hits = torch.zeros(20)
+    method = method_code.load_class(variant.card)
     for _ in range(600):
-        made = method_code.load_class(variant.card)(NoEncoder(), {"per_type": 4, "exemplar_choice": "reservoir"})
+        made = method(NoEncoder(), {"per_type": 4, "exemplar_choice": "reservoir"})
         made.memory = Memory()
         for part in (train[:8], train[8:]):  # the type comes back
             made.memory.add(made.keep(Step(1, ("X",), ("X",), part, (), ("X",))), ("X",))

@@ -15,6 +15,8 @@ twice. So no test sentence stands in train, of this corpus or of one with other 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from random import Random
 from typing import Annotated, Literal, get_args
 
@@ -65,7 +67,8 @@ class GeneratorOptions(Struct, frozen=True, forbid_unknown_fields=True):
             raise MisfitError("co_occurrence", "0 for one type: it is the share of sentences with two")
 
 
-def generate(options: GeneratorOptions) -> dict[str, tuple[Sentence, ...]]:
+@lru_cache(maxsize=2)  # from Python, one grid after another asks for the same corpus
+def generate(options: GeneratorOptions) -> Mapping[str, tuple[Sentence, ...]]:
     """Return the sentences of train, dev and test."""
     names = Names(_rng(options.seed, "names"))
     parts = {}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from cl_ner_bench import extend, load_model
@@ -319,25 +320,45 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     tiny_encoder(base / "encoder")
 
     def write(labels: Sequence[str] = LABELS, kind: str = "Bert", **changes: Any) -> Path:
-        import transformers
-
         torch.manual_seed(3 if kind == "DistilBert" else 4)  # with which words have each of the labels
         folder = base / f"{kind}-{'-'.join(labels)}"
-        if not folder.exists():
-            sizes = {"vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-            if kind == "DistilBert":
-                sizes = {"vocab_size": 30522, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
-            config = getattr(transformers, f"{kind}Config")(**{**sizes, **changes}, id2label=dict(enumerate(labels)))
-            model = getattr(transformers, f"{kind}ForTokenClassification")(config)
-            with torch.no_grad():  # else all words have one label
-                model.get_input_embeddings().weight *= 40
-                model.classifier.weight *= 40
-            model.save_pretrained(folder)
-            for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-                shutil.copy(base / "encoder" / name, folder / name)
+        if folder.exists():
+            return folder
+        shutil.copytree(base / "encoder", folder)
+        if kind == "Bert":
+            write_bert(folder, labels)
+        else:
+            write_of_transformers(folder, labels, kind, changes)
         return folder
 
     return write
+
+
+def write_bert(folder: Path, labels: Sequence[str]) -> None:
+    """Make a token classifier of the encoder in a folder, as transformers would, whose import takes seconds."""
+    file = folder / "model.safetensors"
+    weights = {f"bert.{name}": value for name, value in safetensors.torch.load_file(file).items()}
+    weights["bert.embeddings.word_embeddings.weight"] *= 40  # else all words have one label
+    weights["classifier.weight"], weights["classifier.bias"] = torch.randn(len(labels), 32), torch.zeros(len(labels))
+    safetensors.torch.save_file(weights, file, {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text()) | {"architectures": ["BertForTokenClassification"]}
+    if labels != [f"LABEL_{i}" for i in range(len(labels))]:  # transformers writes no names that it gave itself
+        config["id2label"] = dict(enumerate(labels))
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def write_of_transformers(folder: Path, labels: Sequence[str], kind: str, changes: Mapping[str, int]) -> None:
+    import transformers
+
+    sizes = {"vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    if kind == "DistilBert":
+        sizes = {"vocab_size": 30522, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
+    config = getattr(transformers, f"{kind}Config")(**{**sizes, **changes}, id2label=dict(enumerate(labels)))
+    model = getattr(transformers, f"{kind}ForTokenClassification")(config)
+    with torch.no_grad():  # else all words have one label
+        model.get_input_embeddings().weight *= 40
+        model.classifier.weight *= 40
+    model.save_pretrained(folder)
 
 
 WORDS = ("anna", "unbelievably", "oslo", "1990", "dmitri", "went", ",", "extraordinary", "lima", "to")
@@ -491,8 +512,6 @@ def test_labels_that_say_no_mentions_are_refused(tagger: Folder, labels: list[st
 
 
 def test_folders_that_are_no_linear_tagger_are_refused(tagger: Folder, tmp_path: Path) -> None:
-    import safetensors.torch
-
     def refused(said: str, folder: Path) -> None:
         with pytest.raises(UserError, match=said):
             extend_model(str(folder), "none", method="extendner")

@@ -607,7 +607,7 @@ def test_a_method_that_needs_the_whole_table_says_so_or_is_stopped(encoder: str)
 
 
 def test_other_words_learn_where_the_table_is_whole(encoder: str) -> None:
-    free, pulled = (learned_weights(whole(method), encoder) for method in (TagLearner, LearnsOthers))
+    free, pulled = (learned_weights(whole(method), encoder, epochs=1) for method in (TagLearner, LearnsOthers))
     table = "encoder.backbone.embeddings.word_embeddings.weight"
     learner = Trainer(TagLearner, {}, RECIPE, encoder, seed=0).learner
     row = outside(learner).examples[0].tokens.ids[1]
@@ -615,7 +615,7 @@ def test_other_words_learn_where_the_table_is_whole(encoder: str) -> None:
 
 
 def test_the_whole_table_learns_what_the_words_in_use_do(encoder: str) -> None:
-    one, other = (learned_weights(m, encoder, 2, weight_decay=0.5) for m in (TagLearner, whole(TagLearner)))
+    one, other = (learned_weights(m, encoder, 2, weight_decay=0.5, epochs=1) for m in (TagLearner, whole(TagLearner)))
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5)
 
@@ -782,7 +782,7 @@ def test_step_1_is_the_same_for_all_methods_of_an_architecture(
 ) -> None:
     results = []
     for method in methods:
-        t = trainer(method, encoder)
+        t = trainer(method, encoder, epochs=1)
         learn(t, method, 1)
         assert t.learner.architecture == architecture
         results.append(weights(t))

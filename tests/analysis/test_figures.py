@@ -12,9 +12,12 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy.optimize import isotonic_regression
 
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.compare import Comparison, comparisons
@@ -27,7 +30,7 @@ from cl_ner_bench.analysis.figures.errors import LAYERS
 from cl_ner_bench.analysis.figures.families import MANY, PANEL, families, families_of_all, is_bound
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.figures.heatmaps import heatmaps
-from cl_ner_bench.analysis.figures.labels import label_points, shortened
+from cl_ner_bench.analysis.figures.labels import label_points, rising, shortened
 from cl_ner_bench.analysis.figures.ranks import rank_diagrams
 from cl_ner_bench.analysis.figures.scatter import forgetting_scatter
 from cl_ner_bench.analysis.figures.style import (
@@ -487,6 +490,11 @@ def test_colours_are_told_apart_with_every_common_colour_blindness(deficiency: s
         (a, b): np.linalg.norm(lab(a, deficiency) - lab(b, deficiency)) for a, b in combinations((*COLOURS, GREY), 2)
     }
     assert min(found.values()) > 15, min(found, key=lambda pair: found[pair])  # about 2 can just be noticed
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20))
+def test_rising_places_are_those_of_isotonic_regression(values: list[float]) -> None:
+    assert rising(values) == pytest.approx(isotonic_regression(values).x, abs=1e-9)
 
 
 def test_in_grey_what_is_equally_light_has_another_marker_and_text_stays_readable() -> None:

@@ -14,6 +14,7 @@ from matplotlib.transforms import Bbox
 
 from cl_ner_bench.analysis.comparison.compare import MethodRow
 from cl_ner_bench.analysis.figures.figure import Theme
+from cl_ner_bench.analysis.scores.measures import Floats
 
 LABEL = 0.122  # inches (in print) that a name needs from the one below
 _LEADER = {"arrowstyle": "-", "color": "#999999", "shrinkA": 0}
@@ -32,8 +33,6 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
     The figure must have been laid out. ``room``: make room for the names in the layout (false where the place
     beside ``ax`` is empty).
     """
-    from scipy.optimize import isotonic_regression  # slow to import
-
     style = theme.style
     known = sorted((end for end in ends if not math.isnan(end[0])), key=lambda end: end[0])
     if not known:
@@ -44,7 +43,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
     shifts = gap * np.arange(len(known))
     ordered = np.array([y for y, _ in known]) - shifts
     # Least squares under "not closer than the gap", and inside of the axes.
-    places = np.clip(isotonic_regression(ordered).x, low, max(low, high - shifts[-1])) + shifts
+    places = np.clip(rising(ordered), low, max(low, high - shifts[-1])) + shifts
     for (y, row), place in zip(known, places, strict=True):
         name = ax.annotate(
             shortened(row.label), (at, y), (style.pt(12), place), textcoords=("offset points", "data"), va="center",
@@ -52,6 +51,21 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
             arrowprops=_LEADER | {"linewidth": style.pt(0.4), "shrinkB": style.pt(3), "relpos": (0, 0.5)},
         )  # fmt: skip
         name.set_in_layout(room)
+
+
+def rising(values: Iterable[float]) -> Floats:
+    """Return the numbers that nowhere fall and are the nearest to ``values`` by least squares.
+
+    (Pooling of neighbours that fall, as in ``scipy.optimize.isotonic_regression``, whose import takes half a second.)
+    """
+    pools: list[tuple[float, int]] = []  # sum and number
+    for value in values:
+        total, n = value, 1
+        while pools and pools[-1][0] / pools[-1][1] >= total / n:
+            more, of = pools.pop()
+            total, n = more + total, of + n
+        pools.append((total, n))
+    return np.repeat([total / n for total, n in pools], [n for _, n in pools])
 
 
 def label_points(

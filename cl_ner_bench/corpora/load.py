@@ -26,7 +26,7 @@ from cl_ner_bench.corpora.readers.lines import Row, some
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
-from cl_ner_bench.corpora.synthetic.generate import generate
+from cl_ner_bench.corpora.synthetic.generate import generate, generator_files
 from cl_ner_bench.corpora.tasks import check_mentions, parse_tasks
 from cl_ner_bench.corpora.union import members_of
 from cl_ner_bench.errors import UserError, did_you_mean
@@ -197,7 +197,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
     if division is not None:
         _refuse_division(card, folder)
     if card.reader == "synthetic":
-        return _Loaded(_parse(rows_of(card, None, Report()), card.title, Report())[0], "generated")
+        return _generated(card, remarks)
     if card.reader == "union":
         return _union(card, folder, remarks)
     if folder is None:
@@ -229,6 +229,19 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
     if folder is None:
         remarks.append(f"the corpus comes from {source}")
     return _Loaded(parsed.parts, source, documents=parsed.documents)
+
+
+def _generated(card: Card, remarks: list[str]) -> _Loaded:
+    """Return a generated corpus, from the cache where its options and the generator's files are unchanged.
+
+    Generating takes a third of a second, and every process of a grid needs the corpus.
+    """
+    key = cache.content_key([card.reader, dict(card.reader_options)], generator_files())
+    parsed = cache.read(key, remarks)
+    if parsed is None:
+        parsed = cache.Parsed(_parse(rows_of(card, None, Report()), card.title, Report())[0])
+        cache.write(key, parsed, remarks)
+    return _Loaded(parsed.parts, "generated")
 
 
 def _parse(

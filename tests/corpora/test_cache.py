@@ -16,6 +16,7 @@ from cl_ner_bench import caches
 from cl_ner_bench.corpora import cache
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Mention, Sentence
+from cl_ner_bench.corpora.synthetic.generate import generator_files
 
 TEXT = "Anna\tB-PER\nsings\tO\n\nBonn\tB-LOC\nand\tO\nAcme\tB-ORG\nAG\tI-ORG\n\nNothing\tO\n\n"
 CORPUS = cache.Parsed(
@@ -68,6 +69,21 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert [p.name for p in stored()] == ["0" * 64 + ".corpus"]
     words = {id(w) for s in cache.read("0" * 64, remarks).parts["train"] for w in s.words if w == "Anna"}
     assert len(words) == 1  # each word is in memory once
+
+
+def test_a_generated_corpus_is_generated_once(
+    tmp_path: Path, folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_corpus("synthetic", max_sentences=20)
+    assert load_corpus("synthetic", max_sentences=20) == first
+    assert (reads, first.source, first.remarks) == (["synthetic"], "generated", ())
+    files = generator_files()
+    assert {name for name, _ in files} >= {"generate.py", "writer.py", "v2/grammar.txt", "v2/words.txt"}
+    changed = tmp_path / "changed"
+    changed.write_text("another grammar")
+    monkeypatch.setattr("cl_ner_bench.corpora.load.generator_files", lambda: [*files[:-1], (files[-1][0], changed)])
+    load_corpus("synthetic")
+    assert reads == ["synthetic", "synthetic"], "another generator"
 
 
 def test_a_second_start_reads_no_text(folder: Path, reads: list[str]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 from typing import Annotated, Literal, get_args
 
@@ -91,6 +92,13 @@ def generate(options: GeneratorOptions) -> Mapping[str, tuple[Sentence, ...]]:
             rows.append(Sentence(i, words, kept))
         parts[part] = tuple(rows)
     return parts
+
+
+def generator_files() -> list[tuple[str, Path]]:
+    """Return the files that a generated corpus follows from, beside its options, each with its name."""
+    folder = Path(__file__).parent
+    found = sorted(path for end in ("py", "txt") for path in folder.rglob(f"*.{end}"))
+    return [(path.relative_to(folder).as_posix(), path) for path in found]
 
 
 def _part_of(words: tuple[str, ...]) -> str:

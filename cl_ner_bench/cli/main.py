@@ -9,50 +9,35 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 
 from cl_ner_bench import __version__
-from cl_ner_bench.cli import (
-    advise,
-    check_method,
-    data,
-    export,
-    extend,
-    import_results,
-    init_method,
-    list,
-    perf,
-    predict,
-    report,
-    reproduce,
-    run,
-    status,
-    tune,
-    verify,
-)
 from cl_ner_bench.cli.output import log_lines, note
 from cl_ner_bench.cli.parsing import Parser
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.untrusted import import_environment
 
-COMMANDS = (
-    run,
-    tune,
-    advise,
-    perf,
-    status,
-    report,
-    verify,
-    export,
-    import_results,
-    reproduce,
-    predict,
-    extend,
-    list,
-    data,
-    init_method,
-    check_method,
-)
+COMMANDS = {
+    "run": "run",
+    "tune": "tune",
+    "advise": "advise",
+    "perf": "perf",
+    "status": "status",
+    "report": "report",
+    "verify": "verify",
+    "export": "export",
+    "import": "import_results",
+    "reproduce": "reproduce",
+    "predict": "predict",
+    "extend": "extend",
+    "list": "list",
+    "data": "data",
+    "init-method": "init_method",
+    "check-method": "check_method",
+}
+"""Commands in the order of the help, and their modules in this package."""
+
 EXAMPLES = """\
 examples:
   bench run                              the default comparison: generated corpus, offline encoder
@@ -100,8 +85,8 @@ def _dispatch(words: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"cl-ner-bench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:  # a command needs no other's arguments
+        import_module(f"cl_ner_bench.cli.{COMMANDS[name]}").add_parser(commands)
     parsed = parser.parse_known_command(words)
     if not hasattr(parsed, "execute"):
         parser.print_help()

@@ -50,6 +50,13 @@ def test_quick_commands_import_nothing_heavy(words: list[str], heavy: set[str]) 
     assert done.returncode == 0, done.stderr
 
 
+def test_a_command_declares_no_arguments_of_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cl_ner_bench.cli.run.add_parser", lambda _: pytest.fail("run was not asked for"))
+    assert run(capsys, "list", "scenarios")[0] == 0
+
+
 def test_the_table_of_methods_reads_cards_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

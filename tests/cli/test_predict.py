@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_ner_bench.cli import main
+from cl_ner_bench.cli import predict as command
 from cl_ner_bench.cli.predict import _write
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
@@ -397,13 +398,13 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_pipe_is_answered_as_texts_come(pipe: Any, bench: Run, named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second text is written only when the answer to the first one has been."""
     answered = threading.Event()
-    write = main.predict._write
+    write = command._write
 
     def written(file: Any, lines: Any) -> None:
         write(file, lines)
         answered.set()
 
-    monkeypatch.setattr(main.predict, "_write", written)
+    monkeypatch.setattr(command, "_write", written)
 
     def ask() -> None:
         pipe.write(b"in Oslo\n")
@@ -438,7 +439,7 @@ def test_what_is_stopped_leaves_whole_lines(
     file, out = tmp_path / "texts.txt", tmp_path / "found.jsonl"
     file.write_text(f"{TEXT}\n" * 50)
     lines, after = iter(range(50)), [*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))]
-    write = main.predict._write
+    write = command._write
 
     class Slow:
         def __init__(self, file: Any) -> None:
@@ -450,7 +451,7 @@ def test_what_is_stopped_leaves_whole_lines(
                 signal.raise_signal(number)
             self.file.write(data[10:])
 
-    monkeypatch.setattr(main.predict, "_write", lambda file, some: write(Slow(file), some))
+    monkeypatch.setattr(command, "_write", lambda file, some: write(Slow(file), some))
     try:
         code = bench("--file", file, "--out", out)[0]
     except SystemExit as stop:

@@ -148,7 +148,9 @@ class StepTraining:
         learner, teacher = self.learner, self.inputs.teacher
         losses = learner.losses(batch, learner(batch), teacher(batch) if teacher else None)
         check_losses(learner, losses)
-        learner.zero_grad()  # frozen weights too: stale gradients would count in the norm
+        parameters = [*learner.parameters()]
+        for parameter in parameters:  # frozen ones, too: stale gradients would count in the norm
+            parameter.grad = None
         total = torch.stack(list(losses.values())).sum()
         if not total.requires_grad:
             raise UserError(f"{hook(learner, 'losses')}: no loss depends on a parameter that learns")
@@ -156,7 +158,7 @@ class StepTraining:
         learner.after_backward()
         learner.encoder.watch_gradient()
         if self.recipe["clip"]:
-            torch.nn.utils.clip_grad_norm_(learner.parameters(), self.recipe["clip"])
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe["clip"])
         self._optimizer.step(rate)
         return {name: value.detach() for name, value in losses.items()}
 

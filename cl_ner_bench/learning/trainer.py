@@ -161,7 +161,11 @@ class Trainer:
         dropout, width = self.recipe["dropout"], self.recipe["max_span_width"]
         learner = self.learner_class(body, self.settings, dropout, width, self.recipe)
         learner.autocast = torch.bfloat16 if self.precision == "bf16" else None
-        return learner.to(self.device)
+        return self._moved(learner)
+
+    def _moved(self, learner: Learner) -> Learner:
+        """Return a learner with all that was made for it on the device; on the CPU that is where it was made."""
+        return learner if self.device.type == "cpu" else learner.to(self.device)
 
     def _remember(self, data: StepData) -> list[Example]:
         """Supply the learner's memory with its sentences, and return them."""
@@ -194,7 +198,7 @@ class Trainer:
     def _grow(self, types: Sequence[str]) -> None:
         self.learner.grow(types, self._head_stream)
         self.learner.grown.append(tuple(types))
-        self.learner.to(self.device)
+        self._moved(self.learner)
 
     def _teacher(self, examples: Sequence[Example]) -> Teacher:
         dtype = torch.float32 if self.recipe["exact"] else torch.float16

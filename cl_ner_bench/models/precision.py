@@ -13,6 +13,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
     Raises:
         RuntimeError: the device has no autocast.
     """
-    if dtype is None and not torch.amp.is_autocast_available(device.type):
+    kind = device.type
+    if dtype is None and not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)

@@ -148,6 +148,8 @@ def task(types: Sequence[str], train: Sequence[int], dev: Sequence[int]) -> Task
 
 
 CORPUS = corpus(40, 16)
+UNSEEN = [s.only(()) for s in CORPUS.parts["test"]]
+"""The test sentences as a method sees them."""
 TWO = split(CORPUS, task(("PER", "LOC"), range(12), range(8)), task(("DATE",), range(12, 24), range(8, 16)))
 """Two steps of a dozen sentences."""
 SHORT = split(CORPUS, task(("PER", "LOC"), range(5), range(2)), task(("DATE",), range(12, 17), range(8, 10)))

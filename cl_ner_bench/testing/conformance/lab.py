@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from cl_ner_bench import method_card, method_code, registry
-from cl_ner_bench.corpora.sentence import Corpus, Sentence
+from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.learner import Learner, SpanLearner, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
-from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, encoder, poisoned_corpus, text_file
+from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, UNSEEN, encoder, poisoned_corpus, text_file
 from cl_ner_bench.testing.conformance.observing import Observations, observed
 from cl_ner_bench.testing.conformance.snapshots import Snapshot
 
@@ -40,7 +40,7 @@ class Outcome:
     predictions: Sequence[Any]
 
     @classmethod
-    def of(cls, trainer: Trainer, record: Mapping[str, Any], test: Sequence[Sentence] = ()) -> Outcome:
+    def of(cls, trainer: Trainer, record: Mapping[str, Any]) -> Outcome:
         """Return the outcome of the step that ``trainer`` learned last."""
         learner = trainer.learner
         return cls(
@@ -48,7 +48,7 @@ class Outcome:
             learner.frozen_parameters,
             [(exemplar.id, exemplar.labelled) for exemplar in learner.memory.exemplars],
             {name: value for name, value in record.items() if not name.endswith("seconds")},
-            trainer.predict([s.only(()) for s in test or CORPUS.parts["test"]]),
+            trainer.predict(UNSEEN),
         )
 
     def differences(self, other: Outcome) -> list[str]:
@@ -134,22 +134,26 @@ class Lab:
         """Return the data of a step as the card wants it."""
         return split.step_data(corpus, step, self.card.data == "union", self.card.start == "pretrained")
 
-    def chain(
+    def chain(self, *given: Any, **how: Any) -> Iterator[tuple[Trainer, Outcome]]:
+        """Learn ``steps``; yield the outcome of each with its trainer."""
+        for trainer, record in self.steps(*given, **how):
+            yield trainer, Outcome.of(trainer, record)
+
+    def steps(
         self,
         split: TaskSplit,
         corpus: Callable[[int], Corpus] = lambda step: CORPUS,
         checkpoints: Sequence[Snapshot] = (),
         **how: Any,
-    ) -> Iterator[tuple[Trainer, Outcome]]:
-        """Learn the steps of ``split`` one after another, each from its ``corpus``; yield each with its trainer."""
+    ) -> Iterator[tuple[Trainer, dict[str, Any]]]:
+        """Learn the steps of ``split`` one after another, each from its ``corpus``; yield its trainer and record."""
         trainer = self.trainer(**how)
         for step in range(1, split.n_steps + 1):
             if step > 1 and self.card.start == "pretrained":
                 trainer = self.trainer(**how)
             trainer.recall = corpus(step).parts["train"].__getitem__
             checkpoint = checkpoints[step - 1] if checkpoints else None
-            record = trainer.learn(self.data(split, step, corpus(step)), checkpoint=checkpoint)
-            yield trainer, Outcome.of(trainer, record)
+            yield trainer, trainer.learn(self.data(split, step, corpus(step)), checkpoint=checkpoint)
 
     def simpler(self, name: str) -> Lab:
         """Return the lab of a simpler method: of the same file, or of the suite, with or without ``-ARCHITECTURE``.

@@ -21,6 +21,7 @@ from cl_ner_bench.testing.conformance.faults import Fault, some
 from cl_ner_bench.testing.conformance.inputs import (
     SHORT,
     TWO,
+    UNSEEN,
     encoder,
     padding_encoder,
 )
@@ -63,10 +64,10 @@ def device(lab: Lab) -> str:
 
 
 def _losses_on(device: str, lab: Lab) -> list[dict[str, list[float]]]:
-    """Return the losses of each step of ``SHORT``, learned on a device."""
+    """Return the losses of each step of ``SHORT``, learned on a device, on which the last model predicts, too."""
     try:
-        chain = lab.chain(SHORT, device=device, folder=encoder(0.0), **ON_A_DEVICE)
-        return [outcome.record["losses"] for _, outcome in chain]
+        steps = list(lab.steps(SHORT, device=device, folder=encoder(0.0), **ON_A_DEVICE))
+        steps[-1][0].predict(UNSEEN[:4])
     except RuntimeError as error:
         if "same device" not in str(error):
             raise
@@ -74,6 +75,7 @@ def _losses_on(device: str, lab: Lab) -> list[dict[str, list[float]]]:
             f"a tensor stays on the CPU at {where(error, lab.card)}: make it with device=batch.device or "
             "self.device, or keep it in self.carried"
         ) from None
+    return [record["losses"] for _, record in steps]
 
 
 def _compared(there: Sequence[Mapping[str, Sequence[float]]], lab: Lab) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cl_ner_bench.testing.conformance.faults import Fault, some
 from cl_ner_bench.testing.conformance.inputs import (
     CORPUS,
+    UNSEEN,
     split,
     task,
     with_types,
@@ -46,9 +47,10 @@ def returning_type(lab: Lab) -> str:
 def _learns_all(lab: Lab, *tasks: tuple[Sequence[str], Sequence[int]]) -> str:
     """Learn tasks of types and train sentences; raise Fault where what is learned is no number, or not all types."""
     of = split(CORPUS, *(task(types, train, range(2 * k, 2 * k + 4)) for k, (types, train) in enumerate(tasks)))
-    for step, (trainer, outcome) in enumerate(lab.chain(of, epochs=1), 1):
-        if bad := [name for name, value in outcome.weights.items() if value.isnan().any()]:
+    for step, (trainer, _) in enumerate(lab.steps(of, epochs=1), 1):
+        if bad := [name for name, value in trainer.learner.state_dict().items() if value.isnan().any()]:
             raise Fault(f"{some(bad)} hold NaN after step {step}: guard means over no word, and logarithms of 0")
         if {*trainer.learner.head.types} != {*lab.data(of, step).types}:
             raise Fault(f"the model knows {trainer.learner.head.types} after step {step}: each type needs columns once")
+        trainer.predict(UNSEEN[:4])
     return ""

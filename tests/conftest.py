@@ -49,6 +49,7 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     """Let no garbage collection walk through torch, pandas and all tests again: one takes a third of a second."""
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
 
 

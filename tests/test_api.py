@@ -123,15 +123,19 @@ def test_results_without_a_finished_run_say_so(tmp_path: Path) -> None:
     assert repr(load_results(tmp_path)).splitlines()[0] == "Results of 1 runs: 1 failed"
 
 
-def test_the_page_of_the_api_shows_every_public_name_and_its_examples_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (cl_ner_bench.HOME / "docs" / "api.md").read_text()
-    shown = {*re.findall(r"\w+", re.sub(r"^:::.*$", "", text, flags=re.M))}
+PAGE = (cl_ner_bench.HOME / "docs" / "api.md").read_text()
+
+
+def test_the_page_of_the_api_shows_every_public_name() -> None:
+    shown = {*re.findall(r"\w+", re.sub(r"^:::.*$", "", PAGE, flags=re.M))}
     assert {*cl_ner_bench.__all__} - {"__version__"} <= shown
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_of_the_api_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_grid(tmp_path / "results" / "mine", ("spankl", "finetune-span"), n_steps=2)
     monkeypatch.chdir(tmp_path)
-    results, _, sentences = re.findall(r"```python\n(.*?)```", text, re.S)
+    results, _, sentences = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     scope: dict[str, object] = {}
     exec(re.sub(r"^results = run.*$", "", results, flags=re.M) + sentences, scope)
     assert [*tmp_path.glob("steps-all-*.pdf")]

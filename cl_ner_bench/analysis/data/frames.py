@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,6 @@ class Results:
     counts: pd.DataFrame
     scores: pd.DataFrame
     measures: pd.DataFrame
-    summary: pd.DataFrame
     folders: Mapping[str, RunFolder]  # run_id -> its folder
     joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
     damaged: tuple[Damaged, ...] = ()
@@ -103,6 +103,11 @@ class Results:
             lines.append(f"trials of `bench tune`, in none of the frames: .trials ({len(self.trials)})")
         lines.append("records: .runs, .finished; mentions: .predictions(run_id, step)")
         return "\n".join(lines)
+
+    @cached_property  # half of the time that a small folder takes to read, and no report asks for it
+    @quick_strings()
+    def summary(self) -> pd.DataFrame:
+        return _summary(self.measures, models_of(self.finished))
 
     @property
     def finished(self) -> list[RunRecord]:
@@ -213,7 +218,6 @@ def _results(runs: list[RunRecord], folders: dict[str, RunFolder], damaged: list
         counts=counts.frame(),
         scores=pd.DataFrame(score_rows, columns=SCORES),
         measures=per_run,
-        summary=_summary(per_run, models_of(done)),
         folders=folders,
         joints=joint_of,
         damaged=tuple(damaged),

@@ -271,6 +271,7 @@ def test_a_word_longer_than_a_window_loses_its_tail_only(folder: str) -> None:
     assert vectors(encoder, ["anna", long, long, "boris"]).shape == (4, 32)
 
 
+@pytest.mark.slow  # checkpoints import the compiler of torch
 def test_learning_piece_by_piece_gives_the_same_gradients(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(encoder_info(folder), 16).eval()
     tokens = encoder.tokeniser.tokenise([["anna", "went", "to", "oslo"] * 30, ["boris"], ["in", "1990"] * 5])

@@ -370,14 +370,14 @@ def _cells(
     """Return mean and spread of each row's models in each of the columns ``names``, of those that are ``marked`` with
     the best of each group; ``frame`` holds a row per run."""
     groups = c.per_model(frame, *names).groupby(["method", "config"])
-    places = pd.MultiIndex.from_tuples([(row.method, row.config) for row in c.rows])
+    nowhere = dict.fromkeys(((row.method, row.config) for row in c.rows), math.nan)
     cells = {}
     for name in names:  # the means of several columns at a time differ in their last digit
         best, tied = best_and_tied(c, frame, name) if name in marked else (set(), set())
-        means, stds = (found.reindex(places).tolist() for found in (groups[name].mean(), groups[name].std()))
+        means, stds = (nowhere | found.to_dict() for found in (groups[name].mean(), groups[name].std()))
         cells[name] = {
-            row: Cell(mean, std, bold=row in best, tied=row in tied)
-            for row, mean, std in zip(c.rows, means, stds, strict=True)
+            row: Cell(means[row.method, row.config], stds[row.method, row.config], bold=row in best, tied=row in tied)
+            for row in c.rows
         }
     return cells
 

@@ -234,8 +234,12 @@ def lay_out(figure: Figure) -> None:
 def fix_layout(figure: Figure) -> None:
     """Compute where everything stands, and keep it so.
 
-    With a layout engine, even one named ``none``, matplotlib would draw the figure twice for each file.
+    With a layout engine, even one named ``none``, matplotlib would draw the figure twice for each file. At each drawing
+    it would also look for a place for axis labels without text.
     """
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0, 0)
     lay_out(figure)
     figure.set_layout_engine(None)
 

@@ -121,6 +121,7 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
         "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure everywhere
         "figure.autolayout": False,
         "figure.constrained_layout.use": False,
+        "axes.titley": 1.0,  # no axis has its ticks above: matplotlib would look for them at each drawing
         "text.usetex": False,  # whatever a matplotlibrc in the current folder says: names are no TeX
         "text.parse_math": False,  # a method may be called $x_1$
         "axes.spines.top": False,

@@ -34,6 +34,7 @@ def rendered(draws: Sequence[Draw], n: int) -> list[FigureFiles]:
         return found()
 
 
+@pytest.mark.slow  # each process draws anew
 def test_several_processes_give_the_files_of_one_in_the_same_order() -> None:
     draws = [lambda name=name: drawn(name) for name in ("steps-all-a", "plane-all-a", "cost-all-a")]
     assert [of.name for of in rendered(draws, 2)] == ["steps-all-a", "plane-all-a", "cost-all-a"]

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nervaluate import Evaluator
-from seqeval.metrics import f1_score
-from seqeval.scheme import IOB2
 
 from cl_ner_bench.analysis.scores.scorer import Matches, MentionColumns, count, f1, f1_scores, match
 
@@ -54,6 +52,9 @@ def tags(spans: list[tuple[int, int, str]], length: int = 9) -> list[str]:
 
 @pytest.mark.slow
 def test_equals_seqeval_strict_on_10000_flat_sentences() -> None:
+    from seqeval.metrics import f1_score  # imports scikit-learn
+    from seqeval.scheme import IOB2
+
     rng = random.Random(1)
     gold = [random_spans(rng) for _ in range(10_000)]
     pred = [perturb(rng, g) if rng.random() < 0.8 else random_spans(rng) for g in gold]

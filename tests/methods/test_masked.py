@@ -29,10 +29,10 @@ def test_other_plug_ins_add_to_it(method: str, encoder: str) -> None:
     [
         ("ewc+replay-token", "replay+ewc-token"),
         ("replay+l2-previous-span", "l2-previous+replay-span"),
-        ("average+ewc-span", "ewc+average-span"),
-        ("magmax+ewc-span", "ewc+magmax-span"),
+        pytest.param("average+ewc-span", "ewc+average-span", marks=pytest.mark.slow),
+        pytest.param("magmax+ewc-span", "ewc+magmax-span", marks=pytest.mark.slow),
         ("mas+a-gem-token", "a-gem+mas-token"),
-        ("cofima+masked-token", "masked+cofima-token"),
+        pytest.param("cofima+masked-token", "masked+cofima-token", marks=pytest.mark.slow),
         ("masked+replay-token", "replay-token"),  # which leaves open what is unlabelled itself
     ],
 )

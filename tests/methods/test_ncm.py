@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.closed_form import clusters
@@ -38,6 +37,8 @@ def made(name: str, **settings: Any) -> Any:
 @pytest.mark.usefixtures("double")
 def test_slda_is_linear_discriminant_analysis_with_equal_priors() -> None:
     """Shared covariance over n; the gain of a tag over O is the difference of both discriminants."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # takes a second
+
     torch.manual_seed(0)
     tags = torch.arange(3).repeat_interleave(40)
     words = torch.randn(120, 6) @ torch.randn(6, 6) + tags[:, None]

@@ -51,15 +51,15 @@ def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[
     Raises:
         UnfitError: the learner is no such tagger.
     """
-    from transformers import AutoConfig, AutoModelForTokenClassification
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     weight, bias = linear_layer(learner)
     types = learner.head.types
     if "O" in types:
         raise UnfitError("it has a type called O, which transformers takes for no mention")
+    from transformers import AutoConfig, AutoModelForTokenClassification  # takes seconds, of which spans need none
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     labels = ["O", *(f"{place}-{type}" for type in types for place in "BI")]
     ids = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     _write_config(folder, {**config, **ids})

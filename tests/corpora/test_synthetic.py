@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def default() -> Corpus:
     return load_corpus("synthetic")
 
 
-def generate(size: Any = None, **options: Any) -> Mapping[str, tuple[Sentence, ...]]:
+def generate(size: Any = None, **options: Any) -> dict[str, tuple[Sentence, ...]]:
     given = options if size is None else {"size": size} | options
     return generated(convert(given, GeneratorOptions, "synthetic", key="reader_options"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -151,6 +152,14 @@ def test_what_is_no_tagger_of_transformers_is_not_loaded_as_one(
     ours, theirs, legal = both(model, tmp_path / "out", [*map(" ".join, SENTENCES)])
     assert any(ours)
     assert all(a == b or not best for a, b, best in zip(ours, theirs, legal, strict=True))
+
+
+def test_a_span_model_is_exported_without_the_import_of_transformers(
+    tmp_path: Path, spankl: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)  # its import fails
+    spankl.export(tmp_path / "model")
+    assert (tmp_path / "model" / RECORD).is_file()
 
 
 def test_the_pretrained_encoder_is_not_taken_from_an_exported_model(tmp_path: Path, encoder: Path) -> None:

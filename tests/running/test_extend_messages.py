@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -13,6 +13,7 @@ from cl_ner_bench import load_model
 from cl_ner_bench.cli.extend import _Line, as_progress
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.learning.transformers_form import UnfitError
 from cl_ner_bench.running.extending import extend_model
 from cl_ner_bench.testing.learned import learned
 from cl_ner_bench.testing.results import write_run
@@ -24,8 +25,20 @@ TEST = [(["anna", "went", "in", "1992"], [[0, 1, "PER"], [3, 4, "DATE"]])]
 COUNTS = {1: {"PER": [8, 2, 2]}, 2: {"PER": [8, 2, 2], "LOC": [1, 1, 1]}}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_taggers() -> Iterator[None]:
+    """Models become no taggers of transformers, whose import takes seconds and changes no message."""
+
+    def unfit(*_: Any) -> NoReturn:
+        raise UnfitError("none is")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cl_ner_bench.running.exporting.write_tagger", unfit)
+        yield
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(no_taggers: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``model`` (it knows PER) and ``joint``, and data: ``new-type``, whose test part labels PER, too."""
     folder = tmp_path_factory.mktemp("home")
     tiny_encoder(folder / "encoder")

@@ -15,8 +15,6 @@ twice. So no test sentence stands in train, of this corpus or of one with other 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Annotated, Literal, get_args
@@ -68,8 +66,7 @@ class GeneratorOptions(Struct, frozen=True, forbid_unknown_fields=True):
             raise MisfitError("co_occurrence", "0 for one type: it is the share of sentences with two")
 
 
-@lru_cache(maxsize=2)  # from Python, one grid after another asks for the same corpus
-def generate(options: GeneratorOptions) -> Mapping[str, tuple[Sentence, ...]]:
+def generate(options: GeneratorOptions) -> dict[str, tuple[Sentence, ...]]:
     """Return the sentences of train, dev and test."""
     names = Names(_rng(options.seed, "names"))
     parts = {}

@@ -332,11 +332,12 @@ def _arithmetic(threads: int, device: str) -> Iterator[None]:
 
     before, were_deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
-    if device != "cpu":
+    if device != "cpu":  # CPU kernels repeat at an equal thread count; to say so would import torch's compiler
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(were_deterministic)
+        if device != "cpu":
+            torch.use_deterministic_algorithms(were_deterministic)

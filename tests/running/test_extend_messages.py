@@ -53,8 +53,9 @@ def home(no_taggers: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_text_says_by_part_whether_labels_of_old_types_are_there(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("torch.use_deterministic_algorithms", None)  # imports torch's compiler; a CPU repeats without
     words = ["extend", str(home / "model"), "--data", str(home / "new-type"), "--epochs", "1"]
     assert main([*words, "--method", "lwf", "--out", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()

@@ -13,6 +13,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.learner import Settings, TagLearner
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.method_faults import check_import, describe
+from cl_ner_bench.running import grid
 from cl_ner_bench.testing.conformance.suite import run_checks
 
 METHOD = """
@@ -73,6 +74,35 @@ def test_a_file_that_cannot_be_imported_starts_nothing(
     words = ["--dataset", str(tmp_path), "--recipe", "minilm", "--out", str(tmp_path / "out")]
     assert main(["run", "--methods", f"spankl,{other}", *words]) == 2
     assert "other.py:9: weights = missing" in capsys.readouterr().err
+
+
+def test_a_method_is_imported_by_the_driver_until_its_code_has_passed(
+    card: MethodCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path / "cache"))
+    imported: list[str] = []
+    monkeypatch.setattr(grid, "check_import", lambda card: imported.append(card.name) or check_import(card))
+
+    def check(spec: str) -> list[str]:
+        grid._check_methods(grid.prepare({"methods": [spec], "out": str(tmp_path / "out"), "max_sentences": 20}))
+        found = [*imported]
+        imported.clear()
+        return found
+
+    spec = str(card.file)
+    assert check(spec) == ["mine"]
+    assert check(spec) == []
+    (tmp_path / "helper.py").write_text(f"{HELPER}# a comment")
+    assert check(spec) == [], "the same code"
+    (tmp_path / "helper.py").write_text(f"{HELPER}OTHER = 1")
+    assert check(spec) == ["mine"], "other code"
+    card.file.write_text(METHOD.replace('"weight": 1.0', '"weight": 2.0'))
+    assert check(spec) == ["mine"], "another card"
+    other = tmp_path / "other.py"
+    other.write_text(f"{METHOD}\nweights = missing\n")
+    for _ in range(2):
+        with pytest.raises(UserError, match="cannot be imported"):
+            check(str(other))
     assert not (tmp_path / "out").exists()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
+from cl_ner_bench.caches import cache_folder
 from cl_ner_bench.corpora.find import find_card
 from cl_ner_bench.errors import UserError, counted
 from cl_ner_bench.method_faults import check_import
@@ -31,6 +32,7 @@ from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
 from cl_ner_bench.running.runs import Prepared, Run, share, work
 from cl_ner_bench.scenarios.statistics import corpus_notes
+from cl_ner_bench.storage.files import digest, write_bytes
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import Trial
 from cl_ner_bench.untrusted import refuse_links_out
@@ -230,10 +232,18 @@ def _carry_out(prepared: Prepared, display: Display | None, announce: bool) -> O
 
 
 def _check_methods(prepared: Prepared) -> None:
-    """Raise UserError where a user's own method that is to be learned cannot be imported, before anything starts."""
-    for spec in dict.fromkeys(run.record.inputs["method"] for run in prepared.todo if "source" in run.record.inputs):
-        (variant,) = resolve([spec])
-        check_import(variant.card)
+    """Raise UserError where a user's own method that is to be learned cannot be imported, before anything starts.
+
+    What passed is noted in the cache: the driver needs torch for nothing else, whose import takes over a second.
+    """
+    for run in {run.record.inputs["method"]: run for run in prepared.todo if "source" in run.record.inputs}.values():
+        (variant,) = resolve([run.record.inputs["method"]])
+        checked = [repr(variant.card), run.record.fingerprints["method"], code()["digest"], environment.versions()]
+        passed = cache_folder() / "imported" / digest(checked)
+        if not passed.exists():
+            check_import(variant.card)
+            with suppress(OSError):  # a cache that cannot be written
+                write_bytes(passed, b"", durable=False)
 
 
 def _log_notes(prepared: Prepared) -> None:

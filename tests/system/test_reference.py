@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -83,3 +85,25 @@ def test_no_output_counts_the_copies_of_a_joint_model() -> None:
     for name, column in (("main", "micro_f1_std"), ("errors", "points_std"), ("steps", "micro_f1_std")):
         table = pd.read_csv(io.BytesIO(files[f"tables/{name}-all-fewnerd-coarse-split-minilm.csv"]))
         assert table.query("method == 'joint-span'")[column].iloc[0] == pytest.approx(spread), name
+
+
+def test_the_page_of_findings_quotes_what_is_stored() -> None:
+    page = (HOME / "docs" / "findings.md").read_text(encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "benchmarks.epoch_choice"], cwd=HOME, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout in page
+    tables = REFERENCE / "fewnerd-coarse" / "tables"
+    pairs = pd.read_csv(tables / "differences-all-fewnerd-coarse-split-minilm.csv").query("measure == 'task_macro_f1'")
+    ahead = pairs.set_index(["method", "other_method"]).sort_index()
+    for other, name in (("finetune-token", "fine-tuning"), ("spankl", "SpanKL")):
+        found = ahead.loc["extendner", other]
+        assert f"ExtendNER ends {found['mean']:.1f} points above {name}" in page
+        assert f"95 % {found['low']:.1f} to {found['high']:.1f}, n = {found['n']}" in page
+        assert f"{found['p_holm']:.2g} after" in page
+    scores = pd.read_csv(tables / "main-all-fewnerd-coarse-split-minilm.csv").set_index("method")
+    ours, tuned, joint = (scores.loc[name] for name in ("extendner", "finetune-token", "joint-token"))
+    forgets = f"{ours['forgetting_mean']:.1f} points on average, fine-tuning {tuned['forgetting_mean']:.1f}"
+    assert f"It forgets {forgets}" in page
+    assert f"({ours['learning_mean']:.1f} and {tuned['learning_mean']:.1f})" in page
+    behind = joint["task_macro_f1_mean"] - ours["learning_mean"]
+    assert f"of {ours['gap_mean']:.1f} points that it ends below joint training, it lacks {behind:.1f}" in page

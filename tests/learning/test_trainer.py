@@ -30,9 +30,11 @@ from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.models.losses import bernoulli_kl
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
-from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
+from cl_ner_bench.testing import tiny
+from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
 CORPUS = tiny_corpus()
+RECIPE = {**tiny.RECIPE, "epochs": 1}  # tests of what epochs change have more
 CONTINUAL = ["spankl", "spankl-nokd", "extendner", "extendner-paper", "finetune-span", "finetune-token"]
 CONTINUAL += ["seqstar", "frozen-span"]
 JOINT = ["joint-span", "joint-token", "joint-span-warm", "joint-token-warm"]
@@ -153,7 +155,7 @@ def test_a_prediction_hears_a_stop(encoder: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["spankl", "extendner", "seqstar", "joint-span-warm"])
 def test_a_saved_chain_goes_on_to_the_bit(method: str, encoder: str, tmp_path: Path) -> None:
-    whole, first, second = (trainer(method, encoder) for _ in range(3))
+    whole, first, second = (trainer(method, encoder, epochs=2) for _ in range(3))
     learn(whole, method, 2)
     learn(first, method, 1)
     first.save(tmp_path)
@@ -361,7 +363,7 @@ def test_what_is_frozen_at_first_may_learn_later(encoder: str) -> None:
         def begin_epoch(self, epoch: int) -> None:
             self.adapter.requires_grad_(epoch > 1)
 
-    before, after = (weights(own_trainer(Later, encoder)), learned_weights(Later, encoder))
+    before, after = (weights(own_trainer(Later, encoder)), learned_weights(Later, encoder, epochs=2))
     assert not torch.equal(before["adapter.weight"], after["adapter.weight"])
 
 
@@ -504,7 +506,7 @@ def test_what_a_hook_adds_and_nobody_could_load_is_named(hook: str, what: str, e
     setattr(Adds, hook, change)
     name = {"module": "other.bias, other.weight", "buffer": "other", "shape": "adapter.bias"}[what]
     with pytest.raises(UserError, match=rf"Adds: {hook}.* added, removed or reshaped {name}: .*self.carried"):
-        learned_weights(Adds, encoder, epochs=1)
+        learned_weights(Adds, encoder)
 
 
 def test_an_attribute_of_the_step_before_is_lost_in_one_process_too(encoder: str) -> None:
@@ -552,7 +554,7 @@ def test_words_outside_of_a_step_are_embedded_as_they_will_be_behind_it(encoder:
                 assert torch.equal(self.encode(batch), behind(batch.tokens))
             compared.append(behind.backbone.get_input_embeddings().weight.shape[0])
 
-    learned_weights(Looks, encoder, 2, weight_decay=0.5)
+    learned_weights(Looks, encoder, 2, weight_decay=0.5, epochs=2)
     assert compared == [30522] * 4
 
 
@@ -607,7 +609,7 @@ def test_a_method_that_needs_the_whole_table_says_so_or_is_stopped(encoder: str)
 
 
 def test_other_words_learn_where_the_table_is_whole(encoder: str) -> None:
-    free, pulled = (learned_weights(whole(method), encoder, epochs=1) for method in (TagLearner, LearnsOthers))
+    free, pulled = (learned_weights(whole(method), encoder) for method in (TagLearner, LearnsOthers))
     table = "encoder.backbone.embeddings.word_embeddings.weight"
     learner = Trainer(TagLearner, {}, RECIPE, encoder, seed=0).learner
     row = outside(learner).examples[0].tokens.ids[1]
@@ -615,7 +617,7 @@ def test_other_words_learn_where_the_table_is_whole(encoder: str) -> None:
 
 
 def test_the_whole_table_learns_what_the_words_in_use_do(encoder: str) -> None:
-    one, other = (learned_weights(m, encoder, 2, weight_decay=0.5, epochs=1) for m in (TagLearner, whole(TagLearner)))
+    one, other = (learned_weights(m, encoder, 2, weight_decay=0.5) for m in (TagLearner, whole(TagLearner)))
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5)
 
@@ -782,7 +784,7 @@ def test_step_1_is_the_same_for_all_methods_of_an_architecture(
 ) -> None:
     results = []
     for method in methods:
-        t = trainer(method, encoder, epochs=1)
+        t = trainer(method, encoder)
         learn(t, method, 1)
         assert t.learner.architecture == architecture
         results.append(weights(t))
@@ -848,7 +850,7 @@ def test_labels_that_a_step_may_not_show_change_nothing(method: str, encoder: st
         return tuple(sentences)
 
     poisoned = replace(CORPUS, parts={**CORPUS.parts, "train": poison("train"), "dev": poison("dev")})
-    clean, dirty = trainer(method, encoder), trainer(method, encoder)
+    clean, dirty = (trainer(method, encoder, epochs=2) for _ in range(2))
     records = learn(clean, method), learn(dirty, method, corpus=poisoned)
     assert same(weights(clean), weights(dirty))
     assert [r["dev_scores"] for r in records[0]] == [r["dev_scores"] for r in records[1]]
@@ -890,7 +892,7 @@ def test_the_replay_of_the_documentation_learns_from_its_memory(encoder: str) ->
 
 def test_golden_numbers_of_the_engine(encoder: str) -> None:
     """A change here is a change of results: raise ``learning.numerics.NUMERICS`` with it."""
-    found = {m: learn(trainer(m, encoder), m, 2)[1]["losses"] for m in ("spankl", "extendner")}
+    found = {m: learn(trainer(m, encoder, epochs=2), m, 2)[1]["losses"] for m in ("spankl", "extendner")}
     assert found["spankl"]["bce"] == pytest.approx([3.48178, 0.93976], rel=1e-3)
     assert found["spankl"]["kd"] == pytest.approx([0.41557, 0.41585], rel=1e-3)
     assert found["extendner"]["ce"] == pytest.approx([1.53116, 0.83172], rel=1e-3)

@@ -23,6 +23,7 @@ from transformers import (
     RobertaModel,
 )
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.bert import read_bert
 from cl_ner_bench.models.encoders.info import encoder_info
 
@@ -106,6 +107,14 @@ def test_other_kinds_are_left_to_transformers(change: dict[str, Any], tmp_path: 
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     encoder_info.cache_clear()
     assert read_bert(encoder_info(str(tmp_path))) is None
+
+
+def test_weights_that_do_not_fit_their_configuration_are_told(tmp_path: Path) -> None:
+    BertModel(BertConfig(**SIZE)).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"vocab_size": 51}))
+    with pytest.raises(UserError, match=r"embeddings.weight has the shape \(50, 8\), but by config.json \(51, 8\)"):
+        read_bert(encoder_info(str(tmp_path)))
 
 
 def test_other_encoders_and_half_checkpoints_are_left_to_transformers(tmp_path: Path) -> None:

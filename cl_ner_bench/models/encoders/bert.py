@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.dropout import Dropout
 from cl_ner_bench.models.encoders.info import EncoderInfo
 from cl_ner_bench.models.encoders.unpadded import ROWS, Groups
@@ -226,14 +227,19 @@ def read_bert(info: EncoderInfo) -> Bert | None:
     stored: dict[str, Tensor] = {}
     for file in info.folder.glob("*.safetensors"):
         stored |= {_own(name): values for name, values in safetensors.torch.load_file(file).items()}
-    bert = _copied(_skeleton(json.dumps(config)))
-    names = [name for name, _ in bert.named_parameters()]
-    if {*names} - stored.keys():
+    skeleton = _skeleton(json.dumps(config))
+    empty = dict(skeleton.named_parameters())
+    if empty.keys() - stored.keys():
         return None
+    for name, parameter in empty.items():
+        if stored[name].shape != parameter.shape:
+            raise UserError(
+                f"--encoder {info.name}: in {info.folder}, {name} has the shape {tuple(stored[name].shape)}, but by "
+                f"config.json {tuple(parameter.shape)}: one of the files is of another model. Download both again."
+            )
     # Copy: the tensors may be mapped from a file that another process rewrites.
-    own = {name: stored[name].to(torch.float32, copy=True) for name in names}
-    bert.load_state_dict(own, assign=True)
-    return bert
+    read = {p: nn.Parameter(stored[name].to(torch.float32, copy=True)) for name, p in empty.items()}
+    return _copied(skeleton, read)
 
 
 @lru_cache(maxsize=2)
@@ -246,11 +252,12 @@ def _skeleton(config: str) -> Bert:
 M = TypeVar("M", bound=nn.Module)
 
 
-def _copied(module: M) -> M:
-    """Return a copy of a module and of all modules in it; the parameters are the same."""
-    new = module.__new__(type(module))  # copy.copy, ten times slower, leaves hooks and parameters to be shared
+def _copied(module: M, parameters: Mapping[nn.Parameter, nn.Parameter]) -> M:
+    """Return a copy of a module and of all modules in it, with other parameters in the place of its own."""
+    new = module.__new__(type(module))  # copy.copy, ten times slower, would let both share hooks
     vars(new).update({n: held.copy() if isinstance(held, dict | set) else held for n, held in vars(module).items()})
-    new._modules.update({name: part and _copied(part) for name, part in module._modules.items()})
+    new._parameters.update({name: p if p is None else parameters[p] for name, p in module._parameters.items()})
+    new._modules.update({name: part and _copied(part, parameters) for name, part in module._modules.items()})
     return new
 
 

@@ -52,7 +52,8 @@ def _kind(value: Any) -> str:
 
 def shapes_of(learner: Learner) -> dict[str, torch.Size]:
     """Return the shapes of all stored tensors except those in ``carried``, which may have any shape."""
-    return {name: value.shape for name, value in learner.state_dict().items() if not name.startswith("carried.")}
+    stored = learner.state_dict(keep_vars=True)
+    return {name: value.shape for name, value in stored.items() if not name.startswith("carried.")}
 
 
 def check_shapes(learner: Learner, shapes: Mapping[str, torch.Size], where: str) -> None:
@@ -67,9 +68,9 @@ def check_shapes(learner: Learner, shapes: Mapping[str, torch.Size], where: str)
 
 def check_groups(learner: Learner, optimizer: Optimizer) -> None:
     """Raise UserError unless the optimiser has each trainable parameter exactly once, and no others."""
-    counts = Counter(optimizer.parameters)
-    left_out = [name for name, p in learner.named_parameters() if p.requires_grad and not counts[p]]
-    twice = [name for name, p in learner.named_parameters() if counts[p] > 1]
+    counts, own = Counter(optimizer.parameters), [*learner.named_parameters()]
+    left_out = [name for name, p in own if p.requires_grad and not counts[p]]
+    twice = [name for name, p in own if counts[p] > 1]
     if left_out:
         why = (
             f"leaves out {some(left_out)}, which would never learn. Return them there (they must be made by then), or "
@@ -77,7 +78,7 @@ def check_groups(learner: Learner, optimizer: Optimizer) -> None:
         )
     elif twice:
         why = f"returns {some(twice)} twice"
-    elif counts.keys() - set(learner.parameters()):
+    elif counts.keys() - {p for _, p in own}:
         why = "returns a parameter that is in no module of the learner: it would be lost when the step ends"
     else:
         return

@@ -21,3 +21,15 @@ def stream(seed: int, *key: object) -> int:
 def generator(seed: int, *key: object) -> torch.Generator:
     """Return a CPU generator at the start of the stream named by ``key``."""
     return torch.Generator().manual_seed(stream(seed, *key))
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Restart torch's global streams: the CPU's, and the device's.
+
+    On a CPU those of other devices are left alone: to keep a seed for a device that is not in use, torch formats a
+    stack trace, which takes longer than all else here.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

@@ -210,7 +210,7 @@ class StepTraining:
             "dev_seconds": state.dev_seconds,
             "examples": len(self.inputs.train),
             "parameters": sum(p.numel() for p in learner.parameters()),
-            "model_bytes": sum(value.nbytes for value in learner.state_dict().values()),
+            "model_bytes": sum(value.nbytes for value in learner.state_dict(keep_vars=True).values()),
             "teacher": teacher.how if teacher else "none",
             "remarks": self.remarks,
         }

@@ -21,7 +21,7 @@ from cl_ner_bench.learning.contract import needs_of
 from cl_ner_bench.learning.evaluation import Progress, predict
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.memory import Exemplar, Memory, Recall
-from cl_ner_bench.learning.random_streams import generator, stream
+from cl_ner_bench.learning.random_streams import generator, seed_global, stream
 from cl_ner_bench.learning.step import EVALUATION_BUDGET
 from cl_ner_bench.learning.step_training import Inputs, StepTraining
 from cl_ner_bench.learning.teacher import Teacher
@@ -105,7 +105,7 @@ class Trainer:
         revisit = () if new else (data.step,)
         dropout_seed = stream(self.seed, "dropout", learner.architecture, data.types, *revisit)
         learner.encoder.dropout.seed(dropout_seed)
-        torch.manual_seed(dropout_seed)  # for hooks, and for the dropout of encoders with their own forward pass
+        seed_global(dropout_seed, self.device)  # for hooks, and for the dropout of encoders with their own forward pass
         self._grow(new)
         inputs = Inputs(train, dev, remembered, teacher)
         training = StepTraining(learner, data, inputs, self.recipe, self.seed, revisit, self.nested, started)
@@ -156,7 +156,8 @@ class Trainer:
         self.set_state(safetensors.torch.load_file(folder / "model.safetensors"), facts)
 
     def _new_learner(self) -> Learner:
-        torch.manual_seed(stream(self.seed, "modules", self.learner_class.architecture))  # for a method's own modules
+        # For a method's own modules.
+        seed_global(stream(self.seed, "modules", self.learner_class.architecture), self.device)
         body = Encoder(encoder_info(self.encoder), self.recipe["max_length"])
         dropout, width = self.recipe["dropout"], self.recipe["max_span_width"]
         learner = self.learner_class(body, self.settings, dropout, width, self.recipe)

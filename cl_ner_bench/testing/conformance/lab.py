@@ -85,8 +85,8 @@ class Lab:
     """A method and what was learned with it.
 
     ``quick`` are the settings of most checks: those that count epochs or layers are at most 1, since a step has two
-    epochs and the encoder two layers, and those that count features at most 64. A file that the method reads holds
-    generated sentences.
+    epochs and the encoder two layers, those that count sentences at most 6 of its dozen, and those that count features
+    at most 64. A file that the method reads holds generated sentences.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Lab:
         self.folder = folder  # of another encoder
         self.learner: type[Learner] = learner or method_code.load_class(card)
         self.settings = dict(card.settings if settings is None else settings) | {key: text_file() for key in card.files}
-        self.quick = self.settings | self.sized(epochs=1, layers=1, features=64)
+        self.quick = self.settings | self.sized(epochs=1, layers=1, features=64, sentences=6)
 
     def sized(self, **limits: int) -> dict[str, Any]:
         """Return the settings whose names end with one of the words given, at most as large as it allows."""

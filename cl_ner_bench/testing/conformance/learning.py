@@ -197,8 +197,9 @@ def identities(lab: Lab) -> str:
     """With the settings that the card names, it equals the simpler method."""
     for name, settings in lab.card.identities.items():
         special, simple = Lab(lab.card, lab.learner, {**lab.settings, **settings}), lab.simpler(name)
-        for step, ((_, one), other) in enumerate(zip(special.chain(TWO), simple.two, strict=True), 1):
-            far = [n for n, value in other.weights.items() if n not in one.weights or not _near(one.weights[n], value)]
+        for step, ((trainer, _), other) in enumerate(zip(special.steps(TWO), simple.two, strict=True), 1):
+            own = trainer.learner.state_dict()
+            far = [n for n, value in other.weights.items() if n not in own or not _near(own[n], value)]
             # The bias of a key has no gradient, since no softmax sees it: what moves it is noise.
             if far := [n for n in far if not n.startswith("carried.") and not n.endswith("key.bias")]:
                 raise Fault(

@@ -12,8 +12,9 @@ from torch import Tensor
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
+from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.testing.conformance.faults import Fault
-from cl_ner_bench.testing.conformance.inputs import CORPUS, batch
+from cl_ner_bench.testing.conformance.inputs import CORPUS, UNSEEN, batch
 from cl_ner_bench.testing.conformance.lab import Lab
 
 CLOSE = 1e-5
@@ -23,17 +24,17 @@ CLOSE = 1e-5
 def predictions(lab: Lab) -> str:
     """A sentence is predicted the same in any batch, in any order, with any padding."""
     learner, sentences = lab.last.learner, CORPUS.parts["test"][:8]
-    together = _logits(lab.last, sentences)
-    backwards = _logits(lab.last, sentences[::-1])[::-1]
-    alone = [_logits(lab.last, [s])[0] for s in sentences]
+    together, _ = _computed(lab.last, sentences)
+    backwards = _computed(lab.last, sentences[::-1])[0][::-1]
+    by_itself = [_computed(lab.last, [s]) for s in sentences]
+    alone = [logits for (logits,), _ in by_itself]
     for how, others in (("alone", alone), ("in a batch of another order", backwards)):
         for one, other in zip(together, others, strict=True):
             if one.shape != other.shape or not torch.allclose(one, other, rtol=CLOSE, atol=CLOSE):
                 raise Fault(f"a sentence has other logits {how}: forward must treat each sentence by itself (lengths)")
-    hidden = [s.only(()) for s in sentences]
-    found = _spans(lab.last.predict(hidden))
-    backwards_found = _spans(lab.last.predict(hidden[::-1]))[::-1]
-    alone_found = [_spans(lab.last.predict([s]))[0] for s in hidden]
+    found = _spans(lab.last.predict(UNSEEN[:8]))
+    backwards_found = _spans(lab.last.predict(UNSEEN[:8][::-1]))[::-1]
+    alone_found = [_spans(decoded)[0] for _, decoded in by_itself]
     if not found == backwards_found == alone_found or not _decodes_by_sentence(learner, sentences):
         raise Fault("predictions depend on the batch: decode must treat each sentence by itself, and keep nothing")
     if wrong := {p[2] for ps in found for p in ps} - {*learner.head.types}:
@@ -57,10 +58,11 @@ def _spans(predicted: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [sorted(p[:3] for p in ps) for ps in predicted]
 
 
-def _logits(trainer: Trainer, sentences: Sequence[Sentence]) -> list[Tensor]:
-    learner = trainer.learner
+def _computed(trainer: Trainer, sentences: Sequence[Sentence]) -> tuple[list[Tensor], list[list[Prediction]]]:
+    """Return the logits of each sentence of a batch, and what is decoded from them."""
+    learner, lengths = trainer.learner, [len(s.words) for s in sentences]
     ((_, output),) = learner.outputs([batch(learner, sentences)])
-    rows = learner.rows([len(s.words) for s in sentences])
+    rows = learner.rows(lengths)
     if (shape := tuple(output.logits.shape)) != (sum(rows), learner.n_columns):
         raise Fault(f"logits are {shape}, rows and n_columns say {(sum(rows), learner.n_columns)}: make them agree")
-    return list(output.logits.split(rows))
+    return list(output.logits.split(rows)), learner.decode(output, lengths, learner.head.types, trainer.nested)

@@ -52,5 +52,5 @@ def _learns_all(lab: Lab, *tasks: tuple[Sequence[str], Sequence[int]]) -> str:
             raise Fault(f"{some(bad)} hold NaN after step {step}: guard means over no word, and logarithms of 0")
         if {*trainer.learner.head.types} != {*lab.data(of, step).types}:
             raise Fault(f"the model knows {trainer.learner.head.types} after step {step}: each type needs columns once")
-        trainer.predict(UNSEEN[:4])
+    trainer.predict(UNSEEN[:4])
     return ""

@@ -1,6 +1,6 @@
 """Every built-in method of spans keeps the contract: each check of the conformance suite is a test of each method.
 
-Those of tags stand in a file of their own, so that two processes share the work.
+Those of tags stand in two files of their own, so that several processes share the work evenly.
 """
 
 from __future__ import annotations

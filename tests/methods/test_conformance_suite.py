@@ -448,6 +448,11 @@ def test_state_that_no_snapshot_holds_is_found() -> None:
     assert "self.carried" in found
 
 
+def test_a_snapshot_is_resumed_more_than_once() -> None:
+    made = lab()
+    assert [run_check(stopping.resumes, made).fault for _ in range(2)] == ["", ""]
+
+
 class Divides(TagLearner):
     """Means over labelled words, of which there may be none."""
 

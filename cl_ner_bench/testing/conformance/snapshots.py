@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Snapshot:
         self.kept = {name: value.detach().clone() for name, value in tensors.items()}, json.loads(json.dumps(facts))
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        return self.kept
+        return copy.deepcopy(self.kept)  # a step that resumes goes on in what it is given
 
 
 @dataclass

@@ -522,8 +522,8 @@ def refused(said: str, folder: Path) -> None:
     [
         ("num_hidden_layers", 3, "its weights lack encoder.layer.2."),
         ("num_attention_heads", 7, "make no model"),
-        ("vocab_size", 100, "make no model"),
-        ("max_position_embeddings", 4, "make no model"),
+        ("vocab_size", 100, r"has the shape \(30522, 32\), but by config.json \(100, 32\)"),
+        ("max_position_embeddings", 4, r"has the shape \(512, 32\), but by config.json \(4, 32\)"),
     ],
 )
 def test_weights_that_do_not_fit_the_config_are_refused(

@@ -12,7 +12,7 @@ from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.scenarios.protocol import ADD_ONE
 
 if TYPE_CHECKING:
-    from cl_ner_bench.scenarios.task import TaskSplit
+    from cl_ner_bench.scenarios.task import Task, TaskSplit
 
 MENTION_COLUMNS = (
     "dataset",
@@ -129,11 +129,24 @@ def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mappin
 
 def corpus_notes(corpus: Corpus, *splits: TaskSplit) -> list[str]:
     """Return what a user must know of a corpus and its task splits, one for each order, before it is learned from:
-    remarks, differences, types in no task, new types with fewer mentions than were asked for."""
+    remarks, differences, types in no task, orders that are one, new types with fewer mentions than were asked for."""
     missing = without_task(corpus, splits[0])
     more = [without_task_text(missing, corpus.n_mentions)] if missing else []
-    more += fewer_shots(corpus, splits)
+    more += equal_orders(splits) + fewer_shots(corpus, splits)
     return [*corpus.remarks, *(difference.text for difference in corpus.differences), *more]
+
+
+def equal_orders(splits: Iterable[TaskSplit]) -> list[str]:
+    """Return a note on the orders that are the same permutation: orders are drawn, and few tasks have few of them."""
+    found: dict[tuple[Task, ...], list[str]] = {}
+    for split in splits:
+        found.setdefault(split.tasks, []).append(str(split.order))
+    return [
+        f"orders {' and '.join(same)} are the same permutation of the tasks: "
+        f"together they are one order, not {len(same)}"
+        for same in found.values()
+        if len(same) > 1
+    ]
 
 
 def fewer_shots(corpus: Corpus, splits: Iterable[TaskSplit]) -> list[str]:

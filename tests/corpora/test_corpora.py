@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,15 @@ def test_mentions_of_types_without_a_task_are_counted(folder: Path) -> None:
     assert corpus_notes(corpus, split) == [said]
     assert said in " ".join(as_text(overview(corpus, split)).split())
     assert load_corpus(str(folder)).dropped == {}
+
+
+def test_orders_that_are_one_permutation_are_named(folder: Path) -> None:
+    corpus = load_corpus(str(folder), tasks="PER;LOC,ORG")
+    split = make_split(corpus)
+    other = replace(split, order=1, tasks=split.tasks[::-1])
+    assert corpus_notes(corpus, split, other) == []
+    (note,) = corpus_notes(corpus, split, other, replace(split, order=3))
+    assert note == "orders 0 and 3 are the same permutation of the tasks: together they are one order, not 2"
 
 
 def test_types_that_a_scenario_leaves_out_are_counted_like_those_of_tasks_by_hand(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every method must keep to, checked while it learns."""
+"""The contract of a method, checked while it learns."""
 
 from __future__ import annotations
 

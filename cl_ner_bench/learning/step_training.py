@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
 from cl_ner_bench.learning.carried import attributes, restore
@@ -36,12 +37,14 @@ class Inputs:
 
     Attributes:
         train: with the labels of the step.
-        dev: without labels, since hooks see the sentences of a batch; empty where no epoch is chosen by dev.
+        gold: the dev sentences with labels, which score an epoch; empty where no epoch is chosen by dev.
+        dev: the same without labels, since hooks see the sentences of a batch.
         remembered: the sentences of the method's memory.
         teacher: None in step 1, and for methods without the need ``teacher``.
     """
 
     train: list[Example]
+    gold: Sequence[Sentence]
     dev: list[Example]
     remembered: list[Example]
     teacher: Teacher | None
@@ -68,7 +71,6 @@ class StepTraining:
     ) -> None:
         self.learner, self.data, self.inputs, self.recipe = learner, data, inputs, recipe
         self.seed, self.revisit, self.nested = seed, revisit, nested
-        self.gold: Sequence[Any] = () if data.selection == "last" else data.dev
         self.remarks: list[str] = []
         self._started, self._teacher_before = started, 0.0
 
@@ -98,7 +100,7 @@ class StepTraining:
         )
         if learner.trains:
             check_groups(learner, self._optimizer)
-            if self.data.selection != "last" and not any(s.mentions for s in self.gold):
+            if self.data.selection != "last" and not any(s.mentions for s in self.inputs.gold):
                 self.remarks.append("dev holds no mention of the step's types: the last epoch is kept")
 
     def _train(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingState:
@@ -171,10 +173,10 @@ class StepTraining:
 
     def _dev_score(self, progress: Progress) -> float | None:
         data, types = self.data, self.data.dev_labelled
-        if not any(m.type in types for s in self.gold for m in s.mentions):
+        if not any(m.type in types for s in self.inputs.gold for m in s.mentions):
             return None
         predicted = predict(self.learner, self.inputs.dev, types, self.nested, progress)
-        return dev_score(self.gold, predicted, types, data.selection)
+        return dev_score(self.inputs.gold, predicted, types, data.selection)
 
     def _end(self, state: TrainingState) -> None:
         """Take the weights of the chosen epoch, and let the method end the step and remember sentences."""

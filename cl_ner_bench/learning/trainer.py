@@ -107,7 +107,7 @@ class Trainer:
         learner.encoder.dropout.seed(dropout_seed)
         seed_global(dropout_seed, self.device)  # for hooks, and for the dropout of encoders with their own forward pass
         self._grow(new)
-        inputs = Inputs(train, dev, remembered, teacher)
+        inputs = Inputs(train, gold, dev, remembered, teacher)
         training = StepTraining(learner, data, inputs, self.recipe, self.seed, revisit, self.nested, started)
         record = training.run(progress, checkpoint)
         if "memory" in needs:

@@ -206,7 +206,9 @@ def test_brat_has_two_files_a_text(bench: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["jsonl", "conll", "brat"])
 def test_the_suites_own_readers_read_what_was_written(bench: Run, tmp_path: Path, format: str) -> None:
     out = tmp_path / ("train" if format == "brat" else f"train.{format}")
-    assert bench("--text", TEXT, "--no-split", "--format", format, "--out", out)[0] == 0
+    file = tmp_path / "texts.txt"
+    file.write_text(f"{TEXT}\n \n")
+    assert bench("--file", file, "--no-split", "--format", format, "--out", out)[0] == 0
     path = out / "000001.txt" if format == "brat" else out
     assert read(path) == [("Anna|Berg|went|to|Oslo|.|Nobody|came|.", [(0, 2, "PER"), (4, 5, "LOC")])]
 

@@ -268,6 +268,21 @@ def test_lists_of_a_text_and_its_entities(tmp_path: Path) -> None:
     assert_read(tmp_path, [pair, ["No name", {"entities": []}]], [(WORDS, BOTH), ("No|name", [])])
 
 
+def test_a_file_of_classes_and_annotations(tmp_path: Path) -> None:
+    pairs = [[TEXT, {"entities": [[0, 3, "PER"], [9, 12, "LOC"]]}], None, [TEXT, {"entities": []}]]
+    item = {"classes": ["PER", "LOC"], "annotations": pairs}
+    said = "texts that their annotator rejected, ignored or cancelled: 1 (the first: "
+    assert_read(tmp_path, [item], [(WORDS, BOTH), (WORDS, [])], said)
+
+
+def test_texts_without_words_and_labels_are_left_out_and_counted(tmp_path: Path) -> None:
+    empty: list[dict[str, Any]] = [{"text": "", "entities": []}, {"text": " \n"}, {"tokens": [], "ner_tags": []}]
+    items = [*empty, {"tokens": ["Ida"], "ner_tags": ["B-PER"]}, task(by(1), data={"text": ""})]
+    assert_read(tmp_path, items, [("Ida", [(0, 1, "PER")])], "texts without words: 4 (the first: ")
+    for lost in ({"text": " ", "entities": [[0, 1, "PER"]]}, {"tokens": [], "tags": ["O"]}):
+        assert_refused(write(tmp_path / "lost.jsonl", json.dumps(lost)), 1, "expected 'tokens'")
+
+
 def test_malformed_pairs_are_named(tmp_path: Path) -> None:
     assert_refused(write(tmp_path / "a.json", json.dumps([[TEXT, {"cats": {}}]])), 1, "no 'entities' and no 'tags'")
     assert_refused(write(tmp_path / "b.json", json.dumps([[TEXT, [[0, 3, "PER"]]]])), 1, "expected a JSON object")
@@ -303,7 +318,7 @@ def test_entities_without_offsets_in_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entities", "said"),
     [
-        ({"PER": ["Ann"]}, "'PER' 'Ann' stands 2 times in the sentence: which is meant?"),
+        ({"PER": ["Ann"]}, "'PER' 'Ann' stands 2 times in the sentence, not once"),
         ({"PER": ["Ann", "Ann", "Ann"]}, "'PER' 'Ann' stands 2 times"),
         ({"PER": ["Eve"]}, "'PER' 'Eve' does not stand in the sentence"),
         ({"PER": ["An"]}, "'PER' 'An' does not stand in the sentence. Write the name as it stands there, as whole"),

@@ -52,6 +52,7 @@ def found(path: Path, text: str | bytes, **options: Any) -> tuple[Read, str]:
         ("{word} NNP I-NP {tag} x", "words in column 0, tags in column 3, counted from 0"),
         ("{i}\t{word}\t{word}\tX\t_\t_\t0\troot\t_\tA=1|NER={tag}|SpaceAfter=No", "tags in NER= of column 9"),
         ("{i}\t{word}\t_\tname={tag}", "tags in name= of column 3"),
+        ("{tag}\t{word}", "words in column 1, tags in column 0, counted from 0"),
     ],
 )
 def test_columns_are_found_and_said(tmp_path: Path, form: str, said: str) -> None:
@@ -67,6 +68,13 @@ def test_words_that_are_numbers_are_words(tmp_path: Path) -> None:
     assert found(tmp_path / "a.txt", "1 Yes B-A\n\n1 No O\n")[0] == [("Yes", [(0, 1, "A")]), ("No", [])]
     # A count that leaves one out counts nothing.
     assert found(tmp_path / "a.txt", "1 a O\n2 b B-A\n\n1 c O\n3 d O\n")[0][0] == ("1|2", [(1, 2, "A")])
+
+
+def test_a_count_that_begins_again_begins_a_sentence(tmp_path: Path) -> None:
+    for form in ("{i} {word} NN {tag}", "{i}\t{word}\t{tag}"):
+        text, remarks = found(tmp_path / "a.txt", rows(form, between=""))
+        assert text == ADA
+        assert "words in column 1" in remarks
 
 
 def test_offsets_are_no_words(tmp_path: Path) -> None:
@@ -199,6 +207,17 @@ def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
     assert f"lines that are not UTF-8: 3 (the first: {where}); read as Windows-1252" in remarks
 
 
+def test_quotes_and_dashes_of_windows_decide_where_there_is_nothing_else(tmp_path: Path) -> None:
+    marks = "“ O\nit’s O\n“yes” O\n– O\n… O\n"
+    for text in (marks, marks + "Zoë B-PER\n"):
+        path = write(tmp_path / "a.csv", b"word tag\n" + text.encode("cp1252"))
+        report = Report()
+        assert read(path, report)[0][0].split("|") == [row.split()[0] for row in text.splitlines()]
+        assert "read as Windows-1252" in report.remarks[-1]
+    # Between letters they are letters of another encoding.
+    assert_refused(write(tmp_path / "b.csv", "Köln B-LOC\nin O\n".encode("cp437")), 1, "[reader_options] encoding")
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -231,6 +250,8 @@ def test_an_encoding_can_be_named(tmp_path: Path) -> None:
         (lambda letter, type_: f"{type_}_{letter}", "'LOC_B' as 'B-LOC'"),
         (lambda letter, type_: f"{letter}_{type_}", "'B_LOC' as 'B-LOC'"),
         (lambda letter, type_: f"{letter}:{type_}", "'B:LOC' as 'B-LOC'"),
+        (lambda letter, type_: f"{letter.lower()}:{type_}", "'b:LOC' as 'B-LOC'"),
+        (lambda letter, type_: f"{type_}-{letter.lower()}", "'LOC-b' as 'B-LOC'"),
     ],
 )
 def test_other_writings_of_tags(tmp_path: Path, write_tag: Any, example: str) -> None:
@@ -243,14 +264,22 @@ def test_other_writings_of_tags(tmp_path: Path, write_tag: Any, example: str) ->
     path = tmp_path / "a.txt"
     assert f"files with tags that are written in another way than B-PER: 1 (the first: {path}: {example})" in remarks
     # One letter alone, as in a small part.
-    single = f"Bo\t{write_tag('B', 'PER')}\nx\tO\n"
-    assert found(path, single)[0] == [("Bo|x", [(0, 1, "PER")])]
+    if "-b" not in example:
+        single = f"Bo\t{write_tag('B', 'PER')}\nx\tO\n"
+        assert found(path, single)[0] == [("Bo|x", [(0, 1, "PER")])]
+
+
+def test_io_with_another_sign_is_read(tmp_path: Path) -> None:
+    text, remarks = found(tmp_path / "a.txt", "Ada I_PER\nLovelace I_PER\nsaw O\nRome I_LOC\n")
+    assert text == [("Ada|Lovelace|saw|Rome", [(0, 2, "PER"), (3, 4, "LOC")])]
+    assert "'I_LOC' as 'I-LOC'" in remarks
 
 
 def test_types_are_not_cut_where_only_some_look_so(tmp_path: Path) -> None:
     text = "a\tvitamin-B\nb\tO\nc\tvitamin-C\n"
     assert found(tmp_path / "a.txt", text) == ([("a|b|c", [(0, 1, "vitamin-B"), (2, 3, "vitamin-C")])], "")
-    assert found(tmp_path / "a.txt", "a\te-mail\nb\tO\n") == ([("a|b", [(0, 1, "e-mail")])], "")
+    for type_ in ("e-mail", "vitamin-b"):
+        assert found(tmp_path / "a.txt", f"a\t{type_}\nb\tO\n") == ([("a|b", [(0, 1, type_)])], "")
 
 
 def test_tags_without_a_type_are_of_one(tmp_path: Path) -> None:
@@ -263,6 +292,7 @@ def test_tags_without_a_type_are_of_one(tmp_path: Path) -> None:
     assert found(tmp_path / "a.txt", "Ada S\nx O\nBo B\nBerg E\n", type="PER")[0] == [
         ("Ada|x|Bo|Berg", [(0, 1, "PER"), (2, 4, "PER")])
     ]
+    assert found(tmp_path / "a.txt", "Ada B-\nLovelace I-\nmet O\n")[0] == [("Ada|Lovelace|met", [(0, 2, "ENTITY")])]
     assert found(tmp_path / "a.txt", "a i\nb o\n")[0] == [("a|b", [(0, 1, "ENTITY")])]
     # Other letters are types.
     assert found(tmp_path / "a.txt", "a X\nb O\nc B\n") == ([("a|b|c", [(0, 1, "X"), (2, 3, "B")])], "")

@@ -78,6 +78,9 @@ EXPORTS: dict[str, st.SearchStrategy[Any]] = {
     ),
     "no offsets": st.fixed_dictionaries({"text": TEXT, "entities": ENTITIES}, optional={"tokens": WORDS}),
     "pairs": st.tuples(TEXT, st.fixed_dictionaries({"entities": SPANS | ENTITIES}) | JSON),
+    "classes": st.fixed_dictionaries(
+        {"classes": JSON, "annotations": st.lists(st.tuples(TEXT, st.dictionaries(FIELD, SPANS)) | JSON) | JSON}
+    ),
     "annotations": st.fixed_dictionaries(
         {"data": st.dictionaries(st.sampled_from(["text", "x"]), TEXT | JSON)},
         optional={key: st.lists(ANNOTATION | JSON, max_size=3) | JSON for key in ("annotations", "completions")},

@@ -137,6 +137,9 @@ def test_malformed_rows_of_webanno_are_named(tmp_path: Path) -> None:
     [
         (b'<?xml version="1.0"?>\n<collection/>', "XML (BioC"),
         (b'<TEI xmlns="x">\n', "XML"),
+        (b"<doc><ne>Anna</ne> sang.</doc>", "XML"),
+        (b'TRAIN_DATA = [\n    ("Anna sang.", {"entities": [(0, 4, "PER")]}),\n]\n', "a list in Python's writing"),
+        (b"[('Anna sang.', {'entities': [(0, 4, 'PER')]})]", "a list in Python's writing"),
         (b"PK\x03\x04\x14\0", "a zip file or a spreadsheet"),
         (b"\xff\xff\xff\xff\x10\0", "an Arrow file"),
         (b"\x80\x04\x95", "a pickle, which is not read because it could run code"),
@@ -145,8 +148,8 @@ def test_malformed_rows_of_webanno_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_other_formats_are_named_with_a_way_to_convert(tmp_path: Path, data: bytes, name: str) -> None:
-    path = write(tmp_path / "train.dat", data)
-    assert_refused(path, 0, f"{name}")
+    for path in (tmp_path / "train.json",) * name.startswith("a list") + (tmp_path / "train.dat",):
+        assert_refused(write(path, data), 0, f"{name}")
     report = Collected()
     assert read(path, report) == []
     assert report.places == [("format", 0)]

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from cl_ner_bench.corpora.readers.counts import NO_WORD
+from cl_ner_bench.corpora.readers.counts import NO_WORD, begins_again
 from cl_ner_bench.corpora.readers.layout import Layout, find_layout, looks_like_comment, sentences_of
 from cl_ner_bench.corpora.readers.lines import Row, lines
 from cl_ner_bench.corpora.readers.options import ReaderOptions
@@ -39,7 +39,8 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
     Columns are separated by ``options.separator`` (" " stands for any run of blanks and tabs); where none is given
     by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
     an empty last one (after a trailing separator) aside. Which are words and tags, ``find_layout`` says. Where a first
-    row names the columns, and one of them is of sentences, a sentence ends where its name changes.
+    row names the columns, and one of them is of sentences, a sentence ends where its name changes; where a column
+    counts the words, it also ends before the count begins again.
     ``-DOCSTART-`` rows end a sentence and are skipped. So are, where no sentence has begun, lines that begin with
     ``options.comment`` (a word may begin so, too: see ``comment``); without it, those that have the form of a comment
     and not that of the rows. Tags are in IO (with ``I-`` or, as the
@@ -149,14 +150,17 @@ def _sentences(
     if layout.header:
         numbered = ((number, text) for number, text in numbered if number != layout.header)
     for numbers, texts in sentences_of(numbered, is_comment, documents):
-        if layout.sentence < 0:
+        column = max(layout.sentence, layout.counter)  # one of them at most
+        if column < 0:
             yield numbers, texts
             continue
-        begin, name = 0, ""
+        counting = column == layout.counter
+        begin, before = 0, ""
         for i, text in enumerate(texts):
-            here = next(iter(layout.split(text)[layout.sentence : layout.sentence + 1]), "")
-            if here and here != name:
-                if i > begin:
+            here = next(iter(layout.split(text)[column : column + 1]), "")
+            if here:
+                if i > begin and (begins_again(here, before) if counting else here != before):
                     yield numbers[begin:i], texts[begin:i]
-                begin, name = i, here
+                    begin = i
+                before = here
         yield numbers[begin:], texts[begin:]

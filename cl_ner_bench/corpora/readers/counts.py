@@ -63,7 +63,8 @@ def look_like_counts(sentences: Sequence[Rows], column: int) -> bool:
 
 def _are_counts(cells: Sequence[Sequence[str]], counts: Sequence[Sequence[str]]) -> bool:
     """Return whether each sentence counts its words; ``counts`` are the cells without those of ``NO_WORD``. One may be
-    left out only where a range of CoNLL-U (3-4) says what they are.
+    left out only where a range of CoNLL-U (3-4) says what they are. Without empty lines between sentences the count
+    begins again in the middle.
     """
     if not all(_COUNT.fullmatch(cell) for own in counts for cell in own):
         return False
@@ -72,7 +73,13 @@ def _are_counts(cells: Sequence[Sequence[str]], counts: Sequence[Sequence[str]])
     several = any(len(n) > 1 for n in numbers) or (len(numbers) > 1 and len({n[0] for n in numbers}) == 1)
     if any("-" in cell for own in cells for cell in own):
         return several and all(a < b for n in numbers for a, b in pairwise(n))
-    return several and all(n == [*range(n[0], n[0] + len(n))] for n in numbers)
+    goes_on = all(b in (a + 1, n[0]) for n in numbers for a, b in pairwise(n))
+    return several and goes_on and all(len({*n}) > 1 for n in numbers if len(n) > 1)
+
+
+def begins_again(cell: str, before: str) -> bool:
+    """Return whether a count of words begins again: whether a sentence begins here."""
+    return bool(_COUNT.fullmatch(cell) and _COUNT.fullmatch(before)) and int(cell) <= int(before)
 
 
 def _are_numbered(cells: Sequence[Sequence[str]]) -> bool:

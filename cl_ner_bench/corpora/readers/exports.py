@@ -17,6 +17,8 @@ def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
     """Yield what an item of a file says as an object that ``read_objects`` describes; nothing where it is left out.
 
     - ``["text", {"entities": [...]}]`` (training lists of spaCy 2) is an object with ``text``.
+    - ``{"classes": [...], "annotations": [...]}`` (annotators for spaCy): a list of those; null is a text that was
+      skipped.
     - An ``answer`` of ``reject`` or ``ignore`` (Prodigy) leaves the object out.
     - ``tokenized_text`` with ``ner``, a list of ``[first, last, type]`` (GLiNER): the last word is part of the mention.
     - ``data`` with ``annotations`` or, in older files, ``completions`` (Label Studio): see ``_annotated``.
@@ -24,18 +26,33 @@ def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
     Anything else is yielded as it is. Problems: ``spans``, ``object``, ``words``. Conventions: ``rejected``,
     ``unlabelled``, ``annotators``, ``untyped``, ``utf-16``, ``offsets``.
     """
-    if isinstance(item, list) and [type(part) for part in item] == [str, dict]:
-        item = {**item[1], "text": item[0]}
+    item = _as_object(item)
     if not isinstance(item, dict):
         yield item
     elif item.get("answer") in ("reject", "ignore"):
         place.convention("rejected", f'"answer": "{item["answer"]}"')
+    elif "classes" in item and isinstance(item.get("annotations"), list):
+        yield from _of_classes(item["annotations"], place)
     elif isinstance(item.get("tokenized_text"), list) and item.get("ner") is not None:
         yield from _with_last_words(item, place)
     elif isinstance(item.get("data"), dict) and item.keys() & {"annotations", "completions"}:
         yield from _annotated(item, options, place)
     else:
         yield item
+
+
+def _as_object(item: Any) -> Any:
+    """Return a pair of a text and its labels as an object; anything else as it is."""
+    is_pair = isinstance(item, list) and [type(part) for part in item] == [str, dict]
+    return {**item[1], "text": item[0]} if is_pair else item
+
+
+def _of_classes(texts: Sequence[Any], place: Place) -> Iterator[Any]:
+    for n, text in enumerate(texts, 1):
+        if text is None:
+            place.convention("rejected", f"text {n:,} is null")
+        else:
+            yield _as_object(text)
 
 
 def _with_last_words(item: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:

@@ -25,6 +25,13 @@ def first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
     return next(((field, item[field]) for field in fields if item.get(field) is not None), ("", None))
 
 
+def is_empty(item: Mapping[str, Any]) -> bool:
+    """Return whether an object holds no words, and no labels either: ``{"text": "", "entities": []}``."""
+    words = first(item, WORDS)[1]
+    blank = words == [] or (isinstance(words, str) and not words.strip())
+    return blank and not any(item.get(field) for field in LABEL_FIELDS)
+
+
 def document(item: Mapping[str, Any]) -> str:
     """Return the name or number of an object's document, "" where it gives none."""
     name = first(item, DOCUMENTS)[1]

@@ -13,14 +13,20 @@ Format = Literal["columns", "jsonl", "parquet", "brat", "pubtator", "webanno"]
 
 _JSON = re.compile(rb"\s*((\[\s*)?\{\s*[\"'}]|\[\s*\[\s*\")")
 _PUBTATOR = re.compile(rb"\s*[^|\s]{1,64}\|[ta]\|")
+_PYTHON = re.compile(rb"\s*(\[\s*\(\s*[\"']|[A-Za-z_]\w*\s*=\s*[\[{])")
 _WEBANNO = re.compile(rb"\s*#FORMAT=WebAnno TSV 3")
 
 _JSON_LINES = 'JSON lines, {"text": "Anna ...", "entities": [[0, 4, "PER"]]} for each text'
 _FOREIGN = [
     (
-        re.compile(rb"\s*(<\?xml|<!DOCTYPE|<[A-Za-z][\w:.-]*(\s+[\w:.-]+\s*=|>\s*\n))"),
+        re.compile(rb"\s*(<\?xml|<!DOCTYPE|<[A-Za-z][\w:.-]*(\s+[\w:.-]+\s*=|>\s*[\n<]))"),
         "XML (BioC, GATE, TEI, UIMA XMI)",
         f"Convert it to {_JSON_LINES}; tools that write XML export CoNLL, brat or WebAnno TSV 3, too",
+    ),
+    (
+        _PYTHON,
+        "a list in Python's writing (TRAIN_DATA of spaCy 2)",
+        'Write it as JSON: json.dump(TRAIN_DATA, open("train.json", "w"))',
     ),
     (
         re.compile(rb"PK\x03\x04"),
@@ -64,7 +70,7 @@ def format_of(path: Path, report: Report) -> Format | None:
         return "parquet"
     if path.suffix == ".txt" and path.with_suffix(".ann").is_file():
         return "brat"
-    if {".jsonl", ".json", ".ndjson"} & suffixes:
+    if {".jsonl", ".json", ".ndjson"} & suffixes and not _PYTHON.match(first):
         return "jsonl"
     if ".conll" in suffixes:  # its first word may look like anything
         return "columns"

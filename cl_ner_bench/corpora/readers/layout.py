@@ -261,8 +261,12 @@ def _by_cells(path: Path, layout: Layout, sentences: Sequence[Rows], options: Re
     layout = layout._replace(**before_words(sentences, layout.width)._asdict())
     rows = [row for rows in sentences for row in rows]
     last = [row[-1] for row in rows]
-    if any(map(is_tag, last)) or layout.width == 2:
+    if any(map(is_tag, last)):
         return layout
+    if layout.width == 2:
+        before = [row[0] for row in rows]
+        tags_first = all(map(is_tag, before)) and any(map(schemes.has_prefix, before))
+        return layout._replace(word=1, tags=(0,)) if tags_first else layout
     if all(cell == "_" or "=" in cell for cell in last):
         key = _key(last) or _key(_cells_behind(path, options))
         if key:

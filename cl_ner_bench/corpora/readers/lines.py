@@ -25,6 +25,9 @@ Encoding = Literal[
 _CHUNK = 1 << 18  # bytes
 _LISTED = 8  # names in a message
 _BOM = b"\xef\xbb\xbf"
+# Ellipsis, quotes and dashes: the same bytes in the code pages of Windows that write letters of one byte.
+_MARKS = frozenset(b"\x85\x91\x92\x93\x94\x96\x97")
+_APOSTROPHE = b"\x92"
 _NO_ASCII = re.compile(rb"([A-Za-z]?)([\x80-\xff]+)(?=([A-Za-z]?))")
 
 
@@ -149,21 +152,26 @@ def _is_utf8(block: bytes) -> bool:
 
 def _is_western(path: Path) -> bool:
     """Return whether a file that is not UTF-8 looks like Windows-1252: no character of it is UTF-8, and most others
-    than ASCII are letters there that stand beside an ASCII letter, one or two at a time. Raises what reading it raises.
+    than ASCII are letters there that stand beside an ASCII letter, one or two at a time. Quotes and dashes count only
+    where there is nothing else; between letters they are none, an apostrophe aside. Raises what reading it raises.
     """
-    good = bad = 0
+    good = bad = marks = 0
     with _open(path) as file:
         while block := file.readlines(_CHUNK):
             for match in _NO_ASCII.finditer(b"".join(block)):
                 run = match[2]
                 if _is_utf8(run):
                     return False
+                between = match[1] and match[3]
+                if _MARKS.issuperset(run) and (not between or run == _APOSTROPHE):
+                    marks += 1
+                    continue
                 beside = (match[1] + match[3])[:1].isalpha()
                 if beside and len(run) <= 2 and run.decode("cp1252", "replace").isalpha():
                     good += 1
                 else:
                     bad += 1
-    return good > bad
+    return good > bad or (marks > 0 and good == bad == 0)
 
 
 def _plain(block: bytes, codec: str) -> list[str] | None:

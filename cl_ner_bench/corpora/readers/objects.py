@@ -45,7 +45,8 @@ def read_objects(
 
     Mentions come before tags, unless they are mere texts (``spans: ["PER: Anna Berg"]``). Two keys that contradict each
     other are a problem; where they cannot be compared, one is read.
-    Mentions may nest and overlap; of identical ones one is kept. An object with a problem is left out.
+    Mentions may nest and overlap; of identical ones one is kept. An object with a problem is left out, and so is one
+    without words and labels (note ``no words``).
     Problems: ``object`` (no object, or one without labels), ``words``, ``spans``, ``tags``. Conventions: ``inside a
     word``, ``illegal tag``, ``two keys``, and those of ``exports.plain``.
     """
@@ -97,6 +98,9 @@ class _Reader:
         """Return the sentence of one object, or None after a problem."""
         if not isinstance(item, dict):
             place.problem("object", "expected a JSON object", "Write one sentence as an object on each line")
+            return None
+        if fields.is_empty(item):
+            place.report.note("no words", place.path, place.line, short(item))
             return None
         found = self._words(item, place)
         if found is None:
@@ -226,7 +230,7 @@ class _Reader:
                 fix = "Write the name as it stands there, as whole words, or give its offsets"
                 place.problem("spans", f"{short(type_)} {short(surface)} does not stand in the sentence", fix)
             elif len(runs) not in (1, listed):
-                text = f"{short(type_)} {short(surface)} stands {len(runs)} times in the sentence: which is meant?"
+                text = f"{short(type_)} {short(surface)} stands {len(runs)} times in the sentence, not once"
                 fix = 'Give offsets, {"start": 0, "end": 4, "label": "PER"}, or list the name as often as it is meant'
                 place.problem("spans", text, fix)
             else:

@@ -84,6 +84,7 @@ NOTES = {
         "files with tags without a type (B, I, O)",
         'read as one type; name it in a card: [reader_options] type = "DISEASE"',
     ),
+    "no words": ("texts without words", "left out"),
     "no mention": ("annotations other than mentions", "left out"),
 }
 

@@ -12,11 +12,12 @@ from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
-# Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I; b-per.
+# Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I; b-per, per-b; B, B-.
 _FRONT = re.compile(r"(?P<letter>[BIESLUM])[_:.|/](?P<type>\w.*)", re.DOTALL)
 _BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[BIESLUM])", re.DOTALL)
 _LOWER = re.compile(r"(?P<letter>[bieslum])[-_:.|/](?P<type>.+)", re.DOTALL)
-_BARE = re.compile(r"(?P<letter>[BIESLUM])(?P<type>)", re.IGNORECASE)
+_LOWER_BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[bieslum])", re.DOTALL)
+_BARE = re.compile(r"(?P<letter>[BIESLUM])[-_]?(?P<type>)", re.IGNORECASE)
 _UNNAMED = "ENTITY"  # the type of bare tags that nobody named
 _NO_NAME = ("-", "_", "0", "o", "none", "null", "other", "out", "outside")
 _MANY = 100  # words without one O that make a column look like something else than tags
@@ -102,16 +103,21 @@ def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[
     """Return each tag that is written in another way as BIOES writes it; nothing where tags are bare types, or are
     written as they should.
 
-    All tags without a prefix must have one way of writing, and one of them must begin a mention. Letters alone may also
-    be I. With lower case, prefixes as they should be may stand beside it.
+    All tags without a prefix must have one way of writing, and one of them must begin a mention. Letters alone and
+    letters before a type may also be I; behind a type in lower case, where vitamin-b is a type, one type must have both
+    b and i. With lower case, prefixes as they should be may stand beside it.
     """
     plain = statistics.plain_tags
     if not statistics.prefixes and _in_one_way(plain - {"o"}, _BARE, "BbIi"):
         return _as_bioes(plain, _BARE, options.type or _UNNAMED)
     if not statistics.prefixes:
-        for pattern in (_FRONT, _BACK):
-            if _in_one_way(plain, pattern, "B"):
+        for pattern, letters in ((_FRONT, "BI"), (_BACK, "B")):
+            if _in_one_way(plain, pattern, letters):
                 return _as_bioes(plain, pattern)
+        if _in_one_way(plain - {"o"}, _LOWER_BACK, "b") and any(
+            f"{tag[:-1]}i" in plain for tag in plain if tag[-1] == "b"
+        ):
+            return _as_bioes(plain, _LOWER_BACK)
     if _in_one_way(plain - {"o"}, _LOWER, "b") or ("o" in plain and _in_one_way(plain - {"o"}, _LOWER, "bies")):
         return _as_bioes(plain, _LOWER)
     return {}

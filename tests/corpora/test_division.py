@@ -275,7 +275,8 @@ def test_a_run_records_the_rule_and_its_worker_finds_the_same_text(file: Path, t
 
 def test_the_doctor_examines_a_divided_corpus(file: Path) -> None:
     with file.open("a") as more:
-        more.write(rows([0]) * 9)
+        more.write(rows([0]).replace("\n", "\r\n") * 9)
     found = check(str(file), division=RULE)
+    assert found.findings.totals["warning", "line ends"] == 1  # of the file, not of each part
     assert [tally.sentences for tally in found.parts.values()] == [55, 7, 7]
     assert found.findings.totals["warning", "leak"] + found.findings.totals["warning", "duplicate"] == 9

@@ -114,11 +114,11 @@ def _examine(card: Card, folder: Path | None, findings: Findings, division: Divi
             raise
         findings.refused(error)
         return tallies
-    copies = Copies(findings)
+    copies, files = Copies(findings), set[Path]()
     for part, rows in parts.items():
         tally = tallies[part] = Tally()
         try:
-            for row in _with_files(rows, findings):
+            for row in _with_files(rows, files, findings):
                 count(row, tally)
                 look_at_words(row, findings)
                 look_at_mentions(row, findings)
@@ -172,14 +172,13 @@ class _Domain:
             findings.warn("counts", self._member.folder or where, 0, f"{name}: {difference.text}", _OTHER_COUNTS)
 
 
-def _with_files(rows: Iterator[Row], findings: Findings) -> Iterator[Row]:
-    """Yield the rows; the bytes of each file are looked at when its first row comes by."""
-    path = None
+def _with_files(rows: Iterator[Row], seen: set[Path], findings: Findings) -> Iterator[Row]:
+    """Yield the rows; the bytes of each file that is not in ``seen`` are looked at when its first row comes by."""
     for row in rows:
-        if row.path != path:
-            path = row.path
-            if path.is_file() and path.suffix != ".parquet":
-                _look_at_bytes(path, findings)
+        if row.path not in seen:
+            seen.add(row.path)
+            if row.path.is_file() and row.path.suffix != ".parquet":
+                _look_at_bytes(row.path, findings)
         yield row
 
 

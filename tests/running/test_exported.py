@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -230,6 +232,41 @@ def test_folders_of_others_are_one_message(tmp_path: Path, spankl: Model, monkey
     refused("holds the model after step 2 alone", lambda _: None, step=1)
     monkeypatch.setattr("cl_ner_bench.storage.model_folder.RECORD_BYTES", 999)
     refused("more than 999 bytes", lambda _: None)
+
+
+class Ran:
+    """A value whose pickle makes a folder when it is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize(("method", "home"), [("spankl", "encoder/"), ("extendner", "")])
+def test_no_pickle_is_written_or_opened(method: str, home: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    evil, folder = pickle.dumps(Ran(tmp_path / "ran")), tmp_path / "model"
+    weights, beside = f"{home}model.safetensors", f"{home}pytorch_model.bin"
+    request.getfixturevalue(method).export(folder)
+    assert {path.suffix for path in folder.rglob("*.*")} <= {".json", ".md", ".safetensors", ".txt"}
+    (folder / beside).write_bytes(evil)
+    edited(folder, lambda record: record["sha256"].update({beside: ""}))
+    load_model(folder)
+    for name in (weights, "learner.safetensors"):
+        sound = (folder / name).read_bytes()
+        (folder / name).write_bytes(evil)
+        edited(folder, lambda _: None)
+        with pytest.raises(UserError):
+            load_model(folder)
+        (folder / name).write_bytes(sound)
+    (folder / weights).unlink()
+    edited(folder, lambda record: record["sha256"].pop(weights))
+    with pytest.raises(UserError, match=f"no checksum of {weights}"):
+        load_model(folder)
+    assert not (tmp_path / "ran").exists()
+    pickle.loads(evil)
+    assert (tmp_path / "ran").exists()  # it would have been seen
 
 
 def test_a_folder_with_any_other_value_is_a_model_or_one_message(tmp_path: Path, spankl: Model) -> None:

@@ -564,6 +564,12 @@ def test_folders_that_are_no_linear_tagger_are_refused(tagger: Folder, tmp_path:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused("holds no \\*.safetensors weights. Pickled weights are not loaded", folder)
     config = json.loads((folder / "config.json").read_text())
+    own = Path(shutil.copytree(tagger(), tmp_path / "own"))
+    code = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForTokenClassification": "mine.M"}}
+    (own / "config.json").write_text(json.dumps(config | code))
+    (own / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    refused("Code that a model brings is never run", own)
+    assert not (tmp_path / "ran").exists()
     (folder / "config.json").write_text(json.dumps({**config, "architectures": ["BertModel"]}))
     refused("its architectures name no ...ForTokenClassification", folder)
     (folder / "config.json").write_text("{")

@@ -67,6 +67,15 @@ def test_rejected_and_ignored_texts_are_left_out_and_counted(tmp_path: Path) -> 
     assert_read(tmp_path, items, expected, "texts that their annotator rejected, ignored or cancelled: 3 (the first: ")
 
 
+def test_an_accepted_text_of_a_view_of_mentions_may_have_none(tmp_path: Path) -> None:
+    item = {"text": TEXT, "answer": "accept", "_view_id": "ner_manual"}
+    assert_read(
+        tmp_path, [item, item | {"spans": [{"start": 0, "end": 3, "label": "PER"}]}], [(WORDS, []), (WORDS, BOTH[:1])]
+    )
+    for unknown in ({"text": TEXT, "answer": "accept"}, item | {"_view_id": "classification"}, item | {"answer": None}):
+        assert_refused(write(tmp_path / "a.jsonl", json.dumps(unknown)), 1, "no 'entities' and no 'tags'")
+
+
 def test_tags_of_rejected_texts_do_not_decide_the_scheme(tmp_path: Path) -> None:
     bad = {"tokens": ["a", "b", "c"], "tags": ["x", "y", "z"], "answer": "reject"}
     good = {"tokens": ["a"], "tags": ["B-x"]}

@@ -278,6 +278,7 @@ def test_io_with_another_sign_is_read(tmp_path: Path) -> None:
 def test_types_are_not_cut_where_only_some_look_so(tmp_path: Path) -> None:
     text = "a\tvitamin-B\nb\tO\nc\tvitamin-C\n"
     assert found(tmp_path / "a.txt", text) == ([("a|b|c", [(0, 1, "vitamin-B"), (2, 3, "vitamin-C")])], "")
+    assert found(tmp_path / "a.txt", "a\tper-b\nb\to\n")[0] == [("a|b", [(0, 1, "per")])]
     for type_ in ("e-mail", "vitamin-b"):
         assert found(tmp_path / "a.txt", f"a\t{type_}\nb\tO\n") == ([("a|b", [(0, 1, type_)])], "")
 

@@ -10,6 +10,7 @@ from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Place
 from cl_ner_bench.errors import short
 
+_VIEWS = ("ner", "ner_manual", "spans", "spans_manual")  # of Prodigy: an annotator marks mentions there
 _TASK = 'Write {"data": {"text": "Anna ..."}, "annotations": [{"result": [...]}]}'
 
 
@@ -19,7 +20,8 @@ def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
     - ``["text", {"entities": [...]}]`` (training lists of spaCy 2) is an object with ``text``.
     - ``{"classes": [...], "annotations": [...]}`` (annotators for spaCy): a list of those; null is a text that was
       skipped.
-    - An ``answer`` of ``reject`` or ``ignore`` (Prodigy) leaves the object out.
+    - An ``answer`` of ``reject`` or ``ignore`` (Prodigy) leaves the object out. One that was accepted in a view of
+      mentions, and holds none, has none.
     - ``tokenized_text`` with ``ner``, a list of ``[first, last, type]`` (GLiNER): the last word is part of the mention.
     - ``data`` with ``annotations`` or, in older files, ``completions`` (Label Studio): see ``_annotated``.
 
@@ -31,6 +33,8 @@ def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
         yield item
     elif item.get("answer") in ("reject", "ignore"):
         place.convention("rejected", f'"answer": "{item["answer"]}"')
+    elif item.get("answer") == "accept" and item.get("_view_id") in _VIEWS and not fields.is_labelled(item):
+        yield {**item, "spans": []}
     elif "classes" in item and isinstance(item.get("annotations"), list):
         yield from _of_classes(item["annotations"], place)
     elif isinstance(item.get("tokenized_text"), list) and item.get("ner") is not None:

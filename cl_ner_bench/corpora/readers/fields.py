@@ -17,7 +17,7 @@ TEXT_ENTITIES = (*ENTITIES, "label", "labels")
 STARTS, ENDS, LABELS = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
 LABEL_FIELDS = frozenset([*TAGS, *TEXT_ENTITIES])
 DOCUMENTS = ("doc_id", "document_id", "docid", "doc_key", "document", "pmid")
-FIELDS = frozenset([*WORDS, *LABEL_FIELDS, *DOCUMENTS, "ner", "answer"])
+FIELDS = frozenset([*WORDS, *LABEL_FIELDS, *DOCUMENTS, "ner", "answer", "_view_id"])
 
 
 def first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
@@ -30,6 +30,11 @@ def is_empty(item: Mapping[str, Any]) -> bool:
     words = first(item, WORDS)[1]
     blank = words == [] or (isinstance(words, str) and not words.strip())
     return blank and not any(item.get(field) for field in LABEL_FIELDS)
+
+
+def is_labelled(item: Mapping[str, Any]) -> bool:
+    """Return whether an object has labels under a known key, be they none."""
+    return any(item.get(field) is not None for field in LABEL_FIELDS)
 
 
 def document(item: Mapping[str, Any]) -> str:

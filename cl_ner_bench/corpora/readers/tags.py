@@ -104,8 +104,8 @@ def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[
     written as they should.
 
     All tags without a prefix must have one way of writing, and one of them must begin a mention. Letters alone and
-    letters before a type may also be I; behind a type in lower case, where vitamin-b is a type, one type must have both
-    b and i. With lower case, prefixes as they should be may stand beside it.
+    letters before a type may also be I; behind a type in lower case, where vitamin-b is a type, o must stand for O, or
+    one type have both b and i. With lower case, prefixes as they should be may stand beside it.
     """
     plain = statistics.plain_tags
     if not statistics.prefixes and _in_one_way(plain - {"o"}, _BARE, "BbIi"):
@@ -114,9 +114,8 @@ def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[
         for pattern, letters in ((_FRONT, "BI"), (_BACK, "B")):
             if _in_one_way(plain, pattern, letters):
                 return _as_bioes(plain, pattern)
-        if _in_one_way(plain - {"o"}, _LOWER_BACK, "b") and any(
-            f"{tag[:-1]}i" in plain for tag in plain if tag[-1] == "b"
-        ):
+        sure = "o" in plain or any(f"{tag[:-1]}i" in plain for tag in plain if tag[-1] == "b")
+        if sure and _in_one_way(plain - {"o"}, _LOWER_BACK, "b"):
             return _as_bioes(plain, _LOWER_BACK)
     if _in_one_way(plain - {"o"}, _LOWER, "b") or ("o" in plain and _in_one_way(plain - {"o"}, _LOWER, "bies")):
         return _as_bioes(plain, _LOWER)

@@ -34,7 +34,10 @@ def test_corpora_of_the_hub(
 ) -> None:
     monkeypatch.setenv("CL_NER_BENCH_CACHE", str(tmp_path))
     assert main(["data", "show", "wnut17"]) == 2
-    assert "the package datasets is not installed; pip install 'cl-ner-bench[hub]'" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the package datasets is not installed; pip install 'cl-ner-bench[hub]'" in said
+    assert "Or without it: Download wnut17train.conll" in said
+    assert said.endswith("Then pass --data PATH.")
 
 
 def test_a_report_without_ranks_over_datasets_says_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -36,7 +36,10 @@ def hub_rows(card: Card, options: ReaderOptions, report: Report) -> dict[str, It
     """
     hub = card.hub
     assert hub is not None
-    require("datasets", "hub", f"{card.title} from the Hugging Face hub")
+    try:
+        require("datasets", "hub", f"{card.title} from the Hugging Face hub")
+    except UserError as error:
+        raise UserError(f"{error}. Or without it: {card.how_to_get} Then pass --data PATH.") from None
     tables = _load(card, hub)
     parts: dict[str, Iterator[Row]] = {}
     for part in PARTS:

@@ -104,10 +104,13 @@ class Question:
             raise UserError(f"--new {self.new}: the corpus has no such type.{near} It has {', '.join(self.types)}")
         labelled = [t for t in self.types if counts[t]]
         if not [t for t in labelled if t != (self.new or labelled[0])]:
+            given = self.given.get("dataset")
             raise UserError(
-                f"--dataset {self.given.get('dataset')}: train labels {' and '.join(labelled)} alone, and "
+                f"--dataset {given}: train labels {' and '.join(labelled)} alone, and "
                 "each method learns old types before the new one. Give the corpus that the old model was trained on, "
-                "with the new type labelled in it"
+                "with the new type labelled in it. Without that corpus no method can be advised; "
+                f"`bench extend MODEL --data {given} --out NEW_MODEL` learns the new type all the same, and prints "
+                "what the old types lose"
             )
         if self.new is not None:
             return [self.new]

@@ -20,6 +20,7 @@ from cl_ner_bench.running import environment
 from cl_ner_bench.running.predicting import Answer, Found, answers
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.model_folder import (
+    CONFIG,
     LEARNER,
     RECORD,
     WEIGHTS,
@@ -145,7 +146,7 @@ def load_model(
     if folder.parent.name != "runs":
         raise UserError(
             f"{folder}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID, or of a model that `bench export` "
-            f"wrote{_runs_in(folder)}"
+            f"wrote{_found_instead(folder)}"
         )
     return _of_run(folder, step, method, device)
 
@@ -163,8 +164,15 @@ def check_is_folder(folder: Path) -> None:
     raise UserError(f"{folder}: there is no such folder.{did_you_mean(str(missing), others)}")
 
 
-def _runs_in(folder: Path) -> str:
-    """Return the first runs of a results folder, as the end of a message; "" of any other folder."""
+def _found_instead(folder: Path) -> str:
+    """Return what a folder is that is no model of ours, as the end of a message: the first runs of a results folder, a
+    model of transformers; "" of any other.
+    """
+    if (folder / CONFIG).is_file():
+        return (
+            "; this is a model of transformers: if it is a token classifier, its own pipeline finds mentions with it, and "
+            "`bench extend` teaches it one more type"
+        )
     runs = sorted(str(path.parent) for path in folder.glob("runs/*/run.json"))
     if not runs:
         return ""
@@ -192,7 +200,8 @@ def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, 
         raise UserError(f"{folder}: its predictions were imported, and no model with them")
     step = record.steps[-1] if step is None else step
     if step not in record.steps:
-        raise UserError(f"step={step}: the run has the steps {', '.join(map(str, record.steps))}")
+        steps = f"the steps {', '.join(map(str, record.steps))}" if len(record.steps) > 1 else "step 1 alone"
+        raise UserError(f"--step {step}: the run has {steps}")
     key = record.step_keys.get(str(step), "")
     if record.status != "done" and run.step(step, key) is None:
         how = "wait until it has" if record.status in ("running", "waiting") else "repeat the `bench run` that began it"
@@ -274,7 +283,7 @@ def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None
     found = read_model_folder(folder)
     last = found.model.history[-1].step
     if step not in (None, last):
-        raise UserError(f"step={step}: {folder} holds the model after step {last} alone")
+        raise UserError(f"--step {step}: {folder} holds the model after step {last} alone")
     _check_settings(found.model.settings, str(folder / RECORD))
     home, card = folder / found.home, _card(found.model, method)
     encoder = encoder_info(str(home))

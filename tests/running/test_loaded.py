@@ -65,7 +65,10 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     run = run_of(grid, "extendner")
     refused("expected the folder of a run", grid)
     refused("there is no such folder", grid / "runs" / "none")
-    refused("step=7: the run has the steps 1, 2, 3", run, step=7)
+    refused("--step 7: the run has the steps 1, 2, 3", run, step=7)
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text("{}")
+    refused("this is a model of transformers: .* its own pipeline .* and `bench extend` teaches", tmp_path / "bert")
     refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
     refused(r"pass method=FILE.py \(--method FILE.py\) if you trust it", run_of(grid, "good"))
     assert load_model(run_of(grid, "good"), method=f"{METHODS}:good").step == 3

@@ -170,8 +170,8 @@ def _found_instead(folder: Path) -> str:
     """
     if (folder / CONFIG).is_file():
         return (
-            "; this is a model of transformers: if it is a token classifier, its own pipeline finds mentions with it, and "
-            "`bench extend` teaches it one more type"
+            "; this is a model of transformers: if it is a token classifier, its own pipeline finds mentions with it, "
+            "and `bench extend` teaches it one more type"
         )
     runs = sorted(str(path.parent) for path in folder.glob("runs/*/run.json"))
     if not runs:

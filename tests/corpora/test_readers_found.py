@@ -176,6 +176,8 @@ def test_a_table_with_a_header(tmp_path: Path, separator: str) -> None:
     text, remarks = found(tmp_path / "a.csv", "\n".join(lines).replace(",", separator) + "\n")
     assert text == ADA
     assert "words in 'Word', tags in 'Tag', sentences by 'Sentence #'" in remarks
+    unnamed = "\n".join(line.replace(",", "NaN,", line.startswith(",")) for line in lines).replace(",", separator)
+    assert found(tmp_path / "a.csv", unnamed)[0] == ADA
     full = "tokens,sent_id,label\nAda,1,B-PER\nmet,1,O\nBo,2,B-PER\n\nBo,2,O\n".replace(",", separator)
     assert found(tmp_path / "a.csv", full)[0] == [("Ada|met", [(0, 1, "PER")]), ("Bo", [(0, 1, "PER")]), ("Bo", [])]
 

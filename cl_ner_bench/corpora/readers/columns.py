@@ -21,6 +21,8 @@ from cl_ner_bench.errors import short
 
 _DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")  # a comment that begins one
 
+_EMPTY = ("", "nan", "NaN")  # cells, as a spreadsheet and pandas write them
+
 
 class _Block(NamedTuple):
     """A sentence's rows: their line numbers, their words, the tags of each layer, and the name of their document where
@@ -158,7 +160,7 @@ def _sentences(
         begin, before = 0, ""
         for i, text in enumerate(texts):
             here = next(iter(layout.split(text)[column : column + 1]), "")
-            if here:
+            if here not in _EMPTY:
                 if i > begin and (begins_again(here, before) if counting else here != before):
                     yield numbers[begin:i], texts[begin:i]
                     begin = i

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.published_counts import Counts, present_types
 from cl_ner_bench.corpora.readers.lines import some
 from cl_ner_bench.corpora.readers.problems import Report
+from cl_ner_bench.corpora.readers.tags import UNNAMED
 from cl_ner_bench.errors import UserError, did_you_mean, short
 
 
@@ -27,6 +29,9 @@ def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report
     elif not any(counts["train"].types[type_] for type_ in wanted):
         text = f"train has no mention of {some(wanted)}; types of the corpus are {some(present)}"
         near = as_renamed(card, present) or did_you_mean(wanted[0], present)
+        if [*present] == [UNNAMED]:
+            line = f"[reader_options] type = {json.dumps(wanted[0], ensure_ascii=False)}"
+            near = f" Tags without a type (B, I, O) are of one that a card may name: {line}."
         fix = f"Is --data the right corpus?{near} Else correct the tasks"
         report.problem("no mentions", where, 0, text, fix)
 

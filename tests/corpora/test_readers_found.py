@@ -311,6 +311,9 @@ def test_the_only_type_of_a_card_is_that_of_tags_without_one(tmp_path: Path, mon
         card = write(tmp_path / "card.toml", f'name = "x"\ntitle = "x"\n[tasks]\nall = ["{type_}"]\n')
         assert load_corpus(str(card)).card.types == (type_,)
         assert load_corpus(str(card)).type_counts["test"] == {type_: 1}
+    write(card, 'name = "x"\ntitle = "x"\n[tasks]\na = ["PER"]\nb = ["LOC"]\n')
+    with pytest.raises(UserError, match=r'that a card may name: \[reader_options\] type = "PER"'):
+        load_corpus(str(card))
 
 
 MIXED = "Ada B-PER\nmet O\n\nbo b-per\nberg i-per\nsaw o\nrome b-loc\n"

@@ -18,7 +18,7 @@ _BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[BIESLUM])", re.DOTALL)
 _LOWER = re.compile(r"(?P<letter>[bieslum])[-_:.|/](?P<type>.+)", re.DOTALL)
 _LOWER_BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[bieslum])", re.DOTALL)
 _BARE = re.compile(r"(?P<letter>[BIESLUM])[-_]?(?P<type>)", re.IGNORECASE)
-_UNNAMED = "ENTITY"  # the type of bare tags that nobody named
+UNNAMED = "ENTITY"  # the type of bare tags that nobody named
 _NO_NAME = ("-", "_", "0", "o", "none", "null", "other", "out", "outside")
 _MANY = 100  # words without one O that make a column look like something else than tags
 
@@ -109,7 +109,7 @@ def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[
     """
     plain = statistics.plain_tags
     if not statistics.prefixes and _in_one_way(plain - {"o"}, _BARE, "BbIi"):
-        return _as_bioes(plain, _BARE, options.type or _UNNAMED)
+        return _as_bioes(plain, _BARE, options.type or UNNAMED)
     if not statistics.prefixes:
         for pattern, letters in ((_FRONT, "BI"), (_BACK, "B")):
             if _in_one_way(plain, pattern, letters):

@@ -70,6 +70,22 @@ def test_words_that_are_numbers_are_words(tmp_path: Path) -> None:
     assert found(tmp_path / "a.txt", "1 a O\n2 b B-A\n\n1 c O\n3 d O\n")[0][0] == ("1|2", [(1, 2, "A")])
 
 
+def test_what_a_card_leaves_open_is_found(tmp_path: Path) -> None:
+    form, layers = "{i}\t{word}\t{tag}\tann", "{i}\t{word}\t{tag}\tO\tann"
+    cards: list[tuple[str, dict[str, Any]]] = [
+        (layers, {"tag_columns": [2, 3]}),
+        (form, {"tag_columns": [2]}),
+        (form, {"word_column": 1}),
+    ]
+    for rows_, options in cards:
+        text, remarks = found(tmp_path / "a.txt", rows(rows_), **options)
+        assert text == ADA
+        assert "words in column 1, tags in column" in remarks
+        assert "look like tags, too" not in remarks
+    text, remarks = found(tmp_path / "a.txt", rows(layers), word_column=1, tag_columns=[2, 3])
+    assert (text, remarks) == (ADA, "")
+
+
 def test_a_count_that_begins_again_begins_a_sentence(tmp_path: Path) -> None:
     for form in ("{i} {word} NN {tag}", "{i}\t{word}\t{tag}"):
         text, remarks = found(tmp_path / "a.txt", rows(form, between=""))

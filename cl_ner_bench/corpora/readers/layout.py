@@ -19,6 +19,7 @@ from cl_ner_bench.errors import short
 
 _Split = Callable[[str], list[str]]
 
+_PLAIN = ReaderOptions()
 _LOOK = 1000  # rows that are looked at
 _BLANKS = re.compile("[ \t]+")
 _COMMENT = re.compile(r"#(?:\s|#|\Z|[\w.:-]+=)")  # not #hashtag, which may be a word
@@ -102,12 +103,10 @@ def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | 
         fix = "Separate them by a tab or a blank, or name the 'separator' in a card"
         report.problem("columns", path, number, f"1 column, expected a word and a tag: {short(first)}", fix)
         return None
-    plain = ReaderOptions()
-    is_open = (options.tag_columns, options.word_column) == (plain.tag_columns, plain.word_column)
     rows = [[cells for _, text in s if len(cells := layout.split(text)) == layout.width] for s in sentences]
     if layout.header:
         rows[0] = rows[0][1:]
-    if is_open and not layout.header:
+    if not layout.header:
         found = _by_cells(path, layout, rows, options)
         if found is None:
             what = f"the last of {layout.width} columns holds no tags, and no attribute like NER=B-PER"
@@ -129,8 +128,7 @@ def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | 
     word, *tags = (column % layout.width for column in columns)
     seen = {row[column] for s in rows for row in s for column in tags}
     layout = layout._replace(word=word, tags=tuple(tags), tags_seen=seen)
-    if is_open:
-        _tell(path, number, layout, rows, first, report)
+    _tell(path, number, layout, rows, first, options, report)
     return layout
 
 
@@ -247,32 +245,40 @@ def _by_names(number: int, texts: Sequence[str], options: ReaderOptions) -> Layo
             table = [cells for text in texts[1:] if len(cells := split(text)) == width]
             sure = [i for i in tags if any(is_tag(row[i]) for row in table)] or tags
             layout = Layout(split, width, words[0], (sure[-1],), number, sentences[0] if sentences else -1)
-            plain = ReaderOptions()
-            if options.word_column != plain.word_column:
+            if options.word_column != _PLAIN.word_column:
                 layout = layout._replace(word=options.word_column)
-            if options.tag_columns != plain.tag_columns:
+            if options.tag_columns != _PLAIN.tag_columns:
                 layout = layout._replace(tags=options.tag_columns)
             return layout
     return None
 
 
 def _by_cells(path: Path, layout: Layout, sentences: Sequence[Rows], options: ReaderOptions) -> Layout | None:
-    """Return the layout with the columns of words, tags and counts that the rows show; None where none holds tags."""
-    layout = layout._replace(**before_words(sentences, layout.width)._asdict())
+    """Return the layout with the columns of words, tags and counts that the rows show, where ``options`` leave them
+    open; None where none holds tags.
+    """
+    words_are_open = options.word_column == _PLAIN.word_column
+    if words_are_open:
+        found = before_words(sentences, layout.width)
+        if found.word not in [column % layout.width for column in layout.tags]:
+            layout = layout._replace(**found._asdict())
+    if options.tag_columns != _PLAIN.tag_columns:
+        return layout
     rows = [row for rows in sentences for row in rows]
     last = [row[-1] for row in rows]
     if any(map(is_tag, last)):
         return layout
     if layout.width == 2:
         before = [row[0] for row in rows]
-        tags_first = all(map(is_tag, before)) and any(map(schemes.has_prefix, before))
+        tags_first = words_are_open and all(map(is_tag, before)) and any(map(schemes.has_prefix, before))
         return layout._replace(word=1, tags=(0,)) if tags_first else layout
     if all(cell == "_" or "=" in cell for cell in last):
         key = _key(last) or _key(_cells_behind(path, options))
         if key:
             return layout._replace(key=key)
     columns = [*zip(*rows, strict=True)]
-    others = [i for i in range(layout.word + 1, layout.width - 1) if "O" in columns[i] and not _are_phrases(columns[i])]
+    word = layout.word % layout.width
+    others = [i for i in range(word + 1, layout.width - 1) if "O" in columns[i] and not _are_phrases(columns[i])]
     if others:
         return layout._replace(tags=(others[-1],))
     return None if all(cell in ("_", "-") or "=" in cell for cell in last) else layout
@@ -302,25 +308,36 @@ def _are_phrases(cells: Collection[str]) -> bool:
     return all(map(is_tag, cells)) and {cell[2:] for cell in cells} <= schemes.PHRASES
 
 
-def _tell(path: Path, number: int, layout: Layout, sentences: Sequence[Rows], first: str, report: Report) -> None:
-    """Note which columns are read where they are not the first and the last, words that may be none, and which other
+def _tell(
+    path: Path,
+    number: int,
+    layout: Layout,
+    sentences: Sequence[Rows],
+    first: str,
+    options: ReaderOptions,
+    report: Report,
+) -> None:
+    """Note which columns were found where they are not the first and the last, words that may be none, and which other
     columns look like tags.
     """
+    find_words, find_tags = (getattr(options, n) == getattr(_PLAIN, n) for n in ("word_column", "tag_columns"))
     if layout.header:
-        names = [short(name) for name in layout.split(first)]
-        text = f"words in {names[layout.word]}, tags in {names[layout.tags[0]]}"
-        text += f", sentences by {names[layout.sentence]}" * (layout.sentence >= 0)
-        report.note("header", path, number, text)
-    elif layout.word or layout.key or layout.tags != (layout.width - 1,):
-        tags = f"{layout.key}= of column {layout.tags[0]}" if layout.key else f"column {layout.tags[0]}"
+        if find_words and find_tags:
+            names = [short(name) for name in layout.split(first)]
+            text = f"words in {names[layout.word]}, tags in {names[layout.tags[0]]}"
+            text += f", sentences by {names[layout.sentence]}" * (layout.sentence >= 0)
+            report.note("header", path, number, text)
+    elif (find_words and layout.word) or (find_tags and (layout.key or layout.tags != (layout.width - 1,))):
+        tags = f"column{'s' * (len(layout.tags) > 1)} {', '.join(map(str, layout.tags))}"
+        tags = f"{layout.key}= of {tags}" if layout.key else tags
         report.note("columns found", path, number, f"words in column {layout.word}, tags in {tags}, counted from 0")
     columns = [*zip(*(row for rows in sentences for row in rows), strict=True)]
-    if layout.width > 2 and look_like_counts(sentences, layout.word):
+    if find_words and layout.width > 2 and look_like_counts(sentences, layout.word):
         text = f"column {layout.word}, read as words, looks like an index (as {short(columns[layout.word][0])})"
         report.remark(f"{path}: {text}; a card may name another 'word_column'")
     read = {layout.word, layout.counter, layout.sentence, *layout.tags}
     others = [i for i, column in enumerate(columns) if i not in read and i < layout.width and _look_like_tags(column)]
-    if others:
+    if find_tags and others:
         report.convention("other columns", path, 1, f"columns {others} look like tags, too")
 
 

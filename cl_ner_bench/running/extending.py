@@ -110,7 +110,8 @@ def extend_model(
         trainer, left = _begin(before, card, is_own, settings, seed, place)
         old = _predictions(trainer, unlabelled, "the old model", progress)
         if not is_own:
-            _check_same(before, card, old, _predictions(before.trainer, unlabelled, f"check of {card.name}", progress))
+            own = _predictions(before.trainer, unlabelled, "the old model, by its own method,", progress)
+            _check_same(before, card, old, own)
         try:
             step_data = new_data.step_data(number_of_step, known)
             learned = trainer.learn(step_data, _in_phase(progress, {"phase": f"{card.name} learns the step"}))

@@ -65,7 +65,10 @@ def test_the_text_says_by_part_whether_labels_of_old_types_are_there(
     assert "Labels of old types are missing in train and dev." in text
     assert [line for line in err.splitlines() if "reads" in line or "learns" in line] == [
         *(f"the old model reads {part}" for part in ("train (5 words)", "dev (4 words)", "test (4 words)")),
-        *(f"check of lwf reads {part}" for part in ("train (5 words)", "dev (4 words)", "test (4 words)")),
+        *(
+            f"the old model, by its own method, reads {part}"
+            for part in ("train (5 words)", "dev (4 words)", "test (4 words)")
+        ),
         "lwf learns the step",
         *(f"the new model reads {part}" for part in ("train (5 words)", "dev (4 words)", "test (4 words)")),
     ]

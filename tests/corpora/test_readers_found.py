@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.corpora.readers.folder import read_rows
+from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS
 from cl_ner_bench.errors import UserError
@@ -196,6 +198,18 @@ def test_a_table_with_a_header(tmp_path: Path, separator: str) -> None:
     assert found(tmp_path / "a.csv", unnamed)[0] == ADA
     full = "tokens,sent_id,label\nAda,1,B-PER\nmet,1,O\nBo,2,B-PER\n\nBo,2,O\n".replace(",", separator)
     assert found(tmp_path / "a.csv", full)[0] == [("Ada|met", [(0, 1, "PER")]), ("Bo", [(0, 1, "PER")]), ("Bo", [])]
+
+
+def test_blanks_behind_commas_are_none_of_the_cells(tmp_path: Path) -> None:
+    table = 'Sentence #, Word, POS, Tag\n1, Ada, NN, B-PER\n, "1, 2", CD, O\n2 , Bo, NN, B-PER\n'
+    assert found(tmp_path / "a.csv", table)[0] == [("Ada|1, 2", [(0, 1, "PER")]), ("Bo", [(0, 1, "PER")])]
+
+
+def test_a_table_may_name_documents_in_which_sentences_are_counted_anew(tmp_path: Path) -> None:
+    table = "doc_id,sentence_id,word,tag\na,1,Ada,B-PER\na,1,sang,O\nb,1,Bo,B-PER\n,2,sang,O\n"
+    path = write(tmp_path / "a.csv", table)
+    rows_ = [*read_rows(path, ReaderOptions(), Report())]
+    assert [(row.document, row.words) for row in rows_] == [("a", ("Ada", "sang")), ("b", ("Bo",)), ("b", ("sang",))]
 
 
 def test_headers_of_columns_and_rows_that_are_none(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
     Columns are separated by ``options.separator`` (" " stands for any run of blanks and tabs); where none is given
     by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
     an empty last one (after a trailing separator) aside. Which are words and tags, ``find_layout`` says. Where a first
-    row names the columns, and one of them is of sentences, a sentence ends where its name changes; where a column
-    counts the words, it also ends before the count begins again.
+    row names the columns, and some are of sentences or documents, a sentence ends where their names change; where a
+    column counts the words, it also ends before the count begins again.
     ``-DOCSTART-`` rows end a sentence and are skipped. So are, where no sentence has begun, lines that begin with
     ``options.comment`` (a word may begin so, too: see ``comment``); without it, those that have the form of a comment
     and not that of the rows. Tags are in IO (with ``I-`` or, as the
@@ -89,6 +89,7 @@ def _blocks(
         for i in rows:
             report.problem(kind, path, numbers[i], text, fix)
 
+    document = ""
     for numbers, texts in _sentences(path, layout, options, report, documents):
         rows = [*map(split, texts)]
         odd = [i for i, row in enumerate(rows) if len(row) != width]
@@ -119,7 +120,9 @@ def _blocks(
             blank = [i for i, tags in enumerate(zip(*layers, strict=True)) if not all(tags)]
             wrong("columns", blank, "the tag is empty", "Tag words outside of all mentions by O")
         else:
-            yield _Block(numbers, words, layers, rows[0][layout.document] if layout.document >= 0 else "")
+            if layout.document >= 0 and (here := rows[0][layout.document]) not in _EMPTY:
+                document = here
+            yield _Block(numbers, words, layers, document)
 
 
 def _sentences(
@@ -151,18 +154,21 @@ def _sentences(
     numbered = lines(path, report, encoding=options.encoding)
     if layout.header:
         numbered = ((number, text) for number, text in numbered if number != layout.header)
+    watched = (layout.sentence, layout.document) if layout.header else (layout.counter,)
+    columns = [column for column in watched if column >= 0]
     for numbers, texts in sentences_of(numbered, is_comment, documents):
-        column = max(layout.sentence, layout.counter)  # one of them at most
-        if column < 0:
+        if not columns:
             yield numbers, texts
             continue
-        counting = column == layout.counter
-        begin, before = 0, ""
+        begin, before = 0, [""] * len(columns)
         for i, text in enumerate(texts):
-            here = next(iter(layout.split(text)[column : column + 1]), "")
-            if here not in _EMPTY:
-                if i > begin and (begins_again(here, before) if counting else here != before):
-                    yield numbers[begin:i], texts[begin:i]
-                    begin = i
-                before = here
+            cells = layout.split(text)
+            here = [
+                was if column >= len(cells) or cells[column] in _EMPTY else cells[column]
+                for column, was in zip(columns, before, strict=True)
+            ]
+            if i > begin and (here != before if layout.header else begins_again(here[0], before[0])):
+                yield numbers[begin:i], texts[begin:i]
+                begin = i
+            before = here
         yield numbers[begin:], texts[begin:]

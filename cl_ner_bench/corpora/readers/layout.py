@@ -21,6 +21,7 @@ _Split = Callable[[str], list[str]]
 
 _PLAIN = ReaderOptions()
 _LOOK = 1000  # rows that are looked at
+_MARKS = (",", ";")  # between the cells of a table, beside which blanks mean nothing
 _BLANKS = re.compile("[ \t]+")
 _COMMENT = re.compile(r"#(?:\s|#|\Z|[\w.:-]+=)")  # not #hashtag, which may be a word
 
@@ -34,6 +35,7 @@ _SENTENCES = {
     *("sentence", "sentenceid", "sentenceidx", "sentenceindex", "sentenceno", "sentencenum", "sentencenumber"),
     *("sent", "sentid", "sentidx", "sentno", "sentnum"),
 }
+_DOCUMENTS = {"document", "documentid", "doc", "docid", "dockey", "pmid"}
 _COREFERENCE = re.compile(r"(?:^|\|)Entity=")  # CorefUD, GUM
 _KEYS = ("ner", "ne", "nertag", "netag")  # of attributes
 
@@ -178,11 +180,14 @@ def splitter(row: str, separator: str) -> tuple[_Split, int]:
     if len(quoted := _quoted(row, separator)) > 1:
         first = quoted
     width = len(first) - (len(first) > 2 and not first[-1])
+    is_table = separator in _MARKS
 
     def at_separator(text: str) -> list[str]:
         cells = text.rstrip(" ").split(separator) if text[-1] == " " else text.split(separator)
         if '"' in text and len(quoted := _quoted(text, separator)) in (width, width + 1):
             cells = quoted
+        if is_table and " " in text:
+            cells = [cell.strip(" ") for cell in cells]
         if len(cells) == width + 1 and not cells[-1]:
             cells.pop()
         return cells
@@ -192,10 +197,10 @@ def splitter(row: str, separator: str) -> tuple[_Split, int]:
 
 def _quoted(row: str, separator: str) -> list[str]:
     """Return the cells of a row of comma-separated values, of which some are quoted; none where that is no such row."""
-    if separator not in (",", ";") or '"' not in row:
+    if separator not in _MARKS or '"' not in row:
         return []
     try:
-        return next(csv.reader([row], delimiter=separator))
+        return next(csv.reader([row], delimiter=separator, skipinitialspace=True))
     except csv.Error:
         return []
 
@@ -238,13 +243,14 @@ def _by_names(number: int, texts: Sequence[str], options: ReaderOptions) -> Layo
             continue
         split, width = splitter(texts[0], separator)
         names = [re.sub("[^a-z]", "", name.casefold()) for name in split(texts[0])[:width]]
-        words, tags, sentences = (
-            [i for i, name in enumerate(names) if name in known] for known in (_WORDS, _TAGS, _SENTENCES)
+        words, tags, sentences, documents = (
+            [i for i, name in enumerate(names) if name in known] for known in (_WORDS, _TAGS, _SENTENCES, _DOCUMENTS)
         )
         if words and tags:
             table = [cells for text in texts[1:] if len(cells := split(text)) == width]
             sure = [i for i in tags if any(is_tag(row[i]) for row in table)] or tags
-            layout = Layout(split, width, words[0], (sure[-1],), number, sentences[0] if sentences else -1)
+            sentence, document = (next(iter(found), -1) for found in (sentences, documents))
+            layout = Layout(split, width, words[0], (sure[-1],), number, sentence, document=document)
             if options.word_column != _PLAIN.word_column:
                 layout = layout._replace(word=options.word_column)
             if options.tag_columns != _PLAIN.tag_columns:

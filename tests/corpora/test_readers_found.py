@@ -368,4 +368,5 @@ def test_mixed_case_is_one_message_with_both_and_how_to_rename(tmp_path: Path) -
     assert found_ == [("Ada|met", [(0, 1, "PER")]), ("bo|berg|saw|rome", [(0, 2, "PER"), (3, 4, "loc")])]
     assert_refused(write(path, f"Ada B-PER\nBo b-{'p' * 999}\n"), 2, '{ "each old type" = "its new one" }')
     assert_refused(write(path, "Ada B-PER\nBo b-PER\n"), 2, "like 'B-PER' and 'b-PER'")
+    assert_refused(write(path, "Ada B-PER\nBerg i-per\n"), 2, "like 'B-PER' and 'i-per'")
     assert_refused(write(path, "Ada B-PER\nBo b-per\nx O\ny X-PER\nz B-LOC\n"), 2, "unknown tag 'b-per'")

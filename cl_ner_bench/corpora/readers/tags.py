@@ -117,7 +117,8 @@ def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[
         sure = "o" in plain or any(f"{tag[:-1]}i" in plain for tag in plain if tag[-1] == "b")
         if sure and _in_one_way(plain - {"o"}, _LOWER_BACK, "b"):
             return _as_bioes(plain, _LOWER_BACK)
-    if _in_one_way(plain - {"o"}, _LOWER, "b") or ("o" in plain and _in_one_way(plain - {"o"}, _LOWER, "bies")):
+    letters = "bi" if statistics.prefixes else "b"
+    if _in_one_way(plain - {"o"}, _LOWER, letters) or ("o" in plain and _in_one_way(plain - {"o"}, _LOWER, "bies")):
         return _as_bioes(plain, _LOWER)
     return {}
 

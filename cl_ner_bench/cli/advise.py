@@ -34,8 +34,9 @@ examples:
 
 Each method first learns all types but one, then the new one, from sentences that label it alone. Give
 the corpus that your model was trained on, with the new type labelled in it; without labels of it leave
---new out, and the types that are there stand in for it. The same command goes on with what is there:
-further minutes buy further runs.
+--new out, and the types that are there stand in for it. Without that corpus no method can be tried:
+`bench extend` learns the type all the same, and prints what the old types lose. The same command goes
+on with what is there: further minutes buy further runs.
 """
 
 

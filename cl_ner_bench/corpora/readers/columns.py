@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from cl_ner_bench.corpora.readers.counts import NO_WORD, begins_again
+from cl_ner_bench.corpora.readers.counts import NO_WORD, begins_again, counts_through
 from cl_ner_bench.corpora.readers.layout import Layout, find_layout, looks_like_comment, sentences_of
 from cl_ner_bench.corpora.readers.lines import Row, lines
 from cl_ner_bench.corpora.readers.options import ReaderOptions
@@ -154,21 +154,33 @@ def _sentences(
     numbered = lines(path, report, encoding=options.encoding)
     if layout.header:
         numbered = ((number, text) for number, text in numbered if number != layout.header)
+    for numbers, texts in sentences_of(numbered, is_comment, documents):
+        begin = 0
+        for end in (*_borders(texts, layout), len(texts)):
+            yield numbers[begin:end], texts[begin:end]
+            begin = end
+
+
+def _borders(texts: Sequence[str], layout: Layout) -> Iterator[int]:
+    """Yield the rows, the first aside, with which a sentence begins, by the names in a table or a count of words."""
     watched = (layout.sentence, layout.document) if layout.header else (layout.counter,)
     columns = [column for column in watched if column >= 0]
-    for numbers, texts in sentences_of(numbered, is_comment, documents):
-        if not columns:
-            yield numbers, texts
-            continue
-        begin, before = 0, [""] * len(columns)
-        for i, text in enumerate(texts):
-            cells = layout.split(text)
-            here = [
-                was if column >= len(cells) or cells[column] in _EMPTY else cells[column]
-                for column, was in zip(columns, before, strict=True)
-            ]
-            if i > begin and (here != before if layout.header else begins_again(here[0], before[0])):
-                yield numbers[begin:i], texts[begin:i]
-                begin = i
-            before = here
-        yield numbers[begin:], texts[begin:]
+    if not columns:
+        return
+
+    def cells(text: str, before: Sequence[str]) -> list[str]:
+        """Return the cells of the columns, and what stood there before where one is empty."""
+        row = layout.split(text)
+        return [
+            was if column >= len(row) or row[column] in _EMPTY else row[column]
+            for column, was in zip(columns, before, strict=True)
+        ]
+
+    before = cells(texts[0], [""] * len(columns))
+    if not layout.header and counts_through(*before, *cells(texts[-1], before), len(texts)):
+        return
+    for i, text in enumerate(texts[1:], 1):
+        here = cells(text, before)
+        if here != before if layout.header else begins_again(here[0], before[0]):
+            yield i
+        before = here

@@ -82,6 +82,11 @@ def begins_again(cell: str, before: str) -> bool:
     return bool(_COUNT.fullmatch(cell) and _COUNT.fullmatch(before)) and int(cell) <= int(before)
 
 
+def counts_through(first: str, last: str, n: int) -> bool:
+    """Return whether the counts of the first and the last of ``n`` rows show that it begins nowhere again."""
+    return bool(_COUNT.fullmatch(first) and _COUNT.fullmatch(last)) and int(last) - int(first) == n - 1
+
+
 def _are_numbered(cells: Sequence[Sequence[str]]) -> bool:
     """Return whether each sentence counts its words with the same signs before and behind the number: T1, 1), 2.1."""
     if not any(len(own) > 1 for own in cells):

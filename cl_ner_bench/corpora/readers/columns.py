@@ -177,7 +177,7 @@ def _borders(texts: Sequence[str], layout: Layout) -> Iterator[int]:
         ]
 
     before = cells(texts[0], [""] * len(columns))
-    if not layout.header and counts_through(*before, *cells(texts[-1], before), len(texts)):
+    if not layout.header and counts_through(before[0], cells(texts[-1], before)[0], len(texts)):
         return
     for i, text in enumerate(texts[1:], 1):
         here = cells(text, before)

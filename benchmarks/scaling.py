@@ -75,8 +75,7 @@ from cl_ner_bench.testing.timing import as_a_worker, by_turns, cpu_seconds, grow
 WIDTH, BATCH = 12, 32
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 ONCE = 10_000
-"""Sentences: a smaller corpus is measured as often as it takes to see about so many, at most ``REPEATS`` times."""
-REPEATS = 10
+"""Sentences: a smaller corpus is measured as often as it takes to see about so many, at most ``--repeats`` times."""
 MOST_GROWTH, MOST_BYTES = 0.10, 200  # per tenfold; of a sub-token
 TENFOLD, MOST_TIME, MOST_MEMORY = 10, 10.5, 1.5
 
@@ -115,7 +114,7 @@ def stages(home: Path, options: argparse.Namespace) -> None:
     for size in sizes:
         write_corpus(home / str(size), size)
     memory = [bytes_a_token(home / str(size)) for size in sizes]
-    rounds = [one_round(home, sizes, seed) for seed in range(options.rounds + 1)][1:]
+    rounds = [one_round(home, sizes, seed, options.repeats) for seed in range(options.rounds + 1)][1:]
     header("sentences", *(f"{size:,}" for size in sizes), "growth per tenfold (95 %)", "at most")
     for stage in rounds[0]:
         medians = [f"{median(times):.2f}" for times in zip(*(r[stage] for r in rounds), strict=True)]
@@ -128,11 +127,11 @@ def stages(home: Path, options: argparse.Namespace) -> None:
     row("memory, bytes a sub-token", *(f"{m:.0f}" for m in memory), text, f"{MOST_BYTES} bytes: {kept}")
 
 
-def one_round(home: Path, sizes: Sequence[int], seed: int) -> dict[str, list[float]]:
+def one_round(home: Path, sizes: Sequence[int], seed: int, repeats: int) -> dict[str, list[float]]:
     """Return the microseconds a sentence of each stage, by size."""
     found: dict[int, dict[str, float]] = {}
     for size in random.Random(seed).sample(sizes, len(sizes)):
-        times = [seconds(home / str(size)) for _ in range(max(1, min(REPEATS, ONCE // size)))]
+        times = [seconds(home / str(size)) for _ in range(max(1, min(repeats, ONCE // size)))]
         found[size] = {stage: 1e6 / size * median(t[stage] for t in times) for stage in times[0]}
     return {stage: [found[size][stage] for size in sizes] for stage in found[sizes[0]]}
 
@@ -532,6 +531,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="+", metavar="KIND", choices=KINDS, help=", ".join(KINDS))
     parser.add_argument("--rounds", type=int, default=9, help="stages, tenfold")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="stages: sentences of each corpus")
+    parser.add_argument("--repeats", type=int, default=10, help="stages: of a small corpus in a round, at most")
     parser.add_argument("--sentences", type=int, default=10_000, help="tenfold: of the smaller corpus")
     parser.add_argument("--grid", default="15,10,5,11,66", help="report: methods, orders, seeds, steps, types")
     parser.add_argument("--out", type=Path, help="report: where the grid is, or is written (default: removed)")

@@ -129,6 +129,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def forked_runs() -> Iterator[None]:
+    """Grids that the test itself runs learn in forks: no run imports torch again."""
+    from cl_ner_bench.testing import forks
+
+    with forks.forked_runs():
+        yield
+
+
+@pytest.fixture
 def make_corpus() -> Callable[..., Corpus]:
     """A corpus from types: sentence i of each part has one one-word mention for each type in ``rows[i]``."""
 

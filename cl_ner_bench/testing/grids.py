@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench.storage.layout import STEP_SUMS
+from cl_ner_bench.testing.forks import command
 from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
 METHODS = Path(__file__).with_name("grid_methods.py")
 HASTE = {"PAUSE": "0"}
 """The environment in which ``slow`` of METHODS is not: for what a grid is compared with."""
+PLAIN = {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
 def write_inputs(folder: Path) -> list[str]:
@@ -34,12 +36,21 @@ def start(*words: str, extra: Mapping[str, str] | None = None, **options: Any) -
     """Start `bench`, with ``extra`` in its environment."""
     command = [sys.executable, "-m", "cl_ner_bench", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | dict(extra or {})
+    environment = os.environ | PLAIN | dict(extra or {})
     return subprocess.Popen(command, env=environment, **(pipes | options))
 
 
-def bench(*words: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `bench` to its end."""
+def bench(
+    *words: str, timeout: float = 300, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `bench` to its end, in a fork that has imported all already (`forks`)."""
+    environment = os.environ | PLAIN | dict(extra or {})
+    found = command("cl_ner_bench.cli.main:main", ["bench", *words], environment, timeout)
+    return subprocess.CompletedProcess(words, *found)
+
+
+def fresh_bench(*words: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `bench` to its end, in a process that begins as a user's does."""
     process = start(*words, **options)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(words, process.returncode, out, err)

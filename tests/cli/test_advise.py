@@ -196,7 +196,7 @@ def test_a_folder_of_another_question_is_refused(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], forked_runs: None
 ) -> None:
     monkeypatch.setattr(advising, "METHODS", ("extendner",))
     monkeypatch.setattr(advising, "MORE", ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from cl_ner_bench import HOME
 from cl_ner_bench.analysis.comparison.agreement import judge
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.literature.settings import ENCODERS, presets, settings
@@ -191,8 +189,8 @@ def test_wrong_use_is_one_message_and_exit_code_2(
 
 
 @pytest.mark.slow
-def test_a_rehearsal_really_runs(tmp_path: Path) -> None:
-    package = {"PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])}
+def test_a_rehearsal_really_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     types = list_cards()["conll2003"].types
     (tmp_path / "corpus").mkdir()
     for part in ("train", "dev", "test"):
@@ -200,7 +198,7 @@ def test_a_rehearsal_really_runs(tmp_path: Path) -> None:
         (tmp_path / "corpus" / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tiny_encoder(tmp_path / "bert-base-cased")  # the name of the published encoder, and random weights
     words = ["--data", "corpus", "--encoder", "./bert-base-cased", "--epochs", "1", "--seeds", "0", "--jobs", "1"]
-    done = bench("reproduce", "cfner-conll2003-fg2-pg1", *words, cwd=tmp_path, extra=package)
+    done = bench("reproduce", "cfner-conll2003-fg2-pg1", *words)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert "A REHEARSAL (epochs 1; the corpus is not the published one: train: 12 sentences, published are 14," in said

@@ -22,7 +22,7 @@ from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.sentence import PARTS, Corpus
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, StepData, TagLearner
-from cl_ner_bench.running.backends import Loky
+from cl_ner_bench.running.backends import pool
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.layers import layer
@@ -33,6 +33,7 @@ from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import FinishedStep, commit_step
+from cl_ner_bench.testing.forks import forked_runs
 from cl_ner_bench.testing.grids import METHODS, bench, start, stored, write_inputs
 from cl_ner_bench.testing.tiny import RECIPE
 
@@ -360,7 +361,7 @@ def test_models_wait_for_all_that_go_on_from_them(folder: Path, tmp_path: Path) 
     assert left(both, "none") == set()
 
 
-# Whole grids; each run is a real process
+# Whole grids; each run is a process
 
 
 @pytest.fixture(scope="module")
@@ -376,7 +377,7 @@ def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options
     for run in todo:
         run.folder.save_split(run.split.to_json())
     found = {run.record.method: [k for k in run.missing() if not run.record.is_shared(k)] for run in todo}
-    with closing(Loky(["cpu"])) as places:
+    with forked_runs(), closing(pool(prepared.options, 1, out)) as places:
         assert execute(prepared, places) == 0
     return found
 

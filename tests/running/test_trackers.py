@@ -28,7 +28,7 @@ from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.storage.shared import SharedFolder
-from cl_ner_bench.testing.grids import METHODS, bench, records, stored, write_inputs
+from cl_ner_bench.testing.grids import METHODS, bench, fresh_bench, records, stored, write_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -207,7 +207,7 @@ def test_a_package_that_cannot_be_imported_fails_no_run(
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "wandb.py").write_text("raise RuntimeError('broken installation')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"), prepend=":")
-    done = bench(*words, "--tracker", "wandb", "--out", str(tmp_path / "out"))
+    done = fresh_bench(*words, "--tracker", "wandb", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("--tracker wandb could not be started (RuntimeError: broken installation)") == 1
     assert "Traceback" not in done.stderr

@@ -574,7 +574,9 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, inputs: 
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 
-def test_an_untrusted_folder_to_go_on_in(tmp_path: Path, inputs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_untrusted_folder_to_go_on_in(
+    tmp_path: Path, inputs: list[str], capsys: pytest.CaptureFixture[str], forked_runs: None
+) -> None:
     """`bench run --out` of a folder that another filled follows no path in it."""
     out = tmp_path / "out"
     words = ["run", *inputs, "--methods", f"{METHODS}:good", "--bounds", "none", "--no-report", "--out", str(out)]

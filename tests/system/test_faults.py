@@ -27,12 +27,13 @@ from cl_ner_bench.storage import layout, leases
 from cl_ner_bench.storage.checks import parse_manifest
 from cl_ner_bench.storage.files import is_changed, remove_folder, sweep, write_record
 from cl_ner_bench.storage.run_folder import commit_step
-from cl_ner_bench.testing.grids import HASTE, METHODS, bench, finished, start, until, write_inputs
+from cl_ner_bench.testing.grids import HASTE, METHODS, bench, finished, fresh_bench, start, until, write_inputs
 from cl_ner_bench.testing.s3 import BUCKET, s3_server
 
 pytestmark = pytest.mark.slow
 
 Tell = Callable[[str], None]
+Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 WORKER = "cl_ner_bench.running.worker"
 LEAN = ("--bounds", "none", "--no-report")  # tables are compared as they would be written (`snapshot`)
@@ -82,7 +83,7 @@ class Grid:
     whole: float  # seconds with tables and figures
 
     @classmethod
-    def learned(cls, words: Sequence[str], out: Path) -> Grid:
+    def learned(cls, words: Sequence[str], out: Path, bench: Bench = bench) -> Grid:
         begin = time.monotonic()
         seconds = []
         for more in [("--no-report",)] if "--no-report" in words else [("--no-report",), ()]:
@@ -117,7 +118,7 @@ def test_kills_at_random_moments_lose_nothing(encoder: str, tmp_path: Path, full
     words = ["run", *write_inputs(folder / "inputs"), "--methods", "spankl,extendner", "--bounds", "none"]
     if encoder == "minilm":
         words[words.index("--encoder") + 1] = encoder
-    grid = Grid.learned([*words, "--jobs", "2", "--checkpoint-seconds", "0"], folder / "expected")
+    grid = Grid.learned([*words, "--jobs", "2", "--checkpoint-seconds", "0"], folder / "expected", fresh_bench)
     rng = random.Random(0 if full else 739)  # 739 aims at a worker, the driver and all
     done, hit, folders = 0, {"driver": 0, "worker": 0, "all": 0}, 0
     while done < count:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import subprocess
-import sys
+import os
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench.testing.forks import command
 
 pytestmark = pytest.mark.slow
 
@@ -89,9 +89,9 @@ def test_no_output_counts_the_copies_of_a_joint_model() -> None:
 
 def test_the_page_of_findings_quotes_what_is_stored() -> None:
     page = (HOME / "docs" / "findings.md").read_text(encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "benchmarks.epoch_choice"], cwd=HOME, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout in page
+    code, out, err = command("benchmarks.epoch_choice:main", ["benchmarks.epoch_choice"], os.environ)
+    assert code == 0, err
+    assert out in page
     tables = REFERENCE / "fewnerd-coarse" / "tables"
     pairs = pd.read_csv(tables / "differences-all-fewnerd-coarse-split-minilm.csv").query("measure == 'task_macro_f1'")
     ahead = pairs.set_index(["method", "other_method"]).sort_index()

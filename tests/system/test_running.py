@@ -1,4 +1,4 @@
-"""Whole grids as real processes: results, resuming, failures, signals, conflicts."""
+"""Whole grids: results, resuming, failures, signals, conflicts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.storage.files import read_json, read_record, write_record
-from cl_ner_bench.testing.grids import HASTE, METHODS, bench, records, start, stored, write_inputs
+from cl_ner_bench.testing.grids import HASTE, METHODS, bench, fresh_bench, records, start, stored, write_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def grid(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[l
     """A finished grid: its command, its folder and what it printed."""
     out = tmp_path_factory.mktemp("grid") / "out"
     words = ["run", *inputs, "--methods", f"{METHODS}:good", "--joint-steps", "last", "--out", str(out)]
-    done = bench(*words, extra={"MODULES": str(out.with_name("modules"))})
+    done = fresh_bench(*words, extra={"MODULES": str(out.with_name("modules"))})
     assert done.returncode == 0, done.stderr
     assert "--bounds auto adds joint-token" in done.stderr
     assert "good" in done.stdout
@@ -123,12 +123,12 @@ def test_the_same_command_again_trains_nothing_and_changes_no_byte(grid: tuple[l
 
 
 def test_experiment_toml_repeats_the_grid_to_the_bit_from_python_too(
-    grid: tuple[list[str], Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    grid: tuple[list[str], Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str], forked_runs: None
 ) -> None:
     from cl_ner_bench import run
 
     _, out, _ = grid
-    results = run(config=out / "experiment.toml", out=tmp_path / "again", jobs=1, quiet=True)
+    results = run(config=out / "experiment.toml", out=tmp_path / "again", jobs=1, quiet=True, no_report=True)
     assert [r.status for r in results.finished] == ["done", "done"]
     assert stored(tmp_path / "again") == stored(out)
     assert capfd.readouterr() == ("", "")

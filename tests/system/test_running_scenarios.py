@@ -1,4 +1,4 @@
-"""Scenario files, manifests and domains through whole grids, as real processes."""
+"""Scenario files, manifests and domains through whole grids."""
 
 from __future__ import annotations
 

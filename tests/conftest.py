@@ -138,6 +138,12 @@ def forked_runs() -> Iterator[None]:
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports that the test itself makes draw no figures, which take longer than all the rest."""
+    monkeypatch.setattr("cl_ner_bench.analysis.figures.draw.drawings", lambda *_: [])
+
+
+@pytest.fixture
 def make_corpus() -> Callable[..., Corpus]:
     """A corpus from types: sentence i of each part has one one-word mention for each type in ``rows[i]``."""
 

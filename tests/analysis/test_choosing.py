@@ -73,10 +73,9 @@ def test_what_is_not_shown_stays_a_reference(results: Results) -> None:
 
 
 @pytest.mark.slow
-def test_the_csv_files_of_tables_keep_all_methods(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_csv_files_of_tables_keep_all_methods(results: Results, no_figures: None) -> None:
     everything = results
     chosen = choose(everything, ["seqstar", "extendner"])
-    monkeypatch.setattr("cl_ner_bench.analysis.figures.draw.drawings", lambda *_: [])
     found = report_files(chosen, formats=())
     assert {name: found[name] for name in numbers(everything)} == numbers(everything)
     assert "SpanKL" not in found["tables/main-all-toy-split-minilm.md"].decode()

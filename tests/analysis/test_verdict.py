@@ -189,7 +189,7 @@ def test_groups_are_answered_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_many_methods_the_best_are_named_and_all_stand_in_a_file(tmp_path: Path) -> None:
+def test_of_many_methods_the_best_are_named_and_all_stand_in_a_file(tmp_path: Path, no_figures: None) -> None:
     grid(tmp_path, {f"m{i}": [40.0 + i] for i in range(7)})
     grid(tmp_path, {f"low{i}": [i / 2] for i in range(7)})
     c, results = only(tmp_path)

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cl_ner_bench.analysis.figures import draw
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.testing.results import triple, write_run
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(draw, "drawings", lambda *_: [])  # which take long and have tests of their own
+def folder(tmp_path: Path, no_figures: None) -> Path:
     for method, score in {"spankl": 60, "extendner": 70, "joint-token": 90}.items():
         for seed in range(2):
             a = triple(score + seed / 3)

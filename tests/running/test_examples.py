@@ -135,9 +135,8 @@ def test_other_text_is_refused(tmp_path: Path, corpus: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_command_quotes_them_in_the_page_and_beside_it(
-    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str], no_figures: None
 ) -> None:
     folder = write(tmp_path / "r", corpus)
     assert main(["report", str(folder), "--format", "png"]) == 0

@@ -193,7 +193,9 @@ def test_no_results_folder_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.slow
-def test_a_report_of_an_unfinished_grid_uses_what_is_finished(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_of_an_unfinished_grid_uses_what_is_finished(
+    grid: Path, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
     assert main.main(["report", str(grid), "--format", "svg"]) == 0
     assert "5 run(s) not finished" in capsys.readouterr().out
     rows = (grid / "summary.csv").read_text().splitlines()

@@ -180,7 +180,7 @@ def test_a_results_folder(
     refused(capsys, said, "report", results, "--format", "svg")
 
 
-def test_a_report_says_what_it_leaves_out(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_says_what_it_leaves_out(results: Path, capsys: pytest.CaptureFixture[str], no_figures: None) -> None:
     write_run(results, "extendner")
     (run,) = results.glob("runs/spankl-*")
     text("step-1/predictions.jsonl.gz", BOMB)(run)

@@ -243,7 +243,9 @@ def test_whitespace_and_the_order_of_keys_carry_no_meaning(out: Path) -> None:
     assert verify(out).faults == []
 
 
-def test_the_command_names_each_fault_and_exits_with_1(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_each_fault_and_exits_with_1(
+    out: Path, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
     assert main.main(["verify", str(out)]) == 0
     assert "no fault in 2 runs, 4 steps, 4 models" in capsys.readouterr().out
     counts, scores = place(out, "counts.json"), out / "scores.csv"
@@ -267,7 +269,7 @@ def test_the_command_names_each_fault_and_exits_with_1(out: Path, capsys: pytest
     assert f"no finished run in {out} ({counts} " in capsys.readouterr().err
 
 
-def test_a_report_of_several_folders_is_not_derived_from_one(out: Path, tmp_path: Path) -> None:
+def test_a_report_of_several_folders_is_not_derived_from_one(out: Path, tmp_path: Path, no_figures: None) -> None:
     from cl_ner_bench.testing.results import write_run
 
     write_run(tmp_path / "other")

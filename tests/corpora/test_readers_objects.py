@@ -107,6 +107,11 @@ def test_numbers_have_the_names_of_the_card(tmp_path: Path) -> None:
     assert_refused(path, 1, "tag 2 has no name; 2 are named", tag_names=["O", "A"])
 
 
+def test_an_empty_tag_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"tokens": ["a", "b"], "tags": ["A", ""]}')
+    assert read(path) == [("a|b", [(0, 1, "A")])]
+
+
 def test_mentions_that_end_inside_a_word_are_widened_and_counted(tmp_path: Path) -> None:
     rows = [
         {"text": "Ann met Bo", "entities": [[0, 3, "P"]]},

@@ -114,7 +114,7 @@ def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[
         for pattern, letters in ((_FRONT, "BI"), (_BACK, "B")):
             if _in_one_way(plain, pattern, letters):
                 return _as_bioes(plain, pattern)
-        sure = "o" in plain or any(f"{tag[:-1]}i" in plain for tag in plain if tag[-1] == "b")
+        sure = "o" in plain or any(f"{tag[:-1]}i" in plain for tag in plain if tag.endswith("b"))
         if sure and _in_one_way(plain - {"o"}, _LOWER_BACK, "b"):
             return _as_bioes(plain, _LOWER_BACK)
     letters = "bi" if statistics.prefixes else "b"

@@ -66,6 +66,7 @@ UNSTATED: Mapping[str, Any] = {
     "new_rows": "random",
     "old_rows": "learn",
     "span_prior": 0.0,
+    "encoder_layers": 0,
 }
 """The values of hyper-parameters that a recipe leaves out. They are never stored, so a new one changes no key."""
 
@@ -82,6 +83,7 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     ``old_rows``: those of types without labels in a step, and O's, learn or are frozen.
     ``span_prior``: the share of spans that a new type of a span head finds before it has learned anything; 0: SpanKL's
     start, at about a half.
+    ``encoder_layers``: only so many of the encoder's lowest layers are there; 0: all.
     """
 
     epochs: Positive | None = None
@@ -106,6 +108,7 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     new_rows: Literal["random", "imprint", "imprint-dev"] | None = None
     old_rows: Literal["learn", "frozen"] | None = None
     span_prior: Below1 | None = None
+    encoder_layers: Count | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is stated here, without the tables of single architectures and scenarios."""

@@ -158,7 +158,8 @@ class Trainer:
     def _new_learner(self) -> Learner:
         # For a method's own modules.
         seed_global(stream(self.seed, "modules", self.learner_class.architecture), self.device)
-        body = Encoder(encoder_info(self.encoder), self.recipe["max_length"])
+        info = encoder_info(self.encoder).with_lowest(self.recipe["encoder_layers"])
+        body = Encoder(info, self.recipe["max_length"])
         dropout, width = self.recipe["dropout"], self.recipe["max_span_width"]
         learner = self.learner_class(body, self.settings, dropout, width, self.recipe)
         learner.autocast = torch.bfloat16 if self.precision == "bf16" else None

@@ -62,7 +62,8 @@ class Planner:
 
     def run(self, method: PlannedMethod, split: TaskSplit, seed: int) -> Run:
         """Return the run of a method on a split with a seed."""
-        options, corpus, encoder, card = self._options, self._corpus, self._encoder, method.variant.card
+        options, corpus, card = self._options, self._corpus, method.variant.card
+        encoder = self._encoder.with_lowest(method.training.get("encoder_layers", 0))
         settings = self._settings(method)
         fingerprints = {
             "data": corpus.fingerprint,

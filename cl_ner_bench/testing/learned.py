@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from cl_ner_bench.testing.chain import SPLIT, step_data, trainer
 from cl_ner_bench.testing.tiny import RECIPE
 
 
-def learned(method: str, encoder: Path, steps: int = 2, epochs: int = 8, **settings: Any) -> Model:
-    """Return a model that has learned PER, then LOC, then DATE."""
+def learned(
+    method: str, encoder: Path, steps: int = 2, epochs: int = 8, recipe: Mapping[str, Any] = RECIPE, **settings: Any
+) -> Model:
+    """Return a model that has learned PER, then LOC, then DATE; ``settings`` are the method's own."""
     card = registry.resolve([method])[0].card
-    made = trainer(method, str(encoder), {"epochs": epochs, "lr": 3e-3}, **settings)
+    made = trainer(method, str(encoder), {**recipe, "epochs": epochs, "lr": 3e-3}, **settings)
     for step in range(1, steps + 1):
         made.learn(step_data(step))
     record = ModelRecord(
@@ -23,7 +26,7 @@ def learned(method: str, encoder: Path, steps: int = 2, epochs: int = 8, **setti
         spec=card.spec,
         architecture=card.architecture,  # type: ignore[arg-type]
         seed=0,
-        settings={**RECIPE, "method": {**card.settings, **settings}, "precision": "fp32", "nested": False},
+        settings={**recipe, "method": {**card.settings, **settings}, "precision": "fp32", "nested": False},
         fingerprints={"method": method_code.method_fingerprint(card), "encoder": "0" * 64},
         encoder="tiny",
         history=[

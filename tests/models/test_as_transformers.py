@@ -88,6 +88,20 @@ def test_the_longest_window_is_the_last_one_with_a_place(family: str, tmp_path: 
 
 
 @pytest.mark.parametrize("family", ENCODERS)
+def test_the_lowest_layers_of_an_encoder_give_what_they_give_within_it(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    AutoModel.from_config(ENCODERS[family]).save_pretrained(tmp_path)
+    whole = encoder_info(str(tmp_path))
+    encoder = Encoder(whole.with_lowest(1)).eval()
+    ids = torch.randint(2, 50, (9,))
+    with torch.no_grad():
+        expected = AutoModel.from_pretrained(tmp_path).eval()(ids[None], output_hidden_states=True).hidden_states[1][0]
+        found, _ = encoder._states(encoder._look_up(ids.numpy()), [len(ids)])
+    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-5)
+    assert (encoder.info.identity["layers"], whole.identity["layers"], whole.with_lowest(0)) == (1, 2, whole)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
 def test_layers_and_attentions_are_those_of_transformers(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     AutoModel.from_config(ENCODERS[family]).save_pretrained(tmp_path)

@@ -30,7 +30,7 @@ from cl_ner_bench.storage.files import SEAL, pretty, sealed
 from cl_ner_bench.storage.model_folder import RECORD
 from cl_ner_bench.testing.chain import CORPUS, step_data
 from cl_ner_bench.testing.learned import learned
-from cl_ner_bench.testing.tiny import tiny_encoder
+from cl_ner_bench.testing.tiny import RECIPE, tiny_encoder
 
 pytestmark = pytest.mark.slow  # models are learned
 
@@ -76,6 +76,17 @@ def test_an_exported_model_predicts_to_the_bit_what_the_model_does_without_its_e
     assert sum(sizes) < 1.1 * weights, "weights are stored twice"
     found.export(tmp_path / "again")
     assert load_model(tmp_path / "again").predict(SENTENCES) == expected[len(TEXTS) :]
+
+
+def test_a_model_on_the_lowest_layers_of_its_encoder_is_exported_with_these_alone(
+    encoder: Path, tmp_path: Path
+) -> None:
+    model = learned("extendner", encoder, recipe={**RECIPE, "encoder_layers": 1})
+    model.export(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["num_hidden_layers"] == 1
+    assert load_model(tmp_path / "out").predict(SENTENCES) == model.predict(SENTENCES)
+    ours, theirs, _ = both(model, tmp_path / "out", TEXTS)
+    assert theirs == ours
 
 
 PROSE = """\

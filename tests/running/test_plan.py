@@ -153,7 +153,7 @@ def test_values_that_a_recipe_leaves_out_are_stored_nowhere(inputs: dict[str, An
     assert (said.record.step_keys, said.record.by_hand) == (plain.record.step_keys, {})
     changed = {
         key: planned(inputs, tmp_path, set=[f"joint-token.{key}={value}"]).record
-        for key, value in {"head": "cosine", "optimizer": "sgd", "decayed": "all", "head_weight_decay": 0.2}.items()
+        for key, value in {"head": "cosine", "optimizer": "sgd", "encoder_layers": 2, "head_weight_decay": 0.2}.items()
     }
     for key, record in changed.items():
         assert record.step_keys["1"] != plain.record.step_keys["1"], key
@@ -204,6 +204,7 @@ def test_a_dry_run_shows_where_the_values_of_a_recipe_come_from(inputs: dict[str
         ({"methods": "spankl", "set": ["spankl.head=cosine"]}, "head cosine is of token methods, and spankl is none"),
         ({"set": ["joint-token.span_prior=0.1"]}, "span_prior is of span methods, and joint-token is none"),
         ({"methods": "spankl", "set": ["spankl.span_prior=1"]}, "expected a number from 0 to below 1, found 1"),
+        ({"set": ["joint-token.encoder_layers=7"]}, "encoder_layers 7: minilm has 6; set it to fewer"),
         ({"lr": 0, "recipe": "cfner"}, "first_lr is a multiple of lr, which is 0"),
     ],
 )

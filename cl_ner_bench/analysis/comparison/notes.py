@@ -89,6 +89,10 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
         notes.append(f"set by hand: {named(by_hand)}")
     if labels := _unique(run.label for run in c.runs if run.settings.get("precision") == "bf16"):
         notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {named(labels)}")
+    if lowest := _unique(run.settings.get("encoder_layers") for run in c.runs):
+        notes.append(f"of the encoder ({c.encoder}) the lowest {_join(lowest)} layers alone")
+    if shares := _unique(run.settings.get("span_prior") for run in c.runs):
+        notes.append(f"span heads begin with a share of {_join(shares)} of spans found, SpanKL's with a half")
     if any(run.uncased for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
     accepted = dict.fromkeys(text for run in c.runs if run.corpus for text in run.corpus.accepted)

@@ -212,10 +212,11 @@ def _any_other(info: EncoderInfo) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    shape = {"num_hidden_layers": info.lowest} if info.lowest else {}
     # The default of trust_remote_code would ask at the terminal whether to run a model's own code.
     try:
         backbone: Any = AutoModel.from_pretrained(
-            info.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            info.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **shape
         )
     except (OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), "")

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class EncoderInfo:
             Face hub.
         longest: the maximum number of sub-tokens; None: no limit.
         pinned: True if the weights must match a fixed sha256.
+        lowest: the number of its lowest layers that are used; 0: all.
     """
 
     name: str
@@ -50,11 +51,28 @@ class EncoderInfo:
     hidden_size: int
     longest: int | None
     pinned: bool
+    lowest: int = 0
 
     def json(self, file: str) -> dict[str, Any]:
-        """Return the content of one of its JSON files; empty if there is none."""
+        """Return the content of one of its JSON files; empty if there is none. ``config.json`` says ``lowest``."""
         path = self.folder / file
-        return _json(path, self.name) if path.exists() else {}
+        content = _json(path, self.name) if path.exists() else {}
+        if file == "config.json" and self.lowest:
+            content[next(key for key in _DEPTHS if key in content)] = self.lowest
+        return content
+
+    def with_lowest(self, layers: int) -> EncoderInfo:
+        """Return the encoder with only so many of its lowest layers; 0: all.
+
+        Raises:
+            UserError: it has not so many, or does not say how many.
+        """
+        there = _size(self.json("config.json"), *_DEPTHS) or 0
+        if layers > there:
+            raise UserError(
+                f"encoder_layers {layers}: {self.name} has {there}; set it to fewer, or to 0 for all of them"
+            )
+        return replace(self, lowest=layers) if layers else self
 
     @cached_property
     def uncased(self) -> bool:

@@ -289,7 +289,7 @@ def test_what_training_remarked_is_told_once(tmp_path: Path) -> None:
     [
         ({"settings": {"recipe": "paper", "max_sentences": 600}}, "a sample of 600 training sentences"),
         ({"by_hand": {"epochs": 1, "lr": 0.1}}, "set by hand: epochs = 1, lr = 0.1"),
-        ({"settings": {"encoder_layers": 2}}, "of the encoder (minilm) the lowest 2 layers alone"),
+        ({"settings": {"encoder_layers": 2}, "encoder": "mine"}, "of the encoder (mine) the lowest 2 layers alone"),
         (
             {"settings": {"span_prior": 0.01}},
             "span heads begin with a share of 0.01 of spans found, SpanKL's with a half",

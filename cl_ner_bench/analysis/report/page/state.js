@@ -62,7 +62,7 @@ function methodFilter(state) {
   const all = make("button", {onclick: () => { words.value = group.value = ""; choose(); }}, "Show all");
   state.on(["methods"], () => {
     const {size} = state.methods, n = block.rows.length;
-    status.textContent = size < n ? `${size} of ${n} methods` : `${n} methods`;
+    status.textContent = size < n ? `${size} of ${n} methods` : `${n} method${n === 1 ? "" : "s"}`;
     all.hidden = size === n;
   });
   return [words, group, status, all];

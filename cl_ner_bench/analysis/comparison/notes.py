@@ -93,8 +93,8 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
         c.encoder
     ) not in ENCODERS:
         notes.append(f"of the encoder ({c.encoder}) the lowest {_join(lowest)} layers alone")
-    if shares := _unique(run.settings.get("span_prior") for run in c.runs):
-        notes.append(f"span heads begin with a share of {_join(shares)} of spans found, SpanKL's with a half")
+    if priors := _unique(run.settings.get("span_prior") for run in c.runs):
+        notes.append(f"span heads begin with a share of {_join(priors)} of spans found, SpanKL's with a half")
     if any(run.uncased for run in c.runs):
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
     accepted = dict.fromkeys(text for run in c.runs if run.corpus for text in run.corpus.accepted)

@@ -22,7 +22,7 @@ from uuid import uuid4
 from cl_ner_bench.caches import cache_folder
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 
-VERSION = 6
+VERSION = 7
 """Raise it when a reader changes what it reads: corpora that an older one parsed are then parsed again."""
 
 _SCHEMA = 1

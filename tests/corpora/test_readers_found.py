@@ -203,6 +203,8 @@ def test_a_table_with_a_header(tmp_path: Path, separator: str) -> None:
 def test_blanks_behind_commas_are_none_of_the_cells(tmp_path: Path) -> None:
     table = 'Sentence #, Word, POS, Tag\n1, Ada, NN, B-PER\n, "1, 2", CD, O\n2 , Bo, NN, B-PER\n'
     assert found(tmp_path / "a.csv", table)[0] == [("Ada|1, 2", [(0, 1, "PER")]), ("Bo", [(0, 1, "PER")])]
+    assert found(tmp_path / "b.csv", 'Ada, B-PER\nsang, O\n",", O\n') == ([("Ada|sang|,", [(0, 1, "PER")])], "")
+    assert found(tmp_path / "c.txt", "Ada, B-PER\nsang O\n, O\n")[0] == [("Ada,|sang|,", [(0, 1, "PER")])]
 
 
 def test_a_table_may_name_documents_in_which_sentences_are_counted_anew(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ _PLAIN = ReaderOptions()
 _LOOK = 1000  # rows that are looked at
 _MARKS = (",", ";")  # between the cells of a table, beside which blanks mean nothing
 _BLANKS = re.compile("[ \t]+")
+_BEHIND_COMMA = re.compile(r'(?:"[^"]*"|[^,"\t]+), ')
 _COMMENT = re.compile(r"#(?:\s|#|\Z|[\w.:-]+=)")  # not #hashtag, which may be a word
 
 # How the columns of a table may be called, without blanks and marks.
@@ -92,8 +93,9 @@ def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | 
             fix = 'Comment lines? Name them in a card: [reader_options] comment = "#"'
             report.problem("columns", path, number, f"the first row begins with '#': {short(first)}", fix)
             return None
-        layout = Layout(*splitter(first, options.separator), options.word_column, options.tag_columns)
-        below = {splitter(text, options.separator)[1] for text in texts[1:6]}
+        separator = options.separator or "," * _behind_commas(texts)
+        layout = Layout(*splitter(first, separator), options.word_column, options.tag_columns)
+        below = {splitter(text, separator)[1] for text in texts[1:6]}
         if len(texts) > 2 and len(below) == 1 and layout.width not in below and not is_tag(layout.split(first)[-1]):
             what = f"{layout.width} columns, and no tag, where all rows below have {below.pop()}: {short(first)}"
             fix = "Take it out, if it is a title or a comment"
@@ -162,6 +164,11 @@ def sentences_of(
             texts.append(text)
     if texts:
         yield numbers, texts
+
+
+def _behind_commas(texts: Sequence[str]) -> bool:
+    """Return whether rows are a table whose commas are followed by blanks: no word ends with a comma in each row."""
+    return len(texts) > 2 and all(_BEHIND_COMMA.match(text) for text in texts)
 
 
 def splitter(row: str, separator: str) -> tuple[_Split, int]:

@@ -138,7 +138,7 @@ QUIRKS = {
     "e.txt": "# a remark\n1 Anna B\n2 Berg I\n3 sang O\n",
     "f.txt": "x\tT1\tAnna\tB-PER\nx\tT2\tsang\tO\n",
 }
-READ = (6, "b28d0f05be998a8b")
+READ = (7, "b28d0f05be998a8b")
 
 
 def test_the_version_is_raised_when_readers_read_otherwise(tmp_path: Path) -> None:

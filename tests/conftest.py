@@ -144,6 +144,12 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn, with their captions and numbers, and their image files stay empty."""
+    monkeypatch.setattr("cl_ner_bench.analysis.figures.figure.ReportFigure.to_bytes", lambda *_: b"")
+
+
+@pytest.fixture
 def make_corpus() -> Callable[..., Corpus]:
     """A corpus from types: sentence i of each part has one one-word mention for each type in ``rows[i]``."""
 

@@ -112,7 +112,7 @@ def test_what_is_not_as_published_is_said_everywhere_and_compared_with_nothing(
 
 
 @pytest.mark.slow
-def test_every_table_every_figure_and_the_page_carry_the_notes(tmp_path: Path) -> None:
+def test_every_table_every_figure_and_the_page_carry_the_notes(tmp_path: Path, no_images: None) -> None:
     changes = {
         key: value for name in ("another corpus", "from a folder", "bf16") for key, value in UNLIKE[name][0].items()
     }

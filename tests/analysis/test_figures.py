@@ -464,7 +464,7 @@ def test_the_docs_say_what_each_figure_answers_with_a_thumbnail(pictures: dict[s
     }
 
 
-def test_a_caption_stands_beside_each_figure(tmp_path: Path) -> None:
+def test_a_caption_stands_beside_each_figure(tmp_path: Path, no_images: None) -> None:
     write_grid(tmp_path, ["spankl", "extendner"], n_steps=2)
     results = load_results(tmp_path)
     files = report_files(results, formats=("svg",))

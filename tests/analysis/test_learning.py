@@ -129,7 +129,7 @@ def test_what_was_not_checked_is_said_with_the_way_to_check_it(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_it_is_marked_in_every_output(tmp_path: Path) -> None:
+def test_it_is_marked_in_every_output(tmp_path: Path, no_images: None) -> None:
     for seed in (0, 1, 2):
         learned(tmp_path, "spankl", [80 + seed, 80, 80], seed=seed)
         learned(tmp_path, "frozen-span", [80, 2 + seed, 80], seed=seed)

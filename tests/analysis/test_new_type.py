@@ -170,7 +170,7 @@ def test_other_grids_have_none_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_report_holds_table_picture_and_sentence(tmp_path: Path) -> None:
+def test_a_report_holds_table_picture_and_sentence(tmp_path: Path, no_images: None) -> None:
     files = report_files(load_results(write_add_one(tmp_path, SCORES)), formats=["png"])
     names = [name for name in files if "new_type" in name]
     assert {Path(name).suffix for name in names if name.startswith("tables/")} == {".csv", ".md", ".tex"}

@@ -185,9 +185,9 @@ def test_a_budget_that_is_too_small_shows_the_smallest_plan(bench: Bench) -> Non
 
 @pytest.mark.slow
 def test_a_folder_of_another_question_is_refused(bench: Bench) -> None:
-    assert bench("--new", "PER", "--minutes", "10").code == 0
+    assert bench("--new", "PER", "--minutes", "1").code == 0
     for words in (["--new", "ORG"], ["--new", "PER", "--epochs", "1"]):
-        found = bench(*words, "--minutes", "10")
+        found = bench(*words, "--minutes", "1")
         assert (found.code, found.learned) == (2, [])
         assert "holds runs of another question, of which" in found.err
         assert "pass another, as --out" in found.err

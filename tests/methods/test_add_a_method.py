@@ -46,7 +46,7 @@ def test_its_reference_is_compared(folder: Path) -> None:
         class_of(TESTS.replace('"ce"', '"kd"'))().test_losses()  # type: ignore[attr-defined]
 
 
-def test_its_command_gives_a_row_in_the_table(folder: Path, forked_runs: None) -> None:
+def test_its_command_gives_a_row_in_the_table(folder: Path, forked_runs: None, no_figures: None) -> None:
     (command,) = re.findall(r"^bench (run .*)", TEXT, re.MULTILINE)
     assert main([*command.split(), "--out", "results"]) == 0
     assert re.search(r"^mine\b", (folder / "results" / "summary.csv").read_text(), re.MULTILINE)

@@ -564,10 +564,10 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, inputs: 
         *inputs,
         "--methods",
         "finetune-span",
+        "--bounds",
+        "none",
         "--out",
         "out",
-        "--jobs",
-        "2",
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr

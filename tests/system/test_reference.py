@@ -8,6 +8,7 @@ import json
 import os
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 
 from cl_ner_bench import HOME
 from cl_ner_bench.analysis.data.frames import load_results
+from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.report.files import report_files
 from cl_ner_bench.analysis.scores.scorer import count
 from cl_ner_bench.corpora.load import load_corpus
@@ -57,7 +59,9 @@ def test_counts_follow_from_predictions(folder: Path) -> None:
 
 @cache
 def derived(folder: Path) -> dict[str, bytes]:
-    return report_files(load_results(folder), formats=())
+    """Return the files of a report; images, which nobody looks at, are empty."""
+    with mock.patch.object(ReportFigure, "to_bytes", return_value=b""):
+        return report_files(load_results(folder), formats=())
 
 
 @pytest.mark.parametrize("folder", WITH_TABLES, ids=lambda f: f.name)

@@ -102,14 +102,16 @@ def measure(stage: str, dataset: str) -> dict[str, float]:
 def invented(n: int, rng: random.Random) -> Iterator[Invented]:
     """Yield sentences of 18 words on average; half of them with one to four mentions."""
     syllables = [c + v for c in "bdfghklmnprstvz" for v in "aeiou"]
-    words = ["".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(40_000)]
+    lengths = rng.choices(range(1, 5), k=40_000)
+    drawn = iter(rng.choices(syllables, k=sum(lengths)))
+    words = ["".join(islice(drawn, length)) for length in lengths]
     weights = [1 / (rank + 3) for rank in range(len(words))]  # some words are frequent, as in any text
     pool: Iterator[str] = iter(())
     for _ in range(n):
         length = max(1, min(150, round(rng.gammavariate(2.2, 8.3))))
         sentence = list(islice(pool, length))
         if len(sentence) < length:
-            pool = iter(rng.choices(words, weights, k=200_000))
+            pool = iter(rng.choices(words, weights, k=min(200_000, 150 + 20 * n)))
             sentence += islice(pool, length - len(sentence))
         mentions, at = [], 0
         for _ in range(rng.choice((0, 0, 0, 1, 2, 2, 4))):

@@ -35,7 +35,7 @@ def grid(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[l
     """A finished grid: its command, its folder and what it printed."""
     out = tmp_path_factory.mktemp("grid") / "out"
     words = ["run", *inputs, "--methods", f"{METHODS}:good", "--joint-steps", "last", "--out", str(out)]
-    done = fresh_bench(*words, extra={"MODULES": str(out.with_name("modules"))})
+    done = bench(*words)
     assert done.returncode == 0, done.stderr
     assert "--bounds auto adds joint-token" in done.stderr
     assert "good" in done.stdout
@@ -57,9 +57,12 @@ def test_a_grid_leaves_the_files_that_docs_results_describes(grid: tuple[list[st
     assert not [p for p in out.rglob("*") if p.name.startswith(".") or p.name == "progress.json"]
 
 
-def test_the_process_of_a_run_imports_only_what_it_needs(grid: tuple[list[str], Path, str]) -> None:
-    _, out, _ = grid
-    imported = {*out.with_name("modules").read_text().split()}
+def test_the_process_of_a_run_imports_only_what_it_needs(inputs: list[str], tmp_path: Path) -> None:
+    words = ["--methods", f"{METHODS}:good", "--bounds", "none", "--no-report", "--out", str(tmp_path / "out")]
+    done = fresh_bench("run", *inputs, *words, extra={"MODULES": str(tmp_path / "modules")})
+    assert done.returncode == 0, done.stderr
+    assert [log.read_text() for log in tmp_path.glob("out/runs/*/log.txt")] == [""], "done, it has nothing to say"
+    imported = {*(tmp_path / "modules").read_text().split()}
     assert {"torch", "cl_ner_bench.analysis.data.outcomes"} <= imported, "it learns and derives its outcomes"
     heavy = {"pandas", "matplotlib", "scipy", "transformers", "peft", "joblib", "rich", "torch._dynamo", "sympy"}
     assert not imported & heavy

@@ -893,10 +893,10 @@ def test_the_replay_of_the_documentation_learns_from_its_memory(encoder: str) ->
 def test_golden_numbers_of_the_engine(encoder: str) -> None:
     """A change here is a change of results: raise ``learning.numerics.NUMERICS`` with it."""
     found = {m: learn(trainer(m, encoder, epochs=2), m, 2)[1]["losses"] for m in ("spankl", "extendner")}
-    assert found["spankl"]["bce"] == pytest.approx([3.48178, 0.93976], rel=1e-3)
-    assert found["spankl"]["kd"] == pytest.approx([0.41557, 0.41585], rel=1e-3)
-    assert found["extendner"]["ce"] == pytest.approx([1.53116, 0.83172], rel=1e-3)
-    assert found["extendner"]["kd"] == pytest.approx([0.50995, 0.45679], rel=1e-3)
+    assert found["spankl"]["bce"] == pytest.approx([4.23011, 0.83487], rel=1e-3)
+    assert found["spankl"]["kd"] == pytest.approx([0.61012, 0.50465], rel=1e-3)
+    assert found["extendner"]["ce"] == pytest.approx([1.58642, 0.89678], rel=1e-3)
+    assert found["extendner"]["kd"] == pytest.approx([0.49714, 0.44087], rel=1e-3)
 
 
 class ClosedForm(TagLearner):

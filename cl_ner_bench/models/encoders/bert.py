@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders.dropout import Dropout
 from cl_ner_bench.models.encoders.info import EncoderInfo
-from cl_ner_bench.models.encoders.unpadded import ROWS, Groups
+from cl_ner_bench.models.encoders.unpadded import Groups, missing_rows
 from cl_ner_bench.models.precision import autocast
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -60,7 +60,7 @@ class Bert(nn.Module):
             attentions: return attentions, too.
         """
         total, n_windows = len(embedded), len(windows)
-        if extra := -total % ROWS:  # a window whose states are cut off below
+        if extra := missing_rows(total):  # a window whose states are cut off below
             embedded, windows = F.pad(embedded, (0, 0, 0, extra)), [*windows, extra]
         states = [self.embeddings(embedded, windows, dropout)]
         groups = Groups(windows, embedded.device)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cl_ner_bench.models.encoders.unpadded import ROWS
+from cl_ner_bench.models.encoders.unpadded import missing_rows
 from cl_ner_bench.models.heads.growing import GrowingHead, Init
 from cl_ner_bench.models.precision import autocast
 
@@ -76,7 +76,8 @@ class SpanHead(GrowingHead):
 
         ``logits.T`` is contiguous.
         """
-        padded = F.pad(words, (0, 0, 0, -len(words) % ROWS))
+        extra = missing_rows(len(words))
+        padded = F.pad(words, (0, 0, 0, extra)) if extra else words
         parts = torch.cat([block(padded) for block in self.blocks], dim=1)[: len(words)]
         with autocast(words.device, None):  # products this small gain no speed, and their errors would add up
             scores: Tensor = _Scores.apply(parts.view(len(words), len(self.types), 2, PROJECTION), lengths, self.width)

@@ -55,7 +55,7 @@ def test_cofima_is_averaging_where_all_information_is_cut_to_one_value(architect
     cut = {name for name in found if (learned.carried[f"fisher.{name}"] == 1e-4).all()}
     # The information of the step before is not carried any more: weights whose gradients are large lie at the mean.
     assert cut
-    values = torch.cat([found[name].flatten() for name in found if "value.weight" in name])
-    expected = torch.cat([mean[name].flatten() for name in found if "value.weight" in name])
+    values = torch.cat([found[name].flatten() for name in found if "query.weight" in name])
+    expected = torch.cat([mean[name].flatten() for name in found if "query.weight" in name])
     close = torch.isclose(values, expected, atol=1e-5)
     assert 0.1 < close.double().mean() < 1

@@ -62,8 +62,8 @@ class Planner:
 
     def run(self, method: PlannedMethod, split: TaskSplit, seed: int) -> Run:
         """Return the run of a method on a split with a seed."""
-        options, corpus, card = self._options, self._corpus, method.variant.card
-        encoder = self._encoder.with_lowest(method.training.get("encoder_layers", 0))
+        options, corpus, encoder, card = self._options, self._corpus, self._encoder, method.variant.card
+        used = encoder.with_lowest(method.training.get("encoder_layers", 0))
         settings = self._settings(method)
         fingerprints = {
             "data": corpus.fingerprint,
@@ -99,7 +99,7 @@ class Planner:
             by_hand=by_hand(options, method.variant, corpus, method.training | method.own),
             recall_ceiling=self._recall_ceiling(method, split),
             uncased=encoder.uncased,
-            encoder_identity=EncoderIdentity(**encoder.identity),
+            encoder_identity=EncoderIdentity(**used.identity),
             undertrained_below=corpus.card.undertrained_below,
             fingerprints=fingerprints,
             versions={**environment.versions(), "numerics": str(NUMERICS)},

@@ -13,6 +13,7 @@ from cl_ner_bench.cli.preview import preview
 from cl_ner_bench.corpora.card import UNSTATED, Card
 from cl_ner_bench.corpora.cards import recipe_names
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.models.encoders import info
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.merge import merge
@@ -37,6 +38,18 @@ def planned(inputs: dict[str, Any], out: Path, **options: Any) -> Run:
 
 def test_a_folder_without_a_card_has_defaults(inputs: dict[str, Any], tmp_path: Path) -> None:
     assert make_plan(layer(inputs)[0], ResultsFolder.open(tmp_path)).origins["joint_steps"] == "default"
+
+
+def test_the_weights_of_an_encoder_are_read_once_for_all_runs(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    feed = info._feed
+    monkeypatch.setattr(info, "_feed", lambda digest, files: (read.extend(files), feed(digest, files)))
+    info.encoder_info.cache_clear()
+    options = inputs | {"methods": "joint-token,joint-span", "set": ["joint-span.encoder_layers=2"]}
+    assert len(make_plan(layer(options)[0], ResultsFolder.open(tmp_path)).runs) == 2
+    assert [path.suffix for path in read].count(".safetensors") == 1
 
 
 def test_a_sample_as_large_as_the_corpus_is_none(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ LOCK = threading.Lock()  # multiprocessing looks after all children of a process
 
 
 class Fork:
-    """What `subprocess.Popen` is to a command, of a fork that calls a function."""
+    """A function called in a fork, with what is used of `subprocess.Popen`."""
 
     context: Any = SERVER
 

@@ -200,7 +200,11 @@ def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, 
         raise UserError(f"{folder}: its predictions were imported, and no model with them")
     step = record.steps[-1] if step is None else step
     if step not in record.steps:
-        steps = f"the steps {', '.join(map(str, record.steps))}" if len(record.steps) > 1 else "step 1 alone"
+        steps = (
+            f"the steps {', '.join(map(str, record.steps))}"
+            if len(record.steps) > 1
+            else f"step {record.steps[0]} alone"
+        )
         raise UserError(f"--step {step}: the run has {steps}")
     key = record.step_keys.get(str(step), "")
     if record.status != "done" and run.step(step, key) is None:

@@ -81,6 +81,10 @@ UNLIKE = {
         {"encoder_identity": encoder(layers=2, width=32, heads=None)},
         "the encoder is not bert-large-cased: 2 layers, not 24, 32 wide, not 1,024, unknown heads, not 16",
     ),
+    "the lowest layers": (
+        {"settings": settings_with(encoder_layers=3), "encoder_identity": encoder(layers=3)},
+        "the encoder is not bert-large-cased: the lowest 3 of its 24 layers alone",
+    ),
     "another vocabulary": (
         {"encoder_identity": encoder(vocabulary=30522, cased=False)},
         "the encoder is not bert-large-cased: 30,522 sub-tokens, not 28,996, uncased",

@@ -89,9 +89,8 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
         notes.append(f"set by hand: {named(by_hand)}")
     if labels := _unique(run.label for run in c.runs if run.settings.get("precision") == "bf16"):
         notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {named(labels)}")
-    if (lowest := _unique(run.settings.get("encoder_layers") for run in c.runs)) and printed_name(
-        c.encoder
-    ) not in ENCODERS:
+    lowest = _unique(run.settings.get("encoder_layers") for run in c.runs)
+    if lowest and printed_name(c.encoder) not in ENCODERS:  # of those the layers are known, and named above
         notes.append(f"of the encoder ({c.encoder}) the lowest {_join(lowest)} layers alone")
     if priors := _unique(run.settings.get("span_prior") for run in c.runs):
         notes.append(f"span heads begin with a share of {_join(priors)} of spans found, SpanKL's with a half")

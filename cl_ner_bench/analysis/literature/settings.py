@@ -218,9 +218,11 @@ def encoder_differences(name: str, run: RunRecord) -> list[str]:
     elif known.revision and found.revision != known.revision:
         wrong.append(f"commit {str(found.revision)[:8]}, not {known.revision[:8]}")
     for key, unit in SHAPE.items():
+        if getattr(found, key) == getattr(known, key):
+            continue
         if key == "layers" and run.settings.get("encoder_layers"):
             wrong.append(f"the lowest {found.layers} of its {known.layers} layers alone")
-        elif getattr(found, key) != getattr(known, key):
+        else:
             wrong.append(f"{_number(getattr(found, key))} {unit}, not {getattr(known, key):,}")
     if found.cased != known.cased:
         wrong.append("uncased" if known.cased else "cased")

@@ -166,7 +166,13 @@ def test_values_that_a_recipe_leaves_out_are_stored_nowhere(inputs: dict[str, An
     assert (said.record.step_keys, said.record.by_hand) == (plain.record.step_keys, {})
     changed = {
         key: planned(inputs, tmp_path, set=[f"joint-token.{key}={value}"]).record
-        for key, value in {"head": "cosine", "optimizer": "sgd", "encoder_layers": 2, "head_weight_decay": 0.2}.items()
+        for key, value in {
+            "head": "cosine",
+            "optimizer": "sgd",
+            "decayed": "all",
+            "encoder_layers": 2,
+            "head_weight_decay": 0.2,
+        }.items()
     }
     for key, record in changed.items():
         assert record.step_keys["1"] != plain.record.step_keys["1"], key

@@ -90,7 +90,7 @@ def alone(inputs: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("words", ["dask", "ray", "slurm --scheduler local"])
+@pytest.mark.parametrize("words", ["loky", "dask", "ray", "slurm --scheduler local"])
 def test_every_backend_gives_the_same_bits(
     words: str, alone: Path, inputs: list[str], tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from cl_ner_bench.analysis.data import outcomes
+from cl_ner_bench.analysis.forked import beside
 from cl_ner_bench.analysis.scores.measures import TEST
 from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.errors import UserError
@@ -67,20 +68,25 @@ def verify(home: Path, say: Say = lambda _: None) -> Verification:
     Raises:
         UserError: this is no results folder, or a link leads out of it that is no run's.
     """
-    beside = ThreadPoolExecutor(1)  # models are large: they are read while numbers are derived
-    try:
-        return _verify(home, say, beside)
-    finally:
-        beside.shutdown(cancel_futures=True)
-
-
-def _verify(home: Path, say: Say, beside: Executor) -> Verification:
     folder = ResultsFolder.open(home)
+    # The report's numbers are derived, and models, which are large, are read, while runs are checked. The process is
+    # copied before it has a thread.
+    with beside(_derived, home) as derived:
+        reader = ThreadPoolExecutor(1)
+        try:
+            models = [reader.submit(check) for check in folder.checks_of_models()]
+            return _verify(folder, say, models, derived)
+        finally:
+            reader.shutdown(cancel_futures=True)
+
+
+def _verify(
+    folder: ResultsFolder, say: Say, models: Sequence[Future[list[Damaged]]], derived: Callable[[], _Derived]
+) -> Verification:
     faults: list[Damaged] = []
     checked = Counter(dict.fromkeys(("runs", "steps", "models", "derived files"), 0))
     unsealed = 0
     begun, linked = folder.begun()
-    models = [beside.submit(check) for check in folder.checks_of_models()]
     faults += [*folder.check_top(), *linked]
     runs = []
     for run in begun:
@@ -102,12 +108,12 @@ def _verify(home: Path, say: Say, beside: Executor) -> Verification:
         unsealed += checking.unsealed
     checked["runs"] = len(begun)
     say("what is derived")
-    wrong, checked["derived files"] = _check_derived(home, afresh=not faults)
+    wrong, checked["derived files"] = _check_derived(folder.path, None if faults else derived)
     for number, found in enumerate(models, 1):
         say(f"model {number} of {len(models)}")
         faults += found.result()
     checked["models"] = len(models)
-    return Verification(home, faults + wrong, checked, unsealed)
+    return Verification(folder.path, faults + wrong, checked, unsealed)
 
 
 def _split_of(run: RunRecord) -> bytes:
@@ -245,10 +251,28 @@ class _Checking:
         return scored
 
 
-def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
+@dataclass(frozen=True)
+class _Derived:
+    """The numbers of a report of one folder alone, by file: none where no run is finished."""
+
+    runs: set[str]
+    files: Mapping[str, bytes]
+
+
+def _derived(home: Path) -> _Derived:
+    # They import pandas, which takes as long as reading some models.
+    from cl_ner_bench.analysis.data.frames import load_results
+    from cl_ner_bench.analysis.report.numbers import numbers
+
+    results = load_results(home)
+    finished = {run.run_id for run in results.finished}
+    return _Derived(finished, numbers(results) if finished else {})
+
+
+def _check_derived(home: Path, derived: Callable[[], _Derived] | None) -> tuple[list[Damaged], int]:
     """Return the files of the report that are wrong, and how many there are.
 
-    With ``afresh`` (all runs are as they were) they are derived again, too.
+    ``derived``: gives the numbers that the runs give today; None where the runs are not as they were.
     """
     repair = f"`bench report {home}` makes it again"
     wrong: dict[Path, str] = {}
@@ -260,20 +284,12 @@ def _check_derived(home: Path, afresh: bool) -> tuple[list[Damaged], int]:
             wrong |= dict(found.faults())
     except DamagedError as error:
         wrong[error.damaged.path] = error.damaged.wrong
-    derived = _derived(home, reported) if afresh and not wrong else {}
-    derived = {name: content for name, content in derived.items() if (home / name).exists()}
-    for name, content in derived.items():
-        if home / name not in wrong and (home / name).read_bytes() != content:
+    compared: dict[str, bytes] = {}
+    if derived is not None and not wrong:
+        today = derived()
+        if reported is None or reported <= today.runs:  # else the report is also of other folders' runs
+            compared = {name: content for name, content in today.files.items() if (home / name).exists()}
+    for name, content in compared.items():
+        if (home / name).read_bytes() != content:
             wrong[home / name] = "is not what the runs give"
-    return [Damaged(path, said, repair, of_run=False) for path, said in wrong.items()], len({*sums, *derived})
-
-
-def _derived(home: Path, reported: set[str] | None) -> dict[str, bytes]:
-    """Return the numbers of a report of this folder alone; none where the report is also of other folders' runs."""
-    # They import pandas, which takes as long as reading some models.
-    from cl_ner_bench.analysis.data.frames import load_results
-    from cl_ner_bench.analysis.report.numbers import numbers
-
-    results = load_results(home)
-    finished = {run.run_id for run in results.finished}
-    return numbers(results) if finished and (reported is None or reported <= finished) else {}
+    return [Damaged(path, said, repair, of_run=False) for path, said in wrong.items()], len({*sums, *compared})

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.figures.figure import ReportFigure
-from cl_ner_bench.analysis.figures.rendering import Draw, FigureFiles, processes, rendering
+from cl_ner_bench.analysis.figures.rendering import Draw, FigureFiles, rendering
+from cl_ner_bench.analysis.forked import beside, processes
 from cl_ner_bench.analysis.report import files
 from cl_ner_bench.analysis.report.files import write_files, write_report
 from cl_ner_bench.analysis.tables.text import TableLayout
@@ -51,7 +52,7 @@ def test_errors_and_lost_processes_are_messages() -> None:
 
     with pytest.raises(UserError, match="wrong"):
         rendered([wrong, wrong], 2)
-    with pytest.raises(UserError, match="a process that draws figures was ended"):
+    with pytest.raises(UserError, match="a process of this command was ended"):
         rendered([lost, lost], 2)
 
 
@@ -60,8 +61,17 @@ def test_a_process_with_threads_draws_alone() -> None:
     thread = threading.Thread(target=done.wait)
     thread.start()
     assert processes() == 1
+    with beside(os.getpid) as found:
+        assert found() == os.getpid()
     done.set()
     thread.join()
+
+
+def test_work_beside_runs_in_another_process_where_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, elsewhere in (({0}, False), ({0, 1}, True)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+        with beside(os.getpid) as found:
+            assert (found() != os.getpid()) is elsewhere
 
 
 def test_a_report_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cl_ner_bench.analysis.figures.figure import ReportFigure
+from cl_ner_bench.analysis.forked import forked, result_of
 from cl_ner_bench.analysis.tables.text import frame_to_csv
-from cl_ner_bench.errors import UserError
 
 Draw = Callable[[], list[ReportFigure]]
 
-_MOST = 8  # processes; more would wait for the figure that takes longest
 _task: tuple[Sequence[Draw], Collection[str]] = ((), ())  # of a process that draws
 
 
@@ -49,16 +41,6 @@ class FigureFiles:
         return cls(drawn.name, drawn.kind, drawn.caption, drawn.notes, (width, height), images, numbers, drawn.text)
 
 
-def processes() -> int:
-    """Return how many processes should draw: one for each core, or 1 for this process alone.
-
-    A process is copied as it is, which is quick, but unsafe while another thread of it may hold a lock.
-    """
-    if sys.platform != "linux" or threading.active_count() > 1:
-        return 1
-    return min(_MOST, len(os.sched_getaffinity(0)))
-
-
 @contextmanager
 def rendering(draws: Sequence[Draw], suffixes: Collection[str], n: int) -> Iterator[Callable[[], list[FigureFiles]]]:
     """Draw figures in ``n`` processes while the caller goes on; yield what waits for them and returns them in order.
@@ -68,28 +50,15 @@ def rendering(draws: Sequence[Draw], suffixes: Collection[str], n: int) -> Itera
     if n == 1:
         yield lambda: [FigureFiles.of(drawn, suffixes) for draw in draws for drawn in draw()]
         return
-    pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"), _begin, (draws, suffixes))
-    # The last ones take longest: begun first, they leave no process waiting for the other.
-    futures = [pool.submit(_draw, place) for place in reversed(range(len(draws)))][::-1]
-
-    def wait() -> list[FigureFiles]:
-        try:
-            return [found for future in futures for found in future.result()]
-        except BrokenProcessPool:
-            raise UserError(
-                "a process that draws figures was ended, as when memory is full: `bench report` again"
-            ) from None
-
-    try:
-        yield wait
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with forked(n, _begin, draws, suffixes) as pool:
+        # The last ones take longest: begun first, they leave no process waiting for the other.
+        futures = [pool.submit(_draw, place) for place in reversed(range(len(draws)))][::-1]
+        yield lambda: result_of(lambda: [found for future in futures for found in future.result()])
 
 
 def _begin(draws: Sequence[Draw], suffixes: Collection[str]) -> None:
     global _task
     _task = draws, suffixes
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits ends them
     gc.disable()  # a figure's parts refer to each other: most garbage comes at once, when the figure is done
     gc.freeze()
 

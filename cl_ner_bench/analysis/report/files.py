@@ -12,6 +12,7 @@ from cl_ner_bench.analysis.comparison.notes import full_notes, notes_file, notes
 from cl_ner_bench.analysis.comparison.verdict import verdict
 from cl_ner_bench.analysis.data.frames import Results, load_results, quick_strings
 from cl_ner_bench.analysis.data.run_outcomes import readable
+from cl_ner_bench.analysis.forked import processes
 from cl_ner_bench.analysis.report.numbers import csv_files
 from cl_ner_bench.analysis.report.quotes import Quotes
 from cl_ner_bench.analysis.report.unchanged import digest_of_report
@@ -111,7 +112,7 @@ def report_files(
     # Slow to import, and not needed where the report is there already.
     from cl_ner_bench.analysis.figures.draw import drawings
     from cl_ner_bench.analysis.figures.figure import Theme
-    from cl_ner_bench.analysis.figures.rendering import processes, rendering
+    from cl_ner_bench.analysis.figures.rendering import rendering
     from cl_ner_bench.analysis.report.page import ComparisonReport, render_page
 
     layout = layout or TableLayout()

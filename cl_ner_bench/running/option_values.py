@@ -65,7 +65,7 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[Any], 
 def share(value: Any) -> float:
     found: float = number(float, 0)(value)
     if not 0 < found <= 1:
-        raise ValueError("expected a number above 0 and of at most 1")
+        raise ValueError("expected a number above 0 and at most 1")
     return found
 
 
@@ -82,7 +82,7 @@ def shares(value: Any) -> tuple[int, ...]:
 
 def numbers(value: Any) -> tuple[int, ...]:
     if not isinstance(value, Iterable):
-        raise ValueError("expected a list of numbers, as [0, 1]")
+        raise ValueError("expected a list of numbers, such as [0, 1]")
     values = value.split(",") if isinstance(value, str) else value
     found = tuple(dict.fromkeys(number(int, 0)(v) for v in values))
     if not found:

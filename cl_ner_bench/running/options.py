@@ -43,8 +43,7 @@ class Options:
         ("spankl", "extendner", "finetune", "joint"),
         names,
         METHODS,
-        "methods to compare: names of `bench list methods`, FILE.py or FILE.py:NAME; PLUG+METHOD is a plug-in (a "
-        "name or FILE.py:NAME) on a method; LABEL=METHOD names a variant",
+        "names of `bench list methods`, FILE.py, FILE.py:NAME or PLUG+METHOD; LABEL=METHOD names a variant",
         "a,b",
     )
     bounds: str = option(
@@ -61,58 +60,63 @@ class Options:
         "synthetic",
         text,
         DATA,
-        "a name of `bench list datasets`, a card, a folder with train, dev and test files, or what --parts divides",
+        "a name of `bench list datasets`, a card, a folder with train, dev and test files, or other files with --parts",
         "NAME|PATH",
     )
     data: str | None = option(
-        None, path, DATA, "your own copy of the corpus (default: the Hugging Face hub's, if the card names one)", "PATH"
+        None,
+        path,
+        DATA,
+        "your own copy of the corpus (default: the copy on the Hugging Face hub, if the card names one)",
+        "PATH",
     )
     parts: tuple[int, ...] | None = option(
         None,
         shares,
         DATA,
-        "divide a file or folder without train, dev and test files, or take missing parts from train: shares in "
-        "percent; documents stay whole (default: off)",
+        "divide files into train, dev and test by these percentages, or take missing parts from train; documents "
+        "stay whole (default: off)",
         "80,10,10",
     )
     tasks: str | None = option(
-        None, tasks, DATA, 'the tasks in their order, as "ORG;PERSON;GPE,DATE" (default: the card\'s)', "TASKS"
+        None, tasks, DATA, 'the tasks in their order, for example "ORG;PERSON;GPE,DATE" (default: the card\'s)', "TASKS"
     )
     scenario: str = option(
         "split",
         text,
         DATA,
-        "split, filter, fgA-pgB (A types first, then B per step), fgA-pgB-seen, add-one[-kN] (all types but one, then "
-        "that one from N mentions; an order is a new type), domains, one of the card's, or a .toml",
+        "split, filter, fgA-pgB, add-one, domains or another name of `bench list scenarios`, or a .toml file",
         "NAME",
     )
-    orders: Any = option((0,), orders, DATA, "task orders, as the card numbers them; all: each of them", "0,1|all")
-    split_seed: int = option(1, number(int, 0), DATA, "random seed of the task split, --parts and --max-sentences", "N")
+    orders: Any = option((0,), orders, DATA, "numbers of the task orders; all: every order of the card", "0,1|all")
+    split_seed: int = option(
+        1, number(int, 0), DATA, "random seed of the task split, of --parts and of --max-sentences", "N"
+    )
     split: str | None = option(
-        None, path, DATA, "replay a task split that `bench data split` wrote (default: make one)", "FILE.json"
+        None, path, DATA, "use the task split in a file that `bench data split` wrote (default: make one)", "FILE.json"
     )
     max_sentences: int | None = option(
         None,
         number(int, 1),
         DATA,
-        "train on a random sample of N sentences, dev and test in proportion; every output says so (default: all)",
+        "use a random sample: N train sentences, dev and test in proportion; every output says so (default: all)",
         "N",
     )
     seeds: tuple[int, ...] = option(
-        (0,), numbers, TRAINING, "random seeds of weights, dropout and shuffling; each gives a run", "0,1,2"
+        (0,), numbers, TRAINING, "random seeds of weights, dropout and shuffling; each seed gives a run", "0,1,2"
     )
     encoder: str = option(
         "minilm",
         encoder_name,
         TRAINING,
-        "minilm (offline), a Hugging Face encoder as NAME or NAME@REVISION, or a folder as ./PATH or /PATH",
+        "minilm (offline), a Hugging Face encoder (NAME or NAME@REVISION), or a folder (./PATH or /PATH)",
         "NAME|PATH",
     )
     recipe: str | None = option(
         None,
         text,
         TRAINING,
-        "hyper-parameters of the card, or a file that `bench tune` wrote (default: the encoder's, else paper)",
+        "a recipe of the dataset's card, or a file that `bench tune` wrote (default: the encoder's, else paper)",
         "NAME|FILE.toml",
     )
     epochs: int | None = option(None, number(int, 1), TRAINING, "epochs per step (default: the recipe's)", "N")
@@ -127,48 +131,52 @@ class Options:
         None,
         number(float, 0, 1),
         TRAINING,
-        "share of a step's updates in which the learning rates rise to their values (default: the recipe's)",
+        "share of a step's updates in which the learning rates rise to their full values (default: the recipe's)",
         "X",
     )
     warmup_updates: int | None = option(
-        None, number(int, 0), TRAINING, "longest warm-up in updates (default: the recipe's)", "N"
+        None, number(int, 0), TRAINING, "longest warm-up, in updates (default: the recipe's)", "N"
     )
     clip: float | None = option(
-        None, number(float, 0), TRAINING, "longest gradient, as its norm; 0: no clipping (default: the recipe's)", "X"
+        None,
+        number(float, 0),
+        TRAINING,
+        "clip the norm of the gradient to this; 0: no clipping (default: the recipe's)",
+        "X",
     )
     max_length: int | None = option(
         None,
         number(int, 8),
         TRAINING,
-        "longest window in sub-tokens; longer sentences are read in several (default: the recipe's)",
+        "longest window, in sub-tokens; a longer sentence is read in several windows (default: the recipe's)",
         "N",
     )
     max_span_width: int | None = option(
         None,
         number(int, 0),
         TRAINING,
-        "longest mention of span methods in words, 0: no limit; changes training (default: the recipe's)",
+        "longest span that span methods score, in words; 0: no limit; changes training (default: the recipe's)",
         "N",
     )
     pool: int | None = option(
         None,
         number(int, 1),
         TRAINING,
-        "sort the sentences of N batches by length before batching: faster, changes training (default: 1, off)",
+        "sort the sentences of N batches by length, then batch them; faster, but changes training (default: 1, off)",
         "N",
     )
     joint_steps: str | None = option(
         None,
         one_of("all", "last"),
         TRAINING,
-        "train joint models at every step or only at the last (default: the card's, else all)",
+        "train joint models at every step, or only at the last (default: the card's, else all)",
         "all|last",
     )
     training_check: bool = option(
         False,
         flag,
         TRAINING,
-        "also train step 1 for twice the epochs, once per architecture; below 90 % of that, a method is undertrained",
+        "also train step 1 for twice the epochs, once per architecture; a run below 90 % of that score is undertrained",
     )
     nested: bool = option(False, flag, TRAINING, "keep nested predictions of span methods")
     device: str = option(
@@ -192,17 +200,25 @@ class Options:
         "disable all approximations (fp16 teacher logits, span-width limit, length pooling)",
     )
     threads: int = option(
-        1, number(int, 1), MACHINE, "CPU threads per run; changes the last bits, so results store it", "N"
+        1,
+        number(int, 1),
+        MACHINE,
+        "CPU threads per run; another number changes the last bits of results, so they store it",
+        "N",
     )
     jobs: int | None = option(
-        None, number(int, 1), MACHINE, "runs at a time (default: as many as cores or GPUs, and memory, allow)", "N"
+        None,
+        number(int, 1),
+        MACHINE,
+        "runs at a time (default: as many as the cores or GPUs and the memory allow)",
+        "N",
     )
     gpus_per_run: float = option(1.0, share, MACHINE, "share of a GPU per run; 0.5: two runs on each GPU", "X")
     backend: str = option(
         "loky",
         text,
         MACHINE,
-        "scheduler of the runs: processes of this machine (loky), or a cluster",
+        "where the runs are trained: on this machine (loky), or on a cluster (dask, ray, slurm)",
         "loky|dask|ray|slurm",
     )
     scheduler: str | None = option(
@@ -212,14 +228,14 @@ class Options:
         {},
         pairs,
         MACHINE,
-        "a parameter of sbatch, as partition=gpu or time=1440 (minutes); may be repeated",
+        "a parameter of sbatch, for example partition=gpu or time=1440 (minutes); may be repeated",
         "KEY=VALUE",
     )
     timeout: float | None = option(
         None,
         number(float, 1),
         MACHINE,
-        "longest time of a step; a run that exceeds it fails (default: none)",
+        "time limit of a step; a run that exceeds it fails (default: none)",
         "SECONDS",
     )
     out: str | None = option(
@@ -233,37 +249,35 @@ class Options:
         (),
         names,
         FILES,
-        "learn these methods again where the results folder holds runs of them with other settings or code; the old "
-        "runs are moved to DIR/replaced",
+        "learn these methods again if their runs in DIR have other settings or code; the old runs move to DIR/replaced",
         "a,b",
     )
     store: str | None = option(
         None,
         text,
         FILES,
-        "URL of an object store (s3://...) that shares results between machines without a common file system "
-        "(default: none)",
+        "object store (s3://...) through which machines without a common file system share results (default: none)",
         "URL",
     )
     checkpoint_seconds: float = option(
         60.0,
         number(float, 0),
         FILES,
-        "shortest time between two checkpoints of a step, at ends of epochs; a stopped step resumes from the last",
+        "shortest time between two checkpoints, written at ends of epochs; a stopped step resumes from the last one",
         "SECONDS",
     )
     keep_models: str = option(
         "last",
         one_of("last", "all", "none"),
         FILES,
-        "models to keep in the results folder: of each run's last step, of all steps, or none",
+        "keep the model of each run's last step, the models of all steps, or none",
         "last|all|none",
     )
     no_report: bool = option(
         False,
         flag,
         FILES,
-        "write no CSV files, tables, figures and page; `bench report` makes them",
+        "write no CSV files, tables, figures or report.html; `bench report` writes them later",
     )
     tracker: str | None = option(
         None,

@@ -30,13 +30,13 @@ EXAMPLES = """\
 examples:
   bench advise --dataset path/to/folder --new PRODUCT
   bench advise --dataset path/to/folder --new PRODUCT --shots 60 --minutes 60
-  bench advise --dataset path/to/folder --dry-run      the plan and the time that it needs
+  bench advise --dataset path/to/folder --dry-run      show the plan and the time that it needs
 
-Each method first learns all types but one, then the new one, from sentences that label it alone. Give
-the corpus that your model was trained on, with the new type labelled in it; without labels of it leave
---new out, and the types that are there stand in for it. Without that corpus no method can be tried:
-`bench extend` learns the type all the same, and prints what the old types lose. The same command goes
-on with what is there: further minutes buy further runs.
+Each method first learns all types but one. Then it learns the new type, from sentences that label
+no other type. Give the corpus that your model was trained on, and label the new type in it. If you
+have no such labels, leave --new out: types of the corpus then stand in for the new one. Without
+that corpus, no method can be tried. `bench extend` then learns the type, and prints what the old
+types lose. Run the same command again to resume it, or to add runs with more --minutes.
 """
 
 
@@ -45,16 +45,16 @@ def add_parser(commands: Any) -> None:
         commands,
         "advise",
         _execute,
-        "say which method to take for one new type",
+        "recommend a method for one new type",
         usage="bench advise --dataset PATH [--new TYPE] [options]",
-        description="Say which method to take for one new type, how sure that is, and what it costs, by a small fair "
-        "grid.",
+        description="Recommend a method for one new type. Train methods on a small fair grid, and say which one is\n"
+        "best, how sure that is, and what it costs.",
         epilog=EXAMPLES,
     )
     group = parser.add_argument_group("question")
-    group.add_argument("--new", metavar="TYPE", help="the new type (default: types of the corpus in turn)")
-    group.add_argument("--shots", metavar="N", help="mentions of the new type to learn it from (default: all)")
-    group.add_argument("--minutes", metavar="N", default=20.0, help="time budget (default: 20)")
+    group.add_argument("--new", metavar="TYPE", help="the new type (default: the types of the corpus, in turn)")
+    group.add_argument("--shots", metavar="N", help="number of mentions to learn the new type from (default: all)")
+    group.add_argument("--minutes", metavar="N", default=20.0, help="time budget in minutes (default: 20)")
     add_options(parser, OPTIONS)
     output = parser.add_argument_group("output")
     output.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")

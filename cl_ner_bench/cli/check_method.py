@@ -15,16 +15,17 @@ def add_parser(commands: Any) -> None:
         commands,
         "check-method",
         _execute,
-        "check that methods keep the contract, your own or built-in ones",
+        "check that your own or built-in methods keep the contract",
         usage="bench check-method METHOD... [--full]",
-        description="Check methods with a tiny encoder and generated sentences: that what a card states is true; that\n"
-        "a method learns, sees no hidden label, predicts each sentence by itself, repeats and resumes to the\n"
-        "bit, copes with unusual tasks, and runs on any device. It takes some seconds a method. A fault says\n"
-        "what to change; exit code 1 if there is one.",
+        description="Check methods with a tiny encoder and generated sentences. The checks ask if a method's card is\n"
+        "true, and if the method learns, sees no hidden label, predicts each sentence by itself, repeats and\n"
+        "resumes to the bit, copes with unusual tasks, and runs on any device. They take some seconds per\n"
+        "method. Each fault says what to change. Exit code 1 if there is a fault.",
         epilog="examples:\n  bench check-method mine.py\n  bench check-method mine.py:my-variant --full\n"
         "  bench check-method spankl extendner\n"
         "  bench check-method plug.py+extendner plug.py:NAME+spankl    a plug-in on other methods\n\n"
-        "`bench init-method NAME` writes a file to begin with. A method file runs as code: check only files you trust.",
+        "`bench init-method NAME` writes a file to start from. A method file runs as code: check only files\n"
+        "that you trust.",
     )
     parser.add_argument(
         "methods",
@@ -33,7 +34,7 @@ def add_parser(commands: Any) -> None:
         help="a name of `bench list methods`, FILE.py, FILE.py:NAME or PLUG+METHOD",
     )
     parser.add_argument(
-        "--full", action="store_true", help="check for longer: stops in each epoch, other processes and encoders, bf16"
+        "--full", action="store_true", help="also check stops in each epoch, other processes and encoders, and bf16"
     )
 
 

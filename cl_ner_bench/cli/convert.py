@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "conll", "brat")  # of corpora.writers, which takes long to import
 OPTIONS = ("data", "parts", "tasks", "max_sentences", "split_seed")
 _DESCRIPTION = """\
-Write the train, dev and test part of a corpus as they were read.
+Write train, dev and test of a corpus, as they were read, in another format.
 
-  jsonl  {"tokens": [...], "entities": [{"start", "end", "label"}]} a line; holds everything
-  conll  a word, a tab and its tag (BIO) a line; holds no mentions that overlap
-  brat   .txt and .ann, a sentence a line; holds no borders of words but blanks"""
+  jsonl  {"tokens": [...], "entities": [{"start", "end", "label"}]} per line; holds everything
+  conll  a word, a tab and its tag (BIO) per line; cannot hold mentions that overlap
+  brat   .txt and .ann, one sentence per line; cannot hold borders of words except blanks"""
 
 
 def add_convert(actions: Any, load: Callable[[argparse.Namespace, Iterable[str]], Corpus]) -> None:
@@ -43,12 +43,12 @@ def add_convert(actions: Any, load: Callable[[argparse.Namespace, Iterable[str]]
     parser.add_argument(
         "--lossy",
         action="store_true",
-        help="leave out what the format cannot hold, and say how much (default: refuse the corpus)",
+        help="leave out what the format cannot hold, and say how much (default: write nothing)",
     )
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="write into a folder that holds files, and replace those of these names",
+        help="write into a folder that is not empty, and replace files of the same names",
     )
     add_options(parser, OPTIONS)
 

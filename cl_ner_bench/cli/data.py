@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         actions,
         "show",
         _show,
-        "show counts by part, type, task and step; co-occurrence; licence; how to get the corpus",
+        "show counts (by part, type, task, step), co-occurrence, licence, and how to get the corpus",
         epilog="examples:\n  bench data show synthetic\n  bench data show ontonotes --data PATH --order 3 --json\n"
         "  bench data show fewnerd --data PATH --scenario ocilner --figure hidden.png",
     )
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         actions,
         "split",
         _split,
-        "write the task split to a file that `bench run --split FILE.json` replays",
+        "write the task split to a file that `bench run --split FILE.json` uses",
         epilog="example:\n  bench data split synthetic --scenario filter --order 2 --out split.json\n"
         "  bench run --split split.json",
     )
@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
         actions,
         "export",
         _export,
-        "write the sentences of each step for other code, whose predictions `bench import` scores",
+        "write the sentences of each step for other code; `bench import` scores its predictions",
         description="Write what a method may see in each step (step-K/train.jsonl, dev.jsonl), the test sentences\n"
         "(test.jsonl) and the task split (split.json). docs/imported.md describes the files.",
         epilog="example:\n  bench data export synthetic --scenario filter --order 2 --out sentences",
@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
         "--figure",
         type=Path,
         metavar="FILE",
-        help="draw labelled and unlabelled mentions (.png, .pdf; the numbers go to a .csv of the same name)",
+        help="draw labelled and unlabelled mentions (.png or .pdf), and write the numbers to a .csv of that name",
     )
     split_parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="file to write")
     export_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")

@@ -26,8 +26,8 @@ def add_parser(commands: Any) -> None:
         _execute,
         "write the model of a run as a folder that needs no other file",
         usage="bench export RUN_DIR [--step K] --out DIR",
-        description="Write the model that a run stored as a folder of safetensors, JSON and a model card, with\n"
-        "encoder and tokenizer. load_model takes it; transformers, too, where the method is such a tagger.",
+        description="Write the model of a run as a folder: safetensors, JSON, a model card, encoder and tokenizer.\n"
+        "load_model loads that folder; transformers loads it, too, if it can represent the model.",
         epilog=EXAMPLES,
     )
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="the folder of the run, RESULTS_DIR/runs/RUN_ID")
@@ -35,10 +35,10 @@ def add_parser(commands: Any) -> None:
         "--step",
         type=int,
         metavar="K",
-        help="the model after this step; --keep-models all keeps each (default: the last)",
+        help="export the model after this step; --keep-models all keeps each (default: the last)",
     )
-    parser.add_argument("--method", metavar="FILE.py", help="the file of a user's method; it runs as code")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    parser.add_argument("--method", metavar="FILE.py", help="the file of your own method; it runs as code")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; new or empty")
 
 
 def _execute(parsed: argparse.Namespace) -> int:

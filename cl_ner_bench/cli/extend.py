@@ -26,9 +26,9 @@ examples:
   bench extend ./bert-finetuned-ner --data new_type --method extendner --out model
 
 MODEL is the folder of a run, of a model that `bench export` or `bench extend` wrote, or of a token
-classifier of transformers (safetensors; labels O, B-..., I-...). DIR is a corpus folder in any form
-that `bench run` reads (train, and dev and test if there are any), or one file, in which the new
-types are labelled. Labels of old types are not needed.
+classifier of transformers (safetensors; labels O, B-..., I-...). DIR is a file, or a corpus folder
+in any form that `bench run` reads; it may lack dev and test. Label the new types in DIR. Labels of
+old types are not needed.
 """
 
 
@@ -39,19 +39,20 @@ def add_parser(commands: Any) -> None:
         _execute,
         "learn a new type on top of a model",
         usage="bench extend MODEL --data DIR --out DIR [options]",
-        description="Learn one more step on top of a model by a method's own rules, and compare it with the old model.",
+        description="Learn one more step on top of a model, by the rules of a method. Compare the new model with\n"
+        "the old one.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("model", metavar="MODEL", help="the folder of the model")
-    parser.add_argument("--data", required=True, metavar="DIR", help="sentences that label the new types")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the new model; it must be new or empty")
+    parser.add_argument("model", metavar="MODEL", help="folder of the model")
+    parser.add_argument("--data", required=True, metavar="DIR", help="corpus folder or file that labels the new types")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the new model; new or empty")
     parser.add_argument("--method", metavar="NAME", help="method of the step (default: the model's)")
     parser.add_argument(
-        "--types", metavar="A,B", help="types of DIR to learn; needed where it labels old ones, too (default: all)"
+        "--types", metavar="A,B", help="types of DIR to learn; needed if DIR also labels old types (default: all)"
     )
-    parser.add_argument("--step", metavar="K", help="step of a run whose model is meant (default: the last)")
+    parser.add_argument("--step", metavar="K", help="start from the model after this step of a run (default: the last)")
     parser.add_argument(
-        "--recipe", metavar="NAME", help="hyper-parameters (default: the model's; paper for transformers)"
+        "--recipe", metavar="NAME", help="recipe (default: the model's; paper for a model of transformers)"
     )
     parser.add_argument("--seed", metavar="N", help="random seed (default: the model's)")
     parser.add_argument(

@@ -14,13 +14,14 @@ from cl_ner_bench.errors import UserError
 OPTIONS = ("dataset", "data", "parts", "tasks", "scenario", "split_seed", "split", "max_sentences", "out")
 EXAMPLES = """\
 examples:
-  bench data export synthetic --order 0 --out sentences      what other code learns from and predicts
+  bench data export synthetic --order 0 --out sentences      write the data for other code
   bench import after-*.jsonl --method Mine --dataset synthetic --order 0 --encoder roberta-base
   bench import answers.jsonl --method "LLM, 5 examples" --dataset fewnerd --data PATH --encoder NAME
   bench import step2.conll --step 2 --method Mine --dataset synthetic --split sentences/split.json
 
-A file holds every test sentence after one step: JSON lines {"id": 0, "pred": [[start, end, type], ...]},
-or CoNLL columns with `# id = 0` before each sentence. docs/imported.md has both forms and what is checked.
+A file holds predictions for every test sentence after one step: JSON lines
+{"id": 0, "pred": [[start, end, type], ...]}, or CoNLL columns with `# id = 0` before each sentence.
+docs/imported.md describes both forms and the checks.
 """
 
 
@@ -29,19 +30,21 @@ def add_parser(commands: Any) -> None:
         commands,
         "import",
         _execute,
-        "score predictions of other code, beside the runs of a results folder",
+        "score predictions of other code, and store them as a run",
         usage="bench import PREDICTIONS... --method NAME [options]",
-        description="Score predictions that other code or a language model made, and store them as a run of a results\n"
-        "folder. Tables, figures and page show it beside the folder's own runs, marked as imported.",
+        description="Score predictions of other code or of a language model, and store them as a run in a results\n"
+        "folder. Tables, figures and report.html show that run beside the others, marked as imported.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="PREDICTIONS", help="the predictions after a step")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="PREDICTIONS", help="file of the predictions after a step"
+    )
     run = parser.add_argument_group("the run")
     run.add_argument("--method", required=True, metavar="NAME", help="name of the row in tables and figures")
     run.add_argument(
         "--step",
         metavar="K,...",
-        help="step of each file (default: one file is the last step, as many files as steps are all of them)",
+        help="step of each file (default: the last step for one file; steps 1, 2, ... for as many files as steps)",
     )
     run.add_argument("--order", dest="orders", metavar="K", help="number of the task order (default: 0)")
     run.add_argument("--seed", dest="seeds", metavar="N", help="number of the repetition (default: 0)")
@@ -51,11 +54,15 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="encoder or model behind the predictions (default: unknown)",
     )
-    run.add_argument("--about", default="", metavar="TEXT", help="settings in your words: training, prompt, version")
-    run.add_argument("--replace", action="store_true", help="replace what was imported for the same run and steps")
+    run.add_argument(
+        "--about", default="", metavar="TEXT", help="the settings, in your words: training, prompt, version"
+    )
+    run.add_argument("--replace", action="store_true", help="replace an earlier import of the same run and steps")
     add_options(parser, OPTIONS)
     output = parser.add_argument_group("output")
-    output.add_argument("--no-report", action="store_true", help="only store; write no tables, figures and page")
+    output.add_argument(
+        "--no-report", action="store_true", help="store the run, but write no tables, figures or report.html"
+    )
     output.add_argument("-q", "--quiet", action="store_true", help="print only the results, warnings and errors")
 
 

@@ -1,4 +1,4 @@
-"""`bench init-method`: write the file of a new method, which works and is there to be changed."""
+"""`bench init-method`: write a working file for a new method, for the user to change."""
 
 from __future__ import annotations
 
@@ -107,20 +107,20 @@ def add_parser(commands: Any) -> None:
         commands,
         "init-method",
         _execute,
-        "write the file of a new method, to begin with",
+        "write a working file for a new method",
         usage="bench init-method NAME [FILE] [--span | --plug-in]",
-        description="Write a method file that works, to be changed: distillation from the previous model, or with\n"
-        "--plug-in a term of the loss that goes on any method.",
+        description="Write a working method file for you to change. Its method distils from the previous model; with\n"
+        "--plug-in, it adds a term to the loss of any other method.",
         epilog="examples:\n  bench init-method mine              writes mine.py\n"
         "  bench init-method my-spans ideas/spans.py --span\n"
-        "  bench init-method smooth --plug-in  writes smooth.py, an idea that goes on any method\n\n"
+        "  bench init-method smooth --plug-in  writes smooth.py, a plug-in for any method\n\n"
         "Then: bench check-method mine.py",
     )
     parser.add_argument("name", metavar="NAME", help="the method's name in grids and tables")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the file to write (default: NAME.py)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--span", action="store_true", help="score spans instead of tagging words")
-    kind.add_argument("--plug-in", action="store_true", help="change another method, whatever it scores")
+    kind.add_argument("--plug-in", action="store_true", help="change another method, for words or spans")
 
 
 def _execute(parsed: argparse.Namespace) -> int:

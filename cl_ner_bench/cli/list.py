@@ -69,8 +69,8 @@ def list_scenarios() -> list[Row]:
 def list_encoders() -> list[Row]:
     rows = [
         ("minilm", "all-MiniLM-L6-v2: 6 layers, 384 wide, uncased, sentence-tuned; comes with the package, offline"),
-        ("bert-base-cased", "12 layers, 768 wide; of CFNER and later papers; from the Hugging Face hub"),
-        ("bert-large-cased", "24 layers, 1024 wide; of SpanKL; from the Hugging Face hub"),
+        ("bert-base-cased", "12 layers, 768 wide; used by CFNER and later papers; from the Hugging Face hub"),
+        ("bert-large-cased", "24 layers, 1024 wide; used by SpanKL; from the Hugging Face hub"),
         ("NAME[@REVISION]", "any Hugging Face encoder by its name"),
         ("./PATH or /PATH", "a folder written by save_pretrained; a name is never looked up as a folder"),
     ]
@@ -148,12 +148,18 @@ NARROW_TITLES = {"architecture": "arch."}
 SHORT = {"re-implementation": "re-impl.", "from the paper": "paper"}
 """Titles and states of methods in a narrow table."""
 METHODS_HELP = """
-group: memory-free: a step uses its own data alone; exemplar: keeps sentences of earlier steps;
-  closed-form: solves in closed form, or keeps the encoder frozen; reference: no continual method.
-status, what one may claim: faithful: the method of the paper; paper (from the paper): its formulas,
-  where no code is published; re-impl. (re-implementation): its idea on this suite's models, which is
-  not the paper's system; baseline: no paper's. `bench list methods NAME` shows what differs.
-A plug-in NAME of arch. any gives NAME-span, NAME-token, and NAME+METHOD on other methods."""
+group
+  memory-free: a step uses only its own data
+  exemplar: keeps sentences of earlier steps
+  closed-form: solves in closed form, or keeps the encoder frozen
+  reference: no continual method
+status (what you may claim)
+  faithful: the method of the paper
+  paper (from the paper): the formulas of a paper without published code
+  re-impl. (re-implementation): the paper's idea on this suite's models, not the paper's system
+  baseline: no method of a paper
+`bench list methods NAME` shows what differs from the paper. A plug-in NAME (arch. any) gives the
+methods NAME-span and NAME-token, and NAME+METHOD for other methods."""
 LONG = ("summary", "title", "paper", "deviations")
 """Columns that are broken into lines."""
 
@@ -165,17 +171,18 @@ def add_parser(commands: Any) -> None:
         _execute,
         "list methods, datasets, scenarios, encoders or presets",
         usage="bench list KIND [NAME] [options]",
-        description="List what there is to choose from; with NAME, or -v, everything that is known of it.",
+        description="List methods, datasets, scenarios, encoders or presets. With NAME or -v, print all that is known\n"
+        "about an entry.",
         epilog="examples:\n  bench list methods\n"
-        "  bench list methods spankl      its paper, status, deviations, settings\n"
-        "  bench list methods mine.py     those of a file; also FILE.py:NAME and PLUG+METHOD\n"
+        "  bench list methods spankl      show its paper, status, deviations and settings\n"
+        "  bench list methods mine.py     show those of a file; also FILE.py:NAME and PLUG+METHOD\n"
         "  bench list methods -v\n  bench list datasets --json\n\n"
-        f"On a terminal of {WIDE} columns the table of methods has papers, status and deviations, too.",
+        f"On a terminal of {WIDE} columns or more, the table of methods also shows papers and deviations.",
     )
     parser.add_argument("kind", choices=[*KINDS], metavar=" | ".join(KINDS), help="what to list")
     parser.add_argument("name", nargs="?", metavar="NAME", help="one entry (default: all)")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("-v", "--verbose", action="store_true", help="print everything that is known of each entry")
+    how.add_argument("-v", "--verbose", action="store_true", help="print all that is known about each entry")
     how.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -40,22 +40,23 @@ COMMANDS = {
 
 EXAMPLES = """\
 examples:
-  bench run                              the default comparison: generated corpus, offline encoder
+  bench run                              compare the default methods on a generated corpus, offline
   bench run --methods spankl,extendner --dataset fewnerd --data PATH
-  bench perf --dataset fewnerd --data PATH    how long that would take here, in about a minute
-  bench status results/synthetic-split   its progress, from any machine that sees the folder
-  bench report results/synthetic-split   tables, figures and report again, without training
+  bench perf --dataset fewnerd --data PATH    estimate how long a grid takes here
+  bench status results/synthetic-split   show the progress, on any machine that sees the folder
+  bench report results/synthetic-split   write tables, figures and report again, without training
   bench verify results/synthetic-split   check all files and scores
-  bench predict results/synthetic-split/runs/RUN_ID --file texts.txt    what a stored model finds
-  bench export results/mine/runs/RUN_ID --out my-model   a model as a folder that transformers loads
+  bench predict results/synthetic-split/runs/RUN_ID --file texts.txt    find mentions in text
+  bench export results/mine/runs/RUN_ID --out my-model   write a model as a folder of its own
   bench extend MODEL --data PATH --out PATH    learn one more type on top of a model
-  bench tune --methods spankl,extendner --dataset fewnerd --data PATH    the best values of each
+  bench tune --methods spankl,extendner --dataset fewnerd --data PATH    choose hyper-parameters
   bench list methods
   bench check-method mine.py             check a method of your own
   bench data show synthetic
 
 `bench COMMAND --help` explains a command. Exit codes: 0 done, 1 some run failed or a fault was
-found, 2 wrong use or bad input, 130 / 143 stopped by Ctrl-C / SIGTERM (run it again to go on).
+found, 2 wrong use or bad input, 130 / 143 stopped by Ctrl-C / SIGTERM. After a stop, run the same
+command again to go on.
 """
 
 

@@ -19,7 +19,7 @@ examples:
   bench perf --methods spankl --dataset fewnerd --data PATH --orders all --seeds 0,1,2
   bench perf --precision bf16 --json
 
-The options are those of `bench run`: measure exactly what you would run. Nothing is written.
+The options are those of `bench run`: pass the ones that you would run with. No file is written.
 """
 Row = Mapping[str, Any]
 Report = Mapping[str, Any]
@@ -32,9 +32,10 @@ def add_parser(commands: Any) -> None:
         commands,
         "perf",
         _execute,
-        "measure how fast a grid would be on this machine",
+        "measure how fast a grid would run on this machine",
         usage="bench perf [options]",
-        description="Measure a grid on a sample: rates, share of the machine's limit, where the time goes, hours.",
+        description="Measure a sample of a grid. Print its rates, their share of the machine's limit, where the time\n"
+        "goes, and how long the whole grid would take.",
         epilog=EXAMPLES,
     )
     # Where results go, and what becomes of failed runs, plays no role.

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   bench predict results/mine/runs/RUN_ID --text "Ada Lovelace wrote to London."
-  bench predict my-model --file texts.txt --out found.jsonl        a text a line
-  bench predict my-model --file texts.jsonl --skip-malformed       {"text": "..."} a line
-  zcat large.txt.gz | bench predict my-model - | head              answers as texts come
+  bench predict my-model --file texts.txt --out found.jsonl        one text per line
+  bench predict my-model --file texts.jsonl --skip-malformed       {"text": "..."} per line
+  zcat large.txt.gz | bench predict my-model - | head              answers while texts come in
   bench predict my-model --file texts.txt --format brat --out annotated
 
-A line of the output: {"text": "...", "mentions": [{"start": 0, "end": 12, "start_word": 0, "end_word": 2,
-"type": "PER", "score": 0.98, "text": "Ada Lovelace"}]}. docs/use-a-model.md has the rules and formats.
+A line of output: {"text": "...", "mentions": [{"start": 0, "end": 12, "start_word": 0,
+"end_word": 2, "type": "PER", "score": 0.98, "text": "Ada Lovelace"}]}. docs/use-a-model.md
+describes the rules and formats.
 """
 
 
@@ -41,43 +42,45 @@ def add_parser(commands: Any) -> None:
         _execute,
         "find mentions in text with a stored model",
         usage='bench predict RUN_DIR|MODEL (--text "..." | --file F | -) [options]',
-        description="Find mentions in text with the model of a run (RESULTS_DIR/runs/RUN_ID) or an exported one.\n"
-        "Print them: one JSON object for each text, in order, as soon as it is found.",
+        description="Find mentions in text with the model of a run (RESULTS_DIR/runs/RUN_ID) or with an exported\n"
+        "model. Print one JSON object per text, in the order of the texts, as soon as it is ready.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("model", metavar="RUN_DIR|MODEL", help="the folder of a run, or of an exported model")
-    parser.add_argument("--step", type=int, metavar="K", help="the model after step K of a run (default: its last)")
-    parser.add_argument("--method", metavar="FILE.py", help="the file of a user's method; it runs as code")
+    parser.add_argument("model", metavar="RUN_DIR|MODEL", help="folder of a run, or of an exported model")
+    parser.add_argument("--step", type=int, metavar="K", help="use the model after step K of a run (default: the last)")
+    parser.add_argument("--method", metavar="FILE.py", help="the file of your own method; it runs as code")
     texts = parser.add_argument_group("texts")
     texts.add_argument("stray", nargs="?", help=argparse.SUPPRESS)
     texts.add_argument("-", dest="stdin", action="store_true", default=None, help="read standard input")
-    texts.add_argument("--text", action="append", metavar="TEXT", help="a text; may be given again")
-    texts.add_argument("--file", type=Path, metavar="F", help="a file with a text a line, plain or gzipped")
+    texts.add_argument("--text", action="append", metavar="TEXT", help="a text; may be repeated")
+    texts.add_argument("--file", type=Path, metavar="F", help="a file with one text per line, plain or gzipped")
     texts.add_argument(
         "--input",
         choices=("text", "jsonl"),
-        help="what a line is: a text, or an object with `text` (or `tokens`) and perhaps `id` "
+        help="form of a line: a text, or a JSON object with `text` or `tokens`, and `id` if you like "
         "(default: jsonl for *.jsonl and *.jsonl.gz, else text)",
     )
-    texts.add_argument("--no-split", action="store_true", help="each text is one sentence (default: texts are split)")
+    texts.add_argument("--no-split", action="store_true", help="take each text as one sentence (default: split it)")
     texts.add_argument(
         "--skip-malformed",
         action="store_true",
-        help="leave out lines that cannot be read, name and count them (default: stop at the first)",
+        help="skip lines that cannot be read; name and count them (default: stop at the first)",
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--format", choices=("jsonl", "conll", "brat"), default="jsonl", help="(default: jsonl)")
+    output.add_argument(
+        "--format", choices=("jsonl", "conll", "brat"), default="jsonl", help="output format (default: jsonl)"
+    )
     output.add_argument(
         "--out",
         type=Path,
         metavar="FILE|DIR",
-        help="write a file, which appears when it is complete (a named pipe or device gets answers as they come); "
-        "for brat a folder (default: standard output)",
+        help="file to write, which appears when it is complete, or a named pipe; for brat a folder (default: "
+        "standard output)",
     )
     output.add_argument("-q", "--quiet", action="store_true", help="print only results, warnings and errors")
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    machine.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's, all cores)")
+    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's, all cores)")
 
 
 def _execute(parsed: argparse.Namespace) -> int:

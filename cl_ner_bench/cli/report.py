@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
         "report",
         _execute,
         "write tables, figures and report.html from stored results",
-        description="Write tables, figures and report.html from what results folders store. Never trains.",
+        description="Write tables, figures and report.html from stored results, without training.",
         epilog="examples:\n  bench report results/synthetic-split results/more --out both\n"
         "  bench report results/synthetic-split --style slides --format png,svg",
     )
@@ -29,15 +29,16 @@ def add_parser(commands: Any) -> None:
     texts.add_argument(
         "--examples",
         action="store_true",
-        help="show sentences that went from right to wrong, in report.html and examples.md; both then quote the corpus",
+        help="show sentences that went from right to wrong, in report.html and examples.md, which then quote the "
+        "corpus",
     )
     texts.add_argument(
         "--texts",
         action="store_true",
-        help="write texts/RUN.jsonl.gz: the words of every test sentence beside its gold and predicted mentions",
+        help="write texts/RUN.jsonl.gz: every test sentence with its words, gold mentions and predicted mentions",
     )
     texts.add_argument(
-        "--data", type=Path, metavar="PATH", help="where the corpus is now (default: where it was for training)"
+        "--data", type=Path, metavar="PATH", help="where the corpus is now (default: where it was during training)"
     )
     texts.add_argument(
         "--examples-per-type", type=int, default=3, metavar="N", help="at most N examples of a type (default: 3)"
@@ -45,15 +46,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--methods",
         metavar="LIST",
-        help="methods that tables, figures and page show, in this order within their groups; the CSV files of tables "
-        "keep all (default: all, the best first)",
+        help="methods to show, in this order within their groups; the CSV files of tables keep all methods (default: "
+        "all, the best first)",
     )
     figures = parser.add_argument_group("figures")
     figures.add_argument(
         "--style",
         default="paper",
         metavar="paper|slides",
-        help="paper: title and notes in the .txt beside the figure; slides: 16:9, both in the figure (default: paper)",
+        help="paper: title and notes in a .txt beside the figure; slides: 16:9, both in the figure (default: paper)",
     )
     figures.add_argument(
         "--format", default="pdf,png", metavar="LIST", help="file formats: pdf, png, svg (default: pdf,png)"
@@ -63,32 +64,33 @@ def add_parser(commands: Any) -> None:
         "--measures",
         default="micro,task,forgetting,learning,gap",
         metavar="LIST",
-        help="columns of the main tables: micro, type, task, forgetting, bwt, learning, gap, or names of summary.csv, "
-        "which keeps all (default: %(default)s)",
+        help="columns of main tables: micro, type, task, forgetting, bwt, learning, gap, or of summary.csv "
+        "(default: %(default)s)",
     )
-    tables.add_argument("--decimals", type=int, choices=range(5), default=1, metavar="N", help="0 to 4 (default: 1)")
+    tables.add_argument(
+        "--decimals", type=int, choices=range(5), default=1, metavar="N", help="decimals, 0 to 4 (default: 1)"
+    )
     tables.add_argument(
         "--columns",
         type=int,
         choices=(1, 2),
         default=2,
         metavar="1|2",
-        help="set LaTeX tables over one or two columns of a page (default: 2)",
+        help="columns of a page that a LaTeX table takes (default: 2)",
     )
     tables.add_argument(
         "--form",
         choices=("wide", "long"),
         default="wide",
         metavar="wide|long",
-        help="long: one number a row (default: wide)",
+        help="long: one number per row (default: wide)",
     )
     tables.add_argument(
         "--caption",
         action="append",
         default=[],
         metavar="TABLE=TEXT",
-        help="caption of the tables whose names begin with TABLE (main, steps-all), in place of the default; "
-        "may be repeated",
+        help="own caption for tables whose names begin with TABLE (main, steps-all); may be repeated",
     )
     tables.add_argument(
         "--label-prefix", default="tab:", metavar="TEXT", help="prefix of the names in \\label (default: tab:)"

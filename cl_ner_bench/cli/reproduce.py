@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   bench reproduce                             list the experiments
-  bench reproduce spankl-ontonotes-split --help    what this one sets, and its published numbers
+  bench reproduce spankl-ontonotes-split --help    show its settings and numbers
   bench reproduce spankl-ontonotes-split --data PATH --seeds 0,1,2
   bench reproduce spankl-fewnerd-split --data PATH --encoder minilm --max-sentences 600
 
-Only seeds, device, threads and files may differ from the preset. Any other change, of data, encoder
-or training (as in the last line), makes it a rehearsal, which shows no difference. Exit code 1: a
-difference beyond the margin was found.
+You may change seeds, device, threads and files. Any other change of data, encoder or training (as
+in the last example) makes the experiment a rehearsal, which shows no differences. Exit code 1: a
+run failed, or a difference is beyond its margin.
 """
 
 
@@ -39,14 +39,14 @@ def add_parser(commands: Any) -> None:
         commands,
         "reproduce",
         _execute,
-        "run a published experiment and compare with its numbers",
+        "run a published experiment and compare with the published numbers",
         usage="bench reproduce [PRESET] [options] | --list",
-        description="Run a published experiment with all its orders, and show the difference to its numbers.\n"
-        "Without PRESET: list the experiments.",
+        description="Run a published experiment with all its orders, and show the differences from the published\n"
+        "numbers. Without PRESET, list the experiments.",
         epilog=EXAMPLES,
         add_help=False,
     )
-    parser.add_argument("-h", "--help", action="store_true", help="show this, and what PRESET sets")
+    parser.add_argument("-h", "--help", action="store_true", help="show this help, and what PRESET sets")
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="a name of `bench list presets`")
     parser.add_argument("--list", action="store_true", help="list the experiments, as without PRESET")
     names = [name for name in OPTIONS if name not in FIXED]

@@ -20,7 +20,7 @@ examples:
   bench run                                   the default methods on the generated corpus, offline
   bench run --methods spankl,extendner --dataset ontonotes --data PATH --orders all --seeds 0,1,2
   bench run --methods spankl,nokd=spankl --set nokd.kd_weight=0
-  bench run --methods my_method.py --dry-run  what would be trained, and where each value comes from
+  bench run --methods my_method.py --dry-run  show what would be trained, with which values
   bench run --config results/synthetic-split/experiment.toml --out again
 
 Run the same command again to resume: finished steps are never trained again.

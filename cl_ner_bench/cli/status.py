@@ -25,15 +25,13 @@ def add_parser(commands: Any) -> None:
         _execute,
         "show the progress of a grid, wherever it runs",
         description="Show which runs are done, running (and where), failed or waiting, and the estimated time left.\n"
-        "Works while any other process or machine trains them.",
+        "Other processes or machines may be training the runs.",
         epilog="examples:\n  bench status results/synthetic-split --watch\n"
         "  bench status results/synthetic-split --json\n"
         "  bench status results/synthetic-split --store s3://bucket/grid",
     )
     parser.add_argument("folder", type=Path, metavar="RESULTS_DIR", help="results of `bench run`")
-    parser.add_argument(
-        "--store", metavar="URL", help="update RESULTS_DIR first from the object store that the grid shares"
-    )
+    parser.add_argument("--store", metavar="URL", help="first update RESULTS_DIR from the object store of the grid")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--watch", action="store_true", help="continue until nothing runs: live on a terminal, else lines")
     how.add_argument("--json", action="store_true", help="print JSON with every run")

@@ -24,15 +24,17 @@ EXAMPLES = """\
 examples:
   bench tune --methods spankl,extendner,seqstar --dataset fewnerd --data PATH --max-sentences 4000
   bench tune --methods my_method.py,extendner --trials 40 --objective label-free
-  bench tune --methods extendner --dry-run                what is searched, and how many runs that takes
+  bench tune --methods extendner --dry-run              show what is searched, in how many runs
   bench run --methods extendner --recipe results/tune-synthetic-split/recipe.toml
 
-Every method has equally many trials, the joint references included. Values that are given (--lr, --set)
-are fixed and not searched. The same command goes on after a stop; a larger --trials adds trials.
+Each method gets equally many trials, and so does each joint reference. Values that you give (--lr,
+--set) are fixed, not searched. After a stop, run the same command again. A larger --trials adds
+trials.
 
-The objective `all` is the dev micro-F1 over all learned types after the last step: it uses labels of old
-types on dev, which a deployed learner does not have. `label-free` uses the labels of the new types of
-each step, and for old types agreement with the previous model. Test sentences are never read.
+The objective `all` is the dev micro-F1 over all learned types after the last step. It uses dev
+labels of old types, which a deployed learner does not have. `label-free` uses each step's labels of
+new types and, for old types, the agreement with the previous model. The search never reads test
+sentences.
 """
 
 
@@ -41,10 +43,10 @@ def add_parser(commands: Any) -> None:
         commands,
         "tune",
         _execute,
-        "choose hyper-parameters by equal trials for every method",
+        "choose hyper-parameters, with equally many trials for each method",
         usage="bench tune --methods A,B --dataset NAME|PATH [options]",
-        description="Choose hyper-parameters of each method by equally many trials (Optuna's TPE), on a task split and "
-        "an order that\nno report uses, and write them as a recipe file for `bench run --recipe`.",
+        description="Choose the hyper-parameters of each method, with equally many trials (Optuna's TPE) on a task\n"
+        "split and an order that no report uses. Write them as a recipe file for `bench run --recipe`.",
         epilog=EXAMPLES,
     )
     group = parser.add_argument_group("search")
@@ -53,7 +55,7 @@ def add_parser(commands: Any) -> None:
         "--objective",
         metavar="NAME",
         default="all",
-        help="all: dev micro-F1 over all learned types; label-free: of new types, and agreement on old ones "
+        help="all: dev micro-F1 over all learned types; label-free: over new types, and agreement on old ones "
         "(default: all)",
     )
     group.add_argument("--seed", metavar="N", default=0, help="random seed of the sampler (default: 0)")

@@ -17,10 +17,10 @@ def add_parser(commands: Any) -> None:
         _execute,
         "check all checksums of a results folder and recompute every score",
         description="Check all checksums of a results folder, and recompute all counts and scores from the stored\n"
-        "predictions. Exit code 1 if a fault was found; each is printed with its repair.",
+        "predictions. Print each fault with its repair. Exit code 1 if there is a fault.",
         epilog="example:\n  bench verify results/synthetic-split --json",
     )
-    parser.add_argument("folder", type=Path, metavar="RESULTS_DIR", help="the folder to check")
+    parser.add_argument("folder", type=Path, metavar="RESULTS_DIR", help="results folder to check")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -95,41 +95,45 @@ def run(
     quiet: bool = False,
     dry_run: bool = False,
 ) -> Results | Any:
-    """Train and compare methods, as `bench run` does, into the same results folder; finished steps are not repeated.
+    """Train and compare methods, as `bench run` does.
 
-    Arguments are the command's options. None stands for "not given": the value is then that of ``config``, else of the
-    recipe, else the default of `bench run --help`.
+    A further call with the same ``out`` adds runs to that folder, and does not repeat finished steps.
+
+    The arguments are the options of the command. None means "not given": the value then comes from ``config``, else
+    from the recipe, else from the defaults of `bench run --help`.
 
     Args:
         methods: names of `bench list methods`, ``FILE.py`` or ``FILE.py:NAME``; ``LABEL=METHOD`` names a variant.
         bounds: ``auto`` adds the joint bound of each architecture in use.
         set: hyper-parameters of methods, ``{"spankl": {"kd_weight": 0}}``.
-        dataset: a name of `bench list datasets`, a card, a folder with train, dev and test files, or what ``parts``
-            divides.
+        dataset: a name of `bench list datasets`, a card, a folder with train, dev and test files, or other files
+            with ``parts``.
         data: your own copy of the corpus.
-        parts: shares of train, dev and test in percent, ``(80, 10, 10)``, for a file or folder without these.
+        parts: divide files into train, dev and test by these percentages, ``(80, 10, 10)``, or take missing parts
+            from train.
         tasks: the tasks in their order, ``[["ORG"], ["GPE", "DATE"]]`` or ``"ORG;GPE,DATE"``.
-        scenario: ``split``, ``filter``, ``fgA-pgB``, ``add-one``, ``add-one-kN``, ``domains``, one of the card's, or a
-            TOML file.
-        orders: task orders as the card numbers them, or ``all``.
+        scenario: ``split``, ``filter``, ``fgA-pgB``, ``add-one``, ``domains`` or another name of
+            `bench list scenarios`, or a TOML file.
+        orders: numbers of the task orders, or ``all``: every order of the card.
         split_seed: random seed of the task split, of ``parts`` and of ``max_sentences``.
-        split: a task split that `bench data split` wrote.
-        max_sentences: train on a random sample of so many sentences, dev and test in proportion; every output says so.
-        seeds: random seeds of weights, dropout and shuffling; each gives a run.
+        split: the file of a task split that `bench data split` wrote.
+        max_sentences: use a random sample of so many train sentences, and of dev and test in proportion; every output
+            says so.
+        seeds: random seeds of weights, dropout and shuffling; each seed gives a run.
         encoder: ``minilm``, a Hugging Face encoder, or a folder.
-        recipe: the card's hyper-parameters of this name, or a file that ``tune`` wrote.
+        recipe: a recipe of the dataset's card, or a file that ``tune`` wrote.
         epochs: epochs per step.
         batch_size: sentences per batch.
         lr: learning rate of the encoder.
         head_lr: learning rate of the head.
-        warmup_share: share of a step's updates in which the learning rates rise to their values.
-        warmup_updates: longest warm-up in updates.
-        clip: longest gradient, as its norm; 0: no clipping.
-        max_length: longest window in sub-tokens.
-        max_span_width: longest mention of span methods in words, 0: no limit.
-        pool: sort the sentences of so many batches by length before batching.
+        warmup_share: share of a step's updates in which the learning rates rise to their full values.
+        warmup_updates: longest warm-up, in updates.
+        clip: clip the norm of the gradient to this; 0: no clipping.
+        max_length: longest window, in sub-tokens.
+        max_span_width: longest span that span methods score, in words; 0: no limit.
+        pool: sort the sentences of so many batches by length, then batch them.
         joint_steps: train joint models at ``all`` steps or at the ``last``.
-        training_check: also train step 1 for twice the epochs.
+        training_check: also train step 1 for twice the epochs, to see if a run is undertrained.
         nested: keep nested predictions of span methods.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: number format of training.
@@ -137,27 +141,28 @@ def run(
         threads: CPU threads per run.
         jobs: runs at a time.
         gpus_per_run: share of a GPU per run.
-        backend: scheduler of the runs.
+        backend: where the runs are trained: on this machine (``loky``), or on a cluster.
         scheduler: address of a running dask or ray cluster.
         slurm: parameters of sbatch, ``{"partition": "gpu"}``.
-        timeout: longest time of a step in seconds.
+        timeout: time limit of a step, in seconds; a run that exceeds it fails.
         out: results folder.
-        replace: methods to learn again where ``out`` holds runs of them with other settings or code.
-        store: URL of an object store that shares results between machines.
+        replace: methods to learn again if their runs in ``out`` have other settings or code.
+        store: URL of an object store, through which machines share results.
         checkpoint_seconds: shortest time between two checkpoints of a step.
-        keep_models: models to keep in the results folder.
-        no_report: write no CSV files, tables, figures and page.
+        keep_models: keep the model of each run's ``last`` step, of ``all`` steps, or ``none``.
+        no_report: write no CSV files, tables, figures or report.html.
         tracker: also send the scores of every finished step to this experiment tracker.
-        config: a TOML file of these options, as every results folder holds one (``experiment.toml``).
+        config: a TOML file of these options, such as the ``experiment.toml`` of a results folder.
         quiet: show no progress.
         dry_run: train nothing, write nothing, and return the resolved plan as text.
 
     Returns:
-        The results of the folder (``Results``); failed runs stand in ``Results.runs``. With ``dry_run`` a text.
+        All results of the folder (``Results``); ``Results.runs`` lists failed runs, too. With ``dry_run``: the plan as
+        text.
 
     Raises:
-        UserError: something cannot be run as asked, where the command would end with exit code 2.
-        KeyboardInterrupt: it was stopped by Ctrl-C; the same call goes on.
+        UserError: the call cannot be carried out as asked; the command would end with exit code 2.
+        KeyboardInterrupt: Ctrl-C stopped the call; the same call resumes.
     """
     given = {name: value for name, value in locals().items() if name not in ("config", "quiet", "dry_run")}
 
@@ -214,30 +219,32 @@ def tune(
     out: _Path | None = None,
     quiet: bool = False,
 ) -> Path:
-    """Choose hyper-parameters by equal trials for every method, as `bench tune` does; finished trials are not repeated.
+    """Choose hyper-parameters with equally many trials for each method, as `bench tune` does.
+
+    A further call with the same ``out`` resumes or adds trials, and does not repeat finished ones.
 
     Args:
-        methods: methods to tune; with ``bounds`` ``auto``, the joint bound of each architecture is tuned, too.
+        methods: methods to tune, as in ``run``.
         trials: trials of each method.
-        objective: what is maximised on dev: ``all`` uses labels of old types that a deployed learner lacks,
-            ``label-free`` does not.
+        objective: the score on dev to maximise. ``all`` uses labels of old types, which a deployed learner does not
+            have; ``label-free`` does not use them.
         seed: random seed of the sampler.
         bounds: ``auto`` tunes the joint bound of each architecture in use, too.
-        set: hyper-parameters of methods that are fixed, ``{"spankl": {"kd_weight": 1}}``.
+        set: fixed hyper-parameters of methods, ``{"spankl": {"kd_weight": 1}}``.
         dataset: as in ``run``.
         data: your own copy of the corpus.
         parts: shares of train, dev and test in percent.
-        tasks: the tasks, as in ``run``; their order is that of tuning.
-        scenario: as in ``run``, but for ``add-one``.
-        max_sentences: train on a random sample of so many sentences, dev in proportion.
+        tasks: the tasks, as in ``run``, in the order for tuning.
+        scenario: as in ``run``, except ``add-one``.
+        max_sentences: use a random sample of so many train sentences, and of dev in proportion.
         encoder: ``minilm``, a Hugging Face encoder, or a folder.
-        recipe: the hyper-parameters to start from.
-        epochs: epochs per step, fixed.
-        batch_size: sentences per batch, fixed.
-        lr: learning rate of the encoder, fixed.
-        head_lr: learning rate of the head, fixed.
-        max_length: longest window in sub-tokens.
-        max_span_width: longest mention of span methods in words, 0: no limit.
+        recipe: the recipe to start from.
+        epochs: fixed number of epochs per step.
+        batch_size: fixed number of sentences per batch.
+        lr: fixed learning rate of the encoder.
+        head_lr: fixed learning rate of the head.
+        max_length: longest window, in sub-tokens.
+        max_span_width: longest span that span methods score, in words; 0: no limit.
         nested: keep nested predictions of span methods.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: number format of training.
@@ -245,17 +252,17 @@ def tune(
         threads: CPU threads per run.
         jobs: trials at a time.
         gpus_per_run: share of a GPU per trial.
-        timeout: longest time of a step in seconds; a trial that exceeds it fails, and scores 0.
+        timeout: time limit of a step, in seconds; a trial that exceeds it fails and scores 0.
         checkpoint_seconds: shortest time between two checkpoints of a step.
         out: results folder of the trials (default: ``results/tune-DATASET-SCENARIO``).
         quiet: show no progress.
 
     Returns:
-        The recipe file: ``run(recipe=...)`` takes it. ``load_results(out).trials`` are the trials' records.
+        The recipe file, for ``run(recipe=...)``. ``load_results(out).trials`` holds the records of the trials.
 
     Raises:
-        UserError: something cannot be run as asked, where the command would end with exit code 2.
-        KeyboardInterrupt: it was stopped by Ctrl-C; the same call goes on.
+        UserError: the call cannot be carried out as asked; the command would end with exit code 2.
+        KeyboardInterrupt: Ctrl-C stopped the call; the same call resumes.
     """
     given = {name: v for name, v in locals().items() if name not in ("trials", "objective", "seed", "quiet")}
 
@@ -294,18 +301,18 @@ def extend(
 ) -> Model:
     """Learn one more step on top of a model, as `bench extend` does, and write the new model into ``out``.
 
-    Old types that the new model finds less of, in the sentences of ``data``, are warned of (logger ``cl_ner_bench``);
-    the whole comparison is in ``history[-1]`` of the returned model.
+    The logger ``cl_ner_bench`` warns of old types for which the new model agrees too little with the old one, on the
+    sentences of ``data``. ``history[-1]`` of the returned model holds the whole comparison.
 
     Args:
         model: the folder of a run, of an exported model, or of a token classifier of transformers.
-        data: a corpus folder that labels the new types, whose dev and test may be missing, or one file.
+        data: a corpus folder or a file that labels the new types; dev and test may be missing.
         out: a new or empty folder for the new model.
         method: the method of the step (default: the model's own).
-        types: the types of ``data`` to learn (default: all, none of which the model may know).
-        parts: shares of train, dev and test in percent, to divide a file or take missing parts from train.
-        step: of a run, the step whose model is meant (default: the last that it kept).
-        recipe: hyper-parameters of this name (default: the model's).
+        types: the types of ``data`` to learn (default: all; the model must then know none of them).
+        parts: divide files into train, dev and test by these percentages, or take missing parts from train.
+        step: start from the model after this step of a run (default: the last step with a kept model).
+        recipe: name of a recipe (default: the model's).
         epochs: epochs of the step.
         batch_size: sentences per batch.
         lr: learning rate of the encoder.
@@ -320,7 +327,7 @@ def extend(
         The new model.
 
     Raises:
-        UserError: the step cannot be learned as asked, where the command would end with exit code 2.
+        UserError: the step cannot be learned as asked; the command would end with exit code 2.
     """
     from cl_ner_bench.running.extending import extend_model
     from cl_ner_bench.storage.model_folder import refuse_out

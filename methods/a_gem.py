@@ -9,12 +9,13 @@ CARD = {
         "settings": {"per_type": 5, "exemplar_choice": "random"},
         "help": {
             "per_type": "number of remembered sentences of each type",
-            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+            "exemplar_choice": "how remembered sentences are chosen: random, reservoir or herding (iCaRL)",
         },
         "paper": "Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, arXiv 1812.00420",
         "year": 2019,
         "status": "re-implementation",
-        "summary": "Where the gradient and that of a batch from memory point apart, their common part is taken out.",
+        "summary": "If the gradient points against that of a batch from memory, the part along that direction is "
+        "removed.",
         "stores": "per_type sentences of each type",
         "deviations": "Sentences are chosen and learned as in replay. The projection comes before clipping and AdamW, "
         "whose update is no multiple of the gradient. Nothing was searched. Expected: below replay, because the "

@@ -12,14 +12,14 @@ CARD = {
     "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
-        "compat": "true: as in the released code, faults included (see deviations)",
+        "compat": "true: as in the released code, including its faults (see deviations)",
     },
     "variants": {
         "addner": {
             "label": "AddNER",
             "class": "AddNER",
             "settings": {"kd_weight": 1.0, "compat": False},
-            "summary": "A head for each step's types: CE on the newest, KL to the previous model on the others.",
+            "summary": "Each step's types have a head: CE on the newest head, KL to the previous model on the others.",
             "stores": "one copy of the model",
         },
         "addner-joint": {
@@ -29,7 +29,8 @@ CARD = {
             "start": "previous",
             "group": "reference",
             "settings": {"compat": False},
-            "summary": "AddNER's heads, each trained by CE on all data so far with all labels: its upper reference.",
+            "summary": "The heads of AddNER, each trained by CE on all data so far with all labels: AddNER's upper "
+            "reference.",
             "stores": "all data",
         },
     },

@@ -17,8 +17,8 @@ CARD = {
     },
     "help": {
         "random_features": "number of random features of a word or span",
-        "ridges": "strengths of the ridge, of which the best by F1 on a fifth of train is taken",
-        "negatives": "most spans without a label that are drawn from a sentence",
+        "ridges": "strengths of the ridge to try; the best by F1 on a fifth of train is used",
+        "negatives": "largest number of unlabelled spans that are drawn from a sentence",
     },
     "variants": {
         "analytic-token": {

@@ -7,7 +7,7 @@ CARD = {
     "help": {
         "average_share": "share of the step's own weights in the average",
         "fisher_limit": "largest importance of a weight",
-        "fisher_sentences": "most train sentences that the importance is measured on",
+        "fisher_sentences": "largest number of train sentences for measuring the importance",
     },
     "variants": {
         "average": {
@@ -44,7 +44,7 @@ CARD = {
             "identities": {"base": {"average_share": 1.0}},
             "paper": "Marouf et al., Weighted Ensemble Models Are Strong Continual Learners (CoFiMA), ECCV 2024",
             "year": 2024,
-            "summary": "As averaging, each weight in proportion to its Fisher information before and after the step.",
+            "summary": "As average, but each weight counts by its Fisher information before and after the step.",
             "stores": "the Fisher information of the previous step, one copy of the model while a step is learned",
             "deviations": "The information is the mean over (at most fisher_sentences) train sentences of the squared "
             "gradient of one sentence's log-likelihood, with labels drawn from the model, in evaluation mode; the "

@@ -14,14 +14,14 @@ CARD = {
         "kd_weight": "weight of distillation from the previous model",
         "weight_grows": "true: the weight grows with the ratio of old to new types",
         "neighbours": "number of nearest words",
-        "compat": "true: as in the released code, faults included (see deviations)",
+        "compat": "true: as in the released code, including its faults (see deviations)",
     },
     "variants": {
         "cfner": {
             "label": "CFNER",
             "class": "CFNER",
             "first_step": "base",
-            "summary": "CE and distillation on the mean prediction of a word and of its nearest words in the previous "
+            "summary": "CE, and distillation on the mean prediction of a word and its nearest words in the previous "
             "model's space.",
             "deviations": "Loss of the release without its curriculum, which no released configuration uses. All words "
             "are candidates for neighbours; with compat, of more than 5,000 words the first 5,000 that differ from the "
@@ -34,7 +34,7 @@ CARD = {
             "first_step": "base",
             "settings": {"kd_weight": 2.0, "weight_grows": False, "neighbours": 3, "compat": True},
             "paper": "Zheng et al., EMNLP 2022, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "CFNER as released, with the weight of that code base: 2 in all steps.",
+            "summary": "CFNER as released, with the weight of the code base of Zheng et al. (2024): 2 in all steps.",
             "deviations": "Its weight and its candidates for neighbours, as cfner with compat: there, neighbours are "
             "encoded with padding, and what the data call an old type is never distilled. Its recipe is recall.",
         },

@@ -10,9 +10,9 @@ CARD = {
     "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
-        "floor": "least value of the threshold that the entropy of a pseudo-label must stay below",
-        "min_factor": "least weight of a sentence of which few pseudo-labels are accepted",
-        "compat": "true: as in the released code, faults included (see deviations)",
+        "floor": "lower bound of the threshold for the entropy of pseudo-labels",
+        "min_factor": "lowest weight of a sentence with few accepted pseudo-labels",
+        "compat": "true: as in the released code, including its faults (see deviations)",
     },
     "variants": {
         "cpfd": {
@@ -33,7 +33,7 @@ CARD = {
             "class": "CodebaseCPFD",
             "settings": {"kd_weight": 2.0, "floor": 0.001, "min_factor": 0.0, "compat": True},
             "paper": "Zhang et al., EMNLP 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "CPFD as released, with CE divided by the number of all words, refused ones too.",
+            "summary": "CPFD as released, but CE is divided by the number of all words, refused ones included.",
             "deviations": "The loss of that code base, with a teacher without dropout, attention before dropout and "
             "without padding; its recipe is recall.",
         },

@@ -16,9 +16,9 @@ CARD = {
         "search": {"logits_weight": {"times": [0.1, 10]}, "replay_weight": {"times": [0.1, 10]}},
         "help": {
             "per_type": "number of remembered sentences of each type",
-            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+            "exemplar_choice": "how remembered sentences are chosen: random, reservoir or herding (iCaRL)",
             "logits_weight": "weight of the distance from the stored logits",
-            "replay_weight": "weight of the loss on what is replayed",
+            "replay_weight": "weight of the loss on replayed data",
             "stored_spans": "number of spans of a remembered sentence whose logits are stored (span methods)",
         },
         "paper": "Buzzega et al., Dark Experience for General Continual Learning: a Strong, Simple Baseline, NeurIPS "

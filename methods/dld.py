@@ -19,7 +19,7 @@ CARD = {
             "identities": {"extendner": {"kd_weight": 1.0, "part_weight": 0.0}},
             "paper": "Zhang et al., Decomposing Logits Distillation for Incremental Named Entity Recognition, SIGIR "
             "2023",
-            "summary": "ExtendNER, and KL to the previous model for the positive and the negative part of each logit.",
+            "summary": "ExtendNER + KL to the previous model for the positive and the negative part of each logit.",
             "deviations": "No code of the authors was found, and the abstract leaves the divergence open. The parts "
             "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0), with a cosine head of unit h and w; "
             "each is distilled by a KL of softmaxes per word. Weights 2 and 2 as in the code base of arXiv 2312.07887.",
@@ -29,7 +29,7 @@ CARD = {
             "class": "CodebaseDLD",
             "settings": {"kd_weight": 2.0, "part_weight": 2.0},
             "paper": "Zhang et al., SIGIR 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "ExtendNER, and KL between all positive, and all negative, logits of a batch.",
+            "summary": "ExtendNER + KL over all positive logits of a batch + KL over all negative ones.",
             "deviations": "The terms of that code base run over words; there over special tokens and padding, too. A "
             "teacher without dropout; its recipe is recall.",
         },

@@ -8,11 +8,11 @@ CARD = {
     "help": {
         "ewc_weight": "weight of the penalty",
         "ewc_decay": "factor on the importance of earlier steps",
-        "ewc_sentences": "most train sentences that the importance is measured on",
+        "ewc_sentences": "largest number of train sentences for measuring the importance",
         "ewc_labels": "labels of the likelihood: drawn (from the model) or given (in train)",
         "mas_weight": "weight of the penalty",
         "mas_decay": "factor on the importance of earlier steps",
-        "mas_sentences": "most train sentences that the importance is measured on",
+        "mas_sentences": "largest number of train sentences for measuring the importance",
     },
     "variants": {
         "ewc": {
@@ -38,7 +38,7 @@ CARD = {
             "identities": {"base": {"mas_weight": 0.0}},
             "paper": "Aljundi et al., Memory Aware Synapses: Learning what (not) to forget, ECCV 2018",
             "year": 2018,
-            "summary": "As EWC, the importance being the mean size of the gradient of the squared logits' sum.",
+            "summary": "As EWC, but the importance is the mean absolute gradient of the sum of squared logits.",
             "deviations": "The squared norm is a mean over a sentence's words or spans, so that long sentences do not "
             "outweigh short ones. At most mas_sentences train sentences. Rows of new types are free. The weight 1 was "
             "not searched. Expected: as ewc.",

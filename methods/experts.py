@@ -30,13 +30,14 @@ CARD = {
             "label": "Experts (token)",
             "class": "ExpertsToken",
             "architecture": "token",
-            "summary": "An adapter and a softmax with its own O for each step; their tags are merged word by word.",
+            "summary": "Each step has an adapter and a softmax with its own O; the steps' tags are merged word by "
+            "word.",
         },
         "experts-span": {
             "label": "Experts (span)",
             "class": "ExpertsSpan",
             "architecture": "span",
-            "summary": "An adapter and columns for each step; overlaps are resolved by score.",
+            "summary": "Each step has an adapter and columns; the score resolves overlaps.",
         },
     },
 }

@@ -50,7 +50,7 @@ CARD = {
             "paper": "the Self-Training of the code of Zheng et al. (CFNER), EMNLP 2022",
             "year": 2022,
             "status": "re-implementation",
-            "summary": "ExtendNER with a nearly one-hot teacher: temperatures of student and teacher 2 and 0.01.",
+            "summary": "ExtendNER with a nearly one-hot teacher: temperature 2 for the student, 0.01 for the teacher.",
             "deviations": "The loss of that code; cosine head, frozen old rows, imprinted new ones and SGD with the "
             "recipe cfner alone.",
         },
@@ -60,7 +60,7 @@ CARD = {
             "identities": {"extendner": {"kd_weight": 1.0}},
             "paper": "Monaikul et al., AAAI 2021, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "status": "re-implementation",
-            "summary": "ExtendNER with the weight of that code base: 2.",
+            "summary": "ExtendNER with the weight of the code base of Zheng et al. (2024): 2.",
             "deviations": "The loss of that code base, with a teacher without dropout; its recipe is recall.",
         },
     },

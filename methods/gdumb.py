@@ -10,12 +10,12 @@ CARD = {
         "settings": {"per_type": 5, "exemplar_choice": "random"},
         "help": {
             "per_type": "number of remembered sentences of each type",
-            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
+            "exemplar_choice": "how remembered sentences are chosen: random, reservoir or herding (iCaRL)",
         },
         "paper": "Prabhu et al., GDumb: A Simple Approach that Questions Our Progress in Continual Learning, ECCV 2020",
         "year": 2020,
         "status": "re-implementation",
-        "summary": "Each step begins at the pretrained encoder and learns nothing but the remembered sentences.",
+        "summary": "Each step starts from the pretrained encoder and learns only the remembered sentences.",
         "stores": "per_type sentences of each type",
         "deviations": "A budget for each type instead of one for all. As many updates as there are batches of new "
         "sentences, each with a batch drawn from the memory, which already holds the step's own choice. The recipe's "

@@ -31,17 +31,17 @@ CARD = {
     "Linear classifiers with biases, the recipe's epochs and optimiser: at its head_lr they learn little in few "
     "updates (docs/recipes.md). BIO-constrained decoding.",
     "search": {"lr": None},
-    "help": {"compat": "true: as in the released code, faults included (see deviations)"},
+    "help": {"compat": "true: as in the released code, including its faults (see deviations)"},
     "variants": {
         "ice": {
             "label": "ICE",
             "class": "ICE",
-            "summary": "Encoder never trained; each step's classifier learns against O (logit 0) alone.",
+            "summary": "The encoder is never trained; each step's classifier learns against O (logit 0) only.",
         },
         "ice-pl": {
             "label": "ICE-PL",
             "class": "ICEPL",
-            "summary": "As ice, but a step's classifier learns against the fixed old ones, too.",
+            "summary": "As ice, but each step's classifier also learns against the old ones, which are fixed.",
         },
     },
 }

@@ -6,7 +6,7 @@ CARD = {
     "first_step": "base",
     "group": "reference",
     "status": "baseline",
-    "summary": "Trained at every step from the pretrained encoder on all data so far, fully labelled.",
+    "summary": "Every step trains from the pretrained encoder on all data so far, with all labels.",
     "stores": "all data",
     "variants": {
         "joint-span": {"label": "Joint (span)", "architecture": "span"},

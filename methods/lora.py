@@ -25,7 +25,7 @@ CARD = {
             "class": "LoRA",
             "paper": "Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv 2106.09685",
             "year": 2022,
-            "summary": "The pretrained encoder is frozen; one adapter is trained on through all steps, with the head.",
+            "summary": "The pretrained encoder is frozen; all steps train one adapter, and the head.",
             "stores": "nothing",
             "deviations": "Rank, alpha and dropout as in the code base of arXiv 2312.07887. Adapters learn at lora_lr, "
             "whatever the recipe's rate of the encoder: 1e-2 is the best of 1e-3, 5e-3 and 1e-2 after one step of 240 "
@@ -45,7 +45,7 @@ CARD = {
             "paper": "Wang et al., Orthogonal Subspace Learning for Language Model Continual Learning, EMNLP Findings "
             "2023, arXiv 2310.14152",
             "year": 2023,
-            "summary": "An adapter for each step, orthogonal to those before; all of them are summed.",
+            "summary": "Each step has an adapter, orthogonal to the earlier ones; all adapters are summed.",
             "stores": "an adapter for each step",
             "deviations": "From generation to NER. The penalty is a sum over layers and entries, as in the release, so "
             "that it grows with rank and depth. No weight on the size of the adapters. Weight 0.5 was not searched. "

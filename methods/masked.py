@@ -10,8 +10,8 @@ CARD = {
         "paper": "for tags the loss of Cermelli et al., Modeling the Background for Incremental Learning in Semantic "
         "Segmentation, CVPR 2020; for spans SpanKL without distillation (arXiv 2302.12200)",
         "year": 2020,
-        "summary": "Fine-tuning that leaves open what is not labelled: a word without a label is O or of an old type; "
-        "old columns of spans have no loss.",
+        "summary": "Fine-tuning in which an unlabelled word may be O or of an old type; for spans, old columns have no "
+        "loss.",
         "stores": "nothing",
         "deviations": "Changes the loss of the bare learner only: a method with a loss or targets of its own stays as "
         "it is. Expected: between fine-tuning and distillation; masked-span is spankl-nokd.",

@@ -13,7 +13,7 @@ CARD = {
         "2020",
         "year": 2020,
         "status": "re-implementation",
-        "summary": "CE in which an unlabelled word is O or an old type, KD in which the teacher's O is O or a new "
+        "summary": "CE in which an unlabelled word is O or an old type; KD in which the teacher's O is O or a new "
         "type.",
         "stores": "one copy of the model",
         "deviations": "From images to words: the background is O, and a type is two tags. The weight 1 of the "

@@ -14,7 +14,7 @@ CARD = {
         "shrinkage": {"times": [0.01, 100]},
     },
     "help": {
-        "o_prototypes": "number of clusters of words without a label, for each step",
+        "o_prototypes": "number of clusters of unlabelled words, for each step",
         "shrinkage": "share of the mean variance that is added to the covariance",
     },
     "variants": {
@@ -26,7 +26,8 @@ CARD = {
             "Cost, PAMI 2013; as a baseline of continual learning in Janson et al., A Simple Baseline that Questions "
             "the Use of Pretrained-Models in Continual Learning, 2022, arXiv 2210.04428",
             "year": 2013,
-            "summary": "A word has the tag whose mean vector is nearest, if it is nearer than O by the tag's margin.",
+            "summary": "Each word gets the tag with the nearest mean vector, if that is nearer than O by the tag's "
+            "margin.",
             "stores": "a mean vector for each tag, o_prototypes vectors of O for each step",
             "deviations": "From images to words, by cosine. O is many clusters: o_prototypes k-means centres of the "
             "words without a label in each step, except those that the previous model tags. Each tag has a margin "

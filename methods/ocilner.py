@@ -20,9 +20,9 @@ CARD = {
         "without_mentions": "number of remembered sentences without mentions",
         "first_phase": "share of the epochs in which only types are contrasted",
         "kd_temperature": "temperature of distillation",
-        "factor": "threshold of relabelling, as a share of the least similarity within a type",
+        "factor": "threshold of relabelling, as a share of the lowest similarity within a type",
         "factor_step": "decrease of that share with each step since the type was learned",
-        "compat": "true: as in the released code, faults included (see deviations)",
+        "compat": "true: as in the released code, including its faults (see deviations)",
     },
     "variants": {
         "ocilner": {
@@ -30,8 +30,8 @@ CARD = {
             "class": "OCILNER",
             "paper": "Ma et al., Learning 'O' Helps for Learning More: Handling the Unlabeled Entity Problem for "
             "Class-incremental NER, ACL 2023",
-            "summary": "Contrast of types, later of O, too; words close to an old type's mean are positives; nearest "
-            "class mean.",
+            "summary": "Contrast of types, later also of O; words near an old type's mean are positives; nearest class "
+            "mean.",
             "deviations": "In the release special tokens and padding are a class of the contrasts, and in KD. A "
             "relabelled word is no positive of O, and remembered mentions keep their type (compat: both as released). "
             "Memory sentences are drawn beside each batch. Similarities for the threshold are computed without "

@@ -12,7 +12,7 @@ CARD = {
             "margin": "margin of the loss",
             "flat_weight": "weight of the distance of word vectors from the previous model's",
             "spatial_weight": "weight of the pooled distance of hidden states from the previous model's",
-            "compat": "true: as in the released code, faults included (see deviations)",
+            "compat": "true: as in the released code, including its faults (see deviations)",
         },
         "paper": "Douillard et al., PODNet: Pooled Outputs Distillation for Small-Tasks Incremental Learning, ECCV "
         "2020, as adapted to NER in CFNER's code (EMNLP 2022)",

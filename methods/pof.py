@@ -8,13 +8,13 @@ CARD = {
         "settings": {"replay_weight": 1.0, "feature_weight": 1.0},
         "search": {"replay_weight": {"times": [0.1, 10]}, "feature_weight": {"times": [0.1, 10]}},
         "help": {
-            "replay_weight": "weight of the loss on what is replayed",
+            "replay_weight": "weight of the loss on replayed data",
             "feature_weight": "weight of the distance of word vectors from the previous model's",
         },
         "paper": "POF, AAAI 2025 (prototype replay and distillation focused on old classes)",
         "year": 2025,
         "status": "re-implementation",
-        "summary": "Word vectors drawn around each old tag's prototype are replayed; words of old types keep their "
+        "summary": "Replays word vectors drawn around the prototype of each old tag; words of old types keep their "
         "vectors.",
         "stores": "one copy of the model; per old tag a mean direction, its spread, mean and deviation of norms, a "
         "count",

@@ -9,8 +9,8 @@ CARD = {
         "settings": {"rehearsal_text": "", "rehearsal_sentences": 1000, "rehearsal_weight": 1.0},
         "search": {"rehearsal_weight": {"times": [0.1, 10]}},
         "help": {
-            "rehearsal_text": "a text file, one sentence a line, which the previous model labels",
-            "rehearsal_sentences": "number of sentences of the text that are used",
+            "rehearsal_text": "a text file with one sentence per line; the previous model labels it",
+            "rehearsal_sentences": "number of sentences of the text to use, from its beginning",
             "rehearsal_weight": "weight of the loss on that text",
         },
         "files": ["rehearsal_text"],
@@ -19,8 +19,8 @@ CARD = {
         "text, as spaCy's author advises: Honnibal, Pseudo-rehearsal, explosion.ai/blog, 2017",
         "year": 2017,
         "status": "re-implementation",
-        "summary": "The loss of the new sentences + that of as many sentences of another text, with the mentions that "
-        "the previous model finds in them.",
+        "summary": "The loss of the new sentences + that of as many sentences of another text, labelled by the "
+        "previous model.",
         "stores": "the text: the first rehearsal_sentences sentences of the file",
         "deviations": "rehearsal_text names a UTF-8 file with one sentence a line, its words between spaces; empty "
         "lines do not count. It should be no text of the corpus. Its words are kept with the model (bytes count as "

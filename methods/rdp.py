@@ -16,7 +16,7 @@ CARD = {
         "kd_weight": "weight of distillation from the previous model",
         "soft_weight": "weight of the soft labels",
         "entropy_weight": "weight of the entropy of predictions on unlabelled words",
-        "compat": "true: as in the released code, faults included (see deviations)",
+        "compat": "true: as in the released code, including its faults (see deviations)",
     },
     "variants": {
         "rdp": {
@@ -36,7 +36,8 @@ CARD = {
             "class": "CodebaseRDP",
             "settings": {"kd_weight": 2.0, "soft_weight": 0.3, "entropy_weight": 0.1, "compat": True},
             "paper": "Zhang et al., CIKM 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "RDP with the prototypes of that code base, whose tags are the largest entries of word vectors.",
+            "summary": "RDP with the prototypes of the code base of Zheng et al. (2024): their tags are the largest "
+            "entries of word vectors.",
             "deviations": "Prototypes and losses of that code base, with a teacher without dropout and terms over "
             "words alone; its recipe is recall.",
         },

@@ -10,9 +10,9 @@ CARD = {
         "search": {"replay_weight": {"times": [0.1, 10]}},
         "help": {
             "per_type": "number of remembered sentences of each type",
-            "exemplar_choice": "which sentences are remembered: random, reservoir or herding (iCaRL)",
-            "replay_weight": "weight of the loss on what is replayed",
-            "relabel": "label in remembered sentences, too, what the previous model finds of types that came later",
+            "exemplar_choice": "how remembered sentences are chosen: random, reservoir or herding (iCaRL)",
+            "replay_weight": "weight of the loss on replayed data",
+            "relabel": "in remembered sentences, also label what the previous model finds of types that came later",
         },
         "paper": "Chaudhry et al., On Tiny Episodic Memories in Continual Learning, arXiv 1902.10486",
         "year": 2019,

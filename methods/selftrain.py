@@ -2,7 +2,7 @@
 
 CARD = {
     "search": {"confidence": {"low": 0.5, "high": 0.95}},
-    "help": {"confidence": "least probability of a pseudo-label"},
+    "help": {"confidence": "lowest probability at which a word gets a pseudo-label"},
     "variants": {
         "selftrain": {
             "label": "Self-Training",
@@ -10,7 +10,7 @@ CARD = {
             "paper": "as in Zheng et al., ACL 2024, arXiv 2312.07887 (code base); Rosenberg et al., WACV 2005",
             "year": 2005,
             "status": "re-implementation",
-            "summary": "CE on all words; unlabelled ones take the previous model's most probable tag.",
+            "summary": "CE on all words; an unlabelled word gets the previous model's most probable tag.",
             "deviations": "The recipe's optimiser, epochs and dev selection.",
         },
         "selftrain-confident": {

@@ -9,12 +9,12 @@ CARD = {
         "settings": {"doubt": 0.1, "pseudo_weight": 1.0},
         "search": {"pseudo_weight": {"times": [0.1, 10]}},
         "help": {
-            "doubt": "largest distance from 0 or 1 at which the previous model's probability of a span counts as sure",
+            "doubt": "the previous model is sure of a span if its probability is at most this far from 0 or 1",
             "pseudo_weight": "weight of the loss on the columns of old types",
         },
         "identities": {"spankl-nokd": {"pseudo_weight": 0.0}},
         "status": "baseline",
-        "summary": "BCE on the new columns; on old ones where the previous model is sure of a span or of none.",
+        "summary": "BCE on the new columns, and on old columns where the previous model is sure.",
         "stores": "one copy of the model",
         "deviations": "The span twin of selftrain-confident. The doubt 0.1 and the weight 1 were not searched. "
         "Expected: near spankl, with harder labels.",

@@ -35,7 +35,7 @@ CARD = {
             "first_step": "base",
             "group": "memory-free",
             "settings": {},
-            "summary": "CE on all words; old rows are frozen, the encoder learns on.",
+            "summary": "CE on all words; old rows are frozen, the encoder keeps learning.",
             "deviations": "The row of O belongs to the first classifier and is frozen with it. The recipe's "
             "optimiser, epochs and dev selection are used. BIO-constrained decoding.",
         },

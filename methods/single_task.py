@@ -5,7 +5,7 @@ CARD = {
     "first_step": "base",
     "group": "reference",
     "status": "baseline",
-    "summary": "At every step a new model of the step's task alone: what this recipe learns of it at best.",
+    "summary": "Every step trains a new model on its task alone: what this recipe can learn of that task.",
     "stores": "nothing",
     "variants": {
         "single-task-span": {"label": "Single task (span)", "architecture": "span"},

@@ -6,7 +6,7 @@ CARD = {
     "search": {"vector_scale": {"times": [0.2, 2]}},
     "help": {
         "vector_scale": "factor on the merged change of all steps",
-        "kept_share": "share of the changes of a step, the largest, that is kept",
+        "kept_share": "share of a step's changes that is kept: the largest ones",
     },
     "variants": {
         "magmax": {
@@ -28,8 +28,7 @@ CARD = {
             "paper": "Yadav et al., TIES-Merging: Resolving Interference When Merging Models, NeurIPS 2023; steps in "
             "sequence as in Marczak et al. (MagMax), ECCV 2024",
             "year": 2023,
-            "summary": "The encoder is pretrained + the mean of those of each weight's largest changes that agree in "
-            "sign.",
+            "summary": "The encoder is pretrained + each weight's mean over its largest changes that agree in sign.",
             "stores": "one copy of the encoder for each step, and the last learned one",
             "deviations": "As magmax. Scale 1 and the kept share of 0.2 are the paper's and were not searched. "
             "Expected: below average.",

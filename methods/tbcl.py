@@ -11,13 +11,13 @@ CARD = {
         "help": {
             "kd_weight": "weight of distillation from the previous model",
             "consistency_weight": "weight of equal predictions on a sentence and its masked copy",
-            "compat": "true: as in the released code, faults included (see deviations)",
+            "compat": "true: as in the released code, including its faults (see deviations)",
         },
         "paper": "arXiv 2608.31038 (TBCL)",
         "year": 2026,
         "status": "from the paper",
-        "summary": "RDP's pseudo-labels and distillation on each sentence and on a copy without its new mentions, and "
-        "equal predictions of old types on both.",
+        "summary": "RDP's pseudo-labels and distillation on a sentence and on a copy without new mentions; equal "
+        "predictions of old types.",
         "stores": "one copy of the model",
         "deviations": "Not stated in the paper: the weight of distillation (RDP's 2), and by what labelled words are "
         "replaced (each by one mask token). The terms of the copy are means over its other words. Distillation is "

@@ -66,7 +66,7 @@ def _execute(parsed: argparse.Namespace) -> int:
         transient("")
         for said_by in faults.values():
             if len(said_by) > 1:
-                show(f"  The fault of {said_by[0]} came in {len(said_by)} of {done} checks and counts once.")
+                show(f"  The fault of {said_by[0]} occurs in {len(said_by)} of {done} checks and counts once.")
         if done < len(names):
             show(f"  It ends the checks: all others ({len(names) - done}) would run the same code.")
         rows.append((variant.card.name, done, len(faults), duration(seconds)))

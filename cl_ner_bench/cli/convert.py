@@ -110,7 +110,7 @@ def _entries(parsed: argparse.Namespace, corpus: Corpus) -> set[str]:
     if out.exists() and not out.is_dir():
         raise UserError(f"OUT {out} is a file; name a folder")
     if os.path.realpath(out) == os.path.realpath(corpus.source):
-        raise UserError(f"OUT {out} is the folder that was read; name another one")
+        raise UserError(f"OUT {out} is the folder of IN; name another folder")
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if there and not parsed.overwrite:
         raise UserError(f"OUT {out} holds files ({some(sorted(there))}); name another folder, or pass --overwrite")

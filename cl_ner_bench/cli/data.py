@@ -100,7 +100,7 @@ def _corpus_and_split(parsed: argparse.Namespace, other: bool = False) -> Any:
             if not other or parsed.scenario:
                 raise
             split = make_splits(replace(options, scenario="filter"), corpus)[0]
-            note(f"{error} Steps are shown of the scenario filter.")
+            note(f"{error} The steps below are those of the scenario filter.")
             return corpus, split
 
 

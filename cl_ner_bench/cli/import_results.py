@@ -81,7 +81,7 @@ def _execute(parsed: argparse.Namespace) -> int:
         n = len(record.steps)
         note(f"{record.run_id}: step{'s' * (n > 1)} {', '.join(map(str, record.steps))} of {record.n_steps} in {out}")
     if record.status != "done":
-        note(f"{record.reason}: tables show the run when it is")
+        note(f"{record.reason}; tables show the run after that import")
     elif not parsed.no_report:
         from cl_ner_bench.analysis.data.frames import load_results
         from cl_ner_bench.analysis.report.files import write_report

@@ -131,7 +131,7 @@ def _execute(parsed: argparse.Namespace) -> int:
         raise UserError(f"NAME {name!r}: a method's name holds letters, digits, '-', '_' and '.', as in my-method")
     if name in registry.methods():
         raise UserError(
-            f"NAME {name!r}: a method of this name is there already (bench list methods {name}); choose another"
+            f"NAME {name!r}: a method of this name already exists (bench list methods {name}); choose another"
         )
     file = parsed.file or Path(re.sub(r"\W", "_", name) + ".py")
     words = re.findall(r"[A-Za-z0-9]+", name)
@@ -140,14 +140,14 @@ def _execute(parsed: argparse.Namespace) -> int:
     for key, value in (("TITLE", name), ("NAME", name), ("CLASS", title if title[0].isalpha() else f"Method{title}")):
         text = text.replace(key, value)
     if file.exists():
-        raise UserError(f"{file} is there already and is not overwritten; give another FILE")
+        raise UserError(f"{file} already exists and is not overwritten; give another FILE")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror}); give another FILE") from None
-    show(f"{file} holds a method that works. Change it, then:")
+    show(f"{file} holds a working method. Change it, then run:")
     beside = (
         f"{file}+extendner,extendner" if parsed.plug_in else f"{file},finetune-{'span' if parsed.span else 'token'}"
     )

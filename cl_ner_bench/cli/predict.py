@@ -112,7 +112,7 @@ def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
     from cl_ner_bench.running.text_output import misfit
 
     if parsed.stray is not None:
-        raise UserError(f"{parsed.stray!r}: expected - for standard input; a text is given by --text, a file by --file")
+        raise UserError(f"{parsed.stray!r}: expected - for standard input; pass a text with --text, a file with --file")
     given = {"--text": parsed.text, "--file": parsed.file, "-": parsed.stdin}
     if len(flags := [flag for flag, value in given.items() if value is not None]) != 1:
         conflict = f"{' and '.join(flags)} exclude each other: " if flags else ""
@@ -131,7 +131,7 @@ def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
     source = sys.stdin.buffer if parsed.file is None else parsed.file
     found = TextInput(source, name, is_jsonl, parsed.skip_malformed, parsed.format)
     if parsed.out and any(map(found.reads, (parsed.out, *_places(parsed.out)))):
-        raise UserError(f"--out {parsed.out}: would replace {name}, which is read; pass another --out")
+        raise UserError(f"--out {parsed.out}: would replace the input {name}; pass another --out")
     return found
 
 
@@ -205,7 +205,7 @@ def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:
     from cl_ner_bench.storage.files import write_bytes
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: expected a new or empty folder; texts of before would stand among these")
+        raise UserError(f"--out {out}: expected a new or empty folder; else old texts would mix with new ones")
 
     def write(group: Sequence[Answer]) -> None:
         for answer in group:

@@ -106,10 +106,10 @@ class Question:
         if not [t for t in labelled if t != (self.new or labelled[0])]:
             given = self.given.get("dataset")
             raise UserError(
-                f"--dataset {given}: train labels {' and '.join(labelled)} alone, and "
+                f"--dataset {given}: train labels only {' and '.join(labelled)}, and "
                 "each method learns old types before the new one. Give the corpus that the old model was trained on, "
-                "with the new type labelled in it. Without that corpus no method can be advised; "
-                f"`bench extend MODEL --data {given} --out NEW_MODEL` learns the new type all the same, and prints "
+                "with the new type labelled in it. Without that corpus, no method can be recommended; "
+                f"`bench extend MODEL --data {given} --out NEW_MODEL` still learns the new type, and prints "
                 "what the old types lose"
             )
         if self.new is not None:
@@ -183,8 +183,8 @@ class Question:
         same = (id for id in stored.keys() & keys if stored[id].step_keys.items() <= keys[id].items())
         if others := sorted(stored.keys() - {*same}):
             raise UserError(
-                f"--out {self.out}: holds runs of another question, of which {others[0]} is one (another newcomer, "
-                f"other settings or other code); pass another, as --out {free_folder(self.out)}"
+                f"--out {self.out}: holds runs of another question, for example {others[0]} (another newcomer, "
+                f"other settings or other code); pass another folder, such as --out {free_folder(self.out)}"
             )
         return begun
 

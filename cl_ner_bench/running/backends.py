@@ -298,9 +298,11 @@ def check(options: Options) -> None:
         package = _PACKAGES[backend]
         raise UserError(f"--backend {backend}: the package {package} is not installed; pip install {package}")
     if options.scheduler and backend == "loky":
-        raise UserError(f"--scheduler {options.scheduler}: loky has none; pass --backend dask or ray with it")
+        raise UserError(
+            f"--scheduler {options.scheduler}: loky uses no scheduler; pass --backend dask or --backend ray"
+        )
     if backend == "slurm" and options.scheduler not in (None, "local"):
-        raise UserError(f"--scheduler {options.scheduler}: expected local, or none, with --backend slurm")
+        raise UserError(f"--scheduler {options.scheduler}: with --backend slurm, expected local or no --scheduler")
     if options.slurm and backend != "slurm":
         raise UserError(f"--slurm {next(iter(options.slurm))}: pass --backend slurm with it")
 

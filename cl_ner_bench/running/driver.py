@@ -130,7 +130,7 @@ class _Dispatcher:
         if self._running or self._busy:
             self._room = time.monotonic()
         elif time.monotonic() - self._room > NO_ROOM:
-            log.warning("no worker has room for a run: start one, and the runs begin")
+            log.warning("no worker has room for a run; the runs begin when you start a worker")
             self._room = math.inf  # said once
 
     def _device(self) -> str | None:

@@ -199,7 +199,9 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
     """
     record = before.record
     if method is None and record.method == FOREIGN:
-        raise UserError(f"--method: a model of transformers has none of ours; {_choices(record.architecture)}")
+        raise UserError(
+            f"--method: a model of transformers has no method of this suite; {_choices(record.architecture)}"
+        )
     found = resolve_method(record.spec if method is None else method, "--method")
     cards = [card for card in found if card.architecture == record.architecture]
     if not cards:
@@ -216,7 +218,8 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
     other = _choices(record.architecture)
     if (card.data, card.start) != ("task", "previous"):
         raise UserError(
-            f"{flag}: it begins anew or learns from the sentences of all steps, which a model does not hold; {other}"
+            f"{flag}: it starts from the pretrained encoder or learns from the sentences of all steps, which a model "
+            f"does not hold; {other}"
         )
     if "memory" in method_code.needs(card):
         raise UserError(
@@ -226,8 +229,8 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
     if not is_own and card.first_step != "base":
         kept = "" if card.stores.startswith(("nothing", "one copy of the model")) else f" (it keeps {card.stores})"
         raise UserError(
-            f"{flag}: what it goes on from is not there{kept}: its first step is not that of a plain model, and this "
-            f"model is of {record.method}; {other}"
+            f"{flag}: it cannot start from this model of {record.method}{kept}: its first step is not that of a "
+            f"plain model; {other}"
         )
     return card, is_own
 
@@ -260,7 +263,7 @@ def _settings(
     else:
         name, stated = recipe_name, recipe(generic(), recipe_name, card.architecture, "", card.recipes)
     if {**UNSTATED, **stated}.get("head") != {**UNSTATED, **training}["head"] and recipe_name is not None:
-        raise UserError(f"--recipe {name}: another head than the model's; leave it out, or choose another recipe")
+        raise UserError(f"--recipe {name}: it has another head than the model; leave --recipe out, or choose another")
     training |= {key: value for key, value in stated.items() if key not in OF_THE_MODEL}
     if missing := [key for key in TRAINING if key not in {**training, **given}]:
         raise UserError(f"--recipe {name}: says nothing of {', '.join(missing)} for {card.architecture} methods")

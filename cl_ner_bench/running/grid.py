@@ -194,8 +194,8 @@ def carry_out(prepared: Prepared, display: Display | None = None, announce: bool
         raise
     except OSError as error:
         raise UserError(
-            f"--out {prepared.out}: cannot be written ({error.strerror or error}); nothing that was finished is lost, "
-            "and the same command goes on from there"
+            f"--out {prepared.out}: cannot be written ({error.strerror or error}); finished steps are kept, "
+            "and the same command resumes after them"
         ) from None
 
 

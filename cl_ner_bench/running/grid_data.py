@@ -49,8 +49,8 @@ def make_splits(options: Options, corpus: Corpus, tuning: bool = False) -> list[
     for flag, used in (("split-seed", [options.split_seed]), ("orders", [split.order for split in found])):
         if TUNING in used and not tuning:
             raise UserError(
-                f"--{flag} {TUNING}: kept for `bench tune`, so that no report uses what hyper-parameters were "
-                "chosen on; take another number"
+                f"--{flag} {TUNING}: kept for `bench tune`: no report may use the split and order on which "
+                "hyper-parameters were chosen; pass another number"
             )
     return found
 

@@ -82,7 +82,7 @@ def with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
         flag, path = f"--set {variant.label}.{key}", own.get(key, "")
         if not path or not isinstance(path, str):
             raise UserError(
-                f"{variant.label} reads a text that the suite does not bring, because it decides what is measured; "
+                f"{variant.label} reads a text that you choose, because it decides what is measured; "
                 f"pass {flag}=FILE (`bench list methods {variant.card.name}` says what the file holds)"
             )
         if not Path(path).is_file():

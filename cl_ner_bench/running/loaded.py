@@ -197,7 +197,7 @@ def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, 
     if record is None:
         raise UserError(f"{folder}: there is no run with a sound record; `bench verify` says what is wrong")
     if record.imported:
-        raise UserError(f"{folder}: its predictions were imported, and no model with them")
+        raise UserError(f"{folder}: its predictions were imported without a model")
     step = record.steps[-1] if step is None else step
     if step not in record.steps:
         steps = (
@@ -287,7 +287,7 @@ def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None
     found = read_model_folder(folder)
     last = found.model.history[-1].step
     if step not in (None, last):
-        raise UserError(f"--step {step}: {folder} holds the model after step {last} alone")
+        raise UserError(f"--step {step}: {folder} holds only the model after step {last}")
     _check_settings(found.model.settings, str(folder / RECORD))
     home, card = folder / found.home, _card(found.model, method)
     encoder = encoder_info(str(home))

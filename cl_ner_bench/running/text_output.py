@@ -21,7 +21,9 @@ _NOT_BRAT = re.compile(r"\0|(?:\A|\n)\ufeff|(?<!\r)\r++(?!\n|\Z)")
 def check_format(format: str, types: Collection[str], nested: bool) -> None:
     """Raise UserError if a format has no place for what a model finds."""
     if format == "conll" and nested:
-        raise UserError("--format conll cannot hold mentions inside of others, which the model finds; jsonl can")
+        raise UserError(
+            "--format conll cannot hold mentions inside other mentions, and the model finds such mentions; use jsonl"
+        )
     for type_ in types:
         if bad := FORMATS[format].bad_type(type_):
             raise UserError(f"--format {format} cannot hold the type {short(type_)}, with {bad}; jsonl can")

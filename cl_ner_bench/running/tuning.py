@@ -90,8 +90,8 @@ class Tuning:
         layered: Layered = layer(self.given)[0]
         if layered.options.scenario.startswith("add-one"):
             raise UserError(
-                f"--scenario {layered.options.scenario}: there an order is a new type, so none is left that no report "
-                "uses; tune on another scenario, as split"
+                f"--scenario {layered.options.scenario}: its orders are the new types, so all orders are for "
+                "reports; tune on another scenario, such as split"
             )
         chosen, self.added = variants(layered.options)
         check_labels(layered.options, chosen)

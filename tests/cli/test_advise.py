@@ -189,7 +189,7 @@ def test_a_folder_of_another_question_is_refused(bench: Bench) -> None:
     for words in (["--new", "ORG"], ["--new", "PER", "--epochs", "1"]):
         found = bench(*words, "--minutes", "1")
         assert (found.code, found.learned) == (2, [])
-        assert "holds runs of another question, of which" in found.err
+        assert "holds runs of another question, for example" in found.err
         assert "pass another, as --out" in found.err
     assert bench("--new", "PER", "--minutes", "0.1").code == 0
 

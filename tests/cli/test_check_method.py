@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_run_is_a_fault(tmp_path: Path, capsys: pytest.Cap
         (["check-method", "none.py"], "there is no file none.py"),
         (["check-method"], "METHOD"),
         (["init-method", "a/b"], "a method's name holds letters"),
-        (["init-method", "spankl"], "there already (bench list methods spankl)"),
+        (["init-method", "spankl"], "already exists (bench list methods spankl)"),
         (["init-method", "mine", f"{__file__}/mine.py"], "cannot be written"),
         (["init-method", "mine", "--span", "--plug-in"], "not allowed with"),
     ],

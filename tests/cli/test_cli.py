@@ -126,8 +126,14 @@ def test_methods_are_listed_with_paper_status_and_deviations(
         (["run", "--seeds", "a"], "--seeds 'a': expected a whole number of at least 0"),
         (["run", "--orders", "9"], "no order 9"),
         (["run", "--backend", "slrum"], "expected one of loky, dask, ray, slurm. Did you mean 'slurm'"),
-        (["run", "--scheduler", "tcp://127.0.0.1:8786"], "loky has none; pass --backend dask or ray with it"),
-        (["run", "--backend", "slurm", "--scheduler", "here"], "--scheduler here: expected local, or none"),
+        (
+            ["run", "--scheduler", "tcp://127.0.0.1:8786"],
+            "loky uses no scheduler; pass --backend dask or --backend ray",
+        ),
+        (
+            ["run", "--backend", "slurm", "--scheduler", "here"],
+            "--scheduler here: with --backend slurm, expected local or no",
+        ),
         (["run", "--slurm", "partition=gpu"], "--slurm partition: pass --backend slurm with it"),
         (["run", "--slurm", "gpu"], "expected KEY=VALUE"),
         (["run", "--set", "kd_weight=0"], "--set 'kd_weight=0': expected METHOD.KEY=VALUE"),
@@ -347,7 +353,7 @@ def test_data_show_of_a_corpus_too_small_for_the_default_scenario(
     assert code == 0
     assert err == (
         "1 dev sentences cannot be split among 2 tasks; give more, or fewer tasks. "
-        "Steps are shown of the scenario filter.\n"
+        "The steps below are those of the scenario filter.\n"
     )
     assert "scenario filter" in text
     assert run(capsys, "data", "show", str(tmp_path), "--scenario", "split")[0] == 2

@@ -84,7 +84,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"{out} holds other files, which stay as they are: notes.md" in said
     assert "mine" not in (out / "train.jsonl").read_text()
     code, said = convert(capsys, source, source, "--format", "jsonl", "--overwrite")
-    assert (code, said) == (2, f"error: OUT {source} is the folder that was read; name another one\n")
+    assert (code, said) == (2, f"error: OUT {source} is the folder of IN; name another folder\n")
     code, said = convert(capsys, source, source / "train.json", "--format", "jsonl")
     assert code == 2
     assert "train.json is a file; name a folder" in said

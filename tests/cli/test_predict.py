@@ -279,10 +279,10 @@ def test_the_texts_are_not_written_over(bench: Run, tmp_path: Path, monkeypatch:
     for out in (file, tmp_path / "link", tmp_path / "hard", tmp_path / "." / "link"):
         code, shown, err = bench("--file", file, "--out", out)
         assert (code, shown) == (2, "")
-        assert err == f"error: --out {out}: would replace {file}, which is read; pass another --out\n"
+        assert err == f"error: --out {out}: would replace the input {file}; pass another --out\n"
     with file.open() as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert "would replace standard input" in bench("-", "--out", file)[2]
+        assert "would replace the input standard input" in bench("-", "--out", file)[2]
     partial = file.rename(tmp_path / "found.jsonl.partial")
     assert bench("--file", partial, "--out", tmp_path / "found.jsonl")[0] == 2
     assert partial.read_text() == TEXT
@@ -331,7 +331,7 @@ def test_columns_refuse_what_they_cannot_hold(bench: Run, finder: Finder, monkey
     monkeypatch.setattr(finder, "nested", True)
     code, _, err = bench("--text", TEXT, "--format", "conll")
     assert code == 2
-    assert "mentions inside of others" in err
+    assert "mentions inside other mentions" in err
 
 
 def test_a_gzip_file_cut_short_is_named(bench: Run, tmp_path: Path) -> None:

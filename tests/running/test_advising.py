@@ -119,7 +119,7 @@ def test_train_that_labels_no_old_type_is_refused(tmp_path: Path, new: str | Non
         lines = (json.dumps({"words": ["a", "b"], "mentions": [[0, 1, t]]}) for t in types)
         (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
     with pytest.raises(
-        UserError, match=r"train labels NEW alone, .* the corpus that the old model was trained on"
+        UserError, match=r"train labels only NEW, .* the corpus that the old model was trained on"
     ) as error:
         _ = question(str(tmp_path), new=new).newcomers
     assert f"`bench extend MODEL --data {tmp_path} --out NEW_MODEL`" in str(error.value)

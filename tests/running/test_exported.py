@@ -240,7 +240,7 @@ def test_folders_of_others_are_one_message(tmp_path: Path, spankl: Model, monkey
     refused("not the one that the model was learned with", record(lambda r: r["model"].update(spec="lwf")))
     refused("not the one that the model was learned with", record(lambda r: r["model"].update(architecture="token")))
     refused("one of ., encoder|one of \\., encoder", record(lambda r: r.update(home="..")))
-    refused("holds the model after step 2 alone", lambda _: None, step=1)
+    refused("holds only the model after step 2", lambda _: None, step=1)
     monkeypatch.setattr("cl_ner_bench.storage.model_folder.RECORD_BYTES", 999)
     refused("more than 999 bytes", lambda _: None)
 

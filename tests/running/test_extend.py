@@ -133,7 +133,7 @@ def test_another_method_of_the_architecture_goes_on(grid: Path, data: Path, tmp_
         ("extendner", "ocilner", "learns from sentences of earlier steps"),
         ("replay-token", None, "replay-token: it learns from sentences of earlier steps"),
         ("extendner", "joint-token", "learns from the sentences of all steps"),
-        ("spankl", "single-task-span", "it begins anew or"),
+        ("spankl", "single-task-span", "it starts from the pretrained encoder or"),
         ("spankl", "spankkl", "Did you mean 'spankl'"),
     ],
 )
@@ -441,7 +441,10 @@ def test_a_tagger_learns_a_step_and_becomes_a_model_of_ours(
     folder = tagger(["O", "I-PER", "I-DATE"])
     words = ["extend", str(folder), "--data", str(data), "--epochs", "1", "--out", str(tmp_path / "out")]
     assert main(words) == 2
-    assert "--method: a model of transformers has none of ours; pass --method extendner, or" in capsys.readouterr().err
+    assert (
+        "--method: a model of transformers has no method of this suite; pass --method extendner, or"
+        in capsys.readouterr().err
+    )
     assert main([*words, "--method", "spankl"]) == 2
     assert "a span method" in capsys.readouterr().err
     assert main([*words, "--method", "finetune", "--step", "1"]) == 2

@@ -237,7 +237,7 @@ def test_no_other_command_uses_its_numbers(flag: str, inputs: dict[str, str], tm
     [
         (["--objective", "al"], "--objective 'al': expected one of all, label-free. Did you mean 'all'?"),
         (["--trials", "0"], "--trials '0': expected a whole number of at least 1"),
-        (["--scenario", "add-one"], "--scenario add-one: there an order is a new type"),
+        (["--scenario", "add-one"], "--scenario add-one: its orders are the new types"),
         (["--trails", "3"], "unknown argument '--trails'. Did you mean '--trials'?"),
         (["--orders", "0"], "unknown argument '--orders'"),
         (["--set", "spankll.kd_weight=1"], "no method of this grid is called 'spankll'. Did you mean 'spankl'?"),

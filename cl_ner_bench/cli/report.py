@@ -109,7 +109,9 @@ def _execute(parsed: argparse.Namespace) -> int:
 
     for caption in parsed.caption:
         if not re.match("[^=]+=.", caption):
-            raise UserError(f"--caption {caption!r}: expected TABLE=TEXT, as --caption 'main=Scores of all methods'")
+            raise UserError(
+                f"--caption {caption!r}: expected TABLE=TEXT, such as --caption 'main=Scores of all methods'"
+            )
     captions = dict(caption.partition("=")[::2] for caption in parsed.caption)
     measures = tuple(dict.fromkeys(map(measure_key, _words(parsed.measures))))
     layout = TableLayout(parsed.columns, parsed.form, captions, parsed.label_prefix, parsed.decimals, measures)

@@ -227,10 +227,10 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
             f"{other}, or learn all steps with `bench run`"
         )
     if not is_own and card.first_step != "base":
-        kept = "" if card.stores.startswith(("nothing", "one copy of the model")) else f" (it keeps {card.stores})"
+        kept = "" if card.stores.startswith(("nothing", "one copy of the model")) else f"it keeps {card.stores}, and "
         raise UserError(
-            f"{flag}: it cannot start from this model of {record.method}{kept}: its first step is not that of a "
-            f"plain model; {other}"
+            f"{flag}: {kept}its first step is not that of a plain model, so it cannot start from this model of "
+            f"{record.method}; {other}"
         )
     return card, is_own
 

@@ -221,7 +221,7 @@ def _refuse_conflicts(folder: ResultsFolder, record: RunRecord, found: Sequence[
         if run.imported is None and record.method.casefold() in {name.casefold() for name in own}:
             raise UserError(
                 f"--out {folder.path} holds runs of this suite's {run.method}: two rows of one name cannot be told "
-                f"apart; pass another name, as --method '{record.method} (theirs)'"
+                f"apart; pass another name, such as --method '{record.method} (theirs)'"
             )
     if _others(folder, record) and not replace:
         name = ", ".join(f"{key} {getattr(record, key)}" for key in IDENTITY)

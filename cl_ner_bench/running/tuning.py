@@ -135,7 +135,7 @@ class Tuning:
                 what = "a run that is no trial" if trial is None else "a trial of another search"
                 raise UserError(
                     f"--out {self.out}: holds {what} ({run_id}): another dataset, encoder, recipe, objective, seed or "
-                    f"space, other options or other code; pass another, as --out {free_folder(self.out)}"
+                    f"space, other options or other code; pass another folder, such as --out {free_folder(self.out)}"
                 )
             if trial.method not in own and trial.space:
                 others[trial.method] = max(others.get(trial.method, 0), trial.number)

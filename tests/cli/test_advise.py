@@ -190,7 +190,7 @@ def test_a_folder_of_another_question_is_refused(bench: Bench) -> None:
         found = bench(*words, "--minutes", "1")
         assert (found.code, found.learned) == (2, [])
         assert "holds runs of another question, for example" in found.err
-        assert "pass another, as --out" in found.err
+        assert "pass another folder, such as --out" in found.err
     assert bench("--new", "PER", "--minutes", "0.1").code == 0
 
 
@@ -216,4 +216,4 @@ def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs]) == 2
     said = capsys.readouterr().err
     assert "--replace" not in said
-    assert f"pass another, as --out {tmp_path / 'out'}-2" in said
+    assert f"pass another folder, such as --out {tmp_path / 'out'}-2" in said

@@ -339,7 +339,7 @@ def test_one_name_is_one_run_whoever_made_it(
     assert do(corpus, out, files, *words, "--replace", method="spankl") == 2
     assert "holds runs of this suite's spankl: " in capsys.readouterr().err
     assert do(corpus, out, files, "--encoder", "gpt", method="SpanKL") == 2, "a name in other letters, another encoder"
-    assert "pass another name, as --method 'SpanKL (theirs)'" in capsys.readouterr().err.replace("\n", " ")
+    assert "pass another name, such as --method 'SpanKL (theirs)'" in capsys.readouterr().err.replace("\n", " ")
     assert do(corpus, other, files, *words, method="spankl") == 0
     with pytest.raises(UserError, match="spankl: results that were imported under this name"):
         prepare({"methods": "spankl", "bounds": "none", "dataset": str(corpus), "out": str(other), "epochs": 1})

@@ -258,7 +258,9 @@ def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, caps
 def test_a_folder_holds_one_search_with_equal_trials(search: Make) -> None:
     search(2).run()
     for other in ({"seed": 1}, {"objective": "label-free"}, {"lr": 1e-3}, {"max_sentences": 20}):
-        with pytest.raises(UserError, match=r"holds a trial of another search .*pass another, as --out .*out-2"):
+        with pytest.raises(
+            UserError, match=r"holds a trial of another search .*pass another folder, such as --out .*out-2"
+        ):
             search(2, **other)
     with pytest.raises(UserError, match="holds 2 trials of spankl, and all methods of a folder have equally many"):
         search(3, ("extendner",))

@@ -38,7 +38,7 @@ def add_command(
     commands: Any, name: str, execute: Callable[[argparse.Namespace], int], help: str, **options: Any
 ) -> Parser:
     """Add a command to ``commands``, the subparsers of a parser; ``execute`` runs it and returns the exit code."""
-    parser: Parser = commands.add_parser(name, help=help, **{"description": f"{help}.".capitalize(), **options})
+    parser: Parser = commands.add_parser(name, help=help, **{"description": f"{help[0].upper()}{help[1:]}.", **options})
     parser.set_defaults(execute=execute, parser=parser)
     return parser
 

@@ -23,9 +23,9 @@ class Example:
     """A sentence with its sub-tokens.
 
     Attributes:
-        index: its position among the sentences of its part.
-        vectors: its word vectors ``[words, hidden]``, stored if the encoder is frozen.
-        labelled: the types labelled in it, if it is an exemplar; None: those of the step.
+        index: the sentence's position in its part.
+        vectors: word vectors ``[words, hidden]``, stored if the encoder is frozen.
+        labelled: the types labelled in the sentence; None: the types labelled in the step.
     """
 
     index: int
@@ -40,7 +40,7 @@ class Example:
         return len(self.sentence.words)
 
     def with_mentions(self, found: Sequence[Prediction], types: Sequence[str]) -> Example:
-        """Return the example with predictions as further mentions, and ``types`` among the labelled ones."""
+        """Return the example with predictions as additional mentions and ``types`` as additional labelled types."""
         mentions = sorted((*self.sentence.mentions, *(Mention(*prediction[:3]) for prediction in found)))
         sentence = replace(self.sentence, mentions=tuple(mentions))
         return replace(self, sentence=sentence, labelled=(*(self.labelled or ()), *types))
@@ -72,9 +72,9 @@ class Batch:
         return [e.length for e in self.examples]
 
     def span_gold(self, types: Sequence[str], width: int = 0) -> tuple[Tensor, Tensor]:
-        """Return the positive targets as rows among the spans and columns among ``types``: int64 ``[mentions]``.
+        """Return each mention's row among the spans and its column among ``types``: int64 ``[mentions]``.
 
-        With a span limit of ``width`` words (0: none), mentions of more words are left out.
+        With a span limit of ``width`` words (0: none), longer mentions are left out.
         """
         column = {t: c for c, t in enumerate(types)}
         rows, columns, offset = [], [], 0
@@ -104,9 +104,9 @@ class Batch:
         return self._tensor(target)
 
     def open_tags(self, types: Sequence[str], labelled: Sequence[str]) -> Tensor:
-        """Return bool ``[words, 1 + 2 * types]``: tags that a word without a label may have.
+        """Return the tags that a word without a label may have: bool ``[words, 1 + 2 * types]``.
 
-        These are O, and the tags of all types that were not labelled in the word's sentence; ``labelled`` are the
+        They are O and the tags of all types that were not labelled in the word's sentence. ``labelled`` holds the
         types labelled in sentences of the current step.
         """
         rows = []

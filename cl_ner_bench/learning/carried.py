@@ -15,8 +15,8 @@ _OF_MODULES = vars(nn.Module()).keys()
 class Carried(nn.Module):
     """A mapping from names to tensors of any shape, stored with the model.
 
-    Like parameters, the tensors are saved, restored, and set to those of the selected epoch when a step ends. An
-    assigned tensor is copied to the module's device, without gradient. A name may contain any characters.
+    Like parameters, the tensors are saved and restored; when a step ends, they take their values of the selected
+    epoch. An assigned tensor is copied to the module's device, without gradient. A name may contain any characters.
     """
 
     def __init__(self) -> None:

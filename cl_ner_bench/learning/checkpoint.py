@@ -18,16 +18,16 @@ SCHEMA = 4
 
 
 class Checkpoint(Protocol):
-    """Storage of one snapshot of one step, which decides where and how often it saves."""
+    """Storage for the latest snapshot of a step; it decides where and how often to save."""
 
     def due(self) -> bool:
         """Return True if it is time to save. Asked at the end of each epoch."""
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the last snapshot. The tensors are in use and lie on any device; the facts are JSON-able."""
+        """Replace the last snapshot. Later updates change the tensors, on any device; the facts are JSON-able."""
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the last snapshot; None if there is none that can be read."""
+        """Return the last snapshot; None if none can be read."""
 
 
 @dataclass
@@ -59,19 +59,22 @@ class TrainingState:
 def snapshot(
     training: TrainingState, learner: Learner, optimizer: Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return everything that the rest of a step depends on and that the start of the step does not recreate."""
+    """Return all that the rest of a step depends on, except what the start of the step recreates."""
     facts = {name: value for name, value in vars(training).items() if name != "best_weights"}
     facts["dropout"] = learner.encoder.dropout.state
     facts["training"] = learner.training
     facts["frozen"] = learner.frozen_parameters
     parts = {"weights": learner.state_dict(), "moments": optimizer.state, "random": _streams(learner.device)}
-    if training.selected != training.epoch:  # else the best weights are the weights
+    if training.selected != training.epoch:  # otherwise the best weights are the current ones
         parts["best"] = training.best_weights
     return {f"{part}/{name}": value for part, named in parts.items() for name, value in named.items()}, facts
 
 
 def resume(checkpoint: Checkpoint | None, learner: Learner, optimizer: Optimizer) -> TrainingState:
-    """Restore the last snapshot, if any, into ``learner`` and ``optimizer`` as they were at the start of the step."""
+    """Restore the last snapshot, if any, and return its progress.
+
+    ``learner`` and ``optimizer`` must be in the state in which the step began.
+    """
     kept = checkpoint.load() if checkpoint else None
     if kept is None:
         return TrainingState()
@@ -94,6 +97,6 @@ def resume(checkpoint: Checkpoint | None, learner: Learner, optimizer: Optimizer
 
 
 def _streams(device: torch.device) -> dict[str, Tensor]:
-    """Return torch's global random states: a method or an encoder without our dropout may draw from them."""
+    """Return torch's global random states, because a method or an encoder without our dropout may draw from them."""
     streams = {"cpu": torch.get_rng_state()}
     return streams | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})

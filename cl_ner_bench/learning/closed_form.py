@@ -13,7 +13,7 @@ from cl_ner_bench.learning.step import EVALUATION_BUDGET
 
 
 class ClosedForm(Learner):
-    """A learner whose encoder is the pretrained one, and whose other weights are computed when a step begins."""
+    """A learner with the frozen pretrained encoder; its other weights are computed when a step begins."""
 
     trains = False
 
@@ -36,9 +36,10 @@ class ClosedForm(Learner):
 
 
 class PseudoTags:
-    """The tags of a step's train words: the label, else the tag that the model gives the word before the step.
+    """The tags of a step's train words.
 
-    That is a tag of an old type or O.
+    A labelled word has the tag of its label. Any other word has the tag that the previous model gives it: O or a tag
+    of an old type. In step 1 it has O.
 
     Attributes:
         counts: how often each tag occurs ``[columns]``.
@@ -64,20 +65,20 @@ def tag_columns(types: Sequence[str], wanted: Collection[str]) -> list[int]:
 
 
 def hold_out(count: int) -> tuple[list[int], list[int]]:
-    """Return the positions of four fifths and of one fifth of ``count`` sentences, drawn from torch's global stream."""
+    """Split the positions of ``count`` sentences into four fifths and one fifth, by torch's global stream."""
     order = torch.randperm(count).tolist()
     return order[count // 5 :], order[: count // 5]
 
 
 def best_threshold(scores: Tensor, gold: Tensor, counts: Tensor) -> tuple[float, float] | None:
-    """Return the threshold with the highest F1 and that F1 (0..1); None without a gold row.
+    """Return the threshold with the highest F1, and that F1 (0..1); None if no row is gold.
 
     A row is accepted if its score is above the threshold, which lies midway between two scores.
 
     Args:
         scores: ``[rows]``.
         gold: bool ``[rows]``.
-        counts: how many rows each row stands for ``[rows]``.
+        counts: the number of rows that each row stands for ``[rows]``.
     """
     if not gold.any():
         return None
@@ -92,7 +93,7 @@ def best_threshold(scores: Tensor, gold: Tensor, counts: Tensor) -> tuple[float,
 
 
 def clusters(vectors: Tensor, count: int, rounds: int = 10) -> Tensor:
-    """Return at most ``count`` centres of ``vectors`` by Lloyd's k-means, begun at vectors drawn at random."""
+    """Return at most ``count`` centres of ``vectors`` by Lloyd's k-means, from random vectors as first centres."""
     centres = vectors[torch.randperm(len(vectors))[:count].to(vectors.device)]
     for _ in range(rounds if len(vectors) else 0):
         nearest = torch.cdist(vectors, centres).argmin(1)

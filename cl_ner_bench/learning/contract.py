@@ -16,7 +16,7 @@ from cl_ner_bench.learning.optim import Optimizer
 
 
 def needs_of(learner: Learner) -> frozenset[Need]:
-    """Return the needs of a learner. Raises UserError where one is unknown."""
+    """Return the needs of a learner. Raise UserError if one is unknown."""
     if hasattr(learner, "needs_teacher"):  # in methods written for earlier versions
         name = type(learner).__name__
         raise UserError(f'{name}.needs_teacher is not asked any more: return frozenset({{"teacher"}}) from needs')
@@ -41,7 +41,7 @@ def check_losses(learner: Learner, losses: Any) -> None:
 
 
 def hook(learner: Learner, name: str) -> str:
-    """Return the name of a hook of a method, and file and line where the method defines it."""
+    """Return ``FILE:LINE: CLASS.HOOK`` for the place where a method defines a hook."""
     code = inspect.unwrap(getattr(type(learner), name)).__code__
     return f"{code.co_filename}:{code.co_firstlineno}: {type(learner).__name__}.{name}"
 

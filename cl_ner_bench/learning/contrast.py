@@ -1,4 +1,4 @@
-"""Contrasts of word vectors by their classes, and how near words are to the means of classes."""
+"""Contrastive losses of word vectors, and the similarity of words to class means."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 TEMPERATURE, BASE_TEMPERATURE = 0.1, 0.07
 
 Vectors = tuple[Tensor, Tensor]
-"""Vectors ``[words, hidden]`` and their types ``[words]``, 0: O."""
+"""Vectors ``[words, hidden]`` and their types ``[words]`` (0: O)."""
 
 
 def type_contrast(unit: Tensor, labels: Tensor) -> Tensor:
-    """Return the contrast that draws together words of one type (labels > 0), among all other words."""
+    """Return the contrast that draws words of one type (labels > 0) together, against all other words."""
     other = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
     positive = other & (labels[:, None] == labels) & (labels > 0)
     return contrast(unit @ unit.T, positive, other)
@@ -25,7 +25,8 @@ def type_contrast(unit: Tensor, labels: Tensor) -> Tensor:
 def open_contrast(unit: Tensor, labels: Tensor, o: Tensor, threshold: float) -> Tensor:
     """Return the contrast of types and of O.
 
-    A word of O is drawn to those of ``o`` that are more similar than ``threshold``, among these and the words of types.
+    A word of a type counts as in ``type_contrast``. A word of O is drawn to the words of ``o`` (bool ``[words]``) whose
+    cosine with it exceeds ``threshold``; its softmax runs over these and over the words of types.
     """
     cosine = unit @ unit.T
     other = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
@@ -37,9 +38,10 @@ def open_contrast(unit: Tensor, labels: Tensor, o: Tensor, threshold: float) -> 
 
 
 def contrast(cosine: Tensor, positive: Tensor, among: Tensor) -> Tensor:
-    """Return the mean, over words with a positive, of the mean of -ln softmax(cosine / T) over its positives.
+    """Return the supervised contrastive loss of Khosla et al. (NeurIPS 2020); all arguments are ``[words, words]``.
 
-    The softmax runs over the words that ``among`` counts, each as often as it says (Khosla et al., NeurIPS 2020).
+    It is T / base T times the mean of -ln softmax(cosine / T) over a word's positives, averaged over the words that
+    have some. ``among`` says how often each word counts in the softmax.
     """
     anchors = positive.any(1)
     if not anchors.any():
@@ -51,7 +53,7 @@ def contrast(cosine: Tensor, positive: Tensor, among: Tensor) -> Tensor:
 
 
 def class_means(parts: Iterable[Vectors], n: int, hidden: int) -> Tensor:
-    """Return the unit mean of the unit vectors of each of ``n`` classes ``[n, hidden]``; 0 for one without words."""
+    """Return the direction of each class's mean unit vector ``[n, hidden]``; 0 for a class without words."""
     sums = torch.zeros(n, hidden)
     for words, labels in parts:
         sums = sums.to(words).index_add_(0, labels, F.normalize(words))
@@ -59,7 +61,7 @@ def class_means(parts: Iterable[Vectors], n: int, hidden: int) -> Tensor:
 
 
 def least_similarity(parts: Iterable[Vectors], means: Tensor) -> Tensor:
-    """Return the least similarity of a class's words to its mean ``[classes]``; infinite for one without words."""
+    """Return the least cosine of a class's words with its mean ``[classes]``; infinite for a class without words."""
     least = torch.full_like(means[:, 0], float("inf"))
     for words, labels in parts:
         similarity = (F.normalize(words) * means[labels]).sum(1)
@@ -68,7 +70,7 @@ def least_similarity(parts: Iterable[Vectors], means: Tensor) -> Tensor:
 
 
 def median_similarity(unit: Tensor, labels: Tensor) -> float:
-    """Return the (lower) median over types of the mean positive cosine of two of its words; infinite without any."""
+    """Return the lower median over types of the mean positive cosine between words of a type; infinite if none is."""
     means = []
     for type in labels[labels > 0].unique():
         own = unit[labels == type]

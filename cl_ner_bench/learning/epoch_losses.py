@@ -1,4 +1,4 @@
-"""The losses of an epoch, and when they are read: on a GPU each reading waits until all that was asked is computed."""
+"""The losses of an epoch. On a GPU they are read rarely, because each reading waits for all queued work."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 READ_EVERY = 16
-"""Updates between two readings on a device that computes on its own. A CPU has nothing to wait for: it reads each."""
+"""Updates between two readings on a GPU. On a CPU, every update is read, because there is nothing to wait for."""
 
 
 class EpochLosses:
     """The losses of the updates of an epoch.
 
     Attributes:
-        sums: of each loss, over the updates that were read.
+        sums: for each loss, the sum over the updates that were read.
         total: the sum of the losses of the update that was read last.
     """
 
     def __init__(self, device: torch.device, step: int, updates: int) -> None:
-        """Begin an epoch of ``step`` behind so many ``updates`` of this step."""
+        """Begin an epoch of ``step``, after ``updates`` updates of this step."""
         self.sums: dict[str, float] = defaultdict(float)
         self.total = math.nan
         self._every = 1 if device.type == "cpu" else READ_EVERY
@@ -30,11 +30,10 @@ class EpochLosses:
         self._unread: list[Mapping[str, Tensor]] = []
 
     def add(self, losses: Mapping[str, Tensor]) -> bool:
-        """Add the losses of an update (scalars), and read them if it is time to, the first ones at once. Return whether
-        they were read.
+        """Add the losses of an update (scalars), and return True if they were read now. The first ones always are.
 
         Raises:
-            FloatingPointError: as ``read``.
+            FloatingPointError: the loss of an update is not finite.
         """
         self._unread.append(losses)
         if due := len(self._unread) == self._every or math.isnan(self.total):
@@ -42,7 +41,7 @@ class EpochLosses:
         return due
 
     def read(self) -> None:
-        """Read what was added since the last reading.
+        """Read the losses added since the last reading.
 
         Raises:
             FloatingPointError: the loss of an update is not finite.

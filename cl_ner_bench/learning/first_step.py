@@ -41,11 +41,11 @@ def deviation(
     recipe: Mapping[str, Any],
     progress: Progress = lambda _: None,
 ) -> str:
-    """Return the names of the outcomes in which step 1 of a method differs from its base learner; '' if none.
+    """Return the names of the results in which a method's step 1 differs from its base learner's; '' if none does.
 
-    Both learn a few invented sentences by the given recipe, with a tiny BERT of random weights. What they store, record
-    and predict is compared bit by bit, so every hook counts. Differences that need more data or another kind of encoder
-    are not found.
+    Both learn a few invented sentences by the given recipe, with a tiny BERT of random weights. Their weights, records
+    and predictions are compared bit by bit, so every hook counts. Differences that show only with more data or another
+    kind of encoder are not found.
 
     Args:
         progress: called after each update of the method; may raise to stop.
@@ -71,7 +71,7 @@ def _outcome(
         )
         record = trainer.learn(StepData(1, _TYPES, _TYPES, train, dev, _TYPES), progress)
     predictions = trainer.predict([s.only(()) for s in test], progress)
-    lengths = [len(s.words) for s in test]  # a model that hardly learned predicts little: random logits find more
+    lengths = [len(s.words) for s in test]  # random logits, too: a model that hardly learned predicts few mentions
     logits = torch.randn(
         sum(trainer.learner.rows(lengths)), trainer.learner.n_columns, generator=torch.Generator().manual_seed(0)
     )
@@ -89,9 +89,8 @@ def _outcome(
 def _sentences(seed: int, n: int) -> Iterator[Sentence]:
     rng = np.random.default_rng(seed)
     for i in range(n):
-        words = rng.integers(
-            3, _WORDS, 3 + i
-        ).tolist()  # a word's number decides its type; mentions of C have two words
+        # A word's number decides its type; mentions of C have two words.
+        words = rng.integers(3, _WORDS, 3 + i).tolist()
         kinds = [(at, _TYPES[word % 5]) for at, word in enumerate(words) if word % 5 < 3]
         mentions = [Mention(at, min(at + 1 + (kind == "C"), len(words)), kind) for at, kind in kinds]
         yield Sentence(i, tuple(f"{seed}.{word}" for word in words), tuple(mentions))

@@ -1,4 +1,4 @@
-"""How much what a model says depends on each of its parameters."""
+"""The importance of parameters: how strongly a model's output depends on each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner, Output, Step
 
 Objective = Callable[[Batch, Output], Tensor]
-"""Returns the scalar of a sentence whose gradient is measured."""
+"""Returns the scalar whose gradient is measured, for a batch of one sentence."""
 
 
 def importance(
@@ -22,12 +22,12 @@ def importance(
 ) -> dict[str, Tensor]:
     """Return, for each trainable parameter, the mean over sentences of a measure of the objective's gradient.
 
-    The model is in evaluation mode; its weights and gradients stay as they are.
+    The model runs in evaluation mode; its weights and its ``grad`` do not change.
 
     Args:
         sentences: batches of one sentence each. The square of a larger batch's mean gradient would shrink with the
             size of the batch.
-        measure: is applied to each element of a sentence's gradient.
+        measure: the function that is applied to each element of a sentence's gradient.
     """
     parameters = {name: p for name, p in learner.named_parameters() if p.requires_grad}
     if not parameters:  # everything is frozen
@@ -47,6 +47,6 @@ def importance(
 
 
 def drawn_sentences(step: Step, at_most: int) -> Iterator[Batch]:
-    """Yield at most so many train sentences, one by one, drawn from torch's global stream."""
+    """Yield up to ``at_most`` train sentences, one per batch, drawn from torch's global stream."""
     for position in torch.randperm(len(step.train))[:at_most].tolist():
         yield step.batch([position])

@@ -14,8 +14,8 @@ from cl_ner_bench.models.heads.cosine import CosineHead
 def imprint(learner: Learner, batches: Iterable[Batch]) -> None:
     """Set the new rows of a cosine head, as CFNER (Zheng et al., EMNLP 2022) does.
 
-    The row of a new tag is the direction of the mean unit vector of its words, as long as the old rows but O's are on
-    average. Without words of its own an I- takes the row of its B-, and a B- keeps its random row.
+    The row of a new tag has the direction of the mean unit vector of its words, and the mean length of the old rows
+    except O's. Without words, an I- takes the row of its B-, and a B- keeps its random row.
     """
     assert isinstance(learner, TagLearner)
     assert isinstance(learner.head, CosineHead)

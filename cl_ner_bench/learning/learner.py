@@ -54,7 +54,7 @@ Need = Literal["teacher", "features", "layers", "attentions", "memory", "all_emb
 
 
 class Settings(dict[str, Any]):
-    """A method's hyper-parameters by name; one that is not there is a UserError."""
+    """A method's hyper-parameters by name; an unknown name raises UserError."""
 
     def __missing__(self, name: str) -> Any:
         known = ", ".join(self) or "none"
@@ -67,8 +67,8 @@ class Settings(dict[str, Any]):
 class Learner(nn.Module):
     """A model and its learning rule. ``SpanLearner`` and ``TagLearner`` add head, base loss and decoding.
 
-    The columns of the head are in learning order. In a continual step the labels cover the new types, and those old
-    types that come back; mentions of all other old types are in the text but unlabelled.
+    The columns of the head are in learning order. In a continual step the labels cover the types that the step adds,
+    and old types that come back. Mentions of all other old types are in the text, but have no label.
 
     A step may stop after any epoch and resume in another process. Only these survive: parameters, their
     ``requires_grad`` flags, buffers, and the tensors in ``carried``. At the end of a step a new learner is made from
@@ -78,7 +78,7 @@ class Learner(nn.Module):
 
     Attributes:
         settings: the method's hyper-parameters, as its card names them.
-        recipe: the recipe's, as ``corpora.card.HyperParameters`` names them.
+        recipe: the recipe's hyper-parameters, as ``corpora.card.HyperParameters`` names them.
         carried: tensors that the method keeps from step to step.
         memory: sentences that the method keeps from step to step; filled by ``keep`` (need ``memory``).
         grown: the types added by each step so far.
@@ -124,17 +124,18 @@ class Learner(nn.Module):
         ``features``: the teacher's outputs hold its word vectors.
         ``layers``, ``attentions``: from step 2 on, outputs of the teacher, and of the student in training, hold hidden
         states or attentions of all layers.
-        ``memory``: ``keep`` is asked after each step, and ``memory`` gives batches of what it returned.
+        ``memory``: ``keep`` is called after each step, and ``memory`` gives batches of the sentences that it chose.
         ``all_embeddings``: the table of word embeddings stays whole during a step. By default it holds only the words
-        of the step's train and dev sentences, which is faster; others can then be embedded without gradients only.
+        of the step's train, dev and memory sentences, which is faster; then all other words can be embedded only
+        without gradients.
         """
         return frozenset()
 
     def grow(self, types: Sequence[str], init: Init) -> None:
-        """Add columns of the head for ``types``, and any modules of the method's own.
+        """Add the head's columns for ``types``, and any modules of the method's own.
 
-        Called in each step before ``begin_step`` (with no types if none is new), and once per earlier step when a
-        model is loaded. ``init`` returns the random generator for a name.
+        Called in each step before ``begin_step`` (without types if the step adds none), and once per earlier step when
+        a model is loaded. ``init`` returns the random generator for a name.
         """
         if types:
             self.head.grow(types, init)
@@ -149,7 +150,7 @@ class Learner(nn.Module):
         return True
 
     def begin_step(self, step: Step) -> None:
-        """Prepare the step: freeze, initialise, collect. Called between growth and making the optimiser."""
+        """Prepare the step: freeze, initialise, collect. Called after ``grow`` and before ``make_optimizer``."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare an epoch (1..epochs)."""
@@ -159,9 +160,10 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        """Return the losses of a learner without ``losses`` of its own.
+        """Return the losses of a learner that does not override ``losses``.
 
-        A plug-in that replaces them overrides this: wherever it stands among others, what they add stays.
+        A plug-in that replaces these losses overrides this hook. Then the terms that other plug-ins add stay, in any
+        order of the plug-ins.
         """
         raise NotImplementedError
 
@@ -189,22 +191,22 @@ class Learner(nn.Module):
         ]
 
     def make_optimizer(self, groups: Sequence[Mapping[str, Any]]) -> Optimizer:
-        """Return the optimiser of ``parameter_groups`` for the step: the recipe's."""
+        """Return the optimiser of the step for ``parameter_groups``; by default it is the recipe's."""
         return SGD(groups) if self.recipe["optimizer"] == "sgd" else AdamW(groups)
 
     def rate(self, update: int, warmup: int, updates: int) -> float:
-        """Return the factor on the learning rates at ``update`` (from 0): after warm-up, by the recipe's schedule."""
+        """Return the factor on the learning rates at ``update`` (from 0): a warm-up, then the recipe's schedule."""
         return scheduled(self.recipe["schedule"], update, warmup, updates)
 
     def after_backward(self) -> None:
         """Change gradients. Called between the backward pass and clipping."""
 
     def select(self, score: float | None, dev: Iterable[tuple[Batch, Output]]) -> float | None:
-        """Return the score of an epoch, called after it: the first epoch with the highest is kept; None: the latest is.
+        """Return the score of the epoch that just ended.
 
-        ``score`` is the protocol's dev score, None where the protocol keeps the last epoch or dev has no mention.
-        ``dev`` yields the dev sentences in batches with the model's output, in evaluation mode; it is computed when it
-        is read.
+        The first epoch with the highest score is kept; if scores are None, the last epoch is. ``score`` is the
+        protocol's dev score; it is None if the protocol keeps the last epoch or dev has no mention. ``dev`` yields dev
+        batches with the model's output in evaluation mode; reading it computes the output.
         """
         return score
 
@@ -212,9 +214,10 @@ class Learner(nn.Module):
         """Finish the step: fuse weights, collect prototypes. The dev-selected weights are in place."""
 
     def keep(self, step: Step) -> Iterable[int]:
-        """Return the ids of train sentences to remember, with this step's labels (need ``memory``). After ``end_step``.
+        """Return the ids of train sentences to remember with this step's labels. Called after ``end_step``.
 
-        The default draws ``settings["per_type"]`` sentences with a mention of each labelled type.
+        Only methods with the need ``memory`` are asked. The default draws, for each labelled type,
+        ``settings["per_type"]`` sentences that mention it.
         """
         if "per_type" not in self.settings:
             raise UserError(
@@ -229,17 +232,17 @@ class Learner(nn.Module):
         return [step.train[i].id for i in wanted]
 
     def open_loss(self, batch: Batch, output: Output) -> Tensor:
-        """Return the base loss with all types left open that were not labelled in a sentence.
+        """Return the base loss that leaves open, in each sentence, all types that were not labelled in it.
 
-        These are a remembered sentence's own types, and ``labelled`` for a sentence of the step.
+        A remembered sentence has labelled types of its own; in a sentence of the step, ``labelled`` were labelled.
         """
         raise NotImplementedError
 
     def log_likelihood(self, batch: Batch, output: Output) -> Tensor:
         """Return the log-likelihood of the step's labels, summed over rows; types without labels are left open.
 
-        This and ``drawn_log_likelihood`` say how likely a head takes labels to be: one with several softmaxes in a row
-        overrides both. Methods that measure the importance of weights ask them.
+        Methods that measure the importance of weights call this or ``drawn_log_likelihood``. A learner whose head has
+        several softmaxes in a row overrides both.
         """
         raise NotImplementedError
 
@@ -309,7 +312,7 @@ class Learner(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of all known columns for a batch, and what else the method needs."""
+        """Return the logits of all known columns for a batch, and the other outputs that the method needs."""
         encoded = self._encode(batch) if batch.vectors is None else Encoding(batch.vectors)
         words = self.encoder.dropout(encoded.words, self.dropout if self.training else 0.0)
         with self._precision():
@@ -356,7 +359,7 @@ class SpanLearner(Learner):
         return self.base_losses(batch, output, teacher)
 
     def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
-        """Return binary cross-entropy on all columns: every unlabelled span is a negative, of old types too."""
+        """Return binary cross-entropy on all columns: a span without a label is a negative, also for old types."""
         return {"bce": self.bce(batch, output, self.head.types)}
 
     def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:
@@ -374,7 +377,7 @@ class SpanLearner(Learner):
         return [span_count(n, self.max_span_width) for n in lengths]
 
     def open_loss(self, batch: Batch, output: Output) -> Tensor:
-        """Return ``bce`` of each sentence's labelled types only, mean over sentences."""
+        """Return ``bce`` of only the types that were labelled in each sentence, mean over sentences."""
         total = output.logits.new_zeros(())
         for logits, example in zip(output.logits.split(self.rows(batch.lengths)), batch.examples, strict=True):
             types = self.labelled if example.labelled is None else example.labelled
@@ -408,7 +411,7 @@ class TagLearner(Learner):
         return TagHead(self.encoder.hidden_size)
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
-        """Return the tag of each word ``[words]``: every unlabelled word is O (0), those of old types too."""
+        """Return the tag of each word ``[words]``: a word without a label is O (0), even if it is of an old type."""
         return batch.tag_targets(self.head.types)
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
@@ -445,9 +448,9 @@ class TagLearner(Learner):
 
 
 def plugged(plug_in: type[Learner], base: type[Learner]) -> type[Learner]:
-    """Return ``base`` with the hooks of a plug-in before its own, and with the needs of both.
+    """Return ``base`` with the hooks of a plug-in in front of its own, and with the needs of both.
 
-    A base that derives from the plug-in has its hooks already.
+    A base that derives from the plug-in has these hooks already, and is returned as it is.
     """
     if issubclass(base, plug_in):
         return base

@@ -1,6 +1,6 @@
-"""Log-likelihoods of labels that are drawn from a model's own prediction, by torch's global stream.
+"""Log-likelihoods of labels drawn from the model's own prediction, by torch's global stream.
 
-The mean square of such a gradient is the diagonal of the Fisher information.
+The mean square of their gradient is the diagonal of the Fisher information.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ def of_drawn_classes(logits: Tensor) -> Tensor:
 
 
 def of_drawn_columns(logits: Tensor) -> Tensor:
-    """Return the log-likelihood, summed over all entries, of a 0 or 1 drawn for each by its sigmoid."""
+    """Return the log-likelihood, summed over all entries, of a 0 or 1 drawn for each entry; 1 has its sigmoid."""
     return -F.binary_cross_entropy_with_logits(logits, torch.bernoulli(logits.detach().sigmoid()), reduction="sum")

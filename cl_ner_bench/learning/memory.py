@@ -11,7 +11,7 @@ from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.batches import Batch, Example
 
 Recall = Callable[[int], Sentence]
-"""Returns the train sentence with an id, with the labels of all types."""
+"""Returns the train sentence with a given id, with the labels of all types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Exemplar:
 class Memory:
     """The exemplars of a learner. A model's files hold their ids, never their text.
 
-    A word of an exemplar without a label is certain to be O only as far as the exemplar's own types go: losses on
-    exemplars must leave all other types open (``Learner.open_loss``).
+    A word without a label is certainly of none of the types labelled in its exemplar, but it may be of any other type.
+    So losses on exemplars must leave all other types open (``Learner.open_loss``).
     """
 
     def __init__(self, exemplars: Iterable[Exemplar] = ()) -> None:
@@ -38,7 +38,7 @@ class Memory:
         return len(self.exemplars)
 
     def add(self, ids: Iterable[int], labelled: Sequence[str]) -> None:
-        """Remember sentences in which ``labelled`` are labelled; one that is known gets these types in addition."""
+        """Remember sentences in which ``labelled`` were labelled; a known sentence gets these types in addition."""
         known = {exemplar.id: i for i, exemplar in enumerate(self.exemplars)}
         for id in ids:
             if (i := known.get(id)) is None:
@@ -48,7 +48,7 @@ class Memory:
                 self.exemplars[i] = Exemplar(id, tuple(types))
 
     def sentences(self, recall: Recall) -> list[Sentence]:
-        """Return the remembered sentences with the labels that were seen."""
+        """Return the remembered sentences, each with the mentions of the types that were labelled in it."""
         return [recall(exemplar.id).only(exemplar.labelled) for exemplar in self.exemplars]
 
     def load(self, examples: Iterable[Example], device: torch.device) -> None:
@@ -58,7 +58,7 @@ class Memory:
         self._device = device
 
     def relabel(self, examples: Iterable[Example]) -> None:
-        """Replace the tokenised exemplars of a step, in their order: with other mentions, or other types labelled."""
+        """Replace the tokenised exemplars of a step, in the same order, to change mentions or labelled types."""
         self._examples = list(examples)
 
     def draw(self, size: int) -> Batch | None:

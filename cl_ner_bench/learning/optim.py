@@ -1,6 +1,6 @@
 """Optimisers on torch's functional updates, without the class ``torch.optim.Optimizer``.
 
-Creating that class imports torch's compiler: more than a second of processor time, and 70 MB.
+Creating an instance of it imports torch's compiler, which takes more than a second of processor time and 70 MB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Optimizer(ABC):
     """
 
     names: ClassVar[tuple[str, ...]]
-    """The names of the tensors of a parameter's state; the last one, ``updates``, counts."""
+    """The names of the tensors in a parameter's state; the last one, ``updates``, is a counter."""
     defaults: ClassVar[Mapping[str, Any]]
 
     def __init__(self, groups: Iterable[Mapping[str, Any]]) -> None:
@@ -34,7 +34,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, group: _Group, parameters: list[nn.Parameter], factor: float) -> None:
-        """Update ``parameters`` of a group, which have gradients and a state."""
+        """Update ``parameters`` of a group; each has a gradient and a state."""
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
@@ -60,9 +60,9 @@ class Optimizer(ABC):
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """The state, under ``group.position.name``, of the parameters that were updated.
+        """The state of the parameters that were updated, by ``group.position.name``.
 
-        The tensors are in use: the next ``step`` changes them. Assigned tensors are copied; the groups must be equal.
+        The next ``step`` changes these tensors. Assigned tensors are copied; they must come from equal groups.
         """
         return {
             f"{g}.{i}.{name}": value

@@ -13,8 +13,8 @@ class Output:
 
     Attributes:
         logits: ``[spans, columns]`` or ``[words, columns]``.
-        words: word vectors ``[words, hidden]``, of a student after dropout. A teacher gives them to methods with the
-            need ``features``.
+        words: word vectors ``[words, hidden]``. A student's are after dropout; a teacher has them only for methods with
+            the need ``features``.
         layers: hidden states ``[words, hidden]`` of the embeddings, then of each layer (need ``layers``).
         attentions: for each layer, for each window of the batch, the attention ``[heads, sub-tokens, sub-tokens]``
             before dropout; rows are queries and sum to 1 (need ``attentions``).

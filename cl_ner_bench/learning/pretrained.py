@@ -12,11 +12,11 @@ from cl_ner_bench.storage.model_folder import is_model_folder
 def pretrained(encoder: Encoder) -> dict[str, Tensor]:
     """Return the pretrained parameters of an encoder by name, on its device.
 
-    They are read from the encoder's files again, so that no model has to carry them.
+    They are read again from the encoder's files, so no model has to carry them.
 
     Raises:
-        UserError: the encoder has parameters that its files do not hold (adapters), or they are an exported model's,
-            which hold it as it was learned.
+        UserError: the encoder has parameters that its files do not hold (adapters), or the files belong to an exported
+            model and hold the encoder after training.
     """
     folder = encoder.info.folder
     if is_model_folder(folder) or is_model_folder(folder.parent):

@@ -1,7 +1,7 @@
 """Random streams keyed by what is computed, never by when it is computed.
 
-Two methods of one architecture that learn the same types in the same step from the same start draw the same
-numbers, in whatever order a grid trains them.
+If two methods of one architecture learn the same types in the same step from the same start, they draw the same
+numbers. The order in which a grid trains them does not matter.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def generator(seed: int, *key: object) -> torch.Generator:
 
 
 def seed_global(seed: int, device: torch.device) -> None:
-    """Restart torch's global streams: the CPU's, and the device's.
+    """Restart torch's global streams of the CPU and of ``device``.
 
-    On a CPU those of other devices are left alone: to keep a seed for a device that is not in use, torch formats a
-    stack trace, which takes longer than all else here.
+    On a CPU, the streams of other devices are left alone: to keep a seed for a device that is not in use, torch formats
+    a stack trace, which takes longer than everything else here.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Ridge regression from sums over rows, which steps may add to."""
+"""Ridge regression from sums over rows; each step may add rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ class Rows(NamedTuple):
     """Words or spans of a batch.
 
     Attributes:
-        features, targets: ``[rows, features]``, and 0 or 1 ``[rows, columns]``.
-        weights, counts: the weight of a row in the fit, and how many rows of the text it stands for ``[rows]``.
+        features: ``[rows, features]``.
+        targets: 0 or 1 ``[rows, columns]``.
+        weights: the weight of each row in the fit ``[rows]``.
+        counts: the number of rows of the text that each row stands for ``[rows]``.
     """
 
     features: Tensor
@@ -39,7 +41,7 @@ class Sums:
         self.positives += rows.weights @ rows.targets
 
     def solve(self, ridge: float) -> Tensor:
-        """Return the weights ``[columns, features]``: (G + ridge * mean(diag G) * I)^-1 Q."""
+        """Return the weights ``[columns, features]``: (G + ridge * mean(diag G) * I)^-1 Q (``gram`` G, ``products`` Q)."""
         diagonal = self.gram.diagonal()
         added = torch.diag(torch.full_like(diagonal, ridge * float(diagonal.mean())))
         return torch.linalg.solve(self.gram + added, self.products).T

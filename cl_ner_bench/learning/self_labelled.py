@@ -1,4 +1,4 @@
-"""Text without labels, as examples with the labels that a model gives it."""
+"""Examples from text without labels; a model supplies the labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cl_ner_bench.learning.step import EVALUATION_BUDGET
 def self_labelled(learner: Learner, texts: Sequence[Sequence[str]], part: str) -> list[Example]:
     """Return sentences, given as words, with the mentions that the learner finds in them now, nested ones too.
 
-    All types that it knows count as labelled. ``part`` names in messages where the sentences come from.
+    All types that the learner knows count as labelled. Messages call the source of the sentences ``part``.
 
     Raises:
         UserError: a sentence is too long for the method, or a word cannot be read.

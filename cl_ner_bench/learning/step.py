@@ -13,18 +13,18 @@ from cl_ner_bench.learning.output import Output
 from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024
-"""Sub-tokens in an evaluation batch. On a CPU, the activations of larger batches exceed the cache."""
+"""The most sub-tokens of an evaluation batch. On a CPU, the activations of larger batches exceed the cache."""
 
 
 @dataclass(frozen=True)
 class Step(StepData):
-    """A step's data, labelled as a method may see it, with batches on the learner's device and the teacher.
+    """A step's data with the labels that a method may see, batches on the learner's device, and the teacher.
 
     ``Example.index`` is a sentence's position in its part. ``Learner.outputs`` runs the model over batches.
 
     Attributes:
-        teacher: gives the previous model's output for a batch of train sentences; None in step 1, and for methods
-            without the need ``teacher``.
+        teacher: a function that returns the previous model's output for a batch of train sentences; None in step 1 and
+            for methods without the need ``teacher``.
         epochs: the number of epochs of the step.
     """
 

@@ -36,9 +36,9 @@ class Inputs:
     """The sentences of a step as examples, and the previous model.
 
     Attributes:
-        train: with the labels of the step.
-        gold: the dev sentences with labels, which score an epoch; empty where no epoch is chosen by dev.
-        dev: the same without labels, since hooks see the sentences of a batch.
+        train: the train sentences with the labels of the step.
+        gold: the labelled dev sentences that score an epoch; empty if the last epoch is kept.
+        dev: the same sentences without labels, because hooks see the sentences of a batch.
         remembered: the sentences of the method's memory.
         teacher: None in step 1, and for methods without the need ``teacher``.
     """
@@ -54,7 +54,7 @@ class StepTraining:
     """The training of one step of a learner whose head has grown.
 
     Args:
-        revisit: a name of random streams of its own, for a step without a new type.
+        revisit: an addition to the keys of random streams that sets a step without a new type apart; otherwise empty.
         started: ``time.perf_counter()`` when the step began.
     """
 
@@ -82,7 +82,7 @@ class StepTraining:
         return self._record(state)
 
     def _begin(self) -> None:
-        """Let the method ready itself, and make the optimiser."""
+        """Let the method prepare the step, and make the optimiser."""
         learner, recipe = self.learner, self.recipe
         self._shapes = shapes_of(learner)
         self._step = self._step_of_hooks()
@@ -104,7 +104,7 @@ class StepTraining:
                 self.remarks.append("dev holds no mention of the step's types: the last epoch is kept")
 
     def _train(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingState:
-        """Train all epochs that a snapshot does not hold already."""
+        """Train the epochs that no snapshot holds yet."""
         state = resume(checkpoint, self.learner, self._optimizer)
         self._started -= state.seconds
         self._teacher_before = state.teacher_seconds
@@ -179,7 +179,7 @@ class StepTraining:
         return dev_score(self.inputs.gold, predicted, types, data.selection)
 
     def _end(self, state: TrainingState) -> None:
-        """Take the weights of the chosen epoch, and let the method end the step and remember sentences."""
+        """Load the weights of the selected epoch; let the method end the step and remember sentences."""
         learner = self.learner
         optimised = self._optimizer.updated
         if idle := [name for name, p in learner.named_parameters() if p.requires_grad and p not in optimised]:
@@ -236,7 +236,7 @@ class StepTraining:
         if learner.n_old and recipe["old_rows"] == "frozen":
             if learner.unlabelled:
                 learner.head.freeze_unlabelled(step.labelled)
-            else:  # nothing is old: all types have labels
+            else:  # all types are labelled: no row has to stay
                 learner.head.requires_grad_(True)
         if recipe["head"] == "cosine" and not isinstance(learner.head, CosineHead):
             return ["the head is the method's own, not the recipe's cosine head"]

@@ -12,10 +12,10 @@ from cl_ner_bench.learning.learner import Batch, TagLearner
 
 
 def tag_means(learner: TagLearner, batches: Iterable[Batch], unit: bool = False) -> dict[int, Tensor]:
-    """Return the mean word vector ``[hidden]``, in evaluation mode, of each tag that a word has.
+    """Return the mean word vector ``[hidden]`` of each tag that occurs, in evaluation mode.
 
     Args:
-        unit: average vectors of length 1.
+        unit: scale each word vector to length 1 first.
     """
     columns, hidden = learner.n_columns, learner.encoder.hidden_size
     sums, counts = torch.zeros(columns, hidden, device=learner.device), torch.zeros(columns, device=learner.device)

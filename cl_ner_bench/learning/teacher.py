@@ -21,15 +21,16 @@ STORED_BYTES = 1 << 29
 class Teacher:
     """The outputs of a learner as it is now, in evaluation mode.
 
-    Logits alone are computed once per task (SpanKL, arXiv 2302.12200) and stored. If they are too large, or the learner
-    needs more than logits, a copy of the learner is kept and computes each batch again.
-
-    ``seconds``: the wall-clock time that this has taken so far; where a GPU computes each batch again, the time to ask
-    for it alone.
+    If the learner needs only logits, these are computed once per task and stored (SpanKL, arXiv 2302.12200). If they
+    are too large, or the learner needs more, a copy of the learner is kept and computes each batch again.
 
     Args:
-        batches: all sentences that will be asked for, in evaluation batches.
-        dtype: of the stored logits; calls return float32.
+        batches: all sentences that calls will ask for, in evaluation batches.
+        dtype: the type of the stored logits; calls return float32.
+
+    Attributes:
+        seconds: the wall-clock time spent here so far. A GPU that computes batches again adds only the time to queue
+            them.
     """
 
     def __init__(self, learner: Learner, batches: Sequence[Batch], dtype: torch.dtype) -> None:
@@ -51,13 +52,13 @@ class Teacher:
 
     @property
     def how(self) -> str:
-        """How the outputs are supplied, for the record of the step."""
+        """The way in which outputs are supplied, for the record of the step."""
         return f"{self.bytes} bytes kept" if self.learner is None else "computed again for each batch"
 
     def __call__(self, batch: Batch) -> Output:
-        """Return the outputs for sentences of train, on their device; logits cover the teacher's columns.
+        """Return the outputs for train sentences, on the batch's device; logits cover the teacher's columns.
 
-        A learner that needs more than logits may ask for other sentences, too.
+        A learner that needs more than logits may also pass other sentences.
         """
         started = time.perf_counter()
         try:

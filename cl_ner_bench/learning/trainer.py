@@ -37,18 +37,18 @@ class Trainer:
 
     Args:
         learner_class: the method.
-        settings: its hyper-parameters.
+        settings: the method's hyper-parameters.
         recipe: ``epochs``, ``batch_size``, ``lr`` (encoder), ``head_lr``, ``weight_decay``, ``clip`` (global gradient
             norm), ``dropout`` (word vectors), ``warmup_updates`` and ``warmup_share`` (the smaller of the two counts),
             ``max_length`` (sub-tokens of a window, with specials), ``max_span_width`` (words, 0: every span), ``pool``
-            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32); and those
-            that ``corpora.card.HyperParameters`` adds, each ``UNSTATED`` if left out.
+            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32). Those that
+            ``corpora.card.HyperParameters`` adds may be left out (``UNSTATED``).
         encoder: a name or folder that ``encoder_info`` accepts.
         precision: ``fp32``, or ``bf16`` for autocast in the linear layers of the encoder and of the span head.
         nested: keep nested predictions of span methods.
-        tokens: sub-tokens of sentences that are tokenised already; the others are tokenised here.
-        recall: returns train sentences by id, for methods with a memory. Without it, memories hold only sentences that
-            this trainer has learned itself.
+        tokens: the sub-tokens of sentences that are already tokenised; all others are tokenised here.
+        recall: a function that returns train sentences by id, for methods with a memory. Without it, a memory can hold
+            only sentences that this trainer has learned itself.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Trainer:
         self.seed, self.precision, self.nested, self.tokens = seed, precision, nested, tokens
         self.device = torch.device(device)
         self.recall = recall
-        self.learned: dict[int, Sentence] = {}  # train sentences of this process, for want of ``recall``
+        self.learned: dict[int, Sentence] = {}  # train sentences of this process, for use without ``recall``
         self.learner = self._new_learner()
 
     def learn(
@@ -77,13 +77,14 @@ class Trainer:
     ) -> dict[str, Any]:
         """Learn one step and return its record, which is JSON-able.
 
-        Afterwards ``learner`` is a new learner, made from what ``save`` stores, with the weights of the epoch chosen
-        by ``data.selection``. So a step behaves the same whether the process goes on or a new one loads the model.
+        Afterwards ``learner`` is a new learner, made from what ``save`` stores, with the weights of the epoch that
+        ``data.selection`` chose. So the next step is the same whether this process goes on or another one loads the
+        model.
 
         Args:
             progress: called after each update (with the counts and the ``seconds`` of the step so far) and after each
                 dev batch; may raise to stop.
-            checkpoint: receives a snapshot at the end of an epoch whenever it is due. If it holds one, the step
+            checkpoint: receives a snapshot at the end of an epoch whenever one is due. If it holds one, the step
                 resumes after that epoch and gives, to the bit, the weights and the record of an uninterrupted step
                 (``seconds`` add up). The snapshot holds only what training changes: grown columns, teacher, frozen
                 word vectors and batches are recomputed from the previous model and from named random streams.
@@ -127,7 +128,7 @@ class Trainer:
         return predict(self.learner, examples, self.learner.head.types, self.nested, progress)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the learner after a step as ``set_state`` takes it: tensors, and facts beside them (JSON-able)."""
+        """Return the learner after a step, for ``set_state``: its tensors, and its other facts (JSON-able)."""
         tensors = {name: value.contiguous() for name, value in self.learner.state_dict().items()}
         facts: dict[str, Any] = {"types": self.learner.grown, "frozen": self.learner.frozen_parameters}
         if self.learner.memory:
@@ -156,7 +157,7 @@ class Trainer:
         self.set_state(safetensors.torch.load_file(folder / "model.safetensors"), facts)
 
     def _new_learner(self) -> Learner:
-        # For a method's own modules.
+        # A method's own modules draw their weights from the global streams.
         seed_global(stream(self.seed, "modules", self.learner_class.architecture), self.device)
         info = encoder_info(self.encoder).with_lowest(self.recipe["encoder_layers"])
         body = Encoder(info, self.recipe["max_length"])
@@ -166,7 +167,6 @@ class Trainer:
         return self._moved(learner)
 
     def _moved(self, learner: Learner) -> Learner:
-        """Return a learner with all that was made for it on the device; on the CPU that is where it was made."""
         return learner if self.device.type == "cpu" else learner.to(self.device)
 
     def _remember(self, data: StepData) -> list[Example]:
@@ -178,7 +178,7 @@ class Trainer:
         return remembered
 
     def _memory_size(self) -> dict[str, int]:
-        """Return what the memory holds: sentences, labelled mentions, and bytes of text (UTF-8)."""
+        """Return the size of the memory: sentences, labelled mentions, and bytes of text (UTF-8)."""
         sentences = self.learner.memory.sentences(self.recall or self.learned.__getitem__)
         return {
             "sentences": len(sentences),

@@ -1,8 +1,8 @@
-"""A learner of tags as a tagger of transformers: its encoder, and one linear layer on each word's first sub-token.
+"""A tag learner written as a tagger of transformers: the encoder, and a linear layer on each word's first sub-token.
 
-Not every learner is one: a cosine head, a nearest mean, several experts or a decoder of a method's own are none. What
-was written is loaded by transformers and compared with the learner before it counts, so that no folder gives other
-tags than the learner does.
+Some learners are no such tagger: those with a cosine head, nearest means, several experts or a decoder of their own.
+After writing, transformers loads the folder, and its logits are compared with the learner's. So no folder gives other
+tags than the learner.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from cl_ner_bench.models.encoders.tokeniser import Tokens
 from cl_ner_bench.models.heads.tag import TagHead
 
 _SCALE = 1024.0
-"""Length of the vectors that a head is asked for, so that its biases cost its weights no digits."""
+"""The length of the vectors that probe a head: so long that its biases cost its weights no digits."""
 _SAME_LAYER, _SAME_MODEL = 1e-4, 1e-3
-"""Differences of logits that float32 explains, as shares of a tag's largest logit: of a layer, and of two encoders."""
+"""The differences of logits that float32 explains, as shares of a tag's largest logit: for a layer, for encoders."""
 _PROBE = (
     "On 3 May 1990 , Ms. Zoë-Ana O'Neill ( 47 ) of Zürich sold 12.5 % of Weyland-Yutani Corp. to the U.N.",
     "unforgettable : the antidisestablishmentarian Dr. Nakamura flew from São Paulo to Malmö via New York City !",
@@ -36,17 +36,19 @@ _PROBE = (
 
 
 class UnfitError(Exception):
-    """Raised where a learner is no tagger of transformers; the message says why."""
+    """A learner that is no tagger of transformers; the message says why."""
 
 
 def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Write ``learner`` as a tagger: ``config.json`` in ``folder``, which holds the tokenizer, and ``weights`` in it.
+    """Write ``learner`` as a tagger of transformers.
 
     Args:
-        config: that of the encoder.
+        folder: the folder of the tokenizer; it gets ``config.json``.
+        weights: the safetensors file to write in ``folder``.
+        config: the encoder's configuration.
 
     Returns:
-        the names of the encoder's weights in the file, by those in ``plain_weights``.
+        For each name in ``plain_weights``, the name of the weight in the file.
 
     Raises:
         UnfitError: the learner is no such tagger.
@@ -55,7 +57,7 @@ def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[
     types = learner.head.types
     if "O" in types:
         raise UnfitError("it has a type called O, which transformers takes for no mention")
-    from transformers import AutoConfig, AutoModelForTokenClassification  # takes seconds, of which spans need none
+    from transformers import AutoConfig, AutoModelForTokenClassification  # takes seconds; span methods never come here
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -64,7 +66,7 @@ def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[
     ids = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     _write_config(folder, {**config, **ids})
     try:
-        with torch.random.fork_rng(devices=[]):  # it draws weights, which are replaced
+        with torch.random.fork_rng(devices=[]):  # the weights that this draws are replaced
             made: Any = AutoModelForTokenClassification.from_config(
                 AutoConfig.from_pretrained(folder, trust_remote_code=False), trust_remote_code=False
             )
@@ -89,12 +91,12 @@ def write_tagger(learner: Learner, folder: Path, weights: Path, config: Mapping[
 
 @torch.no_grad()
 def linear_layer(learner: Learner) -> tuple[Tensor, Tensor]:
-    """Return weight ``[tags, hidden]`` and bias ``[tags]`` that give a learner's logits, in evaluation mode.
+    """Return the weight ``[tags, hidden]`` and the bias ``[tags]`` that give a learner's logits in evaluation mode.
 
-    They may differ by a number per word, which no probability depends on.
+    The logits may differ by a constant per word, which changes no probability.
 
     Raises:
-        UnfitError: the logits are not linear in word vectors, or tags are not decoded from them alone.
+        UnfitError: the logits are not linear in word vectors, or mentions are not decoded from them alone.
     """
     if not isinstance(learner, TagLearner):
         raise UnfitError("it is a span method: it scores spans, not tags")
@@ -115,9 +117,9 @@ def linear_layer(learner: Learner) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def plain_weights(learner: Learner, merged: bool) -> dict[str, Tensor]:
-    """Return the weights of the encoder, on the CPU, by the names that they have without adapters.
+    """Return the encoder's weights, on the CPU, by their names without adapters.
 
-    Adapters of low rank are added to the weights that they adapt (``merged``), or left out.
+    With ``merged``, low-rank adapters are added to the weights that they adapt; otherwise they are left out.
     """
     backbone = learner.encoder.backbone
     adapted = [name for name, module in backbone.named_modules() if hasattr(module, "base_layer")]
@@ -133,7 +135,6 @@ def plain_weights(learner: Learner, merged: bool) -> dict[str, Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    """Return how an error's message begins."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
@@ -143,7 +144,7 @@ def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _compare(learner: Learner, folder: Path) -> None:
-    """Raise UnfitError unless transformers gives the words of a sample the logits that the learner gives them."""
+    """Raise UnfitError unless transformers and the learner give the words of a sample the same logits."""
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     tagger = AutoModelForTokenClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
@@ -183,7 +184,7 @@ def _logits_of(learner: Learner, vectors: Tensor) -> Tensor:
 
 
 def _differ(found: Tensor, expected: Tensor, share: float) -> bool:
-    """Return True where logits differ, up to a number per word, by more than a share of a tag's largest one."""
+    """Return True if logits differ by more than ``share`` of a tag's largest one; a constant per word is ignored."""
     if found.shape != expected.shape:
         return True
     found, expected = found - found[:, :1], expected - expected[:, :1]

@@ -1,4 +1,4 @@
-"""The number of updates of a step, without torch: a plan prints it before anything is learned."""
+"""The number of updates of a step. The module needs no torch, because a plan prints it before anything is learned."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def count_updates(examples: int, recipe: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the updates of a step with so many train sentences, and those among them in which the rates rise.
+    """Return the number of updates of a step with ``examples`` train sentences, and the number of warm-up updates.
 
-    The warm-up takes ``warmup_share`` of the updates, and ``warmup_updates`` at most.
+    The warm-up takes ``warmup_share`` of the updates, but at most ``warmup_updates``.
     """
     updates = recipe["epochs"] * math.ceil(examples / recipe["batch_size"])
     return updates, min(recipe["warmup_updates"], int(recipe["warmup_share"] * updates))

@@ -41,7 +41,7 @@ class Sums:
         self.positives += rows.weights @ rows.targets
 
     def solve(self, ridge: float) -> Tensor:
-        """Return the weights ``[columns, features]``: (G + ridge * mean(diag G) * I)^-1 Q (``gram`` G, ``products`` Q)."""
+        """Return the weights ``[columns, features]``: (G + ridge * mean(diag G) * I)^-1 Q, G = gram, Q = products."""
         diagonal = self.gram.diagonal()
         added = torch.diag(torch.full_like(diagonal, ridge * float(diagonal.mean())))
         return torch.linalg.solve(self.gram + added, self.products).T

@@ -39,7 +39,7 @@ def decode_spans(
     """
     stored = logits.T.reshape(-1)
     hits = np.flatnonzero((stored >= 0).cpu().numpy())
-    # In double, as the last bit of a float32 sigmoid may depend on its place in memory, and would decide a tie.
+    # In double, because the last bit of a float32 sigmoid may depend on its place in memory, and would decide a tie.
     scores = torch.sigmoid(stored[torch.from_numpy(hits).to(stored.device)].double()).float().cpu().numpy()
     kinds, rows = np.divmod(hits, max(1, len(logits)))
     sentences, starts, ends = _spans_at(rows, lengths, width)
@@ -47,7 +47,7 @@ def decode_spans(
         by_name = np.argsort(np.argsort(list(types)))
         kept = np.lexsort((by_name[kinds], ends, starts, sentences))
     else:
-        first = np.cumsum([0, *lengths])[sentences]  # counted through the batch, no two sentences share a word
+        first = np.cumsum([0, *lengths])[sentences]  # numbered through the batch, sentences share no word
         kept = without_overlap(first + starts, first + ends, scores)
     found = _predictions(starts[kept], ends[kept] + 1, kinds[kept], scores[kept], types)
     return _by_sentence(found, sentences[kept], len(lengths))
@@ -62,7 +62,7 @@ def _spans_at(rows: Integers, lengths: Sequence[int], width: int) -> tuple[Integ
     sentences = np.searchsorted(ends_at, rows, side="right")
     length = np.asarray(lengths, dtype=np.int64)[sentences]
     behind = ends_at[sentences] - 1 - rows  # spans of the same sentence that follow
-    # Behind the start words whose widest span the limit cuts, the spans that follow are a triangle and a bit of a row.
+    # Without a limit, the spans that follow are a triangle (of the start words left) and the rest of a row.
     left = ((np.sqrt(8 * behind + 1) - 1) / 2).astype(np.int64)  # start words that follow
     in_row = behind - left * (left + 1) // 2
     row = left + 1
@@ -133,7 +133,7 @@ def decode_tags(logits: Tensor, lengths: Sequence[int], types: Sequence[str]) ->
 def viterbi(scores: NDArray[np.float64], lengths: Integers) -> Integers:
     """Return the best tags ``[words]`` under BIO constraints for log-probabilities ``[words, 1 + 2 * types]``.
 
-    ``lengths`` holds the words of each sentence, none of them 0. All sentences advance together, word by word.
+    ``lengths`` holds the number of words of each sentence, at least 1. All sentences advance together, word by word.
 
     I-x may only follow B-x or I-x; all other transitions are legal and weigh the same. So the best predecessor is the
     best of all tags, and for I-x the better of B-x and I-x.
@@ -141,7 +141,7 @@ def viterbi(scores: NDArray[np.float64], lengths: Integers) -> Integers:
     sizes = -np.sort(-lengths)
     now = np.searchsorted(-sizes, -np.arange(sizes[0])).tolist()  # how many sentences have a word n
     begin = [0, *accumulate(now)]
-    # By word, then by sentence, the longest first: those with a word n are the first ones of those with a word n - 1.
+    # By word, then by sentence, the longest first: so the sentences with a word n lead those with a word n - 1.
     rank = np.argsort(np.argsort(-lengths, kind="stable"))
     word = np.arange(len(scores)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place = np.asarray(begin)[word] + np.repeat(rank, lengths)
@@ -176,6 +176,6 @@ def _predictions(
 
 
 def _by_sentence(found: list[Prediction], sentences: Integers, count: int) -> list[list[Prediction]]:
-    """Split ``found`` into one list per sentence; ``sentences`` holds the sentence of each (ascending)."""
+    """Split ``found`` into one list per sentence; ``sentences`` holds the sentence of each mention (ascending)."""
     bounds = np.searchsorted(sentences, np.arange(count + 1)).tolist()
     return [found[begin:end] for begin, end in pairwise(bounds)]

@@ -30,7 +30,7 @@ def bernoulli_kl(teacher: Tensor, student: Tensor) -> Tensor:
 
 
 class _BernoulliCE(torch.autograd.Function):
-    """On ``[types, rows]``. Only the gradient (sigmoid minus target) is stored; targets are never dense."""
+    """Binary cross-entropy on ``[types, rows]``; stores only the gradient (sigmoid minus target), no dense targets."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class _BernoulliCE(torch.autograd.Function):
 
 
 class _BernoulliKL(torch.autograd.Function):
-    """On ``[types, rows]``; the gradient of each logit is q - p."""
+    """KL divergence on ``[types, rows]``; the gradient of each logit is q - p."""
 
     @staticmethod
     def forward(ctx: Any, teacher: Tensor, student: Tensor) -> Tensor:

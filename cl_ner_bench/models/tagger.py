@@ -1,7 +1,7 @@
 """The linear tag head of a ``transformers`` token classifier, as weights of our own.
 
-Such a folder holds ``config.json``, whose ``id2label`` names the tags, and safetensors with an encoder and a linear
-``classifier`` on its last layer. Nothing else of it is read here, and no code of it is run.
+Its folder holds ``config.json``, whose ``id2label`` names the tags, and safetensors with an encoder and a linear
+``classifier`` on its last layer. Nothing else in the folder is read here, and none of its code is run.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from cl_ner_bench.errors import UserError, did_you_mean, short
 from cl_ner_bench.models.encoders.info import EncoderInfo
 
 INSIDE_FIRST = 1e-3
-"""The logit by which B falls behind I, where a type has labels without B: so a run of its words is one mention."""
+"""The difference by which B's logit is below I's if a type has no label B. So a run of its words is one mention."""
 
 NEVER = 20.0
-"""The logit by which I falls behind B, where a type has labels without I."""
+"""The difference by which I's logit is below B's if a type has no label I."""
 
 _TOKENIZERS = (
     *("tokenizer.json", "vocab.txt", "vocab.json"),
@@ -44,7 +44,7 @@ class Tagger(NamedTuple):
 
 
 def is_tagger(config: Mapping[str, Any]) -> bool:
-    """Return whether a ``config.json`` is that of a token classifier."""
+    """Return True if a ``config.json`` is that of a token classifier."""
     names = config.get("architectures")
     return isinstance(names, list) and any(str(name).endswith("ForTokenClassification") for name in names)
 
@@ -53,7 +53,7 @@ def read_tagger(info: EncoderInfo) -> Tagger:
     """Return the tag head of a token classifier. A type with I alone (IO labels) gets the row of I for B, too.
 
     Raises:
-        UserError: the labels are no B, I and O of types, or the classifier is not one linear layer on the encoder.
+        UserError: the labels are not B, I and O of types, or the classifier is not one linear layer on the encoder.
     """
     labels = _labels(info)
     rows = _rows_of_types(labels, f"{info.folder / 'config.json'}: id2label")
@@ -66,9 +66,9 @@ def read_tagger(info: EncoderInfo) -> Tagger:
 
 
 def check_encoder(info: EncoderInfo, names: Iterable[str]) -> None:
-    """Raise UserError unless a token classifier's files hold a tokenizer, and all weights ``names`` of its encoder.
+    """Raise UserError if a token classifier's files lack a tokenizer, or a weight of its encoder that is in ``names``.
 
-    Else transformers would make up what is missing.
+    transformers would make up a missing weight.
     """
     if not any((info.folder / name).is_file() for name in _TOKENIZERS):
         raise UserError(f"{info.folder}: holds no tokenizer ({', '.join(_TOKENIZERS)}); save it there, too")

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def moved(values: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the CPU on ``device``.
+    """Return a CPU tensor on ``device``.
 
-    To a GPU it goes from pinned memory: the CPU need not wait, and what is asked afterwards is computed behind it.
+    A copy to a GPU goes from pinned memory, so the CPU does not wait for it; work queued later runs after it.
     """
     if device.type != "cuda":
         return values.to(device)

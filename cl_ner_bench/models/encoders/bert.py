@@ -64,7 +64,7 @@ class Bert(nn.Module):
             embedded, windows = F.pad(embedded, (0, 0, 0, extra)), [*windows, extra]
         states = [self.embeddings(embedded, windows, dropout)]
         groups = Groups(windows, embedded.device)
-        maps: list[list[Tensor]] = []  # of each layer, of each group
+        maps: list[list[Tensor]] = []  # by layer, then by group
         for layer in self.encoder.layer:
             if attentions:
                 maps.append([])
@@ -202,7 +202,7 @@ def _rate(module: _Embeddings | _SelfAttention | _Output) -> float:
 
 
 def _table(size: int, width: int, padding: int | None = None) -> nn.Embedding:
-    # nn.Embedding() would draw values, which on the device "meta" imports torch's compiler.
+    # nn.Embedding() would draw values; on the device "meta" that imports torch's compiler.
     return nn.Embedding.from_pretrained(torch.empty(size, width), freeze=False, padding_idx=padding)
 
 
@@ -244,7 +244,7 @@ def read_bert(info: EncoderInfo) -> Bert | None:
 
 @lru_cache(maxsize=2)
 def _skeleton(config: str) -> Bert:
-    """Return an encoder without values. Each learner needs one: to make its modules takes longer than to copy them."""
+    """Return an encoder without values. Each learner needs a copy, which takes less time than making the modules."""
     with torch.device("meta"):  # allocate nothing
         return Bert(json.loads(config))
 
@@ -253,8 +253,8 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def _copied(module: M, parameters: Mapping[nn.Parameter, nn.Parameter]) -> M:
-    """Return a copy of a module and of all modules in it, with other parameters in the place of its own."""
-    new = module.__new__(type(module))  # copy.copy, ten times slower, would let both share hooks
+    """Return a copy of a module and of all modules in it, with other parameters in place of its own."""
+    new = module.__new__(type(module))  # copy.copy is ten times slower, and both would share hooks
     vars(new).update({n: held.copy() if isinstance(held, dict | set) else held for n, held in vars(module).items()})
     new._parameters.update({name: p if p is None else parameters[p] for name, p in module._parameters.items()})
     new._modules.update({name: part and _copied(part, parameters) for name, part in module._modules.items()})

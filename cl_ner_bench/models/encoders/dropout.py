@@ -16,8 +16,8 @@ class Dropout:
     """A source of dropout masks, reseeded for each step of a run.
 
     On a CPU torch draws masks element by element, which takes a tenth of a training step. Here each element takes 16
-    bits of a fast generator (SFC64), four elements per draw. ``p`` is rounded to 1/65536 and the rest is scaled by the
-    rounded ``p``, which keeps the mean. On other devices torch's own dropout is used.
+    bits of a fast generator (SFC64), four elements per draw. ``p`` is rounded to 1/65536; kept values are scaled by the
+    rounded ``p``, so the mean stays. On other devices torch's own dropout is used.
     """
 
     def __init__(self, seed: int = 0) -> None:

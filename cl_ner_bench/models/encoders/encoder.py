@@ -65,7 +65,7 @@ class Encoder(nn.Module):
         return self.encode(batch).words
 
     def encode(self, batch: Sequence[Tokens], layers: bool = False, attentions: bool = False) -> Encoding:
-        """Return the word vectors, and on request the hidden states of all layers at words, and attentions."""
+        """Return the word vectors and, on request, the attentions and the hidden states of all layers at the words."""
         embedded = self._look_up(np.concatenate([tokens.ids for tokens in batch]))
         parts = list(_micro_batches([window for tokens in batch for window in tokens.windows]))
         found = []
@@ -104,7 +104,7 @@ class Encoder(nn.Module):
         self, embedded: Tensor, windows: Sequence[int], layers: bool, attentions: bool
     ) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
         groups = Groups(windows, embedded.device)
-        if attentions:  # fused kernels keep none
+        if attentions:  # fused kernels return none
             self.backbone.set_attn_implementation("eager")
         outputs = [
             self.backbone(
@@ -129,7 +129,7 @@ class Encoder(nn.Module):
         One look-up per batch, because each has a gradient of the size of the table.
 
         Raises:
-            UserError: ``ids`` that the restricted table lacks would have to be trained.
+            UserError: gradients are enabled, and the restricted table lacks some of ``ids``.
         """
         table: Any = self.backbone.get_input_embeddings()
         device = table.weight.device
@@ -155,7 +155,7 @@ class Encoder(nn.Module):
     def restrict_embeddings(self, sentences: Iterable[Tokens]) -> None:
         """Keep only the word embeddings of ``sentences`` until ``restore_embeddings``; this makes updates cheaper.
 
-        A row without gradient changes by AdamW's weight decay only. An additional row of ones accumulates that decay,
+        A row without gradient changes only by AdamW's weight decay. An additional row of ones accumulates that decay,
         and ``restore_embeddings`` applies it to all rows that were left out. Without gradients, other words are
         embedded with the decay so far.
         """
@@ -177,7 +177,7 @@ class Encoder(nn.Module):
             self._restricted.strays.append(gradient[-1].any())
 
     def check_gradients(self) -> None:
-        """Raise UserError if such a gradient was noted since the last call."""
+        """Raise UserError if ``watch_gradient`` has noted such a gradient since the last call."""
         if self._restricted is None:
             return
         strays = [*self._restricted.strays]
@@ -206,7 +206,7 @@ _tokeniser = lru_cache(maxsize=2)(Tokeniser)
 
 
 def _any_other(info: EncoderInfo) -> Any:
-    """Return any other encoder, with its own forward pass."""
+    """Return an encoder of another family, with transformers' forward pass."""
     from transformers import AutoModel
     from transformers.utils import logging
 
@@ -231,8 +231,14 @@ def _any_other(info: EncoderInfo) -> Any:
 
 @dataclass(frozen=True)
 class _Restricted:
-    """The whole table of word embeddings, the rows in use, the position of each row among them (-1: none), and for each
-    gradient since the last check whether it strays from the rows in use."""
+    """The table of word embeddings while it is restricted.
+
+    Attributes:
+        whole: the whole table.
+        used: the rows in use.
+        places: the position of each row among ``used``; -1: not in use.
+        strays: for each gradient since the last check, True if it has values beside the rows in use.
+    """
 
     whole: Tensor
     used: Tensor

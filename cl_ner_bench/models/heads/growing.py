@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Init = Callable[[str], torch.Generator]
-"""Returns the random generator for the initial weights of a type (or of O). It is keyed by type, so that they do not
+"""Returns the random generator for the initial weights of a type (or of O). It is keyed by type, so the weights do not
 depend on the order in which types are learned."""
 
 

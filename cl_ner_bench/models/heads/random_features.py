@@ -23,7 +23,7 @@ class RandomTagHead(TagHead):
 
     def __init__(self, hidden_size: int, features: int) -> None:
         super().__init__(features)
-        # Not stored: a new learner of the same seed draws the same.
+        # Not stored: a new learner with the same seed draws the same values.
         self.register_buffer("random", torch.randn(features, hidden_size) / hidden_size**0.5, persistent=False)
 
     def features(self, words: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class RandomSpanHead(GrowingHead):
     def __init__(self, hidden_size: int, features: int, width: int) -> None:
         super().__init__(features)
         self.width = width
-        # Not stored: a new learner of the same seed draws the same.
+        # Not stored: a new learner with the same seed draws the same values.
         self.register_buffer("random", torch.randn(2, features, hidden_size) / hidden_size**0.5, persistent=False)
 
     @property

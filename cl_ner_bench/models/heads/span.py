@@ -23,7 +23,7 @@ _TILE = 32
 """Number of start words whose spans are scored by one matrix product."""
 
 _LONG = 8192
-"""Scores of one start word (over types) above which its spans are copied as a slice instead of by index."""
+"""The number of scores of one start word (all types) above which its spans are copied by slice, not by index."""
 
 # Spans of a sentence of n words: (i, j) with i <= j < n, both inclusive, of at most ``width`` words (0: no limit).
 # Their rows are sorted by start, then by end.
@@ -45,9 +45,11 @@ class SpanHead(GrowingHead):
 
     Each type has its own start and end projections of a word, with biases; there is no pooling and no other bias.
     Initial weights are Kaiming-normal, biases 0. Spans of more than ``width`` words are not scored (0: no limit, as in
-    SpanKL). With a ``prior`` p in (0, 1) the first coordinate of a new type's projections starts as a constant, in all
-    words, whose product is log(p / (1 - p)) in every logit (0: no such start, as in SpanKL): where nearly no span is a
-    mention, the first updates would else learn little but that.
+    SpanKL).
+
+    A ``prior`` p in (0, 1) adds log(p / (1 - p)) to each initial logit of a new type (0: no prior, as in SpanKL): the
+    first coordinate of its projections starts as a constant in all words. Otherwise the first updates would learn
+    little except that nearly no span is a mention.
     """
 
     def __init__(self, hidden_size: int, width: int = 0, prior: float = 0.0) -> None:
@@ -159,7 +161,7 @@ def _rows(height: int, reach: int, width: int) -> Iterator[tuple[int, slice]]:
 
 @lru_cache(maxsize=4096)
 def _picked(height: int, reach: int, width: int) -> Tensor:
-    """Return indices into a flat ``[height, reach]`` of the word pairs that are spans; both axes begin at one word."""
+    """Return the word pairs that are spans, as flat indices of ``[height, reach]``; both axes begin at one word."""
     start, end = np.arange(height)[:, None], np.arange(reach)
     wanted = (end >= start) & (end - start < (width or reach))
     return torch.from_numpy(np.flatnonzero(wanted))

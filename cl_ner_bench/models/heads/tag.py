@@ -35,11 +35,11 @@ class TagHead(GrowingHead):
 
     @property
     def scaled_rows(self) -> Tensor:
-        """The rows ``[tags, hidden]`` whose products with ``scaled`` words are the logits, but for biases."""
+        """The rows ``[tags, hidden]``; their products with ``scaled`` words, plus the biases, are the logits."""
         return self.weight
 
     def scaled(self, words: Tensor) -> Tensor:
-        """Return word vectors ``[words, hidden]`` as they are multiplied by ``scaled_rows``."""
+        """Return word vectors ``[words, hidden]`` in the form that is multiplied by ``scaled_rows``."""
         return words
 
     def forward(self, words: Tensor, lengths: Sequence[int]) -> Tensor:

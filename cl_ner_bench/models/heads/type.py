@@ -27,9 +27,9 @@ class TypeHead(TagHead):
 
 
 def with_begins(scores: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Return BIO scores of scores over O and types: types begin where a word's best class differs from the last one's.
+    """Return BIO scores ``[words, 1 + 2 * types]`` from scores over O and types ``[words, 1 + types]``.
 
-    So mentions are runs of words with the same best type.
+    A mention is a run of words with the same best type; its first word gets B, the others get I.
     """
     best = scores.argmax(1)
     changed = [F.pad(own[1:] != own[:-1], (1, 0), value=True) for own in best.split(list(lengths)) if len(own)]

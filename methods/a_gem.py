@@ -55,7 +55,7 @@ class AGEM(Remembering):
 
 
 def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> None:
-    """Take out of ``gradients``, in place, their part along ``reference`` if it points the other way."""
+    """Remove from ``gradients``, in place, their component along ``reference`` if it points the other way."""
     product = torch.stack([(g * r).sum() for g, r in zip(gradients, reference, strict=True)]).sum()
     if product < 0:
         factor = product / torch.stack([r.square().sum() for r in reference]).sum()

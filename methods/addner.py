@@ -62,10 +62,10 @@ class SeparateHeads(TagHead):
 
 
 class AddNER(TagLearner):
-    """CE(heads with a labelled type) + kd_weight * KL(teacher || student) of the others; each is a mean over heads.
+    """CE(heads with a labelled type) + kd_weight * KL(teacher || student) on other heads, both means over heads.
 
-    A head's terms are means over all words. Tags of types of other heads are O for it. A word without a label is O or,
-    where only some of the head's types are labelled, of one of the others: CE leaves that open.
+    A head's terms are means over all words; the types of other heads are O for it. If only some of a head's types are
+    labelled, a word without a label may be of one of its other types: CE leaves that open.
     """
 
     needs = frozenset({"teacher"})
@@ -139,15 +139,15 @@ class JointAddNER(AddNER):
 
 
 def merge(tags: Sequence[Sequence[int]], probabilities: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
-    """Return the (head, tag) of each word of a sentence, of its heads' best tags and their probabilities.
+    """Return the (head, tag) of each word of a sentence, from the best tags of all heads and their probabilities.
 
-    Of each word: the first head whose I- continues the merged tag of the word before; else the most probable B-, of
-    equal ones that of the later head; else (0, 0), which is O.
+    A word gets the I- that continues the merged tag of the word before, if the same head gives it. Otherwise it gets
+    the most probable B- (the later head's among equals), or (0, 0), which is O.
     """
     merged = [(0, 0)]
     for row, sure in zip(tags, probabilities, strict=True):
         before, last = merged[-1]
-        inside = last + last % 2  # the I- tag that may follow, 0 behind O
+        inside = last + last % 2  # the I- tag that may follow; 0 after O
         begins = [(sure[head], head) for head, tag in enumerate(row) if tag % 2]
         if inside and row[before] == inside:
             merged.append((before, inside))

@@ -66,13 +66,13 @@ from cl_ner_bench.models.heads.random_features import RandomSpanHead, RandomTagH
 class Analytic(ClosedForm):
     """A column's logit is w phi(h) - threshold, with phi(h) = ReLU(R h), R random, and w by ridge regression.
 
-    The ridge and the thresholds have the best F1 on a held-out fifth of the step's train, which then joins the fit.
+    The ridge and the thresholds are those with the best F1 on a held-out fifth of train, which then joins the fit.
     """
 
     head: Any
 
     def regressed(self, batch: Batch, words: Tensor) -> Rows:
-        """Return the rows of a batch with its word vectors."""
+        """Return the rows of a batch, from its word vectors."""
         raise NotImplementedError
 
     def solved(self, step: Step, sums: Sums) -> tuple[Tensor, list[float]]:
@@ -97,7 +97,7 @@ class Analytic(ClosedForm):
             ]
         best = max(range(len(ridges)), key=lambda i: sum(f[1] for f in found[i] if f))
         weights = sums.solve(ridges[best])
-        # Without a held-out positive row: half the mean score of the positive rows; without any: out of reach.
+        # Without a held-out positive row: half the mean score of the positive rows; without these: 1, above all scores.
         middle = (sums.products.T * weights).sum(1) / sums.positives / 2
         middle = middle.where(sums.positives > 0, 1.0)
         return weights, [f[0] if f else m for f, m in zip(found[best], middle.cpu().tolist(), strict=True)]
@@ -127,7 +127,7 @@ class AnalyticToken(Analytic, TagLearner):
         self.carried["gram"], self.carried["products"] = sums.gram, sums.products
         self.carried["positives"] = sums.positives
         bias = self.head.bias
-        for column in tag_columns(self.head.types, self.labelled):  # others keep theirs: their labels are not shown
+        for column in tag_columns(self.head.types, self.labelled):  # others keep their biases: their labels are hidden
             bias[column] = -thresholds[column]
         weights[0], bias[0] = 0, 0
         self.head.assign(weights, bias)
@@ -141,7 +141,7 @@ class AnalyticToken(Analytic, TagLearner):
 class AnalyticSpan(Analytic, SpanLearner):
     """A regression for each labelled type, over spans of this step alone: other columns stay as they are.
 
-    h is the vectors of a span's first and last word.
+    h holds the vectors of a span's first and last word.
     """
 
     def make_head(self) -> GrowingHead:
@@ -156,7 +156,7 @@ class AnalyticSpan(Analytic, SpanLearner):
         self.head.assign(weights, bias)
 
     def regressed(self, batch: Batch, words: Tensor) -> Rows:
-        """Return all gold spans, and of each sentence at most ``negatives`` others, weighted up to their number."""
+        """Return all gold spans, and at most ``negatives`` others of each sentence, weighted to stand for the rest."""
         sizes = self.rows(batch.lengths)
         gold = torch.zeros(sum(sizes), len(self.labelled), device=words.device)
         gold[batch.span_gold(self.labelled, self.max_span_width)] = 1

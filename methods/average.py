@@ -68,9 +68,9 @@ from cl_ner_bench.models.heads.growing import Init
 
 
 class Average(Learner):
-    """After a step, theta <- (1 - average_share) * before + average_share * theta, except in what the step added.
+    """After a step, theta <- (1 - average_share) * before + average_share * theta, except for weights that it added.
 
-    Rows of new types, or an adapter of the step's own, began at random values.
+    These (rows of new types, or an adapter) began at random values.
     """
 
     before: dict[str, Tensor]
@@ -104,8 +104,8 @@ class WiSEFT(Average):
 class CoFiMA(Average):
     """After a step, theta <- ((1 - s) F_before before + s F theta) / ((1 - s) F_before + s F), s = average_share.
 
-    F is the Fisher information of the weights that the step has learned, F_before that of the previous step's, both at
-    most fisher_limit.
+    F is the Fisher information of the weights after the step, F_before that of the weights after the previous step;
+    both are at most fisher_limit.
     """
 
     needs = frozenset({"all_embeddings"})
@@ -126,7 +126,7 @@ class CoFiMA(Average):
 
 
 def weighted_mean(before: Tensor, after: Tensor, f_before: Tensor, f_after: Tensor, share: float) -> Tensor:
-    """Return the mean of two tensors, weighted by share and by information; by share alone where there is none."""
+    """Return the mean of two tensors, weighted by ``share`` and information; by ``share`` alone if both have none."""
     left, right = (1 - share) * f_before, share * f_after
     total = left + right
     return torch.where(total > 0, (left * before + right * after) / total, before.lerp(after, share))

@@ -1,4 +1,4 @@
-"""CFNER: words that the previous model finds alike share their predictions, and old types hide among the O words."""
+"""CFNER: words that are similar for the previous model share their predictions; it finds old types among O words."""
 
 CARD = {
     "architecture": "token",
@@ -59,11 +59,12 @@ class CFNER(TagLearner):
 
     Unless ``weight_grows``, the root is left out.
 
-    r is the mean of the word's own prediction p and the mean prediction q of its ``neighbours`` nearest words, which
-    the current model makes in evaluation mode and without gradient. L is -ln r(c) for a word that the previous model
-    gives an old tag c (there q is a softmax over old tags and O alone), and KL(teacher || p) for any other. Nearness is
-    the cosine of the previous model's word vectors, computed once in a step: among labelled words, and among words with
-    an old tag.
+    r is the mean of the word's own prediction p and of q, the mean prediction of its ``neighbours`` nearest words. The
+    current model makes q in evaluation mode, without gradient. If the previous model gives a word an old tag c, L is
+    -ln r(c), and q is a softmax over O and the old tags alone. For any other word, L is KL(teacher || p).
+
+    Nearness is the cosine of the previous model's word vectors, computed once per step. The neighbours of a labelled
+    word are labelled words; those of a word with an old tag have an old tag.
     """
 
     needs = frozenset({"teacher", "features"})
@@ -73,7 +74,7 @@ class CFNER(TagLearner):
             return
         lengths = torch.tensor([example.length for example in step.examples])
         sentence = torch.arange(len(lengths)).repeat_interleave(lengths)
-        # A word's row counts all train words.
+        # The row of a word is its position among all train words.
         self.first, self.sentence = (lengths.cumsum(0) - lengths).to(self.device), sentence.to(self.device)
         self.train_batch = step.batch
         found: dict[str, list[tuple[Tensor, Tensor]]] = {"labelled": [], "old": []}
@@ -125,13 +126,13 @@ class CFNER(TagLearner):
 
 
 def nearest(vectors: Tensor, k: int, limit: int | None = None) -> Tensor:
-    """Return the rows ``[rows, k]`` of the ``k`` nearest others of each unit vector, the nearest first.
+    """Return the rows of the ``k`` nearest other vectors of each unit vector ``[rows, k]``, the nearest first.
 
-    Where there are fewer others, the row itself fills the last places.
+    If there are fewer other vectors, the row itself fills the last places.
 
     Args:
-        limit: of more vectors than this, only the first ``limit`` are candidates, and equal vectors are no neighbours
-            (the release).
+        limit: if there are more vectors, only the first ``limit`` are candidates, and equal vectors are no neighbours
+            (as in the release).
     """
     capped = limit is not None and len(vectors) > limit
     candidates = vectors[:limit] if capped else vectors

@@ -56,9 +56,10 @@ REFUSED = -100
 class CPFD(TagLearner):
     """Weighted CE + kd_weight * sqrt((old columns - 1) / new columns) * (KL(unlabelled) + pooled attention).
 
-    An unlabelled word takes the teacher's tag if the teacher's entropy lies below the median of that tag over the train
-    sentences (at least ``floor``); else it has no CE. Accepted words weigh the share of their sentence's unlabelled
-    words that were accepted (at least ``min_factor``), those of an old type also 0.5 + sigmoid(old / new words of it).
+    An unlabelled word takes the teacher's tag if the teacher's entropy is below the tag's threshold: the median over
+    the unlabelled train words with that tag, at least ``floor``. Otherwise it is refused and has no CE. The CE of an
+    accepted word is weighted by the accepted share of its sentence's unlabelled words (at least ``min_factor``). If its
+    tag is of an old type, the weight is multiplied by 0.5 + sigmoid(old / new words of the sentence).
     """
 
     needs = frozenset({"teacher", "attentions"})
@@ -107,11 +108,11 @@ class CPFD(TagLearner):
         return 0.5 + torch.sigmoid(old / new.clamp(min=1))
 
     def divisor(self, target: Tensor) -> Tensor | int:
-        """Return the number of words that the mean of CE runs over."""
+        """Return the number of words by which CE is divided."""
         return (target != REFUSED).sum().clamp(min=1)
 
     def uncertainty(self, logits: Tensor) -> Tensor:
-        """Return the entropy of each row as thresholds compare it ``[rows]``."""
+        """Return the entropy of each row that is compared with a threshold ``[rows]``."""
         share = entropy(logits)
         return share / logits.shape[1] if self.settings["compat"] else share
 
@@ -135,13 +136,13 @@ class CodebaseCPFD(CPFD):
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Return the entropy of each row's softmax in units of the largest one: ``[rows]``."""
+    """Return the entropy of each row's softmax as a share of the largest possible entropy: ``[rows]``."""
     p = F.softmax(logits, dim=1)
     return -(p * torch.log(p + 1e-8)).sum(1) / math.log(logits.shape[1] + 1e-8)
 
 
 def attention_distance(ours: Sequence[Sequence[Tensor]], theirs: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Return the mean over layers of the mean squared differences of maps averaged over heads, queries and keys."""
+    """Return the mean over layers of three mean squared differences: of maps averaged over heads, queries or keys."""
     total = []
     for layer, reference in zip(ours, theirs, strict=True):
         for axis in (0, 1, 2):

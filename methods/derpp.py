@@ -80,7 +80,7 @@ class DERpp(Remembering):
         return sorted(kept)
 
     def _stored_rows(self, logits: Tensor) -> Tensor:
-        """Return the rows to store: all words; of spans those with the highest logits, and as many others."""
+        """Return the rows to store: all words, or the spans with the highest logits and as many random others."""
         if self.architecture == "token":
             return torch.arange(len(logits), device=logits.device)
         half = self.settings["stored_spans"] // 2

@@ -1,4 +1,4 @@
-"""DLD: the parts of a logit that speak for and against a tag are distilled one by one."""
+"""DLD: the parts of a logit that speak for a tag and against it are distilled separately."""
 
 CARD = {
     "architecture": "token",
@@ -46,7 +46,7 @@ from cl_ner_bench.models.losses import categorical_kl
 
 
 class DLD(TagLearner):
-    """CE(labelled words) + kd_weight * KL + part_weight * (KL of positive parts + KL of negative parts), on others."""
+    """CE(labelled words) + kd_weight * KL + part_weight * (KL of positive + of negative parts), KL on other words."""
 
     head: TagHead
     needs = frozenset({"teacher", "features"})
@@ -70,7 +70,7 @@ class DLD(TagLearner):
         return losses
 
     def part_losses(self, output: Output, teacher: Output, open_words: Tensor) -> dict[str, Tensor]:
-        """Return the divergence of the ``positive`` and of the ``negative`` parts, if any word is unlabelled."""
+        """Return the divergences of the ``positive`` and ``negative`` parts; nothing without an unlabelled word."""
         assert output.words is not None
         assert teacher.words is not None
         if not open_words.any():
@@ -85,7 +85,7 @@ class DLD(TagLearner):
 
 
 class CodebaseDLD(DLD):
-    """DLD whose parts are all old logits of the batch above 0, and all below: each one softmax over words and tags."""
+    """DLD whose parts are the batch's old logits above 0 and those below: each is one softmax over words and tags."""
 
     def part_losses(self, output: Output, teacher: Output, open_words: Tensor) -> dict[str, Tensor]:
         student = output.logits[:, : teacher.logits.shape[1]]

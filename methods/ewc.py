@@ -90,7 +90,7 @@ class MAS(Learner):
 
 
 def penalty(learner: Learner, name: str) -> dict[str, Tensor]:
-    """Return the penalty under its name; nothing before there are old weights, or if it weighs 0."""
+    """Return the penalty by its name; nothing without old weights or with a weight of 0."""
     weight, carried = learner.settings[f"{name}_weight"], learner.carried
     distances = [
         (carried[f"{name}.importance.{key}"] * (p - carried[f"{name}.old.{key}"]).square()).sum()
@@ -101,7 +101,7 @@ def penalty(learner: Learner, name: str) -> dict[str, Tensor]:
 
 
 def consolidate(learner: Learner, name: str, found: dict[str, Tensor]) -> None:
-    """Keep the present weights, and add what was found to their importance."""
+    """Carry the present weights, and add ``found`` to their decayed importance."""
     carried = learner.carried
     for key, p in learner.named_parameters():
         if key in found:

@@ -1,4 +1,4 @@
-"""Experts: an adapter and a head of their own for each step, all of which predict."""
+"""Experts: each step adds an adapter and a head, and all of them predict."""
 
 CARD = {
     "status": "baseline",
@@ -63,7 +63,7 @@ class Experts(LowRank):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.add_adapter("expert1")  # adapted layers name their weights anew, which grow may not do
+        self.add_adapter("expert1")  # adapting layers renames their weights, which grow may not do
 
     @property
     def trains(self) -> bool:
@@ -80,7 +80,7 @@ class Experts(LowRank):
         self.head.freeze_unlabelled(self.grown[-1])
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of all experts; in training those of the newest alone, and 0 for the others."""
+        """Return the logits of all experts; in training only those of the newest, and 0 for the others."""
         parts, words, columns = [], torch.empty(0), self._columns()
         for k, own in enumerate(columns, 1):
             if self.training and k < len(columns):
@@ -93,10 +93,10 @@ class Experts(LowRank):
         return Output(torch.cat(parts, dim=1), words)
 
     def _use(self, expert: int) -> None:
-        """Switch to the adapter of an expert (from 1). What is frozen stays frozen, and what learns goes on."""
+        """Switch to the adapter of an expert (from 1). Frozen weights stay frozen, and learning ones keep learning."""
         for layer in self.adapted():
             learning = [(p, p.requires_grad) for p in layer.parameters()]
-            layer.set_adapter([f"expert{expert}"])  # which would freeze all others, and free this one
+            layer.set_adapter([f"expert{expert}"])  # also freezes all others and unfreezes this one
             for p, learns in learning:
                 p.requires_grad_(learns)
 

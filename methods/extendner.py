@@ -1,4 +1,4 @@
-"""ExtendNER: one growing softmax, taught by labels where they are and by the previous model elsewhere."""
+"""ExtendNER: one growing softmax; labels teach the labelled words, and the previous model teaches all others."""
 
 CARD = {
     "class": "ExtendNER",

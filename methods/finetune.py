@@ -1,4 +1,4 @@
-"""The lower bounds: go on training with the new labels, and let unlabelled old types count as negatives."""
+"""The lower bounds: training goes on with the new labels, and unlabelled old types count as negatives."""
 
 CARD = {
     "first_step": "base",

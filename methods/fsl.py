@@ -36,9 +36,9 @@ from cl_ner_bench.learning.learner import Batch, Output, Step
 class FSL(RDP):
     """CE(all words) + kd_weight * KL(unlabelled) + relation_weight * mean over tags k of KL(P_k || Y_k).
 
-    Pseudo-labels are RDP's, with each prototype replaced by the mean of the ``neighbours`` words of its tag that are
-    nearest to it. P_k is the student's mean distribution, Y_k the mean soft label of RDP, over the batch's words of
-    tag k, pseudo-labels included.
+    Pseudo-labels are RDP's, but each prototype is replaced by the mean of the ``neighbours`` words of its tag nearest
+    to it. P_k is the student's mean distribution over the batch's words with the label or pseudo-label k; Y_k is the
+    mean of RDP's soft labels over the same words.
     """
 
     def begin_step(self, step: Step) -> None:

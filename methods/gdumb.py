@@ -1,4 +1,4 @@
-"""GDumb: at each step a new model of the memory alone."""
+"""GDumb: each step trains a new model on the memory alone."""
 
 CARD = {
     "gdumb": {
@@ -38,7 +38,7 @@ from .replay import Remembering
 
 
 class GDumb(Remembering):
-    """Open loss of a batch that is drawn from the memory and the step's own choice; everything starts anew."""
+    """Open loss of a batch drawn from the memory and the sentences that the step adds to it; all weights start anew."""
 
     def grow(self, types: Sequence[str], init: Init) -> None:
         super().grow(types, init)
@@ -50,12 +50,12 @@ class GDumb(Remembering):
     def begin_step(self, step: Step) -> None:
         super().begin_step(step)
         self.head.load_state_dict(self.fresh)
-        self.head.requires_grad_(True)  # rows that are new again cannot be frozen, whatever the recipe says of old ones
+        self.head.requires_grad_(True)  # reset rows must learn, even if the recipe freezes old ones
         del self.fresh
         self.encoder.load_state_dict(pretrained(self.encoder), strict=False)
         remembered = self.memory.batch(range(len(self.memory))).examples
         self.chosen = set(super().keep(step))
-        still = {exemplar.id for exemplar in self.memory.exemplars}  # a reservoir forgets
+        still = {exemplar.id for exemplar in self.memory.exemplars}  # a reservoir forgets some
         new = step.batch(i for i, s in enumerate(step.train) if s.id in self.chosen)
         self.pool = (*(e for e in remembered if e.sentence.id in still), *new.examples)
 

@@ -56,7 +56,7 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 
 class ICEPL(TagLearner):
-    """CE on all words over O, whose logit is 0, and all tags so far; only the rows of the new types learn."""
+    """CE on all words over all tags so far, with 0 as the logit of O; only the rows of the new types learn."""
 
     def begin_step(self, step: Step) -> None:
         self.freeze_encoder()
@@ -71,7 +71,7 @@ class ICEPL(TagLearner):
 
 
 class ICE(ICEPL):
-    """CE on all words over O, whose logit is 0, and the tags of the step's own types."""
+    """CE on all words over the tags of the step's types and O, with 0 as the logit of O."""
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         places = [self.head.types.index(t) for t in self.labelled]

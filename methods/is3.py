@@ -1,4 +1,4 @@
-"""IS3: gradients of old rows are damped, and prototypes keep the head where it was."""
+"""IS3: gradients of old rows are damped, and prototypes hold the head in place."""
 
 CARD = {
     "is3": {
@@ -35,9 +35,9 @@ from cl_ner_bench.models.losses import categorical_kl
 class IS3(TagLearner):
     """CE(labelled words) + kd_weight * KL(unlabelled) + prototype_weight * CE(head(prototypes), their tags).
 
-    In the gradient of the first term the weights of old rows other than O count ``old_gradient``. A prototype is the
-    mean unit word vector of a tag in the first step that labels it. The last term is left out where no word is
-    labelled.
+    The first term's gradient is multiplied by ``old_gradient`` for the weights of old rows except O. A prototype is the
+    mean unit word vector of a tag in the first step that labels it. The last term is left out if no word of the batch
+    is labelled.
     """
 
     needs = frozenset({"teacher"})
@@ -63,7 +63,7 @@ class IS3(TagLearner):
         return losses
 
     def damped_rows(self) -> dict[str, Tensor]:
-        """Return the head's old rows but O by name: the same values, with weaker gradients."""
+        """Return the head's old rows except O by name, with the same values and weaker gradients."""
         share, old = self.settings["old_gradient"], self.head.types[: self.n_old]
         weights = {
             f"blocks.{k}.weight": self.head.blocks[k].weight

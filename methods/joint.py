@@ -1,4 +1,4 @@
-"""The upper references: at step k the sentences of tasks 1..k, with the labels of all types so far."""
+"""The upper references: step k learns the sentences of tasks 1..k, with the labels of all types so far."""
 
 CARD = {
     "data": "union",

@@ -70,9 +70,10 @@ class LGFD(CPFD):
 
 
 def class_contrast(student: Tensor, teacher: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """Return the mean over tags c of -ln of the share of exp(s_c . t_c / T) among all other means of both models.
+    """Return the mean over tags c of -ln softmax(s_c . m / T) at m = t_c; m runs over all class means except s_c.
 
-    s_c and t_c are the means of the unit word vectors of tag c, scaled to unit length; negative tags are left out.
+    The class means s_c (student) and t_c (teacher) are the means of the unit word vectors of tag c, scaled to unit
+    length; negative tags are left out.
     """
     tags = target[target >= 0].unique()
     member = (target == tags[:, None]).to(student.dtype)

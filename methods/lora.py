@@ -67,11 +67,11 @@ from cl_ner_bench.models.heads.growing import Init
 
 
 class LowRank(Learner):
-    """Adds adapters W + alpha / rank * B A to linear layers of the encoder, which is frozen; B begins at 0."""
+    """A learner with adapters W + alpha / rank * B A on linear layers of the frozen encoder; B begins at 0."""
 
     def add_adapter(self, name: str) -> None:
-        """Add an adapter, the only one that learns; earlier ones stay in the sum."""
-        from peft import LoraConfig, inject_adapter_in_model  # takes seconds, which to know the class must not
+        """Add an adapter, which alone learns; earlier adapters stay in the sum."""
+        from peft import LoraConfig, inject_adapter_in_model  # takes seconds, so only once it is needed
 
         settings = self.settings
         config = LoraConfig(
@@ -82,7 +82,7 @@ class LowRank(Learner):
         )
         known = next((list(layer.lora_A) for layer in self.adapted()), [])
         try:
-            with warnings.catch_warnings(action="ignore"):  # that there are several adapters
+            with warnings.catch_warnings(action="ignore"):  # there may be several adapters
                 inject_adapter_in_model(config, self.encoder.backbone, adapter_name=name)
         except ValueError as error:
             reason = str(error).splitlines()[0]
@@ -106,7 +106,7 @@ class LowRank(Learner):
 
 
 class LoRA(LowRank):
-    """The method's loss; in the encoder only one adapter learns, on through all steps."""
+    """The method's loss; in the encoder only one adapter learns, through all steps."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -121,7 +121,7 @@ class OLoRA(LowRank):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.add_adapter("step1")  # adapted layers name their weights anew, which grow may not do
+        self.add_adapter("step1")  # adapting layers renames their weights, which grow may not do
 
     def grow(self, types: Sequence[str], init: Init) -> None:
         super().grow(types, init)

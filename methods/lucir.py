@@ -36,8 +36,8 @@ from cl_ner_bench.learning.learner import Batch, Output, TagLearner
 class LUCIR(TagLearner):
     """CE(labelled words) + w * mean(1 - cos(h, h_T)) + margin_weight * mean(max(0, margin - z_label + max new z)).
 
-    The second mean runs over unlabelled words, the last one over these (their label is O) and words that are labelled
-    with an old type; w = feature_weight * sqrt(old columns / new columns).
+    w = feature_weight * sqrt(old columns / new columns). The first mean runs over unlabelled words. The second mean
+    runs over these (their label is O) and over words that are labelled with an old type.
     """
 
     needs = frozenset({"teacher", "features"})

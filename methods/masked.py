@@ -1,4 +1,4 @@
-"""Fine-tuning that does not take what is unlabelled for a negative."""
+"""Fine-tuning that does not count unlabelled types as negatives."""
 
 CARD = {
     "masked": {
@@ -24,10 +24,10 @@ from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, T
 
 
 class Masked(Learner):
-    """Replaces the base learner's loss, from step 2 on, by the one that leaves types without labels open.
+    """A replacement of the base learner's loss, from step 2 on, that leaves types without labels open.
 
-    Methods with a memory derive from it: on a bare learner the loss of new sentences would otherwise push down the
-    columns that the remembered ones teach.
+    Methods with a memory derive from this class. On a bare learner, the loss of new sentences would otherwise push down
+    the columns that remembered sentences teach.
     """
 
     def base_losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ class Masked(Learner):
         return super().base_losses(batch, output, teacher)
 
     def _bare(self) -> bool:
-        """Return True if neither losses nor targets are a method's own: what other plug-ins add to losses is not."""
+        """Return True if no method overrides ``losses`` or ``targets``; plug-ins may add to ``losses``."""
         bases, order = (SpanLearner, TagLearner), type(self).__mro__
         methods = (c for c in order[order.index(Masked) :] if issubclass(c, bases) and c not in bases)
         plain_targets = getattr(type(self), "targets", TagLearner.targets) is TagLearner.targets

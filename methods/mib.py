@@ -35,8 +35,8 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 class MiB(TagLearner):
     """Unbiased CE + kd_weight * unbiased KD, means over all words (Cermelli et al., CVPR 2020).
 
-    New rows of a head with biases start as copies of the row of O, whose probability is shared equally between O and
-    the new tags.
+    New rows of a head with biases start as copies of the row of O, and O and the new tags share the probability of O
+    equally.
     """
 
     needs = frozenset({"teacher"})

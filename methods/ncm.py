@@ -61,16 +61,16 @@ from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_thres
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 _SAMPLE = 2000
-"""Sentences from whose words without a label the centres of O are computed."""
+"""The most sentences whose words of O are used to compute the centres of O."""
 _NEVER = 1e9
-"""The margin of a tag that no word had from which its mean is computed."""
+"""The margin of a tag without words to compute its mean from."""
 
 
 class NearestMean(ClosedForm, TagLearner):
-    """The logit of a tag is score(tag) - score(O) - margin, O's is 0.
+    """The logit of a tag is score(tag) - score(O) - margin; the logit of O is 0.
 
-    Margins have the best F1 on a held-out fifth of the step's train. Its words do not join the means, because the score
-    of a mean of few words depends on their number.
+    A margin is the one with the best F1 on a held-out fifth of the step's train. The words of that fifth do not join
+    the means, because the score of a mean of few words depends on their number.
     """
 
     def fit(self, step: Step) -> None:
@@ -88,7 +88,7 @@ class NearestMean(ClosedForm, TagLearner):
             if found and seen[tag]:
                 scores, gold = torch.cat([s[:, tag] for s, _ in found]), torch.cat([t == tag for _, t in found])
                 best = best_threshold(scores, gold, torch.ones_like(scores))
-                margins[tag] = best[0] if best else scores.max()  # beyond all held-out words, of which none has the tag
+                margins[tag] = best[0] if best else scores.max()  # no held-out word has the tag: accept none of them
         self.carried["margins"] = margins
 
     def forward(self, batch: Batch) -> Output:
@@ -120,7 +120,7 @@ class NearestMean(ClosedForm, TagLearner):
 
 
 class NCM(NearestMean):
-    """A score is the cosine of a word with the mean of a tag's labelled words, or with the nearest centre of O."""
+    """Scores are cosines of a word: with the mean of a tag's labelled words, or with the nearest centre of O."""
 
     def open(self, step: Step, tags: PseudoTags, rest: list[int]) -> None:
         self.carried["sums"] = self._widened("sums", self.encoder.hidden_size)
@@ -140,7 +140,7 @@ class NCM(NearestMean):
 
 
 class SLDA(NearestMean):
-    """A score is mu P h - mu P mu / 2, P = (shared covariance + shrinkage * its mean variance * I)^-1."""
+    """A score is mu P h - mu P mu / 2, with P = (shared covariance + shrinkage * its mean variance * I)^-1."""
 
     def open(self, step: Step, tags: PseudoTags, rest: list[int]) -> None:
         hidden = self.encoder.hidden_size
@@ -149,7 +149,7 @@ class SLDA(NearestMean):
             self.carried["squares"] = torch.zeros(hidden, hidden, device=self.device)
 
     def add(self, words: Tensor, tags: Tensor) -> None:
-        # What the previous model tags is left out: its errors would draw the means towards O, and add up.
+        # Old tags that the previous model gives are left out: its errors would draw the means towards O, and add up.
         known = torch.isin(tags, torch.tensor([0, *tag_columns(self.head.types, self.labelled)]).to(tags.device))
         words, tags = words[known], tags[known]
         self.carried["sums"].index_add_(0, tags, words)

@@ -1,4 +1,4 @@
-"""OCILNER: contrastive learning that separates what O hides, and decoding by the nearest class mean."""
+"""OCILNER: contrastive learning separates the types that O hides, and the nearest class mean decodes."""
 
 CARD = {
     "architecture": "token",
@@ -74,17 +74,19 @@ from cl_ner_bench.models.losses import categorical_kl
 
 PROJECTED = 128
 CHUNK = 32
-"""Remembered sentences of an evaluation batch."""
+"""The number of remembered sentences in an evaluation batch."""
 
 
 class OCILNER(TagLearner):
     """First phase: contrast of types + CE(labelled words) + KD. Second: contrast with O + BCE of all columns but O.
 
-    Contrasts run over projected unit vectors of the batch and of memory sentences. KD: the student's old columns alone,
-    temperature ``kd_temperature``. BCE: labels for labelled words, sigmoid(teacher) for others. In step 1 the first
-    phase has CE of all words. In contrasts alone, an unlabelled word takes the old type whose mean is nearest to its
-    previous vector, if nearer than the type's least typical remembered word, times factor - factor_step * age. With O,
-    words of O attract each other where they are more similar than those of a median type.
+    Contrasts run over projected unit vectors of the batch and of memory sentences. In step 1 the first phase has CE of
+    all words. KD covers only the student's old columns, at temperature ``kd_temperature``. The targets of BCE are the
+    labels of the batch's labelled words, and sigmoid(teacher) for all others.
+
+    For contrasts only, an unlabelled word takes the old type whose mean is nearest to its vector in the previous model,
+    if their cosine exceeds (factor - factor_step * age) times the least cosine of the type's remembered words. In the
+    contrast with O, two words of O attract each other if they are more similar than the words of a median type.
     """
 
     needs = frozenset({"teacher", "features", "memory"})
@@ -107,7 +109,7 @@ class OCILNER(TagLearner):
 
     def begin_step(self, step: Step) -> None:
         if "means" in self.carried:
-            del self.carried["means"]  # of the previous model: until the end of the step the classifier decodes
+            del self.carried["means"]  # the previous model's; until the step ends, the classifier decodes
         self.chosen = frozenset(self._chosen(step))
         self.examples = step.batch(i for i, s in enumerate(step.train) if s.id in self.chosen)
         self.train_size, self.previous = len(step.train), step.teacher
@@ -147,7 +149,7 @@ class OCILNER(TagLearner):
         return losses
 
     def contrast(self, output: Output, teacher: Output | None, labels: Tensor, new: Tensor) -> Tensor:
-        """Return the contrast of words, those without a label with their pseudo-labels."""
+        """Return the contrast of words; words without a label have pseudo-labels."""
         assert output.words is not None
         known = labels
         if teacher is not None and teacher.words is not None:
@@ -162,14 +164,14 @@ class OCILNER(TagLearner):
         return F.normalize(self.projection(words))
 
     def relabelled(self, words: Tensor, labels: Tensor, eligible: Tensor) -> Tensor:
-        """Return the labels, those of ``eligible`` words replaced by the old type that is near enough."""
+        """Return the labels; an ``eligible`` word takes the nearest old type if that is near enough."""
         similarity = F.normalize(words) @ self.means.T
         similarity[:, 0] = 0
         nearest, type = similarity.max(1)
         return type.where(eligible & (nearest > self.thresholds[type]), labels)
 
     def relabel_thresholds(self, least: Tensor) -> Tensor:
-        """Return the similarity above which a word takes an old type (index 0: O), from the least remembered ones."""
+        """Return the cosine above which a word takes each old type (0: O), from the type's ``least`` cosine."""
         ages = [0.0] + [float(len(self.grown) - 1 - k) for k, types in enumerate(self.grown) for _ in types]
         factors = self.settings["factor"] - self.settings["factor_step"] * torch.tensor(ages[: len(least)]).to(least)
         factors[0] = 1.0
@@ -198,7 +200,7 @@ class OCILNER(TagLearner):
         return [[p for p in sentence if p.type in types] for sentence in decoded]
 
     def _chosen(self, step: Step) -> Iterator[int]:
-        """Yield the ids of sentences to remember: of each type, and, in all, of sentences without mentions."""
+        """Yield the ids of sentences to remember: of each type, and without mentions until the memory holds enough."""
         yield from super().keep(step)
         kept = self.memory.batch(range(len(self.memory))).examples
         wanted = self.settings["without_mentions"] - sum(not e.sentence.mentions for e in kept)
@@ -215,7 +217,7 @@ class OCILNER(TagLearner):
 
 
 class CodebaseOCILNER(OCILNER):
-    """OCILNER without projection, with one threshold, and with types one too low."""
+    """OCILNER without projection, with one threshold for all types, and with pseudo-labels one too low."""
 
     def make_projection(self) -> nn.Module:
         return nn.Identity()
@@ -229,7 +231,7 @@ class CodebaseOCILNER(OCILNER):
 
 
 def typed_bce(logits: Tensor, labels: Tensor, new: Tensor, teacher: Output | None) -> Tensor:
-    """Return BCE of all columns but O, mean over words and columns: labels, and the teacher's where not ``new``."""
+    """Return BCE of all columns but O, mean over words and columns; the teacher labels words that are not ``new``."""
     target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     if teacher is not None:
         soft = F.pad(teacher.logits.sigmoid(), (0, logits.shape[1] - teacher.logits.shape[1]))

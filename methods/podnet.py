@@ -37,10 +37,10 @@ from cl_ner_bench.learning.learner import Batch, Output, TagLearner
 
 
 class PODNet(TagLearner):
-    """NCA(labelled words) + flat_weight * sqrt(old / new columns) * (1 - cos) + spatial_weight * spatial, on others.
+    """NCA(labelled words) + flat_weight * sqrt(old / new columns) * (1 - cos) + spatial_weight * spatial.
 
-    NCA is max(0, -(z_y - margin) + ln sum over i != y of exp(z_i)). Spatial is the mean over layers (embeddings
-    included) of |sum of unit(h) - sum of unit(h_T)|.
+    NCA is max(0, -(z_y - margin) + ln sum over i != y of exp(z_i)). The other terms run over unlabelled words. Spatial
+    is the mean over layers (embeddings included) of |sum of unit(h) - sum of unit(h_T)|.
     """
 
     needs = frozenset({"teacher", "features", "layers"})
@@ -67,7 +67,7 @@ class PODNet(TagLearner):
         return losses
 
     def _nca(self, logits: Tensor, target: Tensor) -> Tensor:
-        if self.settings["compat"]:  # the margin counts in all columns, and the label's own entry among the others as 1
+        if self.settings["compat"]:  # all columns have the margin, so it cancels; among the others the label counts 1
             logits = logits - logits.amax(1, keepdim=True)
         own = logits.gather(1, target[:, None])[:, 0]
         if self.settings["compat"]:

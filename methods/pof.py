@@ -1,4 +1,4 @@
-"""POF: word vectors drawn from statistics of old tags are replayed through the head; words of old types keep theirs."""
+"""POF: vectors drawn from statistics of old tags are replayed through the head; words of old types keep theirs."""
 
 CARD = {
     "pof": {
@@ -35,9 +35,9 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 class POF(TagLearner):
     """CE(words but old ones) + replay_weight * CE(head(drawn vectors), their tags) + feature_weight * |h - h_T|^2 / d.
 
-    Old words, over which the last mean runs, are unlabelled and have an old type by the previous model. A vector of
-    tag c is n * unit(mu_c + s_c e), with e normal noise, n normal with the mean and the deviation of the tag's norms.
-    In an epoch each old tag is drawn about as often as it had words.
+    Old words are unlabelled words to which the previous model gives an old type; the last term is a mean over them. A
+    vector of tag c is n * unit(mu_c + s_c e): e is normal noise, and n is normal with the mean and the deviation of the
+    tag's norms. In an epoch each old tag is drawn about as often as it had words.
     """
 
     needs = frozenset({"teacher", "features"})
@@ -63,7 +63,7 @@ class POF(TagLearner):
         return losses
 
     def drawn(self, share: float) -> tuple[Tensor, Tensor]:
-        """Return vectors ``[n, hidden]`` and their tags, where n is a ``share`` of all words of old tags."""
+        """Return vectors ``[n, hidden]`` and their tags; n is ``share`` times the number of words of old tags."""
         # Plug-ins carry tensors, too, under names of their own.
         tags = [tag for tag in range(1, self.n_columns) if f"statistics.{tag}" in self.carried]
         if not tags:

@@ -1,4 +1,4 @@
-"""Pseudo-rehearsal: text of another source, labelled by the previous model, is learned beside the new sentences."""
+"""Pseudo-rehearsal: the previous model labels text from another source, which is learned beside new sentences."""
 
 CARD = {
     "pseudo-rehearsal": {
@@ -46,13 +46,13 @@ from cl_ner_bench.models.heads.growing import Init
 
 from .masked import Masked
 
-LINE_BYTES = 1 << 16  # of a sentence; what is longer is no file of sentences
+LINE_BYTES = 1 << 16  # of a sentence; a file with a longer line is no file of sentences
 
 
 class PseudoRehearsal(Masked):
     """The loss of the batch + rehearsal_weight * open loss of an equally large batch of the text.
 
-    Its labels are the mentions of old types that the previous model finds, computed once a step.
+    The labels of the text are the mentions of old types that the previous model finds, once per step.
     """
 
     needs = frozenset({"all_embeddings"})
@@ -80,7 +80,7 @@ class PseudoRehearsal(Masked):
 
 
 def read(path: str, count: int) -> list[str]:
-    """Return the first ``count`` sentences of a file. Raises UserError where it cannot be read as such."""
+    """Return the first ``count`` sentences of a file. Raise UserError if it is no file of sentences."""
     if count < 1:
         raise UserError(f"rehearsal_sentences is {count}; expected 1 or more")
     if not path or not Path(path).is_file():  # a pipe or a device may have no end

@@ -1,4 +1,4 @@
-"""RDP: pseudo-labels that prototypes of the previous model correct, and relations between classes."""
+"""RDP: prototypes correct the previous model's pseudo-labels, and relations between classes are learned."""
 
 CARD = {
     "architecture": "token",
@@ -57,7 +57,7 @@ from cl_ner_bench.models.losses import categorical_kl
 class RDP(TagLearner):
     """CE(all words) + kd_weight * KL(unlabelled) + soft_weight * S + entropy_weight * H, means over words.
 
-    An unlabelled word's pseudo-label is argmax over the old tags c of softmax(-|h_T - mu_c|) * p_T(c), where mu_c is
+    An unlabelled word's pseudo-label is argmax over O and the old tags c of softmax(-|h_T - mu_c|) * p_T(c). mu_c is
     the mean teacher vector of the unlabelled train words that the teacher tags c. S is the cross-entropy of p with
     softmax([sigmoid(teacher logits), one-hot new label]), H the entropy of p, both per column.
     """
@@ -81,7 +81,7 @@ class RDP(TagLearner):
         self.prototypes = sums / counts.clamp(min=1)[:, None]
 
     def prototype_tags(self, teacher: Output) -> Tensor:
-        """Return the tag ``[words]`` whose prototype each word counts in."""
+        """Return for each word the tag whose prototype it counts in ``[words]``."""
         return teacher.logits.argmax(1)
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:
@@ -116,7 +116,7 @@ class RDP(TagLearner):
 
 
 class CodebaseRDP(RDP):
-    """RDP in which a word's tag, for prototypes, is the index of its vector's largest entry; beyond the tags: none."""
+    """RDP whose prototypes take the index of a word vector's largest entry as its tag, and skip indices beyond tags."""
 
     released_batch = 4
 
@@ -132,7 +132,7 @@ def batches_in_order(step: Step, size: int) -> Iterator[Batch]:
 
 
 def scrambled(words: Tensor, tags: Tensor) -> Tensor:
-    """Return, for each word, the mean of its tag's vectors ``[n, hidden]`` after they are read as ``[hidden, n]``."""
+    """Return for each word the mean of its tag's vectors ``[n, hidden]``, read (wrongly) as ``[hidden, n]``."""
     mixed = torch.empty_like(words)
     for tag in tags.unique():
         own = words[tags == tag]

@@ -45,7 +45,7 @@ from .masked import Masked
 
 
 class Remembering(Masked):
-    """Chooses per_type sentences of each labelled type after a step: at random, from a reservoir or by herding."""
+    """A memory of per_type sentences of each labelled type, chosen at random, by a reservoir or by herding."""
 
     needs = frozenset({"memory"})
 
@@ -57,9 +57,10 @@ class Remembering(Masked):
         return choices[choice](step)
 
     def _reservoirs(self, step: Step) -> Iterable[int]:
-        """Return a uniform sample of all sentences so far of each labelled type; forget what is in no sample any more.
+        """Return this step's sentences in the samples of labelled types; forget sentences that no sample holds.
 
-        ``carried`` holds of each type the number of its sentences, and the ids of the sample.
+        A sample is uniform among all sentences of its type so far. ``carried`` holds, for each type, the number of its
+        sentences and the ids of its sample.
         """
         for type in step.labelled:
             name = f"reservoir.{type}"
@@ -79,7 +80,7 @@ class Remembering(Masked):
         )
 
     def _herds(self, step: Step) -> Iterable[int]:
-        """Return of each labelled type the sentences whose mean vector stays nearest to that of all (iCaRL)."""
+        """Return for each labelled type the sentences whose mean vector stays nearest to that of all (iCaRL)."""
         found: dict[str, list[tuple[int, Tensor]]] = {type: [] for type in step.labelled}
         for batch, output in self.outputs(step.batches()):
             assert output.words is not None
@@ -99,8 +100,8 @@ class Remembering(Masked):
 class Replay(Remembering):
     """The loss of the batch + replay_weight * open loss of an equally large batch from memory.
 
-    The open loss of a sentence knows which types were labelled in it, and says nothing about others. With ``relabel``
-    the previous model labels, at the start of a step, the types that were learned after the sentence.
+    The open loss of a sentence covers the types that were labelled in it, and leaves all others open. With ``relabel``,
+    the previous model labels the types that were learned after the sentence, at the start of each step.
     """
 
     def grow(self, types: Sequence[str], init: Init) -> None:
@@ -109,7 +110,7 @@ class Replay(Remembering):
         super().grow(types, init)
 
     def _relabelled(self) -> Iterator[Example]:
-        """Yield the remembered sentences, with what the model finds of the types that were learned after them."""
+        """Yield the remembered sentences with the mentions that the model finds of types learned after them."""
         batches = (self.memory.batch([i]) for i in range(len(self.memory)))
         for batch, output in self.outputs(batches):
             (example,) = batch.examples
@@ -133,7 +134,7 @@ class Replay(Remembering):
 
 
 def herded(vectors: Tensor, count: int) -> list[int]:
-    """Return the rows of ``vectors`` that, one after the other, keep the mean of the picked ones nearest to the mean.
+    """Return up to ``count`` rows of ``vectors``, so picked that each brings their mean nearest to the mean of all.
 
     Vectors count by their direction (Rebuffi et al., iCaRL, CVPR 2017); no row is picked twice.
     """

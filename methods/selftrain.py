@@ -1,4 +1,4 @@
-"""Self-training: the previous model's prediction is the label where there is none."""
+"""Self-training: the previous model's prediction replaces a missing label."""
 
 CARD = {
     "search": {"confidence": {"low": 0.5, "high": 0.95}},
@@ -32,11 +32,11 @@ from torch import Tensor
 
 from cl_ner_bench.learning.learner import Batch, Output, TagLearner
 
-IGNORED = -100  # of F.cross_entropy
+IGNORED = -100  # ignore_index of F.cross_entropy
 
 
 class SelfTraining(TagLearner):
-    """CE(all words) with the label, else the teacher's most probable tag."""
+    """CE(all words) with the label; a word without a label has the teacher's most probable tag."""
 
     needs = frozenset({"teacher"})
 
@@ -46,9 +46,9 @@ class SelfTraining(TagLearner):
 
 
 class ConfidentSelfTraining(SelfTraining):
-    """CE on labelled words, and on those whose most probable tag has a probability of at least ``confidence``.
+    """CE on labelled words, and on others if the teacher's most probable tag has at least ``confidence``.
 
-    It is 0 for a batch without such words.
+    CE is 0 for a batch without such words.
     """
 
     def targets(self, batch: Batch, teacher: Output | None) -> Tensor:

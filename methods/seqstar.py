@@ -79,9 +79,9 @@ from cl_ner_bench.models.heads.cosine import CosineHead
 
 
 class FrozenEncoder(Learner):
-    """Freezes the encoder once ``warmup_epochs`` of step 1 are over, and in later steps every old column.
+    """A learner whose encoder is frozen after ``warmup_epochs`` of step 1, and whose old columns are frozen later.
 
-    Columns that grew together learn again where one of their types comes back.
+    Columns that grew together learn again if one of their types comes back.
     """
 
     def begin_step(self, step: Step) -> None:
@@ -116,14 +116,14 @@ class SeqCosine(SeqStar):
 
 
 class SeqPrototype(SeqCosine):
-    """cos(word, mean vector of the tag's train words); that of O is from step 1, in which CE trains the encoder."""
+    """cos(word, mean vector of the tag's train words); O's mean is from step 1, in which CE trains the encoder."""
 
     @property
     def trains(self) -> bool:
         return self.step == 1
 
     def select(self, score: float | None, dev: Iterable[tuple[Batch, Output]]) -> None:
-        """Keep the last epoch: dev scores are those of a classifier that is replaced."""
+        """Keep the last epoch, because dev scores a classifier that is then replaced."""
 
     def end_step(self, step: Step) -> None:
         means = tag_means(self, step.batches())
@@ -131,7 +131,7 @@ class SeqPrototype(SeqCosine):
 
 
 class FrozenSpan(FrozenEncoder, SpanLearner):
-    """BCE on the new columns: the old ones have nothing left that could learn."""
+    """BCE on the new columns; nothing in the old columns can learn."""
 
     def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
         return {"bce": self.bce(batch, output, self.labelled)}

@@ -1,4 +1,4 @@
-"""The references for learning: each task alone, by a model that knows no other."""
+"""The references for learning: a new model learns each task alone."""
 
 CARD = {
     "start": "pretrained",

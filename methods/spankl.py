@@ -69,8 +69,8 @@ class SpanKL(SpanLearner):
     """Loss = BCE(new types) + kd_weight * KL(old types), both mean over types, sum over spans, mean over sentences.
 
     The teacher is the dev-selected model of the previous step, from which the student also starts. Future types do not
-    exist yet; words of old types are plain negatives of the new columns, which are independent of the old. A type that
-    comes back learns from its labels.
+    exist yet; words of old types are plain negatives of the new columns, which are independent of the old ones. A type
+    that comes back learns from its labels.
     """
 
     @property
@@ -96,7 +96,7 @@ class SpanMSE(SpanKL):
 class SpanSoftmax(SpanKL):
     """SpanKL with p = softmax([0, z]) over no mention and the types; sum over spans, mean over sentences.
 
-    A span is predicted as the type of its largest logit if that exceeds 0, which is the largest p.
+    A span is predicted as the type of its largest logit if that is at least 0: then this type has the largest p.
     """
 
     def bce(self, batch: Batch, output: Output, types: Sequence[str]) -> Tensor:

@@ -46,7 +46,7 @@ from cl_ner_bench.learning.pretrained import pretrained
 class TaskVectors(Learner):
     """After step t, the encoder is theta_0 + vector_scale * merged(tau_1 .. tau_t), tau_k = theta_k - theta_0.
 
-    The next step goes on from theta_t, which it carries.
+    The next step goes on from theta_t, which is carried.
     """
 
     start: dict[str, Tensor]
@@ -65,15 +65,15 @@ class TaskVectors(Learner):
         for name, values in learned.items():
             self.carried[f"learned.{name}"] = values
             values.copy_(start[name] + self.settings["vector_scale"] * merged[name])
-        super().end_step(step)  # which may measure the weights that remain
+        super().end_step(step)  # last, because it may measure the final weights
 
     def merged(self, vector: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what becomes of the vectors of all steps, of which the latest is given by parameter."""
+        """Return the merged vectors of all steps by parameter; ``vector`` is the latest."""
         raise NotImplementedError
 
 
 class MagMax(TaskVectors):
-    """Of each coordinate, the change of the largest magnitude in any step."""
+    """For each coordinate, the change of the largest magnitude in any step."""
 
     def merged(self, vector: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, values in vector.items():
@@ -83,8 +83,10 @@ class MagMax(TaskVectors):
 
 
 class TIES(TaskVectors):
-    """Each vector keeps its largest kept_share of coordinates; a coordinate is the mean of those with the sign of their
-    sum."""
+    """The largest kept_share of coordinates of each vector, merged by agreement.
+
+    A merged coordinate is the mean of the kept values that have the sign of their sum.
+    """
 
     def merged(self, vector: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, values in trimmed(vector, self.settings["kept_share"]).items():
@@ -109,6 +111,6 @@ def trimmed(vector: dict[str, Tensor], share: float) -> dict[str, Tensor]:
 
 
 def agreeing_mean(vectors: Tensor) -> Tensor:
-    """Return the mean over ``vectors`` ``[n, ...]`` of the elements, 0 apart, that have the sign of their sum."""
+    """Return the mean over ``vectors`` ``[n, ...]`` of the nonzero elements that have the sign of their sum."""
     agree = (vectors.sign() == vectors.sum(0).sign()) & (vectors != 0)
     return (vectors * agree).sum(0) / agree.sum(0).clamp(min=1)

@@ -1,4 +1,4 @@
-"""TBCL: what the model says of old types must not hang on whether the new mentions are there."""
+"""TBCL: the prediction of old types must not depend on the presence of new mentions."""
 
 CARD = {
     "tbcl": {
@@ -40,9 +40,9 @@ from cl_ner_bench.learning.learner import Batch, Output, Step
 class TBCL(RDP):
     """R(sentence) + R(copy) + consistency_weight * sum of |p - p_copy|^2 over words with an old pseudo-label.
 
-    The copy has a mask token for each labelled word, and outputs of the teacher of its own; these words are left out of
-    R(copy). R is CE with RDP's pseudo-labels + kd_weight * the cross-entropy of the student's with the teacher's
-    probabilities among O and the old tags, both means over words.
+    The copy has a mask token in place of each labelled word; these words are left out of R(copy). The teacher computes
+    outputs for the copy, too. R is CE with labels and RDP's pseudo-labels + kd_weight * the cross-entropy between the
+    teacher's and the student's probabilities among O and the old tags, both means over words.
     """
 
     needs = frozenset({"teacher", "features", "all_embeddings"})

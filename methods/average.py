@@ -126,7 +126,7 @@ class CoFiMA(Average):
 
 
 def weighted_mean(before: Tensor, after: Tensor, f_before: Tensor, f_after: Tensor, share: float) -> Tensor:
-    """Return the mean of two tensors, weighted by ``share`` and information; by ``share`` alone if both have none."""
+    """Return the mean of two tensors, weighted by ``share`` and information; by ``share`` alone without information."""
     left, right = (1 - share) * f_before, share * f_after
     total = left + right
     return torch.where(total > 0, (left * before + right * after) / total, before.lerp(after, share))

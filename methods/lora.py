@@ -71,7 +71,7 @@ class LowRank(Learner):
 
     def add_adapter(self, name: str) -> None:
         """Add an adapter, which alone learns; earlier adapters stay in the sum."""
-        from peft import LoraConfig, inject_adapter_in_model  # takes seconds, so only once it is needed
+        from peft import LoraConfig, inject_adapter_in_model  # takes seconds, so imported only when needed
 
         settings = self.settings
         config = LoraConfig(

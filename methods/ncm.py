@@ -61,7 +61,7 @@ from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_thres
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 _SAMPLE = 2000
-"""The most sentences whose words of O are used to compute the centres of O."""
+"""The number of sentences whose words of O give the centres of O."""
 _NEVER = 1e9
 """The margin of a tag without words to compute its mean from."""
 

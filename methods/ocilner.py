@@ -200,7 +200,7 @@ class OCILNER(TagLearner):
         return [[p for p in sentence if p.type in types] for sentence in decoded]
 
     def _chosen(self, step: Step) -> Iterator[int]:
-        """Yield the ids of sentences to remember: of each type, and without mentions until the memory holds enough."""
+        """Yield the ids to remember: sentences of each type, and some without mentions until memory holds enough."""
         yield from super().keep(step)
         kept = self.memory.batch(range(len(self.memory))).examples
         wanted = self.settings["without_mentions"] - sum(not e.sentence.mentions for e in kept)

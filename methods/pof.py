@@ -33,7 +33,7 @@ from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 
 class POF(TagLearner):
-    """CE(words but old ones) + replay_weight * CE(head(drawn vectors), their tags) + feature_weight * |h - h_T|^2 / d.
+    """CE(all but old words) + replay_weight * CE(head(drawn vectors), their tags) + feature_weight * |h - h_T|^2 / d.
 
     Old words are unlabelled words to which the previous model gives an old type; the last term is a mean over them. A
     vector of tag c is n * unit(mu_c + s_c e): e is normal noise, and n is normal with the mean and the deviation of the

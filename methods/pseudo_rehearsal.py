@@ -72,7 +72,7 @@ class PseudoRehearsal(Masked):
         return losses
 
     def _text(self) -> str:
-        """Return the text, one sentence a line and a space between words; ``carried`` keeps it from step 2 on."""
+        """Return the text, one sentence per line and a space between words; ``carried`` keeps it from step 2 on."""
         if "rehearsal_text" not in self.carried:
             text = "\n".join(read(self.settings["rehearsal_text"], self.settings["rehearsal_sentences"]))
             self.carried["rehearsal_text"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)

@@ -134,7 +134,7 @@ class Replay(Remembering):
 
 
 def herded(vectors: Tensor, count: int) -> list[int]:
-    """Return up to ``count`` rows of ``vectors``, so picked that each brings their mean nearest to the mean of all.
+    """Return up to ``count`` rows of ``vectors``; each next one brings their mean nearest to the mean of all.
 
     Vectors count by their direction (Rebuffi et al., iCaRL, CVPR 2017); no row is picked twice.
     """

@@ -46,7 +46,7 @@ class SelfTraining(TagLearner):
 
 
 class ConfidentSelfTraining(SelfTraining):
-    """CE on labelled words, and on others if the teacher's most probable tag has at least ``confidence``.
+    """CE on labelled words, and on others if the teacher's largest probability is at least ``confidence``.
 
     CE is 0 for a batch without such words.
     """

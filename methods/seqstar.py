@@ -79,7 +79,7 @@ from cl_ner_bench.models.heads.cosine import CosineHead
 
 
 class FrozenEncoder(Learner):
-    """A learner whose encoder is frozen after ``warmup_epochs`` of step 1, and whose old columns are frozen later.
+    """A learner that freezes the encoder after ``warmup_epochs`` of step 1, and the old columns in later steps.
 
     Columns that grew together learn again if one of their types comes back.
     """

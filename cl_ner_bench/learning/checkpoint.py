@@ -24,7 +24,7 @@ class Checkpoint(Protocol):
         """Return True if it is time to save. Asked at the end of each epoch."""
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the last snapshot. Later updates change the tensors, on any device; the facts are JSON-able."""
+        """Replace the last snapshot. Tensors are on any device, and later updates change them; facts are JSON-able."""
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the last snapshot; None if none can be read."""
@@ -71,7 +71,7 @@ def snapshot(
 
 
 def resume(checkpoint: Checkpoint | None, learner: Learner, optimizer: Optimizer) -> TrainingState:
-    """Restore the last snapshot, if any, and return its progress.
+    """Restore the last snapshot and return its progress; without a snapshot, return an empty state.
 
     ``learner`` and ``optimizer`` must be in the state in which the step began.
     """

@@ -70,7 +70,7 @@ def least_similarity(parts: Iterable[Vectors], means: Tensor) -> Tensor:
 
 
 def median_similarity(unit: Tensor, labels: Tensor) -> float:
-    """Return the lower median over types of the mean positive cosine between words of a type; infinite if none is."""
+    """Return the lower median over types of the mean positive cosine between words of a type; infinite without any."""
     means = []
     for type in labels[labels > 0].unique():
         own = unit[labels == type]

@@ -30,7 +30,7 @@ class EpochLosses:
         self._unread: list[Mapping[str, Tensor]] = []
 
     def add(self, losses: Mapping[str, Tensor]) -> bool:
-        """Add the losses of an update (scalars), and return True if they were read now. The first ones always are.
+        """Add the losses of an update (scalars), and return True if they were read now. The first losses always are.
 
         Raises:
             FloatingPointError: the loss of an update is not finite.

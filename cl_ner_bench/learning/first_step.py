@@ -1,4 +1,4 @@
-"""Check that a method's step 1 equals that of its base learner, so that a grid may share it between methods."""
+"""Check that a method's step 1 equals that of its base learner, so a grid may share it between methods."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ class Learner(nn.Module):
     def open_loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the base loss that leaves open, in each sentence, all types that were not labelled in it.
 
-        A remembered sentence has labelled types of its own; in a sentence of the step, ``labelled`` were labelled.
+        In a sentence of the step, ``labelled`` were labelled; a remembered sentence has labelled types of its own.
         """
         raise NotImplementedError
 

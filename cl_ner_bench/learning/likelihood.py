@@ -17,5 +17,5 @@ def of_drawn_classes(logits: Tensor) -> Tensor:
 
 
 def of_drawn_columns(logits: Tensor) -> Tensor:
-    """Return the log-likelihood, summed over all entries, of a 0 or 1 drawn for each entry; 1 has its sigmoid."""
+    """Return the log-likelihood, summed over all entries, of a 0 or 1 drawn for each (1: its sigmoid)."""
     return -F.binary_cross_entropy_with_logits(logits, torch.bernoulli(logits.detach().sigmoid()), reduction="sum")

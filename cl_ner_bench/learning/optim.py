@@ -19,7 +19,7 @@ class Optimizer(ABC):
     """The state of all parameters, and their update.
 
     Args:
-        groups: dicts with ``params``, ``lr`` and, where they differ from the defaults, the options in ``defaults``.
+        groups: dicts with ``params``, ``lr`` and, if they differ from the defaults, the options in ``defaults``.
 
     Raises:
         TypeError: a group has an unknown key, or lacks one.

@@ -13,7 +13,7 @@ from cl_ner_bench.learning.output import Output
 from cl_ner_bench.scenarios.task import StepData
 
 EVALUATION_BUDGET = 1024
-"""The most sub-tokens of an evaluation batch. On a CPU, the activations of larger batches exceed the cache."""
+"""The limit of sub-tokens in an evaluation batch. On a CPU, the activations of larger batches exceed the cache."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class StepTraining:
     """The training of one step of a learner whose head has grown.
 
     Args:
-        revisit: an addition to the keys of random streams that sets a step without a new type apart; otherwise empty.
+        revisit: added to the keys of random streams, to give a step without a new type its own; otherwise empty.
         started: ``time.perf_counter()`` when the step began.
     """
 
@@ -236,7 +236,7 @@ class StepTraining:
         if learner.n_old and recipe["old_rows"] == "frozen":
             if learner.unlabelled:
                 learner.head.freeze_unlabelled(step.labelled)
-            else:  # all types are labelled: no row has to stay
+            else:  # all types are labelled: no row stays frozen
                 learner.head.requires_grad_(True)
         if recipe["head"] == "cosine" and not isinstance(learner.head, CosineHead):
             return ["the head is the method's own, not the recipe's cosine head"]

@@ -41,8 +41,8 @@ class Trainer:
         recipe: ``epochs``, ``batch_size``, ``lr`` (encoder), ``head_lr``, ``weight_decay``, ``clip`` (global gradient
             norm), ``dropout`` (word vectors), ``warmup_updates`` and ``warmup_share`` (the smaller of the two counts),
             ``max_length`` (sub-tokens of a window, with specials), ``max_span_width`` (words, 0: every span), ``pool``
-            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32). Those that
-            ``corpora.card.HyperParameters`` adds may be left out (``UNSTATED``).
+            (batches whose sentences are sorted by length, 1: none), ``exact`` (keep teachers in float32). Others
+            that ``corpora.card.HyperParameters`` lists default to ``UNSTATED``.
         encoder: a name or folder that ``encoder_info`` accepts.
         precision: ``fp32``, or ``bf16`` for autocast in the linear layers of the encoder and of the span head.
         nested: keep nested predictions of span methods.

@@ -192,7 +192,7 @@ class _Output(nn.Module):
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Return True if a module is exactly of ``kind`` and has no hooks, so that its weights define its output."""
+    """Return True if a module is exactly of ``kind`` and has no hooks, so its weights define its output."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     return type(module) is kind and not hooks and "forward" not in vars(module)
 

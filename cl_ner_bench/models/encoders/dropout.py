@@ -40,7 +40,7 @@ class Dropout:
         self._bits.state = {"bit_generator": "SFC64", "state": state, "has_uint32": 0, "uinteger": 0}
 
     def draw_seed(self) -> int:
-        """Return a seed for another ``Dropout``, so that a recomputation (checkpointing) can repeat its draws."""
+        """Return a seed for another ``Dropout``, so a recomputation (checkpointing) can repeat its draws."""
         return int(self._bits.random_raw())
 
     def __call__(self, values: Tensor, p: float) -> Tensor:

@@ -141,7 +141,7 @@ class EncoderInfo:
 
 
 def is_path(name: str) -> bool:
-    """Return True if an encoder's name is written as a path; any other name is ``minilm`` or one of the hub."""
+    """Return True if an encoder's name is written as a path; any other name is ``minilm`` or a hub repository."""
     return name.startswith(("/", "./", "../", "~")) or name in (".", "..")
 
 

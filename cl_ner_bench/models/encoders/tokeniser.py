@@ -58,7 +58,7 @@ class Tokeniser:
     more context on its shorter side. A word that exceeds a window is cut.
 
     Attributes:
-        mask: the word that stands for a masked one; None if the tokenizer names none.
+        mask: the token that replaces a masked word; None if the tokenizer names none.
 
     Raises:
         UserError: ``max_length`` leaves a window no room for a word.

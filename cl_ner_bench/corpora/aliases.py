@@ -12,8 +12,8 @@ from cl_ner_bench.corpora.readers.options import rename
 
 
 def are_one(name: str, other: str, card: Card) -> bool:
-    """Return whether two names are of one type: but for case, hyphens and underscores the same, or in one row of
-    ``[aliases]`` of the card or of ``datasets/generic.toml``.
+    """Return whether two names mean one type: they differ only in case, punctuation and blanks, or stand in one row
+    of ``[aliases]`` of the card or of ``datasets/generic.toml``.
     """
     both = {plain(name), plain(other)}
     own = ({*map(plain, [type_, *names])} for type_, names in card.aliases.items())
@@ -21,9 +21,9 @@ def are_one(name: str, other: str, card: Card) -> bool:
 
 
 def other_names(card: Card, present: Collection[str]) -> dict[str, str]:
-    """Return for types of a corpus which type of the card each is another name of.
+    """Return the card's name of each type of a corpus that has another name there.
 
-    Types that may be two of the card's are left out, and so are those that share one with another type of the corpus.
+    A type that could be several of the card's is left out. So are two types that could be the same one.
     """
     meant = {
         name: [name] if name in card.types else [type_ for type_ in card.types if are_one(name, type_, card)]
@@ -38,9 +38,7 @@ def other_names(card: Card, present: Collection[str]) -> dict[str, str]:
 
 
 def read_as(card: Card, present: Collection[str]) -> dict[str, str]:
-    """Return ``other_names`` where they and the card's own names are all that the corpus has; else nothing is read
-    under another name.
-    """
+    """Return ``other_names`` if these and the card's types are all types of the corpus; else an empty mapping."""
     names = other_names(card, present)
     return names if {*present} <= {*names, *card.types} else {}
 
@@ -52,7 +50,7 @@ def remark(names: Mapping[str, str]) -> str:
 
 
 def as_renamed(card: Card, present: Collection[str]) -> str:
-    """Return what a card may say where a corpus has other names of its types, and types beside them."""
+    """Return a hint that a card may rename types of a corpus; "" if no type is another name of a card's type."""
     names = other_names(card, present)
     return f" A card may rename them: {rename(names)}." if names else ""
 
@@ -64,5 +62,5 @@ def _generic() -> tuple[frozenset[str], ...]:
 
 @lru_cache(maxsize=1 << 12)
 def plain(name: str) -> str:
-    """Return a name without case, hyphens, underscores and blanks."""
+    """Return a name in lower case without punctuation and blanks; a name of nothing else stays as it is."""
     return re.sub(r"[\W_]", "", name).casefold() or name

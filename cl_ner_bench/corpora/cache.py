@@ -1,8 +1,8 @@
-"""The cache: parsed corpora, their sub-tokens and downloads, so that a second start reads neither text nor network.
+"""The cache of parsed corpora, their sub-tokens and downloads: a second start reads neither text nor network.
 
-A parsed corpus is found by what it was read from (``content_key``), never by a name or a date. A cache file is a line
-of JSON with the sha256 of what follows: JSON again, and arrays of numbers. It is written beside its place and renamed,
-so that no reader ever sees half of it; one that does not fit its checksum is made again from the source.
+A hash of its source finds a parsed corpus (``content_key``), never a name or a date. A cache file is a line of JSON
+with the sha256 of the rest: JSON again, and arrays of numbers. A file is written under another name and then renamed,
+so no reader sees half of it. A file that does not fit its checksum is made again from the source.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cl_ner_bench.caches import cache_folder
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 
 VERSION = 7
-"""Raise it when a reader changes what it reads: corpora that an older one parsed are then parsed again."""
+"""Raise it if a reader changes its output: corpora in the cache are then parsed again."""
 
 _SCHEMA = 1
 _NUMBER = "I"
@@ -53,7 +53,7 @@ def content_key(source: Any, files: Iterable[tuple[str, Path]] = ()) -> str:
 
 
 def read(key: str, remarks: list[str]) -> Parsed | None:
-    """Return the corpus stored under ``key``; None where there is none, or where it is damaged, which is remarked."""
+    """Return the corpus stored under ``key``, or None. A damaged or unreadable file adds a remark."""
     path = _path(key)
     try:
         header, _, body = path.read_bytes().partition(b"\n")
@@ -69,7 +69,7 @@ def read(key: str, remarks: list[str]) -> Parsed | None:
 
 
 def write(key: str, parsed: Parsed, remarks: list[str]) -> None:
-    """Store a corpus under ``key``. A cache that cannot be written is remarked: the next start reads again."""
+    """Store a corpus under ``key``. If the cache cannot be written, add a remark: the next start parses again."""
     path = _path(key)
     body = _encode(parsed)
     try:
@@ -81,7 +81,7 @@ def write(key: str, parsed: Parsed, remarks: list[str]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Return a file to write beside ``path``; it takes its place in one move when all is written. Raises OSError."""
+    """Yield a file beside ``path`` to write to, and move it to ``path`` when all is written. Raises OSError."""
     beside = path.with_name(f"{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,8 @@ def _header(body: bytes) -> bytes:
 
 
 def _encode(parsed: Parsed) -> bytes:
-    """Return a line of JSON, then numbers (4 bytes each): words and types as places in a vocabulary, so that every word
-    is decoded, and kept in memory, once.
+    """Return a line of JSON, then numbers of 4 bytes. Words and types are numbers in a vocabulary, so each word is
+    decoded and kept in memory once.
     """
     vocabulary: dict[str, int] = {}
     types: dict[str, int] = {}

@@ -21,9 +21,9 @@ FORBIDS_SHARING = "may not be shared"
 class Hub(Struct, frozen=True, forbid_unknown_fields=True):
     """The place of a corpus on the Hugging Face hub, and the columns of its tables.
 
-    ``revision`` is a commit or a branch; of a script-based set the branch ``refs/convert/parquet``, whose files lie
-    in ``folder``/train, ``folder``/validation and ``folder``/test. ``config`` names the subset of a set that declares
-    some. ``tags`` are the columns of tags, one a layer (none given: found by common names).
+    ``revision`` is a commit or a branch. For a script-based set it is the branch ``refs/convert/parquet``, whose files
+    lie in ``folder``/train, ``folder``/validation and ``folder``/test. ``config`` names a subset, if the set declares
+    subsets. ``tags`` are the columns of tags, one for each layer; without them, columns with common names are used.
     """
 
     repo: Annotated[str, Meta(min_length=1, description="the name of a dataset on the hub")]
@@ -34,7 +34,7 @@ class Hub(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PartCounts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The published sizes of one part; ``types`` are mentions by type."""
+    """The published sizes of one part; ``types`` counts mentions by type."""
 
     sentences: Count | None = None
     words: Count | None = None
@@ -45,7 +45,7 @@ class PartCounts(Struct, frozen=True, forbid_unknown_fields=True):
 class Explained(Struct, frozen=True, forbid_unknown_fields=True):
     """A count that differs from the published one for a known reason: ``part`` has ``value`` of ``key``.
 
-    ``accepted``: published numbers are of such copies too, so that numbers on them may stand side by side.
+    ``accepted``: published scores come from such copies too, so scores on them may be compared.
     """
 
     part: Part
@@ -68,22 +68,21 @@ UNSTATED: Mapping[str, Any] = {
     "span_prior": 0.0,
     "encoder_layers": 0,
 }
-"""The values of hyper-parameters that a recipe leaves out. They are never stored, so a new one changes no key."""
+"""The values of hyper-parameters that a recipe leaves out. They are never stored, so a new entry changes no key."""
 
 
 class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
-    """Hyper-parameters of a recipe, within the bounds of the options of the same names.
+    """Hyper-parameters of a recipe, within the bounds of the options with the same names.
 
-    ``clip`` 0: no clipping. ``schedule``: after the warm-up, half a cosine or a line down to 0, or no change.
-    ``first_lr``: the rate of encoder and head in the first ``first_lr_epochs`` epochs of a model's first step.
-    ``head_weight_decay``: that of everything but the encoder, if it differs. ``decayed``: ``all`` weights, or
-    ``matrices`` only, without biases and layer norms. ``head``: of token methods; its logits are linear in a word's
-    vector, or scaled cosines. ``new_rows``: of a grown cosine head, random, or the means of their train or
-    dev words (``imprint``, ``imprint-dev``).
-    ``old_rows``: those of types without labels in a step, and O's, learn or are frozen.
-    ``span_prior``: the share of spans that a new type of a span head finds before it has learned anything; 0: SpanKL's
-    start, at about a half.
-    ``encoder_layers``: only so many of the encoder's lowest layers are there; 0: all.
+    ``clip``: 0 means no clipping. ``schedule``: after the warm-up the rate falls to 0 along half a cosine or a line, or
+    stays. ``first_lr``: the rate of encoder and head in the first ``first_lr_epochs`` epochs of a model's first step.
+    ``head_weight_decay``: the decay of all weights outside the encoder, if it differs. ``decayed``: decay applies to
+    ``all`` weights, or to ``matrices`` only, not to biases and layer norms.
+    ``head``: the logits of a token method are linear in a word's vector, or scaled cosines.
+    ``new_rows``: rows that a cosine head adds start at random, or at the means of their words in train or dev
+    (``imprint``, ``imprint-dev``). ``old_rows``: rows of O and of types without labels in a step learn or are frozen.
+    ``span_prior``: the share of spans that a new type of a span head predicts before it has learned anything; 0 means
+    SpanKL's start, about a half. ``encoder_layers``: the number of lowest layers that the encoder keeps; 0 means all.
     """
 
     epochs: Positive | None = None
@@ -111,13 +110,13 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     encoder_layers: Count | None = None
 
     def given(self) -> dict[str, Any]:
-        """Return what is stated here, without the tables of single architectures and scenarios."""
+        """Return the stated values, without the tables of single architectures and scenarios."""
         values = {name: getattr(self, name) for name in HyperParameters.__struct_fields__}
         return {name: value for name, value in values.items() if value is not None}
 
 
 class Recipe(HyperParameters, frozen=True, forbid_unknown_fields=True):
-    """Hyper-parameters, those of one architecture alone, and those of scenarios, by patterns like ``fg*-pg1``."""
+    """Hyper-parameters, with tables for one architecture and for scenarios, by patterns like ``fg*-pg1``."""
 
     span: HyperParameters = HyperParameters()
     token: HyperParameters = HyperParameters()
@@ -125,7 +124,7 @@ class Recipe(HyperParameters, frozen=True, forbid_unknown_fields=True):
 
 
 class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of a card's file. Docs: :class:`Card`."""
+    """The keys of a card's file; :class:`Card` explains them."""
 
     name: Text
     title: Text
@@ -169,22 +168,22 @@ class CardTable(Struct, frozen=True, forbid_unknown_fields=True):
 class Card(CardTable, frozen=True):
     """The facts about a dataset that are known before its text is read.
 
-    ``tasks`` maps a task's name to its types, in the base order (tasks are numbered ``0..T-1`` by it);
-    ``orders`` are permutations of these numbers. Both are empty for a corpus without a card until its
-    sentences are read; then each type is a task. ``aliases`` are other names of types (``corpora.aliases``).
-    ``reader_options`` are checked by the reader (``load.find_card``).
-    ``counts`` are the published ones; ``explained_counts`` are other counts that are known, and what they mean.
-    ``joint_steps`` says at which steps joint models are trained unless the user says. ``scenarios`` maps a name to the
-    table of a protocol. ``file`` is where the card was read from.
+    ``tasks`` maps a task's name to its types, in the base order, which numbers the tasks ``0..T-1``.
+    ``orders`` are permutations of these numbers. Without a card both are empty until the sentences are read; then
+    each type is a task. ``aliases`` are other names of types (``corpora.aliases``).
+    ``find.options_of`` checks ``reader_options``.
+    ``counts`` are the published counts; ``explained_counts`` are other known counts and their meaning.
+    ``joint_steps`` are the steps at which joint models are trained by default. ``scenarios`` maps a name to the
+    table of a protocol. ``file`` is the path of the card's file.
     """
 
     file: str = ""
 
     @property
     def where(self) -> str:
-        """The beginning of messages about what the card says."""
+        """The beginning of messages about the card."""
         return self.file or f"card {self.name}"
 
     def says_the_same(self, other: Card) -> bool:
-        """Return True where both cards state the same, wherever they were read from."""
+        """Return True if both cards state the same, even in different files."""
         return msgspec.structs.replace(self, file="") == msgspec.structs.replace(other, file="")

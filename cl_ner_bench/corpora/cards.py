@@ -20,11 +20,11 @@ from cl_ner_bench.untrusted import leads_out, read_toml
 from cl_ner_bench.validation import FilePath, PathBelow, convert, fits
 
 ENTRY_POINTS = "cl_ner_bench.datasets"
-_GENERIC = HOME / "datasets" / "generic.toml"  # no dataset: recipes for all of them
+_GENERIC = HOME / "datasets" / "generic.toml"  # not a dataset: recipes and aliases for all datasets
 
 
 def read_card(path: Path) -> Card:
-    """Return the card in a TOML file. Relative paths in ``reader_options`` are relative to it.
+    """Return the card in a TOML file. Relative paths in ``reader_options`` start at the file's folder.
 
     Raises UserError that names the file and the key for broken TOML, unknown keys, wrong types, and orders that
     are no permutations of the tasks.
@@ -37,10 +37,10 @@ def read_card(path: Path) -> Card:
 
 
 def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return reader options with paths relative to the card's folder made absolute. Values that are no paths stay as
-    they are; the reader checks them.
+    """Return reader options with absolute paths; relative paths start at the card's folder. Values that are no paths
+    stay as they are; ``find.options_of`` checks them.
 
-    Raises UserError for what leads out of that folder: a card may be another's.
+    Raises UserError for a path that leads out of the folder, because a card may come from a stranger.
     """
 
     def file(name: Any) -> Any:
@@ -56,7 +56,7 @@ def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     def member(entry: Any) -> Any:
         dataset = file(entry["dataset"]) if isinstance(entry, dict) and "dataset" in entry else None
-        # Else it is a name, of a dataset or (union.members_of) of a folder beside the card.
+        # Otherwise it is a name: of a dataset, or of something beside the card (union.members_of).
         written_as_path = isinstance(dataset, str) and ("/" in entry["dataset"] or dataset.endswith(".toml"))
         return entry | {"dataset": dataset} if written_as_path and os.path.exists(str(dataset)) else entry
 
@@ -118,10 +118,10 @@ def recipe(
     scenario: str = "",
     of_method: Mapping[str, HyperParameters] | None = None,
 ) -> dict[str, Any]:
-    """Return the hyper-parameters of a recipe for one architecture (``span`` or ``token``), without ``UNSTATED`` ones.
+    """Return the stated hyper-parameters of a recipe for one architecture (``span`` or ``token``).
 
-    Weakest first: the generic recipe, its table of the architecture, those that fit the scenario; the dataset's,
-    likewise; the method's own.
+    Later sources override earlier ones: the generic recipe, its table for the architecture, its tables that fit the
+    scenario; the same three of the dataset's recipe; the method's own recipe.
 
     Args:
         of_method: a method's recipes by name.
@@ -136,7 +136,7 @@ def recipe(
         raise UserError(
             f"--recipe: no recipe {short(name)} for {card.name}; known are {known}.{did_you_mean(name, list(names))}"
         )
-    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # what no paper limits, and no recipe need say
+    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # no limit and no pool, unless a recipe says otherwise
     for source in (generic(), card):
         layer = source.recipes.get(name, Recipe())
         fitting = (values for pattern, values in layer.scenarios.items() if fnmatchcase(scenario, pattern))

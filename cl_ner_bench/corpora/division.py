@@ -12,7 +12,7 @@ from cl_ner_bench.validation import Count, MisfitError, Positive, convert
 SHARES = "three whole numbers above 0 that add up to 100, for train, dev and test, as 80,10,10"
 PROPOSED = "--parts 80,10,10"
 SHORT = 5
-"""Words: shorter sentences ("Thank you .") recur in any text, so their copies are no leak."""
+"""In words. Shorter sentences ("Thank you .") recur in any text, so their copies are no leak."""
 
 
 class Division(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,12 +30,12 @@ class Division(Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def of(value: Any, where: str = "") -> Division | None:
-        """Return the rule that ``to_json`` wrote, None for none.
+        """Return the rule that ``to_json`` wrote; None stays None.
 
-        Raises UserError for what is no rule; its message begins with ``where``.
+        Raises UserError if ``value`` is no rule; the message begins with ``where``.
         """
         return None if value is None else convert(value, Division, where, key="parts")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule as a manifest and the record of a run hold it."""
+        """Return the rule in the form of manifests and records of runs."""
         return {"shares": [*self.shares], "seed": self.seed}

@@ -1,4 +1,4 @@
-"""From what a user names (a dataset, a card, a folder) to a card, its reader options and the folder of its text."""
+"""The card, its reader options and the folder of its text, by what a user names: a dataset, a card or a folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MemberOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UnionOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """The reader options of a corpus that is made of several."""
+    """The reader options of a union of corpora."""
 
     corpora: Mapping[str, MemberOptions] = {}
     path: FilePath | None = None
@@ -46,11 +46,11 @@ _OPTIONS: Mapping[str, type[Options]] = {
 
 
 def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None]:
-    """Return the card that ``dataset`` names and the folder (or the one file) of its text: None where it is generated,
-    or is on the hub.
+    """Return the card that ``dataset`` names and the folder (or the one file) of its text, None for text that is
+    generated or on the hub.
 
-    Raises UserError for an unknown name, a card's reader options that are none, and for text that is not there: where
-    to get it, what to pass.
+    Raises UserError for an unknown name, for wrong reader options of a card, and for missing text; the message says
+    where to get the text and what to pass.
     """
     path = Path(dataset)
     cards = list_cards()
@@ -58,7 +58,7 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
         card, folder = cards[dataset], data
     elif path.suffix == ".toml":
         card, folder = read_card(path), data
-    elif os.path.isdir(path):  # unlike Path's own, it takes a name too long for none
+    elif os.path.isdir(path):  # Path.is_dir raises an error for a name that is too long
         card, folder = Card(path.resolve().name, path.resolve().name), data or path
     elif os.path.isfile(path):
         name = Path(path.name.removesuffix(".gz")).stem
@@ -93,21 +93,21 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
 
 
 def how_to_get(card: Card) -> str:
-    """Return what to do where a corpus is not there, as the end of a message."""
+    """Return the advice for a missing corpus, as the end of a message."""
     return f" {card.how_to_get} Then pass --data PATH." if card.how_to_get else " Pass --data PATH, the corpus' folder."
 
 
 def _places(folder: Path) -> list[str]:
-    """Return what is in a folder: what ``dataset`` may name beside the datasets."""
+    """Return the paths in a folder, which ``dataset`` may name too."""
     with suppress(OSError):
         return [str(path) for path in folder.iterdir()]
     return []
 
 
 def options_of(card: Card) -> Options:
-    """Return a card's reader options; tags without a type are of the card's only type, where it has one.
+    """Return a card's reader options. If the card has only one type, tags without a type get it.
 
-    Raises UserError where they are none of its reader's.
+    Raises UserError for options that the card's reader does not have or that do not fit.
     """
     options = convert(card.reader_options, _OPTIONS[card.reader], card.where, key="reader_options")
     if isinstance(options, ReaderOptions) and not options.type and len(card.types) == 1:

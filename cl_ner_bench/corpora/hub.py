@@ -1,4 +1,4 @@
-"""Corpora from the Hugging Face hub, by the library ``datasets``."""
+"""Corpora from the Hugging Face hub, read by the library ``datasets``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from cl_ner_bench.errors import UserError, require
 _WORDS = ("tokens", "words")
 _SPLITS = {"train": ("train",), "dev": ("validation", "dev", "valid", "val"), "test": ("test",)}
 _BATCH = 1000  # rows
-_PATIENCE = 10  # seconds until the hub has answered
+_PATIENCE = 10  # seconds to wait for the hub's answer
 
 
 def hub_rows(card: Card, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
-    """Return the sentences of a card's hub source, streaming from the downloaded tables, their types as of ``options``.
+    """Return the sentences of a card's hub source, streamed from the downloaded tables, with types by ``options``.
 
-    What ``datasets`` downloads and converts stays below the cache folder; ``HF_HUB_OFFLINE`` is respected. Raises
-    UserError that says what to do instead where the hub does not give them: no network, no such dataset or
-    revision, a gate, or a loading script, which ``datasets`` no longer runs.
+    Files that ``datasets`` downloads and converts stay in the cache folder; ``HF_HUB_OFFLINE`` is respected. If the hub
+    gives no sentences, raises UserError that says what to do instead: no network, no such dataset or revision, a gate,
+    or a loading script, which ``datasets`` no longer runs.
     """
     hub = card.hub
     assert hub is not None
@@ -74,7 +74,7 @@ def _load(card: Card, hub: Hub) -> Any:
                     revision=hub.revision,
                     cache_dir=str(folder / "tables"),
                 )
-    except Exception as error:  # the libraries below raise of every kind: for a network, a server, a gate, a script
+    except Exception as error:  # the libraries raise many kinds: for the network, a server, a gate, a script
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if unreachable:
             reason = "no connection? HF_HUB_OFFLINE=1 takes what was downloaded before, without asking."
@@ -88,17 +88,17 @@ def _is_silent() -> bool:
     """Return whether the hub does not answer one request. The libraries would retry for half a minute."""
     hub: Any = importlib.import_module("huggingface_hub")
     if hub.constants.HF_HUB_OFFLINE:
-        return False  # nobody is asked
+        return False
     try:
         hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=_PATIENCE)
-    except Exception:  # of whichever library huggingface_hub sends it by
+    except Exception:  # its class depends on the HTTP library of huggingface_hub
         return True
     return False
 
 
 @contextmanager
 def _offline(wanted: bool) -> Iterator[None]:
-    """Put the libraries into their offline mode, where that is ``wanted``."""
+    """Put the libraries into their offline mode if ``wanted``."""
     names = ("huggingface_hub.constants", "datasets.config") if wanted else ()
     modules: list[Any] = [importlib.import_module(name) for name in names]
     before = [module.HF_HUB_OFFLINE for module in modules]
@@ -113,7 +113,7 @@ def _offline(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the libraries' warnings: what matters of them is in our message."""
+    """Silence the libraries' warnings: our message says what matters."""
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -126,7 +126,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _rows(table: Any, where: Path, hub: Hub, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """Yield the sentences of one table; of several columns of tags the mentions of all."""
+    """Yield the sentences of one table, with the mentions of all its columns of tags."""
     columns = table.column_names
     missing = [column for column in hub.tags if column not in columns]
     if missing:
@@ -143,7 +143,7 @@ def _rows(table: Any, where: Path, hub: Hub, options: ReaderOptions, report: Rep
 
 
 def _layer(table: Any, fields: Mapping[str, str], where: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """Yield the sentences of a table whose columns are taken for ``fields``: field -> column."""
+    """Yield the sentences of a table; ``fields`` maps each field to its column."""
     names = {field: _names(table.features[column]) for field, column in fields.items()}
 
     def objects(report: Report) -> Iterator[tuple[int, Any]]:
@@ -161,5 +161,5 @@ def _line(row: Row) -> int:
 
 
 def _names(feature: Any) -> tuple[str, ...]:
-    """Return the class names of a column of class numbers, in the order of these; none for other columns."""
+    """Return the class names of a column of class numbers, by number; () for other columns."""
     return tuple(getattr(getattr(feature, "feature", None), "names", ()))

@@ -10,13 +10,14 @@ from cl_ner_bench.errors import UserError
 SPAN_WORDS = 2000
 """Words of the longest sentence that a span method takes.
 
-It scores each of the n(n+1)/2 spans of a sentence for each type. For 2,000 words and 18 types a tensor of scores takes
-144 MB, and learning holds about six of them at once, more with a teacher. For 10,000 words it would hold 20 GB.
+Span methods score each of the n(n+1)/2 spans of a sentence for each type. For 2,000 words and 18 types a tensor of
+scores takes 144 MB. Learning holds about six such tensors at once, more with a teacher. For 10,000 words it would hold
+20 GB.
 """
 
 
 def check_span_words(sentences: Iterable[Sentence], part: str, limit: int = SPAN_WORDS) -> None:
-    """Refuse sentences that are too long for span methods; ``part`` names where they come from.
+    """Refuse sentences that are too long for span methods; the message names their ``part``.
 
     Raises:
         UserError: a sentence has more than ``limit`` words.

@@ -1,4 +1,4 @@
-"""From what a user names to a corpus: its text lies in a folder, else in the local cache, else on the hub."""
+"""The loader of corpora: their text lies in a folder or on the hub, and parsed corpora in the local cache."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from cl_ner_bench.corpora.tasks import check_mentions, parse_tasks
 from cl_ner_bench.corpora.union import members_of
 from cl_ner_bench.errors import UserError, did_you_mean
 
-_FOLDER = "{folder}/"  # stands in stored remarks, as the folder may move
+_FOLDER = "{folder}/"  # replaces the folder in stored remarks, because it may move
 
 
 class _Loaded(NamedTuple):
-    """Sentences by part, with all their mentions; where they came from; the ids of each domain of a union; the test
-    sentences that begin a document."""
+    """Sentences by part with all their mentions, their source, the ids of each domain of a union, and the ids of the
+    test sentences that begin a document."""
 
     parts: Mapping[str, tuple[Sentence, ...]]
     source: str
@@ -47,8 +47,8 @@ class _Loaded(NamedTuple):
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    # Hundreds of thousands of small values without cycles: the collector would walk them again and again for nothing,
-    # which takes a third of the time of a second start.
+    # A corpus is hundreds of thousands of small values without cycles. The collector would walk them again and again
+    # for nothing, which takes a third of the time of a second start.
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -70,15 +70,18 @@ def load_corpus(
     """Return the corpus that ``dataset`` names: a card's name, the path of a card, a folder with train/dev/test
     files, or a file or folder that ``parts`` divides into these.
 
-    ``parts`` says how sentences without parts, or with too few, are divided (``Corpus.division``).
-    ``data`` is where the text lies, for a card that does not say it; without it a card's hub source is asked, after
-    the local cache. ``Corpus.source`` says which it was. ``tasks`` ("ORG;PERSON;GPE,DATE") replaces the card's tasks;
-    a card's task name stands for its types. Without card and ``tasks`` each type is a task, in alphabetical order.
-    Mentions of types without a task are dropped. ``max_sentences`` draws a sample (``Corpus.sample``) of that many
-    train sentences, and of dev and test in proportion, seeded by ``split_seed``.
+    Args:
+        data: the folder or file of the text, if the card does not name it. Without a folder, a card's hub corpus comes
+            from the local cache, else from the hub (``Corpus.source`` says from which).
+        tasks: tasks that replace the card's, such as "ORG;PERSON;GPE,DATE"; the name of a card's task stands for its
+            types. Without card and ``tasks`` each type is a task, in alphabetical order. Mentions of types without a
+            task are dropped.
+        max_sentences: the number of train sentences of a sample (``Corpus.sample``), with dev and test in proportion.
+        split_seed: the seed of the sample.
+        parts: the rule that divides sentences without parts, or with too few (``Corpus.division``).
 
-    Raises UserError for an unknown name, a corpus that is not there, malformed files, and unknown or repeated
-    types.
+    Raises:
+        UserError: unknown name, missing corpus, malformed files, unknown or repeated types.
     """
     card, folder = find_card(dataset, data)
     remarks: list[str] = []
@@ -86,7 +89,7 @@ def load_corpus(
     present = present_types(counts)
     other = (*loaded.differences, *_unlike_published(card, counts))
     if tasks is not None:
-        # Orders of the card number the card's tasks: they do not hold for others.
+        # The card's orders number the card's tasks, so they do not hold for other tasks.
         card = replace(card, tasks=parse_tasks(tasks, card, present), orders=())
     elif not card.tasks:
         card = replace(card, tasks={t: (t,) for t in present})
@@ -119,7 +122,7 @@ def load_corpus(
 
 
 def _unlike_published(card: Card, counts: Mapping[str, Counts]) -> Iterator[CountDifference]:
-    """Yield in what a corpus is not the published one that its card's name stands for."""
+    """Yield the differences between a corpus and the published one with its card's name."""
     known = list_cards().get(card.name)
     if known is not None and not known.says_the_same(card):
         of = f"its card is {card.file}" if card.file else "it has no card"
@@ -134,7 +137,7 @@ def _dropped(
     used: Collection[str],
     sample: Mapping[str, tuple[int, ...]] | None,
 ) -> dict[str, dict[str, int]]:
-    """Return the mentions of types that are not ``used``, by type and part, of the sample where there is one."""
+    """Return the number of mentions of each type that is not ``used``, by part; of the sample, if there is one."""
     found = {part: n.types for part, n in counts.items()}
     if sample is not None:
         found = {part: Counter([m.type for i in ids for m in parts[part][i].mentions]) for part, ids in sample.items()}
@@ -145,11 +148,10 @@ def _dropped(
 def rows_of(
     card: Card, folder: Path | None, report: Report, division: Division | None = None
 ) -> dict[str, Iterator[Row]]:
-    """Return the sentences of train, dev and test as their source holds them, streaming; ``folder`` as of
-    ``find_card``.
+    """Return the sentences of train, dev and test as their source holds them, streamed. ``find_card`` gives ``folder``.
 
-    What is wrong with the files goes to ``report``. Raises UserError for a hub that gives nothing, for lists of
-    ids and corpora of a union that are not there, and for a ``division`` of what has parts.
+    Problems of the files go to ``report``. Raises UserError if the hub gives nothing, if a list of ids or a corpus of a
+    union is missing, and for a ``division`` of a corpus that has parts.
     """
     options = options_of(card)
     if division is not None:
@@ -175,7 +177,7 @@ def rows_of(
 
 
 def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """Yield no rows; remark types of ``rename`` that no row before had."""
+    """Yield no rows, but remark on types of ``rename`` that no earlier row had."""
     absent = [type_ for type_ in options.rename if type_ not in options.seen]
     if absent:
         near = did_you_mean(absent[0], sorted(options.seen))
@@ -184,7 +186,7 @@ def _remark_on_renames(options: ReaderOptions, report: Report) -> Iterator[Row]:
 
 
 def _refuse_division(card: Card, folder: Path | None) -> None:
-    """Raise UserError for a corpus that is not divided by file names: ``--parts`` says nothing of it."""
+    """Raise UserError for a corpus that ``--parts`` cannot divide: its parts do not come from file names."""
     if folder is None:
         where = "from the hub" if card.hub else "generated"
         raise UserError(f"--parts divides files of your own, and {card.name} is {where}; leave --parts out.")
@@ -193,7 +195,7 @@ def _refuse_division(card: Card, folder: Path | None) -> None:
 
 
 def _load(card: Card, folder: Path | None, remarks: list[str], division: Division | None = None) -> _Loaded:
-    """Return the whole corpus; a parsed one comes from the cache where its source is unchanged."""
+    """Return the whole corpus. It comes from the cache if its source has not changed since it was parsed."""
     if division is not None:
         _refuse_division(card, folder)
     if card.reader == "synthetic":
@@ -208,7 +210,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
         source = str(folder)
         home = str(_home(folder))
         options = {k: v for k, v in card.reader_options.items() if k not in ("path", "ids")}
-        only = card.types if len(card.types) == 1 else ()  # the type of tags without one
+        only = card.types if len(card.types) == 1 else ()  # tags without a type get it
         rule = [] if division is None else [division.to_json()]
         key = cache.content_key([card.reader, options, only, *rule], _files(card, folder, division))
     parsed = cache.read(key, remarks)
@@ -221,7 +223,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
         if division is not None:
             others = {document for part in ("train", "dev") for document, _ in begins[part]}
             known = len(begins["test"]) > 1 and not others & {document for document, _ in begins["test"]}
-        known &= len({document for document, _ in begins["test"]}) == len(begins["test"])  # none goes on behind another
+        known &= len({document for document, _ in begins["test"]}) == len(begins["test"])  # no document is in pieces
         said = tuple(remark.replace(f"{home}/", _FOLDER) for remark in report.remarks)
         parsed = cache.Parsed(parts, said, tuple(i for _, i in begins["test"]) if known else ())
         cache.write(key, parsed, remarks)
@@ -232,7 +234,7 @@ def _load(card: Card, folder: Path | None, remarks: list[str], division: Divisio
 
 
 def _generated(card: Card, remarks: list[str]) -> _Loaded:
-    """Return a generated corpus, from the cache where its options and the generator's files are unchanged.
+    """Return a generated corpus. It comes from the cache if its options and the generator's files are unchanged.
 
     Generating takes a third of a second, and every process of a grid needs the corpus.
     """
@@ -247,8 +249,8 @@ def _generated(card: Card, remarks: list[str]) -> _Loaded:
 def _parse(
     rows: Mapping[str, Iterable[Row]], source: str, report: Report
 ) -> tuple[dict[str, tuple[Sentence, ...]], dict[str, list[tuple[tuple[Path, str], int]]]]:
-    """Return the sentences of each part, and where a document begins or goes on (a file, or what it marks as one): the
-    document and the first id.
+    """Return the sentences of each part, and each place where a document begins or goes on: the document and the id of
+    the first sentence. A document is a file, or a part of a file that the file marks as a document.
     """
     parts: dict[str, tuple[Sentence, ...]] = {}
     begins: dict[str, list[tuple[tuple[Path, str], int]]] = {}
@@ -274,9 +276,7 @@ def _home(folder: Path) -> Path:
 
 
 def _files(card: Card, folder: Path, division: Division | None) -> Iterator[tuple[str, Path]]:
-    """Yield the files that a corpus is read from, by name. Raises UserError where a part has none, or several could be
-    it.
-    """
+    """Yield name and path of each file of a corpus. Raises UserError if a part has no file, or several could be it."""
     for part, path in card.reader_options.get("ids", {}).items():
         yield f"ids of {part}", Path(path)
     if card.reader == "conll2012":
@@ -327,7 +327,7 @@ def _count(sentences: Collection[Sentence]) -> Counts:
 
 
 def _with_names_of(card: Card, loaded: _Loaded, remarks: list[str]) -> tuple[_Loaded, dict[str, Counts]]:
-    """Return a corpus whose types have the card's names where they are other names of these, and its counts by part."""
+    """Return a corpus whose types have the card's names instead of other names, and its counts by part."""
     counts = {part: _count(sentences) for part, sentences in loaded.parts.items()}
     if not (names := aliases.read_as(card, present_types(counts))):
         return loaded, counts
@@ -337,7 +337,7 @@ def _with_names_of(card: Card, loaded: _Loaded, remarks: list[str]) -> tuple[_Lo
 
 
 def _renamed(sentences: Iterable[Sentence], names: Mapping[str, str]) -> tuple[Sentence, ...]:
-    """Return sentences whose types have the names that ``names`` gives them."""
+    """Return sentences with their types renamed by ``names``."""
 
     def named(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
         return tuple(sorted(m._replace(type=names.get(m.type, m.type)) for m in mentions))

@@ -25,17 +25,17 @@ def present_types(counts: Mapping[str, Counts]) -> list[str]:
 
 
 class CountDifference(NamedTuple):
-    """A count that is not the published one; ``accepted`` where the card takes the corpus for the published one."""
+    """A count that differs from the published one; ``accepted`` if the card allows to compare scores all the same."""
 
     text: str
     accepted: bool
 
 
 def differences(card: Card, found: Mapping[str, Counts]) -> Iterator[CountDifference]:
-    """Yield what differs from the card's published counts, with the reason where the card knows one.
+    """Yield the differences from the card's published counts, each with its reason if the card states one.
 
-    Mentions of types that the card does not use are not counted. Types are compared only where a part's published
-    number of sentences was found: in another selection of sentences all of them differ.
+    Mentions of types that the card does not use are not counted. Types of a part are not compared if its number of
+    sentences differs from the published one: in another selection of sentences all types differ.
     """
     known: dict[tuple[str, str, int], Explained] = {(e.part, e.key, e.value): e for e in card.explained_counts}
     for part, counts in found.items():

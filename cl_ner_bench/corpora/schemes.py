@@ -1,9 +1,9 @@
 """Tag schemes: from tags to mentions.
 
-All schemes are decoded by one rule, that of the CoNLL evaluation script: a mention begins at ``B`` or ``S``,
-where the type changes, or after ``O``, ``E`` or ``S``; it ends before the next begin. For IO, where tags have
-no prefix or only ``I-``, adjacent words of one type are therefore one mention, and tags that are illegal in
-their scheme (``I`` after ``O`` in BIO) still have one well-defined reading.
+All schemes are decoded by the rule of the CoNLL evaluation script: a mention begins at ``B`` or ``S``, where the type
+changes, or after ``O``, ``E`` or ``S``. It ends before the next ``O`` or the next begin. Tags of IO have no prefix or
+only ``I-``, so adjacent words of one type are one mention. Tags that are illegal in their scheme (``I`` after ``O`` in
+BIO) also have one well-defined reading.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cl_ner_bench.corpora.sentence import Mention
 
 Scheme = Literal["IO", "IOB1", "BIO", "BIOES"]
 PHRASES = frozenset(["", "NP", "VP", "PP", "ADJP", "ADVP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"])
-"""Types of CoNLL-2000's phrases, which CoNLL-2003 has beside its names; "" is what is left of O."""
+"""Types of CoNLL-2000's phrases, which CoNLL-2003 tags beside its names; "" is the type of O."""
 
 # BILOU and BMES write the same scheme with other letters.
 _LETTER = {"L": "E", "U": "S", "M": "I"}
@@ -29,7 +29,7 @@ _PREFIXED = re.compile(r"([BIESLUM])-(.+)", re.DOTALL)
 def split_tag(tag: str, prefixed: bool = True) -> tuple[str, str]:
     """Return ``B-PER`` as ``("B", "PER")``, ``O`` as ``("O", "")``; without prefixes ``PER`` is ``("I", "PER")``.
 
-    Raises ValueError for a tag without a known prefix where prefixes are expected.
+    Raises ValueError for a tag without a known prefix if prefixes are expected.
     """
     if tag == "O":
         return "O", ""
@@ -47,14 +47,13 @@ def has_prefix(tag: str) -> bool:
 
 
 class TagStatistics:
-    """Counts of the tags of many sentences, from which their scheme is found: ``add`` each sentence once, then read
-    ``scheme``.
-    """
+    """Counts of tags, which show their scheme: ``add`` each sentence once, then read ``scheme``."""
 
     def __init__(self) -> None:
-        self.outside = self.plain = self.prefixes = 0  # words by their tag: O, a bare type, a type with a prefix
-        self.tags: set[str] = set()  # of the sentences that have another one than O
-        # Begins by B that IOB1 needs and that it does not use, begins by I, and letters that BIOES alone has.
+        self.outside = self.plain = self.prefixes = 0  # words by tag: O, a bare type, a type with a prefix
+        self.tags: set[str] = set()  # of sentences with any tag but O
+        # Numbers of B that IOB1 needs (behind a mention of the same type), of B that it does not use, of I that begins
+        # a mention, and of E and S, which only BIOES has.
         self._needed = self._spare = self._bare = self._ends = 0
 
     def add(self, tags: Sequence[str]) -> None:
@@ -94,8 +93,8 @@ class TagStatistics:
     def scheme(self) -> str:
         """``IO``, ``IOB1``, ``BIO`` or ``BIOES``.
 
-        BIOES is known by its letters: it ends every mention by one. BIO begins every mention with ``B``, IOB1 only
-        those that touch another one of their type: the more frequent habit wins.
+        BIOES ends every mention with ``E`` or ``S``, which no other scheme has. BIO begins every mention with ``B``,
+        IOB1 only mentions right behind another one of their type. The more frequent habit wins.
         """
         if not self.prefixed:
             return "IO"
@@ -121,9 +120,9 @@ def to_mentions(tags: Sequence[str], prefixed: bool = True) -> tuple[Mention, ..
 
 
 def illegal(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
-    """Yield the places where prefixed ``tags`` break the rules of their scheme: the word's index, and the tag there.
+    """Yield the places where prefixed ``tags`` break the rules of ``scheme``: the word's index and a message.
 
-    Nothing is found exactly where the mentions of ``tags``, written as tags, are the same tags again.
+    There are none if and only if the mentions of ``tags``, written as tags, give the same tags again.
     """
     before, opened = "", False  # the type of the word before; whether BIOES has yet to end that mention
     for i, tag in enumerate([*tags, "O"]):

@@ -1,4 +1,4 @@
-"""The values that everything else is made of: mentions, sentences and corpora."""
+"""The basic values: mentions, sentences and corpora."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ P = TypeVar("P")
 
 
 class Mention(NamedTuple):
-    """Words ``start .. end-1`` of a sentence name an entity of ``type``."""
+    """A name of an entity of ``type``: the words ``start .. end-1`` of a sentence."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ class Sentence:
     mentions: tuple[Mention, ...] = ()
 
     def only(self, types: Collection[str]) -> Sentence:
-        """Return the same sentence with the mentions of ``types`` alone: the one door through which labels pass."""
+        """Return the sentence with the mentions of ``types`` only. All labels that a method sees come through here."""
         kept = tuple([m for m in self.mentions if m.type in types])
         return self if len(kept) == len(self.mentions) else Sentence(self.id, self.words, kept)
 
@@ -48,15 +48,18 @@ class Sentence:
 class Corpus:
     """The sentences of a dataset by part (``train``, ``dev``, ``test``) and the card that describes them.
 
-    Mentions of types that the card does not use are already dropped: ``dropped`` counts those of the sentences in use,
-    by type and part. ``source`` says where the sentences came from. ``remarks`` are sentences for the user;
-    ``differences`` from the corpus that the card's published counts describe.
-    ``parts`` hold every sentence at the index of its id; ``sample`` lists the ids in use per part where only
-    some of them are (``--max-sentences``), so that ids keep their meaning. Where several corpora stand as one
-    (``reader = "union"``), each is a *domain*, and ``domains`` maps its name to the range of its ids in each part.
-    ``documents`` are the ids of the test sentences that begin a document; empty where the source does not say.
-    ``scored`` is the part that stands as ``test``: another one while hyper-parameters are chosen.
-    ``division`` is the rule that made parts of the source (``--parts``), None where it has all three.
+    Attributes:
+        parts: every sentence, at the index of its id. Mentions of types that the card does not use are dropped.
+        source: the place that the sentences came from.
+        remarks: sentences for the user.
+        sample: the ids in use per part, if only some are (``--max-sentences``); ids thus keep their meaning.
+        domains: for several corpora as one (``reader = "union"``), the name of each corpus (a *domain*) and the range
+            of its ids in each part.
+        documents: the ids of the test sentences that begin a document; empty if the source does not say.
+        differences: the differences from the corpus that the card's published counts describe.
+        dropped: the number of dropped mentions of the sentences in use, by type and part.
+        division: the rule that made parts of the source (``--parts``); None if the source has all three.
+        scored: the part that stands as ``test``: ``dev`` while hyper-parameters are chosen.
     """
 
     card: Card
@@ -89,7 +92,7 @@ class Corpus:
         return tuple(self.parts[part][i] for i in self.ids(part))
 
     def scored_on_dev(self) -> Corpus:
-        """Return the corpus with its dev part in place of its test part, so that nothing can depend on test."""
+        """Return the corpus with its dev part in place of its test part, so nothing can depend on test."""
 
         def moved(parts: Mapping[str, P]) -> dict[str, P]:
             return {**parts, "test": parts["dev"]}
@@ -111,13 +114,13 @@ class Corpus:
 
     @property
     def n_mentions(self) -> dict[str, int]:
-        """All mentions by part, of dropped types too, of the sentences in use."""
+        """The number of mentions of the sentences in use by part, dropped types included."""
         kept = {part: counts.total() for part, counts in self.type_counts.items()}
         return {part: n + sum(counts[part] for counts in self.dropped.values()) for part, n in kept.items()}
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) over words and mentions of the sentences in use: what the numbers of a run depend on."""
+        """sha256 (hex) over ids, words and mentions of the sentences in use, and the bounds of domains."""
         digest = hashlib.sha256()
         quoted = _Quoted()
         for part in PARTS:
@@ -133,7 +136,7 @@ class Corpus:
 
 
 class _Quoted(dict[str, str]):
-    """Texts as JSON writes them."""
+    """Texts and their JSON strings."""
 
     def __missing__(self, text: str) -> str:
         quoted = self[text] = encode_basestring(text)

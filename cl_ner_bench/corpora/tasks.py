@@ -1,4 +1,4 @@
-"""Tasks and the types that a corpus has: tasks by hand, and types that are not there."""
+"""The check that a corpus has mentions of its tasks' types, and tasks that a user names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cl_ner_bench.errors import UserError, did_you_mean, short
 
 
 def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report: Report) -> None:
-    """Report the problem ``no mentions`` where train has no mention of the card's types (of any type, if it names
+    """Report the problem ``no mentions`` if train has no mention of the card's types (of any type, if the card names
     none).
 
-    ``counts`` are those of each part; ``where`` begins the message.
+    ``counts`` are the counts of each part; ``where`` begins the message.
     """
     present = present_types(counts)
     wanted = card.types or present
@@ -39,9 +39,9 @@ def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the types of each task of ``--tasks``: tasks are separated by ``;``, their types by ``,``.
 
-    A one-type task bears its type's name, one with the types of a card's task that one's, any other its types
-    joined by ``+``.
-    Raises UserError for an unknown type (with the nearest known one), a repeated one, or none.
+    A task of one type has the type's name. A task with the types of a card's task has that task's name. Any other
+    task has its types joined by ``+`` as name.
+    Raises UserError for an unknown type (with the nearest known type), a repeated type, or no type.
     """
     known = sorted({*present, *card.types})
     names = {frozenset(types): name for name, types in card.tasks.items()}

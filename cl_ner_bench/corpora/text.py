@@ -1,14 +1,14 @@
-"""Running text as the sentences that a model reads, by a fixed rule that knows no language.
+"""The sentences of running text, by a fixed rule that knows no language.
 
 1. A line break ends a sentence.
 2. ``.``, ``!``, ``?`` or an ellipsis (Arabic ones too), with closing quotes and brackets behind it, ends a sentence
-   where white space follows and then, behind opening quotes and brackets, a letter that is not lower case.
+   if white space follows, then opening quotes and brackets (or none), then a letter that is not lower case.
 3. The full stops of scripts that put no white space behind them (Chinese, Japanese, Devanagari...) end a sentence.
 4. A full stop behind a single letter (``J. K. Rowling``, ``U.S. President``) or a short form that stands before a name
-   (``TITLES``) ends none.
+   (``TITLES``) ends no sentence.
 
-A sentence too many costs context, a cut through a name costs the name: so numbers open no sentence, and neither do
-lower-case letters.
+A needless border costs context, but a border inside a name costs the name. Therefore no sentence begins with a number
+or a lower-case letter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LAST_WORD = re.compile(r"(?<![^\W_])([^\W\d_]+)\.\Z")
 
 
 class Window(NamedTuple):
-    """Words ``first .. last-1`` of a sentence, and of these the ones whose mentions it gives, ``own``."""
+    """Words ``first .. last-1`` of a sentence; the window gives the mentions of the words ``own`` among them."""
 
     first: int
     last: int
@@ -48,7 +48,7 @@ class Window(NamedTuple):
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end (exclusive) of each sentence of ``text``, in characters. Together they are the text."""
+    """Yield start and end (exclusive) of each sentence of ``text``, in characters. Together they cover the text."""
     begin = 0
     for match in _END.finditer(text):
         if match["stop"] and (match["next"].islower() or (match["stop"] == "." and _goes_on(text, match.end("stop")))):
@@ -68,8 +68,8 @@ def _goes_on(text: str, end: int) -> bool:
 def windows(n_words: int, most: int = SPAN_WORDS, shared: int = SHARED_WORDS) -> Iterator[Window]:
     """Yield the windows of a sentence: one, unless it has more than ``most`` words.
 
-    Neighbouring windows have ``shared`` words in common. Of these, the first half is the former window's own, the
-    second half the latter's: so a word is read where more of its context is.
+    Neighbouring windows have ``shared`` words in common. The first half of these is the earlier window's own, the
+    second half the later window's, so the window that owns a word holds more of its context.
     """
     first, own = 0, 0
     while n_words - first > most:

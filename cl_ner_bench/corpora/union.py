@@ -1,4 +1,4 @@
-"""Corpora that are made of several: each is a domain, with its types renamed or chosen."""
+"""Unions of corpora: each corpus is a domain, and its types may be renamed or chosen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cl_ner_bench.validation import PathBelow, convert
 
 
 class Member(NamedTuple):
-    """One corpus of a union. ``where`` begins messages that are about its entry."""
+    """One corpus of a union. ``where`` begins messages about its entry."""
 
     card: Card
     folder: Path | None
@@ -39,8 +39,8 @@ class Member(NamedTuple):
         return tuple(sorted(wanted))
 
     def check_types(self, counts: Mapping[str, Counts]) -> None:
-        """Raise UserError where ``rename`` or ``types`` name a type that is not in ``counts``, the member's before
-        renaming.
+        """Raise UserError if ``rename`` or ``types`` name a type that the member does not have. ``counts`` are the
+        member's counts before renaming.
         """
         has = [type_ for type_ in present_types(counts) if not self.card.types or type_ in self.card.types]
         renamed = sorted({self.rename.get(type_, type_) for type_ in has} - {""})
@@ -52,7 +52,7 @@ class Member(NamedTuple):
 
 
 def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
-    """Return the corpora of a union by domain. Raises UserError for entries that are none."""
+    """Return the corpora of a union by domain. Raises UserError for wrong entries."""
     options = options_of(card)
     corpora = options.corpora if isinstance(options, UnionOptions) else {}
     if not corpora:
@@ -81,6 +81,6 @@ def members_of(card: Card, folder: Path | None) -> dict[str, Member]:
 
 
 def _dataset_of(name: str, card: Card) -> str:
-    """Return what an entry of a union names: a dataset, else what is called so beside the union's card."""
+    """Return the dataset that an entry of a union names: a known one, else a file or folder beside the union's card."""
     beside = os.path.join(os.path.dirname(card.file), name)
     return beside if card.file and name not in list_cards() and os.path.exists(beside) else name

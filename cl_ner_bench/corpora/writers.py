@@ -1,7 +1,7 @@
 """Sentences as files that other tools read: JSON lines, CoNLL columns, brat standoff.
 
-Reading what was written gives the same sentences again; of brat, whose text holds no borders of words, with the reader
-option ``words = "blanks"``. What a format cannot hold is counted, and left out where that is wanted (``fitting``).
+Reading the files gives the same sentences again. A brat text holds no borders of words, so its reader needs the option
+``words = "blanks"``. ``fitting`` leaves out and counts what a format cannot hold.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from cl_ner_bench.errors import short
 
 
 class Format(NamedTuple):
-    """A file format: ``write`` gives the texts of a part's files, whose names have ``endings``; ``nests`` says whether
-    it holds mentions that overlap; ``bad_words`` (of a sentence) and ``bad_type`` say what else it cannot hold, "" if
-    nothing.
+    """A file format.
+
+    ``write`` returns the texts of a part's files, whose names have ``endings``. ``nests`` is True if the format holds
+    mentions that overlap. ``bad_words`` and ``bad_type`` say why it cannot hold a sentence's words or a type, else "".
     """
 
     endings: tuple[str, ...]
@@ -33,9 +34,7 @@ class Format(NamedTuple):
 
 @dataclass
 class Fitting:
-    """The sentences of each part as a format can hold them, and what was left out: how often, and where first, by
-    kind.
-    """
+    """The sentences of each part as a format can hold them, and the number and first place of each kind of loss."""
 
     parts: dict[str, list[Sentence]] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
@@ -52,10 +51,10 @@ class Fitting:
 
 
 def fitting(parts: Mapping[str, Iterable[Sentence]], format_: Format) -> Fitting:
-    """Return sentences with what a format can hold.
+    """Return the sentences without the parts that a format cannot hold.
 
-    Of mentions that overlap, the longest is kept (of equally long ones the first by place and type). A sentence with a
-    word that does not fit is left out as a whole, for the words around it would be another sentence.
+    Of overlapping mentions the longest is kept; of equally long ones, the first by place and type. A sentence with a
+    word that does not fit is left out as a whole, because the other words would be another sentence.
     """
     found = Fitting()
     for part, sentences in parts.items():
@@ -86,7 +85,7 @@ def _fitting(sentence: Sentence, format_: Format, where: str, found: Fitting) ->
 
 
 def recut_words(sentences: Iterable[Sentence]) -> Counter[str]:
-    """Return the words that ``words.cut`` does not leave whole, each with how often it occurs."""
+    """Return the words that ``words.cut`` does not leave whole, each with its number of occurrences."""
     words = Counter(word for sentence in sentences for word in sentence.words)
     return Counter({word: n for word, n in words.items() if cut(word) != [(0, len(word))]})
 
@@ -103,7 +102,7 @@ def _flat(mentions: Iterable[Mention]) -> set[Mention]:
 
 
 def json_line(value: Any) -> str:
-    """Return a value as a line of JSON, with escapes for the characters that end a line for some readers only."""
+    """Return a value as a line of JSON. Characters that only some readers take for line ends are escaped."""
     line = json.dumps(value, ensure_ascii=False)
     return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line) + "\n"
 
@@ -117,7 +116,7 @@ def _jsonl(sentences: Sequence[Sentence]) -> tuple[str, ...]:
 
 
 def columns(sentence: Sentence) -> str:
-    """Return a word, a tab and its tag in BIO on each line, and an empty line; mentions do not overlap."""
+    """Return a line for each word (word, tab, BIO tag) and an empty line. Mentions must not overlap."""
     tags = ["O"] * len(sentence.words)
     for start, end, type_ in sentence.mentions:
         tags[start:end] = [f"B-{type_}", *[f"I-{type_}"] * (end - start - 1)]
@@ -129,10 +128,10 @@ def _conll(sentences: Sequence[Sentence]) -> tuple[str, ...]:
 
 
 def _brat(sentences: Sequence[Sentence]) -> tuple[str, ...]:
-    """A sentence on each line, blanks between its words; marks in characters over the whole text."""
+    """Return the text, a sentence a line with blanks between words, and its marks in characters of the whole text."""
     lines: list[str] = []
     marks: list[str] = []
-    at = 0  # the character with which the sentence begins
+    at = 0  # the sentence's first character
     for sentence in sentences:
         starts = [at]
         for word in sentence.words:

@@ -1,6 +1,6 @@
 """Assignments of sentences to tasks: the three of the field, and functions that reduce or mix them.
 
-Each takes sentences in file order and the tasks in their base order, and returns the ids of each task's sentences in
+An assignment takes sentences in file order and tasks in base order, and returns the ids of each task's sentences in
 file order.
 """
 
@@ -19,12 +19,12 @@ Ids = tuple[int, ...]
 
 
 def at_random(ids: Sequence[int], shares: Sequence[float], seed: int, part: str = "train") -> list[Ids]:
-    """Return ``ids``, shuffled and cut into consecutive chunks in proportion to ``shares``; the last takes the
+    """Return ``ids``, shuffled and cut into consecutive chunks in proportion to ``shares``. The last chunk takes the
     remainder.
 
     With equal shares this is the rule of SpanKL's code (arXiv 2302.12200): Python's ``random``, chunks of ``N // T``.
     Sentences without mentions stay: they are a task's true negatives.
-    Raises UserError where there are fewer sentences than tasks.
+    Raises UserError if there are fewer sentences than tasks.
     """
     if len(ids) < len(shares):
         raise UserError(
@@ -40,10 +40,10 @@ def at_random(ids: Sequence[int], shares: Sequence[float], seed: int, part: str 
 
 
 def without_slice(ids: Sequence[int], tasks: Sequence[Sequence[str]], seed: int, part: str = "train") -> list[Ids]:
-    """Return all ``ids`` but the new type's slice, and that slice; ``tasks`` are the other types and the new one.
+    """Return ``ids`` without the newcomer's slice, and the slice. ``tasks`` holds the other types, then the newcomer.
 
-    The slice is the one that ``at_random`` gives the type where each type is a task, in alphabetical order: a type's
-    share of the sentences, and no two types have a sentence in common.
+    ``at_random`` would give the newcomer this slice if each type were a task, in alphabetical order. So a slice
+    is a type's share of the sentences, and slices of two types have no sentence in common.
     """
     (*_, (new,)) = tasks
     types = sorted(t for types in tasks for t in types)
@@ -60,8 +60,8 @@ def holding(sentences: Iterable[Sentence], types: Collection[str]) -> Ids:
 def by_filter(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed: int) -> list[Ids]:
     """Return for each task every sentence that holds a mention of its types (SpanKL, arXiv 2302.12200, appendix).
 
-    Sentences may occur in several tasks, those without mentions in none. Where a type comes back, its sentences
-    are dealt out among the tasks that label it, at random: it returns with other data, not with the same.
+    A sentence may occur in several tasks; a sentence without mentions occurs in none. If a type comes back, its
+    sentences are dealt out at random among the tasks that label it, so it comes back with other data.
     """
     homes: defaultdict[str, list[int]] = defaultdict(list)
     for k, types in enumerate(tasks):
@@ -79,9 +79,9 @@ def by_filter(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], s
 def greedy(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed: int) -> list[Ids]:
     """Return disjoint slices; each sentence is assigned by its rarest type (CFNER, EMNLP 2022).
 
-    Task k may hold ``int(N * its types / all types)`` sentences. In file order, a sentence goes to the first task of
-    its rarest type (by mentions) that still has room, else of the next type, else to a random task with room, else
-    nowhere. The published code seeds nothing here; we seed the random tasks.
+    Task k may hold ``int(N * its types / all types)`` sentences. In file order, a sentence goes to the first task with
+    room that labels its rarest type (by mentions), else its next rarest type, and so on. Otherwise it goes to a random
+    task with room, else nowhere. The published code seeds nothing here; we seed the random tasks.
     """
     frequency = Counter(m.type for s in sentences for m in s.mentions)
     n_types = sum(len(types) for types in tasks)
@@ -99,8 +99,8 @@ def greedy(sentences: Sequence[Sentence], tasks: Sequence[Collection[str]], seed
 
 
 def blurred(assigned: Sequence[Ids], domains: Sequence[str], share: float, seed: int) -> list[Ids]:
-    """Return each task's sentences and ``round(share * their number)`` of the other tasks' of its domain, drawn at
-    random.
+    """Return each task's sentences, and ``round(share * their number)`` random sentences of the other tasks of its
+    domain.
     """
     out = []
     for k, own in enumerate(assigned):
@@ -114,8 +114,8 @@ def blurred(assigned: Sequence[Ids], domains: Sequence[str], share: float, seed:
 def few(sentences: Sequence[Sentence], task: PlannedTask, seed: int) -> Ids:
     """Return a task's sentences within its budget: at most ``task.sentences``, and ``task.shots`` mentions a type.
 
-    Drawn at random; for shots, a sentence is taken where it holds a type that still lacks some, so that a type may
-    end with more (the usual N-way K-shot sampling).
+    Sentences are drawn at random. For shots, a sentence is taken if it holds a type that still lacks mentions, so a
+    type may end with more than ``task.shots`` (the usual N-way K-shot sampling).
     """
     drawn = list(sentences)
     Random(f"{seed}/few/{task.name}").shuffle(drawn)

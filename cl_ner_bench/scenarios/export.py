@@ -1,4 +1,4 @@
-"""The sentences of each step as files, for methods that other code learns."""
+"""The sentences of each step as files, for methods whose code is not in this suite."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cl_ner_bench.storage.files import canonical, ordered
 
 
 def exported(split: TaskSplit, corpus: Corpus) -> Iterator[tuple[str, bytes]]:
-    """Yield the files by name: the split, the test sentences, and what a method may see in each step.
+    """Yield name and content of each file: the split, the test sentences, and the sentences of each step.
 
-    Train and dev sentences are labelled as methods of this suite see them: old and future types are not. Test sentences
-    have the labels of all types that are learned by the last step; ``split.json`` says at which step each is.
+    Train and dev sentences have only the labels that methods of this suite see (``StepData.shown``). Test sentences
+    have the labels of all learned types; ``split.json`` says which step learns which type.
     """
     yield "split.json", f"{canonical(split.to_json())}\n".encode()
     yield "test.jsonl", _lines(split.test_part(corpus, split.n_steps))

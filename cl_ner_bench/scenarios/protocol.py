@@ -34,20 +34,19 @@ class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
     """The data that a step is learned from, and the score that chooses its epoch.
 
     Attributes:
-        assign: to which task a train sentence goes. ``random``: each to one, at random, in parts as large as the
-            tasks' shares; ``filter``: to every task that labels one of its mentions; ``greedy``: each to one, by its
-            rarest type.
-        dev: which dev sentences a step has: ``same`` (assigned as train is), ``whole``, or ``mentions`` (those of the
-            whole dev part that hold a mention of the labels allowed).
+        assign: the task of a train sentence. ``random``: one task, at random, in parts as large as the tasks' shares;
+            ``filter``: every task that labels one of its mentions; ``greedy``: one task, by its rarest type.
+        dev: the dev sentences of a step: ``same`` (assigned as train is), ``whole``, or ``mentions`` (dev sentences
+            that hold a mention of a type in ``dev_labels``).
         train_labels: the types that a step's train sentences are labelled with: ``new`` (the step's) or ``seen`` (all
             types so far).
-        dev_labels: the same for its dev sentences.
-        selection: the epoch that is kept: best on dev by ``macro``- or ``micro``-F1 over the dev labels, or the
+        dev_labels: the types that a step's dev sentences are labelled with: ``new`` or ``seen``.
+        selection: the epoch that is kept: the best on dev by ``macro``- or ``micro``-F1 over the dev labels, or the
             ``last``.
-        max_words: sentences are cut behind so many words, mentions that reach beyond are dropped, in all parts.
-        blurry: so many further train sentences, as a share of the task's own, come from other tasks.
-        sentences: a step has at most so many train sentences.
-        shots: a step's train sentences are drawn until each of its types has so many mentions.
+        max_words: the length to which sentences of all parts are cut. Mentions that reach beyond are dropped.
+        blurry: the number of further train sentences from other tasks, as a share of the task's own.
+        sentences: the largest number of train sentences of a step.
+        shots: the number of mentions for each of a step's types up to which train sentences are drawn.
     """
 
     assign: Assign = "random"
@@ -69,8 +68,8 @@ class Protocol(Struct, frozen=True, forbid_unknown_fields=True):
 class PlannedTask(Struct, frozen=True, forbid_unknown_fields=True):
     """Types to be learned together, before sentences are chosen.
 
-    ``domain``: of a corpus made of several, the one that gives the sentences. ``share``: the task's part of a random
-    assignment, relative to the others'. ``sentences`` and ``shots`` stand above the protocol's.
+    ``domain``: the domain of a union that gives the sentences. ``share``: the task's share of a random assignment,
+    relative to the other tasks' shares. ``sentences`` and ``shots`` override the protocol's.
     """
 
     types: Annotated[tuple[Text, ...], Meta(min_length=1, description="a list of types")]
@@ -120,9 +119,12 @@ class ScenarioTable(Protocol, frozen=True):
 class Scenario(Struct, frozen=True):
     """A protocol and the tasks it is applied to.
 
-    The tasks are those listed; else, with ``increments`` (A, B), the ``types`` (all in alphabetical order where none
-    are named) cut into A, then B a step; else, with ``add_one``, all types but one, then that one, from so many
-    mentions (0: all of its slice); else, with ``by_domain``, the domains of the corpus; else the card's.
+    The first of these that is set gives the tasks; without any, they are the card's:
+
+    - ``tasks``: the listed tasks;
+    - ``increments`` (A, B): the ``types`` (by default all, in alphabetical order), cut into A, then B a step;
+    - ``add_one``: all types but one, then the newcomer, from this number of mentions (0: all of its slice);
+    - ``by_domain``: a task for each domain of the corpus.
     """
 
     name: str
@@ -133,7 +135,7 @@ class Scenario(Struct, frozen=True):
     types: tuple[str, ...] = ()
     by_domain: bool = False
     orders: tuple[tuple[int, ...], ...] = ()
-    own: bool = False  # whether a table defines it, of a card or a file; else its name says all
+    own: bool = False  # True if a card or a file defines it in a table; else its name says all
 
     @property
     def own_tasks(self) -> bool:
@@ -141,9 +143,9 @@ class Scenario(Struct, frozen=True):
         return bool(self.tasks or self.increments or self.add_one is not None or self.by_domain)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what it means, whatever it is called."""
+        """Return all that decides the tasks and their data; the name does not."""
         values: dict[str, Any] = msgspec.to_builtins(self)
-        hidden = ("name", "own", *(["add_one"] if self.add_one is None else []))  # what others mean stays as it was
+        hidden = ("name", "own", *(["add_one"] if self.add_one is None else []))  # others keep their old JSON
         return {name: value for name, value in values.items() if name not in hidden}
 
 
@@ -168,9 +170,9 @@ SCENARIOS = {
 
 
 def find_scenario(name: str, card: Card) -> Scenario:
-    """Return the scenario that ``name`` means for a dataset: a built-in one, one of its card's, or a TOML file.
+    """Return the scenario that ``name`` means for a dataset: a built-in one, one of its card, or a TOML file.
 
-    Raises UserError for an unknown name (with the nearest known one) and for a file that is malformed.
+    Raises UserError for an unknown name (with the nearest known one) and for a malformed file.
     """
     match = INCREMENTS.fullmatch(name)
     if match:
@@ -206,7 +208,7 @@ def read_scenario(file: Path, card: Card) -> Scenario:
 def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) -> Scenario:
     """Return the scenario that a table describes (:class:`ScenarioTable`). ``where`` begins messages.
 
-    Raises UserError for unknown keys, and for values that do not fit or that do not fit the card.
+    Raises UserError for unknown keys, and for values that do not fit their key or the card.
     """
     found = convert(table, ScenarioTable, where)
     base = find_scenario(found.like, card)
@@ -239,7 +241,7 @@ def parse_scenario(table: Mapping[str, Any], name: str, card: Card, where: str) 
 
 
 def _task_name(types: Sequence[str], number: int, before: Sequence[PlannedTask]) -> str:
-    """Return the name of a task without one: its one type (``PER 2`` where that comes back), or its number."""
+    """Return the name of a task without one: its one type (``PER 2`` if it comes back), or its number."""
     if len(types) > 1:
         return f"task{number + 1}"
     times = 1 + sum(task.types == tuple(types) for task in before)

@@ -1,4 +1,4 @@
-"""From a corpus, a scenario and an order to a task split."""
+"""Task splits, made from a corpus, a scenario and an order."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cl_ner_bench.scenarios.task import Task, TaskSplit, cut
 T = TypeVar("T")
 
 TUNING = 20_260
-"""The order and the split seed that `bench tune` alone uses: what was chosen on them is no part of any report."""
+"""The order and the split seed of `bench tune`. No other command uses them, so no report scores what was tuned on."""
 
 
 def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | None:
-    """Return the number of orders; None where any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
+    """Return the number of orders; None if any number >= 0 names one (0 the base order, k >= 1 a permutation)."""
     card = data.card if isinstance(data, Corpus) else data
     scenario = find_scenario(scenario, card) if isinstance(scenario, str) else scenario
     if scenario.add_one is not None:
@@ -32,7 +32,7 @@ def orders(data: Card | Corpus, scenario: str | Scenario = "split") -> int | Non
 
 def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "split") -> tuple[int, ...]:
     """Return the orders that ``--orders`` names: ``0,1`` or ``all``. Raises UserError for a text that is no list of
-    numbers, a number out of range, and ``all`` where there is no last order.
+    numbers, a number out of range, and ``all`` if there is no last order.
     """
     n = orders(data, scenario)
     if text.strip() == "all":
@@ -51,9 +51,9 @@ def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "spl
 def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 0, split_seed: int = 1) -> TaskSplit:
     """Return the tasks of ``corpus`` in the order ``order``, each with its train and dev sentences.
 
-    An order moves tasks together with their sentences: those are bound to the task, not to the position at which it is
-    learned. With increments (``fgA-pgB``) an order permutes types, and the slices follow; with ``add-one`` it names the
-    new type by its place in the alphabet. The order ``TUNING`` is none of the scenario's or card's.
+    An order moves tasks together with their sentences: a task has the same sentences at each position. With increments
+    (``fgA-pgB``) an order permutes the types, which are then cut into tasks. With ``add-one`` it names the newcomer by
+    its place in the alphabet. The order ``TUNING`` is neither the base order nor a listed order.
     Raises UserError for an unknown scenario, an order out of range, tasks that do not fit the corpus, and a task
     without train sentences.
     """
@@ -105,7 +105,7 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
 
 
 def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return ``types`` cut into the first A, then B a step. Raises UserError where they do not divide."""
+    """Return ``types`` cut into the first A, then B a step. Raises UserError if some types would be left over."""
     first, then = sizes
     rest = len(types) - first
     if first < 1 or then < 1 or rest < 0 or rest % then:
@@ -119,7 +119,7 @@ def increments(sizes: tuple[int, int], types: Sequence[str]) -> list[tuple[str, 
 
 
 def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedTask]:
-    """Return the tasks before an order moves them; those of increments follow the order already."""
+    """Return the tasks in base order; with increments or ``add-one`` they already follow ``order``."""
     protocol = scenario.protocol
     if scenario.tasks:
         tasks = list(scenario.tasks)
@@ -162,7 +162,7 @@ def _base_tasks(corpus: Corpus, scenario: Scenario, order: int) -> list[PlannedT
 def _assign(
     corpus: Corpus, scenario: Scenario, tasks: Sequence[PlannedTask], part: str, seed: int
 ) -> list[tuple[int, ...]]:
-    """Return the ids of each task's sentences, those of one domain being dealt out among its tasks only."""
+    """Return the ids of each task's sentences; a domain's sentences are dealt out among its own tasks only."""
     found: list[tuple[int, ...]] = [()] * len(tasks)
     for domain in dict.fromkeys(task.domain for task in tasks):
         own = [k for k, task in enumerate(tasks) if task.domain == domain]
@@ -188,7 +188,7 @@ def _sentences(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
 
 
 def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Sequence[int]:
-    """Return the base tasks in learning order."""
+    """Return the numbers of the base tasks in learning order."""
     if scenario.increments or scenario.add_one is not None:
         return range(n_tasks)
     given = scenario.orders if scenario.own_tasks else corpus.card.orders
@@ -200,7 +200,7 @@ def _numbers(corpus: Corpus, scenario: Scenario, order: int, n_tasks: int) -> Se
 def _other_order(n_tasks: int, known: Collection[Sequence[int]]) -> list[int]:
     """Return the first drawn permutation that is neither the base order nor a known one.
 
-    Raises UserError where a few tasks have no other.
+    Raises UserError if it finds none, because few tasks have few permutations.
     """
     used = {tuple(range(n_tasks)), *map(tuple, known)}
     for k in range(1000):

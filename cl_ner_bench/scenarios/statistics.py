@@ -31,11 +31,11 @@ MENTION_COLUMNS = (
 def overview(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
     """Return the facts of a corpus under a split, ready for JSON.
 
-    ``steps`` gives for each step and each type learned so far or later how many mentions of the step's train
-    sentences are ``labelled`` and how many ``hidden`` (present, but not labelled in this step): the
-    unlabelled-entity problem. A type that comes back belongs to its first task; ``labelled_at`` lists all.
-    ``co_occurrence``: the share of train sentences with two or more types (tasks), and for each pair of tasks
-    the number of train sentences that name types of both (of one, on the diagonal).
+    ``steps`` counts, for each step and each type, the mentions in the step's train sentences: ``labelled`` ones, and
+    ``hidden`` ones (present, but not labelled in this step: the unlabelled-entity problem). A type that comes back
+    belongs to its first task; ``labelled_at`` lists all its steps. ``co_occurrence`` gives the share of train sentences
+    with two or more types (tasks), and for each pair of tasks the number of train sentences that name types of both
+    (on the diagonal, of the one task).
     """
     card, used = corpus.card, {part: corpus.used(part) for part in PARTS}
     task_of = {t: task.name for task in reversed(split.tasks) for t in task.types}
@@ -117,7 +117,7 @@ def without_task(corpus: Corpus, split: TaskSplit) -> dict[str, Mapping[str, int
 
 
 def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mapping[str, int]) -> str:
-    """Return what ``without_task`` found as one sentence, the types with most train mentions first.
+    """Return the result of ``without_task`` as one sentence, types with most train mentions first.
 
     ``n_mentions`` are all mentions of the corpus by part.
     """
@@ -128,8 +128,8 @@ def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mappin
 
 
 def corpus_notes(corpus: Corpus, *splits: TaskSplit) -> list[str]:
-    """Return what a user must know of a corpus and its task splits, one for each order, before it is learned from:
-    remarks, differences, types in no task, orders that are one, new types with fewer mentions than were asked for."""
+    """Return what a user must know of a corpus and its task splits (one for each order) before a run: remarks,
+    differences, types in no task, orders that are the same, newcomers with fewer mentions than were asked for."""
     missing = without_task(corpus, splits[0])
     more = [without_task_text(missing, corpus.n_mentions)] if missing else []
     more += equal_orders(splits) + fewer_shots(corpus, splits)
@@ -137,7 +137,7 @@ def corpus_notes(corpus: Corpus, *splits: TaskSplit) -> list[str]:
 
 
 def equal_orders(splits: Iterable[TaskSplit]) -> list[str]:
-    """Return a note on the orders that are the same permutation: orders are drawn, and few tasks have few of them."""
+    """Return notes on orders that are the same permutation: orders are drawn, and few tasks have few permutations."""
     found: dict[tuple[Task, ...], list[str]] = {}
     for split in splits:
         found.setdefault(split.tasks, []).append(str(split.order))
@@ -150,7 +150,7 @@ def equal_orders(splits: Iterable[TaskSplit]) -> list[str]:
 
 
 def fewer_shots(corpus: Corpus, splits: Iterable[TaskSplit]) -> list[str]:
-    """Return a note on the new types of `add-one-kN` whose slice holds fewer than N mentions; nothing without any."""
+    """Return a note on the newcomers of `add-one-kN` whose slice holds fewer than N mentions, if there are any."""
     found: dict[str, int] = {}
     asked = 0
     for split in splits:
@@ -167,16 +167,15 @@ def fewer_shots(corpus: Corpus, splits: Iterable[TaskSplit]) -> list[str]:
 def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
     """Yield one row (``MENTION_COLUMNS``) per test mention of a learned type, by sentence.
 
-    Over the train sentences of all tasks, a mention is *labelled* where its task labels its type:
+    Train mentions are those of the train sentences of all tasks; a sentence counts once for each task that it is given
+    to. A train mention is *labelled* if its step labels its type.
 
     - ``train_freq_surface``: labelled train mentions with the same words and type;
     - ``train_freq_type``: labelled train mentions of the type;
-    - ``seen``: 1 where ``train_freq_surface`` > 0, else 0;
-    - ``hidden_rate``: of the type's mentions in the train sentences of all tasks (a sentence counts once per
-    task that it is given to), the share that carries no label. Empty (None) for a type without train
-    mentions.
+    - ``seen``: 1 if ``train_freq_surface`` > 0, else 0;
+    - ``hidden_rate``: the share of the type's train mentions that are not labelled; None without train mentions.
 
-    ``split`` is the split's hash.
+    The column ``split`` holds the split's hash.
     """
     surfaces: Counter[tuple[str, tuple[str, ...]]] = Counter()
     labelled: Counter[str] = Counter()
@@ -199,10 +198,10 @@ def mention_rows(corpus: Corpus, split: TaskSplit) -> Iterator[dict[str, Any]]:
 
 
 def recall_ceiling(sentences: Iterable[Sentence], nested: bool = False, width: int = 0) -> float:
-    """Return the recall (0..1) that predictions of at most ``width`` words (0: of any width) can reach at most.
+    """Return the highest possible recall (0..1) of predictions of at most ``width`` words (0: of any width).
 
-    Unless ``nested`` they do not overlap: the largest set of mentions without overlap is found by their ends, the
-    earliest first.
+    Unless ``nested``, predictions do not overlap. Taking mentions by their ends, the earliest first, gives the largest
+    set without overlap.
     """
     total = found = 0
     for sentence in sentences:
@@ -216,12 +215,12 @@ def recall_ceiling(sentences: Iterable[Sentence], nested: bool = False, width: i
 
 
 def _of_domain(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:
-    """Return the sentences in use of one domain, of all without one."""
+    """Return the sentences in use of one domain, or of all if ``domain`` is empty."""
     return tuple(corpus.parts[part][i] for i in (corpus.domain_ids(part, domain) if domain else corpus.ids(part)))
 
 
 def _nested(sentence: Sentence) -> int:
-    """Return the number of mentions inside another one; of several with one span all but one count."""
+    """Return the number of mentions inside another one; of mentions with the same span, all but one count."""
     reached = nested = 0
     for _, end, _ in sorted(sentence.mentions, key=lambda m: (m.start, -m.end)):
         nested += end <= reached

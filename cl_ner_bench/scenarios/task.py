@@ -1,8 +1,8 @@
-"""Task splits as values: the types that each step learns, from which sentences, with which labels.
+"""Task splits as values: the types, the sentences and the labels of each step.
 
-A split can be printed, hashed, stored as JSON and replayed. It holds ids, never text, so it may be shared
-where the corpus may not. Labels leave a split masked (``Sentence.only``): what reaches a method in step k
-carries the labels that the protocol allows in step k and no others.
+A split can be printed, hashed, stored as JSON and replayed. It holds ids, never text, so it may be shared even if the
+corpus may not. Its sentences have masked labels (``Sentence.only``): in step k, a method sees only the labels that the
+protocol allows in step k.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.scenarios.protocol import Protocol
 from cl_ner_bench.validation import MisfitError, Text, Whole, convert
 
-TEST = "test"  # the name of the test set where there is one
+TEST = "test"  # the name of the test set if there is only one
 
 
 _Ids = Annotated[tuple[Whole, ...], Meta(description="a list of sentence ids")]
 
 
 class Task(Struct, frozen=True):
-    """Types that are learned together, and the ids of the train and dev sentences they are learned from.
+    """Types that are learned together, and the ids of their train and dev sentences.
 
-    ``domain`` names the test set that the task is scored on, where the corpus has several.
+    ``domain`` names the test set that the task is scored on, if the corpus has several.
     """
 
     name: str
@@ -70,13 +70,16 @@ class _Manifest(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class StepData:
-    """The data of step ``step``: sentences whose labels are already masked. Hooks of a method are given ``shown``.
+    """The data of step ``step``: sentences with masked labels. Hooks of a method receive ``shown``.
 
-    ``types`` are all types that the model knows after the step, in learning order (by name where a model
-    learns several tasks together from scratch, so that their order does not matter); ``labelled`` those that the labels
-    of ``train`` cover: the task's own, or all of them for joint training and where the protocol says so;
-    ``dev_labelled`` those that the labels of ``dev`` cover. ``selection`` names the dev score that chooses the epoch:
-    ``macro``- or ``micro``-F1 over ``dev_labelled``, or none (``last``).
+    Attributes:
+        types: all types that the model knows after the step, in learning order; by name if a model learns several
+            tasks together from scratch, because their order must not matter.
+        labelled: the types that the labels of ``train`` cover: the task's own, or all ``types`` for joint training and
+            if the protocol says so.
+        dev_labelled: the types that the labels of ``dev`` cover.
+        selection: the dev score that chooses the epoch: ``macro``- or ``micro``-F1 over ``dev_labelled``, or none
+            (``last``).
     """
 
     step: int
@@ -89,9 +92,9 @@ class StepData:
 
     @property
     def shown(self) -> StepData:
-        """The step as a method may see it: dev has labels of ``labelled`` alone, and is empty under ``last``.
+        """The step as a method may see it: dev has labels of ``labelled`` only, and is empty with selection ``last``.
 
-        Choosing the epoch is the trainer's; labels of old types on dev are there for that and for nothing else.
+        Labels of old types on dev only serve to choose the epoch, which the trainer does.
         """
         types = tuple(t for t in self.labelled if t in self.dev_labelled)
         dev = () if self.selection == "last" else tuple(s.only(types) for s in self.dev)
@@ -102,8 +105,8 @@ class StepData:
 class TaskSplit:
     """The tasks of a run in the order in which they are learned; step k (1..T) learns ``tasks[k - 1]``.
 
-    A type may come back in a later task; it then belongs to its first one (``labelled_at`` lists all). ``test`` are
-    the ids of the test sentences; with several domains, ``domains`` holds those of each.
+    A type may come back in a later task. It belongs to its first task; ``labelled_at`` lists all its steps. ``test``
+    holds the ids of the test sentences; with several domains, ``domains`` holds the ids of each domain.
     """
 
     dataset: str
@@ -114,8 +117,8 @@ class TaskSplit:
     test: tuple[int, ...]
     protocol: Protocol = field(default_factory=Protocol)
     domains: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    order_of: str = "tasks"  # what an order permutes (tasks with their sentences, or types) or names (the newcomer)
-    parts: Division | None = None  # the rule that divided the corpus into train, dev and test, where it was divided
+    order_of: str = "tasks"  # an order permutes tasks (with their sentences) or types, or names the newcomer
+    parts: Division | None = None  # the rule that divided the corpus into train, dev and test, if any
 
     @property
     def n_steps(self) -> int:
@@ -136,7 +139,7 @@ class TaskSplit:
 
     @cached_property
     def union_sizes(self) -> list[tuple[int, int]]:
-        """The numbers of different train and dev sentences of the tasks up to each step."""
+        """The numbers of different train and dev sentences of the tasks so far, for each step."""
         train: set[int] = set()
         dev: set[int] = set()
         sizes = []
@@ -149,8 +152,8 @@ class TaskSplit:
     def scored_types(self, step: int) -> dict[str, tuple[str, ...]]:
         """Return the types that are scored after ``step``, by test set.
 
-        With one test set these are all types learned so far; with a test set for each domain, those that
-        were labelled in tasks of this domain: other domains may not even annotate a type.
+        A single test set scores all types learned so far. The test set of a domain scores the types of the tasks of
+        this domain, because a domain may not annotate the types of other domains.
         """
         if not self.domains:
             return {TEST: self.types(step)}
@@ -163,8 +166,8 @@ class TaskSplit:
         return self.domains or {TEST: self.test}
 
     def step_inputs(self, step: int, union: bool = False, from_scratch: bool = False) -> dict[str, Any]:
-        """Return the fields of :meth:`step_data`, with ids for sentences: equal for steps that learn from the same
-        data.
+        """Return the fields of :meth:`step_data`, with ids in place of sentences. Steps that learn from the same data
+        have equal fields.
         """
         tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
         several = len(tasks) > 1
@@ -190,14 +193,15 @@ class TaskSplit:
         }
 
     def step_data(self, corpus: Corpus, step: int, union: bool = False, from_scratch: bool = False) -> StepData:
-        """Return the sentences that a method is trained on in ``step``, and those that its epoch is chosen by.
+        """Return the sentences that a method is trained on in ``step``, and the dev sentences that choose its epoch.
 
-        They are the step's own sentences, labelled with its own types only (``train_labels`` "seen": with those of all
-        steps so far); with ``union`` each sentence of tasks
-        1..step once, by id, labelled with all types so far (for joint training). Dev may hold more labels where
-        the protocol says so, for the choice of the epoch alone (``StepData.shown``). ``from_scratch``: the model keeps
-        nothing of earlier steps. With the step's own sentences it knows the step's types only; with ``union`` its data
-        must not depend on the order of the steps, so types stand by name.
+        These are the step's own sentences with labels of its own types (with ``train_labels`` "seen", of all types so
+        far). With ``union`` (joint training) these are the sentences of tasks 1..step, each once and by id, with labels
+        of all types so far. If the protocol says so, dev holds more labels, only to choose the epoch
+        (``StepData.shown``).
+
+        With ``from_scratch`` the model keeps nothing of earlier steps. Without ``union`` it then knows the step's types
+        only. With ``union`` its types stand by name, because its data must not depend on the order of the steps.
         """
         inputs = self.step_inputs(step, union, from_scratch)
         for part, labels in (("train", "labelled"), ("dev", "dev_labelled")):
@@ -205,8 +209,8 @@ class TaskSplit:
         return StepData(**inputs)
 
     def test_part(self, corpus: Corpus, step: int) -> list[Sentence]:
-        """Return the whole test set, labelled with what is scored after ``step`` (the view ``all``), by test set's
-        name.
+        """Return the whole test set (the view ``all``), ordered by test set's name, with labels of the types that are
+        scored after ``step``.
         """
         return [
             self.sentence(corpus, "test", i).only(types)
@@ -215,7 +219,7 @@ class TaskSplit:
         ]
 
     def sentence(self, corpus: Corpus, part: str, id_: int) -> Sentence:
-        """Return a sentence as long as the protocol wants it, with all its labels."""
+        """Return a sentence with all its labels, cut to the protocol's limit of words."""
         return cut(corpus.parts[part][id_], self.protocol.max_words)
 
     def lost_mentions(self, corpus: Corpus) -> int:
@@ -225,8 +229,8 @@ class TaskSplit:
         return whole - sum(m.type in learned for i in self.test for m in self.sentence(corpus, "test", i).mentions)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest. Protocol, domains, returning types and the division of the corpus stand there only if
-        they differ from the plain split's.
+        """Return the manifest. It holds protocol, ``order_of``, domains, ``labelled_at`` and the division of the corpus
+        only if they differ from the plain split's.
         """
         content: dict[str, Any] = {
             "schema": 1,

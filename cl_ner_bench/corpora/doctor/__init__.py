@@ -2,7 +2,8 @@
 
 There are two levels. Loading refuses a corpus with an *error*; readers report errors. A corpus with a *warning* loads,
 but its scores may mislead: test sentences that stand in train, a misspelt type, words damaged by a wrong encoding.
-Sentences are streamed; only a hash of each one's words is kept, unless they are divided into parts first.
+Sentences are streamed. For each, only a hash of its words, its place and its mentions are kept, unless the sentences
+are divided into parts first.
 """
 
 from __future__ import annotations
@@ -71,11 +72,10 @@ class Diagnosis:
 def check(
     dataset: str, data: Path | None = None, shown: int | None = SHOWN, division: Division | None = None
 ) -> Diagnosis:
-    """Examine the corpus that ``dataset`` names (see ``load_corpus``), after a ``division`` where one is given;
-    ``shown`` findings of a kind are kept.
+    """Examine the corpus that ``dataset`` names (see ``load_corpus``), divided by ``division`` if it is given. Of each
+    kind, ``shown`` findings are kept (None: all).
 
-    A card that cannot be read is a finding. Raises UserError for a name that stands for nothing, and for text
-    that is not there.
+    A card that cannot be read is a finding. Raises UserError for an unknown name and for missing text.
     """
     findings = Findings(shown)
     try:
@@ -90,7 +90,7 @@ def check(
 
 def _source(card: Card, folder: Path | None) -> str:
     if card.reader == "union":
-        with suppress(UserError):  # a finding
+        with suppress(UserError):  # _examine reports it
             members = members_of(card, folder)
             return "; ".join(f"{domain}: {_source(m.card, m.folder)}" for domain, m in members.items())
     if folder is not None:
@@ -110,7 +110,7 @@ def _examine(card: Card, folder: Path | None, findings: Findings, division: Divi
         else:
             parts = rows_of(card, folder, findings, division)
     except UserError as error:
-        if folder is None and card.hub is not None:  # the hub, which gave nothing
+        if folder is None and card.hub is not None:  # the hub gave nothing
             raise
         findings.refused(error)
         return tallies
@@ -138,7 +138,7 @@ def _examine(card: Card, folder: Path | None, findings: Findings, division: Divi
     if not findings.n_errors:
         check_mentions(card, tallies, where, findings)
     look_at_type_names(card, where, tallies, findings)
-    if not findings.n_errors:  # else parts, and what they lack, are not known
+    if not findings.n_errors:  # errors leave the parts incomplete
         look_at_parts(tallies, findings)
         look_at_types(card, where, tallies, findings)
         for difference in differences(card, tallies):
@@ -150,7 +150,7 @@ _OTHER_COUNTS = "Compare the version of the corpus, or correct [counts] of the c
 
 
 class _Domain:
-    """One corpus of a union, counted as it is before the union renames and chooses its types."""
+    """One corpus of a union, counted before the union renames and chooses its types."""
 
     def __init__(self, member: Member, findings: Findings) -> None:
         self._member = member
@@ -173,7 +173,7 @@ class _Domain:
 
 
 def _with_files(rows: Iterator[Row], seen: set[Path], findings: Findings) -> Iterator[Row]:
-    """Yield the rows; the bytes of each file that is not in ``seen`` are looked at when its first row comes by."""
+    """Yield the rows. Before the first row of a file that is not in ``seen``, check the bytes of the file."""
     for row in rows:
         if row.path not in seen:
             seen.add(row.path)
@@ -194,7 +194,7 @@ def _look_at_bytes(path: Path, findings: Findings) -> None:
                     n_crlf += 1
                     first = first or n_lines
     except (OSError, EOFError, zlib.error):
-        return  # broken gzip: the reader comes to it, and says so
+        return  # the reader reports such a file
     if n_crlf:
         text = f"{n_crlf:,} of {n_lines:,} lines end with CRLF, as on Windows"
         fix = "Convert the file: sed -i 's/\\r$//' FILE"
@@ -222,7 +222,7 @@ def as_text(diagnosis: Diagnosis) -> str:
         if total > len(kept):
             lines.append(f"  and {total - len(kept):,} more (--all shows them)")
     lines += ["", _verdict(diagnosis.findings)]
-    # Lone surrogates cannot be written in UTF-8; the doctor must be able to speak of them.
+    # UTF-8 cannot hold lone surrogates, but the doctor must be able to report them.
     return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""The doctor's findings: errors, with which loading refuses a corpus, and warnings."""
+"""The doctor's findings: errors, for which loading refuses a corpus, and warnings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cl_ner_bench.corpora.readers.problems import CONVENTIONS, Problem, Report
 from cl_ner_bench.errors import UserError
 
-SHOWN = 5  # findings of one kind that are shown unless all are asked for
+SHOWN = 5  # findings of one kind that are shown by default
 
 # The warnings in the order in which they are shown, each with what it means.
 WARNINGS = {
@@ -46,7 +46,7 @@ WARNINGS = {
 class Finding(NamedTuple):
     """One thing that was found: ``level`` is ``error`` or ``warning``, ``message`` names the place and the fix.
 
-    ``path`` is "" where a card or an option was refused, ``line`` 0 where the whole file is meant.
+    ``path`` is "" if a card or an option was refused. ``line`` is 0 for a finding about the whole file.
     """
 
     level: str
@@ -67,7 +67,7 @@ class Findings(Report):
         self._kept: dict[tuple[str, str], list[Finding]] = defaultdict(list)
 
     def problem(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
-        """Note what loading refuses. That a file gives no sentences follows where its rows were refused."""
+        """Note an error. A file whose rows were refused is not reported as ``empty`` again."""
         if kind == "empty" and path in self._refused:
             return
         self._refused.add(path)
@@ -79,11 +79,11 @@ class Findings(Report):
         self.warn(kind, path, line, text, f"Mend it, or accept that it is {how}")
 
     def refused(self, error: UserError) -> None:
-        """Note what ended the reading of a part, or of all."""
+        """Note an error that ended the reading of a part or of the corpus."""
         self._note(Finding("error", "refused", "", 0, str(error)))
 
     def warn(self, kind: str, path: Path, line: int, text: str, fix: str) -> None:
-        """Note what loads, but should be known."""
+        """Note something that loads but may mislead."""
         self._note(Finding("warning", kind, str(path), line, str(Problem(kind, path, line, text, fix))))
 
     @property
@@ -91,8 +91,8 @@ class Findings(Report):
         return sum(n for (level, _), n in self.totals.items() if level == "error")
 
     def groups(self) -> list[tuple[str, str, list[Finding], int]]:
-        """Return (level, kind, the kept findings, their total) of each kind: errors first, as they came, then warnings
-        in their order.
+        """Return (level, kind, kept findings, total) of each kind: errors in the order of their first findings, then
+        warnings in the order of ``WARNINGS``.
         """
         order = {kind: i for i, kind in enumerate(WARNINGS)}
         keys = sorted(self.totals, key=lambda key: (key[0], order[key[1]] if key[0] == "warning" else 0))

@@ -17,10 +17,10 @@ from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.readers.options import rename
 from cl_ner_bench.errors import short
 
-RARE = 10  # test mentions of a type: with fewer, a single one moves its recall by more than 10 points
-MANY_TYPES = 50  # more than that, with less than three mentions each on average, are no types
-FEW_WORDS = 100  # of a smaller part nothing is said of how many words are in a mention
-LOOKED_AT = 1000  # first sentences of a part: whether its words are words shows in them
+RARE = 10  # test mentions of a type: with fewer, one mention moves the type's recall by more than 10 points
+MANY_TYPES = 50  # more types than this, with less than three mentions each on average, are no types
+FEW_WORDS = 100  # a smaller part may well consist of mentions
+LOOKED_AT = 1000  # first sentences of a part, enough to see if its words are words
 RARE_NAME = 50  # a type 50 times rarer than one that differs by one letter is taken for a slip
 
 
@@ -33,16 +33,16 @@ class Tally(Counts):
     nested: int = 0  # mentions inside another one
     longest: int = 0  # words
     looked_at: int = 0  # words of the first sentences
-    no_words: Counter[str] = field(default_factory=Counter)  # those of them that look like something else, by what
+    no_words: Counter[str] = field(default_factory=Counter)  # how many of these look like something else, by kind
     first: dict[str, tuple[Path, int]] = field(default_factory=dict)  # where each type occurs first
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Count types under the names that ``names`` gives them; no two have one name."""
+        """Rename types in the counts; ``names`` gives no two types the same name."""
         self.types = Counter({names.get(type_, type_): n for type_, n in self.types.items()})
         self.first = {names.get(type_, type_): place for type_, place in self.first.items()}
 
 
-# What stands in the place of words where another column, or none, holds them.
+# Cells that stand in place of words if another column, or none, holds the words.
 _NO_WORD = re.compile(r"(?P<numbers>\d+)|(?P<tags>O|[BIESLUM][-_].+)|(?P<words_with_tags>.+[/|_](?:O|[BIESLUM]-.+))")
 
 
@@ -65,7 +65,7 @@ def count(row: Row, tally: Tally) -> None:
         reached = max(reached, end)
 
 
-# Tags in the place of a type: B_PER, I:PER; other ways to write "no name".
+# Other ways to write "no name", and tags in place of a type: B_PER, I:PER.
 _NO_NAME = re.compile(r"[0oO_-]|none|null|nil|nan", re.IGNORECASE)
 _TAG_LIKE = re.compile(rf"[BIESLUM][-_: ].+|{_NO_NAME.pattern}", re.IGNORECASE)
 
@@ -152,7 +152,7 @@ def _too_many(total: Counter[str]) -> bool:
 
 
 def _slips(total: Counter[str], card: Card) -> Iterator[tuple[str, str]]:
-    """Yield type names that look like a slip, each with the name that was meant ("" where it looks like a tag)."""
+    """Yield each type name that looks like a slip, and the name that was meant ("" for a tag or an attribute)."""
     declared = frozenset(card.types)
     for type_ in sorted(total):
         other = {"B": "I", "I": "B"}.get(type_[0])
@@ -169,7 +169,7 @@ def _slips(total: Counter[str], card: Card) -> Iterator[tuple[str, str]]:
 
 
 def _differ_by_one(a: str, b: str) -> bool:
-    """Return whether ``a`` becomes ``b`` by one letter added, left out or replaced, or by two neighbours exchanged."""
+    """Return whether one letter added, left out or replaced, or two neighbours exchanged, turn ``a`` into ``b``."""
     if min(len(a), len(b)) < 3:
         return False
     head = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

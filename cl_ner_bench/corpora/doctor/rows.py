@@ -1,4 +1,4 @@
-"""Checks of a single sentence, and of two with the same words."""
+"""Checks of single sentences, and of sentences with the same words."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from cl_ner_bench.corpora.readers.lines import Row
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
-LONG_SENTENCE = 2000  # words: above it span methods refuse a sentence (their scores grow with its length)
-NO_BREAKS = 1000  # words: no sentence is so long, its blank lines are missing
-LONG_WORD = 100  # letters without a mark between them: WordPiece reads more as one [UNK]
+LONG_SENTENCE = 2000  # words: span methods refuse a longer sentence (see ``limits.SPAN_WORDS``)
+NO_BREAKS = 1000  # words: a longer sentence probably lacks blank lines
+LONG_WORD = 100  # letters and digits in a row: WordPiece reads a longer run as one [UNK]
 WINDOW = 500  # characters: a longer word may not fit the 512 sub-tokens of an encoder's window
 LONG_WHOLE = 15  # words: a shorter sentence may well be one name (a title, a line of a list)
 
 
 # Words
 
-# One search for all that may be wrong; only the words of a sentence in which it finds something are looked at.
+# One search for all suspects saves time: only in a sentence in which it finds one are the words checked one by one.
 _SUSPECT = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\xa0\u061c\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u2069\u3000\ufeff\ufffd]"
     "|\u00c2|\u00c3|\u00e2\u20ac"
 )
-# Joiners have a use in Persian, in Indic scripts and in emoji, so in ASCII words alone they are an accident.
+# Joiners have a use in Persian, in Indic scripts and in emoji, so they are an accident only in ASCII words.
 _JOINERS = "\u200c\u200d"
-_WITHIN = {*_JOINERS, "\xad", "\u2060", "\ufeff"}  # they stand within a word: hyphenation, no break
+_WITHIN = {*_JOINERS, "\xad", "\u2060", "\ufeff"}  # signs that stand within a word: hyphenation, no break
 _AS_WORDS = "Write it as several words, each with its tag"
 _INVISIBLE = re.compile("[\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _LONG = re.compile(rf"\w{{{LONG_WORD + 1}}}|\S{{{WINDOW + 1}}}")
@@ -87,7 +87,7 @@ def _look_at_word(row: Row, i: int, word: str, findings: Findings) -> None:
 
 
 def _apart(word: str, sign: str) -> str:
-    """Return what to do about a sign that cannot be seen: nothing that makes one word of two."""
+    """Return the advice for an invisible sign. It must not join two words into one."""
     parts = [part for part in word.split(sign) if part]
     if not parts:
         return "Take the word out with its tag, and count the words of the mentions again"
@@ -123,7 +123,7 @@ def look_at_mentions(row: Row, findings: Findings) -> None:
     if _is_flat(row.mentions):
         return
     types: dict[tuple[int, int], str] = {}
-    around: list[Mention] = []  # those that are still open, the innermost last
+    around: list[Mention] = []  # mentions that are still open, the innermost last
     for mention in sorted(row.mentions, key=lambda m: (m.start, -m.end)):
         start, end, type_ = mention
         other = types.setdefault((start, end), type_)

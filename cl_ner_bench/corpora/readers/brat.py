@@ -21,9 +21,10 @@ _OTHER = re.compile(r"[REAMN]\S*\t|#|\*")  # relations, events, attributes, norm
 def read_brat(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield a sentence for each line of a text that is not blank, cut into words by ``words.cut``.
 
-    Characters count from 0 over the whole text, line ends included (a byte-order mark excluded). Mentions with gaps
-    and those that go on in the next line are left out; what is no text-bound mark (``T``) is not looked at.
-    Problems: ``brat`` (malformed marks, marks that do not cover what they say, no ``.ann``), and those of ``lines``.
+    Characters count from 0 over the whole text, line ends included, a byte-order mark excluded. Mentions with gaps
+    and mentions that go on in the next line are left out. Only text-bound marks (``T``) are read.
+    Problems: ``brat`` (malformed marks, marks that do not cover the text they state, no ``.ann``), and those of
+    ``lines``.
     Conventions: ``discontinuous``, ``across lines``, ``inside a word``.
     """
     annotations = path.with_suffix(".ann")

@@ -19,15 +19,13 @@ from cl_ner_bench.corpora.readers.problems import Report, SilentReport
 from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.errors import short
 
-_DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")  # a comment that begins one
+_DOCUMENT = re.compile(r"#\s*(newdoc|begin document)\b")  # a comment that begins a document
 
-_EMPTY = ("", "nan", "NaN")  # cells, as a spreadsheet and pandas write them
+_EMPTY = ("", "nan", "NaN")  # empty cells as spreadsheets and pandas write them
 
 
 class _Block(NamedTuple):
-    """A sentence's rows: their line numbers, their words, the tags of each layer, and the name of their document where
-    a column holds it.
-    """
+    """A sentence's rows: line numbers, words, the tags of each layer, and the document's name if a column holds it."""
 
     numbers: list[int]
     words: tuple[str, ...]
@@ -38,16 +36,18 @@ class _Block(NamedTuple):
 def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield the sentences of CoNLL-style columns: a word and its tags a row, blank lines between sentences.
 
-    Columns are separated by ``options.separator`` (" " stands for any run of blanks and tabs); where none is given
-    by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many as the first,
-    an empty last one (after a trailing separator) aside. Which are words and tags, ``find_layout`` says. Where a first
-    row names the columns, and some are of sentences or documents, a sentence ends where their names change; where a
-    column counts the words, it also ends before the count begins again.
-    ``-DOCSTART-`` rows end a sentence and are skipped. So are, where no sentence has begun, lines that begin with
-    ``options.comment`` (a word may begin so, too: see ``comment``); without it, those that have the form of a comment
-    and not that of the rows. Tags are in IO (with ``I-`` or, as the
-    official Few-NERD files, without), IOB1, BIO or BIOES (also written BILOU or BMES). A sentence's mentions are
-    those of all its tag columns together.
+    Columns are separated by ``options.separator`` (" " stands for any run of blanks and tabs). Without it they are
+    separated by tabs if the file's first row holds one, else by blanks, else by commas. Every row has as many columns
+    as the first; an empty last column (after a trailing separator) does not count. ``find_layout`` finds the columns of
+    words and tags.
+
+    A sentence also ends in these places: if a first row names columns of sentences or documents, where their values
+    change; if a column counts the words, where the count begins again; at ``-DOCSTART-`` rows, which are skipped.
+    Before a sentence, comments are skipped: lines that begin with ``options.comment`` (a word may begin so, too: see
+    ``comment``); without this option, lines that have the form of a comment and not the form of the rows.
+
+    Tags are in IO (with ``I-`` or, as in the official Few-NERD files, without), IOB1, BIO or BIOES (also written BILOU
+    or BMES). A sentence has the mentions of all its tag columns.
 
     A sentence with a malformed row is left out. Problems: ``columns``, ``words``, ``tags`` and those of ``lines``.
     Conventions: ``comment`` (skipped lines that could be rows), ``other columns`` (tags that are not read). Notes:
@@ -56,13 +56,13 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
     layout = find_layout(path, options, report)
     if layout is None:
         for _ in lines(path, report, encoding=options.encoding):
-            pass  # what is wrong with them is told
+            pass  # lines reports what is wrong
         return
 
     if layout.document >= 0:
         names = (block.document for block in _blocks(path, layout, options, SilentReport(), []))
         first = next(names, "")
-        if all(name == first for name in names):  # the name of the whole file tells nothing apart
+        if all(name == first for name in names):  # one name for the whole file tells no documents apart
             layout = layout._replace(document=-1)
 
     def all_tags() -> Iterator[tuple[str, ...]]:
@@ -162,14 +162,14 @@ def _sentences(
 
 
 def _borders(texts: Sequence[str], layout: Layout) -> Iterator[int]:
-    """Yield the rows, the first aside, with which a sentence begins, by the names in a table or a count of words."""
+    """Yield each row but the first that begins a sentence, as the names in a table or a count of words show."""
     watched = (layout.sentence, layout.document) if layout.header else (layout.counter,)
     columns = [column for column in watched if column >= 0]
     if not columns:
         return
 
     def cells(text: str, before: Sequence[str]) -> list[str]:
-        """Return the cells of the columns, and what stood there before where one is empty."""
+        """Return the cells of the columns; an empty cell has the value of the row before."""
         row = layout.split(text)
         return [
             was if column >= len(row) or row[column] in _EMPTY else row[column]

@@ -1,8 +1,8 @@
 """OntoNotes in CoNLL-2012 form: folders of ``*.gold_conll`` or ``*.v4_gold_conll`` files.
 
-Which documents count is decided by lists of document ids, as the standard NER split is made (CoNLL-2012
-shared task; Pradhan et al. 2013): the larger distribution also holds documents without a name layer, whose
-names would be read as "no name", and the column cannot tell the two apart.
+Lists of document ids decide which documents count, as in the standard NER split (CoNLL-2012 shared task; Pradhan et
+al. 2013). The larger distribution also holds documents without a name layer. Their names would be read as "no name",
+because the column cannot tell the two apart.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _COMPONENTS = {
 class Conll2012Options(Struct, frozen=True, forbid_unknown_fields=True):
     """The reader options of OntoNotes in CoNLL-2012 form.
 
-    ``ids``: the file with the list of document ids of each part. A part with a list keeps its documents and no others;
-    documents whose id begins with one of ``exclude`` are left out everywhere. ``normalise`` gives words as they were
-    written (``unescape``). The test part is the folder ``test_folder`` and no other; without it, ``conll-2012-test``
-    where that exists, else ``test``.
+    ``ids`` names for each part a file with a list of document ids. A part with a list keeps only the documents in it.
+    Documents whose id begins with one of ``exclude`` are left out everywhere. ``normalise`` gives words as they were
+    written (``unescape``). ``test_folder`` is the folder of the test part; by default it is ``conll-2012-test`` if that
+    exists, else ``test``.
     """
 
     ids: Mapping[Part, FilePath] = {}
@@ -53,7 +53,7 @@ _BEGIN = re.compile(rb"#begin document \(?([^\s);]+)")
 _BLANKS = re.compile("[ \t]+")
 _NAME = re.compile(r"\(([^()*]+)")
 _BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LCB-": "{", "-RCB-": "}", "-LSB-": "[", "-RSB-": "]"}
-_WORD_COLUMN, _NAME_COLUMN, _MIN_COLUMNS = 3, 10, 12  # then the predicates' arguments, and coreference
+_WORD_COLUMN, _NAME_COLUMN, _MIN_COLUMNS = 3, 10, 12  # behind them: predicates' arguments, coreference
 
 
 def open_conll2012(
@@ -61,8 +61,8 @@ def open_conll2012(
 ) -> dict[str, Iterator[Row]]:
     """Return the sentences of each part, documents in the order of their ids; files are opened when they are read.
 
-    A file's part is found by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by ``ids``, the
-    content of the lists that ``options`` name. Remarks say what was left out; a folder without such files, a part
+    A file's part is found by its path (``train``, ``development``, ``test``, ``conll-2012-test``), else by ``ids`` (the
+    lists that ``options`` name); else it is test. Remarks say what was left out. A folder without such files, a part
     without documents and malformed lines are problems (kinds ``missing``, ``columns``, ``words``, ``brackets``).
     """
     exclude, test_folder = options.exclude, options.test_folder
@@ -155,7 +155,7 @@ def _rows(paths: Iterable[Path], normalise: bool, report: Report) -> Iterator[Ro
                     yield Row(path, first, tuple(words), tuple(sorted(mentions)))
                 words, mentions, opened, good = [], [], [], True
                 continue
-            # Not at the other characters that Unicode counts as blanks: a word may hold one.
+            # Split at blanks and tabs only: a word may hold other characters that Unicode counts as blanks.
             cells = text.split() if text.isascii() else _BLANKS.split(text.strip(" \t"))
             if len(cells) < _MIN_COLUMNS:
                 fix = "Give whole CoNLL-2012 rows"

@@ -1,4 +1,4 @@
-"""Columns that count words, or say where these stand: never the words themselves."""
+"""Columns that count words or say where words stand, and thus hold no words."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LONGEST = 40  # characters of a count
 
 
 class Before(NamedTuple):
-    """The columns before the words: the ``word`` column, the last one that counts words in whole numbers, and the one
-    that names documents (-1: none).
+    """The column of words, the last column before it that counts words in whole numbers (-1: none), and the column that
+    names documents (-1: none).
     """
 
     word: int = 0
@@ -26,8 +26,8 @@ class Before(NamedTuple):
 
 
 def before_words(sentences: Sequence[Rows], width: int) -> Before:
-    """Return what the first columns of sentences are: words stand behind the last one that counts them, or says where
-    they end. Before it stand whole numbers, or what is the same in a whole sentence; behind it a word and a tag.
+    """Return the roles of the first columns. Words stand behind the last column that counts words or says where they
+    end. Every column before that one holds whole numbers, or one value for each sentence. A word and a tag follow it.
     """
     found, counter = list[int](), -1
     is_long = any(len(rows) > 1 for rows in sentences)
@@ -52,8 +52,8 @@ def before_words(sentences: Sequence[Rows], width: int) -> Before:
 
 
 def look_like_counts(sentences: Sequence[Rows], column: int) -> bool:
-    """Return whether what is read as words may be an index or a name of documents: each cell holds a digit, or the
-    cells are the same in each sentence.
+    """Return whether a column that is read as words may be an index or a name of documents: each cell holds a digit, or
+    all cells of a sentence are the same.
     """
     cells = [[row[column] for row in rows] for rows in sentences if rows]
     several = [own for own in cells if len(own) > 1]
@@ -62,14 +62,14 @@ def look_like_counts(sentences: Sequence[Rows], column: int) -> bool:
 
 
 def _are_counts(cells: Sequence[Sequence[str]], counts: Sequence[Sequence[str]]) -> bool:
-    """Return whether each sentence counts its words; ``counts`` are the cells without those of ``NO_WORD``. One may be
-    left out only where a range of CoNLL-U (3-4) says what they are. Without empty lines between sentences the count
-    begins again in the middle.
+    """Return whether a column counts the words of each sentence; ``counts`` are its cells without matches of
+    ``NO_WORD``. A count may skip numbers only if the column holds a range of CoNLL-U (3-4). Without empty lines between
+    sentences, it may begin again.
     """
     if not all(_COUNT.fullmatch(cell) for own in counts for cell in own):
         return False
     numbers = [[*map(int, own)] for own in counts if own]
-    # Of sentences of one word each, the counts are the same; a single word may be a number.
+    # In sentences of one word each, all counts are the same. If there is only one, its word may be a number.
     several = any(len(n) > 1 for n in numbers) or (len(numbers) > 1 and len({n[0] for n in numbers}) == 1)
     if any("-" in cell for own in cells for cell in own):
         return several and all(a < b for n in numbers for a, b in pairwise(n))
@@ -78,12 +78,12 @@ def _are_counts(cells: Sequence[Sequence[str]], counts: Sequence[Sequence[str]])
 
 
 def begins_again(cell: str, before: str) -> bool:
-    """Return whether a count of words begins again: whether a sentence begins here."""
+    """Return whether a count of words begins again, and with it a sentence."""
     return bool(_COUNT.fullmatch(cell) and _COUNT.fullmatch(before)) and int(cell) <= int(before)
 
 
 def counts_through(first: str, last: str, n: int) -> bool:
-    """Return whether the counts of the first and the last of ``n`` rows show that it begins nowhere again."""
+    """Return whether the first and the last of ``n`` counts show that the count never begins again."""
     return bool(_COUNT.fullmatch(first) and _COUNT.fullmatch(last)) and int(last) - int(first) == n - 1
 
 

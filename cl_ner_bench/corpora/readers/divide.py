@@ -1,4 +1,4 @@
-"""From sentences in no parts, or in too few, to train, dev and test."""
+"""The division of sentences into train, dev and test, if they have no parts or too few."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import PARTS
 
 SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
-"""The part in which the names of the files differ that one table is cut into."""
+"""The part of a file's name that differs between the shards of one table."""
 
 
 def divide(found: Sequence[Row], into: Sequence[str], division: Division, report: Report) -> dict[str, list[Row]]:
     """Return sentences in the parts ``into`` (of train, dev and test), in their order in the files.
 
-    In random order, each document goes to the part that has the least of its share yet (in sentences; train first,
-    then dev). A document is what a reader says is one, else a file (shards of a table are one file). Where there are
-    fewer than the smallest share needs (10 for 10 %), sentences are divided in their place, and a remark says so.
+    In random order, each document goes to the part that has the smallest fraction of its share so far (in sentences;
+    of equal parts, to the first). A document is what a reader marks as one, else a file (the shards of a table are one
+    file). If there are fewer documents than the smallest share needs (10 for 10 %), single sentences are divided
+    instead, and a remark says so.
     """
     shares = {part: share for part, share in zip(PARTS, division.shares, strict=True) if part in into}
     documents: dict[Hashable, list[int]] = {}
     for i, row in enumerate(found):
         documents.setdefault((SHARD.sub("", str(row.path)), row.document), []).append(i)
     needed = -(-sum(shares.values()) // min(shares.values()))  # rounded up
-    whole = needed <= len(documents) < len(found)  # as many names as sentences are names of sentences
+    whole = needed <= len(documents) < len(found)  # as many documents as sentences: these are sentences
     units = [*documents.values()] if whole else [[i] for i in range(len(found))]
     Random(f"{division.seed}/parts").shuffle(units)
     taken: dict[str, list[list[int]]] = {part: [] for part in into}
@@ -51,7 +52,7 @@ def divide(found: Sequence[Row], into: Sequence[str], division: Division, report
 
 
 def _copies(parts: dict[str, list[Row]]) -> int:
-    """Return the number of sentences whose words also stand in an earlier part; short ones are passed over."""
+    """Return the number of sentences whose words also stand in an earlier part. Short sentences do not count."""
     known: set[tuple[str, ...]] = set()
     copies = 0
     for rows in parts.values():

@@ -15,13 +15,12 @@ _TASK = 'Write {"data": {"text": "Anna ..."}, "annotations": [{"result": [...]}]
 
 
 def plain(item: Any, options: ReaderOptions, place: Place) -> Iterator[Any]:
-    """Yield what an item of a file says as an object that ``read_objects`` describes; nothing where it is left out.
+    """Yield the objects of an item of a file, in the shapes of ``read_objects``; nothing if the item is left out.
 
     - ``["text", {"entities": [...]}]`` (training lists of spaCy 2) is an object with ``text``.
-    - ``{"classes": [...], "annotations": [...]}`` (annotators for spaCy): a list of those; null is a text that was
-      skipped.
-    - An ``answer`` of ``reject`` or ``ignore`` (Prodigy) leaves the object out. One that was accepted in a view of
-      mentions, and holds none, has none.
+    - ``{"classes": [...], "annotations": [...]}`` (annotators for spaCy) lists such pairs; null is a skipped text.
+    - An ``answer`` of ``reject`` or ``ignore`` (Prodigy) leaves the object out. An object without labels has no
+      mentions if it was accepted in a view of mentions.
     - ``tokenized_text`` with ``ner``, a list of ``[first, last, type]`` (GLiNER): the last word is part of the mention.
     - ``data`` with ``annotations`` or, in older files, ``completions`` (Label Studio): see ``_annotated``.
 
@@ -86,9 +85,9 @@ def _with_last_words(item: Mapping[str, Any], place: Place) -> Iterator[Mapping[
 def _annotated(item: Mapping[str, Any], options: ReaderOptions, place: Place) -> Iterator[Mapping[str, Any]]:
     """Yield the text of a task with the marks of one of its annotations.
 
-    Annotations that were cancelled (or, in older files, skipped) do not count. Of the others, ``options.annotator``
-    says which is read: that of one annotator, or the ``first`` or ``last`` in the file, where those marked as ground
-    truth come before all others. Predictions are no annotations.
+    Annotations that were cancelled (or, in older files, skipped) do not count. ``options.annotator`` chooses one of the
+    rest: that of one annotator, or the ``first`` or ``last`` in the file. If some are marked as ground truth, ``first``
+    and ``last`` choose among these only. Predictions are no annotations.
     """
     found = [*_list(item.get("annotations")), *_list(item.get("completions"))]
     good = all(isinstance(a, dict) and isinstance(a.get("result"), list) for a in found)
@@ -119,7 +118,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _chosen(annotations: Sequence[Mapping[str, Any]], annotator: str) -> Mapping[str, Any] | None:
-    """Return the annotation that counts, None where there is none."""
+    """Return the annotation that counts, or None."""
     if annotator in ("first", "last"):
         found = [a for a in annotations if a.get("ground_truth") is True] or annotations
     else:
@@ -133,7 +132,7 @@ def _names(person: Any) -> list[str]:
 
 
 def _marks(annotation: Mapping[str, Any]) -> frozenset[str]:
-    """Return what is marked where, so that it can be compared."""
+    """Return start, end and label of all marks, for comparison."""
     values = [region.get("value") for region in annotation["result"]]
     return frozenset(
         repr([value.get("start"), value.get("end"), label])
@@ -144,8 +143,8 @@ def _marks(annotation: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _entities(annotation: Mapping[str, Any], text: str, place: Place) -> Iterator[Mapping[str, Any]]:
-    """Yield the mentions of an annotation: one for each type of a mark. Other results, such as relations and answers
-    about the whole text, are none. Offsets count UTF-16 units, as JavaScript does, where that shows in one mark.
+    """Yield the mentions of an annotation, one for each type of a mark. Other results, such as relations and answers
+    about the whole text, are skipped. Offsets count UTF-16 units, as in JavaScript, if at least one mark shows it.
     """
     counting = _counting(text, annotation)
     if counting == "unknown":
@@ -169,8 +168,8 @@ def _entities(annotation: Mapping[str, Any], text: str, place: Place) -> Iterato
 
 
 def _counting(text: str, annotation: Mapping[str, Any]) -> Literal["characters", "utf-16", "unknown"]:
-    """Return what the offsets of an annotation count, by the texts that its marks say they cover: UTF-16 units where a
-    mark fits only so; unknown where marks fit both ways, at different places, and none decides.
+    """Return the unit of an annotation's offsets, found by the texts that its marks state. It is ``utf-16`` if a mark
+    fits only so, and ``unknown`` if marks fit both ways at different places and no mark decides.
     """
     fits = set()
     for region in annotation["result"] if text and max(text) > "\uffff" else ():
@@ -186,8 +185,8 @@ def _counting(text: str, annotation: Mapping[str, Any]) -> Literal["characters",
 
 
 def _from_utf16(text: str, start: Any, end: Any) -> tuple[int, int] | None:
-    """Return in characters where a mark stands whose offsets count UTF-16 units; None where that is where it stands by
-    characters, or where they are no offsets.
+    """Return offsets in characters for offsets in UTF-16 units; None if both are the same, or if ``start`` and ``end``
+    are no offsets of ``text``.
     """
     units = text.encode("utf-16-le", "surrogatepass")
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(units) // 2:

@@ -1,4 +1,4 @@
-"""The fields of an object (JSON, parquet): their names, and what a value looks like."""
+"""The fields of an object (JSON, parquet): their names, and tests of their values."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def first(item: Mapping[str, Any], fields: Sequence[str]) -> tuple[str, Any]:
 
 
 def is_empty(item: Mapping[str, Any]) -> bool:
-    """Return whether an object holds no words, and no labels either: ``{"text": "", "entities": []}``."""
+    """Return whether an object holds neither words nor labels: ``{"text": "", "entities": []}``."""
     words = first(item, WORDS)[1]
     blank = words == [] or (isinstance(words, str) and not words.strip())
     return blank and not any(item.get(field) for field in LABEL_FIELDS)
 
 
 def is_labelled(item: Mapping[str, Any]) -> bool:
-    """Return whether an object has labels under a known key, be they none."""
+    """Return whether an object has a known key of labels, even with an empty list."""
     return any(item.get(field) is not None for field in LABEL_FIELDS)
 
 
 def document(item: Mapping[str, Any]) -> str:
-    """Return the name or number of an object's document, "" where it gives none."""
+    """Return the name or number of an object's document, "" if it gives none."""
     name = first(item, DOCUMENTS)[1]
     return str(name) if isinstance(name, str | int) else ""
 
@@ -49,7 +49,7 @@ def keys(item: Mapping[str, Any]) -> str:
 
 
 def listed(entities: Any) -> list[Any] | None:
-    """Return entities as a list, however they are grouped; None where that is impossible."""
+    """Return entities as a list, however they are grouped; None if that is impossible."""
     if isinstance(entities, list):
         return entities
     if not isinstance(entities, dict) or not all(isinstance(values, list) for values in entities.values()):
@@ -63,8 +63,8 @@ def listed(entities: Any) -> list[Any] | None:
 
 
 def surfaces(entities: Any) -> list[tuple[str, str]] | None:
-    """Return text and type of each entity where they are given without offsets, None where they are not: ``{"PER":
-    ["Anna", ...]}`` or ``[{"text": "Anna", "label": "PER"}]``, at least one.
+    """Return text and type of each entity if there are entities and all are without offsets: ``{"PER": ["Anna", ...]}``
+    or ``[{"text": "Anna", "label": "PER"}]``. Otherwise return None.
     """
     if isinstance(entities, dict) and not _are_columns(entities):
         if not all(isinstance(values, list) for values in entities.values()):
@@ -81,12 +81,12 @@ def surfaces(entities: Any) -> list[tuple[str, str]] | None:
 
 
 def are_texts(value: Any) -> bool:
-    """Return True for a list of texts, at least one."""
+    """Return True for a list of one or more texts."""
     return isinstance(value, list) and value != [] and all(isinstance(text, str) for text in value)
 
 
 def are_mentions(value: Any) -> bool:
-    """Return True for mentions in one of the shapes that are read, at least one."""
+    """Return True for one or more mentions in a shape that is read."""
     items = listed(value)
 
     def is_mention(item: Any) -> bool:
@@ -98,7 +98,7 @@ def are_mentions(value: Any) -> bool:
 
 
 def are_tags(value: Any, n_words: int) -> bool:
-    """Return True for a tag like O or B-PER for each word; phrases (B-NP) are no names."""
+    """Return True for a list of one tag like O or B-PER for each word. Tags of phrases (B-NP) do not count."""
     if not isinstance(value, list) or len(value) != n_words or not all(isinstance(tag, str) for tag in value):
         return False
     phrases = {tag[2:] for tag in value} <= PHRASES and any(map(has_prefix, value))
@@ -106,7 +106,7 @@ def are_tags(value: Any, n_words: int) -> bool:
 
 
 def unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
-    """Return what is wrong with an object without labels under a known key, and what to do that keeps its labels."""
+    """Return the problem of an object without labels under a known key, and a fix that keeps its labels."""
     what = next((f"'{key}' is null" for key in item if key in LABEL_FIELDS and item[key] is None), "")
     what = what or "no 'entities' and no 'tags'"
     others = {key: value for key, value in item.items() if key not in WORDS and value is not None}
@@ -129,9 +129,7 @@ def unlabelled(item: Mapping[str, Any], n_words: int) -> tuple[str, str]:
 
 
 def as_entities(key: str, item: Mapping[str, Any]) -> str:
-    """Return how mentions under an unknown key are read: of ``[0, 1, "PER"]`` in words only the user knows whether it
-    is one word or two.
-    """
+    """Return the fix for mentions under an unknown key. Only the user knows if ``[0, 1, "PER"]`` is one word or two."""
     fix = f"Rename {short(key)} to 'entities'"
     words, value = first(item, WORDS)
     if not isinstance(value, list) or not isinstance(item[key], list) or not isinstance(item[key][0], list | tuple):

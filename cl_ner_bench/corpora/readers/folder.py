@@ -1,4 +1,4 @@
-"""The parts of a corpus folder: which file is which part, and which reader it needs."""
+"""The parts of a corpus folder: the files of each part, and the reader of each file."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _READERS = {
     "pubtator": read_pubtator,
     "webanno": read_webanno,
 }
-# Files that lie beside data and are none.
+# Endings of files that lie beside data and hold none.
 _NO_DATA = {".md", ".toml", ".ids", ".py", ".log", ".zip", ".tar", ".pdf", ".html", ".sha256", ".ann"}
-# Files that are data only where there is nothing better.
+# Endings of files that are data only if no other file is.
 _RARELY_DATA = {".json", ".csv"}
-# What lies beside data where no name says which files are data.
+# Names of files about data. They count only if no name says which files are data.
 _ABOUT_DATA = re.compile(r"(readme|licen[cs]e|copying|notice|changelog|citation|authors)(?![a-z])", re.IGNORECASE)
 
 
@@ -47,10 +47,10 @@ def open_parts(
 ) -> dict[str, Iterator[Row]]:
     """Return the sentences of the train, dev and test part of a folder; files are opened when they are read.
 
-    Without ``options.files`` and ``options.documents`` a part is the file or the folder that bears its name
-    (``train.txt``, ``a.dev.conll``, ``eng.testa``, ``validation/``); all files of such a folder belong to it, and so
-    do all shards of a file (``train-00000-of-00002.parquet``). With a ``division``, ``folder`` may be a single file, no
-    name need say what the files are, and missing dev and test parts are taken from train: all is read at once then.
+    Without ``options.files`` and ``options.documents`` a part is the file or the folder with its name (``train.txt``,
+    ``a.dev.conll``, ``eng.testa``, ``validation/``). All files of such a folder belong to the part, and so do all shards
+    of a file (``train-00000-of-00002.parquet``). With a ``division``, ``folder`` may be a single file, file names need
+    not name parts, and missing dev and test parts are taken from train, which is then read at once.
     Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """
     files = part_files(folder, options, report, division)
@@ -70,10 +70,10 @@ def open_parts(
 def part_files(
     folder: Path, options: ReaderOptions, report: Report, division: Division | None = None
 ) -> dict[str, list[Path]]:
-    """Return the files of each part; of brat documents the texts. Problems: ``missing``, ``ambiguous``, ``outside`` (a
-    link that leads out of the folder).
+    """Return the files of each part (of a brat document, the text). Problems: ``missing``, ``ambiguous``, ``outside``
+    (a link that leads out of the folder).
 
-    With a ``division`` there are none of the parts that it makes. Raises UserError where there is nothing to divide.
+    Parts that a ``division`` makes have no files. Raises UserError if the ``division`` has nothing to divide.
     """
     if os.path.isfile(folder):
         own = [folder] if is_inside(folder.with_suffix(".ann"), folder.parent, report) else []
@@ -110,7 +110,7 @@ def _part_files(
 def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield the sentences of one file, in the format of ``options.format``.
 
-    ``auto`` finds it out: see ``format_of``. Types are as ``options`` wants them.
+    With ``auto``, ``format_of`` finds the format. ``options.of_types`` renames types.
     """
     format_ = format_of(path, report) if options.format == "auto" else options.format
     if format_ is None:
@@ -125,9 +125,7 @@ def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Ro
 
 
 class _Watcher(Report):
-    """A report that passes everything on to another, and remembers whether there was a problem, and how many texts
-    were left out.
-    """
+    """A report that passes everything on to another report, notes if there was a problem, and counts left-out texts."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -156,7 +154,7 @@ def part_rows(paths: Sequence[Path], part: str, options: ReaderOptions, report: 
             empty = False
             yield row
     if empty and paths and not watcher.found_problem:
-        if watcher.rejected:  # dev and test can be looked at without, and a run refuses them
+        if watcher.rejected:  # dev and test may be empty until a run, which refuses them
             texts = f"no sentences, but {counted(watcher.rejected, 'text')} rejected, ignored, cancelled or not yet"
             if part != "train":
                 report.remark(f"the {part} part has {texts} annotated: accept some of them before a run")
@@ -237,9 +235,9 @@ def _tell_missing(part: str, entries: Sequence[Path], has_train: bool, folder: P
 def _whole(
     files: list[Path], text: str, where: Path, report: Report, division: Division | None
 ) -> dict[str, list[Path]]:
-    """Return files of no part as train, which is to be divided.
+    """Return files without parts as train, for a division.
 
-    Problems: ``missing`` without a ``division``, ``ambiguous`` where they are of several kinds.
+    Problems: ``missing`` (no ``division``, or no content), ``ambiguous`` (files of several kinds).
     """
     if division is not None and len({*map(_suffix, files)}) > 1:
         fix = "Keep those to divide in the folder, or give one of them"
@@ -259,7 +257,7 @@ def _whole(
 
 
 def _inside(folder: Path, report: Report) -> list[Path]:
-    """Return the data files of a part's folder; of a folder of brat documents the texts."""
+    """Return the data files of a part's folder; if it holds brat documents, their texts."""
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
     marks = [p for p in files if p.suffix == ".ann"]
     for mark in marks:
@@ -273,7 +271,7 @@ def _inside(folder: Path, report: Report) -> list[Path]:
 
 
 def _best(files: list[Path]) -> list[Path]:
-    """Return the files without those that are data only where there is nothing better."""
+    """Return the files that are not ``_RARELY_DATA``; all files if there are no such files."""
     return [p for p in files if _suffix(p) not in _RARELY_DATA] or files
 
 
@@ -288,5 +286,5 @@ def _suffix(path: Path) -> str:
 def _glob(folder: Path, pattern: str) -> list[Path]:
     try:
         return [path for path in sorted(folder.glob(pattern)) if path.is_file()]
-    except (OSError, ValueError, RecursionError):  # a pattern that is none, like a**b
+    except (OSError, ValueError, RecursionError):  # not a valid pattern, like a**b
         return []

@@ -1,4 +1,4 @@
-"""The format of a file, by its name and its first bytes; formats that are not read are named."""
+"""The format of a file, by its name and its first bytes; known formats without a reader get a message."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ _FOREIGN = [
 
 
 def format_of(path: Path, report: Report) -> Format | None:
-    """Return how a file is to be read; None after the problem ``format``: it is known and not read.
+    """Return the format of a file; None after the problem ``format`` (a known format without a reader).
 
-    Parquet and brat are known by the file's name (``.parquet``; a ``.txt`` beside an ``.ann``), JSON by the name or
-    because the file begins with an object, PubTator and WebAnno TSV 3 by their first line. All else is columns, and so
-    is ``.conll``.
+    Parquet is known by the name ``.parquet`` or the first bytes, brat by a ``.txt`` beside an ``.ann``, JSON by the name
+    or the first characters, PubTator and WebAnno TSV 3 by their first line. Any other file is columns, and so is
+    ``.conll``.
     """
     suffixes = {suffix.lower() for suffix in path.suffixes}
     first = head(path)

@@ -14,18 +14,18 @@ from cl_ner_bench.corpora.readers.objects import read_objects
 from cl_ner_bench.corpora.readers.options import ReaderOptions
 from cl_ner_bench.corpora.readers.problems import Report
 
-_LARGEST = 1 << 26  # characters: what a list's item needs to be readable before
+_LARGEST = 1 << 26  # characters: an item of a list must end before
 _LIST = re.compile(rb"\s*\[\s*(?![\s\"])")
 _VISIBLE = re.compile(r"[^ \t\n\r]")
 _decode = json.JSONDecoder().raw_decode
 
 
 def read_jsonl(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """Yield a sentence an object, in the shapes of ``read_objects``: an object a line, or a file that is one list of
-    them. (A line may also be a list that begins with a text: see ``exports.plain``.)
+    """Yield a sentence for each object, in the shapes of ``read_objects``. A file holds an object a line, or one list of
+    objects. (A line may also be a list that begins with a text: see ``exports.plain``.)
 
-    A malformed line is left out; of a malformed list all that follows. Problems: ``object`` (no JSON), and those of
-    ``read_objects`` and ``lines``.
+    A malformed line is left out. In a malformed list, everything behind the fault is left out. Problems: ``object`` (no
+    JSON), and those of ``read_objects`` and ``lines``.
     """
     is_list = _LIST.match(head(path)) is not None
     return read_objects(partial(_listed if is_list else _lined, path), path, options, report, {})
@@ -70,14 +70,14 @@ def _tell(path: Path, line: int, error: Exception, report: Report) -> None:
 
 
 class _Text:
-    """Text that is read when it is needed; ``at`` is the place in it, ``line`` its line."""
+    """Text that is read when it is needed; ``at`` is the current place, ``line`` its line."""
 
     def __init__(self, source: Iterator[str]) -> None:
         self._source, self._text = source, ""
         self.at, self.line = 0, 1
 
     def peek(self) -> str:
-        """Return the next character that is no blank, where ``at`` then stands; "" at the end."""
+        """Move ``at`` to the next character that is no blank, and return it; "" at the end."""
         while True:
             found = _VISIBLE.search(self._text, self.at)
             self._go_to(found.start() if found else len(self._text))
@@ -87,12 +87,12 @@ class _Text:
                 return ""
 
     def item(self) -> Any:
-        """Return the JSON value that begins here. Raises ValueError or RecursionError where none does."""
+        """Return the JSON value that begins here. Raises ValueError or RecursionError if none does."""
         while True:
             try:
                 item, end = _decode(self._text, self.at)
             except (ValueError, RecursionError):
-                # It may go on in what was not read yet. Reading as much again keeps the work linear.
+                # The value may go on in text that was not read yet. Reading as much again keeps the work linear.
                 size = len(self._text) - self.at
                 if size > _LARGEST or not self._more(size):
                     raise

@@ -1,4 +1,4 @@
-"""Mentions that are marked in the characters of a text: from marks to the words of its lines."""
+"""Mentions that are marked in the characters of a text, turned into words of its lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXCLUSIVE = "'end' is exclusive. If yours are inclusive, add 1 to the end of eve
 
 
 class Mark(NamedTuple):
-    """Characters ``start .. end-1`` of a text, which are ``covered``, name an entity of ``type``; ``line`` says so."""
+    """A mark on line ``line``: characters ``start .. end-1`` of a text read ``covered`` and name a ``type``."""
 
     start: int
     end: int
@@ -27,8 +27,15 @@ class Mark(NamedTuple):
 
 
 class MarkedText(NamedTuple):
-    """Parts of messages about marks (the kind of problems, the file that holds the marks, the text's name, and how its
-    characters are counted), the rule by which the text is cut into words, and its document where a file holds several.
+    """A text with marks, and parts of messages about them.
+
+    Attributes:
+        kind: the kind of problems.
+        path: the file that holds the marks.
+        name: the text's name.
+        counting: how characters are counted.
+        words: the rule by which the text is cut into words.
+        document: the text's document, if a file holds several.
     """
 
     kind: str
@@ -43,9 +50,9 @@ class MarkedText(NamedTuple):
     ) -> Iterator[Row]:
         """Yield a sentence for each line of a text that is not blank, cut into words.
 
-        ``texts`` are its lines: their number in the file ``path``, the place of their first character, and their text
-        with its line end. Marks that go on in the next line are left out. Problems: ``kind`` (marks that do not cover
-        what they say). Conventions: ``across lines``, ``inside a word``.
+        ``texts`` are the lines: number in the file ``path``, place of the first character, and text with its line end.
+        Marks that go on in the next line are left out. Problems: ``kind`` (marks that do not cover the text they
+        state). Conventions: ``across lines``, ``inside a word``.
         """
         left = sorted(marks, reverse=True)
         crossing: list[Mark] = []

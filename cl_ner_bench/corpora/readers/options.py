@@ -24,7 +24,7 @@ _FILES = f"a table with a file name or glob (relative to the folder) for each of
 
 
 def rename(names: Mapping[str, str]) -> str:
-    """Return the line of a card that renames types, as a message proposes it: whole, or its form where it is long."""
+    """Return the line of a card that renames types, as a message proposes it: whole, or only its form if it is long."""
     rows = ", ".join(f"{json.dumps(old, ensure_ascii=False)} = {json.dumps(new)}" for old, new in names.items())
     return f"[reader_options] rename = {{ {rows if len(rows) < _LONG else _FORM} }}"
 
@@ -32,21 +32,20 @@ def rename(names: Mapping[str, str]) -> str:
 class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """The reader options of a card for plain files; the defaults find out what they can.
 
-    Where the files are: ``subfolder`` of the corpus' folder (used where it exists); ``files``, a file name or glob
-    for each part; or ``documents``, a glob of files with one document each, which ``parts_rule`` shares out: of the
-    documents sorted by path, numbers 0, 10, 20... are dev, numbers 1, 11, 21... test, and the rest train. Without
-    these, parts are found by file names. ``path``, the place of the corpus, is used before a reader starts.
+    Places: ``subfolder`` of the corpus' folder (used if it exists); ``files``, a file name or glob for each part; or
+    ``documents``, a glob of files with one document each. ``parts_rule`` shares these out: of the documents sorted by
+    path, numbers 0, 10, 20... are dev, numbers 1, 11, 21... test, and the rest train. Without these options, parts are
+    found by file names. ``path``, the place of the corpus, is used before a reader starts.
 
     Columns: ``separator`` ("" finds out), ``word_column``, ``tag_columns`` (several are layers or nesting levels,
     each decoded on its own), ``comment`` (prefix of lines to skip before a sentence), ``encoding`` ("auto" is UTF-8,
-    and Windows-1252 for files that look like nothing else: see ``lines``). Tags: ``scheme``, and ``tag_names`` for tags
-    that are written as numbers.
-    Running text: ``words`` says how it is cut, see ``words.cut``.
-    Annotations: where several annotators marked a text, ``annotator`` says whose marks are read: ``first`` or ``last``
-    in the file (those marked as ground truth before all others), or an annotator's id or e-mail address.
-    Types: ``type`` is that of tags without one (B, I, O). What stands before ``type_until`` is the type ("-" makes
-    ``person-actor`` ``person``); then ``rename``
-    renames it or, with "", drops its mentions.
+    or Windows-1252 for files that look like it: see ``lines``). Tags: ``scheme``, and ``tag_names`` for tags that are
+    written as numbers.
+    Running text: ``words`` is the rule that cuts it, see ``words.cut``.
+    Annotations: if several annotators marked a text, ``annotator`` says whose marks are read: ``first`` or ``last``
+    in the file (marks of the ground truth before all others), or an annotator's id or e-mail address.
+    Types: ``type`` is the type of tags without one (B, I, O). ``type_until`` ends the type: "-" makes ``person`` of
+    ``person-actor``. Then ``rename`` renames a type or, with "", drops its mentions.
     """
 
     format: Literal["auto", Format] = "auto"
@@ -98,12 +97,12 @@ class ReaderOptions(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def seen(self) -> set[str]:
-        """The types that were found so far, as they are called before ``rename``."""
+        """The types that were found so far, before ``rename``. Empty if no option changes types."""
         return set()
 
     def of_types(self, mentions: tuple[Mention, ...]) -> tuple[Mention, ...]:
-        """Return the mentions under the types that are wanted, sorted, each once. ``seen`` notes those before
-        ``rename``.
+        """Return the mentions with their types cut and renamed, sorted, each once. Add types before ``rename`` to
+        ``seen``.
         """
         if not mentions or not (self.rename or self.type_until):
             return mentions

@@ -1,16 +1,16 @@
-"""The generated corpus: news-like English from an own grammar, with OntoNotes' six types.
+"""The generated corpus: news-like English from a grammar of its own, with six types of OntoNotes.
 
-It exists so that everything runs without licensed text, and it is built to have the difficulties that make continual
-NER hard: one surface form names a person, a company or a city, a number is a CARDINAL, part of a DATE or no entity at
-all (room seven, seven percent), demonyms are also languages and months also given names; only the context tells.
+With this corpus everything runs without licensed text, and it has the difficulties of continual NER. One surface form
+names a person, a company or a city. A number is a CARDINAL, part of a DATE or no entity at all (room seven, seven
+percent). Demonyms are also languages, and months also given names. Only the context tells which.
 About half of the sentences hold several types, some hold none, and many test names never occur in training.
 
 All text is lower-case, so nothing depends on letter case. The corpus is a function of the arguments and ``VERSION``
 alone: it uses no other source of randomness than ``random()`` of Python's Mersenne twister, which is the same on all
 machines and versions. Sentence i of a part is the same for every size.
 
-No two sentences have the same words: every text belongs to one part, whatever the arguments, and a part writes no text
-twice. So no test sentence stands in train, of this corpus or of one with other arguments.
+No two sentences have the same words: a text belongs to the same part for all arguments, and a part holds no text
+twice. So no test sentence stands in the train part of any generated corpus.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Size(Struct, frozen=True, forbid_unknown_fields=True):
 class GeneratorOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The reader options of a generated corpus.
 
-    ``types``: those that are labelled. ``co_occurrence``: share of sentences with two or more types. ``ambiguity``: how
-    often a name that the context makes clear is one that several types share. ``unseen_rate``: how often a name in dev
-    and test is made of parts that training never sees.
+    ``types``: the labelled types. ``co_occurrence``: the share of sentences with two or more types. ``ambiguity``: how
+    often a name is one that several types share, if the context shows its type. ``unseen_rate``: how often a name in
+    dev and test is made of parts that training never sees.
     """
 
     size: Size = Size(1050, 300, 450)
@@ -79,7 +79,7 @@ def generate(options: GeneratorOptions) -> dict[str, tuple[Sentence, ...]]:
             draw = rng.random()
             wanted = 0 if draw < _EMPTY else 2 if draw < _EMPTY + options.co_occurrence else 1
             writer = Writer(rng, names, options.ambiguity, rate)
-            while True:  # until a sentence fits: it depends on the sentences before it in its part, and on no other
+            while True:  # until a sentence fits. It depends only on the sentences before it in its part
                 words, mentions = writer.write()
                 kept = tuple(m for m in mentions if m.type in options.types)
                 fits = _SHORTEST <= len(words) <= _LONGEST and min(len({m.type for m in kept}), 2) == wanted
@@ -92,17 +92,17 @@ def generate(options: GeneratorOptions) -> dict[str, tuple[Sentence, ...]]:
 
 
 def generator_files() -> list[tuple[str, Path]]:
-    """Return the files that a generated corpus follows from, beside its options, each with its name."""
+    """Return name and path of each file that, with the options, determines a generated corpus."""
     folder = Path(__file__).parent
     found = sorted(path for end in ("py", "txt") for path in folder.rglob(f"*.{end}"))
     return [(path.relative_to(folder).as_posix(), path) for path in found]
 
 
 def _part_of(words: tuple[str, ...]) -> str:
-    """Return the only part that a text may stand in. It depends on the text alone, so parts of any size share none."""
+    """Return the only part that a text may stand in. It depends on the text alone, so no two parts share a text."""
     return pick(_rng("part", *words), PARTS)
 
 
 def _rng(*key: object) -> Random:
-    # A text as seed is hashed by sha512: it does not depend on PYTHONHASHSEED.
+    # Random hashes a text seed by sha512, so the seed does not depend on PYTHONHASHSEED.
     return Random("/".join(map(str, ("cl_ner_bench synthetic", VERSION, *key))))

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cl_ner_bench.corpora.sentence import Mention
 
-VERSION = 2  # raised with every change that changes a word: numbers of different versions are not comparable
+VERSION = 2  # raise it if any word changes: scores of different versions are not comparable
 _FOLDER = Path(__file__).parent / f"v{VERSION}"
 _HELD_OUT = 0.4  # share of each list of names that training never sees
 _LETTERS = "bcdfgklmnprstvwxz"
@@ -23,7 +23,7 @@ def pick(rng: Random, items: Sequence[T]) -> T:
 
 
 def _lines(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the content of each line of a text file that is not blank and no comment."""
+    """Yield name and content of each line of a text file, without blank lines and comments."""
     for line in (_FOLDER / name).read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             key, content = line.split(": ", 1)
@@ -52,7 +52,7 @@ def _words(name: str) -> list[str]:
 
 
 class Names:
-    """Lists of names, each cut into those of training and those that training never sees."""
+    """Lists of names, each cut into names for training and names that training never sees."""
 
     def __init__(self, rng: Random) -> None:
         taken: set[str] = {*_words("given"), *_words("double")}
@@ -94,7 +94,7 @@ def _demonym(country: str) -> tuple[str, str]:
 
 
 class Writer:
-    """An expansion of the grammar into sentences; the methods ``slot_*`` fill the slots."""
+    """A writer of sentences by the grammar; the methods ``slot_*`` fill the slots."""
 
     def __init__(self, rng: Random, names: Names, ambiguity: float, unseen_rate: float) -> None:
         self.rng, self.names, self.ambiguity, self.unseen_rate = rng, names, ambiguity, unseen_rate

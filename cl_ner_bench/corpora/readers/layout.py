@@ -21,12 +21,12 @@ _Split = Callable[[str], list[str]]
 
 _PLAIN = ReaderOptions()
 _LOOK = 1000  # rows that are looked at
-_MARKS = (",", ";")  # between the cells of a table, beside which blanks mean nothing
+_MARKS = (",", ";")  # separators of a table; blanks beside them mean nothing
 _BLANKS = re.compile("[ \t]+")
 _BEHIND_COMMA = re.compile(r'(?:"[^"]*"|[^,"\t]+), ')
 _COMMENT = re.compile(r"#(?:\s|#|\Z|[\w.:-]+=)")  # not #hashtag, which may be a word
 
-# How the columns of a table may be called, without blanks and marks.
+# Names of the columns of a table, in lower case and without blanks and marks.
 _WORDS = {"word", "words", "token", "tokens", "form"}
 _TAGS = {
     *("tag", "tags", "label", "labels", "entity", "entities", "entitytag", "ner", "nertag", "nertags"),
@@ -38,16 +38,23 @@ _SENTENCES = {
 }
 _DOCUMENTS = {"document", "documentid", "doc", "docid", "dockey", "pmid"}
 _COREFERENCE = re.compile(r"(?:^|\|)Entity=")  # CorefUD, GUM
-_KEYS = ("ner", "ne", "nertag", "netag")  # of attributes
+_KEYS = ("ner", "ne", "nertag", "netag")  # attributes that may hold tags
 
 
 class Layout(NamedTuple):
-    """The columns of a file: how to split a row, how many columns it has, and which of them are words and tags.
+    """The columns of a file.
 
-    ``header`` is the line that names the columns (0: none), ``sentence`` the column whose change begins a sentence,
-    ``counter`` the column that counts the words, ``document`` the one that names the document, which may come back
-    later (-1: none). With ``key`` a tag is the attribute of this name in its
-    column: ``NER=B-PER|SpaceAfter=No``. ``tags_seen`` are those of the first rows.
+    Attributes:
+        split: the function that splits a row.
+        width: the number of columns.
+        word: the column of words.
+        tags: the columns of tags.
+        header: the line that names the columns (0: none).
+        sentence: the column whose change begins a sentence (-1: none).
+        counter: the column that counts the words (-1: none).
+        document: the column that names the document (-1: none); a document may come back later.
+        key: the attribute that holds the tag in its column, as in ``NER=B-PER|SpaceAfter=No`` ("": the whole cell).
+        tags_seen: the tags of the first rows.
     """
 
     split: _Split
@@ -62,9 +69,9 @@ class Layout(NamedTuple):
     tags_seen: Collection[str] = ()
 
     def is_row(self, text: str, tags: Callable[[], Collection[str]]) -> bool:
-        """Return whether a line has all columns and what could be tags.
+        """Return whether a line has all columns and possible tags.
 
-        Where tags are bare types, these are those of ``tags``; a line without blanks may have another one.
+        If the file's tags are bare types, an unseen one is possible in a line without blanks or if ``tags`` gives it.
         """
         cells = self.split(text)
         if len(cells) != self.width or not all(cells[column] for column in self.tags):
@@ -76,11 +83,11 @@ class Layout(NamedTuple):
 
 
 def find_layout(path: Path, options: ReaderOptions, report: Report) -> Layout | None:
-    """Return the layout of a file; None where it has no rows, or after a problem (``columns``).
+    """Return the layout of a file; None if it has no rows, or after a problem (``columns``).
 
-    What ``options`` leave open is found: the separator; a first row that names the columns; a first column that counts
-    the words (they stand in the next one); where the last column holds no tags, another one that does, or attributes.
-    Notes: ``header``, ``columns found``. Convention: ``other columns``.
+    This function finds what ``options`` leave open: the separator; a first row that names the columns; first columns
+    that count the words, which stand behind them; if the last column holds no tags, another column of tags, or
+    attributes. Notes: ``header``, ``columns found``. Convention: ``other columns``.
     """
     sentences = _sample(path, options)
     if not sentences:
@@ -148,8 +155,8 @@ def is_tag(cell: str) -> bool:
 def sentences_of(
     numbered: Iterable[tuple[int, str]], is_comment: Callable[[int, str], bool], documents: list[int]
 ) -> Iterator[tuple[list[int], list[str]]]:
-    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and ``-DOCSTART-``, which goes
-    to ``documents``; comments are left out where no sentence has begun.
+    """Yield the lines of each sentence with their numbers. Sentences end at blank lines and at ``-DOCSTART-`` lines,
+    whose numbers are added to ``documents``. Comments are left out if no sentence has begun.
     """
     numbers, texts = list[int](), list[str]()
     for number, text in numbered:
@@ -167,12 +174,12 @@ def sentences_of(
 
 
 def _behind_commas(texts: Sequence[str]) -> bool:
-    """Return whether rows are a table whose commas are followed by blanks: no word ends with a comma in each row."""
+    """Return whether rows are a table with blanks behind its commas: words never end with a comma in all rows."""
     return len(texts) > 2 and all(_BEHIND_COMMA.match(text) for text in texts)
 
 
 def splitter(row: str, separator: str) -> tuple[_Split, int]:
-    """Return how to split rows, and the number of columns, as the first row shows them."""
+    """Return the function that splits rows, and the number of columns, as the first row shows them."""
     if not separator:
         separator = "\t" if "\t" in row else " " if " " in row.strip(" ") or "," not in row else ","
 
@@ -203,7 +210,7 @@ def splitter(row: str, separator: str) -> tuple[_Split, int]:
 
 
 def _quoted(row: str, separator: str) -> list[str]:
-    """Return the cells of a row of comma-separated values, of which some are quoted; none where that is no such row."""
+    """Return the cells of a row of comma-separated values with quotes; [] for any other row."""
     if separator not in _MARKS or '"' not in row:
         return []
     try:
@@ -227,7 +234,7 @@ def _sample(path: Path, options: ReaderOptions) -> list[list[tuple[int, str]]]:
     if options.comment:
         return rows(lambda _, text: text.startswith(options.comment))
     sample = rows(lambda _, text: looks_like_comment(text))
-    if not sample:  # lines of words '#', or comments alone
+    if not sample:  # the first words are '#', or there are only comments
         sample = rows(lambda _, text: False)
         split, width = splitter(sample[0][0][1], options.separator) if sample else (str.split, 0)
         if width < 2 or not is_tag(split(sample[0][0][1])[-1]):
@@ -236,7 +243,7 @@ def _sample(path: Path, options: ReaderOptions) -> list[list[tuple[int, str]]]:
 
 
 def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:
-    """Return whether the first row of a file has one column only, or no tag though the second row has one."""
+    """Return whether the first row has only one column, or no tag while the second has one or another width."""
     first, *others = [splitter(text, options.separator)[0](text) for text in texts[:2]]
     if len(first) == 1:
         return True
@@ -244,7 +251,7 @@ def _is_comment(texts: Sequence[str], options: ReaderOptions) -> bool:
 
 
 def _by_names(number: int, texts: Sequence[str], options: ReaderOptions) -> Layout | None:
-    """Return the layout where the first row names a column of words and one of tags."""
+    """Return the layout if the first row names a column of words and one of tags, else None."""
     for separator in [options.separator] if options.separator else "\t,; ":
         if separator not in texts[0]:
             continue
@@ -267,8 +274,8 @@ def _by_names(number: int, texts: Sequence[str], options: ReaderOptions) -> Layo
 
 
 def _by_cells(path: Path, layout: Layout, sentences: Sequence[Rows], options: ReaderOptions) -> Layout | None:
-    """Return the layout with the columns of words, tags and counts that the rows show, where ``options`` leave them
-    open; None where none holds tags.
+    """Return the layout with the columns of words, tags and counts that the rows show, if ``options`` leave them open;
+    None if no column holds tags.
     """
     words_are_open = options.word_column == _PLAIN.word_column
     if words_are_open:
@@ -311,7 +318,7 @@ def _key(cells: Iterable[str]) -> str:
 
 
 def _cells_behind(path: Path, options: ReaderOptions) -> Iterator[str]:
-    """Yield the attributes of a file that hold a tag by their name."""
+    """Yield the first attribute of a file whose name says that it holds a tag."""
     pattern = re.compile(rf"[\t |]((?:{'|'.join(_KEYS)})=[^|\s]*)", re.IGNORECASE)
     found = (pattern.search(text) for _, text in lines(path, SilentReport(), encoding=options.encoding))
     return (match[1] for match in islice(filter(None, found), 1))
@@ -330,8 +337,8 @@ def _tell(
     options: ReaderOptions,
     report: Report,
 ) -> None:
-    """Note which columns were found where they are not the first and the last, words that may be none, and which other
-    columns look like tags.
+    """Report columns that were found elsewhere than first and last, words that look like an index, and other columns
+    that look like tags.
     """
     find_words, find_tags = (getattr(options, n) == getattr(_PLAIN, n) for n in ("word_column", "tag_columns"))
     if layout.header:

@@ -25,16 +25,16 @@ Encoding = Literal[
 _CHUNK = 1 << 18  # bytes
 _LISTED = 8  # names in a message
 _BOM = b"\xef\xbb\xbf"
-# Ellipsis, quotes and dashes: the same bytes in the code pages of Windows that write letters of one byte.
+# Ellipsis, quotes and dashes, which are the same bytes in all single-byte code pages of Windows.
 _MARKS = frozenset(b"\x85\x91\x92\x93\x94\x96\x97")
 _APOSTROPHE = b"\x92"
 _NO_ASCII = re.compile(rb"([A-Za-z]?)([\x80-\xff]+)(?=([A-Za-z]?))")
 
 
 class Row(NamedTuple):
-    """A sentence as a file holds it: where it begins, its words, its mentions (sorted, nested or not).
+    """A sentence as a file holds it: the place where it begins, its words, its mentions (sorted, nested or not).
 
-    ``document`` tells the documents of a file apart where it marks them.
+    ``document`` tells the documents of a file apart if the file marks them.
     """
 
     path: Path
@@ -51,7 +51,7 @@ def lines(
     ends.
 
     Only LF or CRLF ends a line: words may hold the other characters that Unicode counts as line ends.
-    With the encoding ``auto`` a file is UTF-8, or Windows-1252 where it looks like nothing else (``_is_western``).
+    With the encoding ``auto`` a file is UTF-8, or Windows-1252 if it is not UTF-8 and looks like it (``_is_western``).
     Problems: ``unreadable`` (no such file, broken gzip), ``encoding`` (UTF-16, a line that is not in the encoding, a
     second byte-order mark, a lone carriage return), ``binary`` (a NUL byte). Convention: ``code page``.
     """
@@ -63,7 +63,7 @@ def lines(
             while block := file.readlines(_CHUNK):
                 if number == 1 and _is_utf16(block[0], path, report):
                     return
-                # Many lines are looked at and decoded at once where nothing is odd.
+                # For speed, a block without anything odd is decoded at once.
                 whole = b"".join(block)
                 if undecided and not whole.isascii() and not _is_utf8(whole):
                     undecided = False
@@ -89,7 +89,7 @@ def lines(
 
 
 def chunks(path: Path, report: Report) -> Iterator[str]:
-    """Yield a text file like ``lines`` gives it, cut anywhere: for files whose lines may be as long as the file."""
+    """Yield a text file as ``lines`` does, but cut anywhere: a line may be as long as the file. The encoding is UTF-8."""
     decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
     try:
         with _open(path) as file:
@@ -110,7 +110,7 @@ def chunks(path: Path, report: Report) -> Iterator[str]:
 
 
 def head(path: Path) -> bytes:
-    """Return the first bytes of a file, unpacked and without byte-order mark; none where it cannot be read."""
+    """Return the first bytes of a file, unpacked and without byte-order mark; b"" if it cannot be read."""
     try:
         with _open(path) as file:
             return file.read(1 << 14)
@@ -151,9 +151,11 @@ def _is_utf8(block: bytes) -> bool:
 
 
 def _is_western(path: Path) -> bool:
-    """Return whether a file that is not UTF-8 looks like Windows-1252: no character of it is UTF-8, and most others
-    than ASCII are letters there that stand beside an ASCII letter, one or two at a time. Quotes and dashes count only
-    where there is nothing else; between letters they are none, an apostrophe aside. Raises what reading it raises.
+    """Return whether a file that is not UTF-8 looks like Windows-1252.
+
+    No run of bytes above ASCII may be UTF-8. Most runs must be one or two letters of Windows-1252 beside an ASCII
+    letter. Quotes and dashes count only in a file without other runs. Between letters they count as letters, except an
+    apostrophe. Raises the errors of reading the file.
     """
     good = bad = marks = 0
     with _open(path) as file:
@@ -175,7 +177,7 @@ def _is_western(path: Path) -> bool:
 
 
 def _plain(block: bytes, codec: str) -> list[str] | None:
-    """Return the lines of a block, or None where one of them needs a closer look."""
+    """Return the lines of a block, or None if one of them needs a closer look."""
     block = block.replace(b"\r\n", b"\n")
     if any(odd in block for odd in (b"\0", b"\r", _BOM)):
         return None
@@ -239,7 +241,7 @@ def _tell_unreadable(path: Path, number: int, error: Exception, report: Report) 
 
 
 class _Unpacking(gzip.GzipFile):
-    """A gzip file that is broken where it has no end: see ``untrusted.unpack_limit``."""
+    """A gzip file that counts as broken if it unpacks to more than ``untrusted.unpack_limit``."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -254,7 +256,7 @@ class _Unpacking(gzip.GzipFile):
 
 
 def _open(path: Path) -> BinaryIO:
-    """Return a file, unpacked, behind its byte-order mark."""
+    """Open a file, unpacked if need be, and skip its byte-order mark."""
     file = path.open("rb")
     try:
         if file.peek(2)[:2] == b"\x1f\x8b" or path.suffix == ".gz":

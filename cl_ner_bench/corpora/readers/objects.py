@@ -1,4 +1,4 @@
-"""Sentences that are given as objects (JSON, parquet): which fields hold words, tags and mentions."""
+"""Sentences that are given as objects (JSON, parquet), and the fields of their words, tags and mentions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cl_ner_bench.corpora.readers.tags import Tags
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
-# Gives the objects of a file with their lines, from the first one each time it is called.
+# Returns the objects of a file with their lines. Each call begins at the first object.
 Objects = Callable[[Report], Iterator[tuple[int, Any]]]
 
 
@@ -39,14 +39,15 @@ def read_objects(
     - ``text``, a text, with ``entities`` (``spans``, ``mentions``, ``label``, ``labels``) in characters (also
       ``start_offset`` and ``end_offset``): it is cut into words by ``words.cut``, or at ``tokens`` of
       ``{"start", "end"}`` where these are given;
-    - either with ``entities`` without offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label": "PER"}]``:
+    - words or a text with ``entities`` without offsets, ``{type: ["Anna", ...]}`` or ``[{"text": "Anna", "label":
+      "PER"}]``:
       each text must stand in the sentence once (or as often as it is listed), as whole words;
-    - what ``exports.plain`` brings into one of these shapes.
+    - any shape that ``exports.plain`` turns into one of these.
 
-    Mentions come before tags, unless they are mere texts (``spans: ["PER: Anna Berg"]``). Two keys that contradict each
-    other are a problem; where they cannot be compared, one is read.
-    Mentions may nest and overlap; of identical ones one is kept. An object with a problem is left out, and so is one
-    without words and labels (note ``no words``).
+    If an object has mentions and tags, mentions are read, unless they are mere texts (``spans: ["PER: Anna Berg"]``).
+    Two keys that contradict each other are a problem; if they cannot be compared, one is read.
+    Mentions may nest and overlap; identical mentions count once. An object with a problem is left out, and so is an
+    object without words and labels (note ``no words``).
     Problems: ``object`` (no object, or one without labels), ``words``, ``spans``, ``tags``. Conventions: ``inside a
     word``, ``illegal tag``, ``two keys``, and those of ``exports.plain``.
     """
@@ -58,7 +59,7 @@ def read_objects(
 
 
 class _Words(NamedTuple):
-    """A sentence's words, and where they lie in its text if mentions are given in its characters."""
+    """A sentence's words. If mentions count characters, also its text and the words' borders in the text."""
 
     words: list[str]
     text: str = ""
@@ -70,11 +71,11 @@ class _Words(NamedTuple):
         return fields.ENTITIES if self.borders is None else fields.TEXT_ENTITIES
 
     def covered(self, start: int, end: int) -> str:
-        """Return what a mention covers, whose offsets count characters, or words where these have no ``borders``."""
+        """Return the text of a mention. Its offsets count characters, or words if there are no ``borders``."""
         return " ".join(self.words[start:end]) if self.borders is None else self.text[start:end]
 
     def covers(self, start: int, end: int, said: str) -> bool:
-        """Return whether a mention covers a text, blanks aside."""
+        """Return whether a mention covers the text ``said``, blanks aside."""
         return "".join(self.covered(start, end).split()) == "".join(said.split())
 
 
@@ -135,7 +136,7 @@ class _Reader:
             if all(type(i) is int for i in positions) and all(i <= k for i, k in pairwise([0, *positions, len(text)])):
                 kept = [(start, end) for start, end in borders if not text[start:end].isspace()]
                 labels, tags = (fields.first(item, keys)[0] for keys in (fields.TEXT_ENTITIES, fields.TAGS))
-                if len(kept) < len(borders) and labels and tags in ("", labels):  # a tag counts tokens
+                if len(kept) < len(borders) and labels and tags in ("", labels):  # tags need all tokens
                     place.report.note("blank token", place.path, place.line, short(text))
                     borders = kept
                 found = _Words([text[start:end] for start, end in borders], text, borders)
@@ -242,9 +243,7 @@ class _Reader:
     def _compare(
         self, item: Mapping[str, Any], field: str, mentions: Sequence[Mention], found: _Words, place: Place
     ) -> bool:
-        """Compare ``mentions``, which were read under ``field``, with labels under other keys. Return False after a
-        problem.
-        """
+        """Compare ``mentions``, read under ``field``, with labels under other keys. Return False after a problem."""
         for other in (key for key in found.entities if key != field):
             if item.get(other) != item[field] and fields.are_mentions(item.get(other)):
                 place.convention("two keys", f"'{field}' is read, '{other}' is not")

@@ -22,8 +22,8 @@ def read_parquet(path: Path, options: ReaderOptions, report: Report) -> Iterator
     """Yield a sentence a row, in the shapes of ``read_objects``; a row's line is its number, from 1.
 
     Class ids (``ner_tags``) get their names from ``options.tag_names``, else from the ClassLabel features that
-    Hugging Face writes into the file's metadata. Problems: ``parquet`` (no such file, or another one), and those of
-    ``read_objects``. Raises UserError where pyarrow is not installed.
+    Hugging Face writes into the file's metadata. Problems: ``parquet`` (no such file, or no parquet), and those of
+    ``read_objects``. Raises UserError if pyarrow is not installed.
     """
     require("pyarrow", "hub", str(path))
     return read_objects(partial(_rows, path), path, options, report, _class_names(path))
@@ -37,7 +37,7 @@ def _rows(path: Path, report: Report) -> Iterator[tuple[int, Any]]:
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            # Without labels under a known name, all columns are looked at for what may hold them.
+            # If no column has a known name of labels, all are read: another one may hold the labels.
             columns = [name for name in names if name in FIELDS] if LABEL_FIELDS.intersection(names) else None
             for batch in file.iter_batches(_BATCH, columns=columns):
                 for row in batch.to_pylist():
@@ -63,7 +63,7 @@ def _class_names(path: Path) -> dict[str, list[str]]:
 
 
 def _names_in(feature: Any) -> list[str]:
-    """Return the names of the first ClassLabel in a feature, which may be a list or a table of others."""
+    """Return the names of the first ClassLabel in a feature, which may be a list or a table of features."""
     if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
         return [str(name) for name in feature.get("names", ())]
     inner = feature.values() if isinstance(feature, dict) else feature if isinstance(feature, list) else ()

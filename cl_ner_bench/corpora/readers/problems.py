@@ -1,4 +1,4 @@
-"""Readers' reports about files: problems, with which a corpus is refused, and places that are read by a convention."""
+"""Readers' reports about files: problems, for which a corpus is refused, and places that are read by a convention."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cl_ner_bench.errors import UserError
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: where, what, and what to do. ``line`` counts from 1; 0 means the whole file.
+    """A problem: its place, its text and its fix. ``line`` counts from 1; 0 means the whole file.
 
     ``kind`` is a short name (``columns``, ``encoding``, ``duplicate``) by which the doctor groups its findings.
     """
@@ -69,7 +69,7 @@ CONVENTIONS = {
 LEFT_OUT = ("rejected", "unlabelled")
 """Kinds that leave a whole text out."""
 
-# Kinds of places that are read as their form says, in which nothing is wrong: what they are, and how they are read.
+# Kinds of places that are read as their form says; nothing is wrong there. What they are, and how they are read.
 NOTES = {
     "comment line": ("comment lines", "skipped, as their form says"),
     "header": ("files whose first row names the columns", "read by these names"),
@@ -90,13 +90,13 @@ NOTES = {
 
 
 class Report:
-    """The receiver of a reader's problems and remarks. This one raises at the first problem; the doctor's
-    (``doctor.Findings``) collects them all.
+    """The receiver of a reader's problems and remarks. This class raises at the first problem; the doctor's report
+    (``doctor.Findings``) collects all problems.
 
-    A reader calls ``problem`` and, where that returns, leaves out what it cannot read (the line, the sentence, the
-    file) and continues behind it. ``remark`` is for what the user should know of a whole file or folder, ``convention``
-    for each place that is read by a convention, ``note`` for each that is read as its form says: ``remarks`` gives
-    their number and the first one.
+    A reader calls ``problem``. If that returns, the reader leaves out the line, the sentence or the file that it cannot
+    read, and continues behind it. ``remark`` is for facts about a whole file or folder. ``convention`` is for each
+    place that is read by a convention, ``note`` for each place that is read as its form says. ``remarks`` gives their
+    number and the first place of each kind.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Report:
 
     @property
     def remarks(self) -> list[str]:
-        """The remarks so far, and one sentence for each kind of convention that was needed."""
+        """The remarks so far, and one sentence for each kind of convention and note that was needed."""
         counted = []
         for kind, number in self._counts.items():
             what, how = CONVENTIONS.get(kind) or NOTES[kind]
@@ -136,8 +136,8 @@ class Report:
 
 
 class Place(NamedTuple):
-    """A place in a file, and the report of what stands there. ``item`` is the number of an object that shares its line
-    with others before it, else 0.
+    """A place in a file, and the report about it. ``item`` is the number of an object that shares its line with the
+    object before it, else 0.
     """
 
     report: Report
@@ -146,7 +146,7 @@ class Place(NamedTuple):
     item: int = 0
 
     def problem(self, kind: str, text: str, fix: str) -> None:
-        """Report a problem of this place."""
+        """Report a problem at this place."""
         self.report.problem(kind, self.path, self.line, f"{self._item}{text}", fix)
 
     def convention(self, kind: str, text: str) -> None:

@@ -23,9 +23,10 @@ _COUNTING = "Count characters from 0 over the title, one blank, and the abstract
 def read_pubtator(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield a sentence for each title and each abstract, cut into words by ``words.cut``.
 
-    A blank line, or a text of another id, ends a block. Characters count from 0 over its texts, joined by one blank.
-    Marks that go on in the next text are left out, and so are rows that are no mark of a mention (relations).
-    Problems: ``pubtator`` (malformed rows, marks that do not cover what they say), and those of ``lines``.
+    A block ends at a blank line, a text of another id, or a text behind marks. Characters count from 0 over the texts
+    of a block, joined by one blank. Marks that go on in the next text are left out, and so are rows that mark no
+    mention (relations).
+    Problems: ``pubtator`` (malformed rows, marks that do not cover the text they state), and those of ``lines``.
     Conventions: ``across lines``, ``inside a word``. Note: ``no mention``.
     """
     texts: list[tuple[int, int, str]] = []

@@ -1,4 +1,4 @@
-"""The tags of one file: how they are written, which scheme they are in, and which mentions they denote."""
+"""The tags of one file: their writing, their scheme and the mentions that they denote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cl_ner_bench.corpora.readers.problems import Report
 from cl_ner_bench.corpora.sentence import Mention
 from cl_ner_bench.errors import short
 
-# Prefixes that are written in another way: B_PER, I:PER; PER-B, PER_I; b-per, per-b; B, B-.
+# Prefixes in another writing: B_PER, I:PER; PER-B, PER_I; b-per, per-b; B, B-.
 _FRONT = re.compile(r"(?P<letter>[BIESLUM])[_:.|/](?P<type>\w.*)", re.DOTALL)
 _BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[BIESLUM])", re.DOTALL)
 _LOWER = re.compile(r"(?P<letter>[bieslum])[-_:.|/](?P<type>.+)", re.DOTALL)
@@ -20,15 +20,15 @@ _LOWER_BACK = re.compile(r"(?P<type>.*\w)[-_:.|/](?P<letter>[bieslum])", re.DOTA
 _BARE = re.compile(r"(?P<letter>[BIESLUM])[-_]?(?P<type>)", re.IGNORECASE)
 UNNAMED = "ENTITY"  # the type of bare tags that nobody named
 _NO_NAME = ("-", "_", "0", "o", "none", "null", "other", "out", "outside")
-_MANY = 100  # words without one O that make a column look like something else than tags
+_MANY = 100  # words: a longer column without any O does not look like tags
 
 
 class Tags:
     """A decoder of the tag sequences of one file.
 
-    ``sentences`` gives all its tag sequences, from the first one each time it is called; they are looked through where
-    ``options`` does not give the scheme. A scheme that is given is not looked for, but IO is written with ``I-`` or
-    without: that is always found out. Tags without a type (B, I, O) denote mentions of ``options.type``.
+    Each call of ``sentences`` returns all tag sequences of the file. They are searched for the scheme if ``options`` do
+    not give it. If ``options`` give IO, they are searched for ``I-``, which IO may lack. Tags without a type (B, I, O)
+    denote mentions of ``options.type``, or of ``UNNAMED``.
     Problems: ``tags``. Conventions: ``illegal tag``. Notes: ``other writing``, ``no type``.
     """
 
@@ -38,10 +38,10 @@ class Tags:
         self._path, self._report = path, report
         self.scheme: str = options.scheme
         self.prefixed = True
-        # What is wrong with the whole file, what to do, and the tags that it is about (none: all).
+        # A problem of the whole file: its text, its fix, and the tags that it is about (empty: all).
         self._fault: tuple[str, str, Collection[str]] | None = None
         self._told = False
-        self._written: Mapping[str, str] = {}  # tags that are written in another way, as BIOES writes them
+        self._written: Mapping[str, str] = {}  # each tag in another writing, and the tag as BIOES writes it
         if options.scheme in ("auto", "IO"):
             statistics = _statistics(sentences())
             self._written = _writing(statistics, options)
@@ -100,12 +100,13 @@ def _statistics(sentences: Iterable[Sequence[str]]) -> schemes.TagStatistics:
 
 
 def _writing(statistics: schemes.TagStatistics, options: ReaderOptions) -> dict[str, str]:
-    """Return each tag that is written in another way as BIOES writes it; nothing where tags are bare types, or are
-    written as they should.
+    """Map each tag in another writing to the tag as BIOES writes it. Nothing is mapped if tags are bare types, or are
+    in the usual writing.
 
-    All tags without a prefix must have one way of writing, and one of them must begin a mention. Letters alone and
-    letters before a type may also be I; behind a type in lower case, where vitamin-b is a type, o must stand for O, or
-    one type have both b and i. With lower case, prefixes as they should be may stand beside it.
+    All tags without a usual prefix must have one writing, and one of them must begin a mention: a ``B``, or also an
+    ``I`` if letters stand alone or before a type. Behind a type, lower-case letters may be part of it (vitamin-b): they
+    count only if ``o`` stands for O, or one type has both ``b`` and ``i``. Only lower-case prefixes may stand beside
+    usual ones.
     """
     plain = statistics.plain_tags
     if not statistics.prefixes and _in_one_way(plain - {"o"}, _BARE, "BbIi"):
@@ -134,8 +135,8 @@ def _as_bioes(tags: Collection[str], pattern: re.Pattern[str], type_: str = "") 
 
 
 def _mixed_case(statistics: schemes.TagStatistics, options: ReaderOptions) -> tuple[str, str, Collection[str]] | None:
-    """Return the problem, its fix and its tags where some prefixes alone are in lower case and ``rename`` does not say
-    what their types are; else None.
+    """Return a problem, its fix and its tags if only some prefixes are in lower case and ``rename`` does not name their
+    types; else None.
     """
     tags = sorted(statistics.tags, reverse=True)
     upper = {schemes.split_tag(tag)[1]: tag for tag in tags if schemes.has_prefix(tag)}
@@ -152,7 +153,7 @@ def _mixed_case(statistics: schemes.TagStatistics, options: ReaderOptions) -> tu
 
 
 def _fault(statistics: schemes.TagStatistics) -> tuple[str, str, Collection[str]] | None:
-    """Return the problem and its fix where bare tags cannot be IO tags, else None."""
+    """Return a problem, its fix and its tags if bare tags cannot be IO tags, else None."""
     if statistics.plain >= _MANY and not statistics.outside:
         fix = "Tag words outside of all mentions by O, or say which column holds the tags ('tag_columns')"
         return "no word of this file is tagged O", fix, ()

@@ -23,7 +23,7 @@ _TOKEN = 3  # columns before the features: number, characters, token
 
 
 class _Column(NamedTuple):
-    """A column of types: its place, and the type of marks in a layer without features."""
+    """A column of types: its place, and the type of its marks if the layer has no features."""
 
     place: int
     type: str = ""
@@ -32,13 +32,14 @@ class _Column(NamedTuple):
 def read_webanno(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield the sentences of a file in WebAnno TSV 3.
 
-    Mentions are the marks of the layer of named entities, else of the only layer of spans that is not of grammar; with
-    ``options.tag_columns`` those of these columns, counted from 0. Their type is the feature ``value`` (or ``label``,
-    ``type``...), else the only feature. A mark on a part of a token is one of the whole token.
+    Mentions are the marks of the layer of named entities, else of the only layer of spans that is not about grammar.
+    With ``options.tag_columns``, mentions are the marks of these columns, counted from 0. A mention's type is the
+    feature ``value`` (or ``label``, ``type``...), else the only feature. A mark on a part of a token counts for the
+    whole token.
     Problems: ``webanno`` (which layer is meant, malformed rows), ``words``, and those of ``lines``. Conventions:
     ``inside a word``, ``discontinuous``, ``untyped`` (a mark whose feature has no value).
     """
-    layers: list[tuple[str, list[str]]] = []  # of the columns: the layer's name ("": no spans), its features
+    layers: list[tuple[str, list[str]]] = []  # name of each layer ("": no spans), and its features
     columns: list[_Column] | None = None
     sentence = _Sentence(path, report)
     number_of = ""

@@ -41,7 +41,7 @@ Borders = Sequence[tuple[int, int]]
 
 
 class Touched(NamedTuple):
-    """Words ``first .. last-1``; ``widened`` says whether they cover more than was asked for, or blanks less."""
+    """Words ``first .. last-1``; ``widened`` is True if they cover more characters than asked for, or fewer blanks."""
 
     first: int
     last: int
@@ -49,9 +49,10 @@ class Touched(NamedTuple):
 
 
 def cut(text: str, rule: Rule = "finest") -> list[tuple[int, int]]:
-    """Start and end (exclusive) of each word of ``text``, in characters.
+    """Return start and end (exclusive) of each word of ``text``, in characters.
 
-    ``rule``: the one above, or for text that was cut into words before: ``blanks``, at blanks and tabs alone.
+    ``rule``: ``finest``, the rule above, or ``blanks`` for text that is already cut into words: only blanks, tabs and
+    line ends separate them.
     """
     if rule == "blanks":
         return [match.span() for match in _BETWEEN_BLANKS.finditer(text) if not match[0].isspace()]
@@ -60,9 +61,9 @@ def cut(text: str, rule: Rule = "finest") -> list[tuple[int, int]]:
 
 
 def found(surfaces: Iterable[str], words: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
-    """Return for each text where it stands in ``words``: first word and end (exclusive) of each run of whole words.
+    """Return for each text its places in ``words``: first word and end (exclusive) of each run of whole words.
 
-    Both sides are cut by ``cut``, so that blanks do not matter. Runs may overlap.
+    ``cut`` cuts both the texts and ``words``, so blanks do not matter. Runs may overlap.
     """
     pieces = [(word[start:end], i) for i, word in enumerate(words) for start, end in cut(word)]
     texts = [text for text, _ in pieces]
@@ -83,7 +84,7 @@ def found(surfaces: Iterable[str], words: Sequence[str]) -> dict[str, list[tuple
 
 
 def touched(start: int, end: int, borders: Borders) -> Touched | None:
-    """Return the words that share a character with ``start .. end-1``, None where no word does. ``borders`` are in
+    """Return the words that share a character with ``start .. end-1``, None if no word does. ``borders`` are in
     order.
     """
     first = bisect_right(borders, start, key=lambda border: border[1])

@@ -48,8 +48,8 @@ def open_parts(
     """Return the sentences of the train, dev and test part of a folder; files are opened when they are read.
 
     Without ``options.files`` and ``options.documents`` a part is the file or the folder with its name (``train.txt``,
-    ``a.dev.conll``, ``eng.testa``, ``validation/``). All files of such a folder belong to the part, and so do all shards
-    of a file (``train-00000-of-00002.parquet``). With a ``division``, ``folder`` may be a single file, file names need
+    ``a.dev.conll``, ``eng.testa``, ``validation/``). All files of such a folder belong to the part. So do all shards of
+    a file (``train-00000-of-00002.parquet``). With a ``division``, ``folder`` may be a single file, file names need
     not name parts, and missing dev and test parts are taken from train, which is then read at once.
     Problems: ``missing`` (a part), ``ambiguous`` (several files could be it), ``empty`` (a part without sentences).
     """

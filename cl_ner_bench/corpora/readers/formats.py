@@ -60,8 +60,8 @@ _FOREIGN = [
 def format_of(path: Path, report: Report) -> Format | None:
     """Return the format of a file; None after the problem ``format`` (a known format without a reader).
 
-    Parquet is known by the name ``.parquet`` or the first bytes, brat by a ``.txt`` beside an ``.ann``, JSON by the name
-    or the first characters, PubTator and WebAnno TSV 3 by their first line. Any other file is columns, and so is
+    Parquet is known by the name ``.parquet`` or the first bytes, brat by a ``.txt`` beside an ``.ann``, JSON by the
+    name or the first characters, PubTator and WebAnno TSV 3 by their first line. Any other file is columns, and so is
     ``.conll``.
     """
     suffixes = {suffix.lower() for suffix in path.suffixes}

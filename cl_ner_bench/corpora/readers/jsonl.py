@@ -21,8 +21,10 @@ _decode = json.JSONDecoder().raw_decode
 
 
 def read_jsonl(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
-    """Yield a sentence for each object, in the shapes of ``read_objects``. A file holds an object a line, or one list of
-    objects. (A line may also be a list that begins with a text: see ``exports.plain``.)
+    """Yield a sentence for each object, in the shapes of ``read_objects``.
+
+    A file holds an object a line, or one list of objects. (A line may also be a list that begins with a text: see
+    ``exports.plain``.)
 
     A malformed line is left out. In a malformed list, everything behind the fault is left out. Problems: ``object`` (no
     JSON), and those of ``read_objects`` and ``lines``.

@@ -51,7 +51,7 @@ def lines(
     ends.
 
     Only LF or CRLF ends a line: words may hold the other characters that Unicode counts as line ends.
-    With the encoding ``auto`` a file is UTF-8, or Windows-1252 if it is not UTF-8 and looks like it (``_is_western``).
+    With the encoding ``auto`` a file is UTF-8, or else Windows-1252 if it looks like that (``_is_western``).
     Problems: ``unreadable`` (no such file, broken gzip), ``encoding`` (UTF-16, a line that is not in the encoding, a
     second byte-order mark, a lone carriage return), ``binary`` (a NUL byte). Convention: ``code page``.
     """
@@ -89,7 +89,7 @@ def lines(
 
 
 def chunks(path: Path, report: Report) -> Iterator[str]:
-    """Yield a text file as ``lines`` does, but cut anywhere: a line may be as long as the file. The encoding is UTF-8."""
+    """Yield a UTF-8 text file as ``lines`` does, but cut anywhere, because a line may be as long as the file."""
     decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
     try:
         with _open(path) as file:
@@ -154,8 +154,8 @@ def _is_western(path: Path) -> bool:
     """Return whether a file that is not UTF-8 looks like Windows-1252.
 
     No run of bytes above ASCII may be UTF-8. Most runs must be one or two letters of Windows-1252 beside an ASCII
-    letter. Quotes and dashes count only in a file without other runs. Between letters they count as letters, except an
-    apostrophe. Raises the errors of reading the file.
+    letter. Quotes and dashes are enough in a file without other runs. Between letters they count against Windows-1252,
+    except an apostrophe. Raises the errors of reading the file.
     """
     good = bad = marks = 0
     with _open(path) as file:

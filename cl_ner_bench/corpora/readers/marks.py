@@ -17,7 +17,10 @@ EXCLUSIVE = "'end' is exclusive. If yours are inclusive, add 1 to the end of eve
 
 
 class Mark(NamedTuple):
-    """A mark on line ``line``: characters ``start .. end-1`` of a text read ``covered`` and name a ``type``."""
+    """A mark of an entity of ``type``: characters ``start .. end-1`` of a text, which are ``covered``.
+
+    ``line`` is the mark's line in its file.
+    """
 
     start: int
     end: int

@@ -21,9 +21,9 @@ def are_one(name: str, other: str, card: Card) -> bool:
 
 
 def other_names(card: Card, present: Collection[str]) -> dict[str, str]:
-    """Return the card's name of each type of a corpus that has another name there.
+    """Return the card's name for each type that a corpus calls by another name.
 
-    A type that could be several of the card's is left out. So are two types that could be the same one.
+    A type that could be several types of the card is left out. So are types that could be the same type of the card.
     """
     meant = {
         name: [name] if name in card.types else [type_ for type_ in card.types if are_one(name, type_, card)]

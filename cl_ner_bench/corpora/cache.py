@@ -1,8 +1,8 @@
 """The cache of parsed corpora, their sub-tokens and downloads: a second start reads neither text nor network.
 
-A hash of its source finds a parsed corpus (``content_key``), never a name or a date. A cache file is a line of JSON
-with the sha256 of the rest: JSON again, and arrays of numbers. A file is written under another name and then renamed,
-so no reader sees half of it. A file that does not fit its checksum is made again from the source.
+A parsed corpus is found by a hash of its source (``content_key``), never by a name or a date. A cache file is a line of
+JSON with the sha256 of the rest: JSON again, and arrays of numbers. A file is written under another name and then
+renamed, so no reader sees half of it. A file that does not fit its checksum is made again from the source.
 """
 
 from __future__ import annotations

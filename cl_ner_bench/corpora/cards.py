@@ -37,8 +37,8 @@ def read_card(path: Path) -> Card:
 
 
 def _from(card: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return reader options with absolute paths; relative paths start at the card's folder. Values that are no paths
-    stay as they are; ``find.options_of`` checks them.
+    """Return reader options with the card's folder put before their relative paths. Values that are no paths stay as
+    they are; ``find.options_of`` checks them.
 
     Raises UserError for a path that leads out of the folder, because a card may come from a stranger.
     """
@@ -136,7 +136,7 @@ def recipe(
         raise UserError(
             f"--recipe: no recipe {short(name)} for {card.name}; known are {known}.{did_you_mean(name, list(names))}"
         )
-    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # no limit and no pool, unless a recipe says otherwise
+    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # defaults: no paper limits the width
     for source in (generic(), card):
         layer = source.recipes.get(name, Recipe())
         fitting = (values for pattern, values in layer.scenarios.items() if fnmatchcase(scenario, pattern))

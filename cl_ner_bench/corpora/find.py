@@ -1,4 +1,4 @@
-"""The card, its reader options and the folder of its text, by what a user names: a dataset, a card or a folder."""
+"""The card, the reader options and the folder of text of a dataset, card or folder that a user names."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ _PATIENCE = 10  # seconds to wait for the hub's answer
 def hub_rows(card: Card, options: ReaderOptions, report: Report) -> dict[str, Iterator[Row]]:
     """Return the sentences of a card's hub source, streamed from the downloaded tables, with types by ``options``.
 
-    Files that ``datasets`` downloads and converts stay in the cache folder; ``HF_HUB_OFFLINE`` is respected. If the hub
-    gives no sentences, raises UserError that says what to do instead: no network, no such dataset or revision, a gate,
-    or a loading script, which ``datasets`` no longer runs.
+    Files that ``datasets`` downloads and converts stay in the cache folder; ``HF_HUB_OFFLINE`` is respected. Raises
+    UserError, which says what to do instead, if the hub gives no sentences: no network, no such dataset or revision, a
+    gate, or a loading script, which ``datasets`` no longer runs.
     """
     hub = card.hub
     assert hub is not None

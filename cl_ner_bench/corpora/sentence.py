@@ -49,7 +49,8 @@ class Corpus:
     """The sentences of a dataset by part (``train``, ``dev``, ``test``) and the card that describes them.
 
     Attributes:
-        parts: every sentence, at the index of its id. Mentions of types that the card does not use are dropped.
+        card: the card of the dataset.
+        parts: every sentence of each part, at the index of its id. Mentions of types that the card does not use are dropped.
         source: the place that the sentences came from.
         remarks: sentences for the user.
         sample: the ids in use per part, if only some are (``--max-sentences``); ids thus keep their meaning.

@@ -7,8 +7,8 @@
 4. A full stop behind a single letter (``J. K. Rowling``, ``U.S. President``) or a short form that stands before a name
    (``TITLES``) ends no sentence.
 
-A needless border costs context, but a border inside a name costs the name. Therefore no sentence begins with a number
-or a lower-case letter.
+A needless border costs context, but a border inside a name costs the name. Therefore rule 2 lets no sentence begin with
+a number or a lower-case letter.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class PlannedTask(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScenarioTable(Protocol, frozen=True):
-    """The keys of a table that describes a scenario: those of a protocol, and ``like``, the scenario it starts from."""
+    """The keys of a table that describes a scenario: the keys of a protocol, and ``like``, its base scenario."""
 
     name: str = ""
     like: str = "split"
@@ -139,7 +139,7 @@ class Scenario(Struct, frozen=True):
 
     @property
     def own_tasks(self) -> bool:
-        """True if the tasks are the scenario's own, so that the card's orders do not apply."""
+        """True if the tasks are the scenario's own, so the card's orders do not apply."""
         return bool(self.tasks or self.increments or self.add_one is not None or self.by_domain)
 
     def to_json(self) -> dict[str, Any]:

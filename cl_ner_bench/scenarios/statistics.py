@@ -128,8 +128,8 @@ def without_task_text(found: Mapping[str, Mapping[str, int]], n_mentions: Mappin
 
 
 def corpus_notes(corpus: Corpus, *splits: TaskSplit) -> list[str]:
-    """Return what a user must know of a corpus and its task splits (one for each order) before a run: remarks,
-    differences, types in no task, orders that are the same, newcomers with fewer mentions than were asked for."""
+    """Return the notes that a user must read before a run on a corpus and its task splits (one for each order):
+    remarks, differences, types in no task, orders that are the same, newcomers with fewer mentions than asked for."""
     missing = without_task(corpus, splits[0])
     more = [without_task_text(missing, corpus.n_mentions)] if missing else []
     more += equal_orders(splits) + fewer_shots(corpus, splits)

@@ -2,8 +2,8 @@
 
 There are two levels. Loading refuses a corpus with an *error*; readers report errors. A corpus with a *warning* loads,
 but its scores may mislead: test sentences that stand in train, a misspelt type, words damaged by a wrong encoding.
-Sentences are streamed. For each, only a hash of its words, its place and its mentions are kept, unless the sentences
-are divided into parts first.
+Sentences are streamed. Only the place, the mentions and a hash of the words of each sentence are kept, unless the
+sentences are divided into parts first.
 """
 
 from __future__ import annotations

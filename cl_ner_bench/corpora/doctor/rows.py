@@ -24,7 +24,7 @@ LONG_WHOLE = 15  # words: a shorter sentence may well be one name (a title, a li
 
 # Words
 
-# One search for all suspects saves time: only in a sentence in which it finds one are the words checked one by one.
+# One search for all suspects saves time: in most sentences it finds none, and their words need no further check.
 _SUSPECT = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\xa0\u061c\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u2069\u3000\ufeff\ufffd]"
     "|\u00c2|\u00c3|\u00e2\u20ac"

@@ -41,8 +41,9 @@ def read_columns(path: Path, options: ReaderOptions, report: Report) -> Iterator
     as the first; an empty last column (after a trailing separator) does not count. ``find_layout`` finds the columns of
     words and tags.
 
-    A sentence also ends in these places: if a first row names columns of sentences or documents, where their values
-    change; if a column counts the words, where the count begins again; at ``-DOCSTART-`` rows, which are skipped.
+    A sentence also ends at ``-DOCSTART-`` rows, which are skipped. If a first row names columns of sentences or
+    documents, a sentence ends where their values change. If a column counts the words, a sentence ends before the count
+    begins again.
     Before a sentence, comments are skipped: lines that begin with ``options.comment`` (a word may begin so, too: see
     ``comment``); without this option, lines that have the form of a comment and not the form of the rows.
 

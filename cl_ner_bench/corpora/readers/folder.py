@@ -110,7 +110,7 @@ def _part_files(
 def read_rows(path: Path, options: ReaderOptions, report: Report) -> Iterator[Row]:
     """Yield the sentences of one file, in the format of ``options.format``.
 
-    With ``auto``, ``format_of`` finds the format. ``options.of_types`` renames types.
+    With ``auto``, ``format_of`` finds the format. ``options.of_types`` decides the types.
     """
     format_ = format_of(path, report) if options.format == "auto" else options.format
     if format_ is None:

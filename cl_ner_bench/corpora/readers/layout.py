@@ -174,7 +174,7 @@ def sentences_of(
 
 
 def _behind_commas(texts: Sequence[str]) -> bool:
-    """Return whether rows are a table with blanks behind its commas: words never end with a comma in all rows."""
+    """Return whether rows are a table with blanks behind its commas: the first words of text do not all end so."""
     return len(texts) > 2 and all(_BEHIND_COMMA.match(text) for text in texts)
 
 

@@ -75,7 +75,8 @@ class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """Hyper-parameters of a recipe, within the bounds of the options with the same names.
 
     ``clip``: 0 means no clipping. ``schedule``: after the warm-up the rate falls to 0 along half a cosine or a line, or
-    is constant. ``first_lr``: the rate of encoder and head in the first ``first_lr_epochs`` epochs of the first step.
+    is constant. ``first_lr``: the encoder's rate in the first ``first_lr_epochs`` epochs of a model's first step; the
+    head's rate changes in proportion.
     ``head_weight_decay``: the decay of all weights outside the encoder, if it differs. ``decayed``: decay applies to
     ``all`` weights, or to ``matrices`` only, not to biases and layer norms.
     ``head``: the logits of a token method are linear in a word's vector, or scaled cosines.

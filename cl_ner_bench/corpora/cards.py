@@ -136,7 +136,7 @@ def recipe(
         raise UserError(
             f"--recipe: no recipe {short(name)} for {card.name}; known are {known}.{did_you_mean(name, list(names))}"
         )
-    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # defaults: no paper limits the width
+    merged: dict[str, Any] = {"max_span_width": 0, "pool": 1}  # off, unless a recipe states them
     for source in (generic(), card):
         layer = source.recipes.get(name, Recipe())
         fitting = (values for pattern, values in layer.scenarios.items() if fnmatchcase(scenario, pattern))

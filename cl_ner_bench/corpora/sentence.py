@@ -50,7 +50,8 @@ class Corpus:
 
     Attributes:
         card: the card of the dataset.
-        parts: every sentence of each part, at the index of its id. Mentions of types that the card does not use are dropped.
+        parts: every sentence of each part, at the index of its id. Mentions of types that the card does not use are
+            dropped.
         source: the place that the sentences came from.
         remarks: sentences for the user.
         sample: the ids in use per part, if only some are (``--max-sentences``); ids thus keep their meaning.

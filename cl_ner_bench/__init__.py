@@ -1,8 +1,8 @@
 """cl_ner_bench: the benchmark suite for continual named entity recognition.
 
-From Python: ``run`` and ``tune`` are commands as functions, ``load_results`` gives a results folder as pandas frames,
-``load_model`` a stored model, and ``extend`` a model that has learned one more type.
-Everything public is imported on first use, so that ``import cl_ner_bench`` and ``bench --help`` stay quick; editors
+``run``, ``tune`` and ``extend`` are commands as functions. ``load_results`` returns a results folder as pandas frames,
+``load_model`` a stored model.
+Public names are imported on first use, because ``import cl_ner_bench`` and ``bench --help`` must stay quick. Editors
 read ``__init__.pyi``.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m cl_ner_bench`` is ``bench``."""
+"""Entry point of ``python -m cl_ner_bench``, which is the same as ``bench``."""
 
 import sys
 

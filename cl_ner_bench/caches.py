@@ -1,6 +1,6 @@
-"""The cache, a folder of files that can be made again, for the suite and for the libraries that it uses.
+"""The cache folder of the suite and of the libraries that it uses. Its files can be made again.
 
-Nothing is written but results and this cache.
+The suite writes only results and this cache.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from cl_ner_bench.storage.files import write_bytes
 
-# Kernels that are compiled on a machine, by CUDA and by torch.
+# Folders of the kernels that CUDA and torch compile, by environment variable.
 _KERNELS = {
     "CUDA_CACHE_PATH": "cuda",
     "PYTORCH_KERNEL_CACHE_PATH": "torch",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "TRITON_CACHE_DIR": "triton",
 }
-# The fonts of the system as ever, and before its own folders one for what fontconfig notes down of them.
+# The fonts of the system as usual. fontconfig writes its own cache to the first folder named.
 _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 
 def plotting_environment() -> dict[str, str]:
-    """Return the environment in which matplotlib and fontconfig write into the cache. What is set already stays."""
+    """Return environment variables that make matplotlib and fontconfig write into the cache. Omit those already set."""
     libraries = cache_folder().absolute() / "libraries"
     found = {"MPLCONFIGDIR": str(libraries / "matplotlib")}
     if sys.platform == "linux":  # elsewhere matplotlib does not ask fontconfig
@@ -55,18 +55,18 @@ def plotting_environment() -> dict[str, str]:
 
 
 def kernel_environment() -> dict[str, str]:
-    """Return the environment in which kernels that are compiled are kept in the cache. What is set already stays."""
+    """Return environment variables that keep compiled kernels in the cache. Omit those already set."""
     libraries = cache_folder().absolute() / "libraries"
     found = {name: libraries / folder for name, folder in _KERNELS.items() if name not in os.environ}
     for folder in found.values():
-        with suppress(OSError):  # torch keeps nothing in a folder that is not there
+        with suppress(OSError):  # torch does not create these folders
             folder.mkdir(parents=True, exist_ok=True)
     return {name: str(folder) for name, folder in found.items()}
 
 
 @contextmanager
 def hub() -> Iterator[Path]:
-    """Redirect all that ``huggingface_hub`` writes into the cache, and yield the folder of its downloads."""
+    """Make ``huggingface_hub`` write all its files into the cache, and yield the folder of its downloads."""
     from huggingface_hub import constants
 
     folder = cache_folder().absolute() / "hub"
@@ -79,7 +79,7 @@ def hub() -> Iterator[Path]:
     environment = os.environ.get("HF_XET_CACHE")
     for name in before:
         setattr(constants, name, str(values[name]))
-    os.environ["HF_XET_CACHE"] = str(values["HF_XET_CACHE"])  # read by hf_xet, which is no Python
+    os.environ["HF_XET_CACHE"] = str(values["HF_XET_CACHE"])  # hf_xet is not Python and reads the environment
     try:
         yield folder
     finally:

@@ -19,37 +19,37 @@ class UserError(Exception):
 
 
 def require(package: str, extra: str, what: str) -> None:
-    """Raise UserError, naming the extra, where a package that ``what`` alone needs is not installed."""
+    """Raise UserError if ``package``, which only ``what`` needs, is not installed. The message names the extra."""
     found = find_spec(package)
-    if found is None or found.origin is None:  # a folder of that name, from which Python is started, is no package
+    if found is None or found.origin is None:  # a folder of that name in the current folder is no package
         raise UserError(f"{what}: the package {package} is not installed; pip install 'cl-ner-bench[{extra}]'")
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with control characters shown as escapes: names may come from others, and must not command the
+    """Return ``text`` with control characters as escapes. Others may choose names, and names must not control the
     terminal.
     """
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short(value: Any) -> str:
-    """Return a value as a message quotes it: some 40 characters of a text, 100 of anything else."""
+    """Return a value as messages quote it: about 40 characters of a text, at most 100 of any other value."""
     try:
         text = _SHORT.repr(value)
     except ValueError:
-        return "a number of more than 4,300 digits"  # Python refuses to write it
+        return "a number of more than 4,300 digits"  # Python refuses to print such a number
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def counted(n: int, what: str) -> str:
-    """Return "1 run", "2 runs"."""
+    """Return a number with its noun: "1 run", "2 runs"."""
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def did_you_mean(word: str, known: Iterable[str] | Mapping[str, str]) -> str:
-    """Return " Did you mean 'X'?" for the nearest known word, in whatever case, else "".
+    """Return " Did you mean 'X'?" for the nearest known word, or "" if none is near. Ignore case.
 
-    A mapping holds, for other names of a thing (as tables print it), the word that is known.
+    A mapping maps each name of a thing (for example the name that tables print) to the known word.
     """
     import difflib
 

@@ -1,11 +1,11 @@
-"""Cards of methods: what the file of a method states about it, read from source text.
+"""Cards of methods: the facts that a method's file states, read from its source text.
 
 A method file begins with a literal ``CARD``: ``{name: {...}}``, or ``{..., "variants": {name: {...}}}`` with the keys
-that all its methods share. It is read with :func:`ast.literal_eval`, so that listing methods runs nobody's code and
-imports neither torch nor pandas.
+that all its methods share. :func:`ast.literal_eval` reads it, so listing methods runs no method's code and imports
+neither torch nor pandas.
 
 A card of the architecture ``any`` is a plug-in: its class changes hooks of any learner. The plug-in ``ewc`` gives the
-methods ``ewc-span`` and ``ewc-token``, on the base learners, and ``ewc+METHOD`` on any other.
+methods ``ewc-span`` and ``ewc-token`` (on the base learners) and ``ewc+METHOD`` (on another method).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cl_ner_bench.validation import MisfitError, convert
 
 ARCHITECTURES: tuple[Literal["span", "token"], ...] = ("span", "token")
 PLUG_IN = "any"
-SHARING = ("memory-free", "closed-form", "exemplar", "reference")  # groups, by what they use beside a step's data
+SHARING = ("memory-free", "closed-form", "exemplar", "reference")  # in order of the data used besides a step's
 _SETTINGS = "a dict of hyper-parameters and their defaults: texts, numbers, true or false, None, lists of them"
 _HELP = "a dict: name of a setting -> what it means, in a line"
 _IDENTITIES = "a dict: name of a simpler method, or 'base' -> the settings with which this method equals it"
@@ -36,7 +36,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 def _is_plain(value: Any) -> bool:
-    """Return True for what JSON and TOML hold."""
+    """Return True for a value that JSON and TOML can hold."""
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)
@@ -79,22 +79,23 @@ class MethodTable(Struct, frozen=True, forbid_unknown_fields=True):
 class MethodCard(MethodTable, frozen=True, kw_only=True):
     """The facts that a method's file states about it.
 
-    ``data`` is what a step is learned from: its own sentences (``task``) or those of all steps so far
-    (``union``); ``start`` is where it begins: at the previous step's model or at the pretrained encoder.
-    ``first_step`` is ``base`` where step 1 is the plain base learner's (``SpanLearner``, ``TagLearner``), whatever the
-    settings: a grid learns it once for all such methods of an architecture.
-    ``settings`` are the method's own hyper-parameters with their defaults, ``help`` says in a line what each means;
-    ``recipes`` are values of the training
-    hyper-parameters, by recipe, that differ from those of the recipe for this method. ``identities`` names simpler
-    methods (``base``: the base learner, or what a plug-in is on) with the settings with which this one equals them.
-    ``files`` are the settings that name a file which the user gives and the method reads: its content counts, not its
-    path. ``search`` says what `bench tune` tries of a setting or hyper-parameter (``search_space``), None: nothing.
-    A plug-in that does not compose (``composes``) goes on the base learners alone; no plug-in goes on another
-    method that does not.
-    ``year`` is the paper's, 0 without one.
-    ``class_name`` is empty where the method is the base learner of its architecture.
-    ``module`` is None for a file outside any package.
-    ``plug_in`` is the plug-in's name where the class is one; it changes ``base``, the base learner if None.
+    Attributes:
+        data: the sentences that a step learns from: its own (``task``) or those of all steps so far (``union``).
+        start: the model that a step starts from: the previous step's model or the pretrained encoder.
+        first_step: ``base`` if step 1 equals step 1 of the base learner (``SpanLearner``, ``TagLearner``) under all
+            settings. A grid learns this step once for all such methods of an architecture.
+        settings: the method's own hyper-parameters with their defaults; ``help`` explains each in a line.
+        recipes: for each recipe, the training hyper-parameters whose values for this method differ from the recipe's.
+        identities: simpler methods (``base``: the base learner, or the method under a plug-in), each with the settings
+            that make this method equal to it.
+        files: the settings that name a file of the user. The file's content counts, not its path.
+        search: the values of a setting or hyper-parameter that `bench tune` tries (``search_space``), or None.
+        composes: False for a plug-in that works on the base learners only, and for a method that takes no plug-in.
+        year: the year of the paper, 0 without a paper.
+        class_name: empty if the method is the base learner of its architecture.
+        module: None for a file outside any package.
+        plug_in: the name of the plug-in, if the class is one.
+        base: the method that the plug-in changes, None for the base learner.
     """
 
     name: str
@@ -112,7 +113,7 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
 
     @property
     def is_bound(self) -> bool:
-        """Joint training from the pretrained encoder: the upper bound that gaps are measured to."""
+        """True for joint training from the pretrained encoder: the upper bound for gaps."""
         return self.data == "union" and self.start == "pretrained"
 
     def to_json(self) -> dict[str, Any]:
@@ -124,12 +125,12 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
 
 
 def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
-    """Return the cards of one method file. Raises UserError, naming file and key, where ``CARD`` is wrong."""
+    """Return the cards of one method file. Raise UserError with file and key if ``CARD`` is wrong."""
     for node in parse(file).body:
         if isinstance(node, ast.Assign) and is_card(node):
             try:
                 value = ast.literal_eval(node.value)
-            except (ValueError, TypeError, RecursionError, MemoryError):  # also a list as a key, brackets in brackets
+            except (ValueError, TypeError, RecursionError, MemoryError):  # such as a list as a key, or deep brackets
                 raise UserError(
                     f"{file}:{node.lineno}: CARD must be a literal (plain dicts, strings, numbers)"
                 ) from None
@@ -145,7 +146,7 @@ def read_cards(file: Path, module: str | None = None) -> list[MethodCard]:
 
 
 def _variant_rows(value: dict[Any, Any], where: str) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """Return the keys that all methods of a ``CARD`` share, and each method's own."""
+    """Return the keys that all methods of a ``CARD`` share, and the keys of each method."""
     if "variants" not in value:
         return {}, value
     rows = convert(value["variants"], dict[Any, Any], where, key="variants")
@@ -159,7 +160,7 @@ def _card(
     if not isinstance(name, str) or not NAME.fullmatch(name) or not isinstance(own, dict):
         raise UserError(f"{where}: expected a name of letters, digits, '-', '_', '.' and a dict of its facts")
     row = common | own
-    if isinstance(settings := row.get("settings", {}), dict):  # of what they share, variants may have some
+    if isinstance(settings := row.get("settings", {}), dict):  # a variant may have only some of the shared settings
         if isinstance(row.get("help"), dict) and "help" in common:
             row["help"] = {key: line for key, line in row["help"].items() if key in settings}
         if isinstance(row.get("search"), dict) and "search" in common:
@@ -180,7 +181,7 @@ def _card(
 
 
 def _cards(card: MethodCard) -> list[MethodCard]:
-    """Return a card, or the two of a plug-in: its class on each of the base learners."""
+    """Return the card; for a plug-in two cards, one on each base learner."""
     if card.architecture != PLUG_IN:
         return [card]
     return [
@@ -190,7 +191,7 @@ def _cards(card: MethodCard) -> list[MethodCard]:
 
 
 def plug(plug_in: MethodCard, base: MethodCard) -> MethodCard:
-    """Return the card of a plug-in on a method of its architecture. Raises UserError where they do not fit."""
+    """Return the card of a plug-in on a method of its architecture. Raise UserError if they do not fit."""
     name = f"{plug_in.plug_in}+{base.name}"
     for card in (plug_in, base):
         if (card.data, card.start) != ("task", "previous"):

@@ -1,4 +1,4 @@
-"""The code behind a card: its class, checked before and while it is imported, its files, and its fingerprints."""
+"""The code behind a card: its class (checked before and during its import), its files and its fingerprints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PLAIN = "Learner"
 
 
 def check_class(card: MethodCard) -> None:
-    """Raise UserError where a card's class is missing or is no learner of its architecture, as far as can be read.
+    """Raise UserError if the source shows that a card's class is missing or is no learner of its architecture.
 
-    Runs nothing. What the class derives from may be known only once the file is run: ``load_class`` checks it then.
+    Run no code. The bases of a class may be known only after its file has run; ``load_class`` checks them then.
     """
     if card.base:
         check_class(card.base)
@@ -39,9 +39,9 @@ def _is_learner(name: str, learner: str) -> bool:
 
 
 def _check_learner(card: MethodCard, is_defined: bool, learners: Collection[str]) -> None:
-    """Raise UserError unless the card's class is there and derives from what its architecture asks for.
+    """Raise UserError unless the card's class exists and derives from the learner of its architecture.
 
-    ``learners``: those of ``SpanLearner``, ``TagLearner`` and ``Learner`` that it derives from.
+    ``learners`` are the bases of the class among ``SpanLearner``, ``TagLearner`` and ``Learner``.
     """
     where = f"{card.file}: CARD[{card.plug_in or card.name!r}]"
     if not is_defined:
@@ -59,7 +59,7 @@ def _check_learner(card: MethodCard, is_defined: bool, learners: Collection[str]
 
 
 def needs(card: MethodCard) -> list[str]:
-    """Return what a method asks for beside a batch (``Learner.needs``), as far as its source tells; runs nothing."""
+    """Return the names in a method's ``needs`` (see ``Learner.needs``), as far as its source shows. Run no code."""
     own = (
         Program(card.file, card.module).texts(card.class_name, "needs") - card.settings.keys()
         if card.class_name
@@ -69,9 +69,9 @@ def needs(card: MethodCard) -> list[str]:
 
 
 def load_class(card: MethodCard) -> type:
-    """Return the learner class of a card. Runs the method's file.
+    """Run the method's file and return the learner class of its card.
 
-    Raises UserError where the class is missing or is no learner of the card's architecture.
+    Raise UserError if the class is missing or is no learner of the card's architecture.
     """
     from cl_ner_bench.learning import learner
 
@@ -93,13 +93,13 @@ def _module(card: MethodCard) -> Any:
     name = f"{package}.{card.file.stem}"
     if name not in sys.modules:
         beside = sys.modules.setdefault(package, ModuleType(package))
-        beside.__path__ = [str(card.file.parent)]  # `from . import helper` finds what lies beside the file
+        beside.__path__ = [str(card.file.parent)]  # `from . import helper` finds modules beside the file
         spec = importlib.util.spec_from_file_location(name, card.file)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and typing look their module up while it is being run
-        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder is the user's
+        sys.modules[name] = module  # dataclasses and typing look up their module while it runs
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder belongs to the user
         try:
             spec.loader.exec_module(module)
         except BaseException:
@@ -111,21 +111,22 @@ def _module(card: MethodCard) -> Any:
 
 
 def method_fingerprint(card: MethodCard) -> str:
-    """Return the sha256 (hex) of a method's code; for a plug-in on another method, of the code of both."""
+    """Return the sha256 (hex) of a method's code; a plug-in on another method includes that method's code."""
     own = code_fingerprint(card.file, card.module)
     return hashlib.sha256(f"{own}+{method_fingerprint(card.base)}".encode()).hexdigest() if card.base else own
 
 
 def method_files(card: MethodCard) -> set[Path]:
-    """Return the files of a method's code, of a plug-in and what it is on both."""
+    """Return the files of a method's code; a plug-in on another method includes that method's files."""
     own = Program(card.file, card.module).files()
     return own | method_files(card.base) if card.base else own
 
 
 def method_sources(card: MethodCard) -> dict[str, Path]:
-    """Return the Python files of a user's own method, of a plug-in and what it is on both; none for the suite's.
+    """Return the Python files of a user's own method by their names in ``methods/``; leave out the suite's files.
 
-    The names are paths whose first part names the file and the state of its code.
+    A plug-in on another method includes that method's files. The first part of each name holds the stem of the method
+    file and the start of its code's fingerprint.
     """
     found = method_sources(card.base) if card.base else {}
     if card.module is None or not card.module.startswith("cl_ner_bench."):
@@ -136,7 +137,7 @@ def method_sources(card: MethodCard) -> dict[str, Path]:
 
 
 def files_fingerprint(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return, under ``files``, the sha256 (hex) of the content of a method's files; nothing if it reads none."""
+    """Return the sha256 (hex) of the content of a method's files under ``files``, or {} if the method reads no file."""
     if not card.files:
         return {}
     total = hashlib.sha256()
@@ -150,8 +151,8 @@ def files_fingerprint(card: MethodCard, settings: Mapping[str, Any]) -> dict[str
 
 
 def code_fingerprint(file: Path, module: str | None = None) -> str:
-    """Return the sha256 (hex) of a method file's code and of the local modules that it imports.
+    """Return the sha256 (hex) of the code of a method file and of the local modules that it imports.
 
-    Comments, docstrings and cards do not count. ``module`` is the file's dotted name, None outside of any package.
+    Comments, docstrings and cards do not count. ``module`` is the file's dotted name, None outside any package.
     """
     return Program(file, module).fingerprint()

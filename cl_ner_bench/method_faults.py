@@ -1,4 +1,4 @@
-"""The place of a fault in a method's own code, in words: hook, file, line."""
+"""Descriptions of errors in a method's own code, with hook, file and line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEARNER = Path(__file__).with_name("learning") / "learner.py"
 
 
 def describe(error: BaseException, card: MethodCard | None) -> str:
-    """Return an error in a line: what it says, and where it arose in a method's code (None: there is no method yet)."""
+    """Return an error in one line, with its place in the method's code. ``card`` is None if there is no method yet."""
     first = next(iter(str(error).strip().splitlines()), "")
     said = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
     place = _place(error, method_files(card)) if card else ""
@@ -25,14 +25,14 @@ def describe(error: BaseException, card: MethodCard | None) -> str:
 
 
 def hook_of(error: BaseException, card: MethodCard) -> str:
-    """Return the first function of a method's own code that an error went through, "" where it went through none."""
+    """Return the first function of the method's own code in the traceback of an error, or ""."""
     files = method_files(card)
     codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
     return next((code.co_name for code in codes if Path(code.co_filename).resolve() in files), "")
 
 
 def where(error: BaseException, card: MethodCard) -> str:
-    """Return file and line of the method's last frame in an error, else of the last frame."""
+    """Return file and line of the last frame of an error in the method's code, else of the last frame."""
     frames = traceback.extract_tb(error.__traceback__)
     files = method_files(card)
     frame = [frame for frame in frames if Path(frame.filename).resolve() in files][-1:] or frames[-1:]
@@ -40,8 +40,10 @@ def where(error: BaseException, card: MethodCard) -> str:
 
 
 def check_import(card: MethodCard) -> None:
-    """Run a method's file and raise UserError, with file and line, where that fails, the class is not the card's, or a
-    hook does not take the arguments that it is given.
+    """Run a method's file and check its class and hooks.
+
+    Raise UserError with file and line if the file fails, the class does not fit the card, or a hook does not take the
+    arguments that the suite passes.
     """
     try:
         found = load_class(card)
@@ -59,7 +61,7 @@ def check_import(card: MethodCard) -> None:
 
 
 def _check_arguments(own: FunctionType, hook: FunctionType) -> None:
-    """Raise UserError where a method's function does not take the arguments of the hook that it overrides."""
+    """Raise UserError if a method's function does not take the arguments of the hook that it overrides."""
     expected = inspect.signature(hook).parameters
     try:
         inspect.signature(own).bind(*expected)
@@ -71,9 +73,9 @@ def _check_arguments(own: FunctionType, hook: FunctionType) -> None:
 
 
 def _place(error: BaseException, files: Collection[Path]) -> str:
-    """Return the hook that an error went through, and the method's last line in it.
+    """Return the method's hook in the traceback of an error, with the method's last line in the traceback.
 
-    Where a hook of the base learner fails, that hook alone is named; "" where the error went through no hook.
+    If the traceback has no frame of the method, return the hook of the base learner alone, or "" without a hook.
     """
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     own = [(code, line) for code, line in frames if Path(code.co_filename).resolve() in files]

@@ -1,7 +1,7 @@
 """Methods and datasets by name: the suite's own and those of installed packages (entry points).
 
-What cannot be read is an entry too: it raises its error when it is asked for, and ends nothing else. No code of a
-package is run to list what it offers.
+A method or dataset that cannot be read is an entry, too. It raises its error only when a user asks for it. Listing
+entries runs no code of a package.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from cl_ner_bench.source import find
 
 T = TypeVar("T")
 Entry = tuple[str, str, T | UserError]
-"""A name, where it comes from, and what it stands for (or why that cannot be read)."""
+"""A name, its origin, and its method or dataset (or the error of reading it)."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Entries of one ``kind`` by name. Iterating gives the sound ones.
+    """Entries of one ``kind`` by name. Iteration yields the sound entries.
 
-    Asking for a broken entry raises its UserError, for an unknown one KeyError. ``in`` counts both sound and broken
-    entries: their names are taken.
+    Looking up a broken entry raises its UserError, an unknown entry KeyError. ``in`` is True for sound and broken
+    entries, because their names are taken.
     """
 
     def __init__(self, kind: str) -> None:
@@ -33,7 +33,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.origins: dict[str, str] = {}
 
     def add(self, name: str, origin: str, entry: T | UserError) -> None:
-        """Add an entry. A name that is taken stands for neither from then on: its error names both origins."""
+        """Add an entry. If the name is taken, it becomes a broken entry, and its error names both origins."""
         if name in self.origins:
             first = self.origins[name]
             entry = UserError(f"two {self._kind}s are called {name!r}: {first} and {origin}; rename one")
@@ -61,17 +61,17 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @property
     def unread(self) -> str:
-        """The broken entries as the end of a message about a name that is unknown, which one of them might hold."""
+        """The broken entries, for the end of a message about an unknown name: one of them may define that name."""
         return "".join(f"\nbroken {self._kind} {name!r}: {error}" for name, error in self.broken.items())
 
 
 def add_plug_ins(registry: Registry[T], group: str, read: Callable[[EntryPoint], Iterable[Entry[T]]]) -> None:
-    """Add what installed packages offer in an entry-point group; ``read`` gives the entries of one entry point."""
+    """Add the entries of installed packages in an entry-point group. ``read`` returns the entries of an entry point."""
     packages: dict[str, EntryPoints] = {}
     for distribution in distributions():
         try:
             points = distribution.entry_points.select(group=group)
-        except Exception as error:  # whatever importlib.metadata says of a malformed file
+        except Exception as error:  # importlib.metadata raises various errors for a malformed file
             package = distribution.name or "a package without a name"
             registry.add(package, package, UserError(f"{package}: its entry_points.txt cannot be read ({error})"))
         else:
@@ -89,7 +89,7 @@ def add_plug_ins(registry: Registry[T], group: str, read: Callable[[EntryPoint],
 
 
 def locate(point: EntryPoint) -> ModuleSpec:
-    """Return where the module of an entry point lies. Raises UserError where there is none."""
+    """Return the spec of the module of an entry point. Raise UserError if there is no such module."""
     match = EntryPoint.pattern.match(point.value)
     spec = match and find(match["module"])
     if not spec:

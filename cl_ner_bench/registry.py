@@ -1,7 +1,8 @@
-"""Methods by name: the suite's own, those of installed packages, those of a file, plug-ins on others.
+"""Methods by name.
 
-Methods come from the suite's own ``methods/``, from installed packages (entry-point group ``cl_ner_bench.methods``,
-each naming a module) and from a path that the user gives. Their cards are read; no code of theirs is run.
+Methods come from the suite's own ``methods/``, from installed packages (modules in the entry-point group
+``cl_ner_bench.methods``) and from a path that the user gives. A plug-in and a method make a further method. This module
+reads the cards of methods and runs none of their code.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from cl_ner_bench.method_card import NAME, PLUG_IN, MethodCard, plug, read_cards
 from cl_ner_bench.plugins import Entry, Registry, add_plug_ins, locate
 
 ENTRY_POINTS = "cl_ner_bench.methods"
-PAIRS = {"joint-warm": ("joint-span-warm", "joint-token-warm")}  # others: NAME-span and NAME-token
+PAIRS = {"joint-warm": ("joint-span-warm", "joint-token-warm")}  # every other pair NAME: NAME-span, NAME-token
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method under the name that it has in a grid."""
+    """A method and its name in a grid."""
 
     label: str
     card: MethodCard
-    spec: str  # what the user would type to get it again
+    spec: str  # the text that a user would type to get the method again
 
     @property
     def title(self) -> str:
@@ -59,10 +60,11 @@ def _of_plug_in(point: EntryPoint) -> Iterator[Entry[MethodCard]]:
 
 
 def resolve(names: Iterable[str]) -> list[Variant]:
-    """Return the methods that names stand for: a method, a group, ``FILE.py``, ``FILE.py:NAME``, or one of these
-    behind a plug-in and ``+``, each with an optional ``LABEL=`` before it.
+    """Return the methods that ``names`` stand for.
 
-    Names given twice count once. Raises UserError for unknown names and for two methods under one label.
+    A name is a method, a pair (``ewc`` for ``ewc-span`` and ``ewc-token``), ``FILE.py`` or ``FILE.py:NAME``. A plug-in
+    and ``+`` may stand before it, and ``LABEL=`` before all. Repeated names count once. Raise UserError for unknown
+    names and for two methods under one label.
     """
     known = methods()
     found: dict[str, Variant] = {}
@@ -124,7 +126,7 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
 
 
 def _names(known: Registry[MethodCard]) -> dict[str, str]:
-    """Return all that a user may write for a method, and the names that tables print, each with what to write."""
+    """Map each name that a user may write, and each name that tables print, to the name to write."""
     pairs = [name.removesuffix("-token") for name in known if name.endswith("-token")]
     names = {name: name for name in (*known, *PAIRS, *pairs)}
     printed = {card.label.removesuffix(f" ({card.architecture})"): card.plug_in or name for name, card in known.items()}
@@ -132,7 +134,7 @@ def _names(known: Registry[MethodCard]) -> dict[str, str]:
 
 
 def _plug_in(spec: str, base: MethodCard, known: Registry[MethodCard]) -> MethodCard:
-    """Return the only plug-in of a file, or the one that is called ``spec``."""
+    """Return the plug-in named ``spec``, or the only plug-in of the file ``spec``."""
     of_file = ".py" in spec
     cards = _lookup(spec, known) if of_file else known.values()
     plug_ins = {card.plug_in: card for card in cards if card.plug_in and card.architecture == base.architecture}

@@ -1,6 +1,6 @@
-"""The space that `bench tune` searches: which settings of a method, between which bounds.
+"""The search space of `bench tune`: the settings of a method that it tries, and their bounds.
 
-A method's card declares it under ``search``; what it leaves out is searched as ``COMMON`` says.
+A method's card declares the space under ``search``. For hyper-parameters that it leaves out, ``COMMON`` applies.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _FORMS = '{"times": [A, B]}, {"low": A, "high": B, "log": true or false} or {"ch
 
 
 class Search(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The values that are tried of one setting: some ``choices``, or all between two bounds.
+    """The values of one setting that a search tries: a list of ``choices``, or all values between two bounds.
 
-    The bounds are ``low`` and ``high``, or the setting's own value ``times`` two factors. ``log``: drawn evenly on a
-    logarithmic scale, as with ``times`` always.
+    The bounds are ``low`` and ``high``, or the setting's own value ``times`` two factors. With ``log``, and always with
+    ``times``, values are drawn evenly on a logarithmic scale.
     """
 
     low: _Number | None = None
@@ -52,7 +52,7 @@ class Search(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
             raise MisfitError("choices", "at least two different values", short([*self.choices]))
 
     def holds(self, value: Any) -> bool:
-        """Return True if ``value`` is one of the values that are tried."""
+        """Return True if the search may try ``value``."""
         if self.choices:
             return any(type(c) is type(value) and c == value for c in self.choices)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -60,7 +60,7 @@ class Search(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
 
 Space = Mapping[str, Search]
-"""By the name of a setting or hyper-parameter; the bounds of ``Search.times`` are resolved."""
+"""Maps the name of a setting or hyper-parameter to its search."""
 
 COMMON: Space = {
     "lr": Search(times=(0.1, 10.0)),
@@ -68,21 +68,21 @@ COMMON: Space = {
     "epochs": Search(times=(0.5, 2.0)),
     "batch_size": Search(times=(0.5, 2.0)),
 }
-"""Searched of every method, around the values of the recipe that the search starts from."""
+"""Hyper-parameters searched for every method, around the values of the recipe that the search starts from."""
 
 FROZEN: Space = {"head_lr": Search(times=(0.1, 100.0))}
-"""Searched in place of ``COMMON`` where the encoder is frozen: recipes for a whole model starve a head that learns
-alone."""
+"""Replaces entries of ``COMMON`` if the encoder is frozen: with recipes for a whole model, a head alone learns too
+little."""
 
 
-@cache  # every card asks, and msgspec evaluates all annotations each time
+@cache  # every card calls this, and msgspec evaluates all annotations each time
 def _hyper_parameters() -> Mapping[str, Any]:
-    """Return the types of the hyper-parameters of training by their names."""
+    """Return the types of the training hyper-parameters by name."""
     return {field.name: field.type for field in msgspec.structs.fields(HyperParameters)}
 
 
 def check_search(search: Mapping[str, Search | None], settings: Mapping[str, Any], files: Collection[str]) -> None:
-    """Raise MisfitError where a card's ``search`` does not fit its settings."""
+    """Raise MisfitError if a card's ``search`` does not fit its settings."""
     training = _hyper_parameters()
     known = [*(key for key in settings if key not in files), *training]
     for key, found in search.items():
@@ -111,10 +111,10 @@ def check_search(search: Mapping[str, Search | None], settings: Mapping[str, Any
 def space_of(
     search: Mapping[str, Search | None], group: str, start: Mapping[str, Any], fixed: Collection[str] = ()
 ) -> dict[str, Search]:
-    """Return what is searched of a method, with the bounds of ``times`` resolved around its values at the ``start``.
+    """Return the search space of a method, with ``times`` resolved to bounds around the values in ``start``.
 
-    Left out are settings that are ``fixed``, that the start does not have, and those around 0: ``times`` leaves an
-    ingredient off that is off. ``group`` is the method's.
+    Leave out settings that are ``fixed`` or missing in ``start``. Also leave out settings with ``times`` whose value is
+    0: a part of a method that is off stays off. ``group`` is the method's group.
     """
     common = {**COMMON, **(FROZEN if group == "closed-form" else {})}
     found = {}
@@ -138,11 +138,11 @@ def _around(value: float, times: tuple[float, float]) -> Search:
 
 
 def stated(space: Space) -> dict[str, dict[str, Any]]:
-    """Return what is stated of each setting, as JSON and TOML hold it."""
+    """Return a space as plain values for JSON and TOML, without defaults."""
     found: dict[str, dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(space))
     return found
 
 
 def rounded(value: float) -> float:
-    """Return a number with three significant digits, as recipes are written."""
+    """Return a number rounded to three significant digits, as in recipe files."""
     return float(f"{value:.3g}")

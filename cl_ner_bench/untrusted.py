@@ -1,4 +1,4 @@
-"""Checks of files that others wrote; docs/security.md says what is refused, and why."""
+"""Checks of files that others wrote. docs/security.md lists what they refuse, and why."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 
 from cl_ner_bench.errors import UserError
 
-UNPACKED_TIMES = 100  # of a gzip file's own size; predictions and corpora unpack to some ten times
-UNPACKED_BYTES = 16 << 20  # that any gzip file may unpack to
+UNPACKED_TIMES = 100  # limit relative to a gzip file's size; predictions and corpora unpack to about ten times
+UNPACKED_BYTES = 16 << 20  # any gzip file may unpack to this size
 TOML_BYTES = 1 << 20
-# tomllib takes time that grows with the square of a dotted key: 16 s for 20,000 dots.
+# The time of tomllib grows with the square of a dotted key's parts: 16 s for 20,000 dots.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
 
 
 def links_out(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield what below ``folder`` is a link that leads out of it, or neither file nor folder: its path, the problem,
-    and the remedy.
+    """Yield path, problem and remedy of each link that leads out of ``folder``, and of anything else in it that is
+    neither file nor folder.
 
-    Nothing else below it names a place elsewhere, whether it is read or written. ``folder`` may be a link itself.
+    No other entry below ``folder`` leads a read or a write elsewhere. ``folder`` itself may be a link.
     """
     home = os.path.realpath(folder)
     for at, folders, files in os.walk(folder):
@@ -33,7 +33,7 @@ def links_out(folder: Path) -> Iterator[tuple[Path, str, str]]:
             path = Path(at, name)
             try:
                 mode = path.lstat().st_mode
-            except FileNotFoundError:  # a process that works here took it away
+            except FileNotFoundError:  # another process removed it
                 continue
             if stat.S_ISLNK(mode):
                 target = os.path.realpath(path)
@@ -44,18 +44,18 @@ def links_out(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def refuse_links_out(folder: Path) -> None:
-    """Raise UserError for the first of ``links_out``."""
+    """Raise UserError for the first problem that ``links_out`` finds."""
     for path, wrong, remedy in links_out(folder):
         raise UserError(f"{path} {wrong}: {remedy}")
 
 
 def is_name(value: Any) -> bool:
-    """Return whether a value is the name of something in a folder, and no path out of it."""
+    """Return True if a value is the name of an entry of a folder, and no path out of it."""
     return isinstance(value, str) and re.fullmatch(r"(?!\.\.?$)[^/\\\0]{1,255}", value) is not None
 
 
 def is_path_below(value: Any) -> bool:
-    """Return whether a value is a relative path of something below a folder, its parts joined by ``/``."""
+    """Return True if a value is a relative path below a folder, with parts joined by ``/``."""
     return isinstance(value, str) and all(map(is_name, value.split("/")))
 
 
@@ -64,7 +64,7 @@ def is_sha256(value: Any) -> bool:
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Return whether ``path`` lies elsewhere than below ``folder`` once its links are followed."""
+    """Return True if ``path`` lies outside ``folder`` after following links."""
     return not _is_below(os.path.realpath(path), os.path.realpath(folder))
 
 
@@ -73,12 +73,12 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def unpack_limit(packed: int) -> int:
-    """Return the bytes that ``packed`` bytes of gzip may unpack to."""
+    """Return the most bytes that ``packed`` bytes of gzip may unpack to."""
     return max(UNPACKED_BYTES, UNPACKED_TIMES * packed)
 
 
 def unpacked(packed: bytes) -> bytes:
-    """Return the content of a gzip file. Raises ValueError where it is damaged, cut short or far too large."""
+    """Return the content of a gzip file. Raise ValueError if it is damaged, cut short or far too large."""
     limit = unpack_limit(len(packed))
     unpacker = zlib.decompressobj(wbits=31)
     try:
@@ -91,16 +91,19 @@ def unpacked(packed: bytes) -> bytes:
 
 
 def import_environment() -> dict[str, str]:
-    """Return the environment of a child process that imports nothing from the current folder unless we do.
+    """Return environment variables that keep a child process from importing from the current folder, unless this
+    process does so, too.
 
-    ``python -m``, as which workers start, looks there before all others, and it may be a folder of another's.
+    Workers start with ``python -m``, which searches the current folder first. That folder may hold files of others.
     """
     return {} if {"", os.getcwd()} & {*sys.path} else {"PYTHONSAFEPATH": "1"}
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Return the content of a TOML file. Raises UserError, whose message begins with ``what``, for a file that cannot
-    be read, is no TOML, or would take endless time to parse.
+    """Return the content of a TOML file.
+
+    Raise UserError if the file cannot be read, is no TOML, or would take too long to parse. The message begins with
+    ``what``.
     """
     try:
         with path.open("rb") as file:
@@ -113,5 +116,5 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{what} cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # also endless numbers, brackets in brackets, a NUL in the path
+    except (ValueError, RecursionError) as error:  # also very long numbers, deep brackets, a NUL in the path
         raise UserError(f"{what} is not TOML: {str(error)[:200]}") from None

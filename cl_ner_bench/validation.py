@@ -1,8 +1,7 @@
-"""Plain values (of TOML, JSON or a Python literal) to typed ones, with one message where a value does not fit.
+"""Conversion of plain values (of TOML, JSON or a Python literal) to typed values, with one message on a misfit.
 
-A schema is a :class:`msgspec.Struct`. Where a value has a ``Meta(description=...)``, messages say this description as
-what was expected, in place of what is inside of the value; without one they name the innermost value that does not
-fit. Structs are always looked into.
+A schema is a :class:`msgspec.Struct`. If a type has a ``Meta(description=...)``, a message gives this description as
+the expected value. Without a description, and inside structs, a message names the innermost value that does not fit.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from cl_ner_bench.errors import UserError, did_you_mean, short
 
 T = TypeVar("T")
 
-_LARGEST = 2**63 - 1  # of TOML; Python refuses to print whole numbers of more than 4,300 digits
+_LARGEST = 2**63 - 1  # as in TOML; Python refuses to print whole numbers of more than 4,300 digits
 _FINITE = 1.7976931348623157e308
-_REFUSED = (msgspec.ValidationError, ValueError)  # ValueError: of a whole number that cannot be printed
+_REFUSED = (msgspec.ValidationError, ValueError)  # ValueError: a whole number that cannot be printed
 
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 Whole = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST, description="a whole number")]
@@ -30,7 +29,7 @@ FilePath = Annotated[str, Meta(min_length=1, max_length=999, description="a path
 
 _NAME_IN_PATH = r"(?!\.\.(?:[/\\]|\Z))[^/\\\0]+"
 BELOW = rf"\A(?![\s\S]:){_NAME_IN_PATH}(?:[/\\]{_NAME_IN_PATH})*[/\\]*\Z"
-"""Pattern of a relative path without ``..``: of files that a card may name, as it may come from others."""
+"""Pattern of a relative path without ``..``. A card may name only such files, because others may have written it."""
 PathBelow = Annotated[
     str,
     Meta(
@@ -51,10 +50,10 @@ Below1 = Annotated[_Below1, Meta(description="a number from 0 to below 1")]
 
 
 class MisfitError(ValueError):
-    """Raised by the ``__post_init__`` of a schema where a rule between several of its keys is broken.
+    """Error of the ``__post_init__`` of a schema: its values break a rule.
 
-    ``key`` is relative to the schema. ``found`` is the value as a message quotes it, "" for none; ``near`` the words
-    of ``did_you_mean`` on it.
+    ``key`` is relative to the schema. ``found`` is the value as a message quotes it, or "". ``near`` is the result of
+    ``did_you_mean`` for that value.
     """
 
     def __init__(self, key: str, expected: str, found: str = "", near: str = "") -> None:
@@ -67,11 +66,11 @@ def convert(
 ) -> T:
     """Return ``value`` as a ``kind``: a struct or any other type that msgspec knows.
 
-    ``where`` (a file, an option) begins the message, ``key`` is the place of the value in it. Keys that a struct does
-    not name are refused where it says ``forbid_unknown_fields``.
+    The message begins with ``where`` (a file or an option). ``key`` is the place of the value there. A struct with
+    ``forbid_unknown_fields`` refuses unknown keys.
 
     Raises:
-        UserError, or what ``fail`` makes of the message: a value does not fit.
+        UserError: a value does not fit. ``fail`` may make another exception of the message.
     """
     try:
         return msgspec.convert(value, kind)
@@ -81,7 +80,7 @@ def convert(
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Return True where ``value`` is a ``kind``."""
+    """Return True if ``value`` is a ``kind``."""
     try:
         msgspec.convert(value, kind)
     except _REFUSED:
@@ -90,9 +89,9 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def _problem(value: Any, kind: Any, key: str) -> str | None:
-    """Return what is wrong with the first part of ``value`` that does not fit, None where all fits.
+    """Return the problem of the first part of ``value`` that does not fit, or None if all parts fit.
 
-    msgspec's own messages do not name the keys of mappings and know no other words than those of the type system.
+    msgspec's own messages do not name the keys of mappings and use the words of the type system.
     """
     try:
         msgspec.convert(value, kind)
@@ -165,7 +164,7 @@ def _choices(kind: Any) -> Iterator[Any]:
 
 
 def _expected(kind: Any) -> str:
-    """Return what a value of ``kind`` is, in the words of a message."""
+    """Return a description of the values of ``kind`` for a message."""
     if get_origin(kind) is Annotated:
         inner, *metas = get_args(kind)
         return next((m.description for m in metas if isinstance(m, Meta) and m.description), None) or _expected(inner)

@@ -1,7 +1,7 @@
-"""The speed of a grid on this machine, measured on a sample of it.
+"""The speed of a grid on this machine, measured on a sample.
 
-One run of each kind is measured in a child process (``profiling.profile_worker``) like a worker's. Nothing is trained
-to the end, and nothing is kept.
+A child process like a worker (``profiling.profile_worker``) measures one run of each kind. It trains no run to the end
+and keeps nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Row = Mapping[str, Any]
 
 
 def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
-    """Return what `bench perf --json` prints (docs/performance.md). ``given`` are options of `bench run`.
+    """Return the report that `bench perf --json` prints (docs/performance.md). ``given`` holds options of `bench run`.
 
-    Raises UserError where `bench run` would, and where a measurement fails.
+    Raise UserError if `bench run` would, or if a measurement fails.
     """
     nowhere = free_folder(Path("perf"))  # finished steps of a results folder must not shorten the grid
     prepared = prepare({**given, "out": str(nowhere)}, config)
@@ -72,11 +72,11 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
 
 
 def quick_rates(prepared: Prepared) -> Rates:
-    """Return the rates of a grid, of which one run that learns by gradient is measured.
+    """Measure one run that learns by gradient, and return the rates of its grid.
 
-    The others that do so take its rates, per word and epoch. With a frozen encoder a sentence is taken to pass the
-    model once an epoch, at the rate of predictions; a closed form needs less. Raises UserError where the measurement
-    fails.
+    All runs that learn by gradient get the measured rates per word and epoch. With a frozen encoder, each sentence
+    counts as one pass per epoch at the rate of predictions; a closed form needs less. Raise UserError if the
+    measurement fails.
     """
     frozen = {run.id: run.record.group == "closed-form" for run in prepared.runs}
     first = next(run for run in prepared.runs if not frozen[run.id] and run.record.data == "task")
@@ -102,7 +102,7 @@ def _kind(run: Run) -> tuple[str, ...]:
 
 
 def _measure(run: Run, device: str) -> Report:
-    """Measure a run in a child process, which Ctrl-C ends, too; the row begins with what it was."""
+    """Measure a run in a child process, which Ctrl-C also ends. The row begins with the run's kind and settings."""
     record = run.record
     about = {key: getattr(record, key) for key in (*KIND, "architecture", "settings")}
     late = record.steps[-1] if record.data == "union" else min(2, run.split.n_steps)
@@ -123,7 +123,7 @@ def _measure(run: Run, device: str) -> Report:
     ) as child:
         try:
             printed, said = child.communicate(canonical(request))
-        finally:  # after Ctrl-C, `subprocess` itself would leave before the child is gone
+        finally:  # after Ctrl-C, `subprocess` would return before the child has ended
             child.kill()
             child.wait()
     if child.returncode:
@@ -136,7 +136,7 @@ def _measure(run: Run, device: str) -> Report:
 
 
 def as_finished(run: Run, row: Row) -> list[Report]:
-    """Return the rows that the record of ``run`` would have of the measured steps if they were finished.
+    """Return the record's rows for the measured steps of ``run`` as if these steps were finished.
 
     A step of n train, m dev and t test sentences takes n * setup + epochs * (n / learned + m / predicted) seconds, and
     t / predicted seconds more for its predictions.

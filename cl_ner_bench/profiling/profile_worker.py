@@ -1,7 +1,7 @@
 """The child process of `bench perf` that measures one method: ``python -m cl_ner_bench.profiling.profile_worker``
 
-It reads a request from stdin and writes its measurements to stdout, both JSON. ``profiling.perf`` starts it with its
-threads fixed in the environment. It loads corpus and encoder as a worker does, and writes no file.
+It reads a request from stdin and writes its measurements to stdout, both JSON. ``profiling.perf`` sets the number of
+threads in its environment. It loads corpus and encoder as a worker does, and writes no file.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from cl_ner_bench.models.heads.span import SpanHead
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 
 LEFT_OUT = 2
-"""Updates at the beginning of a step that are not measured: they allocate memory and compile kernels."""
+"""First updates of a step, which are not measured because they allocate memory and compile kernels."""
 
 FEWEST, MOST, SECONDS = 3, 8, 3.0
-"""Updates that are measured: as many as fit into ``SECONDS``, within these bounds."""
+"""Bounds of the number of measured updates, as many as fit into ``SECONDS``."""
 
 PROFILED = 3
-"""Updates under the profiler, which slows them down, after the measured ones."""
+"""Updates under the profiler, after the measured updates because the profiler slows them down."""
 
 PREDICTED = (16, 256)
-"""Fewest and most sentences that are predicted."""
+"""Fewest and most sentences to predict."""
 
 CALIBRATED = 32
-"""Sentences from which the shift of a hardly trained span head's scores is found."""
+"""Sentences used to find the shift of the scores of a hardly trained span head."""
 
 GROUPS = {
     "matrix products": r"mm|addmm|bmm|baddbmm|_addmm_activation|\w*mkldnn\w*|_scaled_dot_product\w*",
@@ -59,18 +59,18 @@ GROUPS = {
     "optimiser": r"_fused_adamw?_|_foreach_\w+|linalg_vector_norm|addcdiv_|addcmul_|lerp_",
     "copies, casts": r"copy_|cat|index|index_select|index_copy_|gather|embedding\w*|constant_pad_nd|fill_|zero_",
 }
-"""Patterns of torch's operations by purpose (the softmax is attention's). "other" is the rest, with the time between
-operations: dropout masks, targets, Python."""
+"""Patterns of torch's operations by purpose. The softmax belongs to attention. The report adds "other": dropout masks,
+targets, Python, and the time between operations."""
 
 CPU_ATTENTION = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
 }
-"""Operations that ``FlopCounterMode`` does not count by itself, and their formulas."""
+"""Formulas for operations that ``FlopCounterMode`` does not count by itself."""
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent answers Ctrl-C
     request = json.load(sys.stdin)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a method may print
@@ -88,8 +88,8 @@ def main() -> int:
 def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rates, the share of the limit, the shares of time and the memory of one run.
 
-    ``request`` holds the run's ``record`` and ``split``, the ``device``, the ``steps`` to measure (the last of them
-    with limit and profile) and the time at which this process was ``started``.
+    ``request`` holds the run's ``record`` and ``split``, the ``device``, the ``steps`` to measure, and the time at
+    which the parent ``started`` this process. Only the last of the steps is measured with limit and profile.
     """
     record, steps = request["record"], request["steps"]
     inputs, settings = record["inputs"], record["settings"]
@@ -111,7 +111,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         settings["nested"],
     )
     trainer = new_trainer()
-    assert trainer.learner.encoder.tokeniser  # made on its first use, which shall not count for the first step
+    assert trainer.learner.encoder.tokeniser  # made here, because its making must not count for the first step
     start = time.time() - request["started"]
     rows: list[dict[str, Any]] = []
     measured = FEWEST
@@ -138,14 +138,14 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sample(sentences: Sequence[Sentence], n: int) -> tuple[Sentence, ...]:
-    """Return ``n`` random sentences; if there are fewer, each of them several times."""
+    """Return ``n`` random sentences. If there are fewer, repeat them."""
     again, rest = divmod(n, len(sentences))
     return (*sentences,) * again + (*Random(0).sample(sentences, rest),)
 
 
 @dataclass(frozen=True)
 class Update:
-    """A measured update. ``own`` is its time by ``own_time``."""
+    """A measured update. ``own`` is its time according to ``own_time``."""
 
     seconds: float
     own: float
@@ -158,12 +158,12 @@ class Learned:
     """A step learned on a sample, measured in the progress callbacks of ``Trainer.learn``.
 
     Args:
-        measured: the number of updates to measure, after ``LEFT_OUT`` others.
-        full: also find the share of the limit, and profile ``PROFILED`` more updates.
+        measured: the number of updates to measure, after ``LEFT_OUT`` unmeasured updates.
+        full: also measure the share of the limit, and profile ``PROFILED`` more updates.
 
     Attributes:
-        setup: the seconds before the first update: tokens, the teacher's outputs or a frozen encoder's vectors.
-        memory: the most bytes that the process has held, without the profiler.
+        setup: the seconds before the first update, for tokens, a teacher's outputs or a frozen encoder's vectors.
+        memory: the peak memory of the process in bytes, without the profiler.
     """
 
     def __init__(self, trainer: Trainer, data: StepData, measured: int, full: bool) -> None:
@@ -178,7 +178,7 @@ class Learned:
         self.sentences = sample(data.train, updates * trainer.recipe["batch_size"])
         began = now(self.device)
 
-        # A function, no method: a teacher may be a copy of the learner with its hooks.
+        # A function, not a method: a copy of the learner as teacher also copies its hooks.
         def see(learner: nn.Module, given: tuple[Batch]) -> None:
             if learner.training and not self.setup:
                 self.setup = now(self.device) - began
@@ -191,7 +191,7 @@ class Learned:
         hook.remove()
 
     def _course(self, measured: int, full: bool) -> Iterator[None]:
-        """Measure between updates: each ``yield`` stands for one of them."""
+        """Measure between updates. Each ``yield`` is one update."""
         for _ in range(LEFT_OUT):
             yield
         for _ in range(measured):
@@ -227,7 +227,7 @@ class Learned:
         return sum(row.own for row in self.rows)
 
     def rates(self) -> dict[str, Any]:
-        """Return the rates over all measured updates, the slowest and the fastest, and their denominators."""
+        """Return the rates over all measured updates, the slowest and fastest rate, and the counted amounts."""
         sentences, sub_tokens = (sum(getattr(row, key) for row in self.rows) for key in ("sentences", "sub_tokens"))
         single = [row.sentences / row.seconds for row in self.rows]
         return {
@@ -246,35 +246,35 @@ class Learned:
 
 
 class Limit:
-    """The least time of the matrix products of updates, measured by turns with the updates.
+    """The least time for the matrix products of updates, measured alternately with the updates.
 
     torch counts the FLOPs of a forward and a backward pass of the batch (2 for a multiplication and an addition). The
     rate of torch's matmul is measured on the products of the encoder's linear layers (outputs, gradient of the inputs,
-    gradient of the weights), in the precision of the run, without padding, into memory that is there:
+    gradient of the weights), in the precision of the run, without padding, into allocated memory:
 
         share = FLOPs of the updates / rate / seconds of the updates
 
-    The loss is left out. It is not known for a frozen encoder, whose vectors are computed before the updates.
+    The loss does not count. The limit is unknown for a frozen encoder, whose vectors are computed before the updates.
     """
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
         layers = [part for part in learner.encoder.backbone.modules() if isinstance(part, nn.Linear)]
         self._sizes = Counter((layer.in_features, layer.out_features) for layer in layers)
-        self.seconds = 0.0  # that the products of all updates take at the least
+        self.seconds = 0.0  # least time for the products of all updates
         self.flops = 0  # of all products of all updates
-        self._timed = [0.0, 0.0]  # seconds and FLOPs of those that were timed
+        self._timed = [0.0, 0.0]  # seconds and FLOPs of the timed products
         self._buffers = [torch.empty(0)] * 6
 
     @property
     def unknown(self) -> str:
-        """The reason why it is not known; '' where it is."""
+        """The reason why the limit is unknown, or ''."""
         if not self._sizes:
             return "the encoder has no linear layers"
         return "the encoder is frozen" if self.learner.encoder_frozen else ""
 
     def __call__(self, batch: Batch) -> None:
-        """Take a turn with the products of an update that just was."""
+        """Measure the products of the update that has just ended."""
         if self.unknown:
             return
         rows, device = sum(n for tokens in batch.tokens for n in tokens.windows), self.learner.device
@@ -291,7 +291,7 @@ class Limit:
         self.seconds += seconds * flops / timed
 
     def _products(self, rows: int, n_in: int, n_out: int) -> Callable[[], None]:
-        """Return what computes a linear layer's outputs, the gradient of its inputs and that of its weights."""
+        """Return a function that computes a linear layer's outputs and the gradients of its inputs and weights."""
         shapes = ((rows, n_in), (n_out, n_in), (rows, n_out), (rows, n_out), (rows, n_in), (n_out, n_in))
         inputs, weight, outputs, gradient, of_inputs, of_weight = (
             self._buffer(i, *shape) for i, shape in enumerate(shapes)
@@ -311,7 +311,7 @@ class Limit:
         return self._buffers[i][: rows * columns].view(rows, columns)
 
     def found(self, seconds: float) -> dict[str, Any]:
-        """Return the share that the limit has of updates that took ``seconds``."""
+        """Return the limit as a share of ``seconds``, the time of the updates."""
         if self.unknown:
             return {"share": None, "unknown": self.unknown}
         timed, flops = self._timed
@@ -319,19 +319,19 @@ class Limit:
 
 
 def count_flops(learner: Learner, batch: Batch) -> int:
-    """Return the FLOPs of a forward and a backward pass. The gradients of parameters change."""
+    """Return the FLOPs of a forward and a backward pass. This changes the gradients of the parameters."""
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
         learner(batch).logits.sum().backward()
     return int(counter.get_total_flops())
 
 
 def shares(profiler: Any, seconds: float, kind: str) -> dict[str, float]:
-    """Return the share of ``seconds`` of each group of operations, on a device of a ``kind``."""
+    """Return the share of ``seconds`` for each group of operations, on a device of this ``kind``."""
     spent = dict.fromkeys(GROUPS, 0.0)
     for event in profiler.key_averages():
         name = event.key.removeprefix("aten::")
         group = next((group for group, pattern in GROUPS.items() if re.fullmatch(pattern, name)), None)
-        if group and event.device_type == torch.autograd.DeviceType.CPU:  # kernels count with what called them
+        if group and event.device_type == torch.autograd.DeviceType.CPU:  # kernels count with their callers
             micro = event.self_cpu_time_total if kind == "cpu" else event.self_device_time_total
             spent[group] += micro / 1e6 / seconds
     return spent | {"other": max(0.0, 1 - sum(spent.values()))}
@@ -340,8 +340,8 @@ def shares(profiler: Any, seconds: float, kind: str) -> dict[str, float]:
 def predict(trainer: Trainer, gold: Sequence[Sentence]) -> dict[str, Any]:
     """Measure the rate of predictions.
 
-    After a few updates, a span head predicts far too many mentions, and choosing among them takes time that a trained
-    head does not need. So its logits are shifted until there are as many as in ``gold``.
+    After a few updates a span head predicts far too many mentions, and choosing among them takes time that a trained
+    head does not need. So shift its logits until it predicts about as many mentions as ``gold`` holds.
     """
     head, bare = trainer.learner.head, [s.only(()) for s in gold]
     logits: list[Tensor] = []
@@ -360,20 +360,20 @@ def predict(trainer: Trainer, gold: Sequence[Sentence]) -> dict[str, Any]:
 
 
 def now(device: torch.device) -> float:
-    """Return the seconds by the clock after waiting for the device."""
+    """Wait for the device and return the clock time in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def own_time(device: torch.device) -> float:
-    """Return processor seconds if one thread computes, which other processes hardly disturb; else ``now``."""
+    """Return processor seconds if one thread computes, because other processes hardly disturb them; else ``now``."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.process_time() if alone else now(device)
 
 
 def peak_memory() -> int:
-    """Return the most bytes of memory that this process has held."""
+    """Return the peak memory of this process in bytes."""
     try:
         import resource
     except ImportError:  # Windows

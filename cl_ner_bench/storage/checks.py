@@ -1,10 +1,10 @@
-"""Checks of what is stored: checksums, and damaged files with the command that repairs them.
+"""Checks of stored files: checksums, and damaged files with the command that repairs them.
 
 A manifest is a sealed record that holds the sha256 of the files of a folder. Each finished step, each model, the top of
-a results folder and each report has one. That several exist is part of how they are written: a step's checksums appear
-together with the step, and no process has to change those of another.
+a results folder and each report has a manifest of its own. So a step's checksums appear together with the step, and no
+process changes the checksums of another.
 
-A damaged file costs its run, not the others.
+A damaged file costs its own run, no other.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from cl_ner_bench.untrusted import is_name, is_path_below, is_sha256
 # Checksums
 
 Sums = Mapping[str, Collection[str]]
-"""The sha256 (hex) that each file may have, by its path below the folder."""
+"""Maps the path of each file below the folder to the sha256 (hex) that the file may have."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The checksums of the files beside ``file``; ``about`` is everything else that the record holds."""
+    """The checksums of the files beside ``file``. ``about`` holds the other keys of the record."""
 
     file: Path
     sums: Sums
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def wrong(self, name: str) -> str:
-        """Return what is wrong with a file, "" where nothing is or its checksum is not known."""
+        """Return the fault of a file, or "" if it is sound or its checksum is unknown."""
         return wrong_sum(self.file.parent / name, self.sums[name]) if name in self.sums else ""
 
     def faults(self) -> Iterator[tuple[Path, str]]:
-        """Yield each file that is not what was stored, and what is wrong with it."""
+        """Yield each file that is not as stored, with its fault."""
         for name in self.sums:
             if wrong := self.wrong(name):
                 yield self.file.parent / name, wrong
 
     def is_whole(self) -> bool:
-        """Return True if there are files and all are what was stored."""
+        """Return True if there are files and all are as stored."""
         return bool(self.sums) and not any(self.faults())
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file, None where it is not what was stored."""
+        """Return the content of a file, or None if it is not as stored."""
         try:
             data = (self.file.parent / name).read_bytes()
         except OSError:
@@ -75,9 +75,9 @@ def manifest_bytes(sums: Mapping[str, str | Collection[str]], **about: Any) -> b
 
 
 def parse_manifest(record: Any, file: Path, named: Callable[[Any], bool] = is_name) -> Manifest | None:
-    """Return the manifest that ``record``, the content of ``file``, is; None where it is none.
+    """Return the manifest in ``record``, the content of ``file``, or None if it holds no manifest.
 
-    ``named`` says what the path of a file may be: a folder may come from others.
+    ``named`` says if a path of a file is allowed, because others may have written the folder.
     """
     stored = record.get("sha256") if isinstance(record, dict) else None
     if not isinstance(stored, dict) or not all(map(named, stored)):
@@ -89,7 +89,7 @@ def parse_manifest(record: Any, file: Path, named: Callable[[Any], bool] = is_na
 
 
 def read_manifest(file: Path, named: Callable[[Any], bool] = is_name) -> Manifest | None:
-    """Return the manifest in ``file``, None where there is none or it is not what was written.
+    """Return the manifest in ``file``, or None if it does not exist or is not as written.
 
     Raises:
         UserError: a later version wrote it.
@@ -104,7 +104,7 @@ def sha256(path: Path) -> str:
 
 
 def wrong_sum(path: Path, expected: Collection[str]) -> str:
-    """Return what is wrong with a file whose sha256 must be one of ``expected``, "" where nothing is."""
+    """Return the fault of a file whose sha256 must be one of ``expected``, or "" if it is sound."""
     try:
         known = sha256(path) in expected
     except FileNotFoundError:
@@ -119,16 +119,16 @@ def wrong_sum(path: Path, expected: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file of a results folder that is not what was written: what is ``wrong`` with it, and what repairs it."""
+    """A file of a results folder that is not as written, with its fault (``wrong``) and its ``repair``."""
 
     path: Path
     wrong: str
     repair: str
-    of_run: bool = True  # else of the folder as a whole
+    of_run: bool = True  # False: a file of the whole folder
 
     @property
     def run(self) -> str:
-        """The name of the run's folder, "" where the file is of no run."""
+        """The name of the run's folder, or "" if the file belongs to no run."""
         places = (self.path, *self.path.parents) if self.of_run else ()
         return next((place.name for place in places if place.parent.name == layout.RUNS), "")
 
@@ -137,7 +137,7 @@ class Damaged:
 
 
 class DamagedError(UserError):
-    """Raised for the first damaged file of a run."""
+    """Error for the first damaged file of a run."""
 
     def __init__(self, path: Path, wrong: str, repair: str) -> None:
         self.damaged = Damaged(path, wrong, repair)
@@ -145,11 +145,11 @@ class DamagedError(UserError):
 
 
 class LostError(DamagedError):
-    """Raised for a file that is missing or not what was written: nothing is lost where it is replaced."""
+    """Error for a file that is missing or not as written. Replacing it loses nothing."""
 
 
 class NewerError(DamagedError):
-    """Raised for a file that a later version wrote."""
+    """Error for a file that a later version wrote."""
 
     def __init__(self, path: Path, wrong: str, repair: str, schema: int) -> None:
         super().__init__(path, wrong, repair)
@@ -157,8 +157,10 @@ class NewerError(DamagedError):
 
 
 def learn_again(path: Path) -> str:
-    """Return what repairs a file of a run or a model: the folder's grids again, which learn what is not there; what was
-    imported has to be imported again."""
+    """Return the command that repairs a file of a run or a model.
+
+    Repeating the folder's grids learns the missing steps. Imported runs must be imported again.
+    """
     inside, above = next((a, b) for a, b in pairwise((path, *path.parents)) if b.name in (layout.RUNS, layout.STORE))
     record = read_json(inside / layout.RECORD)
     if isinstance(record, dict) and record.get("imported"):
@@ -172,15 +174,15 @@ def learn_again(path: Path) -> str:
 
 
 def check_top(home: Path) -> list[Damaged]:
-    """Return the files at the top of a results folder that are not what was stored."""
+    """Return the files at the top of a results folder that are not as stored."""
     repair = "the same `bench run` command again rewrites it"
     return [Damaged(path, wrong, repair, of_run=False) for path, wrong in _faults_at_top(home)]
 
 
 def _faults_at_top(home: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each file at the top that is not what was stored, and what is wrong with it.
+    """Yield each file at the top that is not as stored, with its fault.
 
-    A folder without sealed runs is of a version that stored no checksums of these files.
+    A folder without sealed runs comes from a version that stored no checksums of these files.
     """
     sums = home / layout.SUMS
     if not sums.is_file():
@@ -210,12 +212,12 @@ def is_sealed(path: Path) -> bool:
 
 
 def read_sound(path: Path, repair: str = "") -> dict[str, Any]:
-    """Return a stored JSON file of a known schema that is what was written, with its seal.
+    """Return the content of a stored JSON file with its seal, after checking schema and seal.
 
-    ``repair`` is what repairs it, where that is not ``learn_again``.
+    ``repair`` says how to repair the file; the default is ``learn_again``.
 
     Raises:
-        DamagedError: it is not what was written.
+        DamagedError: the file is not as written.
     """
 
     def lost(wrong: str) -> LostError:

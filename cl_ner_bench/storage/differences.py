@@ -1,4 +1,4 @@
-"""The differences between two runs of one name, in words."""
+"""The differences between two runs of the same name, in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cl_ner_bench.storage import layout
 from cl_ner_bench.storage.run_record import RunRecord
 
 _NO_NUMBERS = ("method", "recipe", "joint_steps", "training_check")
-"""Settings that decide no number, or stand in a table of their own."""
+"""Settings that change no number, or that have a table of their own."""
 
 
 def differences(old: RunRecord, new: RunRecord, there: str = "there", now: str = "now") -> list[str]:
@@ -21,7 +21,7 @@ def differences(old: RunRecord, new: RunRecord, there: str = "there", now: str =
 
 
 def _values(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """Yield what a user can set: name, the value of ``old`` and that of ``new``."""
+    """Yield name, old value and new value of each setting of the user that differs."""
     if old.registry_name != new.registry_name:
         yield "method", old.registry_name, new.registry_name
     tables = [(old.settings, new.settings), (old.settings.get("method", {}), new.settings.get("method", {}))]
@@ -35,7 +35,10 @@ def _values(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, str, str]]:
 
 
 def _contents(old: RunRecord, new: RunRecord, explained: bool) -> Iterator[str]:
-    """Yield what changed in a file. ``explained``: a setting differs, and may have changed the sample and the split."""
+    """Yield the files whose content changed.
+
+    ``explained`` is True if a setting differs; that setting may have changed the sample and the split.
+    """
     a, b = old.fingerprints, new.fingerprints
     if a.get("method") != b.get("method") and old.registry_name == new.registry_name:
         yield _code(old, new)

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, whichever process on whichever machine writes them; JSON, and sealed records.
+"""Files that appear whole or not at all, on all machines; JSON; sealed records.
 
-A file or folder is made beside its place under a temporary name and moved there when it is complete. The name tells
-which process made it, so that what a killed process left is recognised and swept up later. A sealed record holds the
-digest of everything else in it.
+A file or folder is written under a temporary name beside its place and moves there when it is complete. The temporary
+name identifies the process, so a later process can sweep up the files of a killed one. A sealed record holds the digest
+of its other keys.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ ABANDONED = 24 * 3600
 """Seconds after which a temporary file of another machine counts as abandoned."""
 
 SEAL = "seal"
-SCHEMA = 1  # of records; those of every earlier schema are read, too
-_DIGITS = 64  # of a sha256
+SCHEMA = 1  # of records; the suite reads every earlier schema, too
+_DIGITS = 64  # length of a sha256 in hex
 _TEMPORARY = re.compile(r"\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]{32}\.tmp")
 
 
 @cache
 def host() -> str:
-    """Return a name for the space in which a process number is unique: the machine, and the container on it."""
+    """Return a name for the space in which process numbers are unique: the machine and its container."""
     space = Path("/proc/self/ns/pid")
     inside = os.readlink(space) if space.is_symlink() else ""
     return re.sub(r"[^\w-]+", "_", f"{socket.gethostname()}-{inside.strip('pid:[]')}").strip("-") or "unknown"
 
 
 def temporary(path: Path) -> Path:
-    """Return a name beside ``path`` that no other process uses and that names this one."""
+    """Return an unused temporary path beside ``path`` whose name holds this machine and process."""
     return path.with_name(f".{host()}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True, wanted: Callable[[], bool] | None = None) -> bool:
-    """Write ``path`` so that a reader, or a crash, sees the old content or the new and never a part of it.
+    """Write ``path`` at once: readers see the old or the new content, never a part, even after a crash.
 
-    ``wanted`` is asked just before the file takes its place; if it returns False, nothing is written. Return True if
-    the file was written.
+    Call ``wanted`` just before the file takes its place; if it returns False, write nothing. Return True if the file
+    was written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     made = temporary(path)
@@ -67,7 +67,7 @@ def write_bytes(path: Path, data: bytes, durable: bool = True, wanted: Callable[
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Write ``path`` whole if it does not exist. Of several processes that try at once, one gets True."""
+    """Write ``path`` whole if it does not exist. If several processes try at once, one gets True."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = temporary(path)
     try:
@@ -82,8 +82,10 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def create_folder(path: Path, blobs: Mapping[str, bytes]) -> bool:
-    """Make the folder ``path`` with the files ``blobs``, all at once, if it does not exist. Of several processes that
-    try at once, one gets True."""
+    """Make the folder ``path`` with all files ``blobs`` at once, if it does not exist.
+
+    If several processes try at once, one gets True.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     made = temporary(path)
     made.mkdir()
@@ -92,7 +94,7 @@ def create_folder(path: Path, blobs: Mapping[str, bytes]) -> bool:
             _write(made / name, data)
         sync_folder(made)
         try:
-            made.rename(path)  # fails where a folder with files exists
+            made.rename(path)  # fails if a folder with files exists
         except OSError:
             if path.is_dir():
                 return False
@@ -104,7 +106,7 @@ def create_folder(path: Path, blobs: Mapping[str, bytes]) -> bool:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder at once: no reader finds a part of it."""
+    """Remove a folder at once, so no reader finds a part of it."""
     gone = temporary(path)
     with suppress(FileNotFoundError):
         path.rename(gone)
@@ -120,21 +122,21 @@ def _write(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder survive a loss of power, where the system can."""
+    """Make the names in a folder survive a loss of power, if the system can."""
     if os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems know no such thing
+        with suppress(OSError):  # some network file systems cannot sync folders
             os.fsync(handle)
     finally:
         os.close(handle)
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove the temporary files of processes that are gone, in ``folder`` and below; return their paths."""
+    """Remove temporary files of ended processes in ``folder`` and below. Return the removed paths."""
     gone = []
-    for place, folders, names in os.walk(folder):  # others may remove entries meanwhile: they are skipped
+    for place, folders, names in os.walk(folder):  # entries that others remove meanwhile are skipped
         for name in sorted([*folders, *names]):
             match, path = _TEMPORARY.fullmatch(name), Path(place, name)
             if match and _abandoned(match["host"], int(match["pid"]), path):
@@ -156,7 +158,7 @@ def _abandoned(machine: str, pid: int, path: Path) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Return True if a process of this machine runs; a zombie does not."""
+    """Return True if a process of this machine runs and is no zombie."""
     import psutil
 
     try:
@@ -172,8 +174,8 @@ def from_json(data: bytes) -> Any:
     """Return the value of a JSON file.
 
     Raises:
-        ValueError: it is no JSON, or holds half a surrogate pair, which no output can hold.
-        RecursionError: it is nested too deeply.
+        ValueError: the data are no JSON, or hold half a surrogate pair, which no output can hold.
+        RecursionError: the data are nested too deeply.
     """
     value = json.loads(data.decode())
     json.dumps(value, ensure_ascii=False).encode()
@@ -181,22 +183,22 @@ def from_json(data: bytes) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """Return the JSON text that equal values share."""
+    """Return the same compact JSON text for equal values: keys are sorted."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def ordered(value: Any) -> str:
-    """Return compact JSON text that keeps the order of keys (learning order is information)."""
+    """Return compact JSON text that keeps the order of keys, because learning order is information."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def pretty(value: Any) -> bytes:
-    """Return JSON as stored: a line per key, sorted."""
+    """Return JSON as it is stored: sorted, one key a line."""
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def gzipped(lines: Iterable[str]) -> bytes:
-    """Return text lines as gzip without the time: equal lines give equal bytes."""
+    """Return text lines as gzip without a time stamp, so equal lines give equal bytes."""
     return gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0)
 
 
@@ -206,19 +208,19 @@ def digest(value: Any) -> str:
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``record`` as JSON gives it back, with the digest of everything else in it."""
+    """Return ``record`` as plain JSON values, with the digest of these values as its seal."""
     plain = json.loads(json.dumps({key: value for key, value in record.items() if key != SEAL}))
     return {**plain, SEAL: digest(plain)}
 
 
 def is_changed(record: Mapping[str, Any]) -> bool:
-    """Return True if a sealed record was changed since; a record without a seal is not known to be.
+    """Return True if a sealed record was changed after it was sealed. Return False for a record without a seal.
 
-    Whitespace and the order of keys are no part of a record.
+    Whitespace and the order of keys do not count.
     """
     if SEAL in record:
         return bool(record[SEAL] != _digest_without(record, SEAL))
-    # One flipped bit in the word "seal" must not make a sealed record one that never was.
+    # One flipped bit in the key "seal" must not turn a sealed record into an unsealed one.
     names = [key for key, value in record.items() if isinstance(value, str) and len(value) == _DIGITS]
     return any(record[name] == _digest_without(record, name) for name in names)
 
@@ -237,7 +239,7 @@ def write_record(path: Path, record: Mapping[str, Any], wanted: Callable[[], boo
 
 
 def read_json(path: Path) -> Any:
-    """Return the value of a JSON file, None where there is none or it cannot be read."""
+    """Return the value of a JSON file, or None if it does not exist or cannot be read."""
     try:
         return from_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -245,10 +247,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return a record without its seal, None where there is none or it is not what was written.
+    """Return a record without its seal, or None if it does not exist or is not as written.
 
     Raises:
-        UserError: a later version wrote it; it must not be replaced.
+        UserError: a later version wrote the record, which must not be replaced.
     """
     record = read_json(path)
     if not isinstance(record, dict) or is_changed(record):
@@ -259,6 +261,6 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def newer_schema(path: Path, schema: int) -> str:
-    """Return what a command says that would have to replace a file of a later version."""
+    """Return the message of a command that would have to replace a file of a later version."""
     known = f"has schema {schema}, this version reads up to {SCHEMA}"
     return f"{path} {known}: update cl-ner-bench, or pass another --out"

@@ -1,8 +1,8 @@
-"""Results folders: the one object through which everything in them is read and written; the stored models.
+"""Results folders, through which all reads and writes go, and their stored models.
 
-Whatever is written through a :class:`ResultsFolder` is published where other machines see it: at once in a folder that
-they share, else in the object store that the folder is a copy of. Models and checkpoints are known by step key:
-``store/<key>/`` and ``store/<key>.checkpoint``.
+A :class:`ResultsFolder` publishes its writes to other machines: through the folder itself if they share it, else
+through the object store that the folder is a copy of. Models and checkpoints are named by step key: ``store/<key>/``
+and ``store/<key>.checkpoint``.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ from cl_ner_bench.untrusted import is_path_below, links_out
 
 T = TypeVar("T")
 
-_GRIDS = "grids"  # lease of the files at the top
+_GRIDS = "grids"  # name of the lease of the files at the top
 _DIGEST = 32  # bytes of a sha256
 
 
 class ResultsFolder:
-    """A results folder, and with ``url`` the object store that it is a copy of.
+    """A results folder. With ``url`` it is a copy of an object store.
 
-    Where the store cannot be reached, methods that read or write there raise StoreError (a UserError).
+    Methods that read or write in the store raise StoreError (a UserError) if they cannot reach it.
     """
 
     def __init__(self, path: Path, url: str | None = None) -> None:
@@ -72,7 +72,7 @@ class ResultsFolder:
 
     @classmethod
     def open(cls, path: Path, url: str | None = None) -> ResultsFolder:
-        """Return the results folder ``path``; what was read of it is kept, and read again where it changed.
+        """Return the results folder ``path``. It keeps records in memory and reads a changed record again.
 
         Raises:
             UserError: the URL names no object store.
@@ -82,16 +82,16 @@ class ResultsFolder:
     # Runs
 
     def run(self, run_id: str) -> RunFolder:
-        """Return a run's folder, whether it exists or not."""
+        """Return the folder of a run, which need not exist."""
         if run_id not in self._runs:
             self._runs[run_id] = RunFolder(self._shared, run_id)
         return self._runs[run_id]
 
     def recorded(self) -> list[RunFolder]:
-        """Return the folders that hold a record, sound or not, sorted.
+        """Return the run folders with a record, sound or damaged, sorted.
 
         Raises:
-            UserError: this is no results folder.
+            UserError: the path is no results folder.
         """
         self._check_kind()
         return self._recorded()
@@ -105,7 +105,7 @@ class ResultsFolder:
 
     @property
     def runs(self) -> Mapping[str, RunRecord]:
-        """The records of all runs by id, as they are now. A record that is not what was written is left out.
+        """The current records of all runs by id, without records that are not as written.
 
         Raises:
             UserError: a later version wrote a record, or it is not as docs/results.md says.
@@ -114,10 +114,12 @@ class ResultsFolder:
         return {run_id: record for run_id, record in found if record is not None}
 
     def begun(self) -> tuple[list[RunFolder], list[Damaged]]:
-        """Return the folders of runs that were begun, and the links that lead out of one, whose runs are left out.
+        """Return the folders of begun runs, and the links that lead out of run folders.
+
+        Leave out the runs with such links.
 
         Raises:
-            UserError: this is no results folder, or a link leads out of it that is no run's.
+            UserError: the path is no results folder, or a link outside the run folders leads out of it.
         """
         self._check_kind()
         runs, damaged = self.path / layout.RUNS, []
@@ -129,9 +131,9 @@ class ResultsFolder:
         return [self.run(name) for name in sorted(names - {fault.run for fault in damaged})], damaged
 
     def record_status(self, record: RunRecord, status: str, reason: str = "") -> bool:
-        """Write the record of a run with another status; a run that is over has no progress any more.
+        """Write the record of a run with a new status. Remove its progress unless the run waits.
 
-        Return False where another process is learning the run: the record is then its.
+        Return False if another process is learning the run, because that process owns the record.
         """
         if (lease := self.lease(record.run_id)) is None:
             return False
@@ -147,7 +149,7 @@ class ResultsFolder:
         self._shared.drop(self.run(run_id).path)
 
     def set_aside(self, record: RunRecord) -> None:
-        """Move a run to ``replaced``, on other machines remove it; drop the models that no other run has.
+        """Move a run to ``replaced`` and remove it on other machines. Drop the models that no other run shares.
 
         Raises:
             UserError: another process is learning the run.
@@ -169,7 +171,7 @@ class ResultsFolder:
             self.checkpoints.drop(key)
 
     def checks_of_models(self) -> Iterator[Callable[[], list[Damaged]]]:
-        """Yield for each stored model what reads it and returns the files of it that are not what was stored."""
+        """Yield a function for each stored model that returns the model's files that are not as stored."""
         for folder in sorted((self.path / layout.STORE).glob("*")):
             if folder.is_dir() and not folder.name.startswith("."):
                 yield partial(_check_model, folder)
@@ -177,28 +179,28 @@ class ResultsFolder:
     # The files at the top that `bench run` writes: grids, test mentions, scenarios, code of users' methods
 
     def scenario_file(self, file: Path) -> Path:
-        """Return where a copy of a scenario's file is kept."""
+        """Return the path for the copy of a scenario's file."""
         return self.path / layout.SCENARIOS / file.name
 
     def recipe_file(self, file: Path) -> Path:
-        """Return where a copy of a recipe's file is kept; files of one name differ by their content's digest."""
+        """Return the path for the copy of a recipe's file. Its name holds the digest of the content."""
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         return self.path / layout.RECIPES / f"{file.stem.removesuffix(f'-{sha256[:8]}')}-{sha256[:8]}{file.suffix}"
 
     def method_file(self, name: str) -> Path:
-        """Return where a copy of a file of a user's method is kept; ``name`` is one of ``method_sources``."""
+        """Return the path for the copy of a file of a user's method; ``name`` is a key of ``method_sources``."""
         return self.path / layout.METHODS / name
 
     def wrong_at_top(self, file: Path) -> str:
-        """Return what is wrong with a file, "" where nothing is or its checksum is not known."""
+        """Return the fault of a file at the top, or "" if it is sound or its checksum is unknown."""
         found = self._sums_at_top()
         return found.wrong(self._name(file)) if found else ""
 
     def write_top(self, contents: Mapping[Path, bytes]) -> None:
         """Write files at the top and their checksums.
 
-        While a file is replaced, both the old checksum and the new are stored: a process that is killed in between
-        leaves a file that is known either way.
+        Store the old and the new checksum while replacing a file. So the file matches a checksum even if the process is
+        killed in between.
         """
         blobs = {self._name(file): content for file, content in contents.items()}
         known = dict(found.sums) if (found := self._sums_at_top()) else {}
@@ -214,11 +216,11 @@ class ResultsFolder:
             write_bytes(file_of_sums, record)
 
     def check_top(self) -> list[Damaged]:
-        """Return the files at the top that are not what was stored."""
+        """Return the files at the top that are not as stored."""
         return check_top(self.path)
 
     def lease_of_top(self) -> Lease:
-        """Take the lease of the files at the top, which several commands on this machine may add to."""
+        """Take the lease of the files at the top: several commands on this machine may add to them."""
         return leases.wait(leases.LocalLeaseFiles(self.path), _GRIDS)
 
     def _sums_at_top(self) -> Manifest | None:
@@ -230,20 +232,22 @@ class ResultsFolder:
     # Sharing
 
     def check_store(self) -> None:
-        """Raise UserError where published results could be lost."""
+        """Raise UserError if the store could lose published results."""
         self._shared.check()
 
     def pull(self, leave: Collection[str] = ()) -> None:
-        """Fetch everything that others published. Of the runs ``leave``, which this command is learning, only fetch
-        how far they are on other machines."""
+        """Fetch everything that others published.
+
+        This command is learning the runs ``leave``: for these, fetch only their progress on other machines.
+        """
         self._shared.pull(leave)
 
     def poll(self, leave: Collection[str] = ()) -> None:
-        """Pull if it is time to; log the first failure of several."""
+        """Pull if enough time has passed. Log only the first failure in a row."""
         self._poll(leave)
 
     def push(self) -> None:
-        """Publish everything that others do not have."""
+        """Publish everything that the store lacks."""
         self._shared.push()
 
     def lease(self, name: str) -> Lease | None:
@@ -251,7 +255,7 @@ class ResultsFolder:
         return leases.acquire(self._shared.leases, name)
 
     def wait_for_lease(self, name: str) -> Lease:
-        """Take the lease of something that is done quickly, once it is free."""
+        """Wait for the lease of a short piece of work, and take it."""
         return leases.wait(self._shared.leases, name)
 
     def is_leased(self, name: str) -> bool:
@@ -260,16 +264,16 @@ class ResultsFolder:
 
     @property
     def lag(self) -> float:
-        """Seconds for which the holder of a lease may be out of date."""
+        """Seconds for which the known holder of a lease may be out of date."""
         return self._shared.leases.lag
 
     # The folder itself
 
     def make(self) -> None:
-        """Make the folder, see that it can be written and remove what killed processes left.
+        """Make the folder, check that it can be written, and remove temporary files of killed processes.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -287,11 +291,11 @@ class ResultsFolder:
         sweep(self.path)
 
     def tidy(self) -> None:
-        """Remove what was needed only while runs were learned."""
+        """Remove the folder of leases if it is empty."""
         leases.LocalLeaseFiles(self.path).tidy()
 
     def stop_file(self) -> Path:
-        """Return the file by which this process asks its workers to stop."""
+        """Return the path of the file with which this process asks its workers to stop."""
         return self.path.absolute() / f".stop-{host()}-{os.getpid()}"
 
     def remove_old_stop_files(self) -> None:
@@ -311,10 +315,9 @@ class Models:
         return self._shared.home / layout.STORE / key
 
     def save(self, key: str, write: Callable[[Path], None]) -> None:
-        """Store the model of step ``key``: ``write`` fills a folder, which appears when it is complete.
+        """Store the model of step ``key``. ``write`` fills a folder, which appears when it is complete.
 
-        A model that is there already was computed from the same things, by this run or by one of another name: it
-        stays.
+        Keep a model that is already there: it was computed from the same inputs.
         """
         folder = self.path(key)
         if not folder.is_dir():
@@ -335,17 +338,17 @@ class Models:
             shutil.rmtree(made, ignore_errors=True)
 
     def load(self, key: str, read: Callable[[Path], T]) -> T | None:
-        """Return what ``read`` makes of a model's folder, None where there is none or it is dropped meanwhile."""
+        """Return the result of ``read`` on a model's folder, or None if there is no sound model."""
         self._shared.fetch(self.path(key))
         if not self._is_sound(key):
             return None
         try:
             return read(self.path(key))
-        except FileNotFoundError:  # dropped just now by a run of another name that computes the same
+        except FileNotFoundError:  # another run with this step dropped it just now
             return None
 
     def _is_sound(self, key: str) -> bool:
-        """Return True if a model is there as it was saved; remove it where it is not."""
+        """Return True if a model is there as saved. Remove a damaged model."""
         folder = self.path(key)
         if not folder.is_dir():
             return False
@@ -360,7 +363,7 @@ class Models:
         return self._shared.holds(self.path(key))
 
     def pin(self, keys: Iterable[str]) -> None:
-        """Keep these models from ``drop``: other runs start from them."""
+        """Protect models from ``drop``, because other runs start from them."""
         self._pinned |= {*keys}
 
     def drop(self, key: str) -> None:
@@ -370,7 +373,7 @@ class Models:
 
 
 class Checkpoints:
-    """The states that stopped steps go on from. A file is a sha256 (32 bytes) and behind it the content."""
+    """The states from which stopped steps resume. A file holds a sha256 (32 bytes) and then the content."""
 
     def __init__(self, shared: SharedFolder) -> None:
         self._shared = shared
@@ -382,14 +385,14 @@ class Checkpoints:
         """Replace the state of step ``key``.
 
         Raises:
-            OSError: it cannot be written; the last one stays.
+            OSError: the file cannot be written. The previous state stays.
         """
         write_bytes(self._file(key), hashlib.sha256(content).digest() + content)
         with tolerate_outage():
             self._shared.put(self._file(key))
 
     def load(self, key: str) -> bytes | None:
-        """Return the state that was saved last, None where there is none; a damaged one is removed."""
+        """Return the last saved state, or None if there is none. Remove a damaged state."""
         self._shared.get(self._file(key))
         try:
             with self._file(key).open("rb") as file:
@@ -406,8 +409,10 @@ class Checkpoints:
 
 
 def _check_model(folder: Path) -> list[Damaged]:
-    """Return the files of a stored model that are not what was stored. `bench run` removes a damaged model where it
-    would go on from it."""
+    """Return the files of a stored model that are not as stored.
+
+    `bench run` removes a damaged model when it would continue from that model.
+    """
     again = f"remove the folder {folder}: the model alone is lost, and `bench run` with another --out learns it again"
     file = folder / layout.MODEL_SUMS
     try:

@@ -1,13 +1,13 @@
-"""Names of the files in a results folder. docs/results.md says what each holds.
+"""Names of the files in a results folder. docs/results.md describes each file.
 
-Only the package ``storage`` knows them; everybody else asks a :class:`~cl_ner_bench.storage.folder.ResultsFolder`.
+Only the package ``storage`` uses these names. All other code uses :class:`~cl_ner_bench.storage.folder.ResultsFolder`.
 """
 
 from __future__ import annotations
 
-RUNS = "runs"  # of each run a folder by its id, which holds step-1, step-2, ...
-REPLACED = "replaced"  # runs of other settings that `bench run --replace` set aside; nothing reads them
-STORE = "store"  # of each step key KEY: the model KEY/, and KEY.checkpoint while the step is learned
+RUNS = "runs"  # a folder for each run id, with step-1, step-2, ...
+REPLACED = "replaced"  # runs that `bench run --replace` set aside; nothing reads them
+STORE = "store"  # for each step key KEY: the model KEY/, and KEY.checkpoint while the step is learned
 LEASES = "leases"
 
 # At the top.
@@ -15,11 +15,11 @@ EXPERIMENT = "experiment.toml"
 MENTIONS = "mentions.csv.gz"
 SCENARIOS = "scenarios"
 RECIPES = "recipes"  # the recipe files of grids
-METHODS = "methods"  # the code of users' own methods, as their runs used it
-TUNED = "recipe.toml"  # what `bench tune` found
-SUMS = "sums.json"  # checksums of the six above: for each file one, and two while it is replaced
-REPORT_SUMS = "report-sums.json"  # checksums of what a report wrote
-REPORT = "report.html"  # the report's own: whether there is one is all that storage asks
+METHODS = "methods"  # the code of users' own methods as their runs used it
+TUNED = "recipe.toml"  # the recipe that `bench tune` found
+SUMS = "sums.json"  # checksums of the six above; a file that is being replaced has two
+REPORT_SUMS = "report-sums.json"  # checksums of a report's files
+REPORT = "report.html"  # written by the report; storage only checks if it exists
 
 # Of a run.
 RECORD = "run.json"
@@ -29,7 +29,7 @@ PROGRESS = "progress.json"
 TRAINING_CHECK = "training-check.json"
 OUTCOMES = "reduced.json.gz"
 RUN_FILES = (SPLIT, TRAINING_CHECK, PROGRESS, RECORD)
-"""Files of a run that machines share; the record comes last, as it says that the run is done."""
+"""Files of a run that machines share. The record is last, because it says that the run is done."""
 
 # Of a step.
 STEP_SUMS = "step.json"

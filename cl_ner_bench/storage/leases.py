@@ -1,11 +1,11 @@
-"""Leases: the right to work on something, when several processes on several machines share a results folder.
+"""Leases: the right of one process to do a piece of work in a results folder that several machines share.
 
-A lease is a file that is created exclusively and touched every few seconds. Locks of the file system (``flock``) are
-not used: network file systems and killed owners make them unreliable. A lease only saves work: where two owners finish
-the same thing, the first one that stores it wins.
+A process creates the file of a lease exclusively and touches the file every few seconds. Locks of the file system
+(``flock``) are unreliable on network file systems and after an owner is killed. A lease only saves work: if two owners
+finish the same work, the first to store it wins.
 
-The lease of ``name`` is the file ``leases/<name>.<n>`` with the highest n. Whoever finds it abandoned creates n + 1:
-only one can, and the former owner, should it wake up, finds its own file gone.
+The lease of ``name`` is the file ``leases/<name>.<n>`` with the highest n. A process that finds it abandoned creates
+n + 1. Only one process can, and a former owner that wakes up finds its own file gone.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ HEARTBEAT = 10.0
 """Seconds after which an owner touches its lease again."""
 
 ABANDONED = 45.0
-"""Seconds without a touch after which a lease counts for nothing: the work is taken over within a minute."""
+"""Seconds without a touch after which a lease is void, so another process takes the work over within a minute."""
 
 
 class LeaseFiles(Protocol):
-    """The files of leases, in a folder or an object store. Methods raise OSError where it cannot be reached."""
+    """The files of leases, in a folder or an object store. Methods raise OSError if they cannot reach it."""
 
     lag: float
-    """Seconds for which it may go unnoticed that a lease was lost: each look costs a store far away."""
+    """Seconds for which an owner may not notice a lost lease, because a look into a remote store takes time."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Make a file if it does not exist. Of several processes that try at once, one gets True."""
+        """Make a file if it does not exist. If several processes try at once, one gets True."""
 
     def names(self) -> list[str]:
         """Return the names of all files."""
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file, None where it is gone."""
+        """Return the content of a file, or None if it is gone."""
 
     def touch(self, name: str) -> None:
         """Show that the file's owner is alive."""
@@ -52,7 +52,7 @@ class LeaseFiles(Protocol):
         """Remove a file, if it exists."""
 
     def age(self, name: str) -> float:
-        """Return the seconds since the last touch, by the clock of the folder or store; 0 where the file is gone."""
+        """Return the seconds since the last touch by the clock of the folder or store, or 0 if the file is gone."""
 
 
 class LocalLeaseFiles:
@@ -103,7 +103,7 @@ class LocalLeaseFiles:
 class Lease:
     """A lease that this process holds until ``release``, or until another process takes it over (``lost``).
 
-    ``on_touch`` is called whenever the lease is touched.
+    The lease calls ``on_touch`` after each touch.
     """
 
     def __init__(self, files: LeaseFiles, name: str, number: int, token: str) -> None:
@@ -116,7 +116,7 @@ class Lease:
 
     def _live(self) -> None:
         while not self._released.wait(HEARTBEAT):
-            with suppress(OSError):  # out of reach: if it lasts, others take the work over
+            with suppress(OSError):  # out of reach; if this lasts, another process takes over
                 if self.lost:
                     return
                 self._files.touch(self._file)
@@ -128,9 +128,9 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """True if another process has taken the work over, because this one did not touch the lease in time."""
+        """True if another process has taken over because this process did not touch the lease in time."""
         if not self._lost and time.monotonic() - self._looked >= self._files.lag:
-            with suppress(OSError):  # out of reach: nobody can tell
+            with suppress(OSError):  # out of reach, so unknown
                 last = _numbers(self._files, self._name)[-1:]
                 self._lost = last != [self._number] or not self._is_own()
             self._looked = time.monotonic()
@@ -140,10 +140,10 @@ class Lease:
         return (_read(self._files, self._file) or {}).get("token") == self._token
 
     def release(self) -> None:
-        """Give the lease back; harmless where it was lost."""
+        """Give the lease back. A lost lease is no error."""
         self._released.set()
-        self._thread.join()  # or a last touch could create it again
-        with suppress(OSError):  # out of reach: it expires
+        self._thread.join()  # else a last touch could create the file again
+        with suppress(OSError):  # out of reach; the lease expires by itself
             if self._is_own():
                 self._files.remove(self._file)
 
@@ -164,7 +164,7 @@ def acquire(files: LeaseFiles, name: str) -> Lease | None:
     about = {"schema": 1, "token": token, "host": host(), "pid": os.getpid()}
     if not files.create(f"{name}.{number}", json.dumps(about).encode()):
         return None
-    if _numbers(files, name)[-1:] != [number]:  # this process had seen an older state
+    if _numbers(files, name)[-1:] != [number]:  # another process was faster
         files.remove(f"{name}.{number}")
         return None
     for old in held:
@@ -173,10 +173,10 @@ def acquire(files: LeaseFiles, name: str) -> Lease | None:
 
 
 def wait(files: LeaseFiles, name: str, seconds: float = 120.0) -> Lease:
-    """Take the lease of something that is done quickly, once it is free.
+    """Wait for the lease of a short piece of work, and take it.
 
     Raises:
-        TimeoutError: it does not become free.
+        TimeoutError: the lease is not free after ``seconds``.
     """
     end = time.monotonic() + seconds
     while (lease := acquire(files, name)) is None:
@@ -187,7 +187,7 @@ def wait(files: LeaseFiles, name: str, seconds: float = 120.0) -> Lease:
 
 
 def holder(files: LeaseFiles, name: str) -> dict[str, Any] | None:
-    """Return the holder of a lease: ``host`` and ``pid``; None where it is free or abandoned."""
+    """Return ``host`` and ``pid`` of the holder of a lease, or None if the lease is free or abandoned."""
     held = _numbers(files, name)
     if not held or _is_abandoned(files, f"{name}.{held[-1]}"):
         return None
@@ -195,7 +195,7 @@ def holder(files: LeaseFiles, name: str) -> dict[str, Any] | None:
 
 
 def _numbers(files: LeaseFiles, name: str) -> list[int]:
-    """Return the numbers of a lease; the last one counts."""
+    """Return the numbers of a lease, sorted. The last is valid."""
     found = (file.rpartition(".") for file in files.names())
     return sorted(int(number) for whose, _, number in found if whose == name and number.isdigit())
 

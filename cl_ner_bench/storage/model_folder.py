@@ -1,8 +1,8 @@
-"""The folder of an exported model: its files and its record, checked before anything of it is used.
+"""The folder of an exported model: its files and its record, which are checked before use.
 
-Nothing outside the folder is needed to load it, but the package and, for a method of a user's own, the file of that
-method. Weights are safetensors, everything else is JSON; docs/use-a-model.md describes each file. A folder may come
-from others: it names no path out of itself, and no code.
+Loading the folder needs the package and, for a user's own method, the file of the method. Weights are safetensors, all
+else is JSON. docs/use-a-model.md describes each file. Others may have made the folder, so it must name no path out of
+itself and no code.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from cl_ner_bench.untrusted import is_path_below
 from cl_ner_bench.validation import MisfitError, convert
 
 RECORD = "cl_ner_bench.json"
-WEIGHTS = "model.safetensors"  # of the encoder, and of the classifier where transformers loads the folder
+WEIGHTS = "model.safetensors"  # of the encoder, and of the classifier if transformers can load the folder
 LEARNER = "learner.safetensors"  # every other tensor of the learner
 CONFIG = "config.json"
 CARD = "README.md"
 
-RECORD_BYTES = 1 << 26  # a memory holds an id per sentence
+RECORD_BYTES = 1 << 26  # the record holds an id for each sentence of a memory
 _READ_BY_ENCODERS = (".safetensors", ".json", ".txt", ".model")
 _AGAIN = "export the model again, or fetch the folder again"
 
 
 Counts = dict[str, dict[str, tuple[Whole, Whole, Whole]]]
-"""True positives, false positives and false negatives by test set and type."""
+"""Maps test set and type to true positives, false positives and false negatives."""
 
 
 class Agreement(Struct, frozen=True):
-    """The mentions of an old type in a part that the model before a step finds, the model after it, and both.
+    """Numbers of mentions of an old type in a part: found by the old model, by the new model, and by both.
 
-    ``relabelled`` are mentions of the old model that overlap one labelled with a type of the step: by these labels they
-    are wrong, and neither they nor such mentions of the new model are counted.
+    ``relabelled`` counts the old model's mentions that overlap a mention labelled with a type of the step. By these
+    labels they are wrong. ``old``, ``new`` and ``both`` leave out such mentions of both models.
     """
 
     part: str
@@ -57,12 +57,12 @@ class Agreement(Struct, frozen=True):
 
     @property
     def f1(self) -> float | None:
-        """F1 (0..100) with the old model's mentions as reference; None where neither finds any."""
+        """F1 (0..100) with the old model's mentions as reference, or None if neither model finds a mention."""
         return 200 * self.both / (self.old + self.new) if self.old + self.new else None
 
 
 class Score(Struct, frozen=True):
-    """F1 (0..100) of a type by the labels of a part, before and after a step; ``before``: None for a new type."""
+    """F1 (0..100) of a type by the labels of a part, before and after a step. ``before`` is None for a new type."""
 
     part: str
     type: str
@@ -72,11 +72,11 @@ class Score(Struct, frozen=True):
 
 
 class LearnedStep(Struct, frozen=True, kw_only=True):
-    """A step that the model has learned: its types, from what, and by which method.
+    """A step that the model has learned: its types, its data and its method.
 
-    ``data`` is the sha256 of the corpus, ``licence`` what its card says, ``hub`` its name on the Hugging Face hub;
-    ``sentences`` is the number of its train sentences in the step (None: unknown). ``agreements`` and ``scores``
-    compare the models before and after a step of `bench extend` on its data.
+    ``data`` is the sha256 of the corpus, ``licence`` the licence in its card, ``hub`` its name on the Hugging Face hub.
+    ``sentences`` is the number of train sentences in the step, or None if unknown. ``agreements`` and ``scores``
+    compare the models before and after a step of `bench extend` on the data of the step.
     """
 
     step: Whole
@@ -92,11 +92,11 @@ class LearnedStep(Struct, frozen=True, kw_only=True):
 
 
 class ModelRecord(Struct, frozen=True, kw_only=True):
-    """Facts of a model: the method with its settings, the encoder that it began with, and its steps.
+    """Facts of a model: its method and settings, its first encoder, and its steps.
 
-    ``spec`` is what ``--methods`` takes; of a user's file it holds the name, not the folder. ``settings`` are those of
-    a run's record. ``counts`` are those after the last step, on all test sentences; empty where it was not scored.
-    ``notes`` limit what the counts say.
+    ``spec`` is the method as ``--methods`` takes it; a user's file has its name without the folder. ``settings`` are
+    the settings of a run's record. ``counts`` are the counts on all test sentences after the last step, empty if the
+    model was not scored. ``notes`` limit the meaning of the counts.
     """
 
     method: str
@@ -122,7 +122,7 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
 
 
 class LearnerFacts(Struct, frozen=True):
-    """Facts of a learner beside its tensors: its types by step, frozen parameters, and ids of remembered sentences."""
+    """Facts of a learner besides its tensors: types by step, frozen parameters, and ids of the memory's sentences."""
 
     types: list[list[str]]
     frozen: list[str] = []
@@ -138,8 +138,8 @@ class ExportedModel(Struct, frozen=True, kw_only=True):
     """The content of ``cl_ner_bench.json``.
 
     ``home`` is the folder of config, tokenizer and ``model.safetensors``. ``shared`` maps tensors of the learner to
-    those in ``model.safetensors`` that are the same, so that no weight is stored twice. ``pipeline`` says why
-    transformers does not load the folder as a tagger, "" where it does.
+    equal tensors in ``model.safetensors``, so no weight is stored twice. ``pipeline`` is the reason why transformers
+    cannot load the folder as a tagger, or "" if it can.
     """
 
     schema: int = 1
@@ -159,8 +159,8 @@ def read_model_folder(folder: Path) -> ExportedModel:
     """Return the record of an exported model.
 
     Raises:
-        UserError: a file is missing, was changed, is of a later version, or the record is not as the documentation
-            says; or the folder holds another file that the encoder would read.
+        UserError: a file is missing, changed or of a later version; the record is not as the documentation says; or
+            the encoder would read another file in the folder.
     """
     file = folder / RECORD
     if file.stat().st_size > RECORD_BYTES:
@@ -190,7 +190,7 @@ def read_model_folder(folder: Path) -> ExportedModel:
 
 
 def refuse_out(out: Path) -> None:
-    """Raise UserError where a model cannot be written, before it is learned or loaded; nothing is left there."""
+    """Raise UserError if a model cannot be written to ``out``. Leave nothing there."""
     try:
         sweep(out)
         if out.is_dir() and any(out.iterdir()):
@@ -202,19 +202,19 @@ def refuse_out(out: Path) -> None:
                 pass
         finally:
             for folder in made:
-                with suppress(OSError):  # it was not made, or another process has written into it
+                with suppress(OSError):  # not made, or another process wrote into it
                     folder.rmdir()
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({error.strerror}); pass another --out") from None
 
 
 def write_model_folder(out: Path, write: Callable[[Path], tuple[ExportedModel, str]]) -> None:
-    """Make the folder of an exported model: ``write`` makes its files in a folder, and returns record and model card.
+    """Make the folder of an exported model. ``write`` fills a folder and returns the record and the model card.
 
-    The record appears last, so that a folder with a record is whole.
+    The record appears last, so a folder with a record is whole.
 
     Raises:
-        UserError: ``out`` holds files already, or cannot be written.
+        UserError: ``out`` is not empty, or cannot be written.
     """
     made = temporary(out / "model")
     try:
@@ -231,7 +231,7 @@ def write_model_folder(out: Path, write: Callable[[Path], tuple[ExportedModel, s
             os.replace(path, out / path.name)
         write_bytes(out / CARD, card.encode())
         for file in record["sha256"]:
-            (out / file).chmod((out / CARD).stat().st_mode)  # safetensors keeps all others from reading what it writes
+            (out / file).chmod((out / CARD).stat().st_mode)  # files of safetensors are readable by their owner only
         write_bytes(out / RECORD, pretty(sealed(record)))
         sync_folder(out)
     except OSError as error:

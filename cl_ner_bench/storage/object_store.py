@@ -1,8 +1,9 @@
-"""Object stores (S3 and others, through fsspec) that a grid is published in; each machine's results folder is a copy.
+"""Object stores (S3 and others, through fsspec) for a shared grid. Each machine's results folder is a copy.
 
 The bucket holds the files of a results folder under the same names. The files of a step or a model are stored under
-their sha256, and their checksums last, by a conditional write: of several processes that publish one, the first wins.
-So no reader finds a part of it, and what a killed process left belongs to nothing. Leases use conditional writes, too.
+their sha256. Their manifest follows last, by a conditional write: if several processes publish the same step, the first
+wins. So no reader finds a part of a step, and no manifest names files that a killed process left. Leases use
+conditional writes, too.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from cl_ner_bench.storage.files import host, read_json, remove_folder, sync_fold
 from cl_ner_bench.storage.shared import SharedFolder, StoreError
 from cl_ner_bench.untrusted import is_path_below
 
-PATIENCE, RETRY = 300.0, 5.0  # seconds for which, and between which, a run tries a store that does not answer
-AT_ONCE = 8  # steps that are copied at a time: each waits for a store far away
+PATIENCE, RETRY = 300.0, 5.0  # seconds in all, and between tries, if the store does not answer
+AT_ONCE = 8  # steps copied at a time, because each waits for a remote store
 _STEP = re.compile(rf"({layout.RUNS}/[^/]+/step-\d+)/{re.escape(layout.STEP_SUMS)}")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 
 
 class BucketClient:
-    """The calls of fsspec that are needed, below one URL. All failures are a :class:`StoreError`."""
+    """A client of fsspec below one URL. Every failure raises a :class:`StoreError`."""
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
@@ -60,7 +61,7 @@ class BucketClient:
             raise StoreError(f"--store {self.url}: {error or type(error).__name__}") from None
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write an object if it does not exist. Of several processes that try at once, one gets True."""
+        """Write an object if it does not exist. If several processes try at once, one gets True."""
         try:
             with self._reached(FileExistsError):
                 self._fs.pipe_file(f"{self.root}/{key}", content, mode="create")
@@ -88,7 +89,7 @@ class BucketClient:
         return self.read_all([key]).get(key)
 
     def read_all(self, keys: Collection[str]) -> dict[str, bytes]:
-        """Return the content of those objects that exist."""
+        """Return the content of each object that exists, by key."""
         with self._reached():
             paths = [f"{self.root}/{key}" for key in keys]
             found = self._fs.cat(paths, on_error="return") if paths else {}
@@ -98,7 +99,7 @@ class BucketClient:
         return {self._key(path): content for path, content in found.items() if isinstance(content, bytes)}
 
     def list(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Return what the store knows of each object below ``folder``, by key."""
+        """Return the store's metadata of each object below ``folder``, by key."""
         with self._reached():
             self._fs.invalidate_cache()
             found = self._fs.find(f"{self.root}/{folder}", detail=True)
@@ -109,7 +110,7 @@ class BucketClient:
             self._fs.rm_file(f"{self.root}/{key}")
 
     def written(self, key: str) -> float | None:
-        """Return when an object was written, in seconds by the store's clock; None where it is gone."""
+        """Return the time at which an object was written (seconds, the store's clock), or None if it is gone."""
         try:
             with self._reached(FileNotFoundError):
                 self._fs.invalidate_cache()
@@ -164,7 +165,7 @@ class BucketMirror(SharedFolder):
         self.url = url.rstrip("/")
         self._client = BucketClient(self.url)
         self.leases = BucketLeaseFiles(self._client)
-        self._known: dict[str, str] = {}  # what the store knew of each file when it was pulled last
+        self._known: dict[str, str] = {}  # the store's metadata of each file at its last pull
 
     def check(self) -> None:
         probe = f"clocks/{uuid.uuid4().hex}"
@@ -193,7 +194,7 @@ class BucketMirror(SharedFolder):
                 progress.unlink(missing_ok=True)
 
     def _is_left(self, file: Path, leave: Collection[str]) -> bool:
-        """Return True if the local state of a run's file counts: this command is learning the run."""
+        """Return True if a pull must leave a run's file alone, because this command is learning the run."""
         if file.parent.name not in leave:
             return False
         return file.name != layout.PROGRESS or (read_json(file) or {}).get("host") == host()
@@ -224,7 +225,7 @@ class BucketMirror(SharedFolder):
         while not self._client.create(f"{at}/{file.name}", content):
             if self._client.read(f"{at}/{file.name}") == content or self._replace(folder, found.about["key"]):
                 return
-            self._client.remove(f"{at}/{file.name}")  # of other settings, or damaged
+            self._client.remove(f"{at}/{file.name}")  # a step of other settings, or damaged
 
     def fetch(self, folder: Path) -> None:
         _patiently(self._fetch, folder)
@@ -234,8 +235,7 @@ class BucketMirror(SharedFolder):
             self._replace(folder)
 
     def _replace(self, folder: Path, key: str | None = None) -> bool:
-        """Put what is published in the place of ``folder``. Return False where there is nothing whole, or it has
-        another step key."""
+        """Replace ``folder`` by its published state. Return False if that is not whole or has another step key."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = temporary(folder)
         try:
@@ -243,7 +243,7 @@ class BucketMirror(SharedFolder):
             if found is None or (key is not None and found.about.get("key") != key):
                 return False
             remove_folder(folder)
-            with suppress(OSError):  # a process beside this one was quicker
+            with suppress(OSError):  # another process was faster
                 made.rename(folder)
             sync_folder(folder.parent)
             return True
@@ -251,7 +251,7 @@ class BucketMirror(SharedFolder):
             shutil.rmtree(made, ignore_errors=True)
 
     def _download(self, folder: Path, made: Path) -> Manifest | None:
-        """Copy what is published of a step or model to ``made``; return its checksums, None where it is not whole."""
+        """Copy a published step or model to ``made``. Return its checksums, or None if it is not whole."""
         at, name = self._key(folder), _sums_name(folder)
         content = self._client.read(f"{at}/{name}")
         if content is None:
@@ -271,7 +271,7 @@ class BucketMirror(SharedFolder):
         remove_folder(folder)
         last = (layout.STEP_SUMS, layout.MODEL_SUMS)
         for key in sorted(self._client.list(self._key(folder)), key=lambda key: not key.endswith(last)):
-            self._client.remove(key)  # the checksums first: nobody shall find a part
+            self._client.remove(key)  # the checksums first, so nobody finds a part
 
     def put(self, file: Path) -> None:
         if file.exists():
@@ -298,12 +298,12 @@ class BucketMirror(SharedFolder):
 
 
 def _sums_name(folder: Path) -> str:
-    """Return the name of the checksum file in the folder of a model or a step."""
+    """Return the name of the manifest in the folder of a model or a step."""
     return layout.MODEL_SUMS if folder.parent.name == layout.STORE else layout.STEP_SUMS
 
 
 def _patiently(call: Callable[[Path], None], path: Path) -> None:
-    """Call again for a while where the store does not answer: a run cannot go on without it."""
+    """Repeat a call for a while if the store does not answer, because a run cannot continue without the store."""
     end = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The files that a report wrote, and their checksums in ``report-sums.json``."""
+"""The files of a report and their checksums in ``report-sums.json``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from cl_ner_bench.untrusted import is_path_below
 
 
 def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str], made_from: str) -> list[Path]:
-    """Write the files of a report of ``runs`` (path below ``out`` -> content), and their checksums last.
+    """Write the files of a report (path below ``out`` -> content), then their checksums. Return the paths of all.
 
-    ``made_from`` is the digest of everything that it was made of.
-
-    Return the paths of all.
+    ``made_from`` is the digest of all inputs of the report.
     """
     sums = manifest_bytes(sums_of(files), runs=list(runs), made_from=made_from)
     for name, content in {**files, layout.REPORT_SUMS: sums}.items():
@@ -25,7 +23,7 @@ def write_report_files(out: Path, files: Mapping[str, bytes], runs: Sequence[str
 
 
 def same_report(out: Path, made_from: str) -> list[Path]:
-    """Return the files of the report in ``out`` if it was made of the same and none was changed, else nothing."""
+    """Return the files of the report in ``out`` if its inputs are the same and no file was changed, else []."""
     try:
         found = report_checksums(out, "")
     except DamagedError:
@@ -36,11 +34,12 @@ def same_report(out: Path, made_from: str) -> list[Path]:
 
 
 def report_checksums(home: Path, repair: str) -> Manifest | None:
-    """Return the checksums of the report in ``home``, and with them the ``runs`` it is of; None where there is no
-    report, or an early version wrote it.
+    """Return the checksums of the report in ``home`` with its ``runs``.
+
+    Return None if there is no report, or an early version wrote it. ``repair`` says how to repair a damaged report.
 
     Raises:
-        DamagedError: they are missing or not what was written; ``repair`` is what repairs them.
+        DamagedError: the checksums are missing or not as written.
     """
     file = home / layout.REPORT_SUMS
     if not file.exists():

@@ -1,7 +1,7 @@
 """The folder of one run: its record, its steps, and the files beside them.
 
-A finished step is a folder that appears with all its files at once. Of several that finish one step, the first wins.
-``step.json`` holds the checksums of the other files and is sealed itself.
+A finished step is a folder that appears with all its files at once. If several processes finish a step, the first
+wins. ``step.json`` is sealed and holds the checksums of the other files.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _Sign = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class FinishedStep:
-    """A step as it was stored."""
+    """A stored step."""
 
     files: Manifest
 
@@ -67,21 +67,21 @@ class FinishedStep:
 
     @property
     def shared_with(self) -> str | None:
-        """The run that learned the step, where it is another one."""
+        """The run that learned the step, or None if it is this run."""
         return self.files.about.get("shared_with")
 
     @property
     def predictions(self) -> bytes | None:
-        """The stored predictions, None where they are not what was stored."""
+        """The stored predictions, or None if they are not as stored."""
         return self.files.read(layout.PREDICTIONS)
 
     def damage(self) -> str:
-        """Return the name of a file that is not what was stored, "" where all are."""
+        """Return the name of the first file that is not as stored, or ""."""
         return next((path.name for path, _ in self.files.faults()), "")
 
 
 class RunFolder:
-    """The folder of a run, which need not exist yet. Steps are named by their number and key."""
+    """The folder of a run, which need not exist yet. A number and a key identify a step."""
 
     def __init__(self, shared: SharedFolder, run_id: str) -> None:
         self._shared = shared
@@ -97,7 +97,7 @@ class RunFolder:
         """Return the record.
 
         Raises:
-            DamagedError: it is missing, not what was written, of a later version, or not as docs/results.md says.
+            DamagedError: the record is missing, changed, of a later version, or not as docs/results.md says.
         """
         found = self._load()
         if isinstance(found, DamagedError):
@@ -108,12 +108,12 @@ class RunFolder:
 
     @property
     def record(self) -> RunRecord | None:
-        """The record as it is now, None where there is none or it is not what was written: the run is learned again.
+        """The current record, or None if it is missing or not as written; such a run is learned again.
 
         Raises:
-            UserError: a later version wrote it, or it is not as docs/results.md says.
+            UserError: a later version wrote the record, or it is not as docs/results.md says.
         """
-        if not self.record_file.exists():  # most runs of a grid that begins: what would repair them takes time to say
+        if not self.record_file.exists():  # a fast path: many runs of a new grid have no record
             return None
         found = self._load()
         if isinstance(found, NewerError):
@@ -125,7 +125,7 @@ class RunFolder:
         return found
 
     def _load(self) -> RunRecord | DamagedError:
-        """Read the record, unless the file is the one that was read before."""
+        """Read the record if its file changed since the last read."""
         sign = _sign(self.record_file)
         if sign is None or self._known is None or self._known[0] != sign:
             try:
@@ -138,36 +138,36 @@ class RunFolder:
         return self._known[1]
 
     def is_lost(self) -> bool:
-        """Return True if there is a record and it is not what was written."""
+        """Return True if there is a record that is not as written."""
         return self.record_file.exists() and self.record is None
 
     @property
     def status(self) -> str:
-        """The record's status, "" where there is none."""
+        """The status of the record, or "" without a record."""
         return record.status if (record := self.record) else ""
 
     def save(self, record: RunRecord, lease: Lease | None = None) -> None:
-        """Write the record, unless ``lease`` is lost: the record is then the new owner's."""
+        """Write the record unless ``lease`` is lost, because the new owner then owns the record."""
         wanted = (lambda: not lease.lost) if lease else None
         if write_record(self.record_file, record.to_builtins(), wanted):
             self._shared.put(self.record_file)
 
     def save_here(self, record: RunRecord) -> None:
-        """Write the record on this machine only: a process that is ending at once has no time to publish it."""
+        """Write the record on this machine only, for a process that has no time left to publish it."""
         write_record(self.record_file, record.to_builtins())
 
     def fetch_record(self) -> None:
-        """Fetch the record as others know it."""
+        """Fetch the published record."""
         self._shared.get(self.record_file)
 
     @property
     def recorded_at(self) -> float:
-        """The time at which the record was written, in seconds."""
+        """The time of the last write of the record, in seconds."""
         return self.record_file.stat().st_mtime
 
     @property
     def changed_at(self) -> float | None:
-        """The time at which a file of the run was last added or replaced, in seconds; None where there is no folder."""
+        """The time at which a file of the run was last added or replaced, in seconds, or None without a folder."""
         try:
             return self.path.stat().st_mtime
         except FileNotFoundError:
@@ -176,11 +176,11 @@ class RunFolder:
     # Steps
 
     def step(self, step: int, key: str) -> FinishedStep | None:
-        """Return a step, None where it is not finished under this key."""
+        """Return a step, or None if it is not finished under this key."""
         return finished_step(self.step_folder(step), key)
 
     def fetch(self, step: int) -> None:
-        """Fetch a step that is not here, if others published it."""
+        """Fetch a missing step if others published it."""
         self._shared.fetch(self.step_folder(step))
 
     def commit(
@@ -192,10 +192,10 @@ class RunFolder:
         predictions: bytes,
         shared_with: str | None = None,
     ) -> None:
-        """Store a finished step. Of several that finish one, the first wins.
+        """Store a finished step. If several processes finish a step, the first wins.
 
-        ``counts`` are the views of counts.json; ``shared_with`` names the run that learned the step, where it is
-        another one.
+        ``counts`` are the views of counts.json. ``shared_with`` names the run that learned the step, if it is another
+        run.
         """
         content = f"{ordered({'schema': 1, 'step': step, 'views': counts})}\n".encode()
         blobs = {layout.PREDICTIONS: predictions, layout.COUNTS: content}
@@ -207,7 +207,7 @@ class RunFolder:
         remove_folder(self.step_folder(step))
 
     def has_steps(self) -> bool:
-        """Return True if a step was finished, under whatever key."""
+        """Return True if a step was finished, under any key."""
         return any(self.path.glob(f"step-*/{layout.STEP_SUMS}"))
 
     def step_folder(self, step: int) -> Path:
@@ -220,7 +220,7 @@ class RunFolder:
         return self.step_folder(step) / layout.PREDICTIONS
 
     def counts(self, step: int) -> dict[str, Any]:
-        """Return the content of a step's counts.
+        """Return the content of a step's ``counts.json``.
 
         Raises:
             DamagedError: the file is missing or cannot be read.
@@ -228,9 +228,9 @@ class RunFolder:
         return read_sound(self.counts_file(step))
 
     def check_step(self, record: RunRecord, step: int) -> list[Damaged]:
-        """Return the files of a finished step that are not what was stored.
+        """Return the files of a finished step that are not as stored.
 
-        Records without a seal are of versions that stored no checksums of steps.
+        Records without a seal come from versions that stored no checksums of steps.
         """
         file = self.step_folder(step) / layout.STEP_SUMS
         if not record.is_sealed and not file.is_file():
@@ -249,7 +249,7 @@ class RunFolder:
         """Return False for steps of early versions.
 
         Raises:
-            DamagedError: the step's checksums are not what was written.
+            DamagedError: the step's checksums are not as written.
         """
         file = self.step_folder(step) / layout.STEP_SUMS
         return file.exists() and SEAL in read_sound(file)
@@ -257,22 +257,22 @@ class RunFolder:
     # Beside the record
 
     def save_split(self, split: Mapping[str, Any]) -> None:
-        """Store the task split, unless it is there as it is."""
+        """Store the task split if it is not already stored."""
         content = f"{ordered(split)}\n".encode()
         if not self.split_file.exists() or self.split_file.read_bytes() != content:
             write_bytes(self.split_file, content)
             self._shared.put(self.split_file)
 
     def split(self) -> Any:
-        """Return the stored task split as JSON, None where there is none that can be read."""
+        """Return the stored task split as JSON, or None if none can be read."""
         self._shared.get(self.split_file)
         return read_json(self.split_file)
 
     def check_split(self, record: RunRecord) -> Any:
-        """Return the stored task split, None where a run of an early version has none.
+        """Return the stored task split, or None if a run of an early version has none.
 
         Raises:
-            DamagedError: it is not the one that the run followed.
+            DamagedError: the run followed another split.
         """
         if not record.is_sealed and not self.split_file.exists():
             return None
@@ -284,20 +284,20 @@ class RunFolder:
         return split
 
     def check_training_check(self) -> bool | None:
-        """Return whether the result of the check of the training is sealed, None where there is none.
+        """Return True if the result of the check of the training is sealed, or None if there is no result.
 
         Raises:
-            DamagedError: it is not what was written.
+            DamagedError: the result is not as written.
         """
         file = self.training_check_file
         return SEAL in read_sound(file) if file.exists() else None
 
     def training_check(self) -> TrainingCheck | None:
-        """Return the result of the check of the training, None where there is none."""
+        """Return the result of the check of the training, or None."""
         return to_training_check(read_record(self.training_check_file))
 
     def fetch_training_check(self) -> TrainingCheck | None:
-        """Fetch what others published, and return the result of the check of the training, None where there is none."""
+        """Fetch and return the result of the check of the training, or None."""
         self._shared.get(self.training_check_file)
         return self.training_check()
 
@@ -306,12 +306,12 @@ class RunFolder:
         self._shared.put(self.training_check_file)
 
     def progress(self) -> dict[str, Any] | None:
-        """Return how far the run is, None where nobody is learning it."""
+        """Return the progress of the run, or None if nobody is learning it."""
         found = read_json(self._progress_file)
         return found if isinstance(found, dict) else None
 
     def save_progress(self, state: Mapping[str, Any]) -> None:
-        """Write how far the run is, for this machine: it changes twice a second."""
+        """Write the progress on this machine only, because it changes twice a second."""
         write_json(self._progress_file, {**state, "time": time.time()}, durable=False)
 
     def publish_progress(self) -> None:
@@ -322,7 +322,7 @@ class RunFolder:
 
 
 def _sign(file: Path) -> _Sign | None:
-    """Return what changes when a file is replaced, None where there is none."""
+    """Return a value that changes when the file is replaced, or None without a file."""
     try:
         stat = file.stat()
     except OSError:
@@ -331,9 +331,10 @@ def _sign(file: Path) -> _Sign | None:
 
 
 def finished_step(folder: Path, key: str) -> FinishedStep | None:
-    """Return the step in ``folder``, None where it is not finished under this key.
+    """Return the step in ``folder``, or None if it is not finished under this key.
 
-    A record that names files outside of the folder, or no run that learned the step, is none: it may be another's.
+    Others may have written the folder. So ignore a manifest that names a file outside the folder, or whose
+    ``shared_with`` is no name of a run.
     """
     found = read_manifest(folder / layout.STEP_SUMS)
     if found is None or found.about.get("key") != key or not is_name(found.about.get("shared_with", "itself")):
@@ -344,9 +345,9 @@ def finished_step(folder: Path, key: str) -> FinishedStep | None:
 def commit_step(
     folder: Path, key: str, learned: Mapping[str, Any], blobs: Mapping[str, bytes], shared_with: str | None = None
 ) -> bool:
-    """Store a finished step with ``blobs`` (file name -> content). Return False where it was there already.
+    """Store a finished step with ``blobs`` (file name -> content). Return False if it was there already.
 
-    ``shared_with`` names the run that learned it, where it is another one.
+    ``shared_with`` names the run that learned the step, if it is another run.
     """
     about = {"key": key, "learned": learned} | ({"shared_with": shared_with} if shared_with else {})
     content = {**blobs, layout.STEP_SUMS: manifest_bytes(sums_of(blobs), **about)}
@@ -354,5 +355,5 @@ def commit_step(
         known = finished_step(folder, key)
         if known and not known.damage():
             return False
-        remove_folder(folder)  # of other settings, or damaged
+        remove_folder(folder)  # a step of other settings, or damaged
     return True

@@ -1,4 +1,4 @@
-"""The record of a run: what ``run.json`` holds. docs/results.md describes each key."""
+"""The record of a run in ``run.json``. docs/results.md describes each key."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Number = Annotated[
 ]
 
 IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
-"""Keys of a run that has one setting in a results folder."""
+"""Keys that identify a run in a results folder. Each identity has one setting there."""
 RUN = ["run_id", *IDENTITY, "config"]
 """Keys that name a run in tables."""
-_NULL = ("recall_ceiling",)  # keys that may be null; others are left out instead
+_NULL = ("recall_ceiling",)  # keys that may be null; all other keys are left out instead
 
 
 class Task(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A task as a run learns it; ``domain`` where the corpus has several test sets."""
+    """A task as a run learns it. ``domain`` is set if the corpus has several test sets."""
 
     domain: str = ""
     learned_at: Whole
@@ -39,7 +39,7 @@ class Task(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ByPart(Struct, frozen=True):
-    """Mentions in each part of a corpus."""
+    """The numbers of mentions in each part of a corpus."""
 
     train: Whole
     dev: Whole
@@ -47,7 +47,7 @@ class ByPart(Struct, frozen=True):
 
 
 class CorpusRecord(Struct, frozen=True):
-    """The differences of a corpus from its published counts, and the number of its mentions."""
+    """Differences of a corpus from its published counts, and its numbers of mentions."""
 
     differences: list[str]
     accepted: list[str]
@@ -56,7 +56,7 @@ class CorpusRecord(Struct, frozen=True):
 
 
 class EncoderIdentity(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Origin and shape of an encoder; a size is None where its configuration does not say."""
+    """Origin and shape of an encoder. A size is None if the configuration lacks it."""
 
     source: str
     repository: str | None = None
@@ -73,7 +73,7 @@ class EncoderIdentity(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class TrainingCheck(Struct, frozen=True):
-    """Step 1 of a joint run learned for twice the epochs; earlier versions recorded less of it."""
+    """Result of step 1 of a joint run with twice the epochs. Earlier versions recorded fewer keys."""
 
     micro_f1: Number
     epochs: Whole = 0
@@ -82,7 +82,7 @@ class TrainingCheck(Struct, frozen=True):
 
 
 class _Memory(Struct, frozen=True):
-    """The sentences that a method has stored after a step, the mentions labelled in them, and the bytes of text."""
+    """Numbers of sentences in the memory after a step, of their labelled mentions, and of the bytes of their text."""
 
     sentences: Whole
     mentions: Whole
@@ -90,7 +90,7 @@ class _Memory(Struct, frozen=True):
 
 
 class _Learned(Struct, frozen=True):
-    """A row of ``learned``: it may hold more, of later versions and of plug-ins, and less, of earlier versions."""
+    """A row of ``learned``. Later versions and plug-ins may add keys; earlier versions lack some."""
 
     step: Whole
     updates: Whole = 0
@@ -103,8 +103,8 @@ class _Learned(Struct, frozen=True):
     predicted: Whole = 0
     peak_memory_bytes: Whole = 0
     seconds: Number = 0
-    teacher_seconds: Number = 0  # of seconds
-    dev_seconds: Number = 0  # of seconds
+    teacher_seconds: Number = 0  # part of ``seconds``
+    dev_seconds: Number = 0  # part of ``seconds``
     predict_seconds: Number = 0
     dev_scores: list[Number | None] = []
     losses: dict[str, list[Number]] = {}
@@ -113,7 +113,7 @@ class _Learned(Struct, frozen=True):
 
 
 class ImportedFile(Struct, frozen=True):
-    """A file of predictions that other code made: its name, content and the day on which it was imported."""
+    """A file of predictions that other code made: its name, digest and day of import."""
 
     name: str
     sha256: str
@@ -121,10 +121,10 @@ class ImportedFile(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True):
-    """A trial of `bench tune`: a run whose ``values`` were drawn from ``space``, scored on the dev part.
+    """A trial of `bench tune`: a run with ``values`` from ``space``, scored on the dev part.
 
-    ``method`` is the label in the command, ``number`` counts from 1. ``study``: the digest of everything that the
-    trials of one search have in common; ``seed``: that of the sampler.
+    ``method`` is the label in the command, ``number`` counts from 1. ``study`` is the digest of everything that the
+    trials of a search share, ``seed`` the seed of the sampler.
     """
 
     method: str
@@ -137,9 +137,9 @@ class Trial(Struct, frozen=True):
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """The settings of a run, how it ended, and what was recorded of its steps.
+    """The settings of a run, its status, and the records of its steps.
 
-    Records of earlier versions lack some of the keys with a default. Keys that this version does not know are ignored.
+    Records of earlier versions lack some of the keys with a default. This version ignores unknown keys.
     """
 
     schema: int = 1
@@ -186,12 +186,12 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     command: Any = None
     code: Any = None
     step1_reference: TrainingCheck | None = None
-    trial: Trial | None = None  # of `bench tune`
-    imported: dict[str, ImportedFile] | None = None  # by step; None: the suite learned the run itself
+    trial: Trial | None = None  # set by `bench tune`
+    imported: dict[str, ImportedFile] | None = None  # by step; None if the suite learned the run
     seal: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise MisfitError where keys contradict each other, or name something outside of the folder."""
+        """Raise MisfitError if keys contradict each other, or name something outside the folder."""
         if not is_name(self.run_id):
             raise MisfitError("run_id", "the name of a folder", reprlib.repr(self.run_id))
         for step, run_id in self.shared.items():
@@ -212,7 +212,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> tuple[str | int, ...]:
-        """Everything of which a results folder has one setting."""
+        """The values of ``IDENTITY``."""
         return (self.method, self.dataset, self.scenario, self.order, self.seed, self.encoder)
 
     @property
@@ -221,11 +221,11 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         return self.seal is not None
 
     def key(self, step: int) -> str | None:
-        """Return the key of a step, None in records of early versions."""
+        """Return the key of a step, or None for records of early versions."""
         return self.step_keys.get(str(step))
 
     def learner(self, step: int) -> str:
-        """Return the id of the run that learns a step: this one's, or that of the run that it shares the step with."""
+        """Return the id of the run that learns a step: this run, or the run that shares the step with it."""
         return self.shared.get(str(step), self.run_id)
 
     def is_shared(self, step: int) -> bool:
@@ -233,27 +233,28 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         return str(step) in self.shared
 
     def is_complete(self) -> bool:
-        """Return True if the run has all steps of its tasks: joint models may be trained at the last one only."""
+        """Return True if the run has a step for each task. Joint models may be trained at the last step only."""
         return self.steps == [*range(1, self.n_steps + 1)]
 
     def to_builtins(self) -> dict[str, Any]:
-        """Return the record as JSON holds it, without its seal."""
+        """Return the record as plain JSON values, without its seal."""
         record: dict[str, Any] = msgspec.to_builtins(self)
         return {key: value for key, value in record.items() if key != "seal" and (value is not None or key in _NULL)}
 
 
 def to_training_check(value: Any) -> TrainingCheck | None:
-    """Return the result that ``value`` holds, None where it holds none."""
+    """Return the result in ``value``, or None if it holds none."""
     return msgspec.convert(value, TrainingCheck) if fits(value, TrainingCheck) else None
 
 
 def parse_record(value: Mapping[str, Any], file: Path) -> RunRecord:
     """Return the record of a run from the content of ``file``.
 
-    A results folder may come from others: the names in a record lead nowhere else, and all numbers are finite.
+    Others may have written the results folder. So check that no name in the record leads elsewhere, and that all
+    numbers are finite.
 
     Raises:
-        DamagedError: it is not as docs/results.md says; the message names the key and what was expected.
+        DamagedError: the record is not as docs/results.md says. The message names the key and the expected value.
     """
 
     def refuse(problem: str) -> DamagedError:

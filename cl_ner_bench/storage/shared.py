@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class StoreError(UserError, OSError):
-    """A store does not answer, or refuses."""
+    """Error of a store that does not answer, or refuses."""
 
 
 @contextmanager
 def tolerate_outage() -> Iterator[None]:
-    """Log a StoreError and continue: what was written here is published with the next change, or the next command."""
+    """Log a StoreError and continue. The next change or command publishes what this machine wrote."""
     try:
         yield
     except StoreError as error:
@@ -29,10 +29,10 @@ def tolerate_outage() -> Iterator[None]:
 
 
 class SharedFolder:
-    """A results folder that all machines see: what is written there is published.
+    """A results folder that all machines see, so each write is published.
 
-    With an object store (``storage.object_store``) the folder is this machine's copy. Where the store cannot be
-    reached, methods raise :class:`StoreError`.
+    With an object store (``storage.object_store``) the folder is this machine's copy. Methods raise
+    :class:`StoreError` if they cannot reach the store.
     """
 
     def __init__(self, home: Path) -> None:
@@ -40,20 +40,22 @@ class SharedFolder:
         self.leases: leases.LeaseFiles = leases.LocalLeaseFiles(home)
 
     def check(self) -> None:
-        """Raise UserError where published results could be lost."""
+        """Raise UserError if the store could lose published results."""
 
     def pull(self, leave: Collection[str] = ()) -> None:
-        """Fetch all steps and records that others published. Of the runs ``leave``, which this command is learning,
-        only fetch how far they are on other machines."""
+        """Fetch all steps and records that others published.
+
+        This command is learning the runs ``leave``: for these, fetch only their progress on other machines.
+        """
 
     def push(self) -> None:
-        """Publish everything that the store does not have."""
+        """Publish everything that the store lacks."""
 
     def publish(self, folder: Path) -> None:
-        """Publish a finished step or a model; where another process has published it first, fetch that instead."""
+        """Publish a finished step or a model. If another process was first, fetch its version instead."""
 
     def fetch(self, folder: Path) -> None:
-        """Fetch a finished step or a model that is not here, if others published it."""
+        """Fetch a missing step or model if others published it."""
 
     def holds(self, folder: Path) -> bool:
         """Return True if a finished step or a model is here or can be fetched."""
@@ -67,7 +69,7 @@ class SharedFolder:
         """Publish a file."""
 
     def get(self, file: Path) -> None:
-        """Fetch the published state of a file, if there is one."""
+        """Fetch the published version of a file, if any."""
 
     def remove(self, file: Path) -> None:
         """Remove a file on all machines."""
@@ -75,8 +77,7 @@ class SharedFolder:
 
 
 class Poll:
-    """Repeated pulls, each only after some time: they take a tenth of the time at most. The first failure of a row of
-    failures is logged."""
+    """Repeated pulls that take at most a tenth of the time. Of failures in a row, only the first is logged."""
 
     def __init__(self, shared: SharedFolder) -> None:
         self._shared, self._silent = shared, False

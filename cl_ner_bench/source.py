@@ -1,9 +1,9 @@
-"""Python source of methods, read and never run: the local modules that a file imports, its fingerprint, its classes.
+"""Python source of methods, read and never run: its local modules, its fingerprint and its classes.
 
-A module is *local* if no version number identifies its content: modules beside a file that the user names, those of
-a plug-in's own package, methods of the suite, and whatever else of the import path no installer keeps. Modules are
-found as ``import`` finds them, but without running the packages that they lie in. Files that a module reads (a card's
-``files`` count elsewhere), and modules that it imports by a computed name, cannot be seen.
+A module is *local* if no version number identifies its content: a module beside a user's file, in a plug-in's own
+package, a method of the suite, or any other module on the import path that no installer keeps. The search finds modules
+as ``import`` does, but runs no package. It cannot see the files that a module reads (a card's ``files`` count
+elsewhere) or the modules that it imports by a computed name.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from pathlib import Path
 from cl_ner_bench.errors import UserError
 
 BESIDE = "_cl_ner_bench_user"
-"""The package that a file outside of any package is a module of, so that it can import others of its folder."""
+"""The package for a file outside any package. The file can then import modules beside it."""
 
 _SUITE, _METHODS = "cl_ner_bench", "cl_ner_bench.methods."
 _VERSIONED = {"numpy", "tokenizers", "torch", "transformers"}  # a run's record holds their versions
-_BY_NAME = {"__getattr__", "exec", "globals", "setattr", "vars"}  # what may bind names that cannot be read
+_BY_NAME = {"__getattr__", "exec", "globals", "setattr", "vars"}  # with these, code may bind names at run time
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements
 _INSTALLED = ("site-packages", "dist-packages")
 
 
 def parse(file: Path) -> ast.Module:
-    """Return the syntax tree of a Python file. Raises UserError, naming file and line, where there is none."""
+    """Return the syntax tree of a Python file. Raise UserError with file and line if it cannot be parsed."""
     try:
         return ast.parse(file.read_bytes(), str(file))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except SyntaxError as error:
         raise UserError(f"{file}:{error.lineno or 1}: not Python: {error.msg}") from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a NUL, brackets in brackets
+    except (ValueError, RecursionError, MemoryError) as error:  # a NUL, deep brackets
         raise UserError(f"{file}: not Python: {error or type(error).__name__}") from None
 
 
 def find(name: str, beside: Path | None = None) -> ModuleSpec | None:
-    """Return where an absolute module name leads, None where it leads nowhere.
+    """Return the spec of a module by its absolute name, or None if there is no such module.
 
-    Runs no package: below the top level, modules are looked for in the folders of the package. ``beside`` is the
-    folder that the package ``BESIDE`` stands for.
+    Run no package: below the top level, search the folders of the package. ``beside`` is the folder of the package
+    ``BESIDE``.
     """
     top, *below = name.split(".")
     spec: ModuleSpec | None
@@ -63,15 +63,16 @@ def find(name: str, beside: Path | None = None) -> ModuleSpec | None:
     for part in below:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))  # a dotted name wants its parent run
+        # `find_spec` would run the parent of a dotted name.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
     return spec
 
 
 class Program:
-    """A method's file with the local modules that it imports, directly or through one another.
+    """A method's file with the local modules that it imports, directly or indirectly.
 
-    ``module`` is the file's dotted name in a package, None for a file outside of any. Raises UserError, naming file
-    and line, for a module that is no Python.
+    ``module`` is the file's dotted name in a package, None for a file outside any package. Methods raise UserError with
+    file and line if a module is not valid Python.
     """
 
     def __init__(self, file: Path, module: str | None = None) -> None:
@@ -80,7 +81,7 @@ class Program:
 
     @cached_property
     def modules(self) -> dict[str, _Module]:
-        """The local modules by their dotted names, the file itself not among them."""
+        """The local modules by their dotted names, without the file itself."""
         importlib.invalidate_caches()
         found: dict[str, _Module] = {}
         seen, waiting = {self.main.name}, [*_above(self.main.name), *self.main.imports()]
@@ -106,28 +107,29 @@ class Program:
         return hashlib.sha256(json.dumps([own, others], sort_keys=True).encode()).hexdigest()
 
     def files(self) -> set[Path]:
-        """Return the files of the program, resolved."""
+        """Return the resolved paths of the program's files."""
         return {module.place()[1].resolve() for module in (self.main, *self.modules.values())}
 
     def sources(self) -> dict[str, Path]:
-        """Return the Python files of the program by their paths in a folder from which the file could be run."""
+        """Return the program's Python files by their paths below an import folder."""
         found = (module.place() for module in (self.main, *self.modules.values()))
         return {place: file for place, file in found if file.suffix == ".py"}
 
     def bases(self, name: str) -> set[str | None]:
-        """Return the dotted names of the classes outside of local modules that the class ``name`` derives from.
+        """Return the dotted names of the classes outside local modules from which the class ``name`` derives.
 
-        None among them stands for one that cannot be known without running the code. The set is empty where the file
-        binds no such name.
+        None in the set stands for a class that is unknown unless the code runs. The set is empty if the file does not
+        bind ``name``.
         """
         if name not in self.main.bound and not self.main.is_dynamic:
             return set()
         return self._bases(self.main, name, set())
 
     def texts(self, name: str, attribute: str) -> set[str]:
-        """Return the texts that stand in an attribute of the class ``name``, be it a value or a property.
+        """Return the texts in an attribute (a value or a property) of the class ``name``.
 
-        It may be inherited from a class of the file or of a local module; the set is empty where none of them has it.
+        The class may inherit the attribute from a class of the file or of a local module. The set is empty if no such
+        class has it.
         """
         return self._texts(self.main, name, attribute, set())
 
@@ -167,7 +169,7 @@ class Program:
         return found
 
     def _resolve(self, module: _Module, node: ast.AST | None, seen: set[tuple[str, str]]) -> set[str | None]:
-        """Return the bases of the class that an expression names."""
+        """Return the outermost bases of the class that an expression names."""
         if isinstance(node, ast.Subscript):
             node = node.value
         if isinstance(node, ast.Name):
@@ -180,7 +182,7 @@ class Program:
         return set().union(*(self._imported(name, seen) for name in found)) if found else {None}
 
     def _imported(self, name: str, seen: set[tuple[str, str]]) -> set[str | None]:
-        """Return the bases of the class with this dotted name."""
+        """Return the outermost bases of the class with this dotted name."""
         module, _, attribute = name.rpartition(".")
         top = name.partition(".")[0]
         if top in _VERSIONED or top in sys.stdlib_module_names or (top == _SUITE and not name.startswith(_METHODS)):
@@ -201,7 +203,7 @@ class Program:
 
 
 def _is_installed(folder: Path) -> bool:
-    """Return True for a folder of the import path that an installer keeps."""
+    """Return True if an installer keeps this folder of the import path."""
     return folder.name in _INSTALLED or any(folder.glob("*.dist-info"))
 
 
@@ -214,13 +216,13 @@ def _assigned(node: ast.stmt) -> list[str]:
 
 
 def _above(name: str) -> list[str]:
-    """Return the packages that a module lies in."""
+    """Return the names of the packages around a module."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
 
 def _dotted(node: ast.AST | None) -> list[str]:
-    """Return the names of ``a.b.c``, none for any other expression."""
+    """Return the names of ``a.b.c``, or [] for any other expression."""
     if isinstance(node, ast.Attribute):
         before = _dotted(node.value)
         return [*before, node.attr] if before else []
@@ -228,7 +230,7 @@ def _dotted(node: ast.AST | None) -> list[str]:
 
 
 class _Module:
-    """One module: Python, or an extension, whose bytes alone are known."""
+    """A Python module, or an extension module, of which only the bytes are known."""
 
     def __init__(self, name: str, file: Path, is_package: bool) -> None:
         self.name, self._file = name, file
@@ -236,11 +238,11 @@ class _Module:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """The syntax tree; of an extension an empty one."""
+        """The syntax tree, empty for an extension."""
         return parse(self._file) if self._is_python else ast.Module([], [])
 
     def place(self) -> tuple[str, Path]:
-        """Return the file's path below the folder that is imported from, and where it lies now."""
+        """Return the module's path below an import folder, and the path of its file."""
         names = self.name.removeprefix(f"{BESIDE}.").split(".")
         is_package = self._package == self.name
         return "/".join([*names, "__init__"] if is_package else names) + self._file.suffix, self._file
@@ -250,7 +252,7 @@ class _Module:
         return self._file.suffix == ".py"
 
     def imports(self) -> Iterator[str]:
-        """Yield the absolute names of all that is imported, be it a module or something in one."""
+        """Yield the absolute names of all imported modules and of all imported names in them."""
         for node in _statements(self.tree.body):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -259,7 +261,7 @@ class _Module:
                 yield from (f"{base}.{alias.name}" for alias in node.names)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
-        """Return the absolute name of a ``from`` import's module, "" for one that leads out of the top package."""
+        """Return the absolute name of the module of a ``from`` import, or "" if it leads out of the top package."""
         if not node.level:
             return node.module or ""
         parts = self._package.split(".")
@@ -267,13 +269,13 @@ class _Module:
         return ".".join([*parts, node.module] if node.module else parts) if parts else ""
 
     def fingerprint(self) -> str:
-        """Return the sha256 (hex) of the code, without comments, docstrings and card; of an extension, of its bytes."""
+        """Return the sha256 (hex) of the code without comments, docstrings and card, or of an extension's bytes."""
         if not self._is_python:
             try:
                 return hashlib.sha256(self._file.read_bytes()).hexdigest()
             except OSError as error:
                 raise UserError(f"{self._file}: cannot be read ({error.strerror})") from None
-        tree = parse(self._file)  # a copy: it is changed
+        tree = parse(self._file)  # a copy, because the loop changes it
         tree.body = [node for node in tree.body if not is_card(node)]
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
@@ -285,7 +287,7 @@ class _Module:
 
     @cached_property
     def bound(self) -> dict[str, list[ast.AST | str]]:
-        """The values of each name of the module, in whatever branch: classes, expressions, dotted names of imports."""
+        """The values bound to each name, in all branches: classes, expressions, dotted names of imports."""
         found: dict[str, list[ast.AST | str]] = {}
         for name, value in self._bindings(self.tree.body):
             found.setdefault(name, []).append(value)
@@ -311,14 +313,14 @@ class _Module:
 
     @property
     def is_dynamic(self) -> bool:
-        """True where names may be bound in a way that cannot be read."""
+        """True if the module may bind names in a way that its source does not show."""
         return "*" in self.bound or any(
             getattr(node, "id", getattr(node, "name", None)) in _BY_NAME for node in ast.walk(self.tree)
         )
 
 
 def _statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the statements of a body and of all bodies in it. (``ast.walk`` visits ten times as much: expressions.)"""
+    """Yield the statements of a body and of all bodies in it. (``ast.walk`` visits ten times as many nodes.)"""
     for node in body:
         yield node
         for field in _BODIES:

@@ -1,1 +1,1 @@
-"""The runs of a grid: which steps are learned, in which order and where, and which models are kept."""
+"""The runs of a grid: their plan, their order, their execution on workers, and their models."""

@@ -1,7 +1,7 @@
-"""The plan of `bench advise`: the largest fair grid of a few methods that a time budget carries.
+"""The plan of `bench advise`: the largest fair grid of a few methods that fits a time budget.
 
-The grid is one of scenario `add-one`. A *round* is one newcomer with one seed, of all methods: means and intervals
-count rounds. A budget first pays for three rounds, then for more sentences, more methods, and more rounds.
+The grid has the scenario `add-one`. A *round* is one newcomer with one seed, learned by all methods. Means and
+intervals count rounds. A budget first pays for three rounds, then for more sentences, more methods and more rounds.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
 
 METHODS = ("extendner", "replay+extendner", "analytic-token")
-"""A method of each kind: without memory, with a few kept sentences, with a frozen encoder."""
+"""A method of each kind: without memory, with memory, with a frozen encoder."""
 
 MORE = ("selftrain", "derpp-token", "ice-pl")
-"""A second method of each kind, for budgets that carry all sentences."""
+"""A second method of each kind, for budgets that allow all sentences."""
 
 REFERENCE = "joint-token"
-"""Joint training on everything, beside the methods."""
+"""Joint training, which is run beside the methods."""
 
 ROUNDS, MOST_ROUNDS = 3, 10
-"""Rounds from which methods are compared, and that a budget pays for at the most."""
+"""Fewest rounds that allow a comparison, and most rounds that a budget pays for."""
 
 MENTIONS = 10
-"""Mentions of a newcomer in its slice, below which a sample is too small to learn it from."""
+"""Fewest mentions of a newcomer in its slice. With fewer, the sample is too small to learn the newcomer."""
 
 SENTENCES = 400
-"""Train sentences below which a sample is too small for the other types."""
+"""Fewest train sentences. With fewer, the sample is too small for the other types."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A grid to choose by: methods, train sentences of the sample (None: all), and rounds."""
+    """A candidate grid: its methods, the train sentences of its sample (None: all), and its rounds."""
 
     methods: tuple[str, ...]
     sentences: int | None
@@ -55,7 +55,7 @@ class Trial:
 
 
 class TooFewMinutesError(UserError):
-    """A budget that does not carry ``smallest``, the smallest grid."""
+    """Error for a budget that is too small for ``smallest``, the smallest grid."""
 
     def __init__(self, message: str, smallest: Trial) -> None:
         super().__init__(message)
@@ -64,11 +64,11 @@ class TooFewMinutesError(UserError):
 
 @dataclass(frozen=True)
 class Question:
-    """A user's question: the options of `bench run` that were ``given``, the newcomer (None: several in turn), the
-    number of its mentions to learn from (None: all of its slice), and the budget in minutes.
+    """A user's question to `bench advise`.
 
-    Raises UserError for what `bench run` refuses, for an unknown type, and for a corpus whose train part labels no
-    type beside the new one.
+    ``given`` holds options of `bench run`, ``new`` the newcomer (None: several in turn), ``shots`` the number of its
+    mentions to learn from (None: all of its slice), and ``minutes`` the budget. Attributes raise UserError if
+    `bench run` refuses the options, if the type is unknown, or if the train part labels no other type.
     """
 
     given: Mapping[str, Any]
@@ -92,11 +92,11 @@ class Question:
 
     @cached_property
     def newcomers(self) -> list[str]:
-        """The types that are the newcomer, those of most mentions first: the one that was asked for, else all whose
-        slice holds enough mentions; if none does, the three of most mentions.
+        """The newcomers, by falling number of mentions: the type that the user asked for, else all types whose slice
+        holds enough mentions, else the three types with most mentions.
 
-        Intervals count newcomers where there are several. Two would be too few, however many seeds they had, so that
-        then the first alone is the newcomer.
+        With several newcomers, intervals count newcomers. Two newcomers are too few with any number of seeds, so only
+        the first is then used.
         """
         counts = self.corpus.type_counts["train"]
         if self.new is not None and self.new not in self.types:
@@ -120,17 +120,17 @@ class Question:
 
     @property
     def size(self) -> int:
-        """The train sentences of the corpus."""
+        """The number of train sentences of the corpus."""
         return len(self.corpus.ids("train"))
 
     def needed(self, type_: str) -> float:
-        """Return how many train sentences a sample needs so that the slice of a newcomer holds its mentions."""
+        """Return the train sentences that a sample needs before a newcomer's slice holds enough of its mentions."""
         count = self.corpus.type_counts["train"][type_]
         return (self.shots or MENTIONS) * len(self.types) * self.size / count if count else math.inf
 
     @cached_property
     def fewest(self) -> int | None:
-        """The train sentences of the smallest sample; None: all."""
+        """The train sentences of the smallest sample, or None for all."""
         hardest = max(self.needed(t) for t in self.newcomers[:ROUNDS])
         fewest = max(SENTENCES, hardest)
         return math.ceil(fewest) if fewest < self.size else None
@@ -144,12 +144,12 @@ class Question:
         return Path("results") / f"advise-{'-'.join(map(file_word, names))}"
 
     def pairs(self, rounds: int) -> tuple[list[int], list[int]]:
-        """Return the orders and seeds of so many rounds: first all newcomers, then further seeds of all."""
+        """Return the orders and seeds of ``rounds`` rounds: first each newcomer, then further seeds."""
         orders = [self.types.index(t) for t in self.newcomers[:rounds]]
         return orders, [*range(math.ceil(rounds / len(orders)))]
 
     def prepared(self, trial: Trial, out: Path, command: Sequence[str] | None = None) -> Prepared:
-        """Return the runs of a trial and of joint training. Raises UserError for what `bench run` refuses."""
+        """Return the runs of a trial and of joint training. Raise UserError if `bench run` refuses them."""
         orders, seeds = self.pairs(trial.rounds)
         options = {
             **self.given,
@@ -166,9 +166,9 @@ class Question:
         return prepare(options, command=command)
 
     def stored(self) -> Trial | None:
-        """Return the trial that the results folder was begun with, one round of it; None for an empty folder.
+        """Return one round of the trial with which the results folder was begun, or None for an empty folder.
 
-        Raises UserError for a folder that holds runs of another question: they would be part of the answer.
+        Raise UserError if the folder holds runs of another question, because they would count in the answer.
         """
         stored = {
             id: record for id, record in ResultsFolder.open(self.out).runs.items() if record.order_of == "newcomer"
@@ -193,36 +193,36 @@ Clock = Callable[[Trial], float]
 
 
 def seconds(prepared: Prepared, rates: Rates) -> float:
-    """Return the seconds that a grid needs from now on, with its report."""
+    """Return the seconds that a grid still needs, with its report."""
     return time_left([Job(run.record, run.done()) for run in prepared.todo], rates, prepared.jobs)
 
 
 def alone(prepared: Prepared, rates: Rates) -> float:
-    """Return the seconds that all runs of a grid need, without a report, whatever of them is done."""
+    """Return the seconds for all runs of a grid, finished or not, without a report."""
     return time_left([Job(run.record, ()) for run in prepared.runs], rates, prepared.jobs, report=False)
 
 
 def clock(question: Question, rates: Rates) -> Clock:
-    """Return the function that gives the seconds of a trial in a results folder of its own."""
+    """Return a function that returns the seconds of a trial in an empty results folder."""
     nowhere = free_folder(Path("advise"))
     return lambda trial: seconds(question.prepared(trial, nowhere), rates)
 
 
 def measured(prepared: Prepared) -> Rates:
-    """Return the rates of the steps that a grid has learned; false where there are none."""
+    """Return the rates of the steps that a grid has learned. They are false if there are no such steps."""
     return Rates(_with_own_steps(prepared))
 
 
 def _with_own_steps(prepared: Prepared) -> list[RunRecord]:
-    """Return the records of a grid with the steps that stand in its folder."""
+    """Return the records of a grid with the finished steps in its folder."""
     stored = prepared.folder.runs
     return [stored.get(run.id, run.record) for run in prepared.runs]
 
 
 def choose(question: Question, needs: Clock, budget: float) -> Trial:
-    """Return the largest trial that ``budget`` seconds carry.
+    """Return the largest trial that fits ``budget`` seconds.
 
-    Raises TooFewMinutesError where they carry not even one round of the smallest.
+    Raise TooFewMinutesError if not even one round of the smallest trial fits.
     """
     whole = Trial((*METHODS, *MORE), None, ROUNDS)
     if needs(whole) <= budget:
@@ -250,7 +250,7 @@ def choose(question: Question, needs: Clock, budget: float) -> Trial:
 
 
 def _busy() -> str:
-    """Return the words on other work, where this machine has more of it than cores."""
+    """Return a note on other work if this machine's load exceeds its cores, else ""."""
     load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
     if load <= cores:
         return ""
@@ -258,7 +258,7 @@ def _busy() -> str:
 
 
 def grown(trial: Trial, needs: Clock, budget: float, most: int = MOST_ROUNDS) -> Trial:
-    """Return a trial with as many more rounds as the budget carries."""
+    """Return the trial with as many further rounds as fit the budget, at most ``most``."""
     while trial.rounds < most and needs(more := replace(trial, rounds=trial.rounds + 1)) <= budget:
         trial = more
     return trial

@@ -1,7 +1,6 @@
-"""Pools of workers: joblib's loky on this machine; Dask, Ray or Slurm on any.
+"""Pools of workers: joblib's loky on this machine, or Dask, Ray or Slurm on a cluster.
 
-All of them call ``running.job.learn`` in a process that sees the results folder, or the object store that it is a copy
-of.
+Each pool calls ``running.job.learn`` in a process that sees the results folder, or its object store.
 """
 
 from __future__ import annotations
@@ -30,27 +29,27 @@ from cl_ner_bench.running.options import Options
 from cl_ner_bench.storage import leases
 from cl_ner_bench.storage.files import host
 
-IDLE = 5.0  # seconds until a process without work ends, be it because the driver was killed
-CONNECT = 20  # seconds that a scheduler has to answer
+IDLE = 5.0  # seconds after which a process without work ends, also after the driver was killed
+CONNECT = 20  # seconds in which a scheduler must answer
 POLL = 1.0  # seconds between two looks at Slurm's jobs
-JOB_MINUTES = 24 * 60  # time limit of a Slurm job; --slurm time=MINUTES is another
+JOB_MINUTES = 24 * 60  # time limit of a Slurm job; --slurm time=MINUTES changes it
 
 
 class Pool(Protocol):
     """Workers that learn jobs."""
 
     def device_for(self, taken: Sequence[str]) -> str | None:
-        """Return the device for one more job beside those on the devices ``taken``; None where there is no room."""
+        """Return the device for one more job, or None without room. ``taken`` are the devices of the running jobs."""
 
     def submit(self, job: Job) -> Future[str]:
-        """Start ``job`` on a worker. A future that fails says that its worker was lost, not that the run failed."""
+        """Start ``job`` on a worker. The future fails if the worker is lost, not if the run fails."""
 
     def close(self) -> None:
-        """End the workers, and whatever is still under way."""
+        """End the workers and their running jobs."""
 
 
 class Loky:
-    """Processes of this machine, by joblib. If one is lost, all are replaced."""
+    """Processes of this machine, through joblib. If a process is lost, all are replaced."""
 
     def __init__(self, slots: Sequence[str]) -> None:
         self._slots = slots
@@ -81,23 +80,23 @@ class Loky:
 
 
 class Dask:
-    """Workers of the Dask cluster at ``--scheduler``, as many as it has now; without one, processes of this machine."""
+    """All present workers of the Dask cluster at ``--scheduler``. Without a scheduler, processes of this machine."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         from dask import config
         from distributed import Client
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a scheduler that dies is reported in one message
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the suite reports a dead scheduler in one message
         self._address, self._most = options.scheduler, jobs
         self._slots = None if options.scheduler else _slots(options, jobs)
         cuda = environment.kind(options.device) == "cuda"
-        self._device = "cuda:0" if cuda else "cpu"  # of those that a worker sees
+        self._device = "cuda:0" if cuda else "cpu"  # a worker sees its own devices only
         here: dict[str, Any] = {
             "n_workers": jobs,
             "threads_per_worker": 1,
             "host": "127.0.0.1",
             "dashboard_address": None,
-            "memory_limit": 0,  # it would count the worker, whose child holds the memory
+            "memory_limit": 0,  # dask would measure the worker, but its child holds the memory
         }
         self._scratch = _scratch(options)
         folder = {"temporary_directory": self._scratch.name} if self._scratch else {}
@@ -123,7 +122,7 @@ class Dask:
         return future
 
     def close(self) -> None:
-        if self._client.status not in ("closing", "closed"):  # as it is once its scheduler was away too long
+        if self._client.status not in ("closing", "closed"):  # closed if its scheduler was away too long
             self._executor.shutdown(wait=False)
         self._client.close()
         if self._scratch:
@@ -131,10 +130,10 @@ class Dask:
 
 
 class Ray:
-    """Workers of the Ray cluster at ``--scheduler``, as many as it has room for now; without one, local processes."""
+    """Workers of the Ray cluster at ``--scheduler``, as many as fit now. Without a scheduler, local processes."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray reports each use to its makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray reports each use to its developers
         if options.scheduler is None and "RAY_AUTH_MODE" not in os.environ:  # else ray writes a token into the home
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         import ray
@@ -155,7 +154,7 @@ class Ray:
             ray.init(options.scheduler or "local", **quiet, **({} if options.scheduler else here))
         except (OSError, ValueError, RuntimeError) as error:
             raise _no_answer("ray", options.scheduler, error) from None
-        # A lost run is put back by the driver, as everywhere; ray does not repeat it behind its back.
+        # The driver puts a lost run back, as with every pool, so ray must not repeat it.
         needs = {"num_cpus": options.threads, "num_gpus": self._needs.get("GPU", 0)}
         self._learn = ray.remote(learn).options(max_retries=0, **needs)
 
@@ -175,12 +174,12 @@ class Ray:
 
 
 class Slurm:
-    """Jobs of Slurm, by submitit: those ready together go as one array. ``--scheduler local`` starts them here."""
+    """Jobs of Slurm, through submitit. Jobs ready together form an array. ``--scheduler local`` runs them here."""
 
     def __init__(self, options: Options, jobs: int, out: Path) -> None:
         import submitit
 
-        self._folder = out.absolute() / "slurm" / f"{host()}-{os.getpid()}"  # logs, and what is sent
+        self._folder = out.absolute() / "slurm" / f"{host()}-{os.getpid()}"  # logs, and the jobs for submitit
         self._most = jobs
         cuda = environment.kind(options.device) == "cuda"
         self._device = "cuda:0" if cuda else "cpu"  # Slurm shows a job its own devices only
@@ -210,13 +209,13 @@ class Slurm:
         return future
 
     def _follow(self) -> None:
-        """Send jobs that are ready, and set the results of those that ended."""
+        """Send ready jobs, and set the results of ended jobs."""
         while not self._closed.wait(POLL):
             with self._lock:
                 ready, self._ready = self._ready, []
             try:
                 jobs = self._executor.map_array(SlurmTask(), [job for job, _ in ready]) if ready else []
-            except Exception as error:  # whatever sbatch did not like
+            except Exception as error:  # sbatch may refuse for many reasons
                 for _, future in ready:
                     future.set_exception(error)
                 continue
@@ -239,30 +238,30 @@ class Slurm:
 
 
 class SlurmTask:
-    """The call that a Slurm job makes. After a requeue it is made again: finished steps and checkpoints are there."""
+    """The call of a Slurm job. A requeued job repeats the call, which resumes from finished steps and checkpoints."""
 
     def __call__(self, job: Job) -> str:
-        # A node that died holds its lease a while longer; a job that gave up at once would only be sent again.
+        # The lease of a dead node lasts a while. A job that gave up at once would only be sent again.
         end = time.monotonic() + leases.ABANDONED + leases.HEARTBEAT
         while (status := learn(job)) == "busy" and time.monotonic() < end:
             time.sleep(POLL)
         return status
 
     def checkpoint(self, job: Job) -> Any:
-        """Return the call that submitit queues again when the job is preempted or out of time."""
+        """Return the call for submitit to queue again when the job is preempted or out of time."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, job)
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C, which reaches every process of a terminal's group: only the driver answers it."""
+    """Ignore Ctrl-C. It reaches every process of a terminal's group, but only the driver answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _scratch(options: Options) -> TemporaryDirectory[str] | None:
-    """Return a folder for the files of a cluster that is started here; it is removed with it."""
-    # Short, as sockets lie in it. Processes of the cluster may still end while it is removed.
+    """Return a temporary folder for a cluster that this process starts, or None with ``--scheduler``."""
+    # The path is short because it holds sockets. Processes of the cluster may still end during its removal.
     return None if options.scheduler else TemporaryDirectory(prefix="b", ignore_cleanup_errors=True)
 
 
@@ -290,7 +289,7 @@ _POOLS: dict[str, Callable[[Options, int, Path], Pool]] = {
 
 
 def check(options: Options) -> None:
-    """Raise UserError where ``--backend``, ``--scheduler`` and ``--slurm`` do not fit, or a package is missing."""
+    """Raise UserError if ``--backend``, ``--scheduler`` and ``--slurm`` do not fit, or a package is missing."""
     backend, known = options.backend, list(_POOLS)
     if backend not in known:
         raise UserError(f"--backend {backend}: expected one of {', '.join(known)}.{did_you_mean(backend, known)}")
@@ -310,6 +309,6 @@ def check(options: Options) -> None:
 def pool(options: Options, jobs: int, out: Path) -> Pool:
     """Return the pool of ``--backend`` for at most ``jobs`` jobs at a time.
 
-    Raises UserError where no scheduler answers, or it does not know what is asked of it.
+    Raise UserError if no scheduler answers, or if the scheduler refuses the parameters.
     """
     return _POOLS[options.backend](options, jobs, out)

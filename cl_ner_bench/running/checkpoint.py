@@ -1,4 +1,4 @@
-"""The file that a stopped step goes on from."""
+"""The file from which a stopped step resumes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cl_ner_bench.storage.folder import Checkpoints
 
 
 class CheckpointFile:
-    """The stored state of one step (a ``learning.checkpoint.Checkpoint``); made when the step begins.
+    """The stored state of one step (a ``learning.checkpoint.Checkpoint``). Make it when the step begins.
 
-    A state is stored as safetensors, with ``schema`` and the facts as JSON in their metadata.
+    The file is safetensors, with ``schema`` and the facts (JSON) in its metadata.
 
     Args:
-        every: seconds from the start, and from the end of each save, until a state is due.
+        every: seconds until the next state is due, counted from the start and from the end of each save.
     """
 
     def __init__(self, files: Checkpoints, key: str, every: float = 60.0) -> None:
@@ -28,23 +28,23 @@ class CheckpointFile:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Return True if ``every`` seconds have passed."""
+        """Return True if the next state is due."""
         return time.monotonic() - self._last >= self.every
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write a state in place of the last.
+        """Replace the stored state.
 
         Raises:
-            OSError: it cannot be written; the last one stays.
+            OSError: the file cannot be written. The previous state stays.
         """
         whole = {name: value.contiguous() for name, value in tensors.items()}
         self.files.save(self.key, safetensors.torch.save(whole, {"schema": str(SCHEMA), "facts": json.dumps(facts)}))
         self._last = time.monotonic()
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the state that was saved last, on the CPU; None where there is none.
+        """Return the last saved state, on the CPU, or None if there is none.
 
-        A file that is damaged, or of another version of the suite, counts as none and is removed.
+        Remove a file that is damaged or has another schema, and return None.
         """
         content = self.files.load(self.key)
         if content is None:
@@ -56,13 +56,15 @@ class CheckpointFile:
         return None
 
     def drop(self) -> None:
-        """Remove the file: the step is finished, or shall begin again."""
+        """Remove the file, because the step is finished or must begin again."""
         self.files.drop(self.key)
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file: it begins with the length of its JSON header (8 bytes,
-    little-endian)."""
+    """Return the metadata of a safetensors file.
+
+    The file begins with the length of its JSON header (8 bytes, little-endian).
+    """
     length = int.from_bytes(content[:8], "little")
     metadata: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
     return metadata

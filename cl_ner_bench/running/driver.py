@@ -1,4 +1,4 @@
-"""The driver of a grid: it starts jobs in the schedule's order, and no run is lost with its worker."""
+"""The driver of a grid. It starts jobs in the schedule's order and repeats the runs of lost workers."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.shared import StoreError, tolerate_outage
 
 log = logging.getLogger(__name__)
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # why a results folder can no longer be written
-LOST_WORKERS = 3  # that a run may lose before it counts as failed
-ANNOUNCED = 8  # runs at a time: a store far away takes its time
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # a results folder that can no longer be written
+LOST_WORKERS = 3  # a run that loses so many workers counts as failed
+ANNOUNCED = 8  # runs announced at a time, because a remote store is slow
 NO_ROOM = 10.0  # seconds without any worker after which a message is logged
 TICK = 0.5  # seconds between two looks for awaited steps
-STOPS = 15.0  # seconds after a stop in which a run ends wherever its worker can be reached
-BUSY_AGAIN = 2.0  # seconds until a run that another process learns is asked for again
+STOPS = 15.0  # seconds after a stop in which every run ends whose worker can be reached
+BUSY_AGAIN = 2.0  # seconds until the driver asks again for a run that another process learns
 
 
 def execute(prepared: Prepared, pool: Pool) -> int:
-    """Learn all that is to do, in ``pool``. Return 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it.
+    """Learn all unfinished runs in ``pool``. Return 0, or 130 / 143 if Ctrl-C / SIGTERM stopped the grid.
 
-    How each run ended is in its record. The first Ctrl-C lets children stop at their next update, the second kills
+    The record of each run holds its status. The first Ctrl-C lets children stop at their next update, the second kills
     them.
     """
     folder, runs, keep_models = prepared.folder, prepared.todo, prepared.options.keep_models
@@ -63,7 +63,7 @@ def execute(prepared: Prepared, pool: Pool) -> int:
 
 
 class _Jobs:
-    """The jobs of one command: everything that they have in common."""
+    """A maker of the jobs of one command, with the values that they share."""
 
     def __init__(self, prepared: Prepared, driver: str, stop: Path, pinned: Collection[str]) -> None:
         self._folder, self._options = prepared.folder, prepared.options
@@ -71,9 +71,9 @@ class _Jobs:
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
 
     def job(self, run: Run, device: str, awaited: Sequence[Hashable]) -> Job:
-        """Return the job of a run; ``awaited`` is what others wait for that it makes."""
+        """Return the job of a run. ``awaited`` are the steps and models of this run for which others wait."""
         return Job(
-            out=str(self._folder.path.absolute()),  # workers elsewhere have another current folder
+            out=str(self._folder.path.absolute()),  # workers have other current folders
             store=self._folder.url,
             record=run.record,
             device=device,
@@ -89,7 +89,7 @@ class _Jobs:
 
 
 class _Dispatcher:
-    """The state of a grid while it is learned: which runs wait, which are in the pool, which others are learning."""
+    """The state of a grid in progress: its waiting runs, the runs in the pool, and the runs that others learn."""
 
     def __init__(self, runs: Sequence[Run], folder: ResultsFolder, jobs: _Jobs, pool: Pool) -> None:
         self._by_id = {run.id: run for run in runs}
@@ -101,8 +101,10 @@ class _Dispatcher:
         self._room = time.monotonic()
 
     def follow(self, received: Sequence[int]) -> None:
-        """Start what may be started, see which runs have ended and which awaited steps are there, until all is done, or
-        stopped by a signal ``received``."""
+        """Start runs and look for ended runs and finished awaited steps.
+
+        Repeat this until all runs are done or a signal is ``received``.
+        """
         stopped = 0.0
         while True:
             self._start(received)
@@ -110,7 +112,7 @@ class _Dispatcher:
                 return
             if received:
                 stopped = stopped or time.monotonic()
-                if time.monotonic() - stopped > STOPS:  # what is left was not started, or is out of reach
+                if time.monotonic() - stopped > STOPS:  # the other runs are out of reach
                     return
             if self._running:
                 wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
@@ -131,17 +133,17 @@ class _Dispatcher:
             self._room = time.monotonic()
         elif time.monotonic() - self._room > NO_ROOM:
             log.warning("no worker has room for a run; the runs begin when you start a worker")
-            self._room = math.inf  # said once
+            self._room = math.inf  # one message is enough
 
     def _device(self) -> str | None:
         return self._pool.device_for([device for _, device in self._running.values()])
 
     def _see(self) -> None:
-        """Pass on to the schedule which awaited steps and models are there, and which runs to ask for again."""
+        """Tell the schedule which awaited steps and models exist, and put back the runs to ask for again."""
         self._folder.poll(leave=[id for id, _ in self._running.values()])
         for id in [*self._busy, *(id for id, _ in self._running.values())]:
             for what in self._schedule.awaited_from(id):
-                with contextlib.suppress(StoreError):  # which `poll` logs
+                with contextlib.suppress(StoreError):  # `poll` logs it
                     if self._is_there(what):
                         self._schedule.provide(what)
         for id in [id for id, when in self._busy.items() if time.monotonic() > when]:
@@ -155,7 +157,7 @@ class _Dispatcher:
         return self._folder.models.holds(what.key)
 
     def _settle(self, future: Future[str]) -> None:
-        """Put a run back whose worker was lost, or that another process is learning; else end it."""
+        """End a run, or put it back if its worker was lost or another process is learning it."""
         id, _ = self._running.pop(future)
         error = CancelledError() if future.cancelled() else future.exception()
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
@@ -176,7 +178,7 @@ class _Dispatcher:
 
 @contextlib.contextmanager
 def _signals(stop: Path, kill: Callable[[], None]) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM: the first asks the children to stop, a second one ends everything at once."""
+    """Collect SIGINT and SIGTERM. The first asks the children to stop, the second ends everything at once."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received

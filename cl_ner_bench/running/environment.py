@@ -1,6 +1,6 @@
 """The environment of a grid: devices, hardware, versions and the suite's own code.
 
-Whatever can change a bit is resolved here, once, before the grid starts.
+Before a grid starts, this module resolves everything that can change a bit of the results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PACKAGE = Path(cl_ner_bench.__file__).parent
 
 GB = 1 << 30
 MEMORY_PER_RUN = 1.5 * GB  # torch, a small encoder with its optimiser and the teacher's outputs
-# What reads data, computes numbers or shapes the outputs.
+# Packages that read data, compute numbers or shape the outputs.
 PACKAGES = (
     *("cl-ner-bench", "datasets", "joblib", "matplotlib", "numpy", "pandas", "pyarrow", "safetensors"),
     *("scikit-posthocs", "scipy", "seaborn", "tokenizers", "torch", "transformers"),
@@ -40,7 +40,7 @@ def resolve_device(wanted: str, precision: str, elsewhere: bool = False) -> tupl
     """Return the device (``cpu``, ``cuda``, ``cuda:1``) and the precision that ``auto`` stands for here.
 
     Raises:
-        UserError: there is no such CUDA device here, and the grid is not learned ``elsewhere``.
+        UserError: this machine lacks the CUDA device, and no other machine learns the grid (``elsewhere``).
     """
     count = _cuda_devices() if wanted != "cpu" else 0
     index = int(wanted.partition(":")[2] or 0)
@@ -51,12 +51,12 @@ def resolve_device(wanted: str, precision: str, elsewhere: bool = False) -> tupl
 
 
 def kind(device: str) -> str:
-    """Return ``cuda`` for ``cuda:1``."""
+    """Return the kind of a device, for example ``cuda`` for ``cuda:1``."""
     return device.partition(":")[0]
 
 
 def _cuda_devices() -> int:
-    # Importing torch takes seconds; where no driver is installed the answer is known without.
+    # Importing torch takes seconds, and is not needed if no driver is installed.
     if not Path("/dev/nvidiactl").exists() and shutil.which("nvidia-smi") is None:
         return 0
     import torch
@@ -70,14 +70,14 @@ def devices(device: str) -> list[str]:
 
 
 def device_slots(device: str, gpus_per_run: float, jobs: int) -> list[str]:
-    """Return a device for each of ``jobs`` runs at a time. On CUDA no device has more runs than its shares allow."""
+    """Return a device for each of ``jobs`` runs at a time. A CUDA device gets no more runs than its shares allow."""
     if kind(device) != "cuda":
         return [device] * jobs
     return (devices(device) * int(1 / gpus_per_run))[:jobs]
 
 
 def default_jobs(device: str, threads: int, gpus_per_run: float = 1.0) -> int:
-    """Return the runs at a time for which there are shares of devices (CUDA), or cores and memory (CPU)."""
+    """Return how many runs fit at a time, by shares of devices (CUDA) or by cores and memory (CPU)."""
     import psutil
 
     if kind(device) == "cuda":
@@ -87,10 +87,10 @@ def default_jobs(device: str, threads: int, gpus_per_run: float = 1.0) -> int:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a child process: threads and allocator must be fixed before torch is imported."""
+    """Return environment variables for a child process. They fix threads and allocator before it imports torch."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     fixed = dict.fromkeys(names, str(threads))
-    # glibc would give large blocks (the gradient of the embeddings) back after each update and fault them in again.
+    # Else glibc returns large blocks (the gradient of the embeddings) after each update and faults them in again.
     allocator = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
     return (
         fixed
@@ -103,7 +103,7 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 def peak_memory() -> int:
-    """Return the most bytes of main memory that this process has held so far; 0 where the system does not say."""
+    """Return the peak main memory of this process in bytes, or 0 if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -113,7 +113,7 @@ def peak_memory() -> int:
 
 def resource_usage(cpu_before: float = 0.0) -> dict[str, float | int]:
     """Return the processor seconds of this process (all threads) since ``time.process_time()`` was ``cpu_before``, and
-    the most bytes of main memory that it has held so far."""
+    its peak main memory in bytes."""
     return {"cpu_seconds": time.process_time() - cpu_before, "peak_memory_bytes": peak_memory()}
 
 
@@ -122,7 +122,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
 
 
-@cache  # a plan asks for every run
+@cache  # a plan calls this for every run
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -131,13 +131,13 @@ def _version(package: str) -> str:
 
 
 def torch_minor() -> str:
-    """Return the part of torch's version that results may depend on: ``2.8`` of ``2.8.0+cpu``."""
+    """Return the part of torch's version on which results may depend, for example ``2.8`` of ``2.8.0+cpu``."""
     return ".".join(_version("torch").split("+")[0].split(".")[:2])
 
 
 @cache
 def hardware() -> Mapping[str, Any]:
-    """Return the kind of machine this is, not which one."""
+    """Return the hardware of this machine, without names that identify the machine."""
     import psutil
 
     memory = round(psutil.virtual_memory().total / GB, 1)
@@ -151,7 +151,7 @@ def hardware() -> Mapping[str, Any]:
 
 @cache
 def _processor() -> str:
-    """Return the processor's model, which Linux gives in /proc/cpuinfo only."""
+    """Return the processor's model. Linux gives it only in /proc/cpuinfo."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -161,14 +161,14 @@ def _processor() -> str:
 
 @cache
 def code() -> dict[str, Any]:
-    """Return the suite's ``version``, the ``digest`` of its files (sha256, hex), its ``commit`` and whether it is
-    ``modified``.
+    """Return the suite's ``version``, the ``digest`` of its files (sha256, hex), its ``commit``, and ``modified``.
 
-    The last two are None where no git checkout holds the files, or git is not installed.
+    ``modified`` is True if files differ from the commit. ``commit`` and ``modified`` are None if no git checkout holds
+    the files, or git is not installed.
     """
     home = cl_ner_bench.HOME
     known = {"version": cl_ner_bench.__version__, "digest": source_digest(PACKAGE, home)}
-    # A wheel may be installed below some other checkout, which does not hold its files.
+    # A wheel may be installed inside another checkout, which does not hold the wheel's files.
     if _git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py") is None:
         return known | {"commit": None, "modified": None}
     folders = [str(folder) for folder in (PACKAGE, home / "methods", home / "datasets")]
@@ -182,8 +182,8 @@ def code() -> dict[str, Any]:
 def source_digest(package: Path, home: Path) -> str:
     """Return the sha256 (hex) over the names and contents of the suite's files.
 
-    ``home`` holds ``methods`` and ``datasets``: in a wheel it is the package itself. A wheel has the digest of the
-    checkout that it was built from.
+    ``home`` is the folder of ``methods`` and ``datasets``; in a wheel it is the package itself. A wheel has the same
+    digest as the checkout from which it was built.
     """
     files = {}
     for folder, base in ((package, package), (home / "methods", home), (home / "datasets", home)):
@@ -194,8 +194,8 @@ def source_digest(package: Path, home: Path) -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """Return what git prints about ``folder``, None where it fails or is not installed. Nothing is written."""
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # `status` would refresh the index
+    """Return what git prints about ``folder``, or None if git fails or is not installed. Write nothing."""
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # else `status` refreshes the index
     try:
         done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, env=environment)
     except OSError:

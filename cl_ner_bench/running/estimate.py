@@ -1,7 +1,7 @@
-"""The time that a grid takes: one model for `bench run`, `bench status`, `--dry-run` and `bench perf`.
+"""An estimate of the time of a grid, for `bench run`, `bench status`, `--dry-run` and `bench perf`.
 
-A run starts, learns and predicts its steps one by one, and the command ends with a report. A step's seconds are those
-of typical rates, times the ratio of measured to typical seconds of the steps that this grid has learned so far.
+A run starts, then learns and predicts its steps one by one. The command ends with a report. The estimate of a step is
+its time at typical rates, times the ratio of measured to typical seconds of the finished steps of this grid.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from cl_ner_bench.running.schedule import Item, Schedule
 from cl_ner_bench.storage.run_record import RunRecord
 
 RATES = {("cpu", "fp32"): 400.0, ("cpu", "bf16"): 600.0, ("cuda", "fp32"): 20e3, ("cuda", "bf16"): 30e3}
-"""Words that a thread, or a device, learns per second with MiniLM: 6 layers, 384 wide."""
+"""Words that a thread (CPU) or a device (CUDA) learns per second with MiniLM (6 layers, width 384)."""
 
 FORWARD = 6.0
-"""Words predicted in the time in which one is learned."""
+"""Words that are predicted in the time of learning one word."""
 
 START, REPORT, ROW = 2.5, 15.0, 0.06
-"""Seconds before a run's first step; of tables, figures and page at the end; and of these for each run."""
+"""Seconds before a run's first step, seconds for the report, and further seconds for the report per run."""
 
 SEEN = 10.0
-"""Seconds of updates from which a step's speed is measured, if no step of its kind is finished."""
+"""A step that has learned for so many seconds gives a rate, if no step of its kind is finished."""
 
 CHECK = -1
-"""The check of the training (step 1 for twice the epochs), among a run's steps."""
+"""The number that stands for the check of the training (step 1 for twice the epochs) in a list of steps."""
 
 KIND = ("method", "dataset", "scenario", "encoder")
-"""Properties that decide how fast a run is; order and seed do not."""
+"""Properties of a run that decide its speed."""
 
 LEARNING, PREDICTING = PARTS = ("learning", "predicting")
 
 
 @dataclass(frozen=True)
 class Job:
-    """An unfinished run: its record, its finished steps, and its heartbeat (None: nobody learns it)."""
+    """An unfinished run: its record, its finished steps, and its heartbeat (None if nobody learns it)."""
 
     record: RunRecord
     done: Collection[int]
@@ -54,7 +54,7 @@ class Job:
         return [k for k in self.record.steps if k not in self.done] + check
 
     def left(self, step: int) -> tuple[float, float]:
-        """Return which shares of a step's learning and predicting are left."""
+        """Return the unfinished shares (0..1) of a step's learning and predicting."""
         at = self.state or {}
         if at.get("step") != abs(step) or (at["phase"] == "checking") != (step == CHECK):
             return 1.0, 1.0
@@ -64,7 +64,7 @@ class Job:
 
 
 def typical(record: RunRecord, step: int) -> tuple[float, float]:
-    """Return the seconds of a step's learning and predicting at typical rates."""
+    """Return the seconds for learning and for predicting a step at typical rates."""
     settings, shape = record.settings, record.encoder_identity
     train, dev, test = record.words[abs(step) - 1]
     layers, width = (shape.layers or 6, shape.width or 384) if shape else (6, 384)
@@ -75,9 +75,10 @@ def typical(record: RunRecord, step: int) -> tuple[float, float]:
 
 
 class Rates:
-    """The ratios of measured to typical seconds of learning and predicting, from specific to general kinds of steps.
+    """The ratios of measured to typical seconds of learning and predicting, for specific and general kinds of steps.
 
-    Measured are the finished steps of all ``records``, and the updates so far of ``jobs`` whose kind has none.
+    The measured steps are the finished steps of all ``records``. A job whose kind has no finished step adds its updates
+    so far.
     """
 
     def __init__(self, records: Iterable[RunRecord], jobs: Iterable[Job] = (), start: float = START) -> None:
@@ -105,7 +106,7 @@ class Rates:
         return bool(self._sums)
 
     def seconds(self, job: Job, step: int) -> float:
-        """Return the seconds that are left of a step."""
+        """Return the seconds that a step still needs."""
         rows = zip(PARTS, typical(job.record, step), job.left(step), strict=True)
         return sum(left * usual * self._ratio(part, job.record, step) for part, usual, left in rows)
 
@@ -115,7 +116,10 @@ class Rates:
 
 
 def _keys(record: RunRecord, step: int) -> Iterator[Hashable]:
-    """Yield the kinds of a step, from specific to general. Later steps have a teacher or more data than the first."""
+    """Yield the kinds of a step, from specific to general.
+
+    Step 1 is a kind of its own, because later steps have a teacher or more data.
+    """
     kind = _kind(record)
     yield from ((kind, abs(step) == 1), kind, record.architecture, "")
 
@@ -130,8 +134,10 @@ def one_worker_seconds(jobs: Sequence[Job], rates: Rates) -> float:
 
 
 def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = True) -> float:
-    """Return the seconds until ``workers`` have finished all ``jobs``, which start in the driver's order, and the
-    ``report`` is written."""
+    """Return the seconds until ``workers`` have finished all ``jobs`` and the ``report`` is written.
+
+    Jobs start in the driver's order.
+    """
     own = {job.id: _own(job, rates) for job in jobs}
     makes = {(id, step) for id, steps in own.items() for step, _ in steps}
     items = []
@@ -140,7 +146,7 @@ def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = Tr
         cost = math.inf if job.state is not None else sum(job.record.sizes[k - 1] for k, _ in own[job.id] if k > 0)
         items.append(Item(job.id, cost, {step: step[0] for step in shared if step in makes}))
     schedule = Schedule(items)
-    events: list[tuple[float, str, int, bool]] = []  # what a run has made, and whether it ends with it
+    events: list[tuple[float, str, int, bool]] = []  # time, run, finished step, True for the run's last step
     now, active = 0.0, 0
     while True:
         while active < workers and (id := schedule.next(idle=not active)) is not None:
@@ -158,7 +164,7 @@ def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = Tr
 
 
 def _own(job: Job, rates: Rates) -> list[tuple[int, float]]:
-    """Return the start (0) and the steps that a run learns itself, each with the seconds that are left of it."""
+    """Return the start (0) and the steps that a run learns itself, each with the seconds that it still needs."""
     start = rates.start if job.state is None or not job.state.get("step") else 0.0
     steps = [k for k in job.pending() if not job.record.is_shared(k)]
     return [(0, start), *((k, rates.seconds(job, k)) for k in steps)]

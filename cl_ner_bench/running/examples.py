@@ -1,4 +1,4 @@
-"""Test sentences with a mention that was found and then lost, for `bench report --examples`."""
+"""Test sentences with a mention that a model found and later lost, for `bench report --examples`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PER_TYPE = 3
 class Example:
     """A gold mention that was right after step ``before`` and wrong after ``step``.
 
-    ``was`` and ``now`` are the predictions that overlap it after these two steps. ``again`` is the first later step
-    after which it was right; 0: none.
+    ``was`` and ``now`` are the predictions that overlap the mention after these two steps. ``again`` is the first later
+    step after which the mention was right again, or 0.
     """
 
     sentence: int
@@ -45,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Lost:
-    """The examples of one run by type, and the number of mentions of each type that it found once and lost."""
+    """The examples of one run by type, and the number of mentions of each type that it found and lost by the end."""
 
     run: RunRecord
     examples: Mapping[str, tuple[Example, ...]]
@@ -55,9 +55,9 @@ class Lost:
 def quote_examples(results: Results, data: Path | None = None, per_type: int = PER_TYPE) -> Quotes:
     """Return lost mentions with their sentences, at most ``per_type`` of each type.
 
-    They are taken from each method's first finished run with all steps (lowest order, then seed), references apart.
-    ``data`` is where the corpus is now, if it was moved. Raises UserError if the corpus is not there, is another one,
-    or no run has several steps.
+    Take them from each method's first finished run with all steps (lowest order, then seed), without references.
+    ``data`` is the place of the corpus if it was moved. Raise UserError if the corpus is missing or has changed, or if
+    no run has several steps.
     """
     if per_type < 1:
         raise UserError(f"--examples-per-type {per_type}: expected a number of at least 1")
@@ -70,7 +70,7 @@ def quote_examples(results: Results, data: Path | None = None, per_type: int = P
 
 
 def write_examples(quotes: Quotes, out: Path) -> str:
-    """Write ``examples.md`` below ``out``; return a summary in a few lines, which end with its path."""
+    """Write ``examples.md`` below ``out``. Return a summary in a few lines that ends with the path."""
     parts = ["# Mentions that were found and then lost"]
     for warning, licence in quotes.licences:
         parts.append(f"> **{warning}** {_md(licence)}" if warning else f"> {_md(licence)}")
@@ -86,9 +86,9 @@ def write_examples(quotes: Quotes, out: Path) -> str:
 
 
 def lost(results: Results, run: RunRecord, per_type: int) -> Lost:
-    """Return at most ``per_type`` examples of each type, each from another sentence.
+    """Return at most ``per_type`` examples of each type, each from a different sentence.
 
-    Mentions that stay lost come first, then they are sorted by step and place in the corpus.
+    Mentions that stay lost come first. The further order is by step, then by place in the corpus.
     """
     r = outcomes_of(results, run.run_id)
     right = r.outcomes == RIGHT
@@ -176,5 +176,5 @@ def _named(mentions: Iterable[tuple[str, str]]) -> str:
 
 
 def _md(text: str) -> str:
-    """Escape text for Markdown, in one line: words of a corpus may look like markup."""
+    """Return text in one line, escaped for Markdown, because words of a corpus may look like markup."""
     return re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -1,4 +1,4 @@
-"""The files at the top of a results folder: the grids that were asked for, and the test mentions."""
+"""The files at the top of a results folder: its grids and its test mentions."""
 
 from __future__ import annotations
 
@@ -36,12 +36,11 @@ _Tested = tuple[Corpus, Iterable[TaskSplit]]
 
 
 def write_experiment(folder: ResultsFolder, plans: Sequence[Plan], replaced: Sequence[RunRecord] = ()) -> list[Path]:
-    """Add the grids of ``plans``, their test mentions and the code of users' methods to what the folder holds; return
-    the files of grids and mentions.
+    """Add the grids of ``plans``, their test mentions and the code of users' methods to the folder.
 
-    What is not what was stored is made again, of what this command asks for; damaged grids are moved aside, as they may
-    be of other commands. Earlier grids lose the methods whose runs are ``replaced``. Trials of `bench tune` are no grid
-    that `bench run` could repeat.
+    Return the files of grids and mentions. Make damaged files again from this command alone. Move a damaged file of
+    grids aside, because it may hold grids of other commands. Remove methods whose runs are ``replaced`` from earlier
+    grids. Leave out the trials of `bench tune`, because `bench run` cannot repeat them.
     """
     grids = [plan.options for plan in plans]
     corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in plans]
@@ -56,7 +55,7 @@ def write_experiment(folder: ResultsFolder, plans: Sequence[Plan], replaced: Seq
 
 
 def write_mentions(folder: ResultsFolder, corpus: Corpus, split: TaskSplit) -> None:
-    """Add the test mentions of a split that no grid asked for."""
+    """Add the test mentions of a split that belongs to no grid."""
     with folder.lease_of_top():
         folder.write_top({folder.mentions_file: _mentions(folder, [(corpus, [split])])})
 
@@ -86,7 +85,10 @@ def _experiment(folder: ResultsFolder, grids: Sequence[Options], replaced: Seque
 
 
 def _without(table: dict[str, Any], record: RunRecord) -> dict[str, Any]:
-    """Return an earlier grid without a method whose runs are replaced: repeated, it would contradict the new ones."""
+    """Return an earlier grid without a method whose runs are replaced.
+
+    If repeated with that method, the grid would contradict the new runs.
+    """
     inputs, scenario = record.inputs, table.get("scenario", "")
     if [table.get(key) for key in ("dataset", "encoder")] != [inputs.get(key) for key in ("dataset", "encoder")]:
         return table
@@ -98,7 +100,7 @@ def _without(table: dict[str, Any], record: RunRecord) -> dict[str, Any]:
 
 
 def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
-    """Return copies of the scenarios' files, so that the grids can be repeated without them."""
+    """Return copies of the scenarios' files. With these, a command can repeat the grids without the originals."""
     files = [Path(grid.scenario) for grid in grids if grid.scenario.endswith(".toml")]
     for file in files:
         kept = folder.scenario_file(file)
@@ -108,13 +110,13 @@ def _scenarios(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, by
 
 
 def _recipes(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
-    """Return copies of the recipes' files, so that the grids can be repeated without them."""
+    """Return copies of the recipes' files. With these, a command can repeat the grids without the originals."""
     files = [Path(grid.recipe) for grid in grids if grid.recipe and grid.recipe.endswith(".toml")]
     return {folder.recipe_file(file): file.read_bytes() for file in files}
 
 
 def _methods(folder: ResultsFolder, grids: Sequence[Options]) -> dict[Path, bytes]:
-    """Return copies of the code of users' own methods: the file itself may change."""
+    """Return copies of the code of users' own methods, because the files themselves may change."""
     cards = [variant.card for grid in grids for variant in resolve(grid.methods)]
     return {
         folder.method_file(name): file.read_bytes() for card in cards for name, file in method_sources(card).items()
@@ -135,7 +137,7 @@ def _table(folder: ResultsFolder, options: Options) -> dict[str, Any]:
 
 
 def _mentions(folder: ResultsFolder, corpora: Iterable[_Tested]) -> bytes:
-    """Return the test mentions under each split, those that are stored and those of ``corpora``."""
+    """Return the stored test mentions and the test mentions of ``corpora``, for each split."""
     from cl_ner_bench.scenarios.statistics import mention_rows
 
     rows: list[list[str]] = []

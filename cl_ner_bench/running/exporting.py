@@ -1,4 +1,4 @@
-"""An exported model: its files, made from a model in memory."""
+"""Export of a model in memory to a folder."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _TOKENIZER = (
     *("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
     *("sentencepiece.bpe.model", "spiece.model", "tokenizer.model"),
 )
-_NOT_COPIED = ("auto_map", "_name_or_path", "name_or_path", "torch_dtype", "dtype")  # code, places, half precision
+_NOT_COPIED = ("auto_map", "_name_or_path", "name_or_path", "torch_dtype", "dtype")  # code, paths, half precision
 
 
 def export_model(record: ModelRecord, trainer: Trainer, card: MethodCard, out: Path) -> ExportedModel:
-    """Write a model into the new or empty folder ``out``, see ``Model.export``; return the record of the folder."""
+    """Write a model into the new or empty folder ``out`` (see ``Model.export``). Return the record of the folder."""
     made: list[ExportedModel] = []
 
     def write(folder: Path) -> tuple[ExportedModel, str]:
@@ -67,21 +67,21 @@ def export_model(record: ModelRecord, trainer: Trainer, card: MethodCard, out: P
 
 
 def _portable(record: ModelRecord, card: MethodCard) -> ModelRecord:
-    """Return a record without the paths of files that the method reads: they are of this machine."""
+    """Return a record without the paths of files that the method reads, because they are valid on this machine only."""
     own = {**record.settings["method"], **dict.fromkeys(card.files, "")}
     return structs.replace(record, settings={**record.settings, "method": own})
 
 
 def _plain(name: str) -> str:
-    """Return the name of a learner's tensor among the weights of its encoder."""
+    """Return the name of a learner's tensor in the weights of its encoder, or ""."""
     return name.removeprefix("encoder.backbone.").replace(".base_layer.", ".") if name.startswith("encoder.") else ""
 
 
 def _write_encoder(learner: Learner, folder: Path) -> tuple[Literal[".", "encoder"], dict[str, str], str]:
-    """Write config, tokenizer and weights of the encoder, with the linear layer of a tagger where it is one.
+    """Write config, tokenizer and weights of the encoder, with the linear layer if the learner is a tagger.
 
-    Return the folder below ``folder`` in which they are, the names of the encoder's weights in their file by those in
-    ``plain_weights``, and why transformers does not load them as a tagger, "" where it does.
+    Return the folder of these files below ``folder``; a map from the names in ``plain_weights`` to the names in the
+    file of weights; and the reason why transformers cannot load them as a tagger, or "" if it can.
     """
     info = learner.encoder.info
     config = {key: value for key, value in info.json(CONFIG).items() if key not in _NOT_COPIED} | {"dtype": "float32"}
@@ -103,10 +103,10 @@ def _write_encoder(learner: Learner, folder: Path) -> tuple[Literal[".", "encode
 
 
 def _write_tokenizer(info: EncoderInfo, folder: Path) -> None:
-    """Copy the files of an encoder's tokenizer, without what names code or places.
+    """Copy the files of an encoder's tokenizer, without keys that name code or paths.
 
-    transformers is told what this suite does: it cuts at the longest input that the encoder has positions for, and
-    splits words of a byte-level tokenizer as if a space stood before each.
+    Set two values that make transformers read text as this suite does. It cuts at the longest input for which the
+    encoder has positions. With a byte-level tokenizer, it splits each word as if a space stood before it.
     """
     for name in _TOKENIZER:
         if (info.folder / name).is_file():

@@ -1,4 +1,4 @@
-"""One more step on a stored, an exported or a foreign model: by which method, and what it changes."""
+"""One more step on a stored, an exported or a foreign model, with a comparison of the old and the new model."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 Progress = Callable[[dict[str, Any]], None]
 
 TRAINING = ("epochs", "batch_size", "lr", "head_lr")
-"""The hyper-parameters with an option of their own."""
+"""Hyper-parameters with an option of their own."""
 
 OF_THE_MODEL = ("head", "max_span_width", "max_length")
-"""Hyper-parameters that a model keeps: its weights are of that form."""
+"""Hyper-parameters that cannot change, because they decide the shape and use of a model's weights."""
 
 
 @dataclass(frozen=True)
 class Extended:
-    """A model after one more step, what the step was learned from, and what it changed.
+    """A model after one more step, the data of the step, and its effects.
 
-    ``learned`` is the record of the step (``Trainer.learn``), ``warnings`` name old types that may have fallen. The
-    whole comparison with the old model is in ``model.history[-1]``.
+    ``learned`` is the record of the step (``Trainer.learn``). ``warnings`` name old types whose scores may have fallen.
+    The whole comparison with the old model is in ``model.history[-1]``.
     """
 
     model: Model
@@ -75,15 +75,15 @@ def extend_model(
     progress: Progress = lambda _: None,
     **training: Any,
 ) -> Extended:
-    """Learn one more step. The arguments are those of ``cl_ner_bench.extend``; nothing is written.
+    """Learn one more step, and write nothing. The arguments are those of ``cl_ner_bench.extend``.
 
     Args:
         training: values of ``TRAINING``.
-        progress: called at the begin of each phase, after each update and after each batch that is predicted, with
-            the ``phase`` and, where it predicts, its ``words``; may raise to stop.
+        progress: called at the start of each phase, after each update and after each predicted batch. It gets the
+            ``phase`` and, for predictions, the ``words`` of the phase. It may raise an exception to stop.
 
     Raises:
-        UserError: model, data or options cannot be read, or do not fit each other.
+        UserError: model, data or options cannot be read or do not fit each other.
     """
     given = {key: _parsed(key, value) for key, value in training.items() if value is not None}
     given |= _parse("set", pairs, set) if set else {}
@@ -150,7 +150,7 @@ def extend_model(
 
 
 def _in_phase(progress: Progress, phase: Mapping[str, Any]) -> Progress:
-    """Return what reports progress as that of a phase, whose begin it reports at once."""
+    """Report the start of a phase, and return a function that reports progress within this phase."""
     progress({**phase})
     return lambda state: progress({**phase, **state})
 
@@ -158,7 +158,7 @@ def _in_phase(progress: Progress, phase: Mapping[str, Any]) -> Progress:
 def _predictions(
     trainer: Trainer, parts: Mapping[str, Sequence[Sentence]], who: str, progress: Progress
 ) -> dict[str, list[list[Prediction]]]:
-    """Return what a model finds in each part, each a phase."""
+    """Return the predictions of a model on each part. Each part is a phase of the progress."""
     found = {}
     for part, sentences in parts.items():
         phase = {"phase": f"{who} reads {part}", "words": sum(len(s.words) for s in sentences)}
@@ -174,7 +174,7 @@ def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _parsed(name: str, value: Any) -> Any:
-    """Return a value as the option of `bench run` of that name reads it."""
+    """Return a value parsed like the option of `bench run` with the same name."""
     return _parse(name, OPTIONS[name].metadata["parse"], value)
 
 
@@ -183,7 +183,7 @@ def _load(folder: Path, step: int | None, method: str | None, device: str, recip
         if step is not None:
             raise UserError(f"--step {step}: {folder} is no run; it holds one model")
         return foreign_model(folder, recipe or "paper", device)
-    if method is not None and ".py" in method:  # it may be the model's own
+    if method is not None and ".py" in method:  # the file may be the model's own method
         try:
             return load_model(folder, step, method=method, device=device)
         except UserError:
@@ -192,10 +192,10 @@ def _load(folder: Path, step: int | None, method: str | None, device: str, recip
 
 
 def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
-    """Return the card of the method that learns the step, and whether it is the model's own.
+    """Return the card of the method that learns the step, and True if it is the model's own method.
 
     Raises:
-        UserError: it cannot go on from the model, or is not one method.
+        UserError: the method cannot start from the model, or the name stands for several methods.
     """
     record = before.record
     if method is None and record.method == FOREIGN:
@@ -236,7 +236,7 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
 
 
 def _choices(architecture: str) -> str:
-    """Return which methods begin at any model of an architecture, one as an example, as a part of a message."""
+    """Return a part of a message: the methods that can start from any model of an architecture, with an example."""
     known = [
         name
         for name, card in registry.methods().items()
@@ -250,10 +250,10 @@ def _choices(architecture: str) -> str:
 def _settings(
     record: ModelRecord, card: MethodCard, is_own: bool, recipe_name: str | None, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the settings of the step: those given, else the recipe's, else the model's and the method's own.
+    """Return the settings of the step: the given values, else the recipe's, else the model's and the method's own.
 
     Raises:
-        UserError: a setting is unknown, is no value for it, or belongs to the model.
+        UserError: a setting is unknown, has a wrong value, or belongs to the model.
     """
     known = HyperParameters.__struct_fields__
     training = {key: record.settings[key] for key in known if key in record.settings}
@@ -286,7 +286,7 @@ def _settings(
 def _begin(
     before: Model, card: MethodCard, is_own: bool, settings: Mapping[str, Any], seed: int, device: str
 ) -> tuple[Trainer, list[str]]:
-    """Return a trainer of the method with the model's weights, and what of the model was left behind."""
+    """Return a trainer of the method with the model's weights, and notes on tensors that it does not take over."""
     from cl_ner_bench.learning.trainer import Trainer
 
     tensors, facts = before.trainer.state()
@@ -318,7 +318,7 @@ def _begin(
 
 
 def _check_same(before: Model, card: MethodCard, found: Found, expected: Found) -> None:
-    """Raise UserError where the method finds other mentions with the model's weights than the model itself."""
+    """Raise UserError if, with the model's weights, the method finds other mentions than the model."""
     for part, mentions in expected.items():
         for number_, (ours, theirs) in enumerate(zip(found[part], mentions, strict=True)):
             if {m[:3] for m in ours} != {m[:3] for m in theirs}:
@@ -331,12 +331,12 @@ def _check_same(before: Model, card: MethodCard, found: Found, expected: Found) 
 
 @contextmanager
 def _arithmetic(threads: int, device: str) -> Iterator[None]:
-    """Let torch compute as in a run while the block runs."""
+    """Let torch compute as in a run during the block."""
     import torch
 
     before, were_deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
-    if device != "cpu":  # CPU kernels repeat at an equal thread count; to say so would import torch's compiler
+    if device != "cpu":  # CPU kernels are deterministic anyway; the call would import torch's compiler
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:

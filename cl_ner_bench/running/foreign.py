@@ -1,4 +1,4 @@
-"""A token classifier of ``transformers`` as a model: its labels are the types of a first step."""
+"""A token classifier of ``transformers`` as a model after one step: its labels are the types of step 1."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from cl_ner_bench.storage.files import from_json
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord, is_model_folder
 
 FOREIGN = "transformers"
-"""The name that stands for the method of a model that was trained elsewhere."""
+"""Name in place of a method for a model that other code trained."""
 
 PLAIN = "finetune-token"
 
 
 def is_foreign(folder: Path) -> bool:
-    """Return whether a folder is a token classifier of transformers, and no model that `bench export` wrote."""
+    """Return True for a token classifier of transformers, and False for a folder of a run or of an exported model.
+
+    Raises:
+        UserError: ``config.json`` cannot be read, or describes another kind of model.
+    """
     from cl_ner_bench.models.tagger import is_tagger
 
     if is_model_folder(folder) or not (folder / "config.json").is_file():
@@ -45,7 +49,7 @@ def foreign_model(folder: Path, recipe_name: str, device: str) -> Model:
     """Return a token classifier as the plain token learner after one step.
 
     Raises:
-        UserError: its labels or its head are no BIO or IO labels and one linear layer, or it is damaged.
+        UserError: its labels are neither BIO nor IO, its head is not one linear layer, or it is damaged.
     """
     from cl_ner_bench.learning.trainer import Trainer
     from cl_ner_bench.models.tagger import check_encoder, read_tagger
@@ -86,9 +90,10 @@ def foreign_model(folder: Path, recipe_name: str, device: str) -> Model:
 
 
 def adapt_to_iob1(model: Model, sentences: Sequence[Sentence]) -> str:
-    """Let B be as I where the most probable labels begin most mentions with I, as in IOB1; return a note, "" for none.
+    """Treat B like I if the model begins most mentions with I, as in IOB1. Return a note, or "" without a change.
 
-    In IOB1 B stands only between two mentions of one type that touch. Labels do not say which scheme they are of.
+    In IOB1, B only begins a mention that touches another mention of the same type. The names of labels do not show the
+    scheme, so count the most probable labels of ``sentences``.
     """
     from cl_ner_bench.learning.batches import Example, by_length
     from cl_ner_bench.learning.step import EVALUATION_BUDGET

@@ -1,4 +1,4 @@
-"""One command's grid from start to end: plan it, see what it needs, learn what is missing, remake the tables."""
+"""The grid of one command from start to end: its plan, its needs, its learning and its report."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from cl_ner_bench.storage.run_record import Trial
 from cl_ner_bench.untrusted import refuse_links_out
 
 log = logging.getLogger(__name__)
-IN_USE = 6  # models that a run has at a time: the last, the new one, and four times as much in a checkpoint
-PREDICTION_BYTES = 60  # of a test sentence after a step, compressed
+IN_USE = 6  # models per run at a time: the last, the new one, and a checkpoint of four times a model's size
+PREDICTION_BYTES = 60  # for a test sentence after a step, compressed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a command: its exit ``code``, and the files ``written`` that a user may look at."""
+    """The end of a command: its exit ``code`` and the files ``written`` for the user."""
 
     code: int
     out: Path
@@ -56,9 +56,9 @@ class Outcome:
 class Demand:
     """The resources that a grid still needs.
 
-    ``seconds`` and ``memory_bytes`` are rough guesses unless they are measured on finished steps of the results folder
-    (``seconds_measured``, ``memory_measured``). ``disk_bytes`` is the most while it learns, ``kept_bytes`` the most of
-    models and predictions that stays.
+    ``seconds`` and ``memory_bytes`` are rough guesses unless finished steps of the results folder give measurements
+    (``seconds_measured``, ``memory_measured``). ``disk_bytes`` is the peak of disk space during learning,
+    ``kept_bytes`` the space of the models and predictions that stay.
     """
 
     seconds: float
@@ -76,14 +76,15 @@ def prepare(
     preset: Mapping[str, Any] | None = None,
     trials: Mapping[str, Trial] | None = None,
 ) -> Prepared:
-    """Resolve flags and config into runs.
+    """Resolve flags and config into runs. Find every error that can be known before the first run.
 
-    ``trials``: those of `bench tune`, by label.
-    ``command`` is what the runs' records give as the command; without one, the options that were given. ``preset``
-    holds what a published experiment sets.
+    Args:
+        command: the command for the runs' records, by default the given options.
+        preset: the options that a published experiment sets.
+        trials: the trials of `bench tune` by label.
 
     Raises:
-        UserError: something cannot be run as asked. Whatever can be known before the first run is found here.
+        UserError: something cannot be run as the user asks.
     """
     layers = layer(given, config, preset)
     first = layers[0].options
@@ -91,7 +92,7 @@ def prepare(
     if first.tracker:
         trackers.check(first.tracker)
     folder = ResultsFolder.open(results_path(layers), first.store)
-    check_folder(folder)  # so that nothing is written through a link
+    check_folder(folder)  # else a write could go through a link
     if first.store:
         folder.pull()
         check_folder(folder)
@@ -114,7 +115,7 @@ def prepare(
     todo = [run for run in runs if run.folder.status != "done" or not run.is_complete() or run.id in spoilt]
     options = plans[0].options
     if first.elsewhere:
-        most = max(1, len(todo))  # in fact as many as there are workers
+        most = max(1, len(todo))  # the number of workers is not known here
     else:
         most = environment.default_jobs(options.device, options.threads, options.gpus_per_run)
     missing = not_learned_again(aside, runs)
@@ -122,37 +123,37 @@ def prepare(
 
 
 def check_folder(folder: ResultsFolder) -> None:
-    """Raise UserError where something in a results folder leads out of it: a link, or a name in a run's record.
+    """Raise UserError if a link in a results folder, or a name in a run's record, leads out of the folder.
 
-    A record that is not what was stored is passed over: its run is learned again.
+    Ignore a record that is not as stored, because its run is learned again.
     """
     refuse_links_out(folder.path)
     _ = folder.runs
 
 
 def _plain(given: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
-    """Return options as they were given from Python, as JSON holds them."""
+    """Return options given from Python as plain JSON values."""
     chosen = {key: value for key, value in {**given, "config": config}.items() if value is not None}
     plain: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
     return plain
 
 
 def results_path(layers: list[Layered]) -> Path:
-    """Return the results folder: the one that was asked for, else that of the dataset and scenario."""
+    """Return the results folder of ``--out``, else the default folder of dataset and scenario."""
     options = layers[0].options
     if options.out:
         return Path(options.out)
     card, _ = find_card(options.dataset, None if options.data is None else Path(options.data))
     scenario = options.scenario
     if options.split is not None:
-        content = manifest(options.split)  # checked when the grid is planned
+        content = manifest(options.split)  # the plan checks it later
         scenario = str(content.get("scenario")) if isinstance(content, dict) else "split"
     names = (card.name, Path(scenario).stem if scenario.endswith(".toml") else scenario)
     return Path("results") / "-".join(map(file_word, names))
 
 
 def demand(prepared: Prepared) -> Demand:
-    """Estimate what a grid needs from now to its end, the report included."""
+    """Estimate the resources that a grid needs from now to its end, with the report."""
     learned = {run.id: _learned(run) for run in prepared.runs}
     rates = Rates(structs.replace(run.record, learned=learned[run.id]) for run in prepared.runs)
     jobs = [Job(run.record, run.done()) for run in prepared.todo]
@@ -163,8 +164,8 @@ def demand(prepared: Prepared) -> Demand:
 
 
 def disk_bytes(prepared: Prepared) -> tuple[float, float]:
-    """Return the most that a grid will have written at a time, models and checkpoints in use among it, and the most
-    that stays: models that are kept, and predictions."""
+    """Return two numbers of bytes: the peak of disk space with models and checkpoints in use, and the space that kept
+    models and predictions need at the end."""
     if not prepared.todo:
         return 0.0, 0.0
     last = {run.key(run.record.steps[-1]) for run in prepared.todo}
@@ -181,9 +182,9 @@ def _learned(run: Run) -> list[dict[str, Any]]:
 
 
 def carry_out(prepared: Prepared, display: Display | None = None, announce: bool = True) -> Outcome:
-    """Learn what is missing, then write tables and report; ``display`` shows the progress.
+    """Learn the missing steps, then write tables and report. ``display`` shows the progress.
 
-    ``announce``: log the notes on the corpus and the amount of work.
+    With ``announce``, log the notes on the corpus and the amount of work.
 
     Raises:
         UserError: the results folder can no longer be written.
@@ -233,15 +234,15 @@ def _carry_out(prepared: Prepared, display: Display | None, announce: bool) -> O
 
 
 def _check_methods(prepared: Prepared) -> None:
-    """Raise UserError where a user's own method that is to be learned cannot be imported, before anything starts.
+    """Raise UserError if a user's own method cannot be imported, before any run starts.
 
-    What passed is noted in the cache: the driver needs torch for nothing else, whose import takes over a second.
+    Note each success in the cache. Only this check makes the driver import torch, which takes over a second.
     """
     for run in {run.record.inputs["method"]: run for run in prepared.todo if "source" in run.record.inputs}.values():
         (variant,) = resolve([run.record.inputs["method"]])
         checked = [repr(variant.card), run.record.fingerprints["method"], code()["digest"], environment.versions()]
         passed = cache_folder() / "imported" / digest(checked)
-        if not os.path.exists(passed):  # false, too, in a cache that cannot be read
+        if not os.path.exists(passed):  # also False if the cache cannot be read
             check_import(variant.card)
             with suppress(OSError):  # a cache that cannot be written
                 write_bytes(passed, b"", durable=False)
@@ -257,7 +258,7 @@ def _log_notes(prepared: Prepared) -> None:
 
 
 def _clear_away(prepared: Prepared) -> None:
-    """Remove runs that are planned with other settings now, and steps that are damaged."""
+    """Remove superseded runs and damaged steps."""
     for run_id in prepared.superseded:
         prepared.folder.drop_run(run_id)
     for run, step, wrong in prepared.damaged:
@@ -275,7 +276,7 @@ def _log_work(prepared: Prepared) -> None:
 
 
 def _learn(prepared: Prepared, display: Display | None) -> int:
-    """Learn the missing steps. Return 0, or 130 / 143 where Ctrl-C / SIGTERM stopped it."""
+    """Learn the missing steps. Return 0, or 130 / 143 if Ctrl-C / SIGTERM stopped the grid."""
     options, out = prepared.options, prepared.out
     with ExitStack() as stack:
         pool = stack.enter_context(closing(backends.pool(options, prepared.jobs, out)))

@@ -1,4 +1,4 @@
-"""The corpus of a grid and its task splits, as its options name them."""
+"""The corpus and the task splits that the options of a grid name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load(options: Options) -> Corpus:
 
 
 def division(options: Options) -> Division | None:
-    """Return how the corpus is divided: as a replayed split says, else by ``--parts``."""
+    """Return the division of the corpus: that of a replayed split, else that of ``--parts``."""
     asked = options.parts and Division.of({"shares": options.parts, "seed": options.split_seed})
     if options.split is None:
         return asked or None
@@ -41,9 +41,9 @@ def division(options: Options) -> Division | None:
 
 
 def make_splits(options: Options, corpus: Corpus, tuning: bool = False) -> list[TaskSplit]:
-    """Return the task split of each order, or the one that ``--split`` replays.
+    """Return the task split of each order, or the split that ``--split`` replays.
 
-    Raises UserError for the order and split seed of `bench tune` without ``tuning``.
+    Without ``tuning``, raise UserError for the order and the split seed of `bench tune`.
     """
     found = _splits(options, corpus)
     for flag, used in (("split-seed", [options.split_seed]), ("orders", [split.order for split in found])):
@@ -65,9 +65,9 @@ def _splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
 
 
 def scenario_of(options: Options, corpus: Corpus) -> Scenario:
-    """Return the scenario of a grid. Where it cuts types into steps, tasks by hand give the order of types.
+    """Return the scenario of a grid. If it cuts types into steps, the user's tasks give the order of types.
 
-    Raises UserError where it has tasks or an order of its own and others were given by hand.
+    Raise UserError if the user gives tasks and the scenario has its own tasks or order.
     """
     scenario = find_scenario(options.scenario, corpus.card)
     if options.tasks is None:
@@ -78,7 +78,7 @@ def scenario_of(options: Options, corpus: Corpus) -> Scenario:
 
 
 def manifest(file: str) -> Any:
-    """Return the content of a manifest, unchecked. Raises UserError where it is no JSON."""
+    """Return the unchecked content of a manifest of a split. Raise UserError if it is no JSON."""
     try:
         return json.loads(Path(file).read_bytes())
     except OSError as error:
@@ -88,7 +88,7 @@ def manifest(file: str) -> Any:
 
 
 def check_manifest(layered: Layered, split: TaskSplit) -> None:
-    """Raise UserError where options contradict a manifest, which holds one scenario and order."""
+    """Raise UserError if options contradict the manifest of a split, which holds one scenario and order."""
     for key, value in (("scenario", split.scenario), ("orders", (split.order,))):
         if layered.origins[key] != DEFAULT and getattr(layered.options, key) != value:
             shown = split.order if key == "orders" else value
@@ -98,7 +98,7 @@ def check_manifest(layered: Layered, split: TaskSplit) -> None:
 
 
 def given_tasks(options: Options, corpus: Corpus, split: TaskSplit) -> Any:
-    """Return what orders are counted from, a part of the config: a replayed split, or tasks by hand in their order."""
+    """Return the data that numbers of orders refer to, for the config: a replayed split, or the user's tasks."""
     if options.split:
         return split.hash
     given = options.tasks and list(corpus.card.tasks.items())
@@ -107,14 +107,14 @@ def given_tasks(options: Options, corpus: Corpus, split: TaskSplit) -> Any:
 
 
 def scenario_name(options: Options, split: TaskSplit) -> str:
-    """Return the name by which the scenario is found again, from any folder."""
+    """Return a name of the scenario that is valid from any folder."""
     if options.split is not None:
         return split.scenario
     return _absolute(options.scenario) if options.scenario.endswith(".toml") else options.scenario
 
 
 def dataset_name(options: Options) -> str:
-    """Return the name by which the dataset is found again, from any folder."""
+    """Return a name of the dataset that is valid from any folder."""
     return options.dataset if options.dataset in list_cards() else _absolute(options.dataset)
 
 

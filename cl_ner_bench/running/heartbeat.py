@@ -1,4 +1,4 @@
-"""The sign of life of a run that is being learned: how far it is, and whether it shall stop."""
+"""The heartbeat of a run that is being learned: it writes the progress and stops the run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EVERY = 0.5  # seconds between two writes
 
 
 class Interrupted(Exception):  # noqa: N818  a stop is no error
-    """The run was asked to stop."""
+    """Raised if the run must stop."""
 
 
 class Heartbeat:
-    """Writes how far the run is, at most twice a second, and ends it where it shall stop.
+    """Progress of a run, written at most twice a second, and checks for a stop.
 
-    A run stops where the stop file exists, its parent process is gone or its lease was lost. Machines without a common
-    file system see the state whenever the lease is touched.
+    A run stops if the stop file exists, its parent process has ended or its lease is lost. Each touch of the lease
+    publishes the progress for machines without a common file system.
     """
 
     def __init__(self, run: RunFolder, stop: Path, lease: Lease) -> None:
@@ -35,15 +35,15 @@ class Heartbeat:
         lease.on_touch = self._publish
 
     def begin(self, step: int, phase: str) -> None:
-        """Write that a step begins, without the counts of the step before. Raises Interrupted as a call does."""
+        """Write that a step begins, without the counts of the last step. Raise Interrupted as a call does."""
         self.state = {"schema": 1, "host": host(), "pid": os.getpid()}
         self({"step": step, "step_started": time.time(), "phase": phase}, now=True)
 
     def __call__(self, state: dict[str, Any], now: bool = False) -> None:
-        """Add to the state and write it if it is time to, or ``now``.
+        """Add to the state. Write the state with ``now``, or if enough time has passed.
 
         Raises:
-            Interrupted: the run shall stop.
+            Interrupted: the run must stop.
         """
         self.state |= state
         if not now and time.monotonic() < self.next:
@@ -53,7 +53,7 @@ class Heartbeat:
         self.run.save_progress(self.state)
 
     def check(self) -> None:
-        """Raise Interrupted where the run shall stop."""
+        """Raise Interrupted if the run must stop."""
         if self.stop.exists() or os.getppid() != self.parent or self.lease.lost:
             raise Interrupted
 
@@ -62,6 +62,6 @@ class Heartbeat:
             self.run.publish_progress()
 
     def end(self) -> None:
-        """Remove the state, for good."""
+        """Remove the state for good."""
         with self.publishing, tolerate_outage():
             self.run.clear_progress()

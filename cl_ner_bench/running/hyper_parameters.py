@@ -1,4 +1,4 @@
-"""Hyper-parameters of a run: the recipe's and the method's own, under what the user set."""
+"""Hyper-parameters of a run: the user's values, else the recipe's and the method's own."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from cl_ner_bench.running.recipe_file import is_recipe_file, read_recipe_file
 from cl_ner_bench.validation import convert
 
 EXACT = {"max_span_width": 0, "pool": 1}
-"""The values with which training is exact."""
+"""The values that ``--exact`` requires."""
 
 
 def hyper_parameters(
     options: Options, variant: Variant, corpus: Corpus, origins: dict[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return recipe and method settings of one variant; note in ``origins`` where ``LABEL.KEY`` came from.
+    """Return the training hyper-parameters and the method's own settings of one variant.
 
-    Values of ``UNSTATED`` are left out.
+    Note the origin of each ``LABEL.KEY`` in ``origins``. Leave out values that equal ``UNSTATED``.
     """
     card = variant.card
     training, method, of_file = _stated(options, variant, corpus)
@@ -60,8 +60,10 @@ def hyper_parameters(
 def _put(
     values: Mapping[str, Any], training: dict[str, Any], method: dict[str, Any], variant: Variant, where: str
 ) -> None:
-    """Put values into the hyper-parameters of training or the method's own. Raises UserError where one does not fit;
-    ``where`` is the beginning of its name."""
+    """Put values into the ``training`` hyper-parameters or the ``method``'s own settings.
+
+    Raise UserError if a value does not fit. ``where`` begins its name in the message.
+    """
     for key, value in values.items():
         table, at = method if key in method else training, f"{where}{variant.label}.{key}"
         if key not in table:
@@ -76,7 +78,7 @@ def _put(
 
 
 def with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings given to a method, its files as absolute paths. Raises UserError where one is missing."""
+    """Return the given settings of a method, with absolute paths of its files. Raise UserError if a file is missing."""
     found = dict(own)
     for key in variant.card.files:
         flag, path = f"--set {variant.label}.{key}", own.get(key, "")
@@ -92,7 +94,7 @@ def with_files(variant: Variant, own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recipe_name(given: str | None) -> str | None:
-    """Return a recipe as it is found again from any folder."""
+    """Return a name of the recipe that is valid from any folder."""
     return str(Path(given).expanduser().resolve()) if given and is_recipe_file(given) else given
 
 
@@ -103,15 +105,15 @@ def _base_recipe(options: Options) -> str:
 
 
 def printed_recipe(options: Options) -> str:
-    """Return the name of a recipe as outputs give it."""
+    """Return the printed name of a recipe."""
     name = str(options.recipe)
     return read_recipe_file(Path(name)).name if is_recipe_file(name) else name
 
 
 def _stated(options: Options, variant: Variant, corpus: Corpus) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
-    """Return what recipe and card give a method for training and as its own settings, and which a recipe's file gives.
+    """Return the method's training hyper-parameters and own settings by recipe and card, and the keys in a recipe file.
 
-    Raises UserError if a value is missing, or one of the file does not fit.
+    Raise UserError if a value is missing, or if a value in the file does not fit.
     """
     name, method = str(options.recipe), dict(variant.card.settings)
     training = _recipe(options, variant.card, corpus)
@@ -123,7 +125,7 @@ def _stated(options: Options, variant: Variant, corpus: Corpus) -> tuple[dict[st
 
 
 def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any]:
-    """Return all hyper-parameters that the base recipe gives a method. Raises UserError if one is missing."""
+    """Return all hyper-parameters of the base recipe for a method. Raise UserError if one is missing."""
     name = _base_recipe(options)
 
     def given(architecture: str) -> tuple[dict[str, Any], list[str]]:
@@ -143,14 +145,14 @@ def _recipe(options: Options, card: MethodCard, corpus: Corpus) -> dict[str, Any
 
 
 def by_hand(options: Options, variant: Variant, corpus: Corpus, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyper-parameters that are neither the recipe's nor the method's own: outputs say so."""
+    """Return the hyper-parameters that differ from the recipe and the method's defaults. Outputs mention them."""
     training, method, _ = _stated(options, variant, corpus)
     given = training | method
     return {key: value for key, value in {**UNSTATED, **values}.items() if value != given[key]}
 
 
 def like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
-    """Return ``value`` as the type of the default that it replaces, within the bounds of the option of that name."""
+    """Return ``value`` in the type of ``default``, or as ``option`` parses it. Raise UserError if it does not fit."""
     if option is not None:
         try:
             return option.metadata["parse"](value)

@@ -1,6 +1,6 @@
-"""Runs that other code made: their predictions scored and stored beside the suite's own runs, marked as imported.
+"""Imported runs: predictions of other code, scored and stored beside the suite's own runs.
 
-Nothing is recorded of times, memory and training: the suite has seen none of them.
+Their records hold no times, memory or training, because the suite did not measure them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from cl_ner_bench.storage.files import canonical, digest, gzipped
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import IDENTITY, ImportedFile, RunRecord
 
-IMPORTED = "imported"  # in place of architecture, group and registered name, which are not known
+IMPORTED = "imported"  # in place of the unknown architecture, group and registered name
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The user's words on predictions that other code made: the method's name, the encoder or model behind it, and its
-    settings ("": not said)."""
+    """The user's description of predictions of other code: the method's name, its encoder or model, and its settings
+    ("" if not given)."""
 
     method: str
     encoder: str = "unknown"
@@ -46,7 +46,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class _Step:
-    """A step's predictions as they are stored."""
+    """A step's predictions, ready to store."""
 
     step: int
     file: ImportedFile
@@ -58,13 +58,13 @@ class _Step:
 def import_predictions(
     files: Sequence[Path], steps: Sequence[int] | None, origin: Origin, given: Mapping[str, Any], replace: bool = False
 ) -> tuple[Path, RunRecord]:
-    """Check and score predictions and store them as a run; return the results folder and the run's record.
+    """Check and score predictions, and store them as a run. Return the results folder and the run's record.
 
     Args:
-        files: the predictions, a file per step.
-        steps: the step of each file; None: the last step for one file, all steps for as many files as there are.
+        files: the predictions, one file per step.
+        steps: the step of each file. With None, one file is the last step, and as many files as steps are all steps.
         given: options of `bench run` that choose the data, one order, one seed and the results folder.
-        replace: let these files replace what was imported for the same run and steps before.
+        replace: replace earlier imports of the same run and steps.
 
     Raises:
         UserError: a file does not fit the data, or the folder holds something else under this name.
@@ -106,7 +106,7 @@ def _steps(files: Sequence[Path], steps: Sequence[int] | None, n_steps: int) -> 
 
 
 def _record(options: Options, origin: Origin, corpus: Corpus, split: TaskSplit) -> RunRecord:
-    """Return the record of a run without steps."""
+    """Return the record of a run that has no steps yet."""
     settings = {
         "max_sentences": options.max_sentences if corpus.sample else None,
         "split_seed": options.split_seed,
@@ -146,7 +146,7 @@ def _record(options: Options, origin: Origin, corpus: Corpus, split: TaskSplit) 
 
 
 def _check_data(folder: ResultsFolder, record: RunRecord) -> None:
-    """Raise UserError where the folder's runs of this order are of other data, or of another task split."""
+    """Raise UserError if the folder's runs of this order have other data or another task split."""
 
     def what(run: RunRecord) -> list[Any]:
         sample = [run.settings.get(key) for key in ("max_sentences", "split_seed")]
@@ -170,7 +170,7 @@ def _read(path: Path, step: int, record: RunRecord, corpus: Corpus, split: TaskS
         for sentence, mentions in zip(test.scored, predicted, strict=True)
     )
     blob = gzipped(rows)
-    # Equal predictions are one model, however many orders and seeds show them.
+    # Order and seed stay out of the key, because equal predictions come from one model.
     key = digest({IMPORTED: record.config, "step": step, "predictions": hashlib.sha256(blob).hexdigest()})
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     file = ImportedFile(path.name, content, time.strftime("%Y-%m-%d", time.gmtime()))
@@ -180,7 +180,7 @@ def _read(path: Path, step: int, record: RunRecord, corpus: Corpus, split: TaskS
 def _store(
     folder: ResultsFolder, record: RunRecord, found: Sequence[_Step], corpus: Corpus, split: TaskSplit, replace: bool
 ) -> RunRecord:
-    """Add steps to what the folder holds of the run."""
+    """Add steps to the stored run."""
     folder.make()
     run = folder.run(record.run_id)
     with folder.wait_for_lease(record.run_id):
@@ -211,7 +211,7 @@ def _store(
 
 
 def _others(folder: ResultsFolder, record: RunRecord) -> list[RunRecord]:
-    """Return the runs of the same name and identity with other settings."""
+    """Return the runs of the same identity with other settings."""
     return [r for r in folder.runs.values() if r.identity == record.identity and r.run_id != record.run_id]
 
 

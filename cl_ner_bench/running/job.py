@@ -1,4 +1,4 @@
-"""Jobs: a job is one run, learned in a child process that is watched. Any machine's scheduler can call ``learn``."""
+"""Jobs. A job is one run that a watched child process learns. A scheduler on any machine can call ``learn``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 
-GRACE = 4.0  # seconds that a child has to stop by itself
-LOOK = 2.0  # seconds between two looks whether the driver lives
+GRACE = 4.0  # seconds in which a child must stop by itself
+LOOK = 2.0  # seconds between two checks of the driver's lease
 INTERRUPTED, BUSY = 130, 75  # exit codes of the child
 RESUMES = "stopped; run the same command again to go on"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as plain values: what travels to the process that starts and watches the child, and to the child."""
+    """One run as plain values, for the process that watches the child and for the child itself."""
 
     out: str  # results folder
     store: str | None  # URL of the object store that the results folder is a copy of
@@ -35,19 +35,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     keep_models: str
     checkpoint_seconds: float
     timeout: float | None
-    stop: str  # a file that asks everybody to stop
+    stop: str  # a file that asks all processes of the grid to stop
     driver: str  # the driver's lease
-    since: str  # when the driver began: what ended later is not tried again
-    awaited: tuple[int, ...]  # steps that others wait for
-    pinned: tuple[int, ...]  # steps whose models the driver drops, not the run
+    since: str  # start of the driver; a run that ended later is not tried again
+    awaited: tuple[int, ...]  # steps for which other runs wait
+    pinned: tuple[int, ...]  # steps whose models only the driver drops
 
     def open(self) -> tuple[ResultsFolder, RunFolder]:
-        """Return the results folder, and in it the run's."""
+        """Return the results folder and the run's folder in it."""
         folder = ResultsFolder.open(Path(self.out), self.store)
         return folder, folder.run(self.record.run_id)
 
     def to_json(self) -> bytes:
-        """Return the job as JSON in ASCII, which also holds the names of files that no encoding holds."""
+        """Return the job as ASCII JSON, which can also hold file names that have no valid encoding."""
         return json.dumps(msgspec.to_builtins(self)).encode()
 
     @staticmethod
@@ -56,7 +56,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def learn(job: Job) -> str:
-    """Learn one run; return its status: done, failed, interrupted, or busy where another process is learning it."""
+    """Learn one run. Return its status: done, failed, interrupted, or busy if another process is learning it."""
     folder, run = job.open()
     if Path(job.stop).exists() or not folder.is_leased(job.driver):
         return "interrupted"
@@ -74,14 +74,14 @@ def learn(job: Job) -> str:
             stdout=log,
             stderr=log,
             env=environment,
-            start_new_session=True,  # Ctrl-C is the driver's to answer
+            start_new_session=True,  # only the driver answers Ctrl-C
         )
         assert child.stdin is not None
         try:
             with contextlib.suppress(BrokenPipeError), child.stdin:
                 child.stdin.write(job.to_json())
             killed = _watch(child, job)
-        except BaseException:  # a scheduler ends this process: the next one shall find the run free
+        except BaseException:  # a scheduler ends this process; the next process must find the run free
             child.kill()
             child.wait()
             _settle(job, "", True, child)
@@ -92,7 +92,7 @@ def learn(job: Job) -> str:
 
 
 def _settle(job: Job, why: str, killed: bool, child: subprocess.Popen[bytes]) -> str:
-    """Return the status that a run ended with, after recording it for a child that could not."""
+    """Return the final status of a run. Record the status if the child could not."""
     folder, run = job.open()
     record = run.record
     if record is None or record.status not in ("running", "waiting"):
@@ -104,7 +104,7 @@ def _settle(job: Job, why: str, killed: bool, child: subprocess.Popen[bytes]) ->
 
 
 def _ended_since(run: RunFolder, since: str) -> str | None:
-    """Return how a run ended after ``since``, by another driver's doing; None where it did not."""
+    """Return the status of a run that another driver ended after ``since``, else None."""
     record = run.record
     if record and record.status in ("done", "failed") and record.times.get("finished", "") >= since:
         return record.status
@@ -112,8 +112,10 @@ def _ended_since(run: RunFolder, since: str) -> str | None:
 
 
 def _watch(child: subprocess.Popen[bytes], job: Job) -> str | None:
-    """Wait for a child. Return None where it ended by itself, else why it was killed: "" for a stop that it did not
-    heed."""
+    """Wait for a child. Return None if it ended by itself, else the reason for killing it.
+
+    The reason is "" if the child did not obey a stop.
+    """
     folder, run = job.open()
     stop, orphaned = Path(job.stop), False
     step, since, stopping, looked = -1, time.monotonic(), None, 0.0
@@ -125,7 +127,7 @@ def _watch(child: subprocess.Popen[bytes], job: Job) -> str | None:
             now = time.monotonic()
             if now - looked > max(LOOK, folder.lag):
                 looked = now
-                with contextlib.suppress(OSError):  # out of reach: nobody can tell
+                with contextlib.suppress(OSError):  # out of reach, so unknown
                     orphaned = orphaned or not folder.is_leased(job.driver)
             if orphaned:
                 stop.touch()

@@ -1,6 +1,6 @@
-"""Keys of steps: equal where the same is computed, to the bit, and different wherever a number could differ.
+"""Keys of steps. Equal keys mean bit-identical computations; keys differ if any number could differ.
 
-Two runs whose steps have one key share that step. The key of a step 1 that is the base learner's names no method; that
+Runs share a step if its key is equal in both. If step 1 is that of the base learner, its key names no method. The key
 of a joint model that starts from scratch depends on its set of sentences and types, not on the order of its tasks.
 """
 
@@ -17,9 +17,9 @@ from cl_ner_bench.storage.files import digest
 
 
 def numeric_identity(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """Return everything that decides the numbers of a run beside its order and seed.
+    """Return everything that decides the numbers of a run besides its order and seed.
 
-    Paths, log levels and worker counts do not decide any; of files that a method reads the content does.
+    Paths, log levels and worker counts decide no number. The content of a file that a method reads does.
     """
     settings = {**settings, "method": {k: v for k, v in settings["method"].items() if k not in card.files}}
     return {
@@ -39,7 +39,7 @@ def base_identity(values: Mapping[str, Any], card: MethodCard) -> dict[str, Any]
 
 
 class StepKeys:
-    """The keys of a grid's steps. Sentence ids are many: the inputs of a step are hashed once for all its runs."""
+    """The keys of a grid's steps. Hashes the many sentence ids of a step once for all runs."""
 
     def __init__(self) -> None:
         self._known_inputs: dict[tuple[str, int, bool, bool], str] = {}
@@ -47,7 +47,7 @@ class StepKeys:
     def __call__(
         self, card: MethodCard, values: Mapping[str, Any], split: TaskSplit, seed: int, steps: Iterable[int]
     ) -> dict[str, str]:
-        """Return the sha256 (hex) of each step, over its parent's key and everything it computes from."""
+        """Return the key of each step: the sha256 (hex) of its parent's key and all inputs of its computation."""
         keys: dict[str, str] = {}
         parent = None
         for step in steps:
@@ -58,7 +58,7 @@ class StepKeys:
         return keys
 
     def _inputs(self, card: MethodCard, split: TaskSplit, step: int) -> str:
-        """Return the digest of a step's data as ids and labels, and of the test sets that it is scored on."""
+        """Return the digest of a step's data (ids and labels) and of its test sets."""
         how = (card.data == "union", card.start == "pretrained")
         which = (split.hash, step, *how)
         if which not in self._known_inputs:

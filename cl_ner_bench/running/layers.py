@@ -1,7 +1,7 @@
-"""Options from the layers that give them: flags or keyword arguments, a config file, a preset.
+"""Options from several layers: flags or keyword arguments, a config file, and a preset.
 
-Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default. The last two are
-resolved by ``running.hyper_parameters``; here flags and config files become :class:`Options`.
+Precedence: `--set` > flag > the config file's ``set`` > its keys > recipe > built-in default. This module makes
+:class:`Options` of flags and config files. ``running.hyper_parameters`` resolves recipes and defaults.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT, FLAG, CONFIG, PRESET = "default", "flag", "config file", "preset"
 
 @dataclass(frozen=True)
 class Layered:
-    """Resolved options, and the origin of each value (``origins`` holds ``METHOD.KEY`` of settings too)."""
+    """Resolved options and the origin of each value. ``origins`` also has a key ``METHOD.KEY`` for each setting."""
 
     options: Options
     origins: Mapping[str, str]
@@ -33,11 +33,11 @@ class Layered:
 def layer(
     given: Mapping[str, Any], config: str | Path | None = None, preset: Mapping[str, Any] | None = None
 ) -> list[Layered]:
-    """Return the options of each grid of a config file, overridden by flags (or keyword arguments).
+    """Return the options of each grid of a config file. Flags (or keyword arguments) override the file.
 
-    Values of a ``preset`` stand in for the defaults.
+    Values of a ``preset`` replace the defaults.
 
-    Raises UserError for unknown keys and values that do not fit; it names the flag, or the file and its key.
+    Raise UserError for unknown keys and wrong values. The message names the flag, or the file and its key.
     """
     flags = _parsed({k: v for k, v in given.items() if v is not None}, lambda key: f"--{key.replace('_', '-')}")
     fixed = _parsed(preset or {}, lambda key: f"preset: {key}")
@@ -71,14 +71,14 @@ def _parsed(values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str,
             found[key] = OPTIONS[key].metadata["parse"](value)
         except (TypeError, ValueError) as error:
             why = str(error) if str(error).startswith("expected") else f"expected {OPTIONS[key].metadata['metavar']}"
-            words = isinstance(value, list) and OPTIONS[key].default_factory is dict  # a flag that may be repeated
+            words = isinstance(value, list) and OPTIONS[key].default_factory is dict  # a flag that a command may repeat
             shown = ", ".join(map(repr, value)) if words else repr(value)
             raise UserError(f"{where(key)} {shown}: {why}") from None
     return found
 
 
 def read_config(config: str | Path) -> list[dict[str, Any]]:
-    """Return the grids of a TOML file: its keys, or each of its ``[[grid]]`` tables. Paths are relative to it."""
+    """Return the grids of a TOML file: its keys, or its ``[[grid]]`` tables. Paths are relative to the file."""
     file = Path(config)
     table = read_toml(file, f"--config {file}:")
     if table.pop("schema", 1) != 1:

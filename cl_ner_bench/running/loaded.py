@@ -1,4 +1,4 @@
-"""A stored model, of a run or of an exported folder, to find mentions in other text."""
+"""A stored model of a run or an exported folder, which finds mentions in other text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cl_ner_bench.learning.trainer import Trainer
 
 SHOWN_RUNS = 5
-"""Runs of a results folder that a message lists."""
+"""Most runs of a results folder that a message lists."""
 
 
 class _Views(msgspec.Struct):
@@ -47,7 +47,7 @@ class _Views(msgspec.Struct):
 
 
 class _Counts(msgspec.Struct):
-    """The part of a step's counts that is read."""
+    """The part of a step's counts that this module reads."""
 
     views: _Views
 
@@ -56,9 +56,9 @@ class Model:
     """A model after its last step.
 
     Attributes:
-        record: how it came about.
-        trainer: holds the learner, and learns further steps.
-        card: the method's.
+        record: the facts of the model.
+        trainer: the trainer, which holds the learner and learns further steps.
+        card: the card of the method.
     """
 
     def __init__(self, record: ModelRecord, trainer: Trainer, card: MethodCard) -> None:
@@ -88,16 +88,16 @@ class Model:
         return self.record.history[-1].step
 
     def export(self, out: str | PathLike[str]) -> ExportedModel:
-        """Write the model as a folder that ``load_model`` takes and that needs no other file, with a model card.
+        """Write the model and a model card into a folder for ``load_model``. The folder needs no other file.
 
-        transformers loads the folder of a token method, too, if it can make the same of it; else ``pipeline`` of what
-        is returned says why not.
+        transformers can load the folder of a token method, too, if the model has an equal form there. If not,
+        ``pipeline`` of the returned record says why.
 
         Args:
             out: a new or empty folder.
 
         Raises:
-            UserError: the folder holds files already, or cannot be written.
+            UserError: the folder is not empty, or cannot be written.
         """
         from cl_ner_bench.running.exporting import export_model
 
@@ -106,12 +106,12 @@ class Model:
     def predict(self, texts: Iterable[str | Sequence[str]], split: bool = True) -> list[list[Found]]:
         """Return the mentions in each text, sorted by place.
 
-        A text is a string of any length, or a list of words, which is one sentence. A string is cut into sentences, as
-        the model has learned from sentences (with ``split=False`` it is one), and these into words: letters and digits;
-        any other sign is a word of its own. ``bench predict`` finds the same.
+        A text is a string of any length, or a list of words, which is one sentence. A string is cut into sentences,
+        because the model has learned from sentences; with ``split=False`` it is one sentence. Sentences are cut into
+        words of letters and digits; each other sign is a word. ``bench predict`` finds the same mentions.
 
         Raises:
-            UserError: a text is neither, or a word cannot be read.
+            UserError: a text is neither a string nor a list of words, or a word cannot be read.
         """
         if isinstance(texts, str):
             raise UserError(f"predict: expected a list of texts, found one text; pass [{texts[:20]!r}]")
@@ -130,14 +130,14 @@ def load_model(
 
     Args:
         path: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``, or of the exported model.
-        step: of a run, the step after which the model is wanted (default: its last).
-        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``: it runs as code, so a folder does not
-            choose it.
+        step: the step of a run whose model to load (default: the last).
+        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``. A folder cannot choose the file, because
+            it runs as code.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        UserError: there is no such run or model, it is damaged, or the method or the encoder are not those that it was
-            learned with.
+        UserError: there is no such run or model, the model is damaged, or its method or encoder has changed since it
+            was learned.
     """
     folder = Path(path)
     check_is_folder(folder)
@@ -152,7 +152,7 @@ def load_model(
 
 
 def check_is_folder(folder: Path) -> None:
-    """Raise UserError with a name that is near unless there is such a folder."""
+    """Raise UserError, which suggests a near name, unless ``folder`` is a folder."""
     if folder.is_dir():
         return
     if folder.exists():
@@ -165,8 +165,9 @@ def check_is_folder(folder: Path) -> None:
 
 
 def _found_instead(folder: Path) -> str:
-    """Return what a folder is that is no model of ours, as the end of a message: the first runs of a results folder, a
-    model of transformers; "" of any other.
+    """Return the end of a message on a folder that holds no model of this suite.
+
+    Describe a model of transformers, list the first runs of a results folder, or return "" for another folder.
     """
     if (folder / CONFIG).is_file():
         return (
@@ -181,7 +182,7 @@ def _found_instead(folder: Path) -> str:
 
 
 def resolve_method(name: str, flag: str) -> list[MethodCard]:
-    """Return the cards of the methods that a name stands for. Raises UserError, which speaks of ``flag``."""
+    """Return the cards of the methods that a name stands for. Raise UserError that names ``flag``."""
     from cl_ner_bench import registry
 
     try:
@@ -235,11 +236,11 @@ def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, 
 
 
 def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
-    """Return what an exported folder says of the model of a run."""
+    """Return the record of a run's model for an exported folder."""
     sentences = {row["step"]: row.get("examples") for row in record.learned}
     counts = convert(run.counts(step), _Counts, str(run.counts_file(step))).views.all
     spec = str(record.inputs.get("method", "")).rpartition("=")[2]
-    data = list_cards().get(str(record.inputs.get("dataset", "")))  # a card elsewhere is another's path
+    data = list_cards().get(str(record.inputs.get("dataset", "")))  # None for a path of the user
     sample = record.settings.get("max_sentences")
     notes = {
         "the encoder is uncased": record.uncased,
@@ -276,7 +277,7 @@ def _describe(run: RunFolder, record: RunRecord, step: int) -> ModelRecord:
 
 
 def portable(spec: str) -> str:
-    """Return what ``--methods`` takes for a method, without the folders of files."""
+    """Return the text of a method for ``--methods``, without the folders of files."""
     return re.sub(r"[^+]*[/\\]", "", spec)
 
 
@@ -309,14 +310,14 @@ def _exported(folder: Path, step: int | None, method: str | PathLike[str] | None
         ValueError,
         RuntimeError,
     ) as error:
-        # Files that fit their checksums, and make no model all the same: settings, shapes or names are another's.
+        # Files may fit their checksums and still make no model: settings, shapes or names do not fit.
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: its files make no model ({type(error).__name__}: {reason})") from error
     return Model(found.model, trainer, card)
 
 
 def _check_settings(settings: Mapping[str, Any], where: str) -> None:
-    """Raise UserError unless the settings of the training loop, which may be another's, are such settings."""
+    """Raise UserError unless the settings of the training loop are valid, because others may have written them."""
     shared = {key: value for key, value in settings.items() if key in HyperParameters.__struct_fields__}
     convert(shared, HyperParameters, where, key="model.settings")
     if lacking := [k for k in ("max_length", "max_span_width", "precision", "nested") if settings.get(k) is None]:
@@ -326,7 +327,7 @@ def _check_settings(settings: Mapping[str, Any], where: str) -> None:
 
 
 def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard:
-    """Return the card of a model's method. Raises UserError unless it is the code that the model was learned with."""
+    """Return the card of a model's method. Raise UserError unless the method's code is still that of the model."""
     from cl_ner_bench import method_code
 
     if method is None and re.search(r"\.py(:|\+|$)|[/\\]", record.spec):

@@ -1,4 +1,4 @@
-"""A results folder as the union of grids: which runs it holds already, which contradict it, which are replaced."""
+"""A results folder as the union of grids: its stored runs, conflicts with planned runs, and replaced runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def merge(
 ) -> list[Run]:
     """Return the runs of several grids in one folder, each once.
 
-    A run that the folder holds keeps the steps it has (a joint run may gain or keep steps). ``leaving`` are runs that
-    the folder will not hold any more, of the methods that the user named (``replacing``).
+    A stored run keeps its steps. A joint run may gain steps. ``leaving`` are the runs that will leave the folder, of
+    the methods that the user named in ``replacing``.
 
     Raises:
         UserError: one (method, dataset, scenario, order, seed, encoder) would have two settings.
@@ -52,7 +52,7 @@ def merge(
 
 
 def _is_same(record: RunRecord, planned: RunRecord) -> bool:
-    """Return True if a stored run is the planned one: nothing that decides a number differs."""
+    """Return True if a stored run is the planned run: nothing that decides a number differs."""
     old, new = record.step_keys, planned.step_keys
     return record.run_id == planned.run_id and all(old[k] == new[k] for k in old.keys() & new.keys())
 
@@ -61,12 +61,12 @@ def _with_steps(run: Run, other: RunRecord) -> Run:
     keys = {**other.step_keys, **run.record.step_keys}
     steps = sorted(int(k) for k in keys)
     check = run.record.settings["training_check"] or other.settings.get("training_check", False)
-    settings = run.record.settings | {"training_check": check}  # what was checked once stays in the record
+    settings = run.record.settings | {"training_check": check}  # a check of the training stays in the record
     return replace(run, record=structs.replace(run.record, steps=steps, step_keys=keys, settings=settings))
 
 
 def _as_text(conflicts: Iterable[tuple[RunRecord, RunRecord]], folder: ResultsFolder, replacing: Sequence[str]) -> str:
-    """Return what differs from the stored runs, method by method, and the two ways to learn the planned ones."""
+    """Return a message with the differences from the stored runs by method, and two ways to learn the planned runs."""
     methods: dict[str, dict[str, None]] = {}  # differences -> the methods that have them
     for old, new in conflicts:
         found = ["results that were imported under this name"] if old.imported else differences(old, new)
@@ -95,7 +95,7 @@ def free_folder(out: Path) -> Path:
 
 
 def superseded(runs: Iterable[Run], folder: ResultsFolder) -> list[str]:
-    """Return the runs that finished no step and are now planned under the same name with other settings."""
+    """Return the stored runs without finished steps that are now planned with other settings."""
     wanted = {run.record.identity: run.id for run in runs}
     return [
         run_id
@@ -107,8 +107,8 @@ def superseded(runs: Iterable[Run], folder: ResultsFolder) -> list[str]:
 def replaced(runs: Sequence[Run], folder: ResultsFolder, names: Iterable[str]) -> list[RunRecord]:
     """Return the stored runs of the methods ``names`` that the planned ``runs`` replace.
 
-    They are all of the method's on the dataset, scenario and encoder, whatever order and seed, whose settings or code
-    are others: else a method would stand in a table with two of them.
+    These are all runs of the method with other settings or code on the same dataset, scenario and encoder, for any
+    order and seed. Otherwise a table would show a method with two settings.
 
     Raises:
         UserError: a name is no method of this grid, or a run is being learned now.
@@ -130,7 +130,7 @@ def replaced(runs: Sequence[Run], folder: ResultsFolder, names: Iterable[str]) -
 
 
 def not_learned_again(aside: Sequence[RunRecord], runs: Sequence[Run]) -> list[str]:
-    """Return a warning for each method whose runs are set ``aside`` for orders or seeds that ``runs`` do not learn."""
+    """Return a warning for each method with runs set ``aside`` whose orders or seeds ``runs`` do not learn."""
     planned = {run.record.identity for run in runs}
     lines = []
     for method in dict.fromkeys(record.method for record in aside if record.identity not in planned):
@@ -150,7 +150,7 @@ def not_learned_again(aside: Sequence[RunRecord], runs: Sequence[Run]) -> list[s
 
 
 def _methods(runs: Iterable[Run], names: Iterable[str]) -> set[str]:
-    """Return the methods of a grid that names stand for, as for `--methods`."""
+    """Return the methods of a grid that ``names`` stand for, as in `--methods`."""
     known = list(dict.fromkeys(run.record.method for run in runs))
     found: set[str] = set()
     for name in names:

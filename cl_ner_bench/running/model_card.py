@@ -12,19 +12,19 @@ from cl_ner_bench.errors import counted, printable
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.storage.model_folder import ExportedModel, LearnedStep, ModelRecord
 
-_MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what the package of the offline encoder holds
+_MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # the encoder in the package of the offline encoder
 _TAGS = ("token-classification", "named-entity-recognition", "continual-learning", "cl_ner_bench")
 
 
 def model_card(found: ExportedModel, card: MethodCard) -> str:
-    """Return the content of ``README.md``. Names from data and users are shown as they are and do nothing."""
+    """Return the content of ``README.md``. Names from data and users appear unchanged and are never markup."""
     parts = (_front_matter(found), _title(found), _loading(found), _steps(found.model), _scores(found.model))
     rest = (_method(found.model, card), _use(found.model, card), _data(found.model), _origin(found.model))
     return "\n\n".join("\n".join(part) for part in (*parts, *rest)) + "\n"
 
 
 def _front_matter(found: ExportedModel) -> Iterator[str]:
-    """Yield the lines of YAML. What is not known (language, licence) is left out."""
+    """Yield the lines of YAML, without unknown facts (language, licence)."""
     yield "---"
     yield f"library_name: {'cl_ner_bench' if found.pipeline else 'transformers'}"
     if not found.pipeline:
@@ -114,7 +114,7 @@ def _scores(model: ModelRecord) -> Iterator[str]:
 
 
 def _changes(step: LearnedStep) -> Iterator[str]:
-    """Yield what is known of a step that was learned outside of a benchmark: on its own data, before and after it."""
+    """Yield the scores and agreements of a step outside a benchmark, on its own data, before and after the step."""
     if not any(score.part == "test" for score in step.scores):
         yield "After its last step the model was not scored on a test set."
     if step.scores:
@@ -199,7 +199,7 @@ def _origin(model: ModelRecord) -> Iterator[str]:
 
 
 def _code(value: Any) -> str:
-    """Return a name as code in a table's cell, "unknown" for none."""
+    """Return a name as code for a cell of a table, or "unknown" for an empty name."""
     text = " ".join(printable(str(value)).split()).replace("|", "\\|")
     if not text:
         return "unknown"
@@ -207,6 +207,6 @@ def _code(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text that cannot be taken for markup."""
+    """Return text that Markdown does not read as markup."""
     plain = " ".join(printable(text).split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in plain)

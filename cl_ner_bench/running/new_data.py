@@ -1,4 +1,4 @@
-"""The data of one more step: what a folder holds, which of its types are learned, and the labels that are not used."""
+"""The data of one more step: its sentences, the types to learn, and notes on unused labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cl_ner_bench.scenarios.task import StepData
 class NewData:
     """Sentences with all of their labels, and the types that the step learns, in learning order.
 
-    ``corpus`` has empty parts where the folder has none. ``notes`` say what was left out or decided.
+    A part of ``corpus`` is empty if the folder lacks this part. ``notes`` name left-out labels and decisions.
     """
 
     corpus: Corpus
@@ -40,7 +40,7 @@ class NewData:
         return [part for part in PARTS if self.corpus.parts[part]]
 
     def step_data(self, step: int, known: Sequence[str]) -> StepData:
-        """Return what the step is learned from: labels of its types alone, on the model's ``known`` types."""
+        """Return the data of the step: only labels of its types, with the model's ``known`` types as old types."""
         train, dev = (tuple(s.only(self.types) for s in self.corpus.parts[part]) for part in ("train", "dev"))
         types = (*known, *(t for t in self.types if t not in known))
         return StepData(step, types, self.types, train, dev, self.types)
@@ -49,15 +49,15 @@ class NewData:
 def read_new_data(
     data: str, known: Sequence[str], wanted: Sequence[str] | None, division: Division | None = None
 ) -> NewData:
-    """Return the data in a corpus folder, whose dev and test may be missing, in one file (train), or of a card.
+    """Return the data of a corpus folder, of one file (train), or of a card. A folder may lack dev and test.
 
     Args:
         known: the types of the model.
-        wanted: the types to learn; None: all of train, none of which the model may know then.
-        division: how a file, or a folder in which parts are missing, is divided.
+        wanted: the types to learn. None means all types of train, if the model knows none of them.
+        division: the division of a file, or of a folder that lacks parts.
 
     Raises:
-        UserError: the folder cannot be read, or it does not follow which types are meant.
+        UserError: the data cannot be read, or the types to learn are unclear.
     """
     corpus = _read(data, division)
     notes = list(corpus.remarks)
@@ -73,7 +73,7 @@ def read_new_data(
 
 
 class _PartsMayMiss(Report):
-    """A report that accepts that a folder has no file for a part."""
+    """A report that accepts a folder without a file for a part."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class _PartsMayMiss(Report):
 
 
 def _read(data: str, division: Division | None) -> Corpus:
-    """Return a corpus whose dev and test parts may be empty; one file is its train part."""
+    """Return a corpus. Its dev and test parts may be empty. One file is the train part."""
     try:
         card, folder = find_card(data)
         options = options_of(card)
@@ -101,7 +101,7 @@ def _read(data: str, division: Division | None) -> Corpus:
     except UserError as error:
         raise UserError(str(error).replace("--dataset", "--data", 1)) from None
     if not parts["train"]:
-        part_files(folder, options, Report())  # which says that the file is missing
+        part_files(folder, options, Report())  # raises the error for the missing file
     return _corpus(card, {part: parts.get(part, ()) for part in PARTS}, str(folder), report.remarks)
 
 
@@ -110,7 +110,7 @@ def _sentences(rows: Iterable[Row]) -> tuple[Sentence, ...]:
 
 
 def _corpus(card: Card, parts: Mapping[str, tuple[Sentence, ...]], source: str, remarks: Iterable[str]) -> Corpus:
-    """Return sentences with the mentions of the card's types, as ``load_corpus`` does with all parts there."""
+    """Return a corpus with the mentions of the card's types, as ``load_corpus`` does for complete corpora."""
     counts = Counter(m.type for sentences in parts.values() for s in sentences for m in s.mentions)
     said = [*remarks]
     if not card.tasks:
@@ -129,7 +129,7 @@ def _corpus(card: Card, parts: Mapping[str, tuple[Sentence, ...]], source: str, 
 
 
 def _chosen(data: str, present: Counter[str], known: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the types to learn. Raises UserError where that is unclear."""
+    """Return the types to learn. Raise UserError if they are unclear."""
     if not present:
         raise UserError(f"--data {data}: train has no mention of any type; expected sentences that label the new type")
     of_data = sorted(present)

@@ -1,6 +1,6 @@
-"""The values of options: each function turns what was given, as text or from Python, into a value.
+"""Values of options. Each function converts a text, or a value from Python, to the value of an option.
 
-All raise ValueError with what was expected where it does not fit.
+All functions raise ValueError, with the expected form, if the input does not fit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def text(value: Any) -> str:
         raise ValueError("expected a text")
     try:
         str(value).encode()
-    except UnicodeEncodeError:  # a name that the locale cannot read: no file could hold it
+    except UnicodeEncodeError:  # a name that the locale cannot read, and no file can hold
         raise ValueError("expected a text of this locale; set PYTHONUTF8=1, or use a name in UTF-8") from None
     return str(value)
 
@@ -34,7 +34,7 @@ def path(value: Any) -> str:
 
 
 def encoder_name(value: Any) -> str:
-    """Return an encoder's name; a ``Path`` is a folder, a text is one only where it is written as a path."""
+    """Return the name of an encoder, or the absolute path if ``value`` is a ``Path``."""
     return os.path.abspath(value) if isinstance(value, Path) else text(value)
 
 
@@ -111,12 +111,12 @@ def one_of(*choices: str, pattern: str = "(?!)") -> Callable[[Any], str]:
 
 
 def tasks(value: Any) -> str:
-    """Return tasks as text, ``"ORG;PERSON;GPE,DATE"``; a list of lists of types is accepted too."""
+    """Return tasks as text such as ``"ORG;PERSON;GPE,DATE"``. Accept a list of lists of types, too."""
     return value if isinstance(value, str) else ";".join(",".join(names(group)) for group in value)
 
 
 def settings(value: Any) -> Settings:
-    """Parse ``METHOD.KEY=VALUE`` texts (values as in TOML, else plain text), or a table method -> key -> value."""
+    """Parse ``METHOD.KEY=VALUE`` texts, or a table method -> key -> value. Values are TOML, else plain text."""
     found: Settings = {}
     if isinstance(value, Mapping):
         for method, row in value.items():
@@ -133,7 +133,7 @@ def settings(value: Any) -> Settings:
 
 
 def pairs(value: Any) -> dict[str, Any]:
-    """Parse ``KEY=VALUE`` texts (values as in TOML, else plain text), or a table."""
+    """Parse ``KEY=VALUE`` texts, or a table. Values are TOML, else plain text."""
     if isinstance(value, Mapping):
         return dict(value)
     split = [item.partition("=") for item in ([value] if isinstance(value, str) else value)]

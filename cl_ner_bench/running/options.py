@@ -30,14 +30,14 @@ METHODS, DATA, TRAINING, MACHINE, FILES = "methods", "data and tasks", "training
 
 
 def option(default: Any, parse: Callable[[Any], Any], group: str, help: str, metavar: str = "") -> Any:
-    """Declare an option. ``parse`` turns what was given into its value, or raises ValueError."""
+    """Declare an option. ``parse`` converts an input to the value of the option, or raises ValueError."""
     about = {"parse": parse, "group": group, "help": help, "metavar": metavar}
     return field(default_factory=dict, metadata=about) if default == {} else field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
 class Options:
-    """All options of `bench run`. None stands for the default that the help names, or for none."""
+    """All options of `bench run`. None means the default that the help names, or no value."""
 
     methods: tuple[str, ...] = option(
         ("spankl", "extendner", "finetune", "joint"),
@@ -289,7 +289,7 @@ class Options:
 
     @property
     def elsewhere(self) -> bool:
-        """True if other machines learn the runs, whose number and devices are not known here."""
+        """True if other machines learn the runs. Their number and devices are unknown here."""
         return self.scheduler is None if self.backend == "slurm" else self.scheduler is not None
 
 
@@ -298,4 +298,4 @@ NOT_OF_THE_GRID = (
     *("out", "replace", "store", "jobs", "gpus_per_run", "backend", "scheduler", "slurm"),
     *("timeout", "checkpoint_seconds", "keep_models", "no_report", "tracker"),
 )
-"""Options that a grid in experiment.toml does not hold: they change no result, or belong to the folder."""
+"""Options that experiment.toml leaves out, because they change no result or belong to the folder."""

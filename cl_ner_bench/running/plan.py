@@ -26,16 +26,16 @@ from cl_ner_bench.storage.folder import ResultsFolder
 
 
 def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> Plan:
-    """Resolve a grid against its corpus and registry; with ``tuning`` one of `bench tune`, which never sees test.
+    """Resolve a grid against its corpus and the registry. With ``tuning``, plan for `bench tune`, without test data.
 
-    Raises UserError for whatever cannot be run as asked.
+    Raise UserError if something cannot be run as the user asks.
     """
     options = layered.options
     chosen, added = variants(options)
     check_labels(options, chosen)
     corpus = load(options).scored_on_dev() if tuning else load(options)
     for part, sentences in corpus.parts.items():
-        if not sentences:  # as annotators rejected all of it
+        if not sentences:  # such as a part whose sentences annotators all rejected
             raise UserError(f"{corpus.source}: no sentences in the {part} part; a run needs train, dev and test")
     splits = make_splits(options, corpus, tuning)
     if options.split is not None:
@@ -55,7 +55,7 @@ def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> 
 
 
 def variants(options: Options) -> tuple[list[Variant], list[str]]:
-    """Return the methods of a grid, with the joint bound of each architecture in use, and the names of those added."""
+    """Return the methods of a grid with the joint bound of each architecture in use, and the names of added bounds."""
     found = registry.resolve(options.methods)
     for variant in found:
         method_code.check_class(variant.card)
@@ -66,7 +66,7 @@ def variants(options: Options) -> tuple[list[Variant], list[str]]:
 
 
 def check_labels(options: Options, chosen: Iterable[Variant]) -> None:
-    """Raise UserError where ``--set`` names a method that is not of the grid."""
+    """Raise UserError if ``--set`` names a method outside the grid."""
     labels = [v.label for v in chosen]
     for label in options.set:
         if label not in labels:
@@ -79,7 +79,7 @@ def check_labels(options: Options, chosen: Iterable[Variant]) -> None:
 def _resolved(
     options: Options, chosen: Iterable[Variant], corpus: Corpus, splits: list[TaskSplit], encoder: EncoderInfo
 ) -> Options:
-    """Return the options that plan the same grid again, from any folder and whatever the defaults become."""
+    """Return options that give the same grid from any folder, even if defaults change."""
     device, precision = environment.resolve_device(options.device, options.precision, options.elsewhere)
     return replace(
         options,
@@ -100,7 +100,7 @@ def _resolved(
 
 
 def _check_lengths(methods: Iterable[PlannedMethod], corpus: Corpus, split: TaskSplit) -> None:
-    """Raise UserError where a sentence is too long for a method that scores all its spans."""
+    """Raise UserError if a sentence is too long for a method that scores all spans."""
     every_span = [m for m in methods if m.variant.card.architecture == "span" and not m.training["max_span_width"]]
     cut = split.protocol.max_words
     if every_span and (cut is None or cut > SPAN_WORDS):

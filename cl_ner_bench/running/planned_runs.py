@@ -1,4 +1,4 @@
-"""The runs of a grid before any is learned: the record of each, and the key of every step."""
+"""Planned runs of a grid: the record of each run and the key of each step."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from cl_ner_bench.storage.run_record import CorpusRecord, EncoderIdentity, RunRe
 from cl_ner_bench.storage.run_record import Task as TaskRecord
 from cl_ner_bench.validation import convert
 
-_LONGEST = 48  # bytes of a name in a run's id, which holds four; file names end at 255
+_LONGEST = 48  # bytes of a name in a run's id; an id holds four names and at most 255 bytes
 
 
 @dataclass(frozen=True)
 class PlannedMethod:
-    """A method of a grid with its hyper-parameters: those of ``training``, and its ``own``."""
+    """A method of a grid with its ``training`` hyper-parameters and its ``own`` settings."""
 
     variant: Variant
     training: dict[str, Any]
@@ -40,18 +40,18 @@ class PlannedMethod:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """The digests of its code, and of each file that it reads."""
+        """The digests of the method's code and of the files that it reads."""
         card = self.variant.card
         return {"method": method_code.method_fingerprint(card), **method_code.files_fingerprint(card, self.own)}
 
     @cached_property
     def sources(self) -> list[str]:
-        """The files of its code that the suite does not hold."""
+        """The files of the method's code outside the suite."""
         return sorted(method_code.method_sources(self.variant.card))
 
 
 class Planner:
-    """Plans the runs of one grid. What several runs have in common is computed once."""
+    """Planner of the runs of one grid. It computes shared values once."""
 
     def __init__(self, options: Options, corpus: Corpus, encoder: EncoderInfo, folder: ResultsFolder) -> None:
         self._options, self._corpus, self._encoder, self._folder = options, corpus, encoder, folder
@@ -115,7 +115,7 @@ class Planner:
             "recipe": printed_recipe(options),
             **method.training,
             "method": method.own,
-            "max_sentences": options.max_sentences if corpus.sample else None,  # as many as there are is no sample
+            "max_sentences": options.max_sentences if corpus.sample else None,  # None: all sentences are used
             "split_seed": options.split_seed,
             "joint_steps": options.joint_steps,
             "training_check": options.training_check and method.variant.card.is_bound,
@@ -127,7 +127,7 @@ class Planner:
         }
 
     def _inputs(self, method: PlannedMethod) -> dict[str, Any]:
-        """Return what a worker needs to find method, corpus and encoder again."""
+        """Return the names with which a worker finds method, corpus and encoder."""
         options, corpus = self._options, self._corpus
         return {
             "method": method.variant.spec,
@@ -138,7 +138,7 @@ class Planner:
         }
 
     def _recall_ceiling(self, method: PlannedMethod, split: TaskSplit) -> float | None:
-        """Return the largest recall that the method can reach; None for predictions of any place and width."""
+        """Return the largest recall that the method can reach. Return None if it may predict any span."""
         span = method.variant.card.architecture == "span"
         nested, width = span and self._options.nested, span * method.training["max_span_width"]
         if nested and not width:
@@ -160,7 +160,7 @@ class Planner:
 def _setting(
     split: TaskSplit, settings: Mapping[str, Any], fingerprints: Mapping[str, str], training: Mapping[str, Any]
 ) -> str:
-    """Return the digest of what runs must have in common to be compared."""
+    """Return the digest of the values that must be equal before runs can be compared."""
     content = {
         "scenario": split.scenario,
         "training": training,
@@ -196,15 +196,15 @@ def of_data(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
 
 
 def _sizes(split: TaskSplit, cumulative: bool, epochs: int) -> list[int]:
-    """Return the sentences that pass the model in each step. A dev sentence costs a third of a training sentence."""
+    """Return the sentences that pass the model in each step. A dev sentence counts a third of a train sentence."""
     alone = [(len(task.train), len(task.dev)) for task in split.tasks]
     return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if cumulative else alone)]
 
 
 def _words(split: TaskSplit, corpus: Corpus, cumulative: bool) -> list[list[int]]:
-    """Return for each step the words of its train, dev and test sentences; with ``cumulative`` also of earlier steps.
+    """Return the words of train, dev and test sentences for each step; with ``cumulative`` also of earlier steps.
 
-    Dev counts where an epoch is chosen by it.
+    Dev counts only if it chooses the epoch.
     """
     rows, parts = [], ("train", "dev") if split.protocol.selection != "last" else ("train",)
     counts, known = {"train": 0, "dev": 0}, {part: set[int]() for part in parts}
@@ -223,11 +223,11 @@ def _count(split: TaskSplit, corpus: Corpus, part: str, ids: Iterable[int]) -> i
 
 
 def name_run(method: str, split: TaskSplit, seed: int, encoder: str, config: str) -> str:
-    """Return the id of a run, which is a folder's name."""
+    """Return the id of a run, which is the name of its folder."""
     names = (method, split.dataset, split.scenario, f"o{split.order}", f"s{seed}", encoder, config)
     return "-".join(map(file_word, names))
 
 
 def file_word(name: str) -> str:
-    """Return a name as part of a file name: other characters become ``_``, and its end is cut where it is too long."""
+    """Return a name as part of a file name. Unsafe characters become ``_``, and a long name loses its end."""
     return re.sub(r"[^\w.+-]+", "_", name).encode()[:_LONGEST].decode(errors="ignore")

@@ -77,7 +77,7 @@ def device_slots(device: str, gpus_per_run: float, jobs: int) -> list[str]:
 
 
 def default_jobs(device: str, threads: int, gpus_per_run: float = 1.0) -> int:
-    """Return how many runs fit at a time, by shares of devices (CUDA) or by cores and memory (CPU)."""
+    """Return the number of runs that fit at a time, by shares of devices (CUDA) or by cores and memory (CPU)."""
     import psutil
 
     if kind(device) == "cuda":

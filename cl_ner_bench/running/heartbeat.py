@@ -17,7 +17,7 @@ EVERY = 0.5  # seconds between two writes
 
 
 class Interrupted(Exception):  # noqa: N818  a stop is no error
-    """Raised if the run must stop."""
+    """Exception that stops a run."""
 
 
 class Heartbeat:

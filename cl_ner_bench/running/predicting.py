@@ -1,9 +1,9 @@
-"""The mentions that a model finds in text of any length, text after text, in memory that does not grow with them.
+"""Prediction of mentions in many texts of any length, in bounded memory.
 
-A text in characters is cut into sentences (``corpora.text.sentences``) and these into words (``readers.words.cut``); a
-list of words is one sentence. A sentence of more words than a span method takes is read in overlapping windows
-(``corpora.text.windows``), whatever the architecture; what exceeds the encoder's own limit is its tokeniser's concern,
-as in `bench run`. Sentences are collected over the borders of texts and predicted together, sorted by length.
+A string is cut into sentences (``corpora.text.sentences``), and these into words (``readers.words.cut``). A list of
+words is one sentence. For all architectures, a sentence with more words than a span method takes is read in overlapping
+windows (``corpora.text.windows``). The tokeniser handles the limit of the encoder, as in `bench run`. Sentences of
+several texts are predicted together, sorted by length.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from cl_ner_bench.learning.trainer import Trainer
 
 GROUP_WORDS = 1 << 13
-"""Words that are predicted together: enough for batches of equal length, little beside the encoder."""
+"""Words that are predicted together: enough for batches of similar length, and little memory beside the encoder."""
 
 
 class Found(NamedTuple):
     """A mention that a model found.
 
-    ``start .. end-1`` index what was given: the characters of a text, or the words of a list. ``start_word ..
-    end_word-1`` are words of the whole text. ``score`` is in 0..1, ``text`` is what the mention covers.
+    ``start .. end-1`` are indices of characters in a string, or of words in a list. ``start_word .. end_word-1`` are
+    indices of words in the whole text. ``score`` is in 0..1. ``text`` is the text of the mention.
     """
 
     start: int
@@ -43,9 +43,10 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class Answer:
-    """A text with what was found in it, sorted by place.
+    """A text with the mentions found in it, sorted by place.
 
-    ``about`` is what the caller knows of the text. ``sentences`` hold the borders of their words, if asked for.
+    ``about`` holds the caller's facts about the text. ``sentences`` holds the borders of words if ``keep_sentences`` is
+    True.
     """
 
     given: str | Sequence[str]
@@ -56,7 +57,7 @@ class Answer:
 
 
 class _Piece(NamedTuple):
-    """A window of a sentence of a text; the sentence's first word is word ``offset`` of the text."""
+    """A window of a sentence. The first word of the sentence is word ``offset`` of the text."""
 
     answer: Answer
     borders: Borders
@@ -77,20 +78,20 @@ def answers(
     split: bool = True,
     keep_sentences: bool = False,
 ) -> Iterator[list[Answer]]:
-    """Yield the texts, in order, with what was found in them: a list whenever some have been predicted together.
+    """Yield the texts in order, with their mentions, in lists of texts that were predicted together.
 
     Args:
-        texts: answers without mentions yet. None says that no other text is there at the moment, and those that are
-            need not wait for more.
-        split: cut texts into sentences; otherwise each is one sentence.
+        texts: answers without mentions. None means that no further text is available now, so the present texts need not
+            wait.
+        split: cut texts into sentences; otherwise each text is one sentence.
         keep_sentences: keep the borders of words.
 
     Raises:
-        UserError: a text is neither characters nor a list of words, or the tokenizer cannot read a word.
+        UserError: a text is neither a string nor a list of words, or the tokenizer cannot read a word.
     """
     begun: deque[Answer] = deque()
     waiting: list[_Piece] = []
-    size = 0  # words that wait, and texts: they take memory without words, too
+    size = 0  # waiting words plus texts, because a text without words needs memory, too
 
     def predict(complete: int) -> list[Answer]:
         nonlocal size
@@ -130,7 +131,7 @@ def _check(given: Any, n: int) -> None:
 
 
 def _sentences(given: str | Sequence[str], split: bool) -> Iterator[Borders]:
-    """Yield the borders of the words of each sentence that has some."""
+    """Yield the borders of the words of each sentence that has words."""
     if not isinstance(given, str):
         if given:
             yield [(i, i + 1) for i in range(len(given))]
@@ -147,7 +148,7 @@ def _predict(trainer: Trainer, pieces: Sequence[_Piece]) -> None:
     predicted = trainer.predict([Sentence(i, piece.words) for i, piece in enumerate(pieces)])
     for piece, mentions in zip(pieces, predicted, strict=True):
         given, found, window = piece.answer.given, piece.answer.found, piece.window
-        # A mention of the window before may reach into this one, whose own mentions must not overlap it.
+        # A mention of the previous window may reach into this window. Mentions here must not overlap it.
         taken = found[-1].end_word - piece.offset if found and window.own.start and not trainer.nested else 0
         for first, last, type_, score in sorted(mentions):
             first, last = first + window.first, last + window.first

@@ -1,4 +1,4 @@
-"""Predictions that other code wrote, as JSON lines or CoNLL columns, checked against the sentences that they are of.
+"""Files of predictions of other code, as JSON lines or CoNLL columns, checked against the test sentences.
 
 docs/imported.md describes both forms.
 """
@@ -22,13 +22,13 @@ from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.untrusted import unpacked
 from cl_ner_bench.validation import Count, convert
 
-Found = list[list[Any]]  # [start, end, type, score]; the score is None where none was given
+Found = list[list[Any]]  # [start, end, type, score]; the score is None if the file gives none
 _ID = re.compile(r"#\s*id\s*[=:]\s*(\d{1,15})\s*")
 _LISTED = 5
 
 
 class _Row(Struct, frozen=True):
-    """A line of JSON; further keys are ignored."""
+    """A line of JSON. Other keys are ignored."""
 
     id: Count
     pred: list[list[Any]]
@@ -38,13 +38,16 @@ class _Row(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """The test sentences after a step: ``scored`` in the order in which they are stored, with the labels scored then;
-    ``others`` may have predictions too, which are left out (of domains that are learned later)."""
+    """The test sentences after a step.
+
+    ``scored`` are the scored sentences in stored order, with the labels scored after this step. ``others`` are the ids
+    of test sentences of domains that are learned later; their predictions are left out.
+    """
 
     step: int
     scored: tuple[Sentence, ...]
     others: frozenset[int]
-    learned_at: Mapping[str, int]  # of each type of the run
+    learned_at: Mapping[str, int]  # by type
 
     @classmethod
     def of(cls, split: TaskSplit, corpus: Corpus, step: int) -> ScoredPart:
@@ -54,10 +57,10 @@ class ScoredPart:
 
 
 def read_predictions(path: Path, test: ScoredPart) -> list[Found]:
-    """Return the mentions that a file predicts in each of the ``scored`` sentences, sorted.
+    """Return the sorted mentions that a file predicts in each of the ``scored`` sentences.
 
     Raises:
-        UserError: the file cannot be read, or does not fit the sentences; the message names the line.
+        UserError: the file cannot be read, or does not fit the sentences. The message names the line.
     """
     try:
         content = path.read_bytes()
@@ -92,7 +95,7 @@ def read_predictions(path: Path, test: ScoredPart) -> list[Found]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
-    for number, line in enumerate(text.split("\n"), 1):  # other ends of lines may stand in words
+    for number, line in enumerate(text.split("\n"), 1):  # words may hold other line breaks
         if line and not line.isspace():
             try:
                 value = json.loads(line)
@@ -104,7 +107,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
 
 
 def _column_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
-    """Yield the sentences of columns: ``# id = N``, then a line a word, the word first and its tag last."""
+    """Yield the sentences of columns: ``# id = N``, then one line per word, with the word first and its tag last."""
     id_, start = None, 0
     words: list[str] = []
     tags: list[str] = []

@@ -1,4 +1,4 @@
-"""The progress of a grid that this command learns, read from the files of its runs."""
+"""Progress of the grid that this command learns, read from the files of its runs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from cl_ner_bench.running.runs import Run
 
 SETTLED = 2.0  # seconds after a change within which another one may have the same time stamp
-EVERY = 0.5  # seconds between two looks at the files
-State = Mapping[str, Any]  # what a heartbeat file holds
+EVERY = 0.5  # seconds between two reads of the files
+State = Mapping[str, Any]  # content of a heartbeat file
 
 
 @dataclass(frozen=True)
 class RunEvent:
-    """A change of a run: it finished ``step``, or, without a step, its ``status`` changed.
+    """A change of a run: a finished ``step``, or (without a step) a new ``status``.
 
-    ``record`` is its record at that time, ``reason`` why it has that status. ``new`` is False for a step that was
+    ``record`` is the record at that time, ``reason`` the reason for the status. ``new`` is False for a step that was
     finished before this command.
     """
 
@@ -54,15 +54,15 @@ class RunEvent:
 
 Listener = Callable[[RunEvent], None]
 Display = Callable[["Progress"], AbstractContextManager[Listener]]
-"""Shows the progress of a grid while its context is open; what it gives is called for each event."""
+"""A function that shows the progress of a grid during its context, and yields a listener for the events."""
 
 
 class Progress:
     """The state of all runs of a command, from their files.
 
     Args:
-        jobs: runs that are learned at a time.
-        report: the command ends with a report.
+        jobs: the number of runs learned at a time.
+        report: True if the command ends with a report.
     """
 
     def __init__(self, runs: Sequence[Run], todo: Sequence[Run], jobs: int = 1, report: bool = True) -> None:
@@ -73,15 +73,15 @@ class Progress:
         self.states: dict[str, dict[str, Any]] = {}
         self.started: set[str] = set()
         self.ended: dict[str, str] = {}
-        self._changed: dict[str, float] = {}  # when the folders of runs were changed that were read since
+        self._changed: dict[str, float] = {}  # time of the last change of each folder that was read since
 
     @property
     def finished(self) -> int:
-        """The number of runs that are done, those from before this command among them."""
+        """The number of finished runs, with those finished before this command."""
         return len(self.runs) - len(self.todo) + self.ended_as("done")
 
     def ended_as(self, status: str) -> int:
-        """Return the number of runs that have ended with a status."""
+        """Return the number of runs that ended with ``status``."""
         return sum(ended == status for ended in self.ended.values())
 
     def running(self) -> Iterator[tuple[RunRecord, State]]:
@@ -89,7 +89,7 @@ class Progress:
         return ((run.record, self.states[run.id]) for run in self.todo if run.id in self.states)
 
     def seconds_left(self) -> float | None:
-        """Return the time until the command ends; None before anything was measured."""
+        """Return the seconds until the command ends, or None before any measurement."""
         records = [structs.replace(run.record, learned=self.learned.get(run.id, [])) for run in self.runs]
         going = [run for run in self.todo if run.id not in self.ended]
         jobs = [Job(run.record, self.done[run.id], self.states.get(run.id)) for run in going]
@@ -97,7 +97,7 @@ class Progress:
         return time_left(jobs, rates, self.jobs, self.report) if rates else None
 
     def poll(self) -> Iterator[RunEvent]:
-        """Read the files again, and yield an event for each change."""
+        """Read the files again. Yield an event for each change."""
         for run in self.todo:
             if run.id not in self.ended and self._may_have_changed(run):
                 yield from self._read(run)
@@ -119,15 +119,15 @@ class Progress:
             steps = done
         for step in steps:
             yield RunEvent(run.folder, record, "running", step, new=step in new)
-        # A retried run still shows its old record until it starts; one that others waited for goes on later.
+        # A retried run shows its old record until it starts. A run with state is still learning.
         if state is None and record != self.earlier[run.id] and record.status in ("done", "failed"):
             self.ended[run.id] = record.status
             yield RunEvent(run.folder, record, record.status, reason=record.reason)
 
     def _may_have_changed(self, run: Run) -> bool:
-        """Return True if files of a run were replaced, or may have been, since they were read.
+        """Return True if files of a run may have been replaced since the last read.
 
-        A grid has thousands of runs, most of them waiting.
+        The check saves reads, because most of a grid's thousands of runs are waiting.
         """
         changed = run.folder.changed_at
         if changed is None:
@@ -141,7 +141,7 @@ class Progress:
 
 @contextmanager
 def followed(progress: Progress, listeners: Sequence[Listener]) -> Iterator[None]:
-    """Poll ``progress`` in a thread while the block runs, and call ``listeners`` for each event."""
+    """Poll ``progress`` in a thread during the block, and call ``listeners`` for each event."""
     if not listeners:
         yield
         return

@@ -1,4 +1,4 @@
-"""Recipe files: hyper-parameters by method, as `bench tune` writes them and ``--recipe FILE.toml`` takes them."""
+"""Recipe files: hyper-parameters by method. `bench tune` writes them, and ``--recipe FILE.toml`` reads them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cl_ner_bench.validation import Text, convert
 class RecipeFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The content of a recipe file.
 
-    ``base`` is the recipe that each method starts from; ``methods`` holds the values of each that differ from it or
-    from the method's own defaults. ``origin`` and ``trials`` say where they come from, and decide nothing.
+    ``base`` is the recipe from which each method starts. ``methods`` holds each method's values that differ from the
+    recipe or from the method's own defaults. ``origin`` and ``trials`` document the search and change nothing.
     """
 
     schema: Literal[1]
@@ -31,7 +31,7 @@ class RecipeFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     trials: tuple[Mapping[str, Any], ...] = ()
 
     def of(self, variant: Variant, where: str) -> Mapping[str, Any]:
-        """Return the values of a method, by its label, else its name. Raises UserError where the file has none."""
+        """Return the values of a method by its label, else by its name. Raise UserError if the file has neither."""
         for name in (variant.label, variant.card.name):
             if name in self.methods:
                 return self.methods[name]
@@ -47,12 +47,12 @@ class RecipeFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 def is_recipe_file(recipe: str) -> bool:
-    """Return True where ``--recipe`` names a file, and not a recipe of a card."""
+    """Return True if ``--recipe`` names a file, not a recipe of a card."""
     return recipe.endswith(".toml")
 
 
 def read_recipe_file(file: Path) -> RecipeFile:
-    """Return the content of a recipe file. Raises UserError that names the key which does not fit."""
+    """Return the content of a recipe file. Raise UserError, which names the wrong key, if the content does not fit."""
     try:
         stamp = file.stat().st_mtime_ns
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The grid of a published experiment, and the changes that make it a rehearsal."""
+"""The grid of a published experiment, and the user's changes, which make it a rehearsal."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS, Options
 from cl_ner_bench.storage.run_record import RunRecord
 
 FIXED = ("methods", "bounds", "set", "dataset", "tasks", "scenario", "split", "joint_steps", "training_check")
-"""Options that a preset fixes: with other values it would be another experiment, for which there is `bench run`."""
+"""Options that a preset fixes. Other values make another experiment, for `bench run`."""
 
 SET = ("encoder", "recipe", "orders", "seeds", "precision")
-"""Options of `bench reproduce` whose default is the preset's."""
+"""Options of `bench reproduce` whose defaults come from the preset."""
 
 FREE = (*NOT_OF_THE_GRID, "data", "seeds", "device", "threads")
-"""Options that may differ from the preset."""
+"""Options that may differ from the preset without making a rehearsal."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A preset's ``grid`` and the user's own ``options``, as those of `bench run`.
+    """A preset's ``grid`` and the user's own ``options``, both as options of `bench run`.
 
-    ``changes`` from the preset make it a rehearsal; empty: none.
+    Any ``changes`` from the preset make the grid a rehearsal.
     """
 
     setting: Setting
@@ -44,9 +44,9 @@ class Reproduction:
 
 
 def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
-    """Return the grid of a preset with the options that the user gave (None: not given).
+    """Return the grid of a preset with the user's options. None means "not given".
 
-    Raises UserError for an unknown preset and for values that do not fit.
+    Raise UserError for an unknown preset and for wrong values.
     """
     known = presets()
     if name not in known:
@@ -66,7 +66,7 @@ def reproduction(name: str, given: Mapping[str, Any]) -> Reproduction:
 
 
 def preset_grid(setting: Setting) -> dict[str, Any]:
-    """Return the options that a setting with a preset sets."""
+    """Return the options of `bench run` for a setting with a preset."""
     preset = setting.preset
     assert preset is not None, "presets() holds settings with a preset only"
     return {
@@ -83,25 +83,25 @@ def preset_grid(setting: Setting) -> dict[str, Any]:
 
 
 def with_differences(plan: Reproduction, given: Mapping[str, Any], records: Sequence[RunRecord]) -> Reproduction:
-    """Return the reproduction after its runs are planned: a rehearsal if corpus or encoder are not the published ones.
+    """Return the reproduction with the differences of corpus and encoder from the published ones added as changes.
 
-    ``records`` are those of the planned runs, ``given`` the options that the user gave.
+    ``records`` are the records of the planned runs, ``given`` the user's options.
     """
     found = [difference for run in records for difference in corpus_differences(run)]
     for run in records:
-        if encoder_name(run) == plan.setting.encoder:  # another name is a change already
+        if encoder_name(run) == plan.setting.encoder:  # another encoder is already among the changes
             found += encoder_differences(plan.setting.encoder, run)
     return _with_out(replace(plan, changes=(*plan.changes, *dict.fromkeys(found))), given.get("out"))
 
 
 def _with_out(plan: Reproduction, out: str | None) -> Reproduction:
-    """Return the reproduction with its results folder; the default one names a rehearsal so."""
+    """Return the reproduction with its results folder. The default name of a rehearsal ends with "-rehearsal"."""
     out = out or f"results/{plan.setting.name}{'-rehearsal' if plan.changes else ''}"
     return replace(plan, options={**plan.options, "out": out})
 
 
 def _meaning(key: str, options: Options) -> Any:
-    """Return an option's value; of an encoder its printed name, because its weights are compared later."""
+    """Return an option's value, or the printed name of an encoder, because its weights are compared later."""
     value = getattr(options, key)
     return printed_name(value.partition("@")[0]) if key == "encoder" else value
 

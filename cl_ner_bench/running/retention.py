@@ -1,8 +1,7 @@
-"""Changes by a step on the data at hand: agreement of the new model with the old one, and scores by labels.
+"""Effects of a step on its own data: agreement of the new model with the old model, and scores by labels.
 
-The data of one more step do not label what the model knew already, so that no score says whether it was lost. What the
-old model finds in the same sentences stands in for labels: an F1 against it of 100 means that nothing changed, for
-better or worse.
+The data of one more step do not label the old types, so no score shows the loss of old types. The old model's mentions
+in the same sentences replace labels. An F1 of 100 against these mentions means no change, for better or worse.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.storage.model_folder import Agreement, Score
 
 BOUND = 90.0
-"""An agreement (F1) below this is warned of."""
+"""A lower agreement (F1, 0..100) causes a warning."""
 
 Found = Mapping[str, Sequence[Sequence[Prediction]]]
-"""The mentions found in each sentence of each part."""
+"""The predicted mentions in each sentence of each part."""
 
 
 def agreements(
     gold: Mapping[str, Sequence[Sentence]], old: Found, new: Found, types: Sequence[str], learned: Collection[str]
 ) -> list[Agreement]:
-    """Return the agreement on ``types`` by part and type; ``gold`` are the sentences, ``learned`` the step's types."""
+    """Return the agreement on ``types`` by part and type. ``gold`` are sentences, ``learned`` the types of the step."""
     rows = []
     for part, sentences in gold.items():
         labelled = [{i for m in s.mentions if m.type in learned for i in range(m.start, m.end)} for s in sentences]
@@ -38,7 +37,7 @@ def agreements(
 def _apart(
     found: Sequence[Sequence[Prediction]], labelled: Sequence[Collection[int]], types: Sequence[str]
 ) -> tuple[list[list[tuple[int, int, str]]], list[str]]:
-    """Return the mentions of ``types`` on no labelled word, and the types of the others."""
+    """Return the mentions of ``types`` without labelled words, and the types of the mentions with labelled words."""
     apart: list[list[tuple[int, int, str]]] = []
     others: list[str] = []
     for mentions, words in zip(found, labelled, strict=True):
@@ -54,7 +53,7 @@ def _apart(
 def scores(
     gold: Mapping[str, Sequence[Sentence]], old: Found, new: Found, types: Sequence[str], known: Collection[str]
 ) -> list[Score]:
-    """Return the scores of the ``types`` with labels in dev or test; ``known`` are those of the old model."""
+    """Return the scores of the ``types`` with labels in dev or test. ``known`` are the types of the old model."""
     rows = []
     for part, sentences in gold.items():
         if part == "train":
@@ -72,7 +71,7 @@ def scores(
 
 
 def warnings(rows: Sequence[Agreement]) -> list[str]:
-    """Return a sentence for each old type whose agreement, over all parts, is below ``BOUND``."""
+    """Return a warning for each old type whose agreement over all parts is below ``BOUND``."""
     found = []
     for type_ in dict.fromkeys(row.type for row in rows):
         own = [row for row in rows if row.type == type_]

@@ -1,7 +1,7 @@
-"""The runs of a grid: their values, what the results folder holds of them, and the steps that several have in common.
+"""The runs of a grid: their values, their stored results, and the steps that several runs share.
 
-Runs share the steps that have one key (``running.keys``): one of them learns the step, the others reuse its
-predictions, and chains go on from its model.
+Runs share a step if its key (``running.keys``) is equal. One run learns the step, the other runs reuse its predictions.
+Runs whose steps build on each other continue from its model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cl_ner_bench.storage.run_record import RunRecord
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a grid: its record as it will be stored, the task split that it follows, and its folder."""
+    """A run of a grid: its planned record, its task split, its folder, and the ``start`` of its method's card."""
 
     record: RunRecord
     split: TaskSplit
@@ -40,7 +40,7 @@ class Run:
         return self.record.step_keys[str(step)]
 
     def finished(self, step: int) -> FinishedStep | None:
-        """Return a step as it was stored, None where it is not finished."""
+        """Return a stored step, or None if it is not finished."""
         return self.folder.step(step, self.key(step))
 
     def done(self) -> list[int]:
@@ -48,56 +48,57 @@ class Run:
         return [k for k in self.record.steps if self.finished(k)]
 
     def damaged(self) -> dict[int, str]:
-        """Return the finished steps of which a file is not what was stored, each with the name of that file."""
+        """Return the finished steps with a file that is not as stored, each with the name of that file."""
         found = ((k, self.finished(k)) for k in self.record.steps)
         return {k: wrong for k, step in found if step and (wrong := step.damage())}
 
     def missing(self) -> list[int]:
-        """Return the steps that are not finished."""
+        """Return the unfinished steps."""
         done = self.done()
         return [k for k in self.record.steps if k not in done]
 
     def pending(self) -> list[int]:
-        """Return the steps that this run itself is to learn."""
+        """Return the unfinished steps that this run itself learns."""
         return [k for k in self.missing() if not self.record.is_shared(k)]
 
     def is_complete(self) -> bool:
-        """Return True if nothing is left to learn, and the training was checked where that is asked for."""
+        """Return True if all steps and the requested check of the training are finished."""
         checked = not self.record.settings["training_check"] or self.folder.training_check() is not None
         return checked and self.done() == self.record.steps
 
     def cost(self, step: int) -> int:
-        """Return the sentences that pass the model for ``step``: 0 where another run learns it."""
+        """Return the sentences that pass the model for ``step``, or 0 if another run learns it."""
         return 0 if self.record.is_shared(step) else self.size(step)
 
     def size(self, step: int) -> int:
-        """Return the sentences that pass the model while ``step`` is learned: its time is about proportional."""
+        """Return the sentences that pass the model during ``step``. The time is about proportional."""
         return self.record.sizes[step - 1]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of one grid. ``options`` are fully resolved: given again, they mean the same runs."""
+    """All runs of one grid. ``options`` are fully resolved, so they give the same runs again."""
 
     options: Options
     runs: list[Run]
     corpus: Corpus
     origins: Mapping[str, str]
-    added: list[str] = field(default_factory=list)  # bounds that were not asked for by name
+    added: list[str] = field(default_factory=list)  # names of the bounds that ``--bounds auto`` added
 
     @property
     def splits(self) -> list[TaskSplit]:
-        """Return the task split of each order."""
+        """The task split of each order."""
         return list({run.split.hash: run.split for run in self.runs}.values())
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The planned grids of a command: ``todo`` of ``runs`` have unfinished steps. Nothing is written yet.
+    """The planned grids of a command, before anything is written.
 
-    ``damaged`` are finished steps that are not what was stored, each with the run and the file's name. ``superseded``
-    are runs of the folder that finished no step and are planned with other settings now; ``replaced`` those with
-    finished steps that `--replace` sets aside; ``missing`` says which of them are not learned again.
+    ``todo`` are the ``runs`` with work left. ``damaged`` are finished steps that are not as stored, each with its run
+    and the file's name. ``superseded`` are stored runs without finished steps, now planned with other settings.
+    ``replaced`` are stored runs that `--replace` sets aside. ``missing`` holds warnings on replaced runs that are not
+    learned again.
     """
 
     folder: ResultsFolder
@@ -124,14 +125,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Work:
-    """The amount of work: the number of ``steps``, and of ``sentences`` that pass the model meanwhile."""
+    """An amount of work: the number of ``steps``, and the number of ``sentences`` that pass the model."""
 
     steps: int
     sentences: int
 
 
 def work(runs: Iterable[Run], shared: bool = True) -> Work:
-    """Return all steps of ``runs``, finished ones too; without ``shared`` as if each run learned all of its own."""
+    """Return the work of all steps of ``runs``, finished or not. Without ``shared``, count a shared step for each run."""
     sizes = {
         run.key(step) if shared else f"{run.id}/{step}": run.size(step) for run in runs for step in run.record.steps
     }
@@ -139,17 +140,17 @@ def work(runs: Iterable[Run], shared: bool = True) -> Work:
 
 
 def share(runs: Sequence[Run], folder: ResultsFolder, leaving: Collection[str] = ()) -> list[Run]:
-    """Return ``runs`` with ``shared`` in their records: for each step that another run learns, the id of that run.
+    """Return ``runs`` with ``shared`` in their records: the id of the learner of each step that another run learns.
 
-    It is a run that has finished the step, of this grid or stored in ``folder`` before; else the first of the grid.
-    ``leaving`` are runs that the folder will not hold any more.
+    The learner is a run in the grid or in ``folder`` that has finished the step, else the first run of the grid.
+    ``leaving`` are runs that will leave the folder.
     """
     everyone = {run.id: run.record.step_keys for run in runs}
     everyone |= {record.run_id: record.step_keys for record in _others(runs, folder) if record.run_id not in leaving}
-    planned: dict[str, str] = {}  # key of a step: the first run that has it, has reused it, has learned it
+    planned: dict[str, str] = {}  # step key -> first run that has planned, reused or learned it
     reused: dict[str, str] = {}
     learned: dict[str, str] = {}
-    known: dict[tuple[str, str], str] = {}  # who learned a step that a run has finished
+    known: dict[tuple[str, str], str] = {}  # run and finished step -> the run that learned it
     for run_id, keys in everyone.items():
         for step, key in keys.items():
             planned.setdefault(key, run_id)
@@ -165,27 +166,27 @@ def share(runs: Sequence[Run], folder: ResultsFolder, leaving: Collection[str] =
     return [replace(run, record=structs.replace(run.record, shared=shared(run))) for run in runs]
 
 
-# Order and models, while the grid is learned
+# Order of runs, and models, during the grid
 
 
 class Step(NamedTuple):
-    """A step that a run learns and others reuse."""
+    """A step that one run learns and other runs reuse."""
 
     run_id: str
     step: int
 
 
 class Model(NamedTuple):
-    """The model of a step, known by the step's key."""
+    """The model of a step, named by the step key."""
 
     key: str
 
 
 def schedule_items(todo: Sequence[Run], folder: ResultsFolder) -> list[Item]:
-    """Return the runs for the scheduler: what each costs and waits for.
+    """Return the runs for the schedule, each with its cost and the steps and models that it awaits.
 
-    A run waits for the steps that others learn for it (:class:`Step`). A step may be finished and its model gone:
-    then one run learns it again for all that go on from it (:class:`Model`).
+    A run awaits the steps that others learn for it (:class:`Step`). If a step is finished but its model is gone, one
+    run learns the step again for all runs that continue from it (:class:`Model`).
     """
     missing = {run.id: run.missing() for run in todo}
     awaits: dict[str, dict[Hashable, str]] = {run.id: {} for run in todo}
@@ -205,7 +206,7 @@ def schedule_items(todo: Sequence[Run], folder: ResultsFolder) -> list[Item]:
 
 
 def pinned_models(todo: Sequence[Run], folder: ResultsFolder, keep_models: str) -> set[str]:
-    """Return the steps whose models no run may drop while the grid is learned: others go on from them or keep them."""
+    """Return the step keys whose models no run may drop during the grid, because other runs need or keep them."""
     others = _others(todo, folder)
     keys = [record.step_keys for record in (*(run.record for run in todo), *others)]
     several = {key for key, n in Counter(key for row in keys for key in row.values()).items() if n > 1}
@@ -214,7 +215,7 @@ def pinned_models(todo: Sequence[Run], folder: ResultsFolder, keep_models: str) 
 
 
 def drop_models(models: Iterable[str], todo: Sequence[Run], folder: ResultsFolder, keep_models: str) -> None:
-    """Drop those of the pinned ``models`` that ``keep_models`` does not keep and no unfinished run goes on from."""
+    """Drop the pinned ``models`` that ``keep_models`` does not keep and from which no unfinished run continues."""
     if keep_models == "all":
         return
     wanted = _kept(todo, _others(todo, folder), keep_models) | {_base(run)[1] for run in todo}
@@ -223,19 +224,19 @@ def drop_models(models: Iterable[str], todo: Sequence[Run], folder: ResultsFolde
 
 
 def _kept(todo: Iterable[Run], others: Iterable[RunRecord], keep_models: str) -> set[str]:
-    """Return the last steps of runs: of these where they are kept, of others in the folder wherever they are there."""
+    """Return the keys of the last steps of ``others`` and, if ``keep_models`` is "last", of the runs in ``todo``."""
     records = [*others, *((run.record for run in todo) if keep_models == "last" else ())]
     return {record.step_keys[str(record.steps[-1])] for record in records}
 
 
 def _base(run: Run) -> tuple[int, str]:
-    """Return the step whose model the next pending step starts from, and its key; (0, "") if none."""
+    """Return number and key of the step whose model the next pending step starts from, or (0, "")."""
     own = run.pending()
     step = own[0] - 1 if own and run.start == "previous" else 0
     return step, run.key(step) if step else ""
 
 
 def _others(runs: Iterable[Run], folder: ResultsFolder) -> list[RunRecord]:
-    """Return the records in the folder that are not of ``runs``."""
+    """Return the records in the folder that do not belong to ``runs``."""
     ids = {run.id for run in runs}
     return [record for run_id, record in folder.runs.items() if run_id not in ids and record.step_keys]

@@ -1,4 +1,4 @@
-"""The order of runs: next is, of those whose awaited steps are there, the one that the most work waits for."""
+"""The order of runs. Of the runs whose awaited steps exist, the run for which most work waits starts next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Item:
-    """A run to schedule: its ``cost`` in any unit, and what it ``awaits``, with the id of the run that makes it."""
+    """A run to schedule: its ``cost`` in any unit, and what it ``awaits``, each with the id of the run that makes it."""
 
     id: str
     cost: float
@@ -18,7 +18,7 @@ class Item:
 
 
 class Schedule:
-    """The runs of a grid that are not started yet. No operation looks at all of them."""
+    """The runs of a grid that have not started. Of its operations, only ``next`` with ``idle`` visits all of them."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = {item.id: item for item in items}
@@ -37,11 +37,11 @@ class Schedule:
         heapq.heapify(self._ready)
 
     def _longest_paths(self) -> dict[str, float]:
-        """Return for each run its own cost plus that of the longest chain of runs that wait for it and one another."""
+        """Return the priority of each run: its cost plus the cost of the longest chain of runs that wait for it."""
         priority = {id: item.cost for id, item in self._items.items()}
         unseen = {id: sum(len(self._waiters[what]) for what in self._makes[id]) for id in self._items}
         leaves = [id for id, n in unseen.items() if n == 0]
-        while leaves:  # from the last runs backwards; runs in a circle keep what they have
+        while leaves:  # backwards from the last runs; a run in a circle keeps its priority
             id = leaves.pop()
             for maker in self._items[id].awaits.values():
                 if maker in priority:
@@ -56,20 +56,20 @@ class Schedule:
         return bool(self._ready or self._left)
 
     def next(self, idle: bool = False) -> str | None:
-        """Return the run to start now, None where all that are left wait for others.
+        """Return the run to start now, or None if all remaining runs wait for others.
 
-        With ``idle`` no other run is under way: then one that waits is returned, as nobody provides what it awaits.
+        With ``idle``, no other run is in progress. Then return a waiting run, because no run provides what it awaits.
         """
         if not self._ready and self._left and idle:
             self._free(max(self._left, key=lambda id: (self._priority[id], id)))
         return heapq.heappop(self._ready)[1] if self._ready else None
 
     def awaited_from(self, id: str) -> list[Hashable]:
-        """Return what this run makes and others still wait for."""
+        """Return the things that this run makes and other runs still await."""
         return [what for what in self._makes.get(id, ()) if what in self._waiters]
 
     def provide(self, what: Hashable) -> None:
-        """Note that something that runs wait for is there."""
+        """Note that an awaited thing exists."""
         for id in self._waiters.pop(what, ()):
             if left := self._left.get(id):
                 left.discard(what)
@@ -77,12 +77,12 @@ class Schedule:
                     self._free(id)
 
     def end(self, id: str) -> None:
-        """Note that a run ended: nobody waits any longer for what it has not made."""
+        """Note that a run ended, so no run waits any longer for what it makes."""
         for what in self._makes.pop(id, ()):
             self.provide(what)
 
     def put_back(self, id: str) -> None:
-        """Take back a run that could not be started."""
+        """Put a run back, to be started again."""
         heapq.heappush(self._ready, (-self._priority[id], id))
 
     def _free(self, id: str) -> None:

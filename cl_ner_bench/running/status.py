@@ -1,4 +1,4 @@
-"""The progress of a grid that any process or machine learns, read from the files of its results folder."""
+"""Progress of a grid that any process on any machine learns, read from the files of its results folder."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from cl_ner_bench.untrusted import refuse_links_out
 
 SILENT = 60.0  # seconds without a heartbeat after which a run counts as lost
 STATES = ("done", "running", "lost", "failed", "interrupted", "waiting", "unreadable")
-EVERY = 2.0  # seconds between two looks
+EVERY = 2.0  # seconds between two reads
 
 
 @dataclass(frozen=True)
 class RunStatus:
     """The state of one run, from its files.
 
-    ``status`` is one of ``STATES``: ``lost`` if its record says that it runs, but nobody holds its lease and its
-    heartbeat is older than ``SILENT``. ``progress`` is the heartbeat's content, ``silent`` its age in seconds.
+    ``status`` is one of ``STATES``. A run is ``lost`` if its record says "running", but no process holds its lease and
+    its heartbeat is older than ``SILENT``. ``progress`` is the content of the heartbeat, ``silent`` its age in seconds.
     """
 
     record: RunRecord
@@ -75,7 +75,7 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class GridStatus:
-    """The state of all runs of a results folder at one moment; ``unreadable`` are damaged records."""
+    """The state of all runs of a results folder at one moment. ``unreadable`` are the files of damaged records."""
 
     folder: Path
     runs: Sequence[RunStatus]
@@ -83,7 +83,7 @@ class GridStatus:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """The number of runs in each of ``STATES``, where there are any."""
+        """The number of runs in each of ``STATES`` that occurs."""
         found = Counter(run.status for run in self.runs) + Counter({"unreadable": len(self.unreadable)})
         return {status: found[status] for status in STATES if found[status]}
 
@@ -92,23 +92,25 @@ class GridStatus:
 
     @cached_property
     def computing_seconds_left(self) -> float | None:
-        """The seconds that one worker would need for all that is left, without failed runs.
+        """The seconds that one worker needs for all unfinished runs except failed ones.
 
-        None before anything is measured, and for records of early versions.
+        None before any measurement, and for records of early versions.
         """
         jobs = self._jobs("running", "lost", "interrupted", "waiting")
         return None if (rates := self._rates(jobs)) is None else one_worker_seconds(jobs, rates)
 
     @cached_property
     def seconds_left(self) -> float | None:
-        """The seconds until the running and the waiting runs are learned by as many workers as there are now, and the
-        report is written. None without a worker."""
+        """The seconds until the present workers finish the running and waiting runs and the report is written.
+
+        None without a worker, before any measurement, and for records of early versions.
+        """
         jobs, workers = self._jobs("running", "waiting"), len(self.of("running"))
         rates = self._rates(jobs) if workers else None
         return None if rates is None else time_left(jobs, rates, workers)
 
     def _jobs(self, *statuses: str) -> list[Job]:
-        return [run.job for run in self.of(*statuses) if run.record.imported is None]  # which nobody learns
+        return [run.job for run in self.of(*statuses) if run.record.imported is None]  # nobody learns imported runs
 
     def _rates(self, jobs: Sequence[Job]) -> Rates | None:
         if not all(job.record.words for job in jobs):
@@ -142,23 +144,23 @@ class GridStatus:
 
 
 class StatusReader:
-    """Reads a results folder again and again.
+    """Reader of a results folder that reads it repeatedly.
 
     Args:
-        store: the URL of the object store that the grid shares; the folder is updated from it before each look.
+        store: the URL of the grid's object store. Each read first updates the folder from the store.
     """
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
         self._folder = ResultsFolder.open(folder, store)
         if store:
-            refuse_links_out(folder)  # so that nothing is written through one
+            refuse_links_out(folder)  # else a pull could write through a link
             self._folder.pull()
 
     def read(self) -> GridStatus:
         """Return the state of all runs.
 
         Raises:
-            UserError: this is no results folder.
+            UserError: the folder is no results folder.
         """
         self._folder.poll()
         runs, unreadable = [], []
@@ -174,10 +176,10 @@ class StatusReader:
         return GridStatus(self._folder.path, runs, unreadable)
 
     def follow(self, status: GridStatus) -> Iterator[GridStatus]:
-        """Yield the state after ``status`` again and again, until nothing runs."""
+        """Yield new states after ``status`` until nothing runs."""
         seen_running = time.monotonic()
         while status.of("running") or (status.of("waiting") and time.monotonic() - seen_running < SILENT):
-            time.sleep(EVERY)  # runs that wait start soon after another has ended, unless their driver is gone
+            time.sleep(EVERY)  # a waiting run starts soon after another ends, unless its driver is gone
             status = self.read()
             if status.of("running"):
                 seen_running = time.monotonic()
@@ -192,9 +194,9 @@ def _status(record: RunRecord, folder: RunFolder, home: ResultsFolder) -> RunSta
     if status != "running":
         return RunStatus(record, folder, status, done)
     progress = folder.progress() or {}
-    # Before its first heartbeat a run has shown itself by its record.
+    # Before the first heartbeat, the record is the last sign of life.
     seen = progress.get("time") or folder.recorded_at
     silent = max(0.0, time.time() - seen)
-    # While a teacher computes its outputs for much data there is no heartbeat, but the lease is held.
+    # A teacher that computes its outputs for much data sends no heartbeat, but the process holds the lease.
     lost = silent > SILENT and not home.is_leased(record.run_id)
     return RunStatus(record, folder, "lost" if lost else "running", done, progress, silent)

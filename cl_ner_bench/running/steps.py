@@ -1,4 +1,4 @@
-"""The steps of one run, in the process that learns it: which are missing, how each is learned, and what is stored."""
+"""The steps of one run in the process that learns it: reuse, learning, checks and storage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Steps:
-    """The steps of a job's run. ``record`` grows with what is learned."""
+    """The steps of a job's run. ``record`` grows with each learned step."""
 
     def __init__(self, job: Job) -> None:
         from cl_ner_bench import registry
@@ -55,7 +55,7 @@ class Steps:
             self.corpus = self.corpus.scored_on_dev()
         self.split = TaskSplit.from_json(self.run.split(), self.corpus)
         self._check(self.record.fingerprints)
-        gc.freeze()  # the corpus stays: the collector need not walk it again and again
+        gc.freeze()  # the corpus stays in memory, so the collector need not visit it
         self.trainer: Any = None
         self.cpu_before = 0.0  # processor seconds of this process when the step began
 
@@ -73,7 +73,7 @@ class Steps:
         return self.run.step(step, self.keys[step]) is None
 
     def record_learned(self) -> None:
-        """Put into the record what is known of each finished step, and how many bytes the next one starts from."""
+        """Put the rows of all finished steps into the record, with the bytes that each step carries to the next."""
         finished = (self.run.step(step, key) for step, key in sorted(self.keys.items()))
         learned = [step.learned for step in finished if step]
         if self.card.start == "previous":
@@ -83,7 +83,7 @@ class Steps:
         self.record = structs.replace(self.record, learned=learned)
 
     def reuse(self, step: int) -> None:
-        """Reuse a step that another machine or run has finished: copy its predictions and rescore them."""
+        """Reuse a step of another machine or run: copy its predictions and score them again."""
         self.run.fetch(step)
         if not self.record.is_shared(step) or not self.is_missing(step):
             return
@@ -96,10 +96,11 @@ class Steps:
             self._commit(step, found.learned, predictions, self._gold(step), predicted, owner)
 
     def pending(self, awaited: Collection[int]) -> Iterator[int]:
-        """Yield the missing steps: a chain in their order, after the last step whose model is still there.
+        """Yield the steps to learn.
 
-        Models that start from the pretrained encoder are learned in any order: those of ``awaited``, for which other
-        runs wait, before the rest.
+        If steps build on each other, begin after the last stored model before the first missing step, and keep their
+        order. If each step starts from the pretrained encoder, yield the missing steps, first those in ``awaited``, for
+        which other runs wait.
         """
         missing = [step for step in self.record.steps if self.is_missing(step)]
         if self.card.start == "pretrained":
@@ -108,7 +109,7 @@ class Steps:
             yield from range(self._load_before(missing[0]) + 1, missing[-1] + 1)
 
     def _load_before(self, step: int) -> int:
-        """Load the last model before ``step`` that is there; return its step, 0 where there is none."""
+        """Load the last stored model before ``step``. Return its step, or 0 if there is none."""
         for k in range(step - 1, 0, -1):
             if (trainer := self.folder.models.load(self.keys[k], self._loaded)) is not None:
                 self.trainer = trainer
@@ -122,7 +123,7 @@ class Steps:
 
     @cached_property
     def tokens(self) -> TokenStore:
-        """The corpus as sub-tokens, which all workers on it share."""
+        """The corpus as sub-tokens, shared by all workers on the corpus."""
         from cl_ner_bench.models.encoders.info import encoder_info
         from cl_ner_bench.models.encoders.token_cache import token_store
 
@@ -137,7 +138,7 @@ class Steps:
 
         settings = self.record.settings
         torch.set_num_threads(settings["threads"])
-        if self.job.device != "cpu":  # CPU kernels repeat at an equal thread count
+        if self.job.device != "cpu":  # CPU kernels are deterministic at an equal thread count
             torch.use_deterministic_algorithms(True, warn_only=True)
         return Trainer(
             method_code.load_class(self.card),
@@ -167,7 +168,7 @@ class Steps:
         return CheckpointFile(self.folder.checkpoints, self.keys[step], self.job.checkpoint_seconds)
 
     def check_first_step(self, heartbeat: Heartbeat) -> None:
-        """Raise UserError where step 1, which is shared as the base learner's, is not what the base learner learns."""
+        """Raise UserError if the card says that step 1 is that of the base learner, but it differs."""
         from cl_ner_bench import method_code
         from cl_ner_bench.learning.first_step import deviation
 
@@ -188,7 +189,7 @@ class Steps:
             )
 
     def check_training(self, heartbeat: Heartbeat) -> None:
-        """Learn step 1 for twice the epochs and record its micro-F1 (view ``all``): is the recipe long enough?"""
+        """Learn step 1 for twice the epochs and record its micro-F1 (view ``all``): is the recipe too short?"""
         from cl_ner_bench.analysis.scores.scorer import f1
 
         if (known := self.run.fetch_training_check()) is None:
@@ -205,7 +206,7 @@ class Steps:
         self.record = structs.replace(self.record, step1_reference=known)
 
     def finish(self, step: int, learned: dict[str, Any], heartbeat: Heartbeat) -> None:
-        """Store a step and its model; a step that was finished, and is learned again for what follows, stays."""
+        """Store a step and its model. If a step was only learned again for its model, keep the stored step."""
         self._keep_model(step)
         if self.is_missing(step):
             gold = self._gold(step)
@@ -238,7 +239,7 @@ class Steps:
         self.run.commit(step, self.keys[step], learned, views, predictions, shared_with)
 
     def _keep_model(self, step: int) -> None:
-        """Store the model where it was asked for, and of a chain the last one, to go on from after a stop."""
+        """Store the model if the user or another run needs it, or if the run's next step starts from it."""
         last, keep = step == self.record.steps[-1], self.job.keep_models
         asked = keep == "all" or (keep == "last" and last) or step in self.job.pinned
         if asked or (self.card.start == "previous" and not last):
@@ -249,7 +250,7 @@ class Steps:
             self.folder.models.drop(self.keys[step])
 
     def clean_up(self) -> None:
-        """Remove the checkpoints of a finished run, and its models with ``--keep-models none``."""
+        """Remove the checkpoints of a finished run and, with ``--keep-models none``, its models."""
         for step in self.keys:
             self._checkpoint(step).drop()
         if self.job.keep_models == "none":
@@ -261,7 +262,7 @@ def score(
 ) -> dict[str, dict[str, dict[str, list[int]]]]:
     """Return ``{view: {test set: {type: [tp, fp, fn]}}}`` after ``step``; docs/results.md describes the views.
 
-    ``gold`` is ``split.test_part`` of the step, ``predicted`` the mentions found in these sentences.
+    ``gold`` is ``split.test_part`` of the step, ``predicted`` holds the predicted mentions in these sentences.
     """
     from cl_ner_bench.analysis.scores.scorer import match
 
@@ -273,6 +274,6 @@ def score(
         ids = split.test_sets[test_set]
         chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
         for view, those in chosen.items():
-            # A domain is scored on the types that are learned there; the model may know others.
+            # A domain is scored on the types learned there only; the model may know more.
             views[view][test_set] = matches.count(types, [at[i] for i in those])
     return views

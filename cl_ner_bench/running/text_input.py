@@ -1,4 +1,4 @@
-"""Texts to find mentions in, line after line, from a file or a stream; what is malformed is named or counted."""
+"""Input texts for predictions, one per line of a file or stream, with reports of malformed lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cl_ner_bench.running.predicting import Answer
 from cl_ner_bench.running.text_output import misfit
 
 NAMED = 20
-"""Malformed lines that are named; more are counted."""
+"""Number of malformed lines that messages name. Further lines are only counted."""
 
 _BLOCK = 1 << 16
 _GZIP = b"\x1f\x8b"
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Line(NamedTuple):
-    """The place a text came from: a line (from 1), and the ``id`` of its object, if it had one."""
+    """The origin of a text: its line (from 1), and the ``id`` of its JSON object, if any."""
 
     number: int
     id: dict[str, Any]
@@ -42,19 +42,19 @@ class _MalformedError(ValueError):
 
 
 class TextInput:
-    """The texts of ``source``, a line each; iterating reads it once.
+    """The texts of ``source``, one per line. Iteration reads the source once.
 
-    Lines end at LF or CRLF. JSON lines hold an object with ``text``, or else ``tokens`` or ``words``, a list; ``id`` is
-    kept. Blank lines are texts without words, among JSON lines nothing. Where a pipe has nothing more to say at the
-    moment, None is yielded.
+    Lines end at LF or CRLF. A JSON line holds an object with ``text``, or else with a list ``tokens`` or ``words``, and
+    maybe an ``id``, which is kept. A blank line is a text without words; among JSON lines it is ignored. Iteration
+    yields None if a pipe has no data at the moment.
 
     Args:
-        source: a file, plain or gzipped (by content), or a stream of bytes.
-        name: how messages call it.
-        is_jsonl: its lines are JSON.
-        skip: leave malformed lines out, and count them in ``skipped``; otherwise the texts end before the first one,
-            and ``fault`` names it.
-        format: how they are going to be written; a text for which it has no place is malformed.
+        source: a file, plain or gzipped (by its content), or a stream of bytes.
+        name: the name of the source in messages.
+        is_jsonl: True if the lines are JSON.
+        skip: leave malformed lines out and count them in ``skipped``. Otherwise the texts end before the first
+            malformed line, and ``fault`` describes it.
+        format: the output format. A text that it cannot hold is malformed.
 
     Raises:
         UserError: the file cannot be read.
@@ -78,13 +78,13 @@ class TextInput:
 
     @property
     def done(self) -> int:
-        """The bytes of a file that are read so far; 0 for a stream."""
+        """The number of bytes read so far, or 0 for a stream."""
         if self.size is None:
             return 0
         return self.size if self._raw.closed else self._raw.tell()
 
     def reads(self, path: Path) -> bool:
-        """Return whether ``path`` is the file that is read, under this or another name."""
+        """Return True if ``path`` is the file that is read, under this or another name."""
         with suppress(OSError):  # no such file, or a stream without a file
             status = os.fstat(self._raw.fileno())
             return stat.S_ISREG(status.st_mode) and os.path.samestat(status, path.stat())
@@ -126,7 +126,7 @@ class TextInput:
             yield from gzip.GzipFile(fileobj=file) if is_gzip else file
 
     def _answer(self, number: int, raw: bytes) -> Answer | None:
-        """Return the text of a line, None for none."""
+        """Return the text of a line, or None if it has none."""
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
@@ -177,11 +177,11 @@ class TextInput:
 
 
 def _as_they_come(stream: BinaryIO) -> Iterator[bytes | None]:
-    """Yield the lines of a stream, and None whenever it has no more at the moment."""
+    """Yield the lines of a stream, and None whenever it has no data at the moment."""
     try:
         handle = stream.fileno()
         select.select([handle], [], [], 0)
-    except (OSError, ValueError):  # no file of the system's, or (on Windows) none that can be asked
+    except (OSError, ValueError):  # no file of the system, or (on Windows) no socket
         yield from stream
         return
     line = bytearray()

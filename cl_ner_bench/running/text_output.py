@@ -1,4 +1,4 @@
-"""Texts with the mentions found in them, as JSON lines, CoNLL columns, and brat's pairs of files."""
+"""Output of texts with their mentions, as JSON lines, CoNLL columns or pairs of brat files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.running.predicting import Answer
 
 _BREAKS = re.compile(r"[\n\r]+")
-# With a byte-order mark at the beginning of a line, or a carriage return inside of one, readers count differently.
+# Readers count characters differently after a byte-order mark that begins a line, or a carriage return inside a line.
 _NOT_BRAT = re.compile(r"\0|(?:\A|\n)\ufeff|(?<!\r)\r++(?!\n|\Z)")
 
 
 def check_format(format: str, types: Collection[str], nested: bool) -> None:
-    """Raise UserError if a format has no place for what a model finds."""
+    """Raise UserError if a format cannot hold the mentions of a model."""
     if format == "conll" and nested:
         raise UserError(
             "--format conll cannot hold mentions inside other mentions, and the model finds such mentions; use jsonl"
@@ -30,7 +30,7 @@ def check_format(format: str, types: Collection[str], nested: bool) -> None:
 
 
 def misfit(format: str, given: str | Sequence[str]) -> str:
-    """Return what of a text (or list of words) a format has no place for, as part of a message; "" if nothing."""
+    """Return the part of a message that says what in a text a format cannot hold, or "" if it can hold all."""
     if not isinstance(given, str):
         bad = FORMATS[format].bad_words(given) if given else ""
     elif format == "brat" and _NOT_BRAT.search(given):
@@ -41,7 +41,7 @@ def misfit(format: str, given: str | Sequence[str]) -> str:
 
 
 def as_jsonl(answer: Answer) -> bytes:
-    """Return a line: ``id`` if the text has one, ``text`` or ``tokens`` as given, and ``mentions``."""
+    """Return a JSON line: ``id`` if the text has one, the given ``text`` or ``tokens``, and ``mentions``."""
     row: dict[str, Any] = {**answer.about.id, "text" if isinstance(answer.given, str) else "tokens": answer.given}
     row["mentions"] = [
         {
@@ -54,8 +54,9 @@ def as_jsonl(answer: Answer) -> bytes:
 
 
 def as_conll(answer: Answer) -> bytes:
-    """Return the sentences as ``corpora.writers.columns``; before each stands a comment, with the number of its text
-    and its own in it.
+    """Return the sentences as ``corpora.writers.columns`` writes them.
+
+    A comment before each sentence holds the number of the text and the number of the sentence in the text.
     """
     given, parts, offset, found = answer.given, [], 0, deque(answer.found)
     for number, borders in enumerate(answer.sentences, 1):
@@ -71,8 +72,9 @@ def as_conll(answer: Answer) -> bytes:
 
 
 def as_brat(answer: Answer) -> tuple[bytes, bytes]:
-    """Return the text and its marks; a list of words is joined by blanks. A mention that goes on behind a line break is
-    marked in parts.
+    """Return the text and its annotations. Words of a list are joined by blanks.
+
+    A mention that contains a line break is annotated in parts.
     """
     given = answer.given
     text = given if isinstance(given, str) else " ".join(given)

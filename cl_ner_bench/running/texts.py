@@ -1,7 +1,7 @@
-"""The text of a corpus beside stored results, which hold ids alone: `bench report --examples` and `--texts`.
+"""The text of a corpus for `bench report --examples` and `--texts`, because stored results hold only ids.
 
-The corpus is read again, and its fingerprint compared with the run's. What is written quotes it, so its licence stands
-there, too.
+Functions read the corpus again and compare its fingerprint with that of the run. The written files quote the corpus, so
+they name its licence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import refuse_links_out, unpacked
 
 FOLDER = "texts"
-Rows = Mapping[int, Mapping[str, Any]]  # of a step's predictions, by sentence
+Rows = Mapping[int, Mapping[str, Any]]  # rows of a step's predictions, by sentence id
 _README = """\
 # Predictions with their words
 
@@ -35,14 +35,14 @@ exclusive.
 
 
 def write_texts(results: Results, out: Path, data: Path | None = None) -> str:
-    """Write the words beside the predictions of every finished run, below ``out``; return a summary in a few lines.
+    """Write the predictions of every finished run with their words, below ``out``. Return a summary in a few lines.
 
-    ``data`` is where the corpus is now, if it was moved. Raises UserError if the corpus is not there or another one.
+    ``data`` is the place of the corpus if it was moved. Raise UserError if the corpus is missing or has changed.
     """
     corpora = corpora_of(results.finished, data, "--texts")
     folder = out / FOLDER
     if folder.exists():
-        refuse_links_out(out)  # so that nothing is written through one
+        refuse_links_out(out)  # else a write could go through a link
     size = 0
     for run in results.finished:
         test = corpora[text_of(run)].parts["test"]
@@ -57,7 +57,7 @@ def write_texts(results: Results, out: Path, data: Path | None = None) -> str:
 
 
 def _rows(run: RunRecord, folder: RunFolder, test: Sequence[Sentence]) -> Iterator[dict[str, Any]]:
-    """Yield the sentences that are scored after the last step."""
+    """Yield a row for each sentence that is scored after the last step."""
     stored = {step: predictions(folder, step) for step in run.steps}
     for id_, last in stored[run.n_steps].items():
         words = test[id_].words
@@ -70,13 +70,13 @@ def _rows(run: RunRecord, folder: RunFolder, test: Sequence[Sentence]) -> Iterat
 
 
 def predictions(folder: RunFolder, step: int) -> Rows:
-    """Return the rows of a step by sentence. The file was checked when the outcomes were read."""
+    """Return the rows of a step by sentence id. Reading the outcomes has already checked the file."""
     lines = unpacked(folder.predictions_file(step).read_bytes()).splitlines()
     return {row["id"]: row for row in map(json.loads, lines)}
 
 
 def text_of(run: RunRecord) -> tuple[Any, ...]:
-    """Return everything that decides which text a run has read."""
+    """Return the values that decide which text a run has read."""
     inputs, settings = run.inputs, run.settings
     return (
         *(inputs.get(key) for key in ("dataset", "data", "tasks")),
@@ -87,9 +87,9 @@ def text_of(run: RunRecord) -> tuple[Any, ...]:
 
 
 def corpora_of(runs: Sequence[RunRecord], data: Path | None, flag: str) -> Mapping[tuple[Any, ...], Corpus]:
-    """Return the corpora of runs by ``text_of``; ``flag`` of `bench report` asks for them.
+    """Return the corpora of runs by ``text_of``. ``flag`` is the option of `bench report` that needs them.
 
-    ``data`` is where the corpus is now, if it was moved. Raises UserError if one is not there, or is another one.
+    ``data`` is the place of the corpus if it was moved. Raise UserError if a corpus is missing or has changed.
     """
     keys = {text_of(run): run for run in runs}
     if data is not None and len({key[0] for key in keys}) > 1:
@@ -122,7 +122,7 @@ def _corpus(key: tuple[Any, ...], run: RunRecord, data: Path | None, flag: str) 
 
 
 def licences(corpora: Iterable[Corpus]) -> list[tuple[str, str]]:
-    """Return for each corpus a warning ("": it may be shared) and its licence in words."""
+    """Return a warning ("" if the corpus may be shared) and the licence in words, for each corpus."""
     out = []
     for name, licence in sorted({(corpus.card.title, corpus.card.licence) for corpus in corpora}):
         if FORBIDS_SHARING in licence:

@@ -1,6 +1,6 @@
-"""Experiment trackers, which mirror what the files of a grid hold. Workers know nothing of them.
+"""Experiment trackers, which mirror the files of a grid. Workers do not use them.
 
-Results are complete without a tracker, and one that fails or hangs costs no run anything.
+Results are complete without a tracker. A tracker that fails or hangs harms no run.
 """
 
 from __future__ import annotations
@@ -25,24 +25,27 @@ from cl_ner_bench.storage.run_record import RunRecord
 
 log = logging.getLogger(__name__)
 PROJECT = "cl-ner-bench"
-PATIENCE = 30.0  # seconds that a tracker has, when all is learned, to take in what it was sent
+PATIENCE = 30.0  # seconds that a tracker has after the last run to process its events
 NAMES = ("run_id", "method", "dataset", "scenario", "order", "seed", "encoder", "config", "setting")
 
 
 class TrackedRun(Protocol):
-    """One run of a grid at a tracker. All calls come from one thread; several runs are open at a time."""
+    """One run of a grid in a tracker. All calls come from one thread. Several runs are open at a time."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Store the numbers of a finished step by name: scores (0..100, defined ones only) as ``VIEW/SCORE``, numbers
-        of its learning as ``learned/NAME``. Steps from before a stop are sent again, with equal values."""
+        """Store the numbers of a finished step by name.
+
+        Defined scores (0..100) are named ``VIEW/SCORE``, numbers of the learning ``learned/NAME``. After a stop, steps
+        from before the stop are sent again with equal values.
+        """
 
     def end(self, status: str) -> None:
-        """Close the run, which is ``done``, ``failed`` or ``interrupted``."""
+        """Close the run. Its status is ``done``, ``failed`` or ``interrupted``."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A known tracker: the package that it needs, and what begins, or takes up, a run of it.
+    """A known tracker: the package that it needs, and ``start``, which begins or resumes a run in the tracker.
 
     ``start`` takes a folder for local files and the run's record (``run.json``, docs/results.md).
     """
@@ -60,7 +63,7 @@ def check(name: str) -> None:
 
 @contextmanager
 def tracked(name: str, out: Path) -> Iterator[Listener]:
-    """Send the events of a grid in ``out`` to the tracker ``name`` while the block runs; yields what takes them."""
+    """Send the events of a grid in ``out`` to the tracker ``name`` during the block. Yield their listener."""
     folder = out / "trackers" / name
     tracking = Tracking(lambda record: KINDS[name].start(folder, record), f"--tracker {name}")
     try:
@@ -70,13 +73,13 @@ def tracked(name: str, out: Path) -> Iterator[Listener]:
 
 
 class Tracking:
-    """Sends events to a tracker in a thread of its own. Its first fault is logged; none is raised."""
+    """A thread that sends events to a tracker. It logs the first fault and raises none."""
 
     def __init__(self, start: Callable[[RunRecord], TrackedRun], title: str) -> None:
         self._start, self._title = start, title
         self._events: queue.SimpleQueue[RunEvent | None] = queue.SimpleQueue()
         self._complained = False
-        self._open: dict[RunFolder, TrackedRun | None] = {}  # None: it could not be started
+        self._open: dict[RunFolder, TrackedRun | None] = {}  # None: could not be started
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -84,7 +87,7 @@ class Tracking:
         self._events.put(event)
 
     def close(self, patience: float) -> None:
-        """End the runs that have not ended. Waits at most ``patience`` seconds."""
+        """End all open runs. Wait at most ``patience`` seconds."""
         self._events.put(None)
         self._thread.join(patience)
         if self._thread.is_alive():
@@ -106,7 +109,7 @@ class Tracking:
     def _try(self, fault: str, call: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return call(*arguments)
-        except BaseException as error:  # also SystemExit: nobody but this thread is to end
+        except BaseException as error:  # also SystemExit, which must not end this thread
             self._complain(f"{fault} ({type(error).__name__}: {error})")
             return None
 
@@ -117,7 +120,7 @@ class Tracking:
 
 
 def _mirror(tracked_run: TrackedRun, event: RunEvent) -> None:
-    """Send one event to its run."""
+    """Send one event to its run in the tracker."""
     record, step = event.record, event.step
     if step is not None:
         finished = event.folder.step(step, record.step_keys[str(step)])
@@ -129,7 +132,7 @@ def _mirror(tracked_run: TrackedRun, event: RunEvent) -> None:
 
 
 def scores(run: RunRecord, step: int, counts: Mapping[str, Any]) -> dict[str, float]:
-    """Return each score of ``scores.csv`` that is defined after ``step`` as ``VIEW/SCORE``, from its counts."""
+    """Return the defined scores of ``scores.csv`` after ``step`` as ``VIEW/SCORE``, from the counts of the step."""
     import numpy as np
 
     from cl_ner_bench.analysis.scores.measures import TaskLayout, step_scores
@@ -173,14 +176,14 @@ class TensorBoard:
 
 
 class MLflow:
-    """A run of MLflow for each run, at ``MLFLOW_TRACKING_URI``, else in a database below the results folder."""
+    """A run of MLflow for each run, at ``MLFLOW_TRACKING_URI`` or else in a database below the results folder."""
 
     def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it logs every table that it makes
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # else mlflow logs every table that it makes
         folder.mkdir(parents=True, exist_ok=True)
         local = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         self._client = client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", local))
@@ -203,11 +206,11 @@ class MLflow:
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases for each run; offline, below the results folder, unless ``WANDB_MODE`` says else."""
+    """A run of Weights & Biases for each run, offline below the results folder unless ``WANDB_MODE`` is set."""
 
     def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
-        # It keeps logs in the cache and links to them, and a results folder holds no links that lead out of it.
+        # wandb keeps logs in its cache and links to them, but no link may lead out of a results folder.
         os.environ.setdefault("WANDB_CACHE_DIR", str(folder.resolve() / "cache"))
         import wandb
 
@@ -232,12 +235,12 @@ class WeightsAndBiases:
     def end(self, status: str) -> None:
         self._run.finish(exit_code=0 if status == "done" else 1)
         for path in self._folder.glob("wandb/*/logs/*"):
-            if path.is_symlink():  # by an absolute path, which leads out of a results folder that was moved
+            if path.is_symlink():  # absolute links lead out of a results folder after it is moved
                 path.unlink()
 
 
 class Trackio:
-    """A run of Trackio for each run, in its local database: ``TRACKIO_DIR``, else below the results folder."""
+    """A run of Trackio for each run, in a local database in ``TRACKIO_DIR`` or else below the results folder."""
 
     def __init__(self, folder: Path, run: RunRecord) -> None:
         os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read when it is imported

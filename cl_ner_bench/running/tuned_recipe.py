@@ -1,4 +1,4 @@
-"""The recipe file of the best trials of a search, with the search and all of its trials."""
+"""The recipe file of a search: the values of the best trials, the search, and all trials."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cl_ner_bench.running.recipe_file import RecipeFile, is_recipe_file, read_re
 def tuned_recipe(trials: Sequence[ScoredTrial], recipe: str, search: Mapping[str, Any]) -> RecipeFile:
     """Return the recipe file of the best trial of each method.
 
-    ``recipe``: a name or file that the search started from; ``search``: what the file says of it, beside what the
-    trials' records say. Files that a method reads are left out: whoever uses the recipe names them.
+    ``recipe`` is the recipe (name or file) from which the search started. ``search`` holds facts of the search that the
+    trials' records lack. Leave out the files that a method reads, because the user of the recipe must name them.
     """
     start = read_recipe_file(Path(recipe)) if is_recipe_file(recipe) else None
     methods, spaces = {}, {}

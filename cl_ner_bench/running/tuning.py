@@ -1,9 +1,9 @@
-"""Fair tuning: equal trials for every method, each an ordinary run that is scored on the dev part.
+"""Fair tuning: the same number of trials for every method. A trial is an ordinary run, scored on the dev part.
 
-A trial's values depend on the sampler's seed, the method and the scores of the method's earlier trials, and on nothing
-else: the same command gives the same trials, whatever runs beside them and wherever it was stopped. The first ``DRAWN``
-trials of a method are drawn independently (the first of all are the recipe's own values), and run together; from then
-on each waits for those before it, and one trial of every method runs at a time.
+A trial's values depend only on the sampler's seed, the method and the scores of the method's earlier trials. So the
+same command gives the same trials, with any other runs beside them and after any stop. The first ``DRAWN`` trials of a
+method run together: trial 1 has the recipe's own values, the other values are drawn independently. Each later trial
+waits for the method's earlier trials, and one trial of each method runs at a time.
 """
 
 from __future__ import annotations
@@ -40,40 +40,40 @@ if TYPE_CHECKING:
 
 TRIALS = 20
 DRAWN = 10
-"""Trials of a method before TPE proposes one, as in Optuna: the start, and values drawn at random."""
+"""Trials of a method before TPE proposes values, as in Optuna: the start, then values drawn at random."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The search of one method: its ``variant``, the values at the ``start``, the ``space``."""
+    """The search of one method: its ``variant``, the values at its ``start``, and its ``space``."""
 
     variant: Variant
     start: Mapping[str, Any]
     space: Mapping[str, Search]
     group: str
-    fixed: Mapping[str, Any]  # its own settings that the user gave
+    fixed: Mapping[str, Any]  # the settings of this method that the user gave
 
     @property
     def label(self) -> str:
         return self.variant.label
 
     def trials(self, most: int) -> int:
-        """Return how many trials it has: one where there is nothing to search."""
+        """Return the number of trials: ``most``, or 1 if there is nothing to search."""
         return most if self.space else 1
 
 
 class Tuning:
-    """One command's search.
+    """The search of one command.
 
     Args:
-        given: the options of `bench run` that were given.
-        trials: of each method.
+        given: the given options of `bench run`.
+        trials: the number of trials of each method.
         objective: one of ``OBJECTIVES``.
-        seed: of the sampler.
-        command: what the trials' records give as the command.
+        seed: the seed of the sampler.
+        command: the command for the trials' records.
 
     Raises:
-        UserError: something cannot be run as asked, or the results folder holds another search.
+        UserError: something cannot be run as the user asks, or the results folder holds another search.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Tuning:
         self._check_stored()
 
     def _check_stored(self) -> None:
-        """Raise UserError where the results folder holds another search, or methods with another number of trials."""
+        """Raise UserError if the results folder holds another search, or methods with another number of trials."""
         own = {t.label: t for t in self.tuned}
         others: dict[str, int] = {}
         for run_id, record in self.folder.runs.items():
@@ -146,7 +146,7 @@ class Tuning:
             )
 
     def _is_of(self, tuned: Tuned | None, record: RunRecord, trial: Trial) -> bool:
-        """Return True if a stored trial is one of this search, as far as its method is one of this command."""
+        """Return True if a stored trial fits this search, or if this command does not tune the trial's method."""
         if tuned is None:
             return True
         start = self.start_records[tuned.label]
@@ -158,19 +158,19 @@ class Tuning:
     # Trials
 
     def known(self) -> list[ScoredTrial]:
-        """Return the trials that the folder holds, those that are running among them."""
+        """Return the trials in the folder, with running ones."""
         runs = self.folder.runs
         return scored_trials(runs.values(), {run_id: self.folder.run(run_id) for run_id in runs})
 
     def rounds(self) -> list[list[tuple[Tuned, int]]]:
-        """Return the trials that run together, round by round."""
+        """Return the trials by round. The trials of a round run together."""
         firsts = range(1, min(self.trials, DRAWN) + 1)
         numbers = [[*firsts], *([n] for n in range(len(firsts) + 1, self.trials + 1))]
         found = [[(t, n) for n in some for t in self.tuned if n <= t.trials(self.trials)] for some in numbers]
         return [some for some in found if some]
 
     def values(self, tuned: Tuned, number: int, known: Sequence[ScoredTrial]) -> dict[str, Any]:
-        """Return the values of a trial: those that are stored, else what the sampler gives after the earlier ones."""
+        """Return the values of a trial: the stored values, else the sampler's proposal after the earlier trials."""
         own = {t.trial.number: t for t in known if t.trial.method == tuned.label}
         if number in own:
             return dict(own[number].trial.values)
@@ -186,7 +186,7 @@ class Tuning:
         trials: Mapping[str, Trial],
         out: Path,
     ) -> Prepared:
-        """Return the runs of trials: each a variant, its number, its values and what the user set."""
+        """Return the runs of trials. ``asked`` holds variant, number, values and the user's settings of each trial."""
         options = {
             **self.given,
             "methods": [f"{_name(v, n)}={v.spec.removeprefix(f'{v.label}=')}" for v, n, _, _ in asked],
@@ -202,7 +202,7 @@ class Tuning:
         return prepare(options, command=self.command, trials=trials)
 
     def prepared(self, some: Sequence[tuple[Tuned, int]]) -> Prepared:
-        """Return the runs of a round. Raises UserError for what `bench run` refuses."""
+        """Return the runs of a round. Raise UserError if `bench run` refuses them."""
         known = self.known()
         rows, trials = [], {}
         for tuned, number in some:
@@ -214,10 +214,9 @@ class Tuning:
         return self._prepared(rows, trials, self.out)
 
     def run(self, display: Callable[[Tuning, int], Display] | None = None) -> Outcome:
-        """Learn all trials that are missing, then write the recipe and the report; ``display`` shows a round's
-        progress.
+        """Learn the missing trials, then write the recipe and the report. ``display`` shows the progress of a round.
 
-        A command that is stopped loses at most the running trials; its outcome says so (code 130 or 143).
+        A stop loses at most the running trials. The code of the outcome is then 130 or 143.
         """
         rounds = self.rounds()
         for number, some in enumerate(rounds):
@@ -249,10 +248,10 @@ class Tuning:
         }
         return tuned_recipe(known, str(self.plan.options.recipe), search)
 
-    # What is left, and what was found
+    # Time left, and results
 
     def seconds_left(self, after: int, jobs: int) -> float:
-        """Return the seconds of the rounds behind round ``after``, by what was measured of finished trials."""
+        """Return the seconds for the rounds after round ``after``, by the rates of finished trials."""
         rates = Rates(t.record for t in self.known())
         if not rates:
             return 0.0
@@ -263,17 +262,17 @@ class Tuning:
         return total
 
     def score(self, event: RunEvent) -> float | None:
-        """Return the score of a trial that has ended, None while it has not."""
+        """Return the score of a trial that has ended, or None before its end."""
         return score_of(event.record, event.folder)
 
     @property
     def sampler(self) -> str:
-        """The sampler as outputs name it."""
+        """The description of the sampler in outputs."""
         return f"TPE of Optuna, seed {self.seed}; trial 1 of a method is the start, 2 to {DRAWN} are drawn at random"
 
     @cached_property
     def statement(self) -> list[str]:
-        """Notes that outputs show of the search."""
+        """Notes on the search for outputs."""
         one = self.start_records[self.tuned[0].label]
         tasks = ", ".join(task.name for task in one.tasks)
         lines = [
@@ -289,12 +288,12 @@ class Tuning:
 
 
 def _name(variant: Variant, number: int) -> str:
-    """Return the label under which a trial's run stands in the results folder."""
+    """Return the label of a trial's run in the results folder."""
     return f"trial{number:02}-{variant.label}"
 
 
 def _within(value: Any, search: Search) -> Any:
-    """Return a value, moved to the nearer bound where it lies outside."""
+    """Return ``value`` if the search may try it, else its nearer bound or the first choice."""
     if search.choices:
         return value if search.holds(value) else search.choices[0]
     assert search.low is not None, "bounds are resolved"
@@ -303,7 +302,7 @@ def _within(value: Any, search: Search) -> Any:
 
 
 def propose(space: Mapping[str, Search], told: Sequence[tuple[Mapping[str, Any], float]], seed: int) -> dict[str, Any]:
-    """Return the values that TPE proposes after trials with their scores; without any, values drawn at random."""
+    """Return the values that TPE proposes after trials with scores, or random values without such trials."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -1,8 +1,8 @@
 """The child process that learns the missing steps of one run: ``python -m cl_ner_bench.running.worker`` < job
 
-``running.job`` starts it with its threads already fixed in the environment and gives it the job on its standard input.
-It holds the run's lease, reuses the steps that another run has learned, learns the others, commits each, and stops when
-its heartbeat says so.
+``running.job`` starts it with the number of threads in its environment and the job on its standard input. The worker
+holds the run's lease, reuses the steps that other runs have learned, learns and commits the other steps, and stops when
+its heartbeat tells it to.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def main() -> int:
     folder, _ = job.open()
     try:
         lease = folder.lease(job.record.run_id)
-    except StoreError:  # nobody can tell who is learning it
+    except StoreError:  # the owner of the lease is unknown
         return BUSY
     if lease is None:
         return BUSY
     with lease:
-        os.ftruncate(sys.stdout.fileno(), 0)  # the log of an earlier attempt
+        os.ftruncate(sys.stdout.fileno(), 0)  # empty the log of an earlier attempt
         return _work(job, lease)
 
 
@@ -70,7 +70,7 @@ def _work(job: Job, lease: Lease) -> int:
     if status == "done":
         from cl_ner_bench.analysis.data.outcomes import outcomes_in
 
-        outcomes_in(run, record)  # here, in parallel, and not when the report is made
+        outcomes_in(run, record)  # here, where workers run in parallel, not later in the report
     return code
 
 
@@ -95,7 +95,7 @@ def _learn(steps: Steps, awaited: Collection[int], heartbeat: Heartbeat, lease: 
 
 
 def _save(run: RunFolder, record: RunRecord, lease: Lease) -> None:
-    with tolerate_outage():  # a paused process may have lost its lease: the new owner's record stays
+    with tolerate_outage():  # if a paused process lost its lease, the new owner's record stays
         run.save(record, lease)
 
 

@@ -164,7 +164,7 @@ def acquire(files: LeaseFiles, name: str) -> Lease | None:
     about = {"schema": 1, "token": token, "host": host(), "pid": os.getpid()}
     if not files.create(f"{name}.{number}", json.dumps(about).encode()):
         return None
-    if _numbers(files, name)[-1:] != [number]:  # another process was faster
+    if _numbers(files, name)[-1:] != [number]:  # this process worked from an outdated list
         files.remove(f"{name}.{number}")
         return None
     for old in held:

@@ -132,7 +132,7 @@ class Work:
 
 
 def work(runs: Iterable[Run], shared: bool = True) -> Work:
-    """Return the work of all steps of ``runs``, finished or not. Without ``shared``, count a shared step for each run."""
+    """Return the work of all steps of ``runs``, finished or not. Without ``shared``, count each step per run."""
     sizes = {
         run.key(step) if shared else f"{run.id}/{step}": run.size(step) for run in runs for step in run.record.steps
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Item:
-    """A run to schedule: its ``cost`` in any unit, and what it ``awaits``, each with the id of the run that makes it."""
+    """A run to schedule: its ``cost`` in any unit, and what it ``awaits``, with the id of each maker."""
 
     id: str
     cost: float

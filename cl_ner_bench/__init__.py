@@ -1,7 +1,7 @@
 """cl_ner_bench: the benchmark suite for continual named entity recognition.
 
-``run``, ``tune`` and ``extend`` are commands as functions. ``load_results`` returns a results folder as pandas frames,
-``load_model`` a stored model.
+``run``, ``tune`` and ``extend`` are commands as functions. ``extend`` returns a model that has learned one more step.
+``load_results`` returns a results folder as pandas frames, ``load_model`` a stored model.
 Public names are imported on first use, because ``import cl_ner_bench`` and ``bench --help`` must stay quick. Editors
 read ``__init__.pyi``.
 """

@@ -21,7 +21,7 @@ _KERNELS = {
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "TRITON_CACHE_DIR": "triton",
 }
-# The fonts of the system as usual. fontconfig writes its own cache to the first folder named.
+# The fonts of the system as usual. fontconfig writes its notes on fonts into the first cache folder.
 _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>

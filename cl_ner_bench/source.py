@@ -169,7 +169,7 @@ class Program:
         return found
 
     def _resolve(self, module: _Module, node: ast.AST | None, seen: set[tuple[str, str]]) -> set[str | None]:
-        """Return the outermost bases of the class that an expression names."""
+        """Return the bases, outside local modules, of the class that an expression names."""
         if isinstance(node, ast.Subscript):
             node = node.value
         if isinstance(node, ast.Name):
@@ -182,7 +182,7 @@ class Program:
         return set().union(*(self._imported(name, seen) for name in found)) if found else {None}
 
     def _imported(self, name: str, seen: set[tuple[str, str]]) -> set[str | None]:
-        """Return the outermost bases of the class with this dotted name."""
+        """Return the bases, outside local modules, of the class with this dotted name."""
         module, _, attribute = name.rpartition(".")
         top = name.partition(".")[0]
         if top in _VERSIONED or top in sys.stdlib_module_names or (top == _SUITE and not name.startswith(_METHODS)):

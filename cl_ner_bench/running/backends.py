@@ -90,7 +90,7 @@ class Dask:
         self._address, self._most = options.scheduler, jobs
         self._slots = None if options.scheduler else _slots(options, jobs)
         cuda = environment.kind(options.device) == "cuda"
-        self._device = "cuda:0" if cuda else "cpu"  # a worker sees its own devices only
+        self._device = "cuda:0" if cuda else "cpu"  # the first device that a worker sees
         here: dict[str, Any] = {
             "n_workers": jobs,
             "threads_per_worker": 1,

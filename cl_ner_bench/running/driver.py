@@ -103,7 +103,7 @@ class _Dispatcher:
     def follow(self, received: Sequence[int]) -> None:
         """Start runs and look for ended runs and finished awaited steps.
 
-        Repeat this until all runs are done or a signal is ``received``.
+        Repeat this until all runs are done, or have stopped after a signal in ``received``.
         """
         stopped = 0.0
         while True:

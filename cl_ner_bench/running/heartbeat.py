@@ -1,4 +1,4 @@
-"""The heartbeat of a run that is being learned: it writes the progress and stops the run."""
+"""The heartbeat of a run that is being learned: its progress, and a check if it must stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Interrupted(Exception):  # noqa: N818  a stop is no error
 
 
 class Heartbeat:
-    """Progress of a run, written at most twice a second, and checks for a stop.
+    """The heartbeat of a run. It writes the progress at most twice a second, and checks if the run must stop.
 
     A run stops if the stop file exists, its parent process has ended or its lease is lost. Each touch of the lease
     publishes the progress for machines without a common file system.

@@ -1,7 +1,7 @@
 """Keys of steps. Equal keys mean bit-identical computations; keys differ if any number could differ.
 
-Runs share a step if its key is equal in both. If step 1 is that of the base learner, its key names no method. The key
-of a joint model that starts from scratch depends on its set of sentences and types, not on the order of its tasks.
+Runs share a step if they have the same key for it. If step 1 is that of the base learner, its key names no method. The
+key of a joint model that starts from scratch depends on its set of sentences and types, not on the order of its tasks.
 """
 
 from __future__ import annotations

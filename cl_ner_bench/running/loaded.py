@@ -130,7 +130,7 @@ def load_model(
 
     Args:
         path: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``, or of the exported model.
-        step: the step of a run whose model to load (default: the last).
+        step: the step of a run after which the model was stored (default: the last step).
         method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``. A folder cannot choose the file, because
             it runs as code.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.

@@ -40,7 +40,7 @@ class NewData:
         return [part for part in PARTS if self.corpus.parts[part]]
 
     def step_data(self, step: int, known: Sequence[str]) -> StepData:
-        """Return the data of the step: only labels of its types, with the model's ``known`` types as old types."""
+        """Return the data of the step, labelled with its types only. ``known`` are the types of the model."""
         train, dev = (tuple(s.only(self.types) for s in self.corpus.parts[part]) for part in ("train", "dev"))
         types = (*known, *(t for t in self.types if t not in known))
         return StepData(step, types, self.types, train, dev, self.types)

@@ -157,7 +157,7 @@ class NewerError(DamagedError):
 
 
 def learn_again(path: Path) -> str:
-    """Return the command that repairs a file of a run or a model.
+    """Return the repair of a file of a run or a model, as part of a message.
 
     Repeating the folder's grids learns the missing steps. Imported runs must be imported again.
     """

@@ -214,7 +214,7 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_changed(record: Mapping[str, Any]) -> bool:
-    """Return True if a sealed record was changed after it was sealed. Return False for a record without a seal.
+    """Return True if a sealed record was changed after it was sealed. A record that never had a seal is unchanged.
 
     Whitespace and the order of keys do not count.
     """

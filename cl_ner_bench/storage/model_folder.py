@@ -190,7 +190,7 @@ def read_model_folder(folder: Path) -> ExportedModel:
 
 
 def refuse_out(out: Path) -> None:
-    """Raise UserError if a model cannot be written to ``out``. Leave nothing there."""
+    """Raise UserError if ``out`` cannot hold a model, before the model is learned or loaded. Leave nothing there."""
     try:
         sweep(out)
         if out.is_dir() and any(out.iterdir()):

@@ -19,18 +19,18 @@ from cl_ner_bench.analysis.literature.settings import PublishedRow, Setting, enc
 from cl_ner_bench.analysis.table import Cell
 from cl_ner_bench.storage.run_record import RunRecord
 
-# Two one-sided tests at 5 % each are the same as asking whether the 90 % interval lies within the margin
-# (Schuirmann 1987, doi:10.1007/BF01068419).
+# Two one-sided tests at 5 % each succeed if and only if the 90 % interval lies within the margin (Schuirmann 1987,
+# doi:10.1007/BF01068419).
 CONFIDENCE = 0.90
 AGREES, DISAGREES, OPEN = "agrees", "disagrees", "cannot be judged"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One measure of one method, 0..100: ours, theirs, ours minus theirs with its interval, and the verdict.
+    """One measure of one method, 0..100: our number, the published number, their difference and the verdict.
 
-    ``agrees``: the interval lies within ± ``margin``. ``disagrees``: it lies outside of it. Else ``cannot be judged``,
-    and ``why``.
+    ``low``, ``high``: the interval of ours minus theirs. ``verdict``: ``agrees`` if the interval lies within ±
+    ``margin``, ``disagrees`` if it lies outside, else ``cannot be judged``; ``why`` then gives the reason.
     """
 
     method: str
@@ -51,10 +51,10 @@ class Judgement:
 
 
 def judge(setting: Setting, results: Results) -> list[Judgement]:
-    """Return a judgement for each method and measure that the setting's preset names and its source has a number for.
+    """Return a judgement for each method and each measure of the setting's preset that has a published number.
 
-    Orders that both sides know one by one are compared in pairs; otherwise the two means, by their spreads (Welch),
-    where ours is over orders, or over the seeds of one order.
+    If the source gives a number for each order, orders are compared in pairs. Otherwise the two means are compared by
+    their spreads (Welch); our spread is over orders, or over the seeds of one order.
     """
     assert setting.preset is not None, "a setting without a preset is never reproduced"
     out = []
@@ -100,7 +100,7 @@ def _interval(
     runs: Sequence[RunRecord],
     frame: pd.DataFrame,
 ) -> tuple[float, float, str]:
-    """Return the 90 % interval of ours minus theirs, or nan and the reason why there is none."""
+    """Return the 90 % interval of ours minus theirs, or nan and the reason why the interval is missing."""
     none = (math.nan, math.nan)
     if not runs:
         return *none, f"no finished run with {setting.encoder}"

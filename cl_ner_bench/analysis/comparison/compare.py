@@ -32,8 +32,8 @@ LOWER_BOUNDS = ("finetune-span", "finetune-token")
 
 
 APART = ("imported", "reference")
-"""Groups that are shown beside the methods and are in no test, rank or claim about differences: of imported results it
-is not known what they learned from."""
+"""Groups that are shown beside the methods but are in no test, rank or claim about differences. The training data of
+imported results is unknown."""
 
 
 NEWCOMER = "newcomer"  # `order_of` of runs whose order names the one type that is learned last
@@ -59,23 +59,23 @@ class MethodRow:
         return frame[self.places(frame)]
 
     def column(self, frame: pd.DataFrame, name: str) -> pd.Series:
-        """Return column ``name`` of this method's rows of ``frame``, without a copy of the others."""
+        """Return column ``name`` of this method's rows of ``frame``, without copying the other columns."""
         return frame[name][self.places(frame)]
 
     def places(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return where ``frame`` has rows of this method. (Tables ask thousands of times: numpy is faster here.)"""
+        """Return a mask of this method's rows of ``frame``. (Tables call it thousands of times; numpy is faster.)"""
         return (frame["method"].to_numpy() == self.method) & (frame["config"].to_numpy() == self.config)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Rows of one table with all of their finished runs, and the runs that differences are computed from.
+    """The rows of one table with all of their finished runs, and the runs that differences are computed from.
 
-    Differences are computed over ``pairs`` alone, the (order, seed) pairs that every method finished: other runs would
-    add differences between runs to those between methods. References and imported results need not have finished a
-    pair, unless there is nothing else. ``left_out``: the pairs that some methods finished and others did not, with the
-    rows that lack them and the reason; ``matched`` is false where no pair is left. Models of a single task are
-    references for learning only: beside methods they are no rows, and have frames of their own (``single_task_*``).
+    Differences use only ``pairs``, the (order, seed) pairs that every method finished, because other runs would mix
+    differences between runs into differences between methods. References and imported results may lack a pair, unless
+    there are no methods. ``left_out``: the pairs that only some methods finished, with the rows that lack the pair and
+    the reason. ``matched`` is false if no pair is left. Single-task models are references for learning only: beside
+    methods they have no row, but frames of their own (``single_task_*``).
     """
 
     dataset: str
@@ -91,13 +91,13 @@ class Comparison:
     measures: pd.DataFrame
     scores: pd.DataFrame
     counts: pd.DataFrame
-    joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
+    joints: Mapping[str, str]  # run_id -> the joint run that gives its gaps
     single_task_rows: tuple[MethodRow, ...]
     single_task_runs: tuple[RunRecord, ...]
     single_task_measures: pd.DataFrame
     single_task_counts: pd.DataFrame
-    damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; whose rows they would be is not known
-    whole: Comparison | None = None  # with the methods that are not shown, where some were chosen
+    damaged: tuple[str, ...] = ()  # runs of the results that cannot be read, whatever their method
+    whole: Comparison | None = None  # the comparison of all methods, if only some are shown
 
     @property
     def title(self) -> str:
@@ -105,7 +105,7 @@ class Comparison:
 
     @property
     def basis(self) -> Comparison:
-        """Return the comparison with all methods: whatever is shown, learning and gaps have the same references."""
+        """Return the comparison of all methods, which keeps the references of learning and gaps."""
         return self.whole or self
 
     @property
@@ -126,27 +126,27 @@ class Comparison:
 
     @property
     def n_orders(self) -> int:
-        """Return the number of orders that differences are taken over."""
+        """Return the number of orders in ``compared_runs``."""
         return len({run.order for run in self.compared_runs})
 
     @property
     def first_order(self) -> int:
-        """Return the lowest order that every method finished, or that any did where nothing is matched."""
+        """Return the lowest order in ``compared_runs``."""
         return min(int(run.order) for run in self.compared_runs)
 
     @cached_property
     def compared_runs(self) -> tuple[RunRecord, ...]:
-        """Return the runs that differences are taken over: of the matched pairs, or all where nothing is matched."""
+        """Return the runs of the matched pairs, or all runs if no pair is matched."""
         ids = {run_id for by_row in self.matched_runs for run_id in by_row.values()}
         return tuple(run for run in self.runs if run.run_id in ids or not self.matched)
 
     def compared(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of ``frame`` that are of ``compared_runs``."""
+        """Return the rows of ``frame`` that belong to ``compared_runs``."""
         return _rows_of_runs(frame, [run.run_id for run in self.compared_runs])
 
     @property
     def adds_one(self) -> bool:
-        """Return True if all types but one are learned first, then that one, which the order names."""
+        """Return True if every run learns all types but one, then the newcomer that its order names."""
         return all(run.order_of == NEWCOMER for run in self.runs)
 
     @property
@@ -160,20 +160,20 @@ class Comparison:
         return models_of(self.runs)
 
     def per_model(self, frame: pd.DataFrame, *names: str, by: Sequence[str] = ()) -> pd.DataFrame:
-        """Return ``names`` with a row per trained model (and value of ``by``); ``frame`` has one per run."""
+        """Return ``names`` with a row per trained model (and value of ``by``), from ``frame`` with a row per run."""
         return per_model(frame, self.models, names, by)
 
     def n_models(self, row: MethodRow, frame: pd.DataFrame) -> int:
-        """Return how many trained models of ``row`` stand behind ``frame``."""
+        """Return the number of trained models of ``row`` in ``frame``."""
         here = row.places(frame)
         runs = frame["run_id"].to_numpy()[here]
         steps = frame["step"].to_numpy()[here] if "step" in frame else [LAST] * len(runs)
         return len({self.models[place] for place in zip(runs, steps, strict=True)})
 
     def values(self, rows: Iterable[MethodRow], frame: pd.DataFrame, name: str) -> Floats:
-        """Return ``frame[name]`` as ``[runs, rows]``: a line for each matched run, in the order of ``matched_runs``.
+        """Return ``frame[name]`` as ``[pairs, rows]``, sorted like ``matched_runs``; nan for runs not in ``frame``.
 
-        ``frame`` holds one row per run (of one view, and of one step where it has steps); nan where it has none.
+        ``frame`` holds one row per run, of one view and at most one step.
         """
         by_run = dict(zip(frame["run_id"], frame[name], strict=True))
         rows = list(rows)
@@ -193,7 +193,7 @@ class Comparison:
 
     @cached_property
     def matched_runs(self) -> list[dict[MethodRow, str]]:
-        """Return for each matched (order, seed) pair the run of each row that has one, sorted by pair."""
+        """Return for each matched (order, seed) pair the runs of its rows, sorted by pair."""
         by_pair: dict[tuple[int, int, str], dict[MethodRow, str]] = {}
         for run in self.runs:
             by_pair.setdefault(_pair(run), {})[self.row_of[run.run_id]] = run.run_id
@@ -203,14 +203,14 @@ class Comparison:
 
 @lru_cache(maxsize=4)
 def comparisons(results: Results) -> tuple[Comparison, ...]:
-    """Return the finished runs, divided into comparisons: the runs that may stand in one table. Sorted by dataset.
+    """Divide the finished runs into comparisons: the runs that may stand in one table. Sorted by dataset.
 
-    Imported results stand in every comparison on their data and tasks, whatever encoder is behind them.
+    Imported results stand in every comparison on their data and tasks, whatever their encoder.
     """
     blocks: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in sorted(results.finished, key=lambda run: run.imported is not None):  # stable
         tasks = _tasks(run)
-        # Other sentences, the same ones split otherwise, or another encoder of one name make another comparison.
+        # Different sentences, another split or another encoder of the same name make another comparison.
         data = (
             run.settings.get("split_seed", 0),
             *(str(run.fingerprints.get(k)) for k in SHARED_PRINTS),
@@ -235,7 +235,7 @@ def comparisons(results: Results) -> tuple[Comparison, ...]:
 
 
 def _without_encoder(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what of a comparison's key does not name the encoder."""
+    """Return a comparison's key without the parts that identify the encoder."""
     dataset, scenario, _, sample, tasks, (split_seed, data, _) = key
     return dataset, scenario, sample, tasks, split_seed, data
 
@@ -277,7 +277,7 @@ def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
 def _left_out(
     finished: Mapping[MethodRow, set[tuple[int, int, str]]], common: set[tuple[int, int, str]]
 ) -> dict[tuple[int, int], dict[MethodRow, str]]:
-    """Return the pairs that not all rows finished, each with the rows that lack it and the reason."""
+    """Return the pairs that only some rows finished, each with the rows that lack the pair and the reason."""
     found: dict[tuple[int, int], dict[MethodRow, str]] = {}
     for order, seed, split in sorted(set.union(*finished.values()) - common):
         for row, own in finished.items():
@@ -295,22 +295,22 @@ def _damaged(results: Results) -> tuple[str, ...]:
 
 
 def _tasks(run: RunRecord) -> tuple[Any, ...]:
-    """Return what the tasks of comparable runs share: all of it, or the types alone where they go with the order."""
+    """Return the part of the tasks that comparable runs share: names and types, or types if tasks vary by order."""
     if run.order_of in ("types", NEWCOMER):
         return (len(run.tasks), *sorted(t for task in run.tasks for t in task.types))
     return tuple(sorted(map(_content, run.tasks)))
 
 
 def group_title(group: str) -> str:
-    """Return the printed name of a group, which a newer version may have named."""
+    """Return the printed name of a group; the group itself if a newer version added it."""
     return GROUPS.get(group, group)
 
 
 def group_of(run: RunRecord) -> str:
-    """Return the group of a run's method: a key of ``GROUPS``, or the name that a newer version gave it.
+    """Return the group of a run's method: a key of ``GROUPS``, or a name that a newer version added.
 
-    Whatever its card said, a run that learned from the data of all steps so far is a reference and not memory-free,
-    and one that kept sentences of earlier steps has stored examples.
+    The record overrides the card: a memory-free method that learned from the data of all steps so far is a reference,
+    and a memory-free or closed-form method that kept sentences of earlier steps has stored examples.
     """
     group = str(run.group)
     if group == "memory-free" and run.data == "union":
@@ -321,7 +321,7 @@ def group_of(run: RunRecord) -> str:
 
 
 def most_stored(run: RunRecord) -> Mapping[str, int]:
-    """Return the sentences, mentions and bytes of text that a run's memory held when it held most; empty: none."""
+    """Return the sentences, mentions and bytes of text in a run's memory when it was largest; empty without memory."""
     return max((step["memory"] for step in run.learned if "memory" in step), key=lambda m: m["bytes"], default={})
 
 
@@ -335,7 +335,7 @@ def _content(task: Task) -> tuple[str, ...]:
 
 
 def _pair(run: RunRecord) -> tuple[int, int, str]:
-    """Return order, seed and task split: a replayed split may differ where the order's number does not."""
+    """Return order, seed and task split. A replayed split may differ although the order's number is the same."""
     return run.order, run.seed, str(run.fingerprints.get("split"))
 
 
@@ -350,12 +350,12 @@ def _by_row(runs: Iterable[RunRecord]) -> dict[tuple[str, str], list[RunRecord]]
 def _method_rows(
     by_row: Mapping[tuple[str, str], list[RunRecord]], measures: pd.DataFrame, chosen: Sequence[str]
 ) -> list[MethodRow]:
-    """Return the rows by group, in each as they were chosen, else the highest HEADLINE (all test sentences) first."""
+    """Return the rows by group; within a group as chosen, else by HEADLINE (all test sentences), highest first."""
     firsts = [runs[0] for runs in by_row.values()]
     labels = [run.label for run in firsts]
     rows = []
     for run in firsts:
-        # Two settings of one method (joined folders): the config tells them apart.
+        # Joined folders may hold two settings of one method; the config distinguishes them.
         label = run.label if labels.count(run.label) == 1 else f"{run.label} [{run.config}]"
         rows.append(MethodRow(run.method, run.config, label, group_of(run), run.architecture))
     rank = {name: i for i, name in enumerate(GROUPS)}
@@ -365,7 +365,7 @@ def _method_rows(
 
 
 def _compared_rows(rows: Iterable[MethodRow]) -> list[MethodRow]:
-    """Return the rows that are compared: all but those of ``APART``, or all where there is nothing else."""
+    """Return the rows that are compared: all rows outside ``APART``, or all rows if every row is in ``APART``."""
     rows = list(rows)
     return [row for row in rows if row.group not in APART] or rows
 
@@ -375,7 +375,7 @@ def _rows_of_runs(frame: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 
 
 def _slug(*parts: str) -> str:
-    """Return words for a file name; of a path (a dataset or encoder by folder) the last part."""
+    """Return words for a file name. A path (a dataset or encoder by folder) gives its last part."""
     names = [re.sub(r"[^\w.-]+", "-", part.rstrip("/\\").replace("\\", "/").split("/")[-1]) for part in parts]
     words = "-".join(name.strip("-.") or "x" for name in names).lower().encode()
-    return words[:_LONGEST].decode(errors="ignore")  # a name may be as long as it likes, that of a file may not
+    return words[:_LONGEST].decode(errors="ignore")  # file systems limit the length of file names

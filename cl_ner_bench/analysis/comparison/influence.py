@@ -1,8 +1,8 @@
-"""The uncertainty of a score that comes from the choice of test sentences, for the models as they were trained.
+"""The uncertainty of a score that comes from the choice of test sentences, for fixed trained models.
 
-All runs share one test set. How the mean score of a method depends on each sentence is taken from its influence
-function, whose squares add up to the variance of a bootstrap over sentences, to first order (the infinitesimal
-jackknife: Efron and Tibshirani 1993, chapter 21). Counting drawn test sets again would change nothing at their size.
+All runs share one test set. The influence function gives the effect of each sentence on the mean score of a method.
+The sum of its squares is, to first order, the variance of a bootstrap over sentences (the infinitesimal jackknife:
+Efron and Tibshirani 1993, chapter 21). At the size of these test sets a bootstrap would give the same intervals.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cl_ner_bench.analysis.scores.measures import TEST, Floats, TaskLayout
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.run_record import RunRecord
 
-# Scores that follow from the counts after the last step, which are known by sentence.
+# Scores that follow from the counts after the last step. Outcomes hold these counts by sentence.
 BY_SENTENCE = ("micro_f1", "macro_f1", "task_macro_f1")
 Integers = NDArray[np.int64]
 
@@ -31,22 +31,22 @@ Integers = NDArray[np.int64]
 def sentence_error(influence: Floats, documents: Integers | None = None) -> float:
     """Return the standard error over test sentences, in points, of a score or of a difference of scores.
 
-    ``influence[sentences]`` as ``influence_of`` gives it. ``documents[sentences]`` (0, 1, ...): the sentences of a
-    document are drawn together; without it each by itself.
+    ``influence[sentences]`` comes from ``influence_of``. With ``documents[sentences]`` (0, 1, ...) the sentences of a
+    document are drawn together, without it one by one.
     """
     drawn = influence if documents is None else np.bincount(documents, influence)
     return math.sqrt(float(((drawn - drawn.mean()) ** 2).sum()))
 
 
 def influence_of(rows: Integers, units: Integers, sentences: Integers) -> Floats:
-    """Return ``[sentences]``: the change of a mean of F1 scores (0..100) with each sentence's weight; the sum is 0.
+    """Return ``[sentences]``: the derivative of a mean of F1 scores (0..100) by each sentence's weight; the sum is 0.
 
-    ``rows[n, 5]`` are sentence id, type, tp, fp, fn; ``units[types]`` the unit (task, type, or 0 for micro) whose F1 a
-    type enters; ``sentences`` the sorted ids. Units without gold are left out of the mean.
+    ``rows[n, 5]`` are sentence id, type, tp, fp, fn. ``units[types]`` is the unit (task, type, or 0 for micro) to which
+    a type belongs. ``sentences`` are the sorted ids. Units without gold are left out of the mean.
     """
     unit, tp, wrong, gold = units[rows[:, 1]], rows[:, 2], rows[:, 3] + rows[:, 4], rows[:, 2] + rows[:, 4]
     right, errors, known = (_sums(unit, values, len(units)) for values in (tp, wrong, gold))
-    total = np.where(known > 0, 2 * right + errors, np.inf)  # inf: no slope where the F1 is undefined
+    total = np.where(known > 0, 2 * right + errors, np.inf)  # inf: the derivative of an undefined F1 is 0
     per_right, per_error = 200 * errors / total**2, -200 * right / total**2
     change = per_right[unit] * tp + per_error[unit] * wrong
     by_sentence = _sums(np.searchsorted(sentences, rows[:, 0]), change, len(sentences))
@@ -58,12 +58,12 @@ def _sums(place: Integers, values: NDArray[Any], size: int) -> Floats:
 
 
 def drawn_together(c: Comparison) -> str:
-    """Return what is drawn of the test part: ``documents`` where the runs know at least two, else ``sentences``."""
+    """Return the sampling unit of the test part: ``documents`` if the runs know at least two, else ``sentences``."""
     return "documents" if len(c.runs[0].documents or ()) > 1 else "sentences"
 
 
 def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
-    """Return ``[sentences]``: the document (0, 1, ...) of each sentence id; None where sentences are drawn."""
+    """Return ``[sentences]``: the document (0, 1, ...) of each sentence id, or None if sentences are drawn."""
     if drawn_together(c) == "sentences":
         return None
     at = np.searchsorted(np.array(c.runs[0].documents), sentences, side="right")
@@ -74,12 +74,11 @@ def documents_of(c: Comparison, sentences: Integers) -> Integers | None:
 def influences(
     c: Comparison, results: Results
 ) -> tuple[Mapping[tuple[str, str], Mapping[MethodRow, Floats]], Mapping[str, Integers]]:
-    """Return the influence of each test sentence on the mean score of each row of ``c``, per view and measure of
-    BY_SENTENCE; and per view the ids of these sentences.
+    """Return the influence of each test sentence on the mean score of each row of ``c``, by view and measure, and the
+    ids of the sentences by view.
 
-    Runs on several test sets have no ``task_macro_f1`` here: a type's task depends on the set.
-
-    Raises UserError for predictions that cannot be read, and for runs whose test sentences differ.
+    The measures are BY_SENTENCE, without ``task_macro_f1`` for runs on several test sets, where a type's task depends
+    on the test set. Raises UserError for predictions that cannot be read, and for runs whose test sentences differ.
     """
     found: dict[tuple[str, str], dict[MethodRow, Floats]] = {}
     rows = {(row.method, row.config): row for row in c.rows}

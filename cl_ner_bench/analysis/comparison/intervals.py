@@ -1,4 +1,4 @@
-"""Intervals and tests of means, by the t distribution; which of several orders and seeds count as one."""
+"""Intervals and tests of means by the t distribution, and the units (orders, seeds or models) that they count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Estimate:
-    """Means with their 95 % intervals and the two-sided p of their being 0, ``[tests]``; nan with one unit."""
+    """Means, their 95 % intervals and the two-sided p that the mean is 0, ``[tests]`` each; nan with one unit."""
 
     mean: Floats
     low: Floats
@@ -28,8 +28,8 @@ class Estimate:
 def estimate(*samples: Floats) -> Estimate:
     """Return the sum of the means of independent samples, ``[units, tests]`` each.
 
-    One sample: Student's test. Several: Welch's, with Satterthwaite's degrees of freedom. Interval and p come from one
-    distribution: p is below 0.05 where the interval leaves 0 out, and nowhere else.
+    One sample gives Student's test, several give Welch's with Satterthwaite's degrees of freedom. Interval and p come
+    from the same distribution, so p is below 0.05 if and only if the interval excludes 0.
     """
     mean = np.sum([sample.mean(axis=0) for sample in samples], axis=0)
     if min(map(len, samples)) < 2:
@@ -49,18 +49,18 @@ def estimate(*samples: Floats) -> Estimate:
 
 
 def t_quantile(freedom: float | Floats, share: float) -> Any:
-    """Return the quantile ``share`` (0..1) of Student's t distribution, for each number of degrees of freedom."""
+    """Return the quantile ``share`` (0..1) of Student's t distribution with ``freedom`` degrees of freedom."""
     from scipy.special import stdtrit  # slow to import
 
     return stdtrit(freedom, share)
 
 
 def unit_means(values: Floats, orders: NDArray[np.int64], models: NDArray[np.str_] | None = None) -> Floats:
-    """Return ``values[runs, ...]`` as ``[units, ...]``: the mean of each order; the runs, where there is one order.
+    """Return ``values[runs, ...]`` as ``[units, ...]``: the mean of each order, or the runs if there is one order.
 
-    Seeds of one order say nothing of other orders: with several orders they are no units of their own.
-    ``models[runs, terms]``: the trained models that a run's value comes from. Orders that share one are one unit, and
-    where all do (joint training after the last step) the units are the models.
+    With several orders seeds are no units, because seeds of one order are no evidence about other orders.
+    ``models[runs, terms]``: the trained models behind each run's value. Orders that share a model are one unit. If all
+    orders share models (joint training after the last step), the units are the models.
     """
     if models is not None:
         orders = merged(orders, models)
@@ -73,7 +73,7 @@ def unit_means(values: Floats, orders: NDArray[np.int64], models: NDArray[np.str
 
 
 def merged(orders: NDArray[np.int64], models: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Return the order of each run, where orders that share a model of ``models[runs, terms]`` are one."""
+    """Return the order of each run; orders that share a model of ``models[runs, terms]`` get the same number."""
     out = orders.copy()
     for column in models.T:
         for model in np.unique(column):
@@ -83,8 +83,8 @@ def merged(orders: NDArray[np.int64], models: NDArray[np.str_]) -> NDArray[np.in
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return Holm's correction of those p that are defined. (statsmodels' ``multipletests`` gives the same, but
-    collects garbage at each call: ten seconds a report.)"""
+    """Return Holm's correction of the defined p; nan stays. (``multipletests`` of statsmodels gives the same, but
+    collects garbage at each call, which costs ten seconds per report.)"""
     values = np.array(p, dtype=np.float64)
     known = np.flatnonzero(~np.isnan(values))
     ranked = known[np.argsort(values[known], kind="stable")]

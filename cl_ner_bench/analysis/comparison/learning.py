@@ -1,7 +1,7 @@
 """Checks of how well each step learned its new task: starved methods, and steps without a choice of epoch.
 
-Everything follows from stored counts and records, so it holds for results of earlier versions too. docs/measures.md
-gives the rule and its reasons.
+The checks use only stored counts and records, so they work on results of earlier versions. docs/measures.md gives the
+rule and its reasons.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.storage.run_record import RunRecord
 
-FAR_BELOW = 0.6  # of the reference's F1
-MARGIN = 10.0  # points of F1 that must be missing, too
+FAR_BELOW = 0.6  # share of the reference's F1
+MARGIN = 10.0  # points of F1; a starved task also lies this far below the reference
 REFERENCES = (*SINGLE_TASK, "finetune-span", "finetune-token", "joint-span", "joint-token")
 DEV_ZERO = "dev score 0 in every epoch: the first epoch is kept"  # the trainer's remark
 
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A new task of which a run learned far less than a reference: F1 (0..100) of both right after learning it."""
+    """A new task that a run learned far worse than a reference; F1 (0..100) of both is right after learning it."""
 
     step: int
     task: str
@@ -39,10 +39,10 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class LearningCheck:
-    """Scores of the new tasks right after they were learned, over all runs and steps of a row.
+    """A check of the new tasks right after they were learned, over all runs and steps of a row.
 
-    ``checked``: steps with a reference, ``checked_later`` those after the first step. ``starved``: the shortfalls,
-    the largest first.
+    ``checked``: number of tasks with a reference; ``checked_later``: without the tasks of step 1. ``starved``: the
+    shortfalls, largest first.
     """
 
     row: MethodRow
@@ -53,13 +53,14 @@ class LearningCheck:
 
 @lru_cache(maxsize=16)
 def new_task_scores(c: Comparison) -> pd.DataFrame:
-    """Return a row per run (single-task runs too) and task: its F1 right after learning, and the best reference's.
+    """Return a row per run and task with the F1 right after learning and the F1 of the best reference.
 
-    Columns: ``run_id, method, config, seed, step, task, f1`` (0..100; nan without test gold), ``reference`` (nan where
-    no other run of the architecture with the same data, order, seed, encoder and training settings learned the task at
-    this step), ``source`` (the reference's label) and ``starved``; a step without updates (of a closed form) is not.
+    Columns: ``run_id, method, config, seed, step, task, f1`` (0..100; nan without test gold), ``reference`` (nan if no
+    reference run of the architecture with the same data, order, seed, encoder and training settings learned the task
+    at this step), ``source`` (the reference's label) and ``starved`` (false for steps without updates, as in closed
+    forms). Single-task runs have rows too.
     """
-    c = c.basis  # methods that are not shown are references as ever
+    c = c.basis  # methods that are not shown are still references
     counts = pd.concat([c.counts, c.single_task_counts], ignore_index=True)
     counts = counts[(counts["view"] == "all") & (counts["step"] == counts["learned_at"])]
     keys = ["run_id", "method", "config", "step", "task"]
@@ -108,7 +109,7 @@ def starved_rows(c: Comparison) -> list[str]:
 
 
 def unfit_rows(c: Comparison) -> dict[MethodRow, str]:
-    """Return the rows that may not stand beside a published number for how they learned, each with the reason."""
+    """Return the rows that learned too badly to stand beside a published number, each with the reason."""
     starved = {check.row for check in learning_checks(c) if check.starved}
     unchosen = {row for row in c.rows if count_without_choice(c, row)[0]}
     reasons = {"starved by this recipe": starved, "dev score 0 in every epoch of a step": unchosen}
@@ -117,12 +118,12 @@ def unfit_rows(c: Comparison) -> dict[MethodRow, str]:
 
 
 def steps_without_choice(run: RunRecord) -> list[int]:
-    """Return the steps of a run whose dev score was 0 in every epoch, so that the first epoch was kept unchosen."""
+    """Return the steps of a run with dev score 0 in every epoch; the trainer then keeps the first epoch."""
     return [s["step"] for s in run.learned if (scores := s.get("dev_scores")) and all(x == 0 for x in scores)]
 
 
 def count_without_choice(c: Comparison, row: MethodRow) -> tuple[int, int]:
-    """Return how many steps of a row's runs have no choice of epoch, and how many have dev scores at all."""
+    """Return the number of steps without a choice of epoch, and of steps with dev scores, over a row's runs."""
     runs = _runs(c, row)
     scored = [s for run in runs for s in run.learned if any(x is not None for x in s.get("dev_scores", ()))]
     return sum(len(steps_without_choice(run)) for run in runs), len(scored)
@@ -145,17 +146,17 @@ def learning_notes(c: Comparison, named: Naming) -> list[str]:
 
 
 def _setting(run: RunRecord) -> tuple[Any, ...]:
-    """Return the identity that a run shares with its references: architecture, split, order, seed and settings."""
+    """Return the values that a run shares with its references: architecture, settings, order, seed and split."""
     return (run.architecture, run.setting, run.order, run.seed, run.fingerprints.get("split"))
 
 
 def _share_starved(check: LearningCheck) -> float:
-    """Return a key that sorts the rows that are starved at the most steps first."""
+    """Return a sort key that puts the rows with the highest share of starved steps first."""
     return -len(check.starved) / check.checked
 
 
 def _shortfall(check: LearningCheck) -> str:
-    """Return in words how often a row was starved, and the worst case."""
+    """Return a text on how often a row was starved, and on the worst case."""
     n, worst = len(check.starved), check.starved[0]
     return (
         f"{check.row.label} at {n} of {check.checked} checked step{'s' * (check.checked > 1)} (step "
@@ -164,7 +165,7 @@ def _shortfall(check: LearningCheck) -> str:
 
 
 def _without_choice(c: Comparison, row: MethodRow) -> str:
-    """Return the steps of a row without a choice of epoch, as ``SEQ* 3 of 8 steps (5, 7, 8)``; '' where none is."""
+    """Return the steps of a row without a choice of epoch, such as ``SEQ* 3 of 8 steps (5, 7, 8)``, or ''."""
     n, total = count_without_choice(c, row)
     steps = sorted({step for run in _runs(c, row) for step in steps_without_choice(run)})
     return f"{row.label} {n} of {total} steps ({', '.join(map(str, steps))})" if n else ""

@@ -1,12 +1,12 @@
-"""Lists of names in notes and answers: all of them, or the worst few with the number of the others."""
+"""Lists of names in notes and answers: all names, or the worst few and the number of the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 Naming = Callable[[Iterable[str]], str]
-MOST = 6  # entries up to which a list stands whole
-FIRST = 4  # entries of a longer list
+MOST = 6  # a list of up to this many entries is printed whole
+FIRST = 4  # printed entries of a longer list
 
 
 def every(entries: Iterable[str]) -> str:
@@ -15,7 +15,7 @@ def every(entries: Iterable[str]) -> str:
 
 
 def few(entries: Iterable[str], where: str = "") -> str:
-    """Return the entries as ``A, B``; of a long list the first ones: ``A, B, C, D and 9 more, all in FILE``."""
+    """Return the entries as ``A, B``; a long list is cut, as in ``A, B, C, D and 9 more, all in FILE``."""
     entries = list(entries)
     if len(entries) <= MOST:
         return every(entries)

@@ -1,6 +1,7 @@
-"""Gain and loss of a model by one new type (scenario `add-one`): means over the types that were the newcomer.
+"""Gain and loss of a model by one new type (scenario `add-one`), as means over newcomers.
 
-Old and new types are the two tasks of a run: their F1 is micro-F1 over the task's types, on all test sentences.
+The old types and the new type are the two tasks of a run. Their F1 is micro-F1 over the task's types, on all test
+sentences.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from cl_ner_bench.analysis.comparison.intervals import estimate
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 
 COLUMNS = ("new", "before", "after", "lost")
-"""F1 of the new type after step 2, of the old types after step 1 and after step 2, and what these lost by it."""
+"""F1 of the new type after step 2, F1 of the old types after step 1 and after step 2, and the loss of the old types."""
 _PLACE = ("architecture", "order", "seed")
 
 
 @dataclass(frozen=True)
 class Estimated:
-    """A mean and its 95 % t interval; nan where there is none."""
+    """A mean and its 95 % t interval; nan if undefined."""
 
     mean: float
     low: float
@@ -32,13 +33,13 @@ class Estimated:
 
     @property
     def text(self) -> str:
-        """Return the mean with its interval, where there is one."""
+        """Return the mean, with its interval if it has one."""
         interval = "" if math.isnan(self.low) else f" ({self.low:.1f} to {self.high:.1f})"
         return f"{self.mean:.1f}{interval}"
 
     @property
     def as_loss(self) -> str:
-        """Return the value as what is lost: ``lose 2.0 (1.0 to 3.0)``; a negative one as what is gained."""
+        """Return the value as a loss, ``lose 2.0 (1.0 to 3.0)``; a negative value as a gain."""
         if round(self.mean, 1) >= 0:
             return f"lose {self.text}"
         return f"gain {Estimated(-self.mean, -self.high, -self.low).text}"
@@ -46,9 +47,9 @@ class Estimated:
 
 @lru_cache(maxsize=16)
 def _per_run(c: Comparison) -> pd.DataFrame:
-    """Return ``COLUMNS`` of the runs that differences are taken over, with their row, architecture, order and seed.
+    """Return ``COLUMNS`` of ``compared_runs``, with their row, architecture, order and seed.
 
-    Joint training without a model of step 1 is compared with the model of step 1 that the others start from.
+    Joint training without a model of step 1 takes ``before`` from the model of step 1 of the other methods.
     """
     counts = c.compared(c.counts[c.counts["view"] == "all"])
     pooled = counts.groupby(["run_id", "step", "learned_at"])[["tp", "fp", "fn"]].sum()
@@ -76,10 +77,10 @@ def _places(table: pd.DataFrame) -> list[tuple[str, int, int]]:
 
 
 def _start(table: pd.DataFrame) -> Mapping[tuple[str, int, int], float]:
-    """Return the F1 of the old types before the new one, by architecture, order and seed.
+    """Return the F1 of the old types after step 1, by architecture, order and seed.
 
-    It is that of the methods that train the whole model: with a frozen encoder step 1 is another model, and counts only
-    where there is no other.
+    It is the mean over methods that train the whole model. Methods with a frozen encoder have another model of step 1;
+    they count only if there is no other method.
     """
     own = table[[row.group != "imported" for row in table["row"]]]
     whole = own[[row.group != "closed-form" for row in own["row"]]]
@@ -89,10 +90,10 @@ def _start(table: pd.DataFrame) -> Mapping[tuple[str, int, int], float]:
 
 @lru_cache(maxsize=16)
 def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
-    """Return for each row ``COLUMNS``, a line for each newcomer (the mean of its seeds); of one newcomer a line for
-    each run.
+    """Return ``COLUMNS`` of each row: a line for each newcomer (the mean of its seeds), or for each run if there is one
+    newcomer.
 
-    A newcomer without test mentions has no F1, and is left out.
+    A newcomer without test mentions has no F1 and is left out.
     """
     table = _per_run(c).dropna(subset=["new"])
     of_row = {row: table[[other == row for other in table["row"]]] for row in c.rows}
@@ -100,13 +101,13 @@ def per_newcomer(c: Comparison) -> Mapping[MethodRow, pd.DataFrame]:
 
 
 def _lines(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a line for each order of ``runs``, the mean of its seeds; of one order its runs themselves."""
+    """Return a line for each order of ``runs`` (the mean of its seeds), or the runs if there is one order."""
     numbers = runs[[*COLUMNS]]
     return numbers.groupby(runs["order"]).mean() if runs["order"].nunique() > 1 else numbers
 
 
 def estimated(lines: pd.DataFrame, name: str) -> Estimated:
-    """Return the mean of a column of ``per_newcomer`` and its interval over newcomers (seeds, of one newcomer)."""
+    """Return the mean and interval of a column of ``per_newcomer``, over newcomers or the seeds of one newcomer."""
     values = lines[name].dropna().to_numpy(np.float64)[:, None]
     if not len(values):
         return Estimated(math.nan, math.nan, math.nan)
@@ -115,7 +116,7 @@ def estimated(lines: pd.DataFrame, name: str) -> Estimated:
 
 
 def doing_nothing(c: Comparison) -> dict[str, pd.DataFrame]:
-    """Return the lines of keeping the model of step 1, by architecture: it loses nothing, and has no new type."""
+    """Return the lines of the model of step 1, by architecture. It loses nothing and does not find the new type."""
     table = _per_run(c).dropna(subset=["new"])
     found = {}
     for architecture in sorted({row.architecture for row in table["row"] if row.group != "imported"}):
@@ -127,13 +128,13 @@ def doing_nothing(c: Comparison) -> dict[str, pd.DataFrame]:
 
 
 def newcomers(c: Comparison) -> list[str]:
-    """Return the types that were the newcomer in the runs that differences are taken over, by order."""
+    """Return the newcomers of ``compared_runs``, sorted by order."""
     last = {run.order: run.tasks[-1].types[0] for run in c.compared_runs}
     return [last[order] for order in sorted(last)]
 
 
 def units(c: Comparison) -> str:
-    """Return what means and intervals are over: ``6 newcomers``, or ``3 seeds of one newcomer (product)``."""
+    """Return the units of means and intervals: ``6 newcomers``, or ``3 seeds of one newcomer (product)``."""
     types = newcomers(c)
     if len(types) > 1:
         return f"{len(types)} newcomers"
@@ -142,7 +143,7 @@ def units(c: Comparison) -> str:
 
 
 def new_type_sentence(c: Comparison, best: Sequence[MethodRow], joint: Sequence[MethodRow]) -> str:
-    """Return the headline: what the ``best`` rows, ``joint`` training and doing nothing gain and lose."""
+    """Return the headline: the gains and losses of the ``best`` rows, ``joint`` training and doing nothing."""
     found = per_newcomer(c)
     if not found:
         return f"One new type: no newcomer has test mentions ({', '.join(newcomers(c))}), so that nothing can be said."

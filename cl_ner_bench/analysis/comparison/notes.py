@@ -1,4 +1,4 @@
-"""The notes that stand under each table and figure: what limits the results that they show."""
+"""The notes under each table and figure, on the limits of the results."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from cl_ner_bench.analysis.literature.settings import (
 )
 from cl_ner_bench.storage.run_record import RunRecord
 
-UNDERTRAINED = "undertrained: do not compare"  # begins the notes that no table or figure leaves out
+UNDERTRAINED = "undertrained: do not compare"  # every table and figure keeps the notes that begin so
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed
-OF_PAPERS = {"cfner", "ice", "ocilner", "recall"}  # recipes beside "paper" whose values are published ones
+OF_PAPERS = {"cfner", "ice", "ocilner", "recall"}  # recipes beside "paper" with published values
 WARM_UP = 0.2  # share of a task's updates
-MOST_TYPES = 8  # that a note names
+MOST_TYPES = 8  # a note names no more types
 
 
 @lru_cache(maxsize=16)
 def notes_of(c: Comparison) -> tuple[str, ...]:
-    """Return the notes of a comparison, the most serious first; of a long list the worst entries.
+    """Return the notes of a comparison, the most serious first. Long lists are cut to their worst entries.
 
-    ``notes_file`` holds ``full_notes``, with every entry.
+    ``full_notes``, in ``notes_file``, have every entry.
     """
     return _notes(c, named_few(c))
 
@@ -46,7 +46,7 @@ def full_notes(c: Comparison) -> tuple[str, ...]:
 
 
 def named_few(c: Comparison) -> Naming:
-    """Return the way to write a long list of names: the first few, and the file that holds all."""
+    """Return a function that writes a list of names; it cuts a long list and names the file with all names."""
     return partial(few, where=notes_file(c))
 
 
@@ -90,7 +90,7 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
     if labels := _unique(run.label for run in c.runs if run.settings.get("precision") == "bf16"):
         notes.append(BF16 if len(labels) == len({run.label for run in c.runs}) else f"{BF16}: {named(labels)}")
     lowest = _unique(run.settings.get("encoder_layers") for run in c.runs)
-    if lowest and printed_name(c.encoder) not in ENCODERS:  # of those the layers are known, and named above
+    if lowest and printed_name(c.encoder) not in ENCODERS:  # these have known layers, which a note above names
         notes.append(f"of the encoder ({c.encoder}) the lowest {_join(lowest)} layers alone")
     if priors := _unique(run.settings.get("span_prior") for run in c.runs):
         notes.append(f"span heads begin with a share of {_join(priors)} of spans found, SpanKL's with a half")
@@ -113,7 +113,7 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
     for run in c.runs:
         for step in run.learned:
             for remark in step.get("remarks", ()):
-                if remark != DEV_ZERO:  # which the notes on learning name
+                if remark != DEV_ZERO:  # the notes on learning name it
                     steps.setdefault(remark, set()).add(step["step"])
     notes += [f"step{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}: {remark}" for remark, of in steps.items()]
     moved = {(run.label, group_of(run), run.group) for run in c.runs if run.group != group_of(run)}
@@ -133,7 +133,7 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
 
 
 def _imported(c: Comparison, named: Naming) -> list[str]:
-    """Return a note on each row that other code made: the files, their day, and what is behind them."""
+    """Return a note on each row of imported results: the files, their date, the encoder, and the user's remark."""
     notes = []
     for row in c.rows:
         runs = [run for run in c.runs if run.imported and c.row_of[run.run_id] == row]
@@ -149,7 +149,7 @@ def _imported(c: Comparison, named: Naming) -> list[str]:
 
 
 def _left_out(c: Comparison, named: Naming) -> str:
-    """Return the (order, seed) pairs that not every method finished, and the reason."""
+    """Return a text on the (order, seed) pairs that some methods lack, with the reason."""
     seeds: dict[str, dict[int, list[int]]] = {}
     for (order, seed), lacking in c.left_out.items():
         by_reason: dict[str, list[str]] = {}
@@ -164,36 +164,36 @@ def _left_out(c: Comparison, named: Naming) -> str:
 
 
 def _shared(c: Comparison) -> list[str]:
-    """Return the rows with fewer trained models than runs, and how many of each."""
+    """Return the rows with fewer trained models than runs, with both numbers."""
     runs = c.measures[c.measures["view"] == "all"]
     sizes = [(row.label, c.n_models(row, runs), len(row.of(runs))) for row in c.rows]
     return [f"{label} {models} (in {n} runs)" for label, models, n in sizes if models < n]
 
 
 def sample_sizes(sizes: Mapping[str, int]) -> str:
-    """Return ``n = 3`` for the sizes of rows by label, followed by those that differ: ``n = 3 (SpanKL 5)``."""
+    """Return the most common size, and the rows with another size, as in ``n = 3 (SpanKL 5)``."""
     (most, _), *_ = Counter(sizes.values()).most_common(1)
     others = few(f"{label} {size}" for label, size in sizes.items() if size != most)
     return f"n = {most} ({others})" if others else f"n = {most}"
 
 
 def _not_as_published(c: Comparison) -> list[str]:
-    """Return how corpus and encoder differ from those that their names stand for, or that published numbers are of.
+    """Return notes on a corpus or encoder that differs from its name's original, or from that of published numbers.
 
-    Records of earlier versions do not say: then there is no note here, and nothing stands beside a published number.
+    Records of earlier versions lack these facts. They get no note, and no published number stands beside them.
     """
     name = printed_name(c.encoder)
     notes = [note for run in c.runs if run.corpus for note in corpus_differences(run)]
     if name in ENCODERS:
         notes += [note for run in c.runs if run.encoder_identity for note in encoder_differences(name, run)]
     theirs = {s.encoder for s in settings().values() if (s.dataset, s.scenario) == (c.dataset, c.scenario)} - {UNKNOWN}
-    if theirs and name not in theirs and not any(run.uncased for run in c.runs):  # which has its own note
+    if theirs and name not in theirs and not any(run.uncased for run in c.runs):  # uncased encoders have their own note
         notes.append(f"not the encoder of published numbers ({_join(sorted(theirs))})")
     return list(dict.fromkeys(notes))
 
 
 def _without_task(c: Comparison) -> list[str]:
-    """Return a note on the types that no task learns: how many train mentions count as O."""
+    """Return notes on the types that no task learns, with the number of their train mentions, which count as O."""
     notes = []
     for run in c.runs:
         if run.corpus and run.corpus.without_task:
@@ -206,9 +206,9 @@ def _without_task(c: Comparison) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-@lru_cache(maxsize=32)  # every table of scores asks
+@lru_cache(maxsize=32)  # every table of scores uses the notes
 def undefined_notes(c: Comparison, view: str) -> tuple[str, ...]:
-    """Return a note on types and whole tasks with undefined F1 after the last step: the test part has none of them."""
+    """Return a note on types and tasks with undefined F1 after the last step, for lack of gold test mentions."""
     final = c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)]
     names = []
     for unit in ("task", "type"):
@@ -220,7 +220,7 @@ def undefined_notes(c: Comparison, view: str) -> tuple[str, ...]:
 
 
 def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:
-    """Return the largest share (percent) of warm-up in a task's updates, for methods where it is above the limit."""
+    """Return the largest share (percent) of warm-up in a task's updates, for methods above WARM_UP."""
     worst: dict[str, float] = {}
     for run in runs:
         for step in run.learned:
@@ -231,13 +231,13 @@ def _long_warm_up(runs: Iterable[RunRecord]) -> dict[str, float]:
 
 
 def _ceilings(runs: Iterable[RunRecord]) -> dict[str, float]:
-    """Return the percentage of gold mentions that a method can find, for methods that cannot find all."""
+    """Return the percentage of gold mentions that a method can find, for methods that cannot find all mentions."""
     known = {run.label: 100 * run.recall_ceiling for run in runs if run.recall_ceiling is not None}
     return {label: ceiling for label, ceiling in known.items() if ceiling < 100}
 
 
 def _stored(runs: Iterable[RunRecord]) -> list[str]:
-    """Return what each method with stored examples held at the most, over its runs."""
+    """Return the largest memory of each method with stored examples, over its runs."""
     most: dict[str, tuple[int, int]] = {}
     for run in runs:
         if memory := most_stored(run):
@@ -246,13 +246,16 @@ def _stored(runs: Iterable[RunRecord]) -> list[str]:
 
 
 def _by_hand(run: RunRecord) -> list[str]:
-    """Return settings as ``epochs = 3``; with the method's name where the setting is its own."""
+    """Return settings as ``epochs = 3``, with the method's name before its own settings."""
     own = run.settings.get("method", {})
     return [f"{run.label} {k} = {v}" if k in own else f"{k} = {v}" for k, v in sorted(run.by_hand.items())]
 
 
 def unequal_settings(c: Comparison) -> str:
-    """Return settings of training that were set by hand and not alike for all methods: ``epochs = 2 (A)``."""
+    """Return settings of training that were set by hand for some methods only, or to different values.
+
+    An example is ``epochs = 2 (A)``.
+    """
     rows: dict[str, set[str]] = {}
     methods = [run for run in c.runs if run.learned and run.group != "reference"]
     for run in methods:

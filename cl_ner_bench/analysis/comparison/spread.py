@@ -19,12 +19,12 @@ from cl_ner_bench.analysis.scores.measures import LOWER_IS_BETTER, Floats
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and spread of one row's trained models; nan where not defined.
+    """Mean and spread of one row's trained models; nan if undefined.
 
-    ``std``: over all of them. ``order_std``: over the orders' means over seeds. ``seed_std``: over seeds within an
-    order, pooled. ``order_share``: the estimated part (0..1) of the variance that is the order's, ``share_low`` and
-    ``share_high`` its 95 % interval. ``rank``: mean over orders of the rank within the group (1 = best), descriptive.
-    Models that several orders share (joint training) do not differ by order: they count as those of one.
+    ``std``: over all models. ``order_std``: over the means of orders. ``seed_std``: over seeds within an order, pooled.
+    ``order_share``: the estimated share (0..1) of the variance that lies between orders; ``share_low`` and
+    ``share_high``: its 95 % interval. ``rank``: mean over orders of the rank within the group (1 = best), descriptive.
+    If several orders share models (joint training), all models count as models of one order.
     """
 
     row: MethodRow
@@ -41,7 +41,7 @@ class Spread:
 
 
 class Components(NamedTuple):
-    """Components of the variance, as ``components`` estimates them; nan where they cannot be estimated."""
+    """Components of the variance, from ``components``; nan if they cannot be estimated."""
 
     order_std: float
     seed_std: float
@@ -51,7 +51,7 @@ class Components(NamedTuple):
 
 
 def spread(c: Comparison, view: str, measure: str) -> list[Spread]:
-    """Return mean and spread of each row, the part of orders apart from the part of seeds."""
+    """Return mean and spread of each row, divided between orders and seeds."""
     frame = c.measures[c.measures["view"] == view]
     ranks = _order_ranks(c, frame, measure)
     out = []
@@ -70,10 +70,10 @@ def spread(c: Comparison, view: str, measure: str) -> list[Spread]:
 def components(by_order: Sequence[Floats]) -> Components:
     """Estimate the variance between and within orders from the scores of each order's seeds.
 
-    The order's share is the intraclass correlation from the F of a one-way analysis of variance,
-    (F - 1) / (F - 1 + n0); its interval has F divided by its quantiles in place of F. Both are cut off at 0, so that an
-    estimate of 0 says little (Searle, Casella and McCulloch 1992, chapter 3; the interval is exact for normal scores
-    and as many seeds in each order).
+    The order's share is the intraclass correlation (F - 1) / (F - 1 + n0), with F of a one-way analysis of variance.
+    Its interval divides F by quantiles of the F distribution. Share and interval are cut off at 0, so an estimate of 0
+    says little (Searle, Casella and McCulloch 1992, chapter 3; the interval is exact for normal scores and equally many
+    seeds in each order).
     """
     sizes = np.array([len(values) for values in by_order])
     order_std = float(np.std([values.mean() for values in by_order], ddof=1)) if len(by_order) > 1 else math.nan
@@ -88,7 +88,7 @@ def components(by_order: Sequence[Floats]) -> Components:
     typical = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(by_order) - 1)
 
     def share(ratio: float) -> float:
-        """Return the share for a mean square between orders of ``ratio * between``."""
+        """Return the order's share if the mean square between orders is ``ratio * between``."""
         of_order = max(0.0, (ratio * between - within) / typical)
         return of_order / (of_order + within) if of_order + within else math.nan
 
@@ -99,7 +99,7 @@ def components(by_order: Sequence[Floats]) -> Components:
 
 
 def _order_ranks(c: Comparison, frame: pd.DataFrame, measure: str) -> dict[MethodRow, float]:
-    """Return each row's rank within its group, by the mean over seeds of each order, averaged over orders."""
+    """Return each row's rank within its group: the mean over orders of the rank by the order's mean over seeds."""
     if not may_rank(c) or c.n_orders < 2:
         return {}
     from scipy.stats import rankdata  # slow to import

@@ -1,7 +1,7 @@
 """Intervals and tests of differences between methods.
 
-The unit is the order, or the seed where all runs are of one order; interval and test use one t distribution. Which
-tests, why, and which claims they allow: docs/measures.md.
+The unit is the order, or the seed if all runs have the same order. Interval and test use the same t distribution.
+docs/measures.md gives the tests, their reasons, and the claims that they allow.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import LOWER_IS_BETTER, Floats
 from cl_ner_bench.analysis.scores.names import HEADLINE
 
-# What gaps are taken of.
+# The score that each gap is a difference of.
 GAP_OF = {"gap": HEADLINE, "gap_micro": "micro_f1", "gap_macro": "macro_f1"}
-DATASETS = 5  # from which a critical-difference analysis makes sense
+DATASETS = 5  # a critical-difference analysis needs at least as many
 
 
 @dataclass(frozen=True)
 class Difference:
-    """``row`` minus ``other`` over n matched runs, in points of F1; ``row`` has the better mean, or is joint training.
+    """The difference ``row`` minus ``other`` over n matched runs, in points of F1.
 
-    ``mean``: over ``units`` orders, each the mean of its seeds, or over the seeds of one order. ``low``, ``high``: its
-    95 % interval, nan where there is none. ``p``: two-sided, nan below FEW runs, below 0.05 where the interval leaves 0
-    out; ``p_holm``: corrected for all comparisons of this measure (all pairs of each group). ``sentences``: half the
-    width of the 95 % interval over test sentences, for these trained models.
+    ``row`` has the better mean, or is joint training. ``mean``: over ``units`` orders (each the mean of its seeds), or
+    over the seeds of one order. ``low``, ``high``: its 95 % interval, nan if unknown. ``p``: two-sided, nan below FEW
+    runs; below 0.05 if the interval excludes 0. ``p_holm``: corrected for all comparisons of this measure (all pairs of
+    each group). ``sentences``: half the width of the 95 % interval over test sentences, for these trained models.
     """
 
     row: MethodRow
@@ -61,10 +61,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class DatasetRanks:
-    """Methods ranked over at least DATASETS datasets (1 = best): what a critical-difference diagram shows.
+    """The mean ranks of methods over at least DATASETS datasets (1 = best), for a critical-difference diagram.
 
-    ``p``: Friedman's test. ``p_values``: Nemenyi's, a square frame by label. Two methods differ where their mean ranks
-    lie further apart than ``critical_difference`` (Demšar 2006, at 5 %).
+    ``p``: Friedman's test. ``p_values``: Nemenyi's test, a square frame by label. Two methods differ if their mean
+    ranks lie further apart than ``critical_difference`` (Demšar 2006, at 5 %).
     """
 
     title: str
@@ -76,10 +76,10 @@ class DatasetRanks:
 
 
 def differences(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
-    """Return all pairs of rows within each group but the references; empty where no runs match.
+    """Return the differences of all pairs of rows within each group outside ``APART``; empty without matched runs.
 
-    With fewer than FEW runs there is no test, and ``low`` and ``high`` are over test sentences alone, for scores after
-    the last step: they then hold for these trained models only.
+    With fewer than FEW runs there is no test. ``low`` and ``high`` are then the interval over test sentences (for
+    measures of BY_SENTENCE), which holds for these trained models only.
     """
     frame = c.measures[c.measures["view"] == view]
     return [_over_sentences(d, c, view, measure, results) for d in pairs_tested(c, frame, measure)]
@@ -88,9 +88,9 @@ def differences(c: Comparison, view: str, measure: str, results: Results) -> lis
 def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Difference]:
     """Return joint training minus each method of its architecture, with intervals and without tests.
 
-    ``measure`` is one of GAP_OF. The joint models vary too: where all orders share them, their spread over seeds adds
-    to that of the method's orders, and with one of them it is not known, so that there is no interval. Empty for
-    architectures whose joint training is undertrained.
+    ``measure`` is one of GAP_OF. The interval includes the variance of the joint models. If all orders share the joint
+    models, their variance over seeds is added to the variance over the method's orders; a single joint model has
+    unknown variance and gives no interval. Architectures whose joint training is undertrained are left out.
     """
     frame = c.measures[c.measures["view"] == view]
     found = []
@@ -103,7 +103,7 @@ def gaps(c: Comparison, view: str, measure: str, results: Results) -> list[Diffe
 
 
 def pairs_tested(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Difference]:
-    """Return all pairs of rows within each group but the references, tested; best rows first.
+    """Return the tested differences of all pairs of rows within each group outside ``APART``; best rows first.
 
     ``frame`` holds ``measure`` once per run.
     """
@@ -118,23 +118,25 @@ def pairs_tested(c: Comparison, frame: pd.DataFrame, measure: str) -> list[Diffe
 
 
 def unit_of(c: Comparison) -> str:
-    """Return the units of tests and intervals, as ``3 orders`` or ``5 seeds of one order``."""
+    """Return the units of tests and intervals, such as ``3 orders`` or ``5 seeds of one order``."""
     return f"{c.n_orders} orders" if c.n_orders > 1 else f"{len(c.pairs)} seeds of one order"
 
 
 def smallest_p(c: Comparison) -> tuple[int, float]:
-    """Return the number k of units, and 2/2^k: the smallest two-sided p of any test that does not assume how
-    differences are distributed (all k have one sign, as in 2 of 2^k patterns)."""
+    """Return the number k of units, and 2/2^k, the smallest two-sided p of any distribution-free test.
+
+    The k differences have the same sign in 2 of 2^k patterns of signs.
+    """
     units = c.n_orders if c.n_orders > 1 else len(c.pairs)
     return units, 2.0 ** (1 - units)
 
 
 def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set[MethodRow], set[MethodRow]]:
-    """Return the rows with the best mean of their group (equal to two decimals), and those not significantly worse.
+    """Return the rows with the best mean of their group (equal to two decimals), and the rows not significantly worse.
 
-    ``measure`` is a score: of changes and differences none is best. A group where none is significantly worse than the
-    best has neither: bold would claim a difference, and a mark on all the others would tell nothing. Both are empty
-    where nothing may be claimed: unmatched, or fewer than FEW runs. Rows of ``unranked`` are in neither.
+    ``measure`` is a score; changes and differences have no best value. A group without a significant difference to its
+    best row has neither, because bold would claim a difference and a mark on all other rows would tell nothing. Both
+    sets are empty without matched runs, or with fewer than FEW. Rows of ``unranked`` are in neither set.
     """
     if not may_rank(c):
         return set(), set()
@@ -147,7 +149,7 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
     for d in pairs_tested(c, frame, measure):
         if d.row in apart:
             continue
-        leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best
+        leader = leaders.setdefault(d.group, d.row)  # the first pair of a group begins with its best row
         if d.n >= FEW and d.row == leader and d.other not in apart:
             of_leaders.append(d)
     told_apart = {d.group for d in of_leaders if d.significant}
@@ -163,9 +165,9 @@ def best_and_tied(c: Comparison, frame: pd.DataFrame, measure: str) -> tuple[set
 
 
 def unranked(c: Comparison, frame: pd.DataFrame, measure: str) -> frozenset[MethodRow]:
-    """Return the rows that are neither best nor second best of ``measure``, which ``frame`` holds once per run.
+    """Return the rows that may not be marked as best of ``measure``, which ``frame`` holds once per run.
 
-    An undertrained method is not compared, and one that found nothing has nothing to be best in.
+    These are undertrained methods, methods that found nothing, and rows whose ``measure`` is 0.00.
     """
     return found_nothing(c) | undertrained_rows(c) | _zero(c, frame, measure)
 
@@ -191,10 +193,9 @@ def n_tests(c: Comparison) -> int:
 
 
 def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
-    """Rank methods over datasets, by Friedman's test, then Nemenyi's, for each scenario, encoder and group.
+    """Rank methods over datasets by the tests of Friedman and Nemenyi, for each scenario, encoder and group.
 
-    There must be at least DATASETS datasets that may be ranked and three methods that all of them have; references are
-    left out.
+    At least DATASETS datasets that may be ranked must share three methods. Groups of ``APART`` are left out.
     """
     from scikit_posthocs import posthoc_nemenyi_friedman  # slow to import, rarely needed
     from scipy import stats
@@ -232,7 +233,7 @@ def dataset_ranks(results: Results, view: str = "all") -> list[DatasetRanks]:
 
 @dataclass(frozen=True)
 class ScorePart:
-    """Parts that scores are sums of: ``values[runs, rows]``, and the trained model of each (the name of its run)."""
+    """A summand of scores: ``values[runs, rows]``, and the trained model of each value (as the id of its run)."""
 
     values: Floats
     models: NDArray[np.str_]
@@ -240,9 +241,9 @@ class ScorePart:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Rows of one group, the best mean first, over the runs where all are defined.
+    """Rows of one group, the best mean first, over the runs that have values of all rows.
 
-    The scores are the sum of ``parts``: one, or for gaps that of joint training and minus that of the method.
+    The scores are the sum of ``parts``: one part, or for gaps the score of joint training and minus the method's score.
     """
 
     name: str
@@ -256,7 +257,7 @@ class RowGroup:
         return np.sum([part.values for part in self.parts], axis=0)
 
     def estimate(self, left: Sequence[int], right: Sequence[int]) -> Estimate:
-        """Return the estimates of rows ``left`` minus rows ``right``, by their places."""
+        """Return the estimates of rows ``left`` minus rows ``right``, given by place."""
         if not any(_shares(part.models[:, row]) for part in self.parts for row in {*left, *right}):
             return estimate(unit_means(self.values[:, left] - self.values[:, right], self.orders))
         found = [
@@ -266,14 +267,15 @@ class RowGroup:
         return Estimate(*(np.concatenate([getattr(e, field.name) for e in found]) for field in fields(Estimate)))
 
     def gap(self, row: int) -> Estimate:
-        """Return the estimate of the sum of parts for the row at this place."""
+        """Return the estimate of the sum of parts at place ``row``."""
         return self._sum([(part, row, 1) for part in self.parts])
 
     def _sum(self, terms: Sequence[tuple[ScorePart, int, int]]) -> Estimate:
-        """Return the estimate of a sum of rows of parts, each with its sign.
+        """Return the estimate of a sum of ``terms``: a part, the place of a row and a sign.
 
-        Models that all orders share (joint training, one a seed) vary by model, the others by order: two samples. In
-        one sample each joint model would count once for every order. Joint models that two rows share cancel out.
+        Models that all orders share (joint training, one model per seed) vary by seed, other models by order, so they
+        are two samples. In one sample each joint model would count once per order. Joint models that two rows share
+        cancel out.
         """
         several = len(np.unique(self.orders)) > 1
         common = [several and len(np.unique(merged(self.orders, part.models[:, [row]]))) == 1 for part, row, _ in terms]
@@ -288,7 +290,7 @@ class RowGroup:
 
 
 def row_groups(c: Comparison, frame: pd.DataFrame, measure: str) -> list[RowGroup]:
-    """Return the groups that are compared; rows without any value are left out, and groups without common runs."""
+    """Return the compared groups, without rows that have no value and groups that have no common run."""
     out = []
     sign = 1 if measure in LOWER_IS_BETTER else -1
     orders = np.array([order for order, _ in c.pairs], dtype=np.int64)
@@ -308,7 +310,7 @@ def row_groups(c: Comparison, frame: pd.DataFrame, measure: str) -> list[RowGrou
 
 
 def _score_parts(c: Comparison, rows: Sequence[MethodRow], frame: pd.DataFrame, measure: str) -> list[ScorePart]:
-    """Return the parts whose sum the scores of ``rows`` are, for all matched runs; nan where there is none."""
+    """Return the parts that add up to the scores of ``rows``, for all matched runs; nan for missing scores."""
     step = int(frame["step"].iloc[0]) if "step" in frame else LAST
 
     def part(name: str, runs: Sequence[Sequence[str]], sign: int = 1) -> ScorePart:
@@ -329,7 +331,7 @@ def _shares(models: NDArray[np.str_]) -> bool:
 
 
 def _difference(row: MethodRow, other: MethodRow, group: RowGroup, found: Estimate, at: int = 0) -> Difference:
-    """Return place ``at`` of the estimates; with fewer than FEW runs the mean alone."""
+    """Return the difference at place ``at`` of the estimates; with fewer than FEW runs only the mean."""
     n, n_orders = len(group.orders), len(np.unique(group.orders))
     d = Difference(row, other, group.name, n, n_orders if n_orders > 1 else n, float(found.mean[at]))
     if n < FEW:
@@ -339,7 +341,7 @@ def _difference(row: MethodRow, other: MethodRow, group: RowGroup, found: Estima
 
 
 def _over_sentences(d: Difference, c: Comparison, view: str, measure: str, results: Results) -> Difference:
-    """Return ``d`` with the interval over test sentences, for measures that are known by sentence."""
+    """Return ``d`` with the interval over test sentences if ``measure`` is one of BY_SENTENCE."""
     if measure not in BY_SENTENCE:
         return d
     by_row, sentences = influences(c, results)

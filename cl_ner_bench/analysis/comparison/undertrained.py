@@ -1,4 +1,4 @@
-"""Rows that were trained too little to be compared, and joint training that gives no gap."""
+"""Undertrained rows, which are not compared, and undertrained joint training, which gives no gap."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
 
-TWICE_AS_LONG = 0.9  # of the step-1 score after training twice as long
-BY_CHANCE = 2.0  # points by which a method may end above joint training
+TWICE_AS_LONG = 0.9  # share of the step-1 score after twice the epochs
+BY_CHANCE = 2.0  # points that a method may end above joint training by chance
 TASK_F1 = "task_macro_f1"
 JOINT = ("joint-span", "joint-token")
 
@@ -24,8 +24,8 @@ JOINT = ("joint-span", "joint-token")
 class Undertrained:
     """A row that learned too little of its first task, with its worst run.
 
-    ``f1``: micro-F1 after step 1. ``share``: percent of what the same architecture reaches in twice the epochs, nan
-    where ``f1`` alone is too low.
+    ``f1``: micro-F1 after step 1. ``share``: percent of the ``f1`` that the same architecture reaches in twice the
+    epochs; nan if ``f1`` is below the card's bound.
     """
 
     row: MethodRow
@@ -41,10 +41,10 @@ class Undertrained:
 
 @lru_cache(maxsize=16)
 def undertrained(c: Comparison) -> tuple[Undertrained, ...]:
-    """Return the rows that were trained too little to be compared, the worst first.
+    """Return the undertrained rows, the worst first.
 
-    A run is undertrained where its step-1 micro-F1 (all test sentences) is below the card's bound, or below
-    90 % of what the same architecture reaches in twice the epochs. A step without updates cannot be trained longer.
+    A run is undertrained if its step-1 micro-F1 (all test sentences) is below the card's bound, or below 90 % of the
+    score that the same architecture reaches in twice the epochs. A step without updates cannot be undertrained.
     """
     first = _first_micro(c)
     found: dict[MethodRow, Undertrained] = {}
@@ -69,7 +69,7 @@ def undertrained_rows(c: Comparison) -> set[MethodRow]:
 
 
 def _badness(found: Undertrained) -> tuple[bool, float]:
-    """Return a key that sorts rows below the bound first, each kind by what was reached."""
+    """Return a sort key that puts rows below the bound first, each kind by F1 or share."""
     return not found.is_low, found.f1 if found.is_low else found.share
 
 
@@ -77,10 +77,10 @@ def _badness(found: Undertrained) -> tuple[bool, float]:
 def without_gap(c: Comparison) -> Mapping[str, str]:
     """Return the architectures whose joint training is undertrained, each with the reason in words.
 
-    It ends below the card's bound (micro-F1), or clearly below a method (mean task F1): a gap to it says nothing about
-    the method.
+    Such joint training ends below the card's bound (micro-F1), at micro-F1 0, or more than BY_CHANCE points below a
+    method (mean task F1). A gap to it says nothing about the method.
     """
-    c = c.basis  # a method that is not shown tells as much
+    c = c.basis  # methods that are not shown count too
     frame = c.measures[c.measures["view"] == "all"]
     end = dict(zip(frame["run_id"], frame["micro_f1"], strict=True))
     low: dict[str, tuple[float, str]] = {}
@@ -103,12 +103,12 @@ def without_gap(c: Comparison) -> Mapping[str, str]:
 
 
 def was_trained(run: RunRecord, step: int) -> bool:
-    """Return False for a step that the record shows to have had no updates, as of closed forms."""
+    """Return False if the record gives no updates for the step, as for closed forms."""
     return all(row.get("updates") != 0 for row in run.learned if row["step"] == step)
 
 
 def training_ratios(c: Comparison) -> list[str]:
-    """Return each row's lowest step-1 micro-F1 relative to that of twice the epochs, where that was measured."""
+    """Return each row's lowest ratio of step-1 micro-F1 to that after twice the epochs, if the latter was measured."""
     first = _first_micro(c)
     worst: dict[str, tuple[float, str]] = {}
     for run in c.runs:
@@ -127,7 +127,7 @@ def _first_micro(c: Comparison) -> dict[str, float]:
 
 
 def _reference(c: Comparison, run: RunRecord) -> TrainingCheck | None:
-    """Return the record of step 1 with twice the epochs: same architecture, setting, order and seed."""
+    """Return the record of step 1 with twice the epochs, of the same architecture, setting, order, seed and split."""
 
     def identity(r: RunRecord) -> list[Any]:
         return [r.architecture, r.setting, r.order, r.seed, r.fingerprints.get("split")]

@@ -31,15 +31,15 @@ from cl_ner_bench.analysis.comparison.undertrained import (
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.names import HEADLINE, NAMES
 
-BEST = 3  # methods of a group that are named where there are many
+BEST = 3  # methods that are named in a large group
 SEEDS = "0,1,2,3,4,5"
 
 
 def significance_notes(c: Comparison, family: str, marked: bool) -> list[str]:
-    """Return notes on the meaning of bold and † in a table of ``c`` and on its tests; empty where there are no tests.
+    """Return notes on the meaning of bold and † in a table of ``c`` and on its tests; empty without tests.
 
-    ``family``: the part of the table that p-values are corrected over, ``column`` or ``line``. ``marked``: the table
-    has bold cells.
+    ``family``: the part of the table over which p-values are corrected, ``column`` or ``line``. ``marked``: True if the
+    table has bold cells.
     """
     tests = n_tests(c)
     if not may_rank(c) or not tests:
@@ -69,13 +69,13 @@ def power_notes(c: Comparison) -> list[str]:
 
 
 def verdict(c: Comparison, results: Results) -> list[str]:
-    """Return the answer in plain sentences: the scores, who is ahead and how sure, the gap to joint training, and who
-    is left out and why."""
+    """Return the answer in plain sentences: the scores, the best method and how sure this is, the gap to joint
+    training, and the methods that are left out, with the reason."""
     apart = undertrained_rows(c) | c.lower_bounds
     groups = [(name, [row for row in rows if row not in apart]) for name, rows in c.groups if name not in APART]
     groups = [(name, rows) for name, rows in groups if rows]
     if undertrained(c) and all(name == "closed-form" for name, _ in groups):
-        groups = []  # what cannot be undertrained does not win by that
+        groups = []  # closed forms cannot be undertrained, and must not win by that
     methods = [row for _, rows in groups for row in rows]
     sentences = _scores(c, groups)
     if c.adds_one and groups:
@@ -98,7 +98,7 @@ def verdict(c: Comparison, results: Results) -> list[str]:
 
 
 def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> list[str]:
-    """Return a sentence with the scores of methods, the best of each group by name, and the ranges of the bounds."""
+    """Return a sentence with the scores of methods (the best of each group by name) and of the references."""
     frame = c.per_model(c.compared(c.measures[c.measures["view"] == "all"]), HEADLINE).dropna(subset=[HEADLINE])
     scores = {row: own for row in c.rows if len(own := row.of(frame)[HEADLINE])}
     means = {row: float(own.mean()) for row, own in scores.items()}
@@ -127,7 +127,7 @@ def _scores(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> lis
 
 
 def _imported(c: Comparison) -> list[str]:
-    """Return a sentence with the scores of imported predictions, which nothing is claimed about."""
+    """Return a sentence with the scores of imported predictions, which are in no test."""
     means = c.per_model(c.measures[c.measures["view"] == "all"], HEADLINE)
     scores = {row: row.of(means)[HEADLINE].mean() for row in c.rows if row.group == "imported"}
     known = [f"{row.label} {score:.1f}" for row, score in scores.items() if not math.isnan(score)]
@@ -137,7 +137,7 @@ def _imported(c: Comparison) -> list[str]:
 def _claim(
     c: Comparison, rows: Sequence[MethodRow], found: Sequence[Difference], behind: Mapping[MethodRow, Difference]
 ) -> str:
-    """Return who of a group is ahead; ``found`` begins with its best method, ``behind`` holds the gaps."""
+    """Return the claim about a group's best method. ``found`` begins with this method, ``behind`` holds the gaps."""
     best = found[0].row if found else rows[0]
     if best in found_nothing(c):
         return "no method found anything."
@@ -161,7 +161,7 @@ def _claim(
 
 
 def _by(d: Difference) -> str:
-    """Return how far ``d.other`` lies behind, with interval and p."""
+    """Return the text of how far ``d.other`` lies behind, with interval and p."""
     sentences = "" if math.isnan(d.sentences) else f"; other test sentences: ± {d.sentences:.1f}"
     return (
         f"{d.other.label}, {d.mean:.1f} points lower (95 % interval {d.low:.1f} to {d.high:.1f}, "
@@ -170,7 +170,7 @@ def _by(d: Difference) -> str:
 
 
 def _few_runs(c: Comparison, methods: Sequence[MethodRow]) -> str:
-    """Return why nothing is said about differences between methods."""
+    """Return the reason for making no claim about differences between methods."""
     if not c.matched:
         return (
             "No order and seed was finished by every method: their scores are of different runs, do not compare them."
@@ -185,7 +185,7 @@ def _few_runs(c: Comparison, methods: Sequence[MethodRow]) -> str:
 
 
 def _more_runs(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> str:
-    """Return which runs would allow a comparison."""
+    """Return advice on the runs that would allow a comparison."""
     if all(len(rows) == 1 for _, rows in groups):
         return "Each is the only one of its group, and groups are not tested against each other: compare their gaps."
     if not c.matched:
@@ -196,8 +196,8 @@ def _more_runs(c: Comparison, groups: Sequence[tuple[str, list[MethodRow]]]) -> 
 
 
 def _limits(c: Comparison, methods: Sequence[MethodRow]) -> list[str]:
-    """Return sentences on rows that were trained too little, with the remedy, and on rows that are starved."""
-    found = [u for u in undertrained(c) if u.row.group != "reference"]  # which are judged by their end
+    """Return sentences on undertrained rows, starved rows and unequal settings, with remedies."""
+    found = [u for u in undertrained(c) if u.row.group != "reference"]  # references are judged by their last step
     left_out = "Left out" if methods else "No answer"
     sentences = [
         f"{left_out}: {_too_little(of, named_few(c))}."
@@ -221,7 +221,7 @@ def _limits(c: Comparison, methods: Sequence[MethodRow]) -> list[str]:
 
 
 def _too_little(found: Sequence[Undertrained], named: Naming) -> str:
-    """Return which rows learned too little of their first task, for one of both reasons, each with its worst run."""
+    """Return a text on rows that learned too little of their first task, for the same reason, with their worst runs."""
     first = found[0]
     verb = "found" if first.is_low else "learned"
     unit = "F1" if first.is_low else "% of what twice the epochs reach"
@@ -238,6 +238,6 @@ def _too_little(found: Sequence[Undertrained], named: Naming) -> str:
 
 
 def _range(values: Sequence[float], decimals: int = 0) -> str:
-    """Return the lowest and the highest value; a single one has a decimal, as in the table."""
+    """Return the lowest and the highest value, or a single value with one decimal, as in the table."""
     low, high = (f"{value:.{decimals}f}" for value in (min(values), max(values)))
     return f"{min(values):.1f}" if low == high else f"{low} to {high}"

@@ -9,7 +9,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.storage.run_record import RunRecord
 
-# What may name a method, the first that fits: its name, its printed one, and one that stands for both architectures.
+# A method is named by its name, its printed name or a name for both architectures; the first match counts.
 _NAMES: tuple[Callable[[RunRecord], str], ...] = (
     lambda run: run.method,
     lambda run: run.label,
@@ -20,8 +20,8 @@ _NAMES: tuple[Callable[[RunRecord], str], ...] = (
 def choose(results: Results, names: Sequence[str]) -> Results:
     """Return ``results`` whose comparisons show these methods alone, in this order within their groups.
 
-    The frames stay whole, and so do the references that learning and gaps are measured by. Raises UserError for a name
-    that no finished run has.
+    The frames keep all methods, and learning and gaps keep their references. Raises UserError for a name that no
+    finished run has.
     """
     chosen: list[str] = []
     for name in names:

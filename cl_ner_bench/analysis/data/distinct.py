@@ -1,5 +1,5 @@
 """Trained models behind runs. Runs of several orders may hold copies of one model (joint training after the last step
-does not depend on the order): it is one observation, however many runs show it."""
+does not depend on the order). Such a model is one observation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pandas as pd
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
 from cl_ner_bench.storage.run_record import RunRecord
 
-LAST = 0  # in place of a step: the last one of the run
+LAST = 0  # stands for the last step of a run
 Models = Mapping[tuple[str, int], str]
 
 
 def models_of(runs: Iterable[RunRecord]) -> Models:
-    """Return for each ``(run_id, step)``, and ``(run_id, LAST)``, the first run of the method that holds this model.
+    """Map each ``(run_id, step)``, and ``(run_id, LAST)``, to the first run of the method that holds the same model.
 
-    Models with one step key (``run.json``) are one model. A run without keys has models of its own. Single-task runs
-    of one seed hold the same models in every order that permutes tasks: as a whole (LAST) they are one.
+    Models with equal step keys (``run.json``) are one model. A run without keys has models of its own. Single-task runs
+    of one seed hold the same models in every order that permutes tasks, so all of them count once at LAST.
     """
     first: dict[tuple[Any, ...], str] = {}
     found: dict[tuple[str, int], str] = {}
@@ -38,7 +38,7 @@ def models_of(runs: Iterable[RunRecord]) -> Models:
 
 
 def models_in(frame: pd.DataFrame, models: Models) -> list[str]:
-    """Return the model of each row of ``frame``: the one after the row's ``step``, else the run's last."""
+    """Return the model of each row of ``frame``: after the row's ``step``, or the run's last model without steps."""
     steps = frame["step"] if "step" in frame else [LAST] * len(frame)
     return [models[place] for place in zip(frame["run_id"], steps, strict=True)]
 
@@ -46,7 +46,8 @@ def models_in(frame: pd.DataFrame, models: Models) -> list[str]:
 def per_model(frame: pd.DataFrame, models: Models, names: Sequence[str], by: Sequence[str] = ()) -> pd.DataFrame:
     """Return ``method``, ``config``, ``by`` and ``names`` with one row per trained model (and value of ``by``).
 
-    ``frame`` has such a row per run; ``names`` are averaged over the runs that share the model, nan left out.
+    ``frame`` has one row per run (and value of ``by``). ``names`` are averaged over the
+    runs that share a model, without nan.
     """
     of = models_in(frame, models)
     keys = ["method", "config", *by]

@@ -39,33 +39,35 @@ SUMMARY = [
     *ROW,
     *("label", "n_runs", "n_orders", "n_seeds"),
     *(f"{name}_{part}" for name in measures.MEASURES for part in ("mean", "std")),
-    "gap_n",  # how many of n_runs have a gap: those whose joint training is finished
+    "gap_n",  # number of the n_runs whose joint training is finished
 ]
 
 
 def quick_strings() -> Any:
-    """Return a context, or decorator, in which pandas holds text as Python's strings: for frames of some thousand rows
-    the calls of pyarrow, where that is installed, take longer than the work."""
+    """Return a context, or decorator, in which pandas holds text as Python strings.
+
+    For frames of a few thousand rows the calls of pyarrow (if it is installed) take longer than the work.
+    """
     return pd.option_context("mode.string_storage", "python")
 
 
-LARGEST = 1 << 40  # of a count, so that sums of them fit 64 bits
+LARGEST = 1 << 40  # counts stay below it, so their sums fit 64 bits
 _SHOWN = 5  # rows of the summary that ``repr`` shows
 
 
-# One reading equals itself alone, so that what is derived from it can be cached.
+# Equality by identity makes results hashable, so functions of them can be cached.
 @dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """The runs of one or more results folders, and what they scored. All scores are 0..100.
 
-    ``runs``: every run's record (``run.json``), also failed and unfinished ones, sorted by ``run_id``.
-    The frames hold finished runs only: ``counts`` a row per run, step, view, test set and type; ``scores``
+    ``runs``: the records (``run.json``) of all runs, finished or not, sorted by ``run_id``.
+    The frames hold finished runs only. ``counts`` has a row per run, step, view, test set and type; ``scores``
     a row per run, step and view; ``measures`` a row per run and view with every measure; ``summary`` a row
     per method, dataset, scenario, view, encoder and config with mean and std (ddof 1) over its trained models (runs
     that hold a copy of one model count once).
-    Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``. ``damaged`` are files that are not what was written; runs that hold
-    such a file are left out of all else. ``trials``: the records of `bench tune`'s runs, which are scored on dev and
-    stand in none of the frames.
+    Columns: ``COUNTS``, ``SCORES``, ``SUMMARY``. ``damaged``: files that changed after they were written or cannot be
+    read; the other fields leave out the runs of these files. ``trials``: the records of `bench tune`'s runs, which are
+    scored on dev; no frame holds them.
     """
 
     runs: list[RunRecord]
@@ -73,13 +75,13 @@ class Results:
     scores: pd.DataFrame
     measures: pd.DataFrame
     folders: Mapping[str, RunFolder]  # run_id -> its folder
-    joints: Mapping[str, str]  # run_id -> the joint run that its gaps are taken to
+    joints: Mapping[str, str]  # run_id -> the joint run that gives its gaps
     damaged: tuple[Damaged, ...] = ()
     trials: tuple[RunRecord, ...] = ()
     chosen: tuple[str, ...] = ()  # the methods that comparisons show, in this order; empty: all
 
     def __repr__(self) -> str:
-        """Return about ten lines: which runs there are, the best rows of the summary, and where to look on."""
+        """Return about ten lines: the number of runs, the best rows of the summary, and the names of the frames."""
         states = Counter(run.status for run in self.runs)
         lines = [
             f"Results of {len(self.runs)} runs: {', '.join(f'{n} {state}' for state, n in states.items()) or 'none'}"
@@ -104,7 +106,7 @@ class Results:
         lines.append("records: .runs, .finished; mentions: .predictions(run_id, step)")
         return "\n".join(lines)
 
-    @cached_property  # half of the time that a small folder takes to read, and no report asks for it
+    @cached_property  # takes half of the time of reading a small folder, and no report uses it
     @quick_strings()
     def summary(self) -> pd.DataFrame:
         return _summary(self.measures, models_of(self.finished))
@@ -138,7 +140,8 @@ class Results:
 def load_results(*dirs: str | PathLike[str]) -> Results:
     """Return all runs in the given results folders; the same run in two of them counts once.
 
-    A torn, changed or incomplete file, or one that a newer version wrote, costs its run (``Results.damaged``).
+    A run with a torn, changed or incomplete file, or with a file of a newer version, is left out
+    (``Results.damaged``).
 
     Raises:
         UserError: a folder is no results folder, or the folders do not fit together (``data.merging``).
@@ -238,7 +241,7 @@ class _Layouts:
 
 
 def _joints(done: Iterable[RunRecord]) -> dict[tuple[Any, ...], list[RunRecord]]:
-    """Return the joint runs by what they learned. The warm ones are other methods, not references for gaps."""
+    """Return the joint runs by ``_data``. Warm-started joint training is another method and no reference for gaps."""
     joints: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in done:
         if run.registry_name in ("joint-span", "joint-token"):
@@ -247,21 +250,22 @@ def _joints(done: Iterable[RunRecord]) -> dict[tuple[Any, ...], list[RunRecord]]
 
 
 def _data(run: RunRecord) -> tuple[Any, ...]:
-    """Return what a run and its reference share: the split of the data, order, seed and encoder."""
+    """Return the values that a run shares with its reference: data, split, order, seed and encoder."""
     fingerprints = run.fingerprints
     shared = ("dataset", "scenario", "order", "seed", "encoder")
     return (*(getattr(run, key) for key in shared), fingerprints.get("data"), fingerprints.get("split"))
 
 
 def _bounds(run: RunRecord, joints: Sequence[RunRecord]) -> tuple[RunRecord | None, list[RunRecord]]:
-    """Return the reference of ``run`` among the ``joints`` on its data, and those of both architectures (or none).
+    """Return the reference of ``run`` among the ``joints`` on its data, and the references of both architectures.
 
-    Across architectures ``setting`` differs, as it covers the architecture's own hyper-parameters.
+    The second is empty if either architecture lacks a reference. ``setting`` differs between architectures because it
+    covers the architecture's own hyper-parameters.
     """
     joint = sorted(joints, key=lambda b: (b.method != b.registry_name, b.run_id))  # a variant comes last
     own = [b for b in joint if b.architecture == run.architecture and b.setting == run.setting]
     other = [b for b in joint if b.architecture != run.architecture]
-    # Several settings of the other architecture (joined folders): it is not known which one is meant.
+    # Joined folders may hold several settings of the other architecture; none of them can be chosen.
     single = len({b.setting for b in other}) == 1
     return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
 
@@ -284,8 +288,8 @@ def _summary(per_run: pd.DataFrame, models: Models) -> pd.DataFrame:
 
 
 class _Counts:
-    """The counts of runs, gathered for one frame. Names are put in at the end, column by column: a large grid has
-    half a million rows."""
+    """The counts of runs, gathered for one frame. ``frame`` adds the names by column, because a large grid has half a
+    million rows."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[RunRecord, TaskLayout, int]] = []  # with its number of rows
@@ -295,11 +299,11 @@ class _Counts:
         self.triples: list[NDArray[np.int64]] = []
 
     def read(self, run: RunRecord, folder: RunFolder, layout: TaskLayout) -> dict[str, NDArray[np.int64]]:
-        """Take in one run; returns per view its counts ``[T, units, 3]``."""
+        """Add one run, and return its counts ``[T, units, 3]`` by view."""
         index = {unit: i for i, unit in enumerate(layout.units)}
         shape = (run.n_steps, len(index), 3)
         arrays = {view: np.zeros(shape, dtype=np.int64) for view in sorted({*VIEWS, *FIXED.values()})}
-        rows: list[tuple[int, str, list[int], NDArray[np.int64]]] = []  # taken in when all of the run was read
+        rows: list[tuple[int, str, list[int], NDArray[np.int64]]] = []  # added only if the whole run can be read
         for step in run.steps:
             path = folder.counts_file(step)
             try:
@@ -347,13 +351,13 @@ class _Counts:
 
 
 def _repeated(values: list[Any], sizes: list[int]) -> Any:
-    """Return each value as often as its run has rows; numbers stay numbers, names objects."""
+    """Return each value once per row of its run: integers as int64, all else as objects."""
     numbers = all(isinstance(value, int) for value in values)
     return np.repeat(np.array(values, dtype=np.int64 if numbers else object), sizes)
 
 
 def _triples(values: Iterable[Any]) -> NDArray[np.int64]:
-    """Return ``[types, 3]``: tp, fp, fn. Raise ValueError where they are no whole numbers from 0 on."""
+    """Return ``[types, 3]``: tp, fp, fn. Raise ValueError unless all are integers in 0..LARGEST-1."""
     array = np.array(list(values) or np.empty((0, 3), dtype=np.int64))
     if array.dtype.kind != "i" or array.shape[1:] != (3,) or (array < 0).any() or (array >= LARGEST).any():
         raise ValueError("expected [tp, fp, fn], numbers from 0 on, for each type")

@@ -1,4 +1,4 @@
-"""Several results folders as one: their runs, each once. Folders that do not fit together are refused by name."""
+"""The merging of results folders: each run counts once. An error names the folders that do not fit together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from cl_ner_bench.untrusted import unpacked
 def merge_folders(dirs: Sequence[Path]) -> tuple[list[RunRecord], dict[str, RunFolder], list[Damaged]]:
     """Return every run's record, sorted by ``run_id``, each run's folder, and the damaged files.
 
-    Runs with a damaged file are left out.
-    A run that lies in several of the folders counts once; a finished one stands for an unfinished one.
+    Runs with a damaged file are left out. If several folders hold a run, it counts once: a finished copy, if there is
+    one.
 
     Raises:
         UserError: a folder is no results folder, or the folders do not fit together (``_refuse_misfits``). The message
@@ -52,8 +52,7 @@ def merge_folders(dirs: Sequence[Path]) -> tuple[list[RunRecord], dict[str, RunF
 
 
 def _refuse_other_content(run: RunRecord, first: RunFolder, second: RunFolder) -> None:
-    """Refuse two folders that hold other content for one run: nobody knows which is right. Copies are fine, and so is
-    a run that was computed twice with the same result."""
+    """Raise UserError if two folders hold different content for one run, because either may be wrong."""
     for step in run.steps:
         for a, b in zip(_files(first, step), _files(second, step), strict=True):
             if a.is_file() and b.is_file() and not _same(a, b):
@@ -68,7 +67,7 @@ def _files(folder: RunFolder, step: int) -> tuple[Path, Path]:
 
 
 def _same(a: Path, b: Path) -> bool:
-    """Return True if two files have one content; gzip files of two machines may differ in how they are packed."""
+    """Return True if two files have the same content. Two machines may compress the same content differently."""
     x, y = a.read_bytes(), b.read_bytes()
     if x == y:
         return True
@@ -79,10 +78,10 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def _refuse_misfits(found: Sequence[tuple[RunFolder, RunRecord]]) -> None:
-    """Refuse by joining folders what `bench run` refuses within a folder, or keeps apart there.
+    """Raise UserError for joined folders that hold what `bench run` refuses or keeps apart within one folder.
 
-    These are two settings of one (method, dataset, scenario, order, seed, encoder), and one order of one dataset,
-    scenario and encoder with other data, another task split or other weights, although nothing was set to ask for that.
+    This is either two settings of the same (method, dataset, scenario, order, seed, encoder), or the same order of a
+    dataset, scenario and encoder with different data, task splits or weights although the settings do not say so.
     """
     settings: dict[tuple[Any, ...], tuple[RunFolder, RunRecord]] = {}
     splits: dict[tuple[Any, ...], tuple[RunFolder, RunRecord]] = {}
@@ -97,7 +96,7 @@ def _refuse_misfits(found: Sequence[tuple[RunFolder, RunRecord]]) -> None:
             )
         asked = [run.settings.get(key) for key in ("split_seed", "max_sentences")]
         tasks = sorted([task.name, *sorted(task.types)] for task in run.tasks)
-        where = "imported" if run.imported else run.encoder  # of imported results no weights are known
+        where = "imported" if run.imported else run.encoder  # the weights of imported results are unknown
         what = (run.dataset, run.scenario, str(run.order), where, str(asked), str(tasks))
         other_folder, other = splits.setdefault(what, (folder, run))
         if _are_apart(other_folder, folder) and _other_inputs(other, run):
@@ -114,6 +113,6 @@ def _are_apart(a: RunFolder, b: RunFolder) -> bool:
 
 
 def _other_inputs(a: RunRecord, b: RunRecord) -> list[str]:
-    """Return the inputs whose content is not the same in two runs."""
+    """Return the inputs that differ between two runs."""
     inputs = {"data": "another corpus", "split": "another task split", "encoder": "other weights of the encoder"}
     return [said for key, said in inputs.items() if a.fingerprints.get(key) != b.fingerprints.get(key)]

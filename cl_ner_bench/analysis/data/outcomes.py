@@ -1,8 +1,8 @@
 """Outcomes: what became of each gold mention of a run after each step, derived from its predictions and stored.
 
-Error analysis and intervals over sentences read them. The file holds the sha256 of what it came from and is made again
-where that differs. The same predictions give the same bytes. docs/errors.md defines the kinds of errors and their order
-of priority. Each run's process derives its own: no pandas here, which takes longer to import than they to derive.
+Error analysis and intervals over sentences read outcomes. The file holds the sha256 of its source and is written again
+if the source changes. The same predictions give the same bytes. docs/errors.md defines the kinds of errors and their
+priority. The process of each run derives its outcomes without pandas, because the import would take longer.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import unpacked
 
 SCHEMA = 2  # 1 is the same without a seal
-LIMIT = 2**31  # of sentence ids and places, which are stored as 32-bit integers
+LIMIT = 2**31  # sentence ids and places stay below it: they are stored as 32-bit integers
 Integers = NDArray[np.int64]
 
-# What became of a gold mention of a learned type.
+# The outcomes of a gold mention of a learned type.
 RIGHT, AS_O, AS_NEW, AS_OLD, BOUNDARY = range(5)
 NOT_LEARNED = -1
-# Every gold mention after a step is of one kind of GOLD, every false positive of one kind of FALSE.
+# After a step every gold mention has one kind of GOLD, and every false positive one kind of FALSE.
 GOLD = (
     *("old-right", "old-as-O", "old-as-new", "old-as-old", "old-boundary"),
     *("new-right", "new-as-O", "new-as-new", "new-as-old", "new-boundary"),
@@ -48,14 +48,14 @@ KINDS = (*GOLD, *(f"false-{kind}" for kind in FALSE))
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One run, view ``all``. A type is its place in ``types``; O is the place behind the last.
+    """The outcomes of one run, view ``all``. A type's number is its place in ``types``; O has the next number.
 
-    ``steps``: those the run has (``[S]``). ``sentences``: the ids of the test part. ``mentions``: ``[n, 4]``, a row per
-    gold mention (sentence id, start, end, type), sorted; ``outcomes``: ``[S, n]``, what became of it after each step
-    (RIGHT, AS_O, ...; NOT_LEARNED before its type is learned). ``learned``: ``[n]``, the step (1..T) that learns it.
-    ``errors``: ``[S, kinds, types]``, counts by KINDS, of the gold type for kinds of GOLD, else of the predicted one.
-    ``confusion``: ``[m, 4]``, rows of step, gold type, predicted type and their number, without zeros.
-    ``final``: ``[r, 5]``, rows of sentence id, type, tp, fp, fn after the last step, without zeros.
+    ``steps``: ``[S]``, the stored steps. ``sentences``: the ids of the test part. ``mentions``: ``[n, 4]``, a sorted
+    row per gold mention: sentence id, start, end, type. ``outcomes``: ``[S, n]``, the outcome of each mention after
+    each step (RIGHT, AS_O, ...; NOT_LEARNED before its type is learned). ``learned``: ``[n]``, the step (1..T) that
+    learns the mention's type. ``errors``: ``[S, kinds, types]``, counts by KINDS; kinds of GOLD count at the gold type,
+    kinds of FALSE at the predicted type. ``confusion``: ``[m, 4]``, rows of step, gold type, predicted type and count,
+    without zeros. ``final``: ``[r, 5]``, rows of sentence id, type, tp, fp, fn after the last step, without zeros.
     """
 
     types: tuple[str, ...]
@@ -83,8 +83,10 @@ class _Step:
 
 
 def outcomes_in(folder: RunFolder, run: RunRecord) -> Outcomes:
-    """Return the outcomes of the finished run in ``folder`` with the record ``run``, after deriving and storing them
-    where they are missing or its predictions changed. Where the folder cannot be written they are not stored.
+    """Return the outcomes of the finished run in ``folder`` with the record ``run``.
+
+    Outcomes that are missing, or come from other predictions, are derived and stored. Nothing is stored in a folder
+    that cannot be written.
 
     Raises:
         DamagedError: predictions are missing, cannot be read or do not fit the run's record.
@@ -102,16 +104,16 @@ def outcomes_in(folder: RunFolder, run: RunRecord) -> Outcomes:
         found = derive_outcomes(run, domains, lambda step: parse(contents[step], files[step]))
     except DamagedError:
         raise
-    except (UserError, ValueError) as error:  # also numbers that nothing holds
+    except (UserError, ValueError) as error:  # ValueError: numbers beyond 64 bits
         wrong = f"holds a predictions.jsonl.gz unlike docs/results.md says ({error})"
         raise DamagedError(folder.path, wrong, learn_again(folder.outcomes_file)) from error
-    with suppress(OSError):  # a folder of another's, or a read-only copy
+    with suppress(OSError):  # the folder may be read-only
         write_bytes(folder.outcomes_file, _dump(found, source.hexdigest()), durable=False)
     return found
 
 
 def is_as_stored(folder: RunFolder, run: RunRecord, rows: Mapping[int, list[Any]]) -> bool:
-    """Return True if the stored outcomes of the finished run in ``folder`` are those that ``rows`` (by step) give."""
+    """Return True if the stored outcomes of the finished run in ``folder`` equal the outcomes of ``rows`` (by step)."""
     stored = _load(folder.outcomes_file)
     if stored is None or not _is_sound(stored, run):
         return False
@@ -119,14 +121,14 @@ def is_as_stored(folder: RunFolder, run: RunRecord, rows: Mapping[int, list[Any]
 
 
 def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: Callable[[int], list[Any]]) -> Outcomes:
-    """Reduce a run from its record; ``rows(step)`` gives what was predicted, as docs/results.md describes the file.
+    """Derive the outcomes of a run; ``rows(step)`` gives the rows of its predictions (docs/results.md).
 
-    ``domains`` are the test sentences of each test set, where there are several.
+    ``domains`` gives the test sentences of each test set if there are several test sets.
     """
     layout, last = TaskLayout.of(run.tasks), run.n_steps
     types = _types(layout)
     test_sets = list(dict.fromkeys(test_set for test_set, _ in layout.units))
-    step_of = np.full((len(test_sets), len(types)), last + 1)  # of a type that is never learned there
+    step_of = np.full((len(test_sets), len(types)), last + 1)  # last + 1: the test set never learns the type
     for (test_set, type_), learned in zip(layout.units, layout.learned, strict=True):
         step_of[test_sets.index(test_set), types.index(type_)] = learned
     steps = {step: _columns(rows(step), types, f"run {run.run_id}, step {step}") for step in run.steps}
@@ -143,7 +145,7 @@ def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: 
     errors = np.zeros((len(steps), len(KINDS), len(types)), dtype=np.int64)
     confusion = []
     for row, (step, found) in enumerate(steps.items()):
-        pred = found.pred[learned_at(found.pred) <= step]  # a domain is scored on the types that are learned there
+        pred = found.pred[learned_at(found.pred) <= step]  # a domain is scored on its own types
         place = _places(found.gold, mentions)
         if (place < 0).any():
             raise UserError(f"run {run.run_id}: step {step} has gold mentions that the last step lacks")
@@ -177,11 +179,11 @@ def derive_outcomes(run: RunRecord, domains: Mapping[str, Sequence[int]], rows: 
 def _compare(
     gold: Integers, pred: Integers, gold_is_new: NDArray[Any], pred_is_new: NDArray[Any], n_types: int
 ) -> tuple[Integers, Integers, Integers]:
-    """Return per gold mention its outcome and the type it was taken for (``n_types`` for O), and per predicted one its
-    place in FALSE, -1 where it is right.
+    """Return the outcome of each gold mention, the type that it was taken for (``n_types`` for O), and the place in
+    FALSE of each predicted mention (-1 if it is right).
 
-    Only what is wrong explains what is wrong: lost gold mentions and false positives are laid over each other. Where
-    several overlap, the same span comes first, then the same type, then the most shared words, then text order.
+    Lost gold mentions are matched with false positives that overlap them. If several overlap, the same span comes
+    first, then the same type, then the most shared words, then text order.
     """
     places = _places(pred, gold)
     lost = np.ones(len(gold), dtype=bool)
@@ -193,7 +195,7 @@ def _compare(
     same_type = gold[g, 3] == pred[p, 3]
 
     def nearest(of: Integers, other: Integers, rows: Integers) -> Integers:
-        """Return the pairs that hold the best partner of each ``of``."""
+        """Return the places of the pairs with the best partner of each mention in ``of``."""
         order = np.lexsort((*(rows[other, c] for c in (3, 2, 1)), -shared, ~same_type, ~same_span, of))
         return order[np.unique(of[order], return_index=True)[1]]
 
@@ -221,7 +223,7 @@ def _overlaps(gold: Integers, pred: Integers, g: Integers, p: Integers) -> tuple
 
 
 def _places(rows: Integers, among: Integers) -> Integers:
-    """Return the place of each row in ``among`` (sorted, each once), -1 where it is not there."""
+    """Return the place of each row in ``among`` (sorted, without duplicates), or -1 if it is absent."""
     keys, known = _keys(rows, among)
     place = np.searchsorted(known, keys)
     there = place < len(known)
@@ -230,13 +232,13 @@ def _places(rows: Integers, among: Integers) -> Integers:
 
 
 def _keys(*tables: Integers) -> list[Integers]:
-    """Return each row as one number that sorts like it. Raises ValueError for rows beyond 64 bits."""
+    """Return a number for each row; the numbers sort as the rows do. Raises ValueError for rows beyond 64 bits."""
     sizes = tuple(1 + np.concatenate(tables).max(axis=0, initial=0))
     return [np.ravel_multi_index(tuple(table.T), sizes) for table in tables]
 
 
 def _per_sentence(triples: Sequence[Integers]) -> Integers:
-    """Return rows of sentence, type, tp, fp, fn from the mentions that count as tp, fp and fn."""
+    """Return rows of sentence id, type, tp, fp, fn; ``triples`` are the mentions that are tp, fp and fn."""
     pairs = [rows[:, [0, 3]] for rows in triples]
     cells, place = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
     counts = np.zeros((len(cells), 3), dtype=np.int64)
@@ -268,7 +270,7 @@ def _columns(rows: list[Any], types: Sequence[str], where: str) -> _Step:
 
 
 def _domains(run: RunRecord, folder: RunFolder) -> dict[str, list[int]]:
-    """Return the test sentences of each test set, where the tasks name several."""
+    """Return the test sentences of each test set, or nothing if there is one test set."""
     names = {task.domain or TEST for task in run.tasks}
     if names == {TEST}:
         return {}
@@ -289,7 +291,7 @@ def _read(path: Path) -> bytes:
 
 
 def parse(content: bytes, path: Path) -> list[Any]:
-    """Return the rows of a file of predictions. Raises DamagedError where it is none."""
+    """Return the rows of a file of predictions. Raises DamagedError if they cannot be read."""
     try:
         rows: list[Any] = json.loads(b"[" + b",".join(unpacked(content).splitlines()) + b"]")
     except (ValueError, RecursionError) as error:
@@ -298,7 +300,7 @@ def parse(content: bytes, path: Path) -> list[Any]:
 
 
 _ARRAYS = ("sentences", "mentions", "learned", "errors", "confusion", "final")
-_LETTERS = b"-.onpb"  # NOT_LEARNED and the outcomes, a letter each
+_LETTERS = b"-.onpb"  # a letter for NOT_LEARNED and for each outcome
 
 
 def _dump(r: Outcomes, source: str) -> bytes:
@@ -310,7 +312,7 @@ def _dump(r: Outcomes, source: str) -> bytes:
 
 
 def _pack(array: Integers) -> dict[str, Any]:
-    """Return numbers as base64 of 32-bit integers: a report reads many, and JSON's digits take ten times as long."""
+    """Return numbers as base64 of 32-bit integers, which a report reads ten times as fast as the digits of JSON."""
     return {"shape": array.shape, "int32": base64.b64encode(array.astype("<i4").tobytes()).decode()}
 
 
@@ -319,8 +321,7 @@ def _unpack(stored: Mapping[str, Any]) -> Integers:
 
 
 def _load(path: Path, source: str | None = None) -> Outcomes | None:
-    """Return the stored outcomes, None where there are none, or they came from other predictions or another version, or
-    were changed."""
+    """Return the stored outcomes, or None if they are missing, changed, or of other predictions or another version."""
     try:
         content = json.loads(unpacked(path.read_bytes()))
         if content["schema"] not in (1, SCHEMA) or (source is not None and content["source"] != source):
@@ -337,7 +338,7 @@ def _load(path: Path, source: str | None = None) -> Outcomes | None:
 
 
 def _is_sound(r: Outcomes, run: RunRecord) -> bool:
-    """Return True if stored outcomes have the shapes and names of this run; a results folder may come from others."""
+    """Return True if stored outcomes have the shapes and names of this run. A results folder may come from others."""
     n, steps, types = len(r.mentions), len(run.steps), len(r.types)
     shapes = [getattr(r, name).shape for name in ("sentences", "mentions", "learned", "outcomes", "errors")]
     wanted = [(r.n_sentences,), (n, 4), (n,), (steps, n), (steps, len(KINDS), types)]

@@ -26,7 +26,7 @@ def outcomes_of(results: Results, run_id: str) -> Outcomes:
 
 
 def readable(results: Results) -> Results:
-    """Return ``results`` without the runs whose predictions cannot be read, which are among the ``damaged``."""
+    """Return ``results`` without the runs whose predictions cannot be read; ``damaged`` then lists their files."""
     found = []
     for run in results.finished:
         try:

@@ -1,4 +1,4 @@
-"""Trials of `bench tune`: their scores, derived from what their runs stored of the dev part."""
+"""Trials of `bench tune`: their scores, derived from stored predictions on the dev part."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MEANING = {
     "the new types alone). It uses no label that a deployed learner lacks. "
     f"References, which learn from all labels, are scored as with the objective {ALL}",
 }
-"""The score that is maximised, by the name of the objective. Both are 0..100."""
+"""The score that each objective maximises, 0..100."""
 
 _Mentions = Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class ScoredTrial:
-    """A trial and its run; ``score`` is None while it runs, and 0 where it failed."""
+    """A trial, its run and its score: 0 if the trial failed, None if it is not finished."""
 
     trial: Trial
     record: RunRecord
@@ -44,7 +44,7 @@ def scored_trials(records: Iterable[RunRecord], folders: Mapping[str, RunFolder]
 
 
 def best_of(trials: Iterable[ScoredTrial]) -> ScoredTrial:
-    """Return the best trial of a method, of equal ones the first. Raises UserError where none is finished."""
+    """Return the best trial of a method; the first of equal trials. Raises UserError if no trial is finished."""
     finished = [t for t in trials if t.score is not None and t.record.status == "done"]
     if not finished:
         raise UserError("no trial of the method is finished")
@@ -52,9 +52,9 @@ def best_of(trials: Iterable[ScoredTrial]) -> ScoredTrial:
 
 
 def score_of(record: RunRecord, folder: RunFolder) -> float | None:
-    """Return the score of a trial (0..100) by its objective: 0 where it failed, None where it is not finished.
+    """Return the score of a trial (0..100) by its objective: 0 if it failed, None if it is not finished.
 
-    Raises DamagedError where what is stored cannot be scored.
+    Raises DamagedError if the stored files cannot be scored.
     """
     if record.status == "failed":
         return 0.0
@@ -77,13 +77,16 @@ def _all_types(record: RunRecord, folder: RunFolder) -> float:
 
 
 def _micro(triples: Iterable[Sequence[int]]) -> float | None:
-    """Return the micro-F1 (0..100) of counts, None where there is nothing to find, and nothing was found."""
+    """Return the micro-F1 (0..100) of counts, or None if all counts are 0."""
     tp, fp, fn = map(sum, zip(*triples, strict=True))
     return 200 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
 
 
 def _label_free(record: RunRecord, folder: RunFolder) -> float:
-    """Return the score of the objective ``LABEL_FREE``; a step whose dev sentences hold no new type is left out."""
+    """Return the score of the objective ``LABEL_FREE``.
+
+    A step is left out if its dev sentences have no mention of a new type, neither gold nor predicted.
+    """
     split = folder.check_split(record)
     scores, old, before = [], dict[str, None](), dict[int, _Mentions]()
     for step, task in enumerate(record.tasks, 1):
@@ -105,7 +108,7 @@ def _label_free(record: RunRecord, folder: RunFolder) -> float:
 def _agreement(
     reference: Mapping[int, _Mentions], predicted: Mapping[int, _Mentions], ids: Sequence[int], types: Sequence[str]
 ) -> float | None:
-    """Return the micro-F1 of predictions of some types against other mentions of the same sentences, as ``_micro``."""
+    """Return ``_micro`` of predictions against the mentions of ``reference``, over some sentences and types."""
 
     def of(mentions: Mapping[int, _Mentions]) -> list[list[tuple[Any, ...]]]:
         return [[tuple(m) for m in mentions[i] if m[2] in types] for i in ids]

@@ -26,7 +26,8 @@ _NUMBERS = {"train_freq_surface": np.int64, "train_freq_type": np.int64, "seen":
 
 @dataclass(frozen=True)
 class Attribute:
-    """A bin ends before each of ``edges``; without edges the bins hold a third of the mentions each."""
+    """An attribute of mentions. A bin ends before each of ``edges``; without edges, each bin holds a third of the
+    mentions."""
 
     name: str
     title: str
@@ -46,9 +47,9 @@ ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class BinnedMentions:
-    """The test mentions of a comparison's splits with their attributes as numbers (``frame``), and the bins.
+    """The test mentions of a comparison's splits, with their attributes as numbers and in bins.
 
-    ``frame``: split, id, start, end, type and a column for each of ``attributes`` (nan where it is not known).
+    ``frame``: split, id, start, end, type and a column for each of ``attributes`` (nan if unknown).
     """
 
     frame: pd.DataFrame
@@ -57,10 +58,10 @@ class BinnedMentions:
 
     @classmethod
     def of(cls, c: Comparison, results: Results, confusion: Mapping[str, float]) -> BinnedMentions | None:
-        """Return None where the results folder lacks ``mentions.csv.gz`` or the comparison's splits in it.
+        """Read the mentions of a comparison. Return None if no ``mentions.csv.gz`` holds the comparison's splits.
 
-        ``confusion``: percent per type; empty where there is no joint training. Raises UserError for a file that
-        cannot be read or has other columns.
+        ``confusion``: percent per type; empty without joint training. Raises UserError for a file that cannot be read
+        or has other columns.
         """
         frame = _mentions(c, results)
         if frame.empty:
@@ -82,7 +83,7 @@ class BinnedMentions:
         return {a.name: a.labels or _names(*self._thirds(a)) for a in self.attributes}
 
     def codes(self, run: RunRecord, r: Outcomes) -> Integers:
-        """Return ``[attributes, n]``: the bin of each of the run's mentions, -1 where it is not known."""
+        """Return ``[attributes, n]``: the bin of each mention of the run, or -1 if it is unknown."""
         key = (_split(run), r.types, r.mentions.tobytes())
         if key not in self._known:  # runs of one split have the same mentions
             self._known[key] = self._codes(key[0], r)
@@ -107,8 +108,9 @@ class BinnedMentions:
 
 
 def newcomer_mentions(c: Comparison, results: Results) -> dict[str, int]:
-    """Return the labelled train mentions of the type that is learned last, by that type, of a comparison of scenario
-    `add-one`; without those types that no stored test mention is of. Raises UserError as ``BinnedMentions.of`` does.
+    """Return the number of labelled train mentions of each newcomer in a comparison of scenario `add-one`.
+
+    A newcomer without a stored test mention is left out. Raises UserError as ``BinnedMentions.of`` does.
     """
     frame = _mentions(c, results).groupby(["split", "type"])["train_freq_type"].first()
     found = {}
@@ -120,7 +122,7 @@ def newcomer_mentions(c: Comparison, results: Results) -> dict[str, int]:
 
 
 def _mentions(c: Comparison, results: Results) -> pd.DataFrame:
-    """Return the stored test mentions of a comparison's splits, each once."""
+    """Return the stored test mentions of a comparison's splits, without duplicates."""
     homes = dict.fromkeys(results.folders[run.run_id].home for run in c.runs)
     damaged = {fault.path for fault in results.damaged}
     files = (ResultsFolder.open(home).mentions_file for home in homes)
@@ -140,7 +142,7 @@ def _split(run: RunRecord) -> str:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        # A type may be called NA.
+        # A type may be called NA, so the default markers of missing values are off.
         return pd.read_csv(
             BytesIO(unpacked(path.read_bytes())),
             usecols=["split", *_KEY, *_NUMBERS],

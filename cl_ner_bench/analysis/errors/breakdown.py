@@ -1,6 +1,6 @@
 """The error analysis: kinds of errors after each step, the confusion of types, and the mentions that are forgotten.
 
-Definitions: docs/errors.md. Everything is of view ``all``.
+docs/errors.md defines the terms. All numbers are of view ``all``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from cl_ner_bench.analysis.table import Cell, Line, Section, Table, columns_of
 from cl_ner_bench.storage.run_record import RunRecord
 
 VIEW = "all"
-MANY_TYPES = 20  # more are shown by task
+MANY_TYPES = 20  # above it, the confusion is shown by task
 RIGHTS = ("old-right", "new-right")
 LOST = tuple(kind for kind in KINDS if kind not in RIGHTS)
-# What each kind is called in tables, by section.
+# The printed name of each kind, by section of the tables.
 SECTIONS = {
     "Lost gold mentions of old types": {
         "old-as-O": "predicted as O (E2O)",
@@ -56,10 +56,10 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Confusion:
-    """``share[i, j]``: percent of row i that was taken for j, the last of both being O; ``n`` runs pooled.
+    """The confusion of types (or tasks) in learning order, pooled over ``n`` runs. The last row and column are O.
 
-    Rows are gold mentions by type (or task) in learning order; the last row are the false positives that lie on no
-    lost mention. ``size[i]``: their mean number per run.
+    ``share[i, j]``: percent of the gold mentions of row i that were taken for column j. The last row holds the false
+    positives that overlap no lost mention. ``size[i]``: mean number of mentions of row i per run.
     """
 
     names: tuple[str, ...]
@@ -70,13 +70,13 @@ class Confusion:
 
 @dataclass(frozen=True, eq=False)
 class ErrorAnalysis:
-    """One comparison, view ``all``.
+    """The error analysis of one comparison, view ``all``.
 
     ``steps``: a row per trained model and step: method, config, step, micro_f1 (0..100), and for each kind of LOST the
-    points of micro-F1 it costs; they add up to 100 - micro_f1. ``counts``: the same rows with the numbers of KINDS.
-    ``confusion``: after the last step, in the comparison's first order. ``bins``: a row per trained model, attribute
-    and bin: n mentions of types learned before the last step, their recall (0..100) when learned and at the end;
-    without rows where ``mentions.csv.gz`` is missing. ``notes``: what could not be computed.
+    points of micro-F1 that it costs; the points add up to 100 - micro_f1. ``counts``: the same rows with the numbers of
+    KINDS. ``confusion``: after the last step, in the comparison's first order. ``bins``: a row per trained model,
+    attribute and bin with the number of mentions of types learned before the last step, and their recall (0..100) when
+    learned and at the end; empty if ``mentions.csv.gz`` is missing. ``notes``: what could not be computed.
     """
 
     c: Comparison
@@ -88,18 +88,18 @@ class ErrorAnalysis:
 
     @property
     def unit(self) -> str:
-        """Return the unit of the confusion: ``type``, or ``task`` where there are many types."""
+        """Return the unit of the confusion: ``type``, or ``task`` if there are many types."""
         return _unit(self.c)
 
     @property
     def order(self) -> int:
-        """Return the order whose runs the confusion is of."""
+        """Return the order of the runs in the confusion."""
         return self.c.first_order
 
 
-@lru_cache(maxsize=4)  # tables and figures need the same
+@lru_cache(maxsize=4)  # tables and figures share the analyses
 def error_analyses(results: Results) -> tuple[ErrorAnalysis, ...]:
-    """Return one analysis per comparison. Reads (and where needed stores) the outcomes of each run."""
+    """Return one analysis per comparison. Outcomes of runs that are not stored yet are stored."""
     return tuple(_analyse(c, results) for c in comparisons(results))
 
 
@@ -144,7 +144,7 @@ def error_table(a: ErrorAnalysis) -> Table:
 
 
 def step_table(a: ErrorAnalysis) -> Table:
-    """Return the points of micro-F1 that each kind of error costs after each step, a section for each method."""
+    """Return the points of micro-F1 that each kind of error costs after each step, with a section for each method."""
     columns = {
         "micro_f1": NAMES["micro_f1"].title,
         "old-as-O": "E2O",
@@ -179,7 +179,7 @@ def step_table(a: ErrorAnalysis) -> Table:
 
 
 def confusion_table(a: ErrorAnalysis) -> Table:
-    """Return the types (or tasks) that gold mentions were taken for after the last step, a section for each method."""
+    """Return the confusion of types (or tasks) after the last step, with a section for each method."""
     sections: list[Section] = []
     data = []
     for row, confusion in a.confusion.items():
@@ -204,9 +204,9 @@ def confusion_table(a: ErrorAnalysis) -> Table:
 
 
 def mention_table(a: ErrorAnalysis) -> Table:
-    """Return recall right after learning beside recall at the end, by attributes of the mention.
+    """Return recall right after learning and at the end, by attributes of the mention.
 
-    A method whose runs have the last step alone (joint training) has one column.
+    A method whose runs have only the last step (joint training) has one column.
     """
     moments = ("learned", "end")
     columns = [(row, when) for row in a.c.rows for when in moments if row.column(a.bins, when).notna().any()]
@@ -272,7 +272,8 @@ def _analyse(c: Comparison, results: Results) -> ErrorAnalysis:
 def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
     """Return micro-F1 after each step and the points that each kind of LOST costs, from counts ``[S, kinds]``.
 
-    F1 = 2 tp / (2 tp + fp + fn): every error costs 100 / (2 tp + fp + fn) points of the 100. Without gold: nan.
+    F1 = 2 tp / (2 tp + fp + fn), so every error costs 100 / (2 tp + fp + fn) points of 100. A step without gold
+    mentions gives nan.
     """
     right = numbers[:, [KINDS.index(kind) for kind in RIGHTS]].sum(axis=1)
     gold = numbers[:, : len(GOLD)].sum(axis=1)
@@ -282,7 +283,7 @@ def _points(numbers: Integers) -> dict[str, NDArray[np.float64]]:
 
 
 def _confusion_counts(run: RunRecord, r: Outcomes, by_task: bool) -> tuple[tuple[str, ...], Integers]:
-    """Return the names of types (or tasks), and counts by gold (rows) and predicted one (columns), O being the last."""
+    """Return the names of types (or tasks), and the counts by gold (rows) and predicted (columns) name, O last."""
     layout = TaskLayout.of(run.tasks)
     first = {type_: task for (_, type_), task in reversed([*zip(layout.units, layout.task_of, strict=True)])}
     names = tuple(dict.fromkeys(first[t] for t in r.types)) if by_task else r.types
@@ -302,9 +303,9 @@ def _share(names: tuple[str, ...], tables: Sequence[Integers]) -> Confusion:
 
 
 def _confusion_rates(c: Comparison, results: Results) -> dict[str, float]:
-    """Return the percentage of each type's test mentions that joint training, after all steps, takes for another.
+    """Return the percentage of each type's test mentions that joint training takes for another type after all steps.
 
-    Over all its models and both architectures: the same for every method. Empty without joint training.
+    The models of both architectures are pooled, so all methods share the rates. Empty without joint training.
     """
     gold: dict[str, int] = {}
     wrong: dict[str, int] = {}
@@ -320,11 +321,11 @@ def _confusion_rates(c: Comparison, results: Results) -> dict[str, float]:
 
 
 def _bins(run: RunRecord, r: Outcomes, binned: BinnedMentions) -> list[dict[str, Any]]:
-    """Return recall per bin, right after learning and at the end, of mentions of types learned before the last step."""
+    """Return the recall in each bin, right after learning and at the end, of types learned before the last step."""
     old = np.flatnonzero(r.learned < run.n_steps)
     at_end = r.outcomes[-1, old] == RIGHT
     row = np.searchsorted(r.steps, r.learned[old])
-    complete = len(r.steps) == run.n_steps  # else it was not seen how it was when learned
+    complete = len(r.steps) == run.n_steps  # else the outcome right after learning is unknown
     when_learned = r.outcomes[row if complete else np.zeros_like(row), old] == RIGHT
     out = []
     for attribute, codes in zip(binned.attributes, binned.codes(run, r), strict=True):
@@ -342,9 +343,9 @@ def _columns(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
 
 
 def _cell(values: NDArray[Any]) -> Cell:
-    """Return mean and standard deviation of the values that are defined.
+    """Return mean and standard deviation of the defined values.
 
-    To the bit those of pandas, whose calls take twenty times as long.
+    They equal the values of pandas to the bit, but the calls of pandas take twenty times as long.
     """
     known = ~np.isnan(values)
     n = int(known.sum())

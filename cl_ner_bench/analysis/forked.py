@@ -1,4 +1,4 @@
-"""Work that copies of this process do while the caller goes on."""
+"""Work in copies (forks) of this process while the caller goes on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cl_ner_bench.errors import UserError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST = 8  # processes; more would wait for the longest piece of work
+_MOST = 8  # processes; more would only wait for the longest piece of work
 
 
 def processes() -> int:
-    """Return how many processes should work: one for each core, or 1 for this process alone.
+    """Return the number of processes to use: one for each core, or 1 for no copies.
 
-    A process is copied as it is, which is quick, but unsafe while another thread of it may hold a lock.
+    Copying a process is quick, but unsafe while another of its threads may hold a lock.
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return 1
@@ -33,9 +33,9 @@ def processes() -> int:
 
 @contextmanager
 def forked(n: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """Yield ``n`` copies of this process; each first calls ``begin(*arguments)``, which are not pickled.
+    """Yield a pool of ``n`` copies of this process. Each copy first calls ``begin(*arguments)``, without pickling.
 
-    At the end what was begun is waited for and the rest dropped. The copies ignore Ctrl-C: the caller ends them.
+    At the end the pool finishes the work that has begun and drops the rest. Copies ignore Ctrl-C; the caller ends them.
     """
     pool = ProcessPoolExecutor(n, multiprocessing.get_context("fork"), _begin, (begin, arguments))
     try:
@@ -46,9 +46,9 @@ def forked(n: int, begin: Callable[..., None] | None = None, *arguments: Any) ->
 
 @contextmanager
 def beside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Iterator[Callable[[], T]]:
-    """Begin ``work(*args, **kwargs)`` in a copy of this process, and yield what waits for its result.
+    """Begin ``work(*args, **kwargs)`` in a copy of this process, and yield a function that waits for its result.
 
-    On one core, or where a copy would be unsafe, the work is done when the result is asked for.
+    With one core, or if a copy would be unsafe, the function does the work itself.
     """
     if processes() == 1:
         yield lambda: work(*args, **kwargs)
@@ -59,7 +59,7 @@ def beside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Iterator[
 
 
 def result_of(wait: Callable[[], T]) -> T:
-    """Return ``wait()``. Raises UserError where a copy ended too early."""
+    """Return ``wait()``. Raises UserError if a copy ended too early."""
     try:
         return wait()
     except BrokenProcessPool:

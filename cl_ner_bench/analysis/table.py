@@ -14,7 +14,7 @@ VIEW_TITLES = {"all": "all test sentences", "filter": "test sentences that hold 
 class Cell:
     """Mean and standard deviation (ddof 1; nan with one) over trained models, 0..100; nan is printed as a dash.
 
-    ``bold``: the best of its group. ``tied``: not significantly worse than that.
+    ``bold``: the best of its group. ``tied``: not significantly worse than the best.
     """
 
     mean: float
@@ -34,9 +34,9 @@ Section = tuple[str, tuple[Line, ...]]
 
 @dataclass(frozen=True)
 class Table:
-    """``sections`` are titled groups of rows; each row has as many entries as ``header``.
+    """A table. ``sections`` are titled groups of rows; each row has as many entries as ``header``.
 
-    ``frame`` holds the same numbers unrounded, as the CSV file gives them.
+    ``frame`` holds the unrounded numbers of the CSV file.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Table:
         notes: Iterable[str],
         data: Iterable[Mapping[str, object]],
     ) -> Table:
-        """Return the table whose CSV file holds ``data``, a line each, with the notes in the last column."""
+        """Return a table with the CSV lines ``data`` and the notes as the last column."""
         notes = tuple(notes)
         frame = pd.DataFrame(list(data))
         frame["notes"] = "; ".join(notes)

@@ -1,7 +1,7 @@
 """`bench verify`: check all seals and checksums of a results folder, and derive every number again.
 
-Scores follow from counts, counts from predictions, and predictions are stored beside their gold mentions: a number that
-was changed together with its checksum and its seal still contradicts what it is derived from.
+Scores follow from counts, counts from predictions, and predictions are stored beside their gold mentions. A number that
+was changed together with its checksum and seal still contradicts its source.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Gold = dict[int, list[list[Any]]]  # sentence id -> [start, end, type]
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of ``verify``. ``checked``: the number of things checked; ``unsealed``: records from before there
-    were seals, which are checked by their content alone."""
+    """The outcome of ``verify``. ``checked``: the number of checked things by kind. ``unsealed``: the number of records
+    of versions without seals; only their content is checked."""
 
     folder: Path
     faults: list[Damaged]
@@ -52,7 +52,7 @@ class Verification:
         }
 
     def as_text(self) -> str:
-        """Return a line for each fault, and one that says what was checked."""
+        """Return a line for each fault, and a line with the numbers of checked things."""
         seen = ", ".join(f"{number} {name}" for name, number in self.checked.items())
         old = f" ({self.unsealed} records carry no seal: an earlier version wrote them)" if self.unsealed else ""
         n = len(self.faults)
@@ -61,16 +61,16 @@ class Verification:
 
 
 def verify(home: Path, say: Say = lambda _: None) -> Verification:
-    """Check all of a results folder; ``say`` is called with what is being checked.
+    """Check all of a results folder; ``say`` is called with the name of each thing before its check.
 
-    Nothing is written but outcomes that are not there, as by every report.
+    Only missing outcomes are written, as by every report.
 
     Raises:
-        UserError: this is no results folder, or a link leads out of it that is no run's.
+        UserError: ``home`` is no results folder, or a link outside of the runs leads out of it.
     """
     folder = ResultsFolder.open(home)
-    # The report's numbers are derived, and models, which are large, are read, while runs are checked. The process is
-    # copied before it has a thread.
+    # While runs are checked, a copy of this process derives the report's numbers and a thread reads the large models.
+    # The process is copied first, because a copy of a process with threads is unsafe.
     with beside(_derived, home) as derived:
         reader = ThreadPoolExecutor(1)
         try:
@@ -94,7 +94,7 @@ def _verify(
             runs.append((run, run.read()))
         except DamagedError as error:
             faults.append(error.damaged)
-    # Runs of one split follow each other, finished ones first: their gold is compared with the first one's.
+    # Sorted by split, finished runs first: the gold of each run is compared with that of the first run of its split.
     runs.sort(key=lambda pair: (_split_of(pair[1]), pair[1].status != "done", pair[0].path.name))
     known = _Known(b"", {}, Path())
     for number, (run, record) in enumerate(runs, 1):
@@ -123,7 +123,7 @@ def _split_of(run: RunRecord) -> bytes:
 
 @dataclass(frozen=True)
 class _Known:
-    """The gold mentions of a split's test sentences after its last step, and the file they were first seen in."""
+    """The gold mentions of a split's test sentences after the last step, and the first file that held them."""
 
     split: bytes
     gold: Gold
@@ -131,19 +131,19 @@ class _Known:
 
 
 class _Checking:
-    """One run: its files, and its numbers derived again."""
+    """The check of one run: of its files, and of its numbers, which are derived again."""
 
     def __init__(self, folder: RunFolder, run: RunRecord, known: _Known) -> None:
         self.folder, self.run, self.known = folder, run, known
         self.steps, self.unsealed = 0, int(not run.is_sealed)
-        self.test_sets: dict[str, list[int]] | None = None  # ids by test set; None where no split is stored
+        self.test_sets: dict[str, list[int]] | None = None  # ids by test set; None without a stored split
 
     def faults(self) -> Iterator[Damaged]:
         yield from self._split()
         yield from self._training_check()
         rows: dict[int, list[Any]] = {}
         whole = True
-        for step in sorted(self.run.steps, reverse=True):  # the last one holds the gold of all
+        for step in sorted(self.run.steps, reverse=True):  # the last step holds the gold of all types
             if self.run.status != "done" and not self.folder.step_folder(step).exists():
                 continue
             self.steps += 1
@@ -202,7 +202,7 @@ class _Checking:
             yield Damaged(counts, "is not what the predictions give", learn_again(counts))
 
     def _wrong_gold(self, step: int, gold: Gold, n_rows: int) -> str:
-        """Return what is wrong with the sentences of a step and their gold mentions, "" where nothing is."""
+        """Return a text on wrong sentences or gold mentions of a step, or ''."""
         scored = self._scored_types(step)
         if self.test_sets is not None:
             expected = [i for name in sorted(scored) for i in self.test_sets[name]]
@@ -218,7 +218,7 @@ class _Checking:
         return ""
 
     def _views(self, step: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, list[int]]]]:
-        """Return the counts per view (docs/results.md). Raises ValueError where a prediction is none."""
+        """Return the counts by view (docs/results.md). Raises ValueError for an invalid prediction."""
         for row in rows:
             for start, end, _, score in row["pred"]:
                 if not 0 <= start < end or not (math.isfinite(score) if score is not None else self.run.imported):
@@ -227,7 +227,7 @@ class _Checking:
         matches = match([row["gold"] for row in rows], [row["pred"] for row in rows], self._types(step))
         ever = {i for i, mentions in self.known.gold.items() if mentions}
         views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}}
-        views |= {"filter_last": {}} if ever else {}  # unknown before any run of the split is at its end
+        views |= {"filter_last": {}} if ever else {}  # unknown until a run of the split has its last step
         for test_set, types in self._scored_types(step).items():
             ids = self._ids(test_set, at)
             chosen = {"all": ids, "filter": [i for i in ids if rows[at[i]]["gold"]]}
@@ -253,14 +253,14 @@ class _Checking:
 
 @dataclass(frozen=True)
 class _Derived:
-    """The numbers of a report of one folder alone, by file: none where no run is finished."""
+    """The numbers of a report of one folder, by file; empty if no run is finished. ``runs``: the finished runs."""
 
     runs: set[str]
     files: Mapping[str, bytes]
 
 
 def _derived(home: Path) -> _Derived:
-    # They import pandas, which takes as long as reading some models.
+    # These import pandas, which takes as long as reading some models.
     from cl_ner_bench.analysis.data.frames import load_results
     from cl_ner_bench.analysis.report.numbers import numbers
 
@@ -270,9 +270,9 @@ def _derived(home: Path) -> _Derived:
 
 
 def _check_derived(home: Path, derived: Callable[[], _Derived] | None) -> tuple[list[Damaged], int]:
-    """Return the files of the report that are wrong, and how many there are.
+    """Return the wrong files of the report, and the number of checked files.
 
-    ``derived``: gives the numbers that the runs give today; None where the runs are not as they were.
+    ``derived`` returns the numbers that the runs give now; it is None if the runs have faults.
     """
     repair = f"`bench report {home}` makes it again"
     wrong: dict[Path, str] = {}
@@ -287,7 +287,7 @@ def _check_derived(home: Path, derived: Callable[[], _Derived] | None) -> tuple[
     compared: dict[str, bytes] = {}
     if derived is not None and not wrong:
         today = derived()
-        if reported is None or reported <= today.runs:  # else the report is also of other folders' runs
+        if reported is None or reported <= today.runs:  # else the report also covers runs of other folders
             compared = {name: content for name, content in today.files.items() if (home / name).exists()}
     for name, content in compared.items():
         if (home / name).read_bytes() != content:

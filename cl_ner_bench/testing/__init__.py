@@ -1,1 +1,1 @@
-"""Shared by tests and benchmarks: tiny inputs, the plain oracle, grids and results folders to try things on."""
+"""Code that tests and benchmarks share: tiny inputs, the plain path, grids and made-up results folders."""

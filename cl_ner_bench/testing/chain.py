@@ -30,9 +30,9 @@ def step_data(step: int) -> StepData:
 
 
 def trainer(method: str, encoder: str, recipe: dict[str, Any] | None = None, **settings: Any) -> Trainer:
-    """Return a trainer of a method, with its own settings but these, on an encoder in a folder.
+    """Return a trainer of a method on the encoder in the folder ``encoder``; ``settings`` replace the method's own.
 
-    It learns for one epoch unless the recipe says more.
+    A step has one epoch, unless ``recipe`` changes it.
     """
     (variant,) = registry.resolve([method])
     card = variant.card
@@ -43,7 +43,7 @@ def trainer(method: str, encoder: str, recipe: dict[str, Any] | None = None, **s
 
 
 def chain(method: str, encoder: str, steps: int = 2, **settings: Any) -> Trainer:
-    """Return a trainer that has learned so many steps."""
+    """Return a trainer that has learned ``steps`` steps."""
     made = trainer(method, encoder, **settings)
     for step in range(1, steps + 1):
         made.learn(step_data(step))

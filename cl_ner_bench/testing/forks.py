@@ -1,8 +1,8 @@
-"""Commands, and the processes of their runs, as forks of one process that has imported torch and pandas.
+"""Commands and the processes of their runs, as forks of one process that has imported torch and pandas.
 
-A new process spends two thirds of its time on these imports where the grid is tiny. A fork is a process of its own,
-with its own environment, output and exit code, and does all that a command does. What differs is how it begins, and
-that a thread watches a run, no process of loky's: tests of these, and of signals, use ``grids.start``.
+On a tiny grid a new process spends two thirds of its time on these imports. A fork is a full process with its own
+environment, output and exit code. It differs from a command in its start, and a thread instead of a loky process
+watches each run. Tests of these parts, and of signals, use ``grids.start``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ LIBRARIES = [
 COMMANDS = [f"cl_ner_bench.cli.{name}" for name in ("main", "run", "report", "verify")]
 THEIRS = ["running.grid", "running.worker", "learning.trainer", "analysis.report.files", "analysis.verify"]
 SERVER.set_forkserver_preload([*LIBRARIES, *COMMANDS, *(f"cl_ner_bench.{name}" for name in THEIRS), __name__])
-LOCK = threading.Lock()  # multiprocessing looks after all children of a process whenever it starts another
+LOCK = threading.Lock()  # multiprocessing polls all children of a process whenever it starts another
 
 
 class Fork:
-    """A function called in a fork, with what is used of `subprocess.Popen`."""
+    """A function call in a fork, with the part of the interface of `subprocess.Popen` that the suite uses."""
 
     context: Any = SERVER
 
@@ -57,7 +57,7 @@ class Fork:
         self.pid = self._process.pid
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return its exit code. Raises subprocess.TimeoutExpired."""
+        """Wait for the fork, and return its exit code. Raises subprocess.TimeoutExpired."""
         if not wait([self._process.sentinel], timeout):
             raise subprocess.TimeoutExpired("a fork", timeout or 0)
         with LOCK:
@@ -70,7 +70,7 @@ class Fork:
 
 
 class Worker(Fork):
-    """The child process of a run as a fork, which begins once its input is whole."""
+    """The child process of a run as a fork. It begins when its input is closed."""
 
     def __init__(self, command: Sequence[str], *, stdout: Any, env: Mapping[str, str], **_: Any) -> None:
         self._log, self._environment = stdout.name, dict(env)
@@ -81,7 +81,7 @@ class Worker(Fork):
 
 
 class _Input(io.BytesIO):
-    """A pipe that hands over all at once when it is closed."""
+    """A pipe that sends all of its content when it is closed."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Input(io.BytesIO):
 
 
 class Threads(backends.Loky):
-    """Loky's slots; each job is watched by a thread of the driver."""
+    """Loky's slots, with a thread of the driver watching each job."""
 
     def submit(self, job_: job.Job) -> Future[str]:
         self._executor = self._executor or ThreadPoolExecutor(len(self._slots))
@@ -136,7 +136,7 @@ def _command(main: str, words: list[str], out: str, err: str, environment: Mappi
     _become(out, err, environment)
     module, _, function = main.partition(":")
     sys.argv = words
-    Worker.context = multiprocessing.get_context("fork")  # the server is another's
+    Worker.context = multiprocessing.get_context("fork")  # the fork server belongs to the parent
     with forked_runs():
         sys.exit(getattr(import_module(module), function)())
 
@@ -151,7 +151,7 @@ def _work(job: bytes, log: str, environment: Mapping[str, str]) -> None:
 
 
 def _become(out: str, err: str, environment: Mapping[str, str]) -> None:
-    """Take on the output files and the environment of a command."""
+    """Replace this process's output files and environment with those of a command."""
     for number, file in ((1, out), (2, err)):
         with open(file, "ab") as opened:
             os.dup2(opened.fileno(), number)

@@ -1,5 +1,5 @@
 # ruff: noqa: E402  a method file begins with its card
-"""A user's method file for the tests of running: one that learns, and some that fail in every way a run can."""
+"""A user's method file for the tests of running: methods that learn, and methods that fail in every way a run can."""
 
 CARD = {
     "good": {"class": "Good", "architecture": "token", "settings": {"weight": 1.0}},
@@ -40,13 +40,13 @@ class Good(TagLearner):
 
 @atexit.register
 def tell_modules() -> None:
-    """Write what the process of a run has imported to the file MODULES; the driver imports this file, too."""
+    """Write the imported modules of a run's process to the file MODULES. (The driver imports this file, too.)"""
     if "MODULES" in os.environ and "cl_ner_bench.cli.main" not in sys.modules:
         Path(os.environ["MODULES"]).write_text("\n".join(sys.modules))
 
 
 class Slow(TagLearner):
-    """Takes its time where a stop may come, PAUSE in seconds; the numbers are those of Good."""
+    """A method that pauses for PAUSE seconds in each update, to be stopped there. Its numbers equal those of Good."""
 
     def after_backward(self) -> None:
         time.sleep(float(os.environ.get("PAUSE", "0.3")))
@@ -82,7 +82,7 @@ class Counted(TagLearner):
 
 
 class Holds(TagLearner):
-    """Predicts the test part only while a file is not there."""
+    """A method that waits with predicting the test part while the file HOLD exists."""
 
     def end_step(self, step: Step) -> None:
         self.carried["learned"] = torch.ones(1)  # an attribute would be lost before the test part is predicted

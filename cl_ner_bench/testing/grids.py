@@ -17,12 +17,12 @@ from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 
 METHODS = Path(__file__).with_name("grid_methods.py")
 HASTE = {"PAUSE": "0"}
-"""The environment in which ``slow`` of METHODS is not: for what a grid is compared with."""
+"""The environment in which ``slow`` of METHODS does not pause, for grids that others are compared with."""
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
 def write_inputs(folder: Path) -> list[str]:
-    """Write corpus and encoder and return the options that select them and keep a step short."""
+    """Write corpus and encoder, and return the options that select them and keep a step short."""
     (folder / "corpus").mkdir(parents=True)
     for part, sentences in tiny_corpus().parts.items():
         rows = [json.dumps({"words": s.words, "mentions": s.mentions}) for s in sentences]
@@ -43,14 +43,14 @@ def start(*words: str, extra: Mapping[str, str] | None = None, **options: Any) -
 def bench(
     *words: str, timeout: float = 300, extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `bench` to its end, in a fork that has imported all already (`forks`)."""
+    """Run `bench` to its end, in a fork that has already imported the libraries (`forks`)."""
     environment = os.environ | PLAIN | dict(extra or {})
     found = command("cl_ner_bench.cli.main:main", ["bench", *words], environment, timeout)
     return subprocess.CompletedProcess(words, *found)
 
 
 def fresh_bench(*words: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `bench` to its end, in a process that begins as a user's does."""
+    """Run `bench` to its end, in a new process as a user starts it."""
     process = start(*words, **options)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
@@ -63,7 +63,7 @@ def records(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def finished(out: Path) -> dict[Path, int]:
-    """Return when each finished step was stored, by its commit record."""
+    """Return the time (ns) at which each finished step was stored, by the path of its commit record."""
     return {path: path.stat().st_mtime_ns for path in out.glob(f"runs/*/step-*/{STEP_SUMS}")}
 
 

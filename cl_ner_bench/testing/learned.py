@@ -16,7 +16,7 @@ from cl_ner_bench.testing.tiny import RECIPE
 def learned(
     method: str, encoder: Path, steps: int = 2, epochs: int = 8, recipe: Mapping[str, Any] = RECIPE, **settings: Any
 ) -> Model:
-    """Return a model that has learned PER, then LOC, then DATE; ``settings`` are the method's own."""
+    """Return a model that has learned the first ``steps`` of PER, LOC, DATE; ``settings`` are the method's own."""
     card = registry.resolve([method])[0].card
     made = trainer(method, str(encoder), {**recipe, "epochs": epochs, "lr": 3e-3}, **settings)
     for step in range(1, steps + 1):

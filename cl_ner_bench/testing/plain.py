@@ -1,10 +1,11 @@
 """The plain path: one training step and evaluation as the field's code does them, short and obvious.
 
-It is what the engine is measured against (`benchmarks/`) and must equal (`tests/learning/test_exactness.py`): a Hugging
-Face forward over a random batch padded to its longest sentence, the word's first sub-token, scores of all L x L pairs
-of words for all types so far, dense one-hot targets, a teacher that is computed at every step, stock AdamW; evaluation
-in file order with batches of 64 and decoding in Python. Formulas: SpanKL (arXiv 2302.12200) and its released code;
-ExtendNER (AAAI 2021) as run beside it. Of the suite it takes sentences and a learner's weights, and none of its code.
+The engine is measured against the plain path (`benchmarks/`) and must equal it (`tests/learning/test_exactness.py`). A
+training step is a Hugging Face forward over a random batch padded to its longest sentence, with the first sub-token of
+each word, scores of all L x L pairs of words for all types so far, dense one-hot targets, a teacher that is computed at
+every step, and stock AdamW. Evaluation runs in file order with batches of 64 and decodes in Python. Formulas: SpanKL
+(arXiv 2302.12200) and its released code; ExtendNER (AAAI 2021) as run beside it. The plain path takes sentences and a
+learner's weights from the suite, but none of its code.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Mentions = list[tuple[int, int, str]]
 
 @dataclass(frozen=True)
 class Row:
-    """A sentence as sub-token ids with specials; ``first`` is the window and place of each word's first sub-token."""
+    """A sentence as windows of sub-token ids with special tokens. ``first``: window and place of each word's first
+    sub-token."""
 
     sentence: Sentence
     windows: list[list[int]]
@@ -40,7 +42,7 @@ class Row:
 
 
 def read(sentences: Iterable[Sentence], folder: Path, max_length: int = 512) -> list[Row]:
-    """Sentences as an encoder's tokenizer reads them. Beyond ``max_length`` they are cut into overlapping windows."""
+    """Return sentences as sub-tokens of an encoder's tokenizer, cut into overlapping windows of ``max_length``."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -74,7 +76,7 @@ class Plain(nn.Module):
 
     def __init__(self, learner: Learner, folder: Path, dropout: float = 0.1) -> None:
         super().__init__()
-        from transformers import AutoModel  # takes seconds, and most that is here needs none
+        from transformers import AutoModel  # the import takes seconds, and most of this module does not need it
 
         self.backbone = AutoModel.from_pretrained(folder, dtype=torch.float32)
         self.backbone.pooler = None
@@ -92,7 +94,7 @@ class Plain(nn.Module):
         return self
 
     def grow(self, types: Sequence[str]) -> None:
-        """Add a classifier of new types, as the field's code begins it."""
+        """Add a classifier of new types, initialised as in the field's code."""
         span = self.architecture == "span"
         size = 2 * PROJECTION * len(types) if span else 2 * len(types) + (not self.types)
         block = nn.Linear(self.backbone.config.hidden_size, size)
@@ -103,7 +105,7 @@ class Plain(nn.Module):
         self.types = (*self.types, *types)
 
     def words(self, rows: Sequence[Row]) -> Tensor:
-        """Word vectors ``[sentences, longest, hidden]``; behind a sentence's end stands anything."""
+        """Return word vectors ``[sentences, longest, hidden]``; the values behind a sentence's end mean nothing."""
         windows = [torch.tensor(window) for row in rows for window in row.windows]
         ids = pad_sequence(windows, batch_first=True, padding_value=self.backbone.config.pad_token_id)
         mask = pad_sequence([torch.ones_like(window) for window in windows], batch_first=True)
@@ -115,7 +117,8 @@ class Plain(nn.Module):
         return self.dropout(hidden.flatten(0, 1)[pad_sequence(places, batch_first=True)])
 
     def scores(self, words: Tensor) -> Tensor:
-        """Of words ``[B, L, hidden]``: spans ``[B, L, L, types]``, by first and last word; or tags ``[B, L, tags]``."""
+        """Return scores of words ``[B, L, hidden]``: spans ``[B, L, L, types]`` by first and last word, or tags
+        ``[B, L, tags]``."""
         parts = torch.cat([block(words) for block in self.head], dim=2)
         if self.architecture == "token":
             return parts
@@ -123,12 +126,12 @@ class Plain(nn.Module):
         return torch.einsum("bied,bjed->beij", starts, ends).permute(0, 2, 3, 1) / math.sqrt(PROJECTION)
 
     def logits(self, rows: Sequence[Row], width: int = 0) -> Tensor:
-        """``[spans, types]`` or ``[words, tags]`` of the real spans or words, one sentence after the other."""
+        """Return ``[spans, types]`` or ``[words, tags]`` of the real spans or words, one sentence after another."""
         return select(self.scores(self.words(rows)), rows, width)
 
 
 def real(rows: Sequence[Row], architecture: str, width: int = 0) -> Tensor:
-    """Return a mask of the pairs ``[B, L, L]`` that are spans (of at most ``width`` words, 0 = any), or of words."""
+    """Return a mask of the real spans ``[B, L, L]`` (of at most ``width`` words; 0: any), or words ``[B, L]``."""
     lengths = torch.tensor([len(row.first) for row in rows])
     words = torch.arange(int(lengths.max())) < lengths[:, None]
     if architecture == "token":
@@ -138,7 +141,7 @@ def real(rows: Sequence[Row], architecture: str, width: int = 0) -> Tensor:
 
 
 def select(scores: Tensor, rows: Sequence[Row], width: int = 0) -> Tensor:
-    """The real elements of padded ``scores`` ``[..., columns]``, as rows."""
+    """Return the real elements of padded ``scores`` ``[..., columns]`` as rows."""
     mask = real(rows, "span" if scores.ndim == 4 else "token", width)
     return torch.masked_select(scores, mask[..., None]).view(-1, scores.shape[-1])
 
@@ -149,7 +152,8 @@ def select(scores: Tensor, rows: Sequence[Row], width: int = 0) -> Tensor:
 def losses(
     model: Plain, rows: Sequence[Row], learned: Sequence[str], teacher: Plain | None = None, width: int = 0
 ) -> dict[str, Tensor]:
-    """Return a step's losses: the labels of the types ``learned``, the teacher's outputs for the others it knows."""
+    """Return the losses of a batch: on the labels of the types ``learned``, and on the teacher's outputs for its other
+    types."""
     logits, old = model.logits(rows, width), None
     if teacher is not None:
         teacher.eval()
@@ -168,7 +172,8 @@ def span_losses(
     teacher: Tensor | None,
     width: int,
 ) -> dict[str, Tensor]:
-    """BCE on ``learned``, Bernoulli KL on the other old types: mean over types, sum over spans, mean over sentences."""
+    """Return BCE on ``learned`` and Bernoulli KL on the other old types: mean over types, sum over spans, mean over
+    sentences."""
     longest = max(len(row.first) for row in rows)
     gold = torch.zeros(len(rows), longest, longest, len(types))
     for n, row in enumerate(rows):
@@ -188,7 +193,7 @@ def span_losses(
 
 
 def tag_losses(logits: Tensor, rows: Sequence[Row], types: Sequence[str], teacher: Tensor | None) -> dict[str, Tensor]:
-    """CE on all words; with a teacher CE on words of a labelled type and KL over the softmax on all others."""
+    """Return CE on all words, or with a teacher CE on words of a labelled type and softmax KL on all other words."""
     target = torch.tensor([tag for row in rows for tag in bio(row.sentence, types)])
     if teacher is None:
         return {"ce": F.cross_entropy(logits, target)}
@@ -203,7 +208,7 @@ def tag_losses(logits: Tensor, rows: Sequence[Row], types: Sequence[str], teache
 
 
 def bio(sentence: Sentence, types: Sequence[str]) -> list[int]:
-    """Tag ids: 0 for O, 1 + 2k for B and 2 + 2k for I of type k. Of mentions that overlap the longest is kept."""
+    """Return tag ids: 0 for O, 1 + 2k for B and 2 + 2k for I of type k. The longest of overlapping mentions is kept."""
     tags = [0] * len(sentence.words)
     for start, end, type in sorted(sentence.mentions, key=lambda m: m.start - m.end):
         if type in types and not any(tags[start:end]):
@@ -218,7 +223,7 @@ def bio(sentence: Sentence, types: Sequence[str]) -> list[int]:
 class Training:
     """Stock AdamW and the cosine schedule over ``updates`` of a task. Biases and layer norms (vectors) do not decay.
 
-    ``options`` of AdamW are for those who compare; without them it is as torch makes it.
+    ``options`` are further options of AdamW, for comparisons.
     """
 
     def __init__(self, model: Plain, recipe: Mapping[str, Any], updates: int, **options: Any) -> None:
@@ -239,7 +244,7 @@ class Training:
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, warmup, updates)
 
     def update(self, rows: Sequence[Row], learned: Sequence[str], teacher: Plain | None = None) -> dict[str, float]:
-        """One training step on the batch ``rows``."""
+        """Make one training step on the batch ``rows``, and return its losses."""
         found = losses(self.model, rows, learned, teacher, self.width)
         self.optimizer.zero_grad()
         torch.stack(list(found.values())).sum().backward()
@@ -256,9 +261,10 @@ class Training:
 def predict(
     model: Plain, rows: Sequence[Row], types: Sequence[str] | None = None, size: int = 64, width: int = 0
 ) -> list[Mentions]:
-    """Predicted mentions of ``types`` (all, if None) in each sentence: padded batches of ``size`` in file order.
+    """Return the predicted mentions of ``types`` (None: all) in each sentence, from padded batches of ``size`` in file
+    order.
 
-    Sentences are decoded one by one. A span of another type takes no word from those of ``types``.
+    Sentences are decoded one by one. Spans of other types do not block spans of ``types``.
     """
     model.eval()
     types = model.types if types is None else types
@@ -279,7 +285,7 @@ def predict(
 
 
 def flat_spans(probabilities: np.ndarray, types: Sequence[str]) -> Mentions:
-    """Spans of at least 0.5 in ``[L, L, types]``, the most probable first, as long as no word of theirs is taken."""
+    """Return non-overlapping spans with at least 0.5 in ``[L, L, types]``, chosen in order of probability."""
     kinds, starts, ends = np.where(probabilities.transpose(2, 0, 1) >= 0.5)
     taken, found = [False] * probabilities.shape[1], []
     for n in np.argsort(-probabilities[starts, ends, kinds], kind="stable"):
@@ -291,7 +297,7 @@ def flat_spans(probabilities: np.ndarray, types: Sequence[str]) -> Mentions:
 
 
 def best_tags(logits: np.ndarray, types: Sequence[str]) -> Mentions:
-    """Mentions of the best path of ``[words, tags]``."""
+    """Return the mentions of the best path of ``[words, tags]``."""
     path = best_path(torch.from_numpy(logits).double().log_softmax(1).numpy())
     found = []
     for start, tag in enumerate(path):
@@ -304,7 +310,7 @@ def best_tags(logits: np.ndarray, types: Sequence[str]) -> Mentions:
 
 
 def best_path(scores: np.ndarray) -> list[int]:
-    """The best BIO tags for log-probabilities ``[words, tags]`` in which I-x follows B-x or I-x only (Viterbi)."""
+    """Return the best BIO tags (Viterbi) for log-probabilities ``[words, tags]``; I-x follows only B-x or I-x."""
     tags = range(scores.shape[1])
     legal = [[to % 2 == 1 or to == 0 or before in (to - 1, to) for before in tags] for to in tags]
     step = np.where(legal, 0.0, -np.inf)
@@ -320,7 +326,7 @@ def best_path(scores: np.ndarray) -> list[int]:
 
 
 def score(rows: Sequence[Row], found: Sequence[Mentions], types: Sequence[str]) -> dict[str, list[int]]:
-    """``{type: [tp, fp, fn]}`` by sets of mentions."""
+    """Return ``{type: [tp, fp, fn]}`` by sets of mentions."""
     counts = {type: [0, 0, 0] for type in types}
     for row, mentions in zip(rows, found, strict=True):
         gold, mine = {(*m,) for m in row.sentence.only(types).mentions}, set(mentions)

@@ -1,8 +1,8 @@
-"""A device that no machine needs to have: tensors that say they lie on it and compute on the CPU.
+"""A pretended device: its tensors claim to be on another device, but compute on the CPU.
 
-A GPU raises where it meets tensors of the CPU, and so does this device: code that leaves anything behind is found
-without a GPU, and what it computes can be compared with what the CPU does. It is called ``meta``, which is the only
-name besides ``cpu`` whose gradients torch computes everywhere.
+Like a GPU, it raises an error for an operation that mixes its tensors with tensors on the CPU. This finds tensors left
+on the CPU without a GPU, and its results can be compared with the CPU's. It is called ``meta``, the only name besides
+``cpu`` for which torch computes gradients everywhere.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _ACROSS = {torch.ops.aten.copy_.default}
 _INDEXING = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default}
 """Operations whose indices, the second argument, may lie on the CPU."""
 _INITIAL = {torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default}
-"""Operations that fill new layers. On the device "meta", where layers are made that are filled later, they draw nothing
-from the CPU's stream."""
+"""Operations that fill new layers. Layers on the device "meta" are filled later, so there these operations leave the
+CPU's random stream as it is."""
 
 
 class Elsewhere(Tensor):
-    """A tensor on the device; ``values`` is where it really is."""
+    """A tensor on the pretended device; ``values`` holds its numbers on the CPU."""
 
     values: Tensor  # type: ignore[assignment]  # torch's own is a method for sparse tensors
 
@@ -51,7 +51,7 @@ class Elsewhere(Tensor):
 
 
 class PretendedDevice(TorchDispatchMode):
-    """While it is entered, the device is there; ``operations`` counts what was computed on it."""
+    """A mode in which the device exists; ``operations`` counts the operations on it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class PretendedDevice(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Say that torch's compiler, an import of seconds, need not be told to leave each operation alone."""
+        """Return False, so torch does not import its compiler (seconds) to exclude each operation from compiling."""
         return False
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -71,7 +71,7 @@ class PretendedDevice(TorchDispatchMode):
 def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     device = kwargs.get("device")
     wrappers: dict[int, Elsewhere] = {}
-    left: list[Tensor] = []  # on the CPU
+    left: list[Tensor] = []  # tensors on the CPU
 
     def values(part: Tensor) -> Tensor:
         if isinstance(part, Elsewhere):
@@ -82,11 +82,11 @@ def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
 
     own = [_replaced(values, part) for part in args]
     by_name = {name: _replaced(values, part) for name, part in kwargs.items()}
-    if not wrappers and device is None:  # of the CPU alone
+    if not wrappers and device is None:  # only the CPU is involved
         return operation(*args, **kwargs)
     if wrappers and operation not in _ACROSS:
         allowed = [*_tensors(args[1])] if operation in _INDEXING else []
-        if any(part.ndim > 0 and all(part is not index for index in allowed) for part in left):  # single numbers may
+        if any(part.ndim > 0 and all(part is not index for index in allowed) for part in left):  # scalars may stay on the CPU
             raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
     stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None
     result = operation(*own, **(by_name | ({"device": "cpu"} if device else {})))
@@ -102,7 +102,7 @@ def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
 
 
 def _tensors(parts: Any) -> Iterator[Tensor]:
-    """Yield the tensors among the arguments or results of an operation, those in lists and tuples, too."""
+    """Yield the tensors among the arguments or results of an operation, also inside lists and tuples."""
     if isinstance(parts, Tensor):
         yield parts
     elif isinstance(parts, list | tuple):  # torch's own walk through containers takes longer than the operations

@@ -1,4 +1,4 @@
-"""Writes small results folders in the stored format (docs/results.md), with scores that a test chooses."""
+"""Small made-up results folders in the stored format (docs/results.md), with scores that a test chooses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = {"train": 1_000, "dev": 200, "test": 400}  # mentions
 
 
 def published_encoder(name: str) -> dict[str, Any]:
-    """The identity of a published encoder, as `bench run` stores it."""
+    """Return the identity of a published encoder, as `bench run` stores it."""
     known = ENCODERS[name]
     shape = {key: getattr(known, key) for key in ("layers", "width", "heads", "vocabulary", "cased")}
     commit = known.revision or "0" * 40
@@ -44,13 +44,13 @@ METHODS = {
 
 
 def triple(f1: float, n: int = 100_000) -> list[int]:
-    """Counts whose F1 is ``f1`` (0..100), up to the size n of the gold."""
+    """Return counts with ``n`` gold mentions whose F1 is ``f1`` (0..100), up to rounding."""
     tp = round(n * f1 / 100)
     return [tp, n - tp, n - tp]
 
 
 def run_record(n_steps: int = 3, **changes: Any) -> RunRecord:
-    """Return the record of a made-up run of one-type tasks; ``changes`` replace keys."""
+    """Return the record of a made-up run with one type per task; ``changes`` replace keys."""
     tasks = [{"name": f"t{k}", "types": [f"T{k}"], "learned_at": k} for k in range(1, n_steps + 1)]
     words = dict.fromkeys(
         ("run_id", "method", "registry_name", "label", "dataset", "scenario", "encoder", "config", "setting"), "x"
@@ -69,10 +69,10 @@ def write_run(
     filter_last: Mapping[int, Mapping[str, Triple]] | None = None,
     **changes: Any,
 ) -> Path:
-    """One run; ``counts[step][type]`` for view ``all``, which the other views repeat unless given.
+    """Write one run, and return its folder.
 
-    Without ``tasks`` each type of the last step is a task. ``changes`` replace keys of the record. Corpus and encoder
-    are those that their names stand for.
+    ``counts[step][type]`` are of view ``all``; other views default to them. Without ``tasks`` each type of the last
+    step is a task. ``changes`` replace keys of the record. Corpus and encoder are recorded as the published ones.
     """
     counts = counts or {1: {"PER": [8, 2, 2]}}
     last = counts[max(counts)]
@@ -138,7 +138,7 @@ def write_run(
 
 
 def write_matrix(folder: Path, matrix: Sequence[Sequence[float]], types: Sequence[str], **more: Any) -> Path:
-    """A run whose type i has F1 ``matrix[k - 1][i]`` after step k; one type a task."""
+    """Write a run with one type per task, in which type i has F1 ``matrix[k - 1][i]`` after step k."""
     counts = {k: {t: triple(f) for t, f in zip(types, row, strict=False)} for k, row in enumerate(matrix, 1)}
     tasks = [{"name": t, "types": [t], "learned_at": i} for i, t in enumerate(types, 1)]
     return write_run(folder, counts=counts, tasks=tasks, **more)
@@ -152,7 +152,7 @@ def write_grid(
     joint_last: bool = False,
     **more: Any,
 ) -> Path:
-    """A made-up but plausible grid: every method for every (order, seed) in ``runs``; returns ``folder``."""
+    """Write a made-up but plausible grid of every method for every (order, seed) in ``runs``; returns ``folder``."""
     names = ["location", "person", "organization", "building", "art", "product", "event", "other"][:n_steps]
     for method in methods:
         for order, seed in runs:
@@ -189,9 +189,10 @@ def write_add_one(
     joint_last: bool = False,
     **more: Any,
 ) -> Path:
-    """A grid of scenario `add-one`: for each method and newcomer its F1, and that of the old types before and after.
+    """Write a grid of scenario `add-one`, and return ``folder``.
 
-    Each seed is two points better than the one before, throughout.
+    ``scores`` holds for each method and newcomer the F1 of the newcomer, and of the old types before and after. All
+    scores are two points higher with each further seed.
     """
     for method, by_order in scores.items():
         for order, seed in ((order, seed) for order in orders for seed in seeds):

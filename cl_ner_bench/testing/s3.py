@@ -1,4 +1,4 @@
-"""A real S3 server on loopback (moto's), as a process of its own, for the tests and benchmarks of object stores."""
+"""An S3 server (moto) on loopback in a process of its own, for tests and benchmarks of object stores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 BUCKET = "results"
 HOST = "127.0.0.1"
-START = 60  # seconds that a server has to answer
+START = 60  # seconds in which a server must answer
 
 FORWARD = """
 import asyncio, sys
@@ -36,8 +36,8 @@ asyncio.run(main())
 
 
 class Server:
-    """``environment`` is what processes find the server with, ``process`` the server. Its door may be shut: then
-    connections are refused, and what is stored stays."""
+    """A server in ``process``; processes find it through ``environment``. While it is shut, it refuses connections and
+    keeps its content."""
 
     def __init__(self) -> None:
         self._port, self._door = free_port(), free_port()
@@ -64,7 +64,7 @@ class Server:
 
 @contextmanager
 def s3_server() -> Iterator[Server]:
-    """A server with the bucket ``results``."""
+    """Yield a server with the bucket ``results``."""
     server = Server()
     try:
         made = f"import boto3; boto3.client('s3').create_bucket(Bucket={BUCKET!r})"
@@ -93,6 +93,6 @@ def _start(words: Sequence[str], port: int) -> psutil.Popen:
 
 
 def _end(process: psutil.Popen) -> None:
-    with suppress(psutil.NoSuchProcess):  # its door was shut before
+    with suppress(psutil.NoSuchProcess):  # the server was already shut
         process.kill()
     process.wait()

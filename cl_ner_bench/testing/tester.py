@@ -1,4 +1,4 @@
-"""A base class of pytest tests: name a method, and its class holds each conformance check as one test."""
+"""A base class of pytest tests. A subclass names a method, and has one test for each conformance check."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class MethodTester:
 
     Attributes:
         method: a name of `bench list methods`, ``FILE.py`` or ``FILE.py:NAME``.
-        full: also make the checks that take longer.
-        reference: computes the losses in another way (a static method): compared in each update of two steps.
+        full: run the longer checks, too.
+        reference: a static method that computes the losses in another way. Each update of two steps compares them.
     """
 
     method: ClassVar[str]
@@ -48,7 +48,7 @@ class MethodTester:
 
 
 def method_testers(methods: Iterable[str]) -> dict[str, type[MethodTester]]:
-    """Return a class of tests for each method, by the class's name."""
+    """Return a class of tests for each method, by the name of the class."""
     return {f"Test_{method}": type(f"Test_{method}", (MethodTester,), {"method": method}) for method in methods}
 
 
@@ -62,7 +62,7 @@ def _test(check: Check, lab: Callable[[], Lab]) -> Callable[[MethodTester], None
 
 
 def _same_losses(reference: Reference) -> Check:
-    """Return the check that a method's losses are those of ``reference``."""
+    """Return the check that a method's losses equal those of ``reference``."""
 
     def losses(lab: Lab) -> str:
         """Losses are those of the reference."""

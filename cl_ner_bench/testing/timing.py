@@ -1,4 +1,4 @@
-"""How time is measured here: by turns in one process, in CPU time, as ratios."""
+"""Measuring of time: ratios of CPU times, measured by turns in one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cl_ner_bench.running.environment import child_environment
 def as_a_worker() -> None:
     """Start this command again in the environment of the suite's workers: one thread, their allocator settings.
 
-    Both have to stand before a process begins; what is measured against the suite gets them too.
+    These must be set before a process begins. The code that the suite is compared with gets them, too.
     """
     wanted = child_environment(1)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
@@ -35,7 +35,8 @@ def cpu_seconds(call: Callable[[], object]) -> float:
 
 
 def by_turns(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> list[float]:
-    """Return the ratio of their CPU times in each round, after one that does not count; who begins is drawn."""
+    """Return the ratio of CPU times, slow to fast, in each round. The order in a round is random, and a first round does
+    not count."""
     rng, ratios = random.Random(0), []
     for _ in range(rounds + 1):
         spent = {}
@@ -46,19 +47,19 @@ def by_turns(slow: Callable[[], object], fast: Callable[[], object], rounds: int
 
 
 def per_round(slow: Sequence[float], fast: Sequence[float], rounds: int) -> list[float]:
-    """Return ratios of sums over ``rounds`` runs of equal length; what does not fill a run is left out."""
+    """Return the ratios of sums over ``rounds`` parts of equal length; the remainder is left out."""
     size = len(slow) // rounds
     runs = [slice(size * n, size * (n + 1)) for n in range(rounds)]
     return [sum(slow[run]) / sum(fast[run]) for run in runs]
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the smallest, the median and the largest."""
+    """Return the smallest value, the median and the largest value."""
     return min(values), statistics.median(values), max(values)
 
 
 def growth_per_tenfold(sizes: Sequence[int], rounds: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """Return a cost's growth with ten times the sentences: mean over rounds and the ends of its 95 % interval."""
+    """Return the relative growth of a cost with ten times the sentences: mean over rounds, and its 95 % interval."""
     slopes = [np.polyfit(np.log(sizes), np.log(costs), 1)[0] for costs in rounds]
     centre, half = statistics.mean(slopes), math.nan
     if len(slopes) > 1:
@@ -69,8 +70,8 @@ def growth_per_tenfold(sizes: Sequence[int], rounds: Sequence[Sequence[float]]) 
 def peak_bytes(call: Callable[[], object]) -> int:
     """Return the most bytes that torch's CPU allocator held at once during ``call``, beyond what it held before.
 
-    Read from the profiler's record of each allocation, temporary ones inside of operations too. A first call, which may
-    fill caches, does not count.
+    The profiler records each allocation, also temporary ones inside operations. A first call does not count, because it
+    may fill caches.
     """
     from torch.profiler import ProfilerActivity, profile
 

@@ -52,7 +52,8 @@ CONFIG = {
 
 
 def tiny_encoder(folder: Path) -> Path:
-    """Write the tiny encoder into ``folder``: what transformers makes of seed 0, without its import of seconds."""
+    """Write the tiny encoder into ``folder``: the weights that transformers draws with seed 0, without its slow
+    import."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     weights = {f"{name}.{key}": value for name, part in _drawn().items() for key, value in part.state_dict().items()}
@@ -64,7 +65,7 @@ def tiny_encoder(folder: Path) -> Path:
 
 
 def _drawn() -> dict[str, nn.Module]:
-    """Return the modules of `BertModel` by name, drawn from torch's generator in its order."""
+    """Return the modules of `BertModel` by name, drawn from torch's generator in the order of `BertModel`."""
     width, inner = 32, 64
     words = nn.Embedding(30522, width, padding_idx=0)
     modules: dict[str, nn.Module] = {
@@ -80,7 +81,7 @@ def _drawn() -> dict[str, nn.Module]:
         modules[f"{layer}.intermediate.dense"] = nn.Linear(width, inner)
         modules[f"{layer}.output.dense"] = nn.Linear(inner, width)
         modules[f"{layer}.output.LayerNorm"] = nn.LayerNorm(width)
-    for module in modules.values():  # torch's own values, drawn above, are drawn anew, as transformers does
+    for module in modules.values():  # like transformers, replace the values that torch drew above
         if isinstance(module, nn.Embedding | nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear):
@@ -91,7 +92,7 @@ def _drawn() -> dict[str, nn.Module]:
 
 
 def tiny_corpus(n: int = 24) -> Corpus:
-    """Sentences in which a name (PER), a city (LOC) and a year (DATE) are told apart by the word itself."""
+    """Return a corpus of names (PER), cities (LOC) and years (DATE), each word of one type only."""
     names, cities, years = ("anna", "boris", "carla", "dmitri"), ("paris", "oslo", "lima"), ("1990", "2001", "1876")
     sentences = []
     for i in range(n):

@@ -1,8 +1,8 @@
-"""The toy of the methods' oracles: word vectors, logits and head of a student and a teacher, on which values of the
-authors' own functions are known.
+"""The toy of the methods' oracles: word vectors, logits and heads of a student and a teacher, for which the values of
+the authors' own functions are known.
 
-Four sentences of 18 words, six hidden values, old types X and Y, new type Z, all in float64. The first two sentences
-are the batch.
+It has four sentences of 18 words in all, hidden size 6, old types X and Y, and new type Z, all in float64. The first
+two sentences are the batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH, BATCH_WORDS, WINDOWS = (0, 1), 9, (7, 6)
 
 
 class NoEncoder(nn.Module):
-    """Only the size of the toy's word vectors, which are given."""
+    """An encoder without parameters. It has only the size of the toy's given word vectors."""
 
     hidden_size = 6
 
@@ -56,13 +56,13 @@ def batch(*positions: int) -> Batch:
 
 
 def rows(positions: tuple[int, ...]) -> list[int]:
-    """Return the rows of the words of sentences among all 18 words."""
+    """Return the places of the sentences' words among all 18 words."""
     lengths = [len(tags) for tags in TOY["corpus_tags"]]
     return [k for i in positions for k in range(sum(lengths[:i]), sum(lengths[: i + 1]))]
 
 
 def attentions(name: str, positions: tuple[int, ...]) -> tuple[tuple[Tensor, ...], ...]:
-    """Return layer by layer the attention maps of sentences without padding, as ``Output.attentions``."""
+    """Return the attention maps of sentences by layer, without padding, as ``Output.attentions``."""
     return tuple(
         tuple(torch.tensor(layer[i], dtype=torch.float64)[:, : WINDOWS[i], : WINDOWS[i]] for i in positions)
         for layer in TOY[name]
@@ -90,7 +90,7 @@ def student(of: Batch) -> Output:
 
 
 def learner(name: str, **settings: Any) -> Learner:
-    """The method in its third step, its head as in the toy."""
+    """Return the learner of a method in its third step, with the head of the toy's student."""
     card = registry.methods()[name]
     made = method_code.load_class(card)(NoEncoder(), {**card.settings, **settings})
     for types in (("X",), ("Y",), ("Z",)):
@@ -123,8 +123,8 @@ def learner(name: str, **settings: Any) -> Learner:
 def gradients(made: Learner, *positions: int) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Return the losses of a student whose logits follow from its word vectors, and the gradients of their sum.
 
-    Gradients are those of ``words``, ``logits``, ``layers``, and of the head's ``weight`` and ``bias``; zeros where
-    there is none.
+    There are gradients of ``words``, ``logits``, ``layers``, and of the head's ``weight`` and ``bias``; unused tensors
+    have zeros.
     """
     of = batch(*positions)
     given = student(of)

@@ -23,14 +23,14 @@ from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.tables.cost import COSTS, QUALITY, cost_frame, machine_notes
 
 _AXES = {"train_seconds": "training time (seconds)", "peak_memory_bytes": "peak memory (MiB)"}
-_DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # what a figure shows in another unit
-_WIDE = 10  # a ratio of largest to smallest from which an axis is logarithmic
+_DRAWN = {"peak_memory_bytes": "peak_memory_mib"}  # costs that figures show in another unit
+_WIDE = 10  # an axis is logarithmic above this ratio of largest to smallest value
 
 
 def cost_figures(results: Results, style: str = "paper") -> list[ReportFigure]:
-    """Draw ``task_macro_f1`` (view ``all``) against training seconds and, where recorded, memory, per comparison.
+    """Draw ``task_macro_f1`` (view ``all``) against training seconds and (if recorded) memory, for each comparison.
 
-    None for a comparison whose records hold no times, or whose runs no scores. Raises UserError for an unknown style.
+    A comparison without times or without scores has no figure. Raises UserError for an unknown style.
     """
     compared = comparisons(results)
     theme = Theme.of(compared, style)
@@ -88,7 +88,7 @@ def _cost_figures(c: Comparison, theme: Theme) -> list[ReportFigure]:
 
 
 def _points(c: Comparison, frame: pd.DataFrame, name: str) -> Points:
-    """Return a cost, in the unit of its axis, and the quality of each row that has both."""
+    """Return a cost (in the unit of its axis) and the quality of each row that has both."""
     found = {}
     for row in c.rows:
         own = row.of(frame)[[name, QUALITY]].dropna()
@@ -114,7 +114,7 @@ def _prepare(cloud: Cloud, name: str, theme: Theme) -> None:
 
 
 def _front(ax: Axes, points: Iterable[tuple[float, float]], theme: Theme) -> None:
-    """Draw stairs through the points that no other beats in both cost (lower) and quality (higher)."""
+    """Draw stairs through the points that no other point beats in both cost (lower) and quality (higher)."""
     best: list[tuple[float, float]] = []
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if not best or quality > best[-1][1]:

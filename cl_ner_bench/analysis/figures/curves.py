@@ -34,14 +34,14 @@ from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
 CURVE_KINDS = {"task_macro_f1": "steps", "macro_f1": "steps_macro", "micro_f1": "steps_micro"}  # the headline first
-STACKED = 4  # panels up to which they stand above each other in one column of a page
-ORDERS = 4  # panels in a row, whose last one alone has names beside it
+STACKED = 4  # up to so many panels stand above each other in one column of a page
+ORDERS = 4  # panels of orders in a row; only the last panel has names beside it
 Means = Mapping[MethodRow, pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """The curves of a family: ``means`` over models per row, by step. ``columns``: what its numbers are of, in the CSV
+    """The curves of a family: ``means`` over models per row, by step. ``columns`` identify its numbers in the CSV
     file."""
 
     title: str
@@ -53,7 +53,7 @@ class _Panel:
 
 
 def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_macro_f1") -> list[ReportFigure]:
-    """Draw a measure after each step, mean over runs and one standard deviation as a band; a panel per family."""
+    """Draw a measure after each step, as mean over runs with a band of one standard deviation; a panel per family."""
     means = _means(c, c.scores[c.scores["view"] == view], measure)
     panels = [
         _Panel(f.title, c, f, means, {"architecture": f.rows[0].architecture})
@@ -80,8 +80,10 @@ def step_curves(c: Comparison, view: str, theme: Theme, measure: str = "task_mac
 
 
 def order_curves(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw mean task F1 after each step, a panel per order, and per family where there are many methods; none where
-    there is one order."""
+    """Draw mean task F1 after each step, with a panel per order, and per family if there are many methods.
+
+    With one order there is no figure.
+    """
     if len(c.orders) < 2:
         return []
     frame, measure = c.scores[c.scores["view"] == view], "task_macro_f1"
@@ -102,7 +104,7 @@ def order_curves(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
 
 
 def _order_pages(c: Comparison, by_order: Mapping[int, Means], theme: Theme) -> list[Page[_Panel]]:
-    """Return a panel per order, in rows; where there are several families a row of orders for each of them."""
+    """Return pages with a panel per order. With several families each family has its own rows of panels."""
 
     def panel(family: Family, order: int) -> _Panel:
         title = f"order {order}{family.title and f', {family.title}'}"
@@ -122,7 +124,7 @@ def _order_pages(c: Comparison, by_order: Mapping[int, Means], theme: Theme) -> 
 
 
 def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw mean task F1 after each step, a panel per comparison; none where there is one comparison."""
+    """Draw mean task F1 after each step, with a panel per comparison. With one comparison there is no figure."""
     if len(compared) < 2:
         return []
     measure = "task_macro_f1"
@@ -151,9 +153,9 @@ def dataset_curves(compared: Sequence[Comparison], view: str, theme: Theme) -> l
 def _draw(
     page: Page[_Panel], title: str, notes: Sequence[str], width: float, measure: str, theme: Theme, shared: bool = False
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """Draw the panels of a page with one scale; return the figure and its numbers.
+    """Draw the panels of a page with one scale, and return the figure and its numbers.
 
-    ``shared``: the panels of a row have the same methods, which are named beside the last one.
+    ``shared``: the panels of a row have the same methods, whose names stand beside the last panel.
     """
     style, (n_rows, n_columns) = theme.style, page.shape
     rows_of = [page.items[i * n_columns : (i + 1) * n_columns] for i in range(n_rows)]
@@ -181,8 +183,8 @@ def _draw(
 def _curves(
     ax: Axes, panel: _Panel, measure: str, theme: Theme
 ) -> tuple[list[tuple[float, MethodRow]], list[dict[str, Any]]]:
-    """Draw a line for each row that has scores, over the steps at which it was scored; return the lines' ends and the
-    numbers in them."""
+    """Draw a line for each row with scores, over the steps that were scored. Return the ends and numbers of the
+    lines."""
     for row in panel.family.behind:
         if row in panel.means:
             behind = panel.means[row]
@@ -197,7 +199,7 @@ def _curves(
         order = 3 if is_bound(row) else 4
         (curve,) = ax.plot(steps, mean, **line, markevery=_every(len(steps)), clip_on=False, zorder=order)
         curve.set_in_layout(False)
-        if len(steps) == 1 < panel.c.n_steps:  # a point has no line to know it by
+        if len(steps) == 1 < panel.c.n_steps:  # a single point needs a stub to show its line style
             stub = min(0.5, 0.08 * (panel.c.n_steps - 1))
             ax.plot([steps[0] - stub, steps[0]], [mean[0], mean[0]], **line | {"marker": ""}, zorder=order)
         if (stats["size"] > 1).any():
@@ -214,7 +216,7 @@ def _curves(
 
 
 def _means(c: Comparison, frame: pd.DataFrame, measure: str) -> Means:
-    """Return mean, deviation and number of models per step, of each row that has scores in ``frame``."""
+    """Return mean, deviation and number of models at each step, for each row with scores in ``frame``."""
     scored = c.per_model(frame, measure, by=["step"]).groupby(["method", "config", "step"])[measure]
     stats = scored.agg(["mean", "std", "size"])
     of = dict(tuple(stats.groupby(level=["method", "config"])))
@@ -226,7 +228,7 @@ def _means(c: Comparison, frame: pd.DataFrame, measure: str) -> Means:
 
 
 def _every(n: int) -> list[int]:
-    """Return the points that get a marker: of many some, the last among them, as overlapping ones look alike."""
+    """Return the points that get a marker: at most about 12 with the last, because overlapping markers look alike."""
     return list(range(n - 1, -1, -math.ceil(n / 12)))
 
 
@@ -244,10 +246,10 @@ def _finish(
     axes: Axess, panels: Sequence[_Panel], ends: Sequence[list[tuple[float, MethodRow]]], measure: str, theme: Theme,
     shared: bool,
 ) -> None:  # fmt: skip
-    """Set one scale for all panels; write names beside the lines of each, or of the last panel of a row."""
+    """Set one scale for all panels, and write names beside the lines of each panel (or the last of a row)."""
     low, high = axes.flat[0].get_ylim()
     low, high = widened(10, max(low, 0), min(high, 102))
-    shift = max(0.0, -low) - max(0.0, high - 102)  # there are no scores out of 0..100
+    shift = max(0.0, -low) - max(0.0, high - 102)  # scores lie in 0..100
     axes.flat[0].set_ylim(low + shift, high + shift)
     n_columns = axes.shape[1]
     label_edges(axes, len(panels), "step", NAMES[measure].title)
@@ -271,12 +273,12 @@ def _meaning(measure: str) -> str:
 
 
 def _of_runs(c: Comparison) -> str:
-    """Return a sentence on the orders that a mean is over; nothing where there is one."""
+    """Return a sentence on the number of orders in a mean; '' with one order."""
     return f" Mean over runs of {len(c.orders)} orders of the tasks." if len(c.orders) > 1 else ""
 
 
 def _lines(rows: Sequence[MethodRow], means: Means, n_steps: int) -> str:
-    """Return a sentence on the lines of bounds; nothing where there are none."""
+    """Return a sentence on the lines of bounds; '' without bounds."""
     kinds = []
     if any(row.group == "reference" for row in rows):
         last = any(list(means[row].index) == [n_steps] for row in rows if row.group == "reference" and row in means)

@@ -1,4 +1,4 @@
-"""All figures of a report. Their contents: docs/figures.md."""
+"""All figures of a report. docs/figures.md describes them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ __all__ = ["ReportFigure", "figures"]
 
 
 def figures(results: Results, style: str = "paper") -> list[ReportFigure]:
-    """Draw the figures of each comparison and view, then those over all comparisons (their slug is ``overall``).
+    """Draw all figures of `bench report`: scores, errors and cost.
 
-    All that `bench report` draws: scores, errors and cost. Figures of many panels, which take longest, are drawn for
-    view ``all`` only; the page draws them for both views. Figures without content are left out: forgetting with one
-    step, a panel per order with one order. ``style``: ``paper`` or ``slides``; raises UserError for another.
+    Figures of each comparison and view come first, then figures over all comparisons (slug ``overall``). Figures of
+    many panels take longest and are drawn for view ``all`` only; the page draws them for both views. Figures without
+    content are left out, such as forgetting with one step. ``style`` is ``paper`` or ``slides``; raises UserError for
+    another.
     """
     return [figure for draw in drawings(results, style) for figure in draw()]
 
 
 def drawings(results: Results, style: str = "paper") -> list[Draw]:
-    """Return what draws the figures of ``figures``, some at each call; any of the calls may be made anywhere."""
+    """Return functions that each draw some of ``figures``. Any process may call them, in any order."""
     compared = comparisons(results)
     theme = Theme.of(compared, style)
     found: list[Draw] = []
@@ -54,7 +55,7 @@ def drawings(results: Results, style: str = "paper") -> list[Draw]:
     for view in VIEW_TITLES:
         add(dataset_curves, compared, view, theme)
         add(rank_diagrams, results, compared, view, theme)
-    error_analyses(results)  # which all processes that draw, and tables, need
+    error_analyses(results)  # cached here for all drawing processes and for the tables
     found += [partial(error_figures, results, style, (kind,)) for kind in ERROR_KINDS]
     return [*found, partial(cost_figures, results, style)]
 

@@ -34,7 +34,7 @@ from cl_ner_bench.analysis.figures.heatmaps import COLOURS, draw_cells
 from cl_ner_bench.analysis.figures.labels import shortened
 from cl_ner_bench.analysis.figures.style import BEHIND, BLUE, GREEN, ORANGE, PINK, RED, SKY, rc
 
-# From below: kinds, colour and hatch. Neighbours differ in lightness, and each has its hatch, for grey print.
+# Kinds, colour and hatch from the bottom up. For grey print, neighbours differ in lightness and hatch.
 LAYERS = {
     "micro-F1": (("micro_f1",), "#e4e4e4", ""),
     "old as O (E2O)": (("old-as-O",), BLUE, "///"),
@@ -47,14 +47,14 @@ LAYERS = {
     "O as an old type": (("false-spurious",), PINK, "++"),
 }
 LEGEND = 1.45  # inches in print
-CELL = 0.19, 0.14  # inches in print that a number of the heat map needs
+CELL = 0.19, 0.14  # width and height (inches in print) of a number in the heat map
 
 
 ERROR_KINDS = ("errors", "confusion", "mentions")
 
 
 def error_figures(results: Results, style: str = "paper", kinds: Sequence[str] = ERROR_KINDS) -> list[ReportFigure]:
-    """Draw the figures of ``kinds`` (``confusion`` goes on in ``confusion2``, ... where a page is full)."""
+    """Draw the figures of ``kinds``. A figure that needs several pages continues as ``confusion2``, ..."""
     draws = dict(zip(ERROR_KINDS, (lost_f1, confusions, attributes), strict=True))
     theme = Theme.of(comparisons(results), style)
     found: list[ReportFigure] = []
@@ -65,7 +65,7 @@ def error_figures(results: Results, style: str = "paper", kinds: Sequence[str] =
 
 
 def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
-    """Draw where each method's F1 went after each step, stacked to 100; a panel per method."""
+    """Draw micro-F1 and the points lost to each kind of error after each step, stacked to 100; a panel per method."""
     style, n_steps = theme.style, a.c.n_steps
     width, height = max(1.35, 0.13 * n_steps), 1.35
     found = []
@@ -87,7 +87,7 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
                     edgecolor="white",
                 )  # fmt: skip
                 for bar in bars:
-                    bar.set_in_layout(False)  # inside of its panel; the layout is quicker
+                    bar.set_in_layout(False)  # the layout is faster without bars, which stay inside the panel
                 base = base + values
                 data += [
                     {"method": row.method, "label": row.label, "step": int(step), "layer": name, "points_mean": value}
@@ -110,7 +110,7 @@ def lost_f1(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
 
 
 def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
-    """Draw what the gold mentions of each type (or task) were taken for after the last step; a panel per method."""
+    """Draw the confusion of types (or tasks) after the last step; a panel per method."""
     style, rows = theme.style, [row for row, found in a.confusion.items() if not np.isnan(found.share).all()]
     if not rows:
         return []
@@ -152,12 +152,12 @@ def confusions(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
 
 
 def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
-    """Draw the recall lost since a mention's type was learned, by its attributes; none without such rows."""
+    """Draw the recall lost since a mention's type was learned, by attributes of the mention; no figure without data."""
     if a.bins.empty or a.bins["learned"].isna().all():
         return []
     families = families_of_all(a.c)
     frame = a.bins.assign(drop=a.bins["learned"] - a.bins["end"]).dropna(subset=["drop"])
-    # One bin alone says nothing of its attribute.
+    # An attribute with a single bin shows nothing.
     attributes = [(name, of) for name, of in frame.groupby("attribute", sort=False) if of["bin"].nunique() > 1]
     spread = " Bands: one standard deviation over runs." if len(a.c.runs) > len(a.c.rows) else ""
     grey = " Light grey: the methods of the other figures." if len(families) > 1 else ""
@@ -179,7 +179,7 @@ def attributes(a: ErrorAnalysis, theme: Theme) -> list[ReportFigure]:
 def _attributes_of(
     c: Comparison, family: Family, attributes: Sequence[tuple[Any, pd.DataFrame]], theme: Theme, notes: Sequence[str]
 ) -> tuple[Figure, list[dict[str, Any]]]:
-    """Draw a panel per attribute, with the methods of a family; return the figure and its numbers."""
+    """Draw a panel per attribute with the methods of a family, and return the figure and its numbers."""
     style = theme.style
     shape = (math.ceil(len(attributes) / 3), min(3, len(attributes)))
     size = (style.page, shape[0] * 1.75 + 0.1)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from cl_ner_bench.analysis.comparison.compare import LOWER_BOUNDS, Comparison, MethodRow
 
-PANEL = 8  # methods that a panel names beside the bounds: as many as there are colours
-MANY = 14  # rows up to which one panel may name all
+PANEL = 8  # most methods that a panel names beside the bounds: the number of colours
+MANY = 14  # most rows that a single panel may name
 _WORDS = {"memory-free": "memory-free", "exemplar": "stored examples", "closed-form": "closed form or frozen"}
 
 
 @dataclass(frozen=True)
 class Family:
-    """The rows that a panel names: methods, and the bounds of their architecture. ``behind``: all other methods, drawn
-    in grey for comparison; none where few methods stand in few panels."""
+    """The rows that a panel names: methods and the bounds of their architecture. ``behind``: all other methods, in grey
+    for comparison; empty if the comparison has at most MANY rows."""
 
     title: str
     rows: tuple[MethodRow, ...]
@@ -29,7 +29,7 @@ def is_bound(row: MethodRow) -> bool:
 
 
 def families(c: Comparison) -> list[Family]:
-    """Return a family for each architecture; several, by the groups of ``compare``, where it has many methods."""
+    """Return a family for each architecture; an architecture with over PANEL methods is divided by groups."""
     parts: list[tuple[str, list[MethodRow]]] = []
     imported = {row.architecture for row in c.rows if row.group == "imported"}
     for architecture in [*sorted({row.architecture for row in c.rows} - imported), *imported]:
@@ -47,12 +47,12 @@ def families(c: Comparison) -> list[Family]:
 
 
 def families_of_all(c: Comparison) -> list[Family]:
-    """Return one family of all rows, or ``families`` where that would be too many for a panel."""
+    """Return one family of all rows, or ``families`` if one panel cannot hold all rows."""
     return families(c) if len(c.rows) > MANY else [Family("", c.rows)]
 
 
 def _divided(methods: Sequence[MethodRow]) -> list[tuple[str, Sequence[MethodRow]]]:
-    """Return the methods by group, small groups together and large ones in equal parts, with titles."""
+    """Return the methods by group with titles. Small groups are joined, large groups are cut into equal parts."""
     blocks: list[tuple[list[str], list[MethodRow]]] = []
     for group in dict.fromkeys(row.group for row in methods):
         own = [row for row in methods if row.group == group]

@@ -1,4 +1,4 @@
-"""The parts that all figures share: the figure with its numbers and caption, the theme, canvas, pages of panels."""
+"""The parts that all figures share: a figure with its numbers and caption, the theme, the canvas and the pages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Axess = np.ndarray[Any, Any]  # of Axes
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure and the numbers in it (unrounded), with its caption and the notes that limit what it shows.
+    """A figure with its numbers (unrounded), its caption and the notes on its limits.
 
     ``name`` is ``KIND-VIEW-SLUG``.
     """
@@ -47,7 +47,7 @@ class ReportFigure:
     def of(
         cls, name: str, caption: str, figure: Figure, data: Sequence[Mapping[str, Any]], notes: Sequence[str]
     ) -> ReportFigure:
-        """Return a finished figure, its layout fixed, so that every format shows the same."""
+        """Return a finished figure. Its layout is fixed, so every format looks the same."""
         frame = pd.DataFrame(data).drop_duplicates(ignore_index=True)  # bounds stand in several panels
         frame["notes"] = "; ".join(notes)
         fix_layout(figure)
@@ -60,12 +60,12 @@ class ReportFigure:
 
     @property
     def text(self) -> str:
-        """Return the caption with every note, as a paper prints it: the content of the ``.txt`` beside the figure."""
+        """Return the caption with every note, for the ``.txt`` file beside the figure."""
         notes = f"\n\nNotes: {'; '.join(self.notes)}." if self.notes else ""
         return f"{self.caption}{notes}\n"
 
     def to_bytes(self, suffix: str) -> bytes:
-        """Return the file's content for ``pdf``, ``png`` or ``svg``; the same figure gives the same bytes."""
+        """Return the figure as ``pdf``, ``png`` or ``svg``. The same figure gives the same bytes."""
         buffer = io.BytesIO()
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": "cl_ner_bench"}}
         with mpl.rc_context(RC), _lean_fonts():
@@ -75,7 +75,7 @@ class ReportFigure:
 
 @contextmanager
 def _lean_fonts() -> Iterator[None]:
-    """Leave out of a PDF's fonts the tables that place letters: in a PDF every letter has its place already.
+    """Drop the tables that place letters from a PDF's fonts. A PDF stores the place of every letter itself.
 
     Reducing these tables to the letters in use takes half of the time of a report.
     """
@@ -89,7 +89,7 @@ def _lean_fonts() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Theme:
-    """A style, and colour and marker of every row of the results: the same in all figures of a report."""
+    """The style of a report's figures, and the colour and marker of every row in all of them."""
 
     style: Style
     appearances: Mapping[tuple[str, str], Appearance]  # by method and config
@@ -102,7 +102,7 @@ class Theme:
         panels: list[list[MethodRow]] = []
         for c in compared:
             seen: set[str] = set()
-            for row in c.rows:  # a second setting of a method is another line
+            for row in c.rows:  # two settings of a method are two lines
                 names[row.method, row.config] = f"{row.method} {row.config}" if row.method in seen else row.method
                 seen.add(row.method)
             bounds |= {names[row.method, row.config] for row in c.rows if is_bound(row)}
@@ -111,7 +111,7 @@ class Theme:
         return cls(style_of(style), {key: found[name] for key, name in names.items()})
 
     def name(self, row: MethodRow) -> dict[str, Any]:
-        """Return matplotlib's settings of a row's name: its colour, and a white edge that keeps lines out of it."""
+        """Return matplotlib's settings of a row's name: colour, size and a white edge that covers lines behind it."""
         edge = withStroke(linewidth=self.style.pt(2), foreground="white")
         return {
             "color": ink(self.appearances[row.method, row.config][0]),
@@ -120,7 +120,7 @@ class Theme:
         }
 
     def line(self, row: MethodRow) -> dict[str, Any]:
-        """Return matplotlib's settings of a row's line: bounds thin, dashed and hollow."""
+        """Return matplotlib's settings of a row's line. Bounds are thin and dashed, with hollow markers."""
         colour, marker = self.appearances[row.method, row.config]
         if not is_bound(row):
             return {"color": colour, "marker": marker}
@@ -130,7 +130,7 @@ class Theme:
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """The items that share a figure, a panel each. ``suffix`` of the figure's kind: nothing, ``2``, ``3``, ..."""
+    """The items of one figure, each in a panel. ``suffix`` follows the figure's kind: nothing, ``2``, ``3``, ..."""
 
     suffix: str
     items: Sequence[Item]
@@ -140,9 +140,10 @@ class Page(Generic[Item]):
 def paginated(
     items: Sequence[Item], style: Style, panel: tuple[float, float], margins: tuple[float, float]
 ) -> list[Page[Item]]:
-    """Return the items on pages, and within a page in rows, of about equal length.
+    """Divide the items into pages of about equal length, and each page into rows of about equal length.
 
-    ``panel``: width and height of one, ``margins``: of what a page holds besides panels; inches in print.
+    ``panel``: width and height of a panel. ``margins``: width and height on a page beside the panels. Both are inches
+    in print.
     """
     most_columns = max(1, int((style.page / style.scale - margins[0]) / panel[0] + 1e-6))
     most_rows = max(1, int((style.height / style.scale - margins[1]) / panel[1]))
@@ -167,9 +168,9 @@ def canvas(
     n_panels: int | None = None,
     **options: Any,
 ) -> tuple[Figure, Axess]:
-    """Return a figure and its axes ``[rows, columns]`` as ``shape`` says; in a style that is annotated the title stands
-    above and the notes below, in every other one the note on undertrained runs alone.
+    """Return a figure and its axes, ``[rows, columns]`` of ``shape``.
 
+    An annotated style has the title above and the notes below; other styles have only the notes on undertrained runs.
     ``size``: width (inches) and height (inches in print) of the panels; a style with a fixed size overrides it.
     Axes after the first ``n_panels`` are blank.
     """
@@ -184,8 +185,8 @@ def canvas(
     if style.annotated:
         heading = textwrap.fill(title, int(characters * 0.68))
         figure.suptitle(heading, x=0.01, ha="left", size=style.pt(7.5), weight="bold")
-    else:  # a figure may lose its caption, but not this
-        notes = [note for note in notes if UNDERTRAINED in note]  # of several datasets, behind the name of one
+    else:  # a figure may be shown without its caption, but never without this note
+        notes = [note for note in notes if UNDERTRAINED in note]  # with several datasets a name stands before it
     if notes:
         lines = textwrap.wrap("; ".join(notes), int(characters))
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", size=style.pt(5.5), color="#444444")
@@ -193,8 +194,8 @@ def canvas(
 
 
 def label_edges(axes: Axess, n_panels: int, x: str, y: str) -> None:
-    """Name the axes at the edges: x and its ticks at the last panel of each column, y and its ticks at the first of
-    each row."""
+    """Label only the edges: x and its ticks at the last panel of each column, y and its ticks at the first of each
+    row."""
     n_columns = axes.shape[1]
     for i, ax in enumerate(axes.flat[:n_panels]):
         first, last = i % n_columns == 0, i + n_columns >= n_panels
@@ -204,12 +205,12 @@ def label_edges(axes: Axess, n_panels: int, x: str, y: str) -> None:
 
 
 def order_words(c: Comparison, order: int) -> str:
-    """Return ``, order 0 of 3`` where there are several orders, else nothing."""
+    """Return ``, order 0 of 3`` if there are several orders, else ''."""
     return f", order {order} of {len(c.orders)}" if len(c.orders) > 1 else ""
 
 
 def title_with_warnings(c: Comparison) -> str:
-    """Return a comparison's title with the warnings that must not be missed."""
+    """Return a comparison's title with warnings on undertrained and starved rows."""
     starved, low = starved_rows(c), [found.row.label for found in undertrained(c)]
     warnings = [f"{UNDERTRAINED} {few(low)}"] * bool(low)
     warnings += [f"starved by this recipe: {few(starved)}"] * bool(starved)
@@ -217,7 +218,7 @@ def title_with_warnings(c: Comparison) -> str:
 
 
 def common_notes(compared: Sequence[Comparison]) -> list[str]:
-    """Return the notes of all comparisons, each once; before a note that not all share, those that it applies to."""
+    """Return the notes of all comparisons, each once; the titles of its comparisons precede a note not all share."""
     titles: dict[str, list[str]] = {}
     for c in compared:
         for note in notes_of(c):
@@ -226,16 +227,16 @@ def common_notes(compared: Sequence[Comparison]) -> list[str]:
 
 
 def lay_out(figure: Figure) -> None:
-    """Compute where everything stands, without drawing it."""
+    """Compute the layout of a figure without drawing it."""
     if engine := figure.get_layout_engine():
         engine.execute(figure)
 
 
 def fix_layout(figure: Figure) -> None:
-    """Compute where everything stands, and keep it so.
+    """Compute the layout of a figure, and keep it.
 
-    With a layout engine, even one named ``none``, matplotlib would draw the figure twice for each file. At each drawing
-    it would also look for a place for axis labels without text.
+    With a layout engine (even ``none``) matplotlib draws the figure twice for each file. At each drawing it also places
+    axis labels, even empty ones.
     """
     for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
         if not axis.get_label_text():
@@ -245,6 +246,6 @@ def fix_layout(figure: Figure) -> None:
 
 
 def widened(span: float, low: float, high: float) -> tuple[float, float]:
-    """Return the range, widened to ``span`` points: a narrower one would make noise look like a result."""
+    """Return the range, widened to at least ``span`` points. In a narrower range noise would look like a result."""
     room = max(0.0, span - (high - low)) / 2
     return low - room, high + room

@@ -30,16 +30,17 @@ from cl_ner_bench.analysis.scores.measures import Floats
 from cl_ner_bench.analysis.table import VIEW_TITLES
 from cl_ner_bench.analysis.tables.scores import with_f1
 
-MANY_TYPES = 20  # more are shown by task
-CELL = 0.2, 0.135  # inches in print that a number needs
-SMALLEST = 5.5  # points in print of a number; where it does not fit the colour alone tells
+MANY_TYPES = 20  # above it, F1 is shown by task only
+CELL = 0.2, 0.135  # width and height (inches in print) of a number
+SMALLEST = 5.5  # points in print of a number; cells that are too small have only a colour
 COLOURS = mpl.colormaps["cividis"].with_extremes(bad="#f2f2f2")
 
 
 def heatmaps(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw F1 by task, and by type where that says more and there are at most ``MANY_TYPES``; a panel per method.
+    """Draw F1 by task, and by type if there are at most ``MANY_TYPES``; a panel per method.
 
-    More methods than a page holds go on in further figures (``tasks2``, ...).
+    If each type is a task, only one of the two is drawn. Methods that a page cannot hold continue in further figures
+    (``tasks2``, ...).
     """
     types = {type_ for task in c.runs[0].tasks for type_ in task.types}
     alike = all(task.types == [task.name] for task in c.runs[0].tasks)
@@ -52,11 +53,11 @@ def draw_cells(
     ax: Axes, percent: Floats, rows: Sequence[str], columns: Sequence[str], points: float | None, every: int = 1,
     least: float = 0,
 ) -> None:  # fmt: skip
-    """Draw a heat map of ``percent[rows, columns]`` (0..100, blank where nan), every ``every``-th column named.
+    """Draw a heat map of ``percent[rows, columns]`` (0..100; nan is blank), with a name at every ``every``-th column.
 
-    ``points``: size of the numbers in the cells; None for colours alone. Values below ``least`` get no number.
+    ``points``: size of the numbers in the cells; None draws only colours. Values below ``least`` get no number.
     """
-    # As seaborn's heatmap, which draws the whole figure at each call to see whether names overlap.
+    # Not by seaborn's heatmap, which draws the whole figure at each call to see whether names overlap.
     ax.spines[:].set_visible(False)
     ax.pcolormesh(np.ma.masked_invalid(percent), vmin=0, vmax=100, cmap=COLOURS, rasterized=True)
     ax.set(xlim=(0, percent.shape[1]), ylim=(percent.shape[0], 0))
@@ -64,7 +65,7 @@ def draw_cells(
         if points is not None and value >= least:
             ax.text(
                 x + 0.5, y + 0.5, f"{value:.0f}", color="w" if value < 50 else "k", ha="center", va="center",
-                size=points, in_layout=False,  # inside of its cell; the layout is quicker
+                size=points, in_layout=False,  # the layout is faster without numbers
             )  # fmt: skip
     ax.set_xticks(np.arange(0, len(columns), every) + 0.5, columns[::every])
     ax.set_yticks(np.arange(len(rows)) + 0.5, rows)

@@ -1,4 +1,4 @@
-"""Places for the names of methods, beside the ends of lines and around points."""
+"""The placing of methods' names beside the ends of lines and around points."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from cl_ner_bench.analysis.comparison.compare import MethodRow
 from cl_ner_bench.analysis.figures.figure import Theme
 from cl_ner_bench.analysis.scores.measures import Floats
 
-LABEL = 0.122  # inches (in print) that a name needs from the one below
+LABEL = 0.122  # inches (in print) from a name to the one below
 _LEADER = {"arrowstyle": "-", "color": "#999999", "shrinkA": 0}
 _LONGEST = 26  # characters of a name
-_NEAR = 10  # points in print up to which a name needs no line to its point
+_NEAR = 10  # up to this distance (points in print) a name needs no line to its point
 
 
 def shortened(label: str) -> str:
-    """Return a name that fits beside a line: a longer one loses its middle (the end tells settings apart)."""
+    """Return a name that fits beside a line. A longer name loses its middle, because its end tells settings apart."""
     return label if len(label) <= _LONGEST else f"{label[:13]}…{label[-12:]}"
 
 
 def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, theme: Theme, room: bool = True) -> None:
-    """Write names beside the lines' ends (at x = ``at``), moved apart as little as possible, with a thin line to them.
+    """Write names beside the lines' ends (at x = ``at``), moved apart as little as possible and joined by thin lines.
 
-    The figure must have been laid out. ``room``: make room for the names in the layout (false where the place
-    beside ``ax`` is empty).
+    The figure must have been laid out. ``room``: make room for the names in the layout (False if the place beside
+    ``ax`` is empty).
     """
     style = theme.style
     known = sorted((end for end in ends if not math.isnan(end[0])), key=lambda end: end[0])
@@ -42,7 +42,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
     gap = (high - low) * min(style.pt(8.2) / points, 1 / len(known))
     shifts = gap * np.arange(len(known))
     ordered = np.array([y for y, _ in known]) - shifts
-    # Least squares under "not closer than the gap", and inside of the axes.
+    # Least squares with at least ``gap`` between names, inside the axes.
     places = np.clip(rising(ordered), low, max(low, high - shifts[-1])) + shifts
     for (y, row), place in zip(known, places, strict=True):
         name = ax.annotate(
@@ -54,9 +54,9 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, MethodRow]], at: float, the
 
 
 def rising(values: Iterable[float]) -> Floats:
-    """Return the numbers that nowhere fall and are the nearest to ``values`` by least squares.
+    """Return the non-decreasing numbers that are nearest to ``values`` by least squares.
 
-    (Pooling of neighbours that fall, as in ``scipy.optimize.isotonic_regression``, whose import takes half a second.)
+    (It pools falling neighbours, like ``scipy.optimize.isotonic_regression``, whose import takes half a second.)
     """
     pools: list[tuple[float, int]] = []  # sum and number
     for value in values:
@@ -71,11 +71,11 @@ def rising(values: Iterable[float]) -> Floats:
 def label_points(
     ax: Axes, points: Sequence[tuple[float, float, MethodRow]], bars: Sequence[tuple[float, float]], theme: Theme
 ) -> None:
-    """Write each name at the nearest place around its point where it covers no point, bar, line or other name.
+    """Write each name at the nearest place around its point at which it covers no point, bar, line or other name.
 
-    Names without a free place are left out, and counted in the lower right corner.
-    The figure must have been laid out. ``bars``: half the width and height of each point's bars, 0 for none.
-    (adjustText pushes names apart by forces: with 17 methods some still covered each other, or it took half a minute.)
+    Names without a free place are left out; the lower right corner gives their number. The figure must have been laid
+    out. ``bars``: half the width and height of each point's bars, 0 without bars. (adjustText pushes names apart by
+    forces. With 17 methods names still covered each other, or it took half a minute.)
     """
     pt, pixels = theme.style.pt, ax.figure.dpi / 72
     window = ax.get_window_extent()
@@ -104,7 +104,7 @@ def label_points(
             leader = Path([(px, py), (min(max(px, place.x0), place.x1), min(max(py, place.y0), place.y1))])
             struck = any(other.intersects_bbox(place, filled=False) for other in leaders)
             struck = struck or any(leader.intersects_bbox(other, filled=False) for other in names)
-            if not struck or not distance:  # in a crowd a free place whose line crosses a name has to do
+            if not struck or not distance:  # without a better place the line may cross a name
                 distance, box, line_to = further, place, leader
             if not struck:
                 break
@@ -126,7 +126,7 @@ def label_points(
 
 
 def _stretches(line: Line2D) -> Iterator[Bbox]:
-    """Yield boxes (pixels) around the stretches of a level line or of stairs; none of points."""
+    """Yield boxes (pixels) around the segments of a level line or of stairs; nothing for points."""
     if line.get_linestyle() == "None":
         return
     places = line.get_transform().transform(line.get_xydata())
@@ -136,9 +136,9 @@ def _stretches(line: Line2D) -> Iterator[Bbox]:
 
 
 def _places(x: float, y: float, width: float, height: float, point: float) -> Iterable[tuple[int, Bbox]]:
-    """Return boxes around ``x, y`` (pixels) in the order to try them, each with its distance (points in print).
+    """Yield boxes around ``x, y`` (pixels) in the order to try them, each with its distance (points in print).
 
-    A box lies on the side that its direction names. ``point``: pixels of a point.
+    ``point``: pixels per point.
     """
     for distance in (5, 9, 14, 20, 27, 35, 45, 60, 80, 110):
         for turn in (0, 8, 4, 12, 2, 6, 14, 10, 1, 15, 7, 9, 3, 5, 11, 13):

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def rank_diagrams(results: Results, compared: Sequence[Comparison], view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw a diagram for each scenario and encoder with enough datasets (``statistics.dataset_ranks``); often none.
+    """Draw a diagram for each scenario, encoder and group with enough datasets (``statistics.dataset_ranks``).
 
-    Without the package that draws it a warning is logged: a report of many days of runs is not to fail for a figure.
+    Without the package that draws it only a warning is logged, because a missing figure must not stop a report.
     """
     if len({c.dataset for c in compared}) < DATASETS:
         return []

@@ -13,14 +13,14 @@ from cl_ner_bench.analysis.tables.text import frame_to_csv
 
 Draw = Callable[[], list[ReportFigure]]
 
-_task: tuple[Sequence[Draw], Collection[str]] = ((), ())  # of a process that draws
+_task: tuple[Sequence[Draw], Collection[str]] = ((), ())  # set in each drawing process
 
 
 @dataclass(frozen=True)
 class FigureFiles:
-    """The files of a figure, and what the page needs of it.
+    """The files of a figure, and its properties on the page.
 
-    ``inches``: width and height; ``images`` by suffix; ``numbers``: the ``.csv``; ``text``: the ``.txt``.
+    ``inches``: width and height. ``images``: by suffix. ``numbers``: the ``.csv``. ``text``: the ``.txt``.
     """
 
     name: str
@@ -34,7 +34,7 @@ class FigureFiles:
 
     @classmethod
     def of(cls, drawn: ReportFigure, suffixes: Collection[str]) -> FigureFiles:
-        """Return the files of a figure, the image in each of the formats ``suffixes``."""
+        """Return the files of a figure, with an image in each format of ``suffixes``."""
         width, height = drawn.figure.get_size_inches()
         images = {suffix: drawn.to_bytes(suffix) for suffix in suffixes}
         numbers = frame_to_csv(drawn.frame).encode()
@@ -43,15 +43,15 @@ class FigureFiles:
 
 @contextmanager
 def rendering(draws: Sequence[Draw], suffixes: Collection[str], n: int) -> Iterator[Callable[[], list[FigureFiles]]]:
-    """Draw figures in ``n`` processes while the caller goes on; yield what waits for them and returns them in order.
+    """Draw figures in ``n`` processes while the caller goes on; yield a function that waits and returns their files.
 
-    With ``n`` = 1 they are drawn when they are asked for. Raises UserError where a process ended too early.
+    With ``n`` = 1 the function draws them. It raises UserError if a process ended too early.
     """
     if n == 1:
         yield lambda: [FigureFiles.of(drawn, suffixes) for draw in draws for drawn in draw()]
         return
     with forked(n, _begin, draws, suffixes) as pool:
-        # The last ones take longest: begun first, they leave no process waiting for the other.
+        # The last drawings take longest. Begun first, they keep no process waiting at the end.
         futures = [pool.submit(_draw, place) for place in reversed(range(len(draws)))][::-1]
         yield lambda: result_of(lambda: [found for future in futures for found in future.result()])
 
@@ -59,7 +59,7 @@ def rendering(draws: Sequence[Draw], suffixes: Collection[str], n: int) -> Itera
 def _begin(draws: Sequence[Draw], suffixes: Collection[str]) -> None:
     global _task
     _task = draws, suffixes
-    gc.disable()  # a figure's parts refer to each other: most garbage comes at once, when the figure is done
+    gc.disable()  # a figure's parts refer to each other, so most garbage appears when the figure is done
     gc.freeze()
 
 

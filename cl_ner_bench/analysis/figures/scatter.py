@@ -1,4 +1,4 @@
-"""Scatter plots of two measures, a point per method: forgetting against learning, a new type against old ones."""
+"""Scatter plots of two measures with a point per method: forgetting against learning, gain against loss by one type."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from cl_ner_bench.analysis.figures.labels import label_points
 from cl_ner_bench.analysis.figures.style import BEHIND, GREY
 from cl_ner_bench.analysis.table import VIEW_TITLES
 
-PANEL = 2.2  # inches in print of the height of one among several
+PANEL = 2.2  # height (inches in print) of a panel among several
 
 Points = Mapping[MethodRow, pd.DataFrame]  # per row a column for x and one for y, a line per trained model
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A panel of points: those of a family by name, those behind it in grey."""
+    """A panel of points: the rows of a family with names, the rows behind it in grey."""
 
     ax: Axes
     family: Family
@@ -45,10 +45,9 @@ class Cloud:
 
 
 def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> list[ReportFigure]:
-    """Draw forgetting against learning (F1 right after learning), both over tasks; best is the upper left. A panel for
-    all methods, or one per family of many.
+    """Draw forgetting against learning (F1 right after learning), both over tasks. The upper left is best.
 
-    None where no method forgets or learns over steps.
+    There is a panel for all methods, or per family if there are many. Without both measures there is no figure.
     """
     frame = c.measures[c.measures["view"] == view].dropna(subset=["forgetting", "learning"])
     frame = c.per_model(frame, "forgetting", "learning")
@@ -66,8 +65,10 @@ def forgetting_scatter(c: Comparison, view: str, theme: Theme) -> list[ReportFig
 
 
 def new_type_scatter(c: Comparison, theme: Theme) -> list[ReportFigure]:
-    """Draw F1 of one new type against what the old types lost by it; best is the upper left. None for scenarios other
-    than `add-one`, and where no F1 is defined."""
+    """Draw F1 of one new type against the loss of the old types. The upper left is best.
+
+    Only scenario `add-one` with a defined F1 has a figure.
+    """
     if not c.adds_one or not (found := per_newcomer(c)):
         return []
     points = {row: lines[["lost", "new"]].dropna() for row, lines in found.items()}
@@ -93,7 +94,7 @@ def new_type_scatter(c: Comparison, theme: Theme) -> list[ReportFigure]:
 
 @dataclass(frozen=True)
 class Bar:
-    """The bars of points: half their length for each column, and its name in the CSV file."""
+    """The bars of points: ``half`` gives half their length for each column, ``name`` is its name in the CSV file."""
 
     name: str
     half: Callable[[pd.DataFrame], pd.Series]
@@ -111,7 +112,7 @@ INTERVAL = Bar("half", _half_interval)
 
 @dataclass(frozen=True)
 class Plane:
-    """Points of one figure, and its words: ``KIND-VIEW``, caption, the sentence on bars behind it, x and y label."""
+    """The points of a figure with its name ``KIND-VIEW``, caption, the caption's sentence on bars, and axis labels."""
 
     name: str
     points: Points
@@ -122,7 +123,7 @@ class Plane:
 
 
 def _planes(c: Comparison, plane: Plane, families: Sequence[Family], theme: Theme) -> list[ReportFigure]:
-    """Draw a panel of all families that hold a point, on as many pages as they need."""
+    """Draw a panel for each family with a point, on as many pages as needed."""
     points, (kind, _, view) = plane.points, plane.name.partition("-")
     panels = [family for family in families if points.keys() & {*family.rows}]
     style = theme.style
@@ -151,10 +152,10 @@ def _planes(c: Comparison, plane: Plane, families: Sequence[Family], theme: Them
 
 
 def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0, bar: Bar = STD) -> list[dict[str, Any]]:
-    """Draw a named point per row at the means over its models, with bars (one standard deviation); return the numbers.
+    """Draw a named point per row at the means over its models, with bars, and return the numbers.
 
-    No value may be nan; y is a score of 0..100. ``span``: the least range of both axes. A log scale is to be set
-    before. The panels are of one figure and complete but for their points.
+    No value may be nan. y is a score of 0..100. ``span``: the smallest range of both axes. The panels belong to one
+    figure; only their points are missing, so a log scale is already set.
     """
     pt, data, named = theme.style.pt, [], []
     for cloud in clouds:
@@ -186,13 +187,13 @@ def scatter(clouds: Sequence[Cloud], theme: Theme, span: float = 0, bar: Bar = S
         if cloud.ax.get_xscale() == "linear":
             cloud.ax.set_xlim(widened(span, *cloud.ax.get_xlim()))
         low, high = widened(span, *cloud.ax.get_ylim())
-        cloud.ax.set_ylim(max(low, 0), high)  # there are no scores below 0
-    fix_layout(clouds[0].ax.figure.figure)  # names stand within the panels
+        cloud.ax.set_ylim(max(low, 0), high)  # no score is below 0
+    fix_layout(clouds[0].ax.figure.figure)  # before the names, which stay inside the panels
     for ax, places, spreads in named:
         label_points(ax, places, spreads, theme)
     return data
 
 
 def bars_caption(c: Comparison) -> str:
-    """Return a sentence on the bars; nothing where no method has several runs."""
+    """Return a sentence on the bars; '' if no method has several runs."""
     return " Bars: one standard deviation over runs (order, seed)." if len(c.runs) > len(c.rows) else ""

@@ -16,12 +16,12 @@ Dashes = str | tuple[float, tuple[float, ...]]  # a line style of matplotlib
 COLUMN, PAGE = 3.35, 6.9  # widths in inches: one column, and both
 FORMATS = ("pdf", "png", "svg")
 
-# Six of Okabe and Ito's colours and two dark ones: told apart with every common colour blindness, which
-# tests/analysis/test_figures.py simulates. In grey the markers tell.
+# Six colours of Okabe and Ito and two dark ones. They differ under every common colour blindness
+# (tests/analysis/test_figures.py simulates it). In grey print the markers differ.
 BLUE, SKY, GREEN, ORANGE, RED, PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 INDIGO, BROWN = "#332288", "#6B3E00"
-GREY = "#4D4D4D"  # of bounds alone
-BEHIND = "#CFCFCF"  # of methods that another panel names
+GREY = "#4D4D4D"  # bounds only
+BEHIND = "#CFCFCF"  # methods that another panel names
 COLOURS = (BLUE, RED, GREEN, PINK, INDIGO, ORANGE, BROWN, SKY)
 MARKERS = tuple("osD^vP*X<>pdh8H")
 _KNOWN: dict[str, Appearance] = {
@@ -52,11 +52,11 @@ _DASHES: dict[str, Dashes] = {  # of bounds
 
 @dataclass(frozen=True)
 class Style:
-    """The page that figures are drawn for. Sizes are given for print and grow by ``scale``.
+    """The page for which figures are drawn. Sizes are given for print and multiplied by ``scale``.
 
-    ``column`` and ``page`` are the widths of a narrow and of a wide figure in inches, ``height`` the most one may have;
-    with ``fixed`` every figure has just that width and height, as a slide does. ``annotated``: title and notes stand in
-    the figure; otherwise they stand in its caption alone, where a paper has them.
+    ``column`` and ``page``: widths of a narrow and a wide figure in inches. ``height``: the greatest height in inches.
+    ``fixed``: every figure has the size ``page`` x ``height``, like a slide. ``annotated``: the figure contains title
+    and notes; otherwise only its caption does, as in a paper.
     """
 
     name: str
@@ -80,14 +80,14 @@ STYLES = {
 
 
 def style_of(name: str) -> Style:
-    """Return the style of that name; raises UserError for an unknown one."""
+    """Return the style of that name. Raises UserError for an unknown name."""
     if name not in STYLES:
         raise UserError(f"--style {name}: expected {' or '.join(STYLES)}.{did_you_mean(name, list(STYLES))}")
     return STYLES[name]
 
 
 def formats_of(text: str) -> tuple[str, ...]:
-    """Return the file formats of ``--format pdf,png``, each once; raises UserError for an unknown one."""
+    """Return the file formats of ``--format pdf,png``, each once. Raises UserError for an unknown format."""
     names = tuple(dict.fromkeys(name for word in text.split(",") if (name := word.strip().lower())))
     for name in names or ("",):
         if name not in FORMATS:
@@ -118,16 +118,16 @@ def rc(style: str = "paper") -> Any:  # matplotlib types its keys one by one
         "figure.constrained_layout.h_pad": 0.04,
     }
     return {
-        "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure everywhere
+        "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
         "figure.autolayout": False,
         "figure.constrained_layout.use": False,
-        "axes.titley": 1.0,  # no axis has its ticks above: matplotlib would look for them at each drawing
-        "text.usetex": False,  # whatever a matplotlibrc in the current folder says: names are no TeX
+        "axes.titley": 1.0,  # else matplotlib looks for ticks above the axes at each drawing
+        "text.usetex": False,  # overrides a matplotlibrc in the current folder: names are not TeX
         "text.parse_math": False,  # a method may be called $x_1$
         "axes.spines.top": False,
         "axes.spines.right": False,
         "pdf.fonttype": 42,  # text stays text
-        "svg.hashsalt": "cl_ner_bench",  # else ids are drawn by chance
+        "svg.hashsalt": "cl_ner_bench",  # else ids are random
         "figure.dpi": page.dpi,
         "savefig.dpi": "figure",
         **{key: page.pt(size) for key, size in sizes.items()},
@@ -140,9 +140,9 @@ RC: Any = rc("paper")
 def appearances(panels: Iterable[Iterable[str]], bounds: Iterable[str] = ()) -> dict[str, Appearance]:
     """Return colour and marker of each method of a report, no two equal.
 
-    Built-in methods have their own, others those that their name gives or, where these are taken, the next: with a
-    colour that no other method of its ``panels`` has as long as there is one, and a marker of its own (there are 15).
-    ``bounds`` are grey.
+    Built-in methods have fixed pairs. The search for another method's pair begins at a place that its name gives. It
+    prefers a colour that no other method in its ``panels`` has, then an unused marker (there are 15). ``bounds`` are
+    grey.
     """
     shared = [sorted(set(panel)) for panel in panels]
     grey = set(bounds)
@@ -162,14 +162,14 @@ def dashes(method: str) -> Dashes:
 
 
 def luminance(colour: str) -> float:
-    """Return the relative luminance 0..1 of ``#RRGGBB`` (WCAG 2): the colour's grey."""
+    """Return the relative luminance 0..1 of ``#RRGGBB`` (WCAG 2), the grey of the colour."""
     parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def ink(colour: str) -> str:
-    """Return the colour for text: darkened to a contrast of 4.5 to 1 with white, as WCAG asks of small text."""
+    """Return the colour for text, darkened to a contrast of 4.5 to 1 with white (WCAG's rule for small text)."""
     share = 1.0
     while 1.05 / (luminance(_darker(colour, share)) + 0.05) < 4.5:
         share -= 0.02
@@ -183,7 +183,7 @@ def _darker(colour: str, share: float) -> str:
 def _first_free(
     candidates: Sequence[Appearance], taken: Iterable[Appearance], beside: Iterable[Appearance]
 ) -> Appearance:
-    """Return the first free pair whose colour is rarest among ``beside``, then whose marker and colour are rarest."""
+    """Return the first free pair with the rarest colour among ``beside``, then the rarest marker, then colour."""
     taken = set(taken)
     near = Counter(colour for colour, _ in beside)
     colours, markers = (Counter(pair[i] for pair in taken) for i in (0, 1))

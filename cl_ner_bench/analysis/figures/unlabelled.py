@@ -1,4 +1,4 @@
-"""The unlabelled-entity pressure of a task split, as a figure."""
+"""The figure of the unlabelled mentions in each step of a task split."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ STATES = {"labelled": BLUE, "hidden, learned before": ORANGE, "hidden, learned l
 
 
 def unlabelled_figure(facts: Mapping[str, Any]) -> ReportFigure:
-    """Draw train mentions by step: labelled, of types learned before, of types learned later; and per type (or task).
+    """Draw train mentions by step (labelled, of types learned before, of types learned later) and by type (or task).
 
-    ``facts`` are those of ``scenarios.statistics.overview``, as `bench data show --json` prints them. The frame has a
-    row for each step and type.
+    ``facts`` come from ``scenarios.statistics.overview``; `bench data show --json` prints them. The frame has a row for
+    each step and type.
     """
     rows = []
     for step in facts["steps"]:

@@ -1,4 +1,4 @@
-"""The numbers of a published setting, and why results of ours may not stand beside them."""
+"""The numbers of a published setting, and the reasons why our results may not stand beside them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cl_ner_bench.analysis.scores import measures
 from cl_ner_bench.analysis.table import Cell
 from cl_ner_bench.storage.run_record import RunRecord
 
-SPLIT_SEED = 1  # of the published random splits
+SPLIT_SEED = 1  # the seed of the published random splits
 BF16 = "bf16, which is not shown equivalent to fp32"
 
 
 def protocol_differences(setting: Setting, runs: Sequence[RunRecord]) -> list[str]:
-    """Return why runs of the setting's dataset and scenario are not comparable with its numbers; empty if they are."""
+    """Return the reasons why runs on the setting's dataset and scenario are not comparable with its numbers."""
     run = runs[0]
     found = [d for one in runs for d in (*encoder_differences(setting.encoder, one), *corpus_differences(one))]
     if any(one.imported for one in runs):
@@ -51,8 +51,9 @@ def protocol_differences(setting: Setting, runs: Sequence[RunRecord]) -> list[st
 def published_number(
     rows: Iterable[PublishedRow], measure: str, n_steps: int, step: int | None = None, orders: Iterable[int] = ()
 ) -> Cell:
-    """Return a row's number, or, of rows for single orders, the mean and standard deviation over ``orders``; nan where
-    the source has none. A measure at the last step stands for its value over the run.
+    """Return a row's number, or the mean and standard deviation over ``orders`` of rows for single orders.
+
+    It is nan if the source has none. If ``step`` is None, the score at the last step stands for the whole run.
     """
     rows = list(rows)
     if rows and rows[0].order is None:
@@ -76,7 +77,7 @@ def _number(row: PublishedRow, measure: str, n_steps: int, step: int | None) -> 
 
 
 def _of_tasks(tasks: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Return the measures that follow from the task scores after each step, one task a step."""
+    """Return the measures that follow from the task scores after each step, with one task per step."""
     t = len(tasks)
     s = np.array([[*row, *[np.nan] * (t - len(row))] for row in tasks])
     learned = np.arange(1, t + 1)

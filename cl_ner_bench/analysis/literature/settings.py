@@ -1,4 +1,4 @@
-"""Published numbers: ``published/*.toml`` as values. Imports neither pandas nor numpy, so that a listing is quick."""
+"""Published numbers, read from ``published/*.toml``. Without pandas and numpy, to keep listings fast."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ UNKNOWN = "unknown"  # a view or an encoder that the source does not state: noth
 
 @dataclass(frozen=True)
 class KnownEncoder:
-    """The one encoder that a printed name stands for: a repository of the Hugging Face hub, its commit, its shape.
+    """The encoder that a printed name stands for: a repository of the Hugging Face hub, its commit and its shape.
 
-    ``repository`` is '' for what a package brings, ``revision`` '' where no commit is known to be the published one:
-    then any of the repository will do. ``width``: of a word vector; ``vocabulary``: sub-tokens.
+    ``repository`` is '' for an encoder from a package. ``revision`` is '' if the published commit is unknown; any
+    commit of the repository is then accepted. ``width``: size of a word vector. ``vocabulary``: number of sub-tokens.
     """
 
     repository: str
@@ -39,7 +39,7 @@ class KnownEncoder:
 
     @property
     def spec(self) -> str:
-        """The name by which `bench run --encoder` finds it."""
+        """Return the value of `bench run --encoder` for this encoder."""
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
 
 
@@ -56,12 +56,12 @@ SHAPE = {"layers": "layers", "width": "wide", "heads": "heads", "vocabulary": "s
 _SCORE = "a score of -100 to 100"
 _Score = Annotated[float, Meta(ge=-100, le=100, description=_SCORE)]
 _Scores = tuple[_Score, ...]
-# Not tuple[_Score, _Score]: msgspec 0.23 corrupts its memory where a union holds a bounded number and a fixed tuple.
+# Not tuple[_Score, _Score]: msgspec 0.23 corrupts its memory if a union holds a bounded number and a fixed tuple.
 _Pair = Annotated[_Scores, Meta(min_length=2, max_length=2)]
 
 
 class RowTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of a row in a file, where a value is a mean, or a mean and its standard deviation."""
+    """The keys of a row in a file. A value is a mean, or a mean and its standard deviation."""
 
     label: str
     method: str = ""
@@ -77,18 +77,18 @@ class RowTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PublishedRow(RowTable, frozen=True):
-    """One method's numbers, 0..100; ``method`` is the name under which this suite has the same method, if it has.
+    """One method's numbers, 0..100; ``method`` is its name in this suite, or ''.
 
-    ``values``: measure -> (mean, standard deviation; nan where it is not known). ``steps``: measure -> the score after
-    each step from the first on. ``tasks``: row k holds the F1 after step k of tasks 1..k, in learning order.
-    ``order`` is an order of the dataset's card, None for a mean over the setting's orders.
+    ``values``: measure -> (mean, standard deviation; nan if unknown). ``steps``: measure -> the scores after steps 1,
+    2, ... ``tasks``: row k holds the F1 after step k of tasks 1..k, in learning order. ``order``: an order of the
+    dataset's card, or None for a mean over the setting's orders.
     """
 
     values: Mapping[str, tuple[float, float]] = {}
 
 
 class Erratum(Struct, frozen=True, forbid_unknown_fields=True):
-    """A cell that its source prints wrongly: ``right`` (nan: not known) stands in the row instead of ``printed``."""
+    """A misprinted cell. The row holds ``right`` instead of ``printed``; ``right`` is nan if it is unknown."""
 
     row: str
     measure: str
@@ -98,10 +98,10 @@ class Erratum(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Preset(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options with which `bench reproduce` repeats a setting, and what counts as agreement.
+    """The options with which `bench reproduce` repeats a setting, and the margins of agreement.
 
-    ``margins``: measure -> the largest difference of means, in points, that counts as none; ``why`` gives its reason.
-    ``deviations`` are what is known to differ from the published experiment.
+    ``margins``: measure -> the largest difference of means (in points) that counts as agreement. ``why``: the reason
+    for the margins. ``deviations``: the known differences from the published experiment.
     """
 
     recipe: str
@@ -112,7 +112,7 @@ class Preset(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SettingTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of a setting in a file. Docs: :class:`Setting`."""
+    """The keys of a setting in a file; :class:`Setting` describes them."""
 
     name: Text
     source: str
@@ -146,11 +146,11 @@ class SettingTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Setting(SettingTable, frozen=True):
-    """Numbers of one source under one protocol.
+    """The numbers of one source under one protocol.
 
-    ``cite`` names the source in a row of a table, ``place`` is where in it the numbers stand. ``runs`` is the number
-    of runs behind a cell (0: not known), ``ddof`` that of its standard deviations. ``federated``: learned by clients
-    that keep their sentences to themselves. ``defects`` are the known errors of the implementations behind the numbers.
+    ``cite``: the source's name in tables. ``place``: the place of the numbers in the source. ``runs``: the number of
+    runs behind a cell (0 if unknown). ``ddof``: the ddof of the standard deviations. ``federated``: clients learned
+    without sharing their sentences. ``defects``: known errors of the implementations behind the numbers.
     """
 
     rows: tuple[PublishedRow, ...]
@@ -158,7 +158,7 @@ class Setting(SettingTable, frozen=True):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods of this suite that have numbers here."""
+        """Return the methods of this suite that have numbers here."""
         return tuple(dict.fromkeys(row.method for row in self.rows if row.method))
 
 
@@ -169,17 +169,16 @@ def settings() -> Mapping[str, Setting]:
 
 
 def presets() -> dict[str, Setting]:
-    """Return the settings that `bench reproduce` can repeat: with a preset, a method of this suite, a known protocol
-    and a known encoder.
+    """Return the settings that `bench reproduce` can repeat.
+
+    These have a preset, a method of this suite, a known view and a known encoder.
     """
     known = {name: setting for name, setting in settings().items() if setting.preset and setting.methods}
     return {name: setting for name, setting in known.items() if setting.view != UNKNOWN and setting.encoder in ENCODERS}
 
 
 def read_settings(folder: Path) -> dict[str, Setting]:
-    """Return the settings in the TOML files of a folder. Raises UserError that names file and key for what does not
-    fit.
-    """
+    """Return the settings in the TOML files of a folder. Raises UserError, with file and key, for a wrong value."""
     found: dict[str, Setting] = {}
     for path in sorted(folder.glob("*.toml")):
         for setting in _read(path):
@@ -197,12 +196,12 @@ def encoder_name(run: RunRecord) -> str:
 
 
 def printed_name(encoder: str) -> str:
-    """Return an encoder's name as tables have it: the last part of a folder, or of a name with its owner's."""
+    """Return an encoder's name in tables: the last part of its folder or of ``OWNER/NAME``."""
     return encoder.rstrip("/\\").replace("\\", "/").split("/")[-1]
 
 
 def encoder_differences(name: str, run: RunRecord) -> list[str]:
-    """Return in what a run's encoder is not the one that ``name`` stands for; empty: in nothing that is stored."""
+    """Return the stored differences between a run's encoder and the encoder that ``name`` stands for."""
     if encoder_name(run) != name:
         return [f"encoder {name}, here {encoder_name(run)}"]
     if name not in ENCODERS:
@@ -230,7 +229,7 @@ def encoder_differences(name: str, run: RunRecord) -> list[str]:
 
 
 def corpus_differences(run: RunRecord) -> list[str]:
-    """Return in what a run's corpus is not the published one; empty: in nothing that is stored."""
+    """Return the stored differences between a run's corpus and the published one."""
     if run.corpus is None:
         return ["whether the corpus is the published one is not stored"]
     found = run.corpus.differences
@@ -242,7 +241,7 @@ def _number(size: int | None) -> str:
 
 
 class _File(Struct, frozen=True):
-    """A file of settings; what else stands at its top belongs to each of its ``results``."""
+    """A file of settings. All other keys at its top level apply to each of its ``results``."""
 
     schema: Literal[1]
     results: tuple[dict[str, Any], ...] = ()

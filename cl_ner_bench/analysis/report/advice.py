@@ -1,4 +1,4 @@
-"""The answer of `bench advise`: which method to take for one new type, how sure that is, and what it costs."""
+"""The answer of `bench advise`: the method to take for one new type, how sure this is, and its cost."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from cl_ner_bench.analysis.scores.names import HEADLINE
 from cl_ner_bench.analysis.tables.cost import run_costs
 
 KINDS = {"memory-free": "no memory", "exemplar": "keeps a few sentences", "closed-form": "frozen encoder"}
-"""Groups in the words of the answer, those first that ask least of a user's model."""
+"""The groups' names in the answer, sorted by their demands on a user's model, the smallest first."""
 
-NOTHING = 1.0  # F1 of the new type below which it counts as not found
-CLOSE = 2.0  # points of the mean F1 within which a method that asks less is taken instead of the best
-NEAR = 1.3  # times slower than a plain model, up to which it may be chance: models of one run are timed once
+NOTHING = 1.0  # below this F1 the new type counts as not found
+CLOSE = 2.0  # a method with smaller demands is taken if its mean F1 is less than so many points below the best
+NEAR = 1.3  # up to so many times slower than a plain model may be chance, because each model is timed once
 
 
 @dataclass(frozen=True)
 class Advice:
-    """An answer: what to take, how sure, and what it costs; ``method`` is the row to take, None for no answer."""
+    """An answer in ``sentences``. ``method`` is the row to take, or None without an answer."""
 
     sentences: tuple[str, ...]
     method: MethodRow | None
@@ -35,7 +35,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The rows that may be taken, the best first, and the best minus each other over ``n`` rounds."""
+    """The candidate rows, the best first, and the differences of the best to each other row over ``n`` units."""
 
     rows: tuple[MethodRow, ...]
     n: int
@@ -44,16 +44,19 @@ class Ranking:
 
     @property
     def tied(self) -> list[MethodRow]:
-        """Return the rows that cannot be told apart from the best; all of them where there are too few rounds."""
+        """Return the rows that are not significantly worse than the best; all other rows below FEW units."""
         return [row for row, p in zip(self.rows[1:], self.p, strict=True) if self.n < FEW or not p < 0.05]
 
 
 def advice(c: Comparison, planned: int, size: int) -> Advice:
-    """Return the answer to a finished grid of scenario `add-one`, of which so many rounds were ``planned``, on a corpus
-    of ``size`` train sentences.
+    """Return the answer to a finished grid of scenario `add-one`.
 
-    Methods are compared by the mean of the F1 of the new type and of the old types after step 2, over rounds: the
-    newcomers, or the seeds of one newcomer. Undertrained rows are in no comparison.
+    Methods are compared by the mean of the new type's F1 and the old types' F1 after step 2, over newcomers or the
+    seeds of one newcomer. Undertrained rows are not compared.
+
+    Args:
+        planned: the number of planned rounds.
+        size: the number of train sentences of the corpus.
     """
     rows = candidates(c)
     if not rows:
@@ -68,7 +71,10 @@ def advice(c: Comparison, planned: int, size: int) -> Advice:
 
 
 def candidates(c: Comparison) -> list[MethodRow]:
-    """Return the methods that were trained enough. What cannot be undertrained does not win by that."""
+    """Return the methods that are not undertrained.
+
+    If only closed forms are left, none is returned: they cannot be undertrained, and must not win by that.
+    """
     apart = undertrained_rows(c)
     rows = [row for name, of in c.groups if name not in APART for row in of if row not in apart]
     return [] if apart and all(row.group == "closed-form" for row in rows) else rows
@@ -89,8 +95,8 @@ def _ranked(c: Comparison, rows: Sequence[MethodRow]) -> Ranking:
 
 
 def _taken(found: Ranking) -> MethodRow:
-    """Return the row to take: the best, or after enough rounds one that cannot be told apart from it, ends less than
-    ``CLOSE`` points below and asks less."""
+    """Return the row to take: the best, or (with at least FEW units) a tied row with smaller demands on the user's
+    model that ends less than ``CLOSE`` points below."""
     best, *others = found.rows
     leads = dict(zip(others, found.leads.mean, strict=True))
     equal = [row for row in found.tied if leads[row] < CLOSE] if found.n >= FEW else []
@@ -170,7 +176,7 @@ def _speed(c: Comparison, take: MethodRow) -> str:
 
 
 def _undertrained(c: Comparison, size: int) -> str:
-    """Return why nothing is ranked, by the worst row, and what can help."""
+    """Return the reason why nothing is ranked, with the worst row as example, and remedies."""
     worst = undertrained(c)[0]
     sample, epochs = worst.run.settings.get("max_sentences"), worst.run.settings.get("epochs")
     found = f"F1 {worst.f1:.1f} after step 1, at least {worst.run.undertrained_below:g} is needed"

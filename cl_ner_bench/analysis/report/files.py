@@ -27,7 +27,7 @@ from cl_ner_bench.untrusted import links_out
 
 log = logging.getLogger(__name__)
 
-# The section of the page of tables by their kind; "differences" for others.
+# The page's section of each kind of table; other kinds stand in "differences".
 _SECTION_OF = {"main": "scores", "new_type": "scores", "steps": "steps", "learning": "steps", "types": "types"}
 _SECTION_OF |= {"cost": "cost", "published": "published"}
 _SECTION_OF |= dict.fromkeys(("errors", "errorsteps", "confusion", "mentions"), "errors")
@@ -49,17 +49,17 @@ def write_report(
 ) -> list[Path]:
     """Write ``counts.csv``, ``scores.csv``, ``summary.csv``, ``tables/``, ``figures/`` and ``report.html``.
 
-    Reads the results folders ``dirs`` and nothing else, writes below ``out`` (often one of them) and returns
-    the written paths. Each file appears whole or not at all; the same runs give the same bytes. Raises
-    UserError where ``out`` holds links out of it, and what ``finished_results`` raises.
+    Reads only the results folders ``dirs``, writes below ``out`` (often one of ``dirs``) and returns the written paths.
+    Each file appears whole or not at all. The same runs give the same bytes. Raises UserError if links lead out of
+    ``out``, and the errors of ``finished_results``.
     """
     return write_files(finished_results(dirs), out, style, formats, layout)
 
 
 def finished_results(dirs: Sequence[Path]) -> Results:
-    """Return the results of a report: without the runs that hold a damaged file, also of predictions.
+    """Return the results of a report, without runs that hold a damaged file (predictions included).
 
-    Raises UserError where no run is finished, and what ``load_results`` raises.
+    Raises UserError if no run is finished and there is no trial, and the errors of ``load_results``.
     """
     results = readable(load_results(*dirs))
     if not results.finished and not results.trials:
@@ -83,10 +83,10 @@ def write_files(
 ) -> list[Path]:
     """Write the report of ``finished_results``, as ``write_report`` does, with ``quotes`` in the page.
 
-    Where ``out`` holds this very report already, nothing is made or written.
+    If ``out`` already holds this report, nothing is written.
     """
     for path, wrong, remedy in links_out(out):
-        if out / "runs" not in path.parents:  # nothing is written there but beside runs that are sound
+        if out / "runs" not in path.parents:  # a report writes below runs/ only beside sound runs
             raise UserError(f"{path} {wrong}: {remedy}")
     made_from = digest_of_report(results, style, formats, layout or TableLayout(), quotes)
     if there := same_report(out, made_from):
@@ -106,10 +106,11 @@ def report_files(
 ) -> dict[str, bytes]:
     """Return the content of each file of a report by its relative path; ``report.html`` last.
 
-    ``style``: ``paper`` or ``slides``; ``formats``: of the figures, some of ``style.FORMATS``; ``layout``: of the
-    tables; ``quotes``: for the page. Raises UserError for a caption of ``layout`` that belongs to no table.
+    ``style``: ``paper`` or ``slides``. ``formats``: the figures' formats, some of ``style.FORMATS``. ``layout``: the
+    tables' layout. ``quotes``: quotes on the page. Raises UserError for a caption of ``layout`` that belongs to no
+    table.
     """
-    # Slow to import, and not needed where the report is there already.
+    # Slow to import, and not needed if the report exists already.
     from cl_ner_bench.analysis.figures.draw import drawings
     from cl_ner_bench.analysis.figures.figure import Theme
     from cl_ner_bench.analysis.figures.rendering import rendering
@@ -156,6 +157,6 @@ def _section_of(table: Table) -> str:
 
 
 def _block_of(name: str, compared: Sequence[Comparison]) -> Comparison:
-    """Return the comparison whose slug the name ends with, else the first."""
+    """Return the comparison with the longest slug at the end of the name, else the first comparison."""
     own = [c for c in compared if name.endswith(f"-{c.slug}")]
     return max(own, key=lambda c: len(c.slug)) if own else compared[0]

@@ -15,7 +15,7 @@ _FRAMES = ("counts", "scores", "summary")
 
 @quick_strings()
 def numbers(results: Results) -> dict[str, bytes]:
-    """Return the CSV files of a report's frames and tables, which neither layout nor choice of methods changes."""
+    """Return the CSV files of a report's frames and tables. Layout and choice of methods do not change them."""
     return csv_files(results, [*tables(results), *trial_tables(results)])
 
 

@@ -12,9 +12,9 @@ from cl_ner_bench.storage.run_record import RunRecord
 class Quote:
     """A gold mention that was right after step ``before`` and wrong after ``step``, with its sentence.
 
-    ``text``: the words before it, its own, and those after it. ``was`` and ``now``: words and type of the predictions
-    that overlap it after these two steps. ``task``: what is learned in ``step``. ``again``: the first later step after
-    which it was right; 0: none.
+    ``text``: the words before the mention, of the mention and after it. ``was`` and ``now``: words and type of the
+    predictions that overlap the mention after these two steps. ``task``: the task of ``step``. ``again``: the first
+    later step after which the mention was right, or 0.
     """
 
     sentence: int
@@ -29,7 +29,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class QuotedRun:
-    """The quotes from one run by the mention's type, and the number of mentions of each type that it found and lost."""
+    """The quotes from one run by type, and the number of mentions of each type that the run found and then lost."""
 
     run: RunRecord
     quotes: Mapping[str, tuple[Quote, ...]]
@@ -38,7 +38,7 @@ class QuotedRun:
 
 @dataclass(frozen=True)
 class Quotes:
-    """The quotes of a report. ``licences``: of each corpus a warning, empty where it may be shared, and its licence."""
+    """The quotes of a report. ``licences``: each corpus's warning (empty if it may be shared) and licence."""
 
     runs: tuple[QuotedRun, ...]
     licences: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""The digest of everything that a report is made of, by which it is known to be there already."""
+"""The digest of all inputs of a report; an equal digest shows that the report exists already."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIBRARIES = ("fonttools", "jinja2", "matplotlib", "numpy", "pandas", "scipy")
 def digest_of_report(results: Results, *options: Any) -> str:
     """Return the sha256 (hex) of the results' files, the ``options`` of the report, the code and its libraries.
 
-    Predictions count by the digest that the outcomes, which were derived from them or are as they give, hold.
+    Predictions of finished runs count through the outcomes, which hold the digest of their source.
     """
     made_from = {
         "runs": msgspec.to_builtins([*results.runs, *results.trials]),
@@ -38,7 +38,7 @@ def digest_of_report(results: Results, *options: Any) -> str:
 
 
 def _read_by(results: Results) -> Iterator[tuple[str, Path]]:
-    """Yield the files of the results folders that a report reads, after the place of each."""
+    """Yield the files that a report reads, each after a name for its place in the results folders."""
     homes: dict[Path, int] = {}
     for run in results.finished:
         folder = results.folders[run.run_id]

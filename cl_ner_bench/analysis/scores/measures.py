@@ -18,7 +18,7 @@ from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.storage.run_record import Task
 
 Floats = NDArray[np.float64]
-TEST = "test"  # the name of the test set where there is one
+TEST = "test"  # the name of the test set if there is only one
 
 STEP_SCORES = ("micro_f1", "macro_f1", "macro_f1_zero", "task_macro_f1")
 OVER_STEPS = (
@@ -46,27 +46,27 @@ FURTHER_OVER_STEPS = (
 INTRANSIGENCE = ("intransigence", "intransigence_types")
 MEASURES = (*STEP_SCORES, *OVER_STEPS, *GAPS, *FURTHER_OVER_STEPS, *INTRANSIGENCE)
 SINGLE_TASK = ("single-task-span", "single-task-token")
-"""The references for learning: models of one task each, which know no other."""
+"""The references for learning: models that each learn a single task."""
 OF_SINGLE_TASK = ("learning", "learning_types")
-"""The measures that such a model has: what a task scores right after it was learned. All others are left empty."""
+"""The measures of single-task models: the score of a task right after it was learned. Other measures are nan."""
 LOWER_IS_BETTER = {
     *GAPS,
     *INTRANSIGENCE,
     *("forgetting", "forgetting_types", "first_minus_last", "first_minus_last_types"),
 }
 
-# Changes and differences of scores: 0 is a value like others, and a type that was never found has it, too.
+# Changes and differences of scores. 0 is no good value here: a type that was never found has it, too.
 DIFFERENCES = LOWER_IS_BETTER | {"bi", "bi_types", "bwt", "bwt_types"}
 
 
 def mean(values: Floats) -> float:
-    """Return the mean of the defined values; nan where there are none."""
+    """Return the mean of the defined values; nan if there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else math.nan
 
 
 def forgetting(s: Floats, learned: NDArray[np.int64]) -> float:
-    """Return the mean over units learned before T of (max over k < T of s[k], minus s[T]); negative where they gained.
+    """Return the mean over units learned before T of (max over k < T of s[k]) - s[T]; negative if they gained.
 
     Chaudhry et al. 2018 (arXiv 1801.10112, section 4). nan with one step.
     """
@@ -110,7 +110,7 @@ def intransigence(s: Floats, joint: Floats, learned: NDArray[np.int64]) -> float
     """Return the mean over units of joint[learned] - s[learned]: the loss from learning a unit in sequence.
 
     ``joint`` are the scores ``[T, U]`` of a model trained on all tasks so far together. Chaudhry et al. 2018
-    (arXiv 1801.10112, section 4); negative where learning in sequence was better.
+    (arXiv 1801.10112, section 4); negative if learning in sequence was better.
     """
     return mean(_when_learned(joint, learned) - _when_learned(s, learned))
 
@@ -118,13 +118,13 @@ def intransigence(s: Floats, joint: Floats, learned: NDArray[np.int64]) -> float
 def area(values: Floats) -> float:
     """Return the area under the curve of ``values[T]`` over steps, by trapezoids, divided by its width T - 1.
 
-    The first and the last step count half as much as in the mean. nan with one step, or where a step is undefined.
+    The first and the last step count half as much as the others. nan with one step, or if a step is undefined.
     """
     return float(np.trapezoid(values)) / (len(values) - 1) if len(values) > 1 else math.nan
 
 
 def _max(s: Floats) -> Floats:
-    """Return the maximum over steps of each unit, nan where it is never defined."""
+    """Return the maximum over steps of each unit, or nan if the unit is never defined."""
     top = np.where(np.isnan(s), -np.inf, s).max(axis=0)
     return np.where(np.isneginf(top), math.nan, top)
 
@@ -137,7 +137,8 @@ def _when_learned(s: Floats, learned: NDArray[np.int64]) -> Floats:
 class TaskLayout:
     """The units that a run learns, with their tasks and steps. A unit is a type on a test set.
 
-    A type that comes back belongs to its first task; with a test set for each domain, to the first of that domain.
+    A type that several tasks learn belongs to the first of them (with a test set per domain, to the first in the
+    domain).
     """
 
     units: tuple[tuple[str, str], ...]  # test set and type
@@ -150,7 +151,7 @@ class TaskLayout:
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> TaskLayout:
-        """Return the layout of a run record's tasks, which have a ``domain`` where there are several test sets."""
+        """Return the layout of a run record's tasks, which have a ``domain`` if there are several test sets."""
         owner: dict[tuple[str, str], Task] = {}
         for task in tasks:
             for type_ in task.types:
@@ -176,9 +177,8 @@ class TaskLayout:
 def step_scores(counts: NDArray[np.int64], layout: TaskLayout) -> dict[str, Floats]:
     """Return ``STEP_SCORES`` after each step, each of shape ``[T]``; a type's counts are pooled over test sets.
 
-    ``counts[T, units, 3]`` is 0 for units not yet learned and for steps that were not run: both are then
-    undefined like a type without gold, and left out of means (``macro_f1_zero`` alone needs to know which
-    steps were run).
+    ``counts[T, units, 3]`` is 0 for units not yet learned and for steps that were not run. Their F1 is undefined, like
+    the F1 of a type without gold, and means leave it out. Only ``macro_f1_zero`` is 0 at a step that was not run.
     """
     by_type = f1_scores(np.einsum("tu,kuc->ktc", layout.of_type, counts))
     steps = np.arange(1, len(counts) + 1)
@@ -196,9 +196,9 @@ def over_steps(
 ) -> dict[str, float]:
     """Return ``OVER_STEPS`` and ``FURTHER_OVER_STEPS`` of one run and view.
 
-    ``scores`` are its ``step_scores``. ``fixed[T, units, 3]`` are counts on the same sentences at every
-    step (view ``all``; for view ``filter`` the last step's set), so that a frozen model forgets nothing.
-    Where steps are missing (``complete`` is false: joint training at the last step only) all are nan.
+    ``scores`` are the run's ``step_scores``. ``fixed[T, units, 3]`` are counts on the same sentences at every step
+    (for view ``filter`` the sentences of the last step), so a frozen model forgets nothing. All measures are nan if
+    steps are missing (``complete`` is false, as for joint training at the last step only).
     """
     if not complete:
         return dict.fromkeys((*OVER_STEPS, *FURTHER_OVER_STEPS), math.nan)
@@ -228,8 +228,8 @@ def over_steps(
 def against_joint(fixed: NDArray[np.int64], joint: NDArray[np.int64] | None, layout: TaskLayout) -> dict[str, float]:
     """Return ``INTRANSIGENCE``, from counts ``[T, units, 3]`` on the same sentences at every step.
 
-    ``joint`` are those of joint training of the same architecture on the same tasks; nan without them (None),
-    as where one of the two lacks steps.
+    ``joint`` are the counts of joint training of the same architecture on the same tasks, or None if it is missing or
+    one of the two runs lacks steps. The measures are then nan.
     """
     if joint is None:
         return dict.fromkeys(INTRANSIGENCE, math.nan)

@@ -1,4 +1,4 @@
-"""The printed names of measures: in tables, figures, the page and the terminal. Their definitions: ``measures``."""
+"""The printed names of measures in tables, figures, the page and the terminal. ``measures`` defines the measures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAIN = ("micro_f1", HEADLINE, "forgetting", "learning", "gap")
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure as people read it. ``key``: its column in scores.csv or summary.csv; ``name``: within a sentence."""
+    """A measure. ``key``: its column in scores.csv or summary.csv; ``name``: its name within a sentence."""
 
     key: str
     name: str
 
     @property
     def title(self) -> str:
-        """Return the name as it stands at the head of a column or along an axis."""
+        """Return the name at the head of a column or along an axis."""
         return self.name[0].upper() + self.name[1:]
 
     @property
@@ -30,8 +30,8 @@ class Measure:
 
     @property
     def ranks(self) -> bool:
-        """Return True if the best value may be marked as best: not of changes and differences, which a method that
-        learns nothing wins."""
+        """Return True if the best value may be marked. False for changes and differences: a method that learns nothing
+        would win."""
         return self.key not in DIFFERENCES
 
 

@@ -1,4 +1,4 @@
-"""Exact counts per type, and F1 from counts. Plain tuples in, plain numbers out: usable without the suite."""
+"""Exact counts per type, and F1 from counts. Works on plain tuples and numbers, without the rest of the suite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Integers = NDArray[np.int64]
 
 
 class MentionColumns(NamedTuple):
-    """Mentions of many sentences as whole numbers >= 0, ``[mentions]`` each; a type is its place in a list of types."""
+    """Mentions of many sentences as integers >= 0, ``[mentions]`` each. ``type`` is a place in a list of types."""
 
     sentence: Integers
     start: Integers
@@ -24,25 +24,25 @@ class MentionColumns(NamedTuple):
 
 
 class Matches:
-    """Gold and predicted mentions, compared once; ``count`` then counts those of any sentences and types.
+    """Gold and predicted mentions, compared once; ``count`` then counts any choice of sentences and types.
 
     A match has the same sentence, start, end and type (exact match of SpanKL, arXiv 2302.12200, and of CoNLL-2003).
-    Mentions may nest or overlap and stand in any order. They are a set: a mention listed twice counts once.
+    Mentions may nest or overlap and stand in any order. A mention listed twice counts once.
 
     Args:
-        types: the names of the numbers in ``MentionColumns.type``.
+        types: the type names; ``MentionColumns.type`` holds places in it.
 
     Raises:
-        ValueError: a number is negative, a type is none of ``types``, or a mention does not fit an integer of 64 bits.
+        ValueError: a number is negative, a type is not in ``types``, or a mention does not fit an integer of 64 bits.
     """
 
     def __init__(self, gold: MentionColumns, pred: MentionColumns, types: Iterable[str]) -> None:
         self.types = tuple(types)
         highest = [max(int(column.max(initial=0)) for column in pair) for pair in zip(gold[:3], pred[:3], strict=True)]
         sizes = (*(n + 1 for n in highest), max(1, len(self.types)), 2)
-        # A mention as one number whose last digit says whether it is predicted: sorted, equal ones are neighbours.
+        # A mention is one number; its last digit is 1 if it is predicted. After sorting, matches are neighbours.
         keys = np.concatenate([np.ravel_multi_index((*side, last), sizes) for last, side in enumerate((gold, pred))])
-        keys.sort(kind="stable")  # which takes hardly any time where mentions come in order
+        keys.sort(kind="stable")  # a stable sort is fast on mentions in order
         keys = keys[np.diff(keys, prepend=-1) > 0]
         is_pred = keys % 2
         matched = (keys[1:] == keys[:-1] + 1) & (is_pred[1:] == 1)
@@ -53,7 +53,7 @@ class Matches:
         self._sentence, _, _, self._type, _ = np.unravel_index(keys[kept], sizes)
 
     def count(self, types: Iterable[str] | None = None, sentences: Iterable[int] | None = None) -> dict[str, list[int]]:
-        """Return ``{type: [tp, fp, fn]}`` of ``types`` in the given order, over ``sentences``; None: all."""
+        """Return ``{type: [tp, fp, fn]}`` of ``types`` in the given order, over ``sentences``. None stands for all."""
         cells = 3 * self._type + self._outcome
         if sentences is not None:
             cells = cells[np.isin(self._sentence, np.fromiter(sentences, np.int64))]
@@ -65,12 +65,13 @@ class Matches:
 def match(
     gold: Sequence[Collection[tuple[Any, ...]]], pred: Sequence[Collection[tuple[Any, ...]]], types: Iterable[str]
 ) -> Matches:
-    """Return the matches of lists; ``gold[i]`` and ``pred[i]`` are mentions of the same sentence.
+    """Return the matches of two lists; ``gold[i]`` and ``pred[i]`` are the mentions of sentence i.
 
-    A mention is ``(start, end, type)``, the numbers being whole; further entries (a prediction's score) are ignored.
+    A mention is ``(start, end, type)`` with integer ``start`` and ``end``; further entries (a prediction's score) are
+    ignored.
 
-    Raises ValueError where the two differ in length, or where a mention has a type outside of ``types``
-    (leaving it out in silence would hide false positives).
+    Raises ValueError if the lists differ in length, or if a type is not in ``types`` (ignoring it would hide false
+    positives).
     """
     types = tuple(dict.fromkeys(types))
     if len(gold) != len(pred):
@@ -100,9 +101,9 @@ def count(
 def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Return F1 in 0..100 of ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan where undefined.
 
-    F1 = 2 tp / (2 tp + fp + fn). Without gold (tp + fn = 0) it is undefined, with or without false
-    positives: no prediction could have scored. Pool counts first for a micro-F1, so that the false
-    positives of a type without gold still count there.
+    F1 = 2 tp / (2 tp + fp + fn). Without gold (tp + fn = 0) F1 is undefined, even with false positives, because no
+    prediction could have scored. For a micro-F1 pool the counts first: the false positives of a type without gold
+    count there.
     """
     tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     defined = tp + fn > 0
@@ -110,5 +111,5 @@ def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def f1(tp: int, fp: int, fn: int) -> float:
-    """Return F1 in 0..100 of one triple of counts, nan where undefined (see ``f1_scores``)."""
+    """Return F1 in 0..100 of one triple of counts, or nan if undefined (see ``f1_scores``)."""
     return float(f1_scores(np.array([tp, fp, fn])))

@@ -44,10 +44,10 @@ _MEANING = (
 
 
 def run_costs(run: RunRecord) -> dict[str, float]:
-    """Return the costs of a finished run, by the names of ``COSTS``, from ``learned`` of its record; nan: not recorded.
+    """Return the costs of a finished run by the names of ``COSTS``, from ``learned`` of its record.
 
-    Rates are over all steps together; memory, carried and stored bytes the largest of a step; parameters the last
-    model's.
+    Costs that are not recorded are nan. Rates are over all steps together. Memory, carried and stored sizes are the
+    largest over steps. Parameters are those of the last model.
     """
     learned = run.learned
     if not learned:
@@ -117,19 +117,19 @@ def cost_frame(c: Comparison) -> pd.DataFrame:
 
 
 def machine_notes(c: Comparison) -> list[str]:
-    """Return a note where the runs come from different machines."""
+    """Return a note if the runs come from different kinds of machines."""
     kinds = {tuple(sorted((k, str(v)) for k, v in run.machine.items())) for run in c.runs if run.machine}
     return [f"times and memory come from {len(kinds)} kinds of machines: not comparable"] if len(kinds) > 1 else []
 
 
 def _values(learned: Iterable[Mapping[str, Any]], key: str) -> list[float]:
-    """Return the key's value at each step; all nan where one step lacks it, as the sum would be too small."""
+    """Return the key's value at each step. All are nan if one step lacks it, because the sum would be too small."""
     values = [step.get(key) for step in learned]
     return [math.nan if None in values else float(value or 0) for value in values]
 
 
 def _stored(run: RunRecord, unit: str) -> float:
-    """Return what a run's memory held at the most: nothing without one; nan for joint training, and if not recorded."""
+    """Return the largest size of a run's memory: 0 without memory, nan for joint training and if not recorded."""
     stored = most_stored(run).get(unit)
     if stored is None and (run.data == "union" or group_of(run) == "exemplar"):
         return math.nan

@@ -17,20 +17,20 @@ from cl_ner_bench.analysis.tables.text import TIED, TableLayout, long_form, numb
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.table import Cell, Table
 
-# Points of \tabcolsep, and the characters that fit one column and both, by font. 219 and 455 points: ACL's style, the
-# narrowest of the common two-column ones. What is wider is cut into panels.
+# Points of \tabcolsep, and the number of characters that fit one column or both columns, by font. Columns are 219 and
+# 455 points wide, as in ACL's style, the narrowest of the common two-column styles. Wider tables are cut into panels.
 FOOTNOTE, SCRIPT = r"\footnotesize", r"\scriptsize"
 SMALLER, SMALLEST = r"\fontsize{7}{8.4}\selectfont", r"\fontsize{6}{7.2}\selectfont"
 SMALL = (SMALLER, SMALLEST)
 TABCOLSEP = {FOOTNOTE: 2.8, SCRIPT: 2.8, SMALLER: 1.5, SMALLEST: 1.5}
 ROOM = {1: {FOOTNOTE: 51, SCRIPT: 54, SMALLER: 64, SMALLEST: 69}, 2: {FOOTNOTE: 106, SCRIPT: 115}}
-FEW_NUMBERS = 5  # columns of numbers that stand in one table whatever the font
-CAPITAL = 0.4  # by which a capital is wider than a character
-HYPHENS = {"Forgetting": "Forget- ting"}  # titles that may be parted within a word
+FEW_NUMBERS = 5  # tables with at most so many columns of numbers may use the small fonts
+CAPITAL = 0.4  # extra width of a capital, in characters
+HYPHENS = {"Forgetting": "Forget- ting"}  # titles that may be hyphenated
 TINY = {FOOTNOTE: 0.7, SCRIPT: 0.8, SMALLER: 1.0, SMALLEST: 1.0}  # width of a character of a deviation
-LABEL = 15  # characters of a row's name in a small font; longer ones stand in two lines
+LABEL = 15  # characters of a row's name in a small font; longer names are set in two lines
 BRIEF = 110  # characters of a note
-LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLER: 72, SMALLEST: 80}  # that fit a page
+LINES = {FOOTNOTE: 64, SCRIPT: 72, SMALLER: 72, SMALLEST: 80}  # lines that fit a page
 
 _TEXT = {
     "\\": r"\textbackslash{}",
@@ -50,12 +50,12 @@ _TEXT = {
     "…": r"\ldots{}",
     TIED: r"$^\dagger$",
     "\u200b": "{}",
-    # After a row's end these two would be read as its optional arguments.
+    # After the end of a row LaTeX would read these two as its optional arguments.
     "[": "{[}",
     "*": "{*}",
     **{c: f"\\{c}" for c in "_%&#${}"},
 }
-# Signs and Greek letters that LaTeX has in its mathematics alone.
+# Signs and Greek letters that LaTeX prints in math mode only.
 _SIGNS = r"- \times \cdot \leq \geq \neq \approx \rightarrow \leftarrow \infty ^\circ ^2 ^3 \mu >"
 _SMALL = r"\alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho \varsigma"
 _SMALL += r" \sigma \tau \upsilon \varphi \chi \psi \omega"
@@ -63,20 +63,20 @@ _CAPITAL = r"\Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Ome
 _MATHS = dict(zip("−×·≤≥≠≈→←∞°²³µ›", _SIGNS.split(), strict=True))
 _MATHS |= zip("αβγδεζηθικλμνξπρςστυφχψω", _SMALL.split(), strict=True)
 _MATHS |= zip("ΓΔΘΛΞΠΣΥΦΨΩ", _CAPITAL.split(), strict=True)
-# What LaTeX prints without further packages or font encodings. (pylatexenc writes commands of other packages for half
-# of the characters that it knows, Cyrillic and Polish letters among them: the document would not compile.)
+# Characters that LaTeX prints without further packages or font encodings. (For half of its characters, such as Cyrillic
+# and Polish letters, pylatexenc writes commands of other packages, with which the document would not compile.)
 _ACCENTS = {"\u0300", "\u0301", "\u0302", "\u0303", "\u0304", "\u0306", "\u0307", "\u0308"}
 _ACCENTS |= {"\u030a", "\u030b", "\u030c", "\u0327"}
-_ASIDE = re.compile(r" ?\((?:[^()]|\([^()]*\)){9,}\)")  # longer than the (token) of a name; may hold names
+_ASIDE = re.compile(r" ?\((?:[^()]|\([^()]*\)){9,}\)")  # 9 characters or more, so (token) of a name stays
 _LETTERS = set("ßøØæÆœŒåÅłŁ§¶©£¡¿")
 
 
 def to_latex(table: Table, layout: TableLayout | None = None) -> str:
-    """Return LaTeX that needs ``booktabs`` and ``siunitx`` (version 3), and ``longtable`` where its first line says so.
+    """Return LaTeX that needs ``booktabs``, ``siunitx`` (version 3) and, if its first line says so, ``longtable``.
 
-    Columns of numbers are aligned at the decimal point. What is too wide is cut into panels of columns, one below the
-    other; what is then too long for one column goes over both, and what is longer than a page becomes a ``longtable``,
-    on pages of one column of its own. Notes are brief: the Markdown file has them whole.
+    Columns of numbers are aligned at the decimal point. A table that is too wide is cut into panels of columns, one
+    below the other. A table that is then too long for one column spans both. A table that is longer than a page
+    becomes a ``longtable`` on one-column pages. Notes are shortened; the Markdown file has them in full.
     """
     layout = layout or TableLayout()
     table = _without_empty(table)
@@ -102,7 +102,7 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
         for i, panel in enumerate(panels):
             title, mark = (latex(caption), label) if i == 0 else (f"{latex(caption)} (continued)", None)
             parts.append(_tabular(printed, panel, title, mark))
-        if notes:  # in the last foot they do not stand alone on a page
+        if notes:  # in the last foot notes cannot stand alone on a page
             foot = rf"\multicolumn{{{len(panels[-1])}}}{{c}}{{\makebox[0pt]{{\parbox[t]{{\linewidth}}{{{notes}}}}}}} \\"
             parts[-1] = parts[-1].replace(r"\endlastfoot", f"{foot}\n\\endlastfoot")
         parts += [r"\ifoftwocolumns\twocolumn\fi\endgroup"]
@@ -124,7 +124,7 @@ def to_latex(table: Table, layout: TableLayout | None = None) -> str:
 
 
 def _without_empty(table: Table) -> Table:
-    """Return the table without the columns of numbers that are undefined in every row; the CSV file has them."""
+    """Return the table without columns of numbers that are undefined in every row. The CSV file keeps them."""
     lines = [line for _, lines in table.sections for line in lines]
 
     def known(column: int) -> bool:
@@ -136,8 +136,9 @@ def _without_empty(table: Table) -> Table:
 
 
 def _in_brief(table: Table) -> str:
-    """Return the notes in one paragraph, each without its parentheses (but names keep theirs) and cut to BRIEF
-    characters. The Markdown file of the table has them whole.
+    """Return the notes in one paragraph, each without parentheses (except those of names) and cut to BRIEF characters.
+
+    The Markdown file of the table has the notes in full.
     """
     briefs = [textwrap.shorten(_ASIDE.sub("", note), BRIEF, placeholder=" …") for note in table.notes]
     shortened = "" if briefs == [*table.notes] else f". In full: {table.name}.md"
@@ -145,7 +146,7 @@ def _in_brief(table: Table) -> str:
 
 
 def latex(text: str) -> str:
-    """Return ``text`` with LaTeX's escapes. Letters beyond its fonts become their code point, as in [U+4E2D]."""
+    """Return ``text`` escaped for LaTeX. A letter that its fonts lack becomes its code point, as in [U+4E2D]."""
     text = text.replace("<=", "≤").replace(">=", "≥")
     text = re.sub("-(?=-)", "-\u200b", unicodedata.normalize("NFC", text))  # two hyphens are no dash
     text = re.sub(r"(?<![^\s(\[])'(?=\S)", "‘", text)  # LaTeX prints straight quotes as closing ones
@@ -168,7 +169,7 @@ def _latex_char(char: str) -> str:
 
 @dataclass(frozen=True)
 class _Printed:
-    """The columns of a table as LaTeX sets them, numbers with ``digits`` decimals; ``narrow``: in one column of a page.
+    """The columns of a table in LaTeX, with ``digits`` decimals; ``narrow`` tables fit one column of a page.
 
     Widths are in characters of the font ``size``.
     """
@@ -185,11 +186,11 @@ class _Printed:
         return any(not isinstance(cell, str) for cell in self.cells(column))
 
     def label(self, text: str) -> list[str]:
-        """Return a row's name in one line, or in two where the font is small and the name long."""
+        """Return a row's name in one line, or in two if the font is small and the name long."""
         return _parted(text.split()) if self.size in SMALL and _width(text) > LABEL else [text]
 
     def title(self, column: int) -> list[str]:
-        """Return a column's title in one row, or in two where it is wider than the column's cells."""
+        """Return a column's title in one row, or in two if it is wider than the column's cells."""
         title = self.table.header[column]
         if column == 0 or _width(title) <= self.cell_width(column):
             return [title]
@@ -197,7 +198,7 @@ class _Printed:
         return _parted(pieces)
 
     def width(self, column: int) -> float:
-        """Return the width of a column, its space included."""
+        """Return the width of a column with its space."""
         return 1.3 + max(self.cell_width(column), *map(_width, self.title(column)))
 
     def cell_width(self, column: int) -> float:
@@ -216,8 +217,8 @@ class _Printed:
         return max(widths, default=0)
 
     def parts(self, column: int) -> tuple[str, int, bool]:
-        """Return the digits before the point (as ``-2``), the characters of the widest deviation, and if one is
-        tied."""
+        """Return the number of digits before the point with the sign (such as ``-2``), the characters of the widest
+        deviation, and True if a cell is tied."""
         numbers = [cell for cell in self.cells(column) if not isinstance(cell, str) and not math.isnan(cell.mean)]
         whole = [number(cell.mean, self.digits).split(".")[0] for cell in numbers]
         before = max((len(part.lstrip("-")) for part in whole), default=1)
@@ -226,7 +227,7 @@ class _Printed:
         return f"{sign}{before}", spread, any(cell.tied for cell in numbers)
 
     def specification(self, column: int) -> str:
-        """Return ``l`` or ``r`` for texts, for numbers siunitx's ``S`` with room for the widest and what follows it."""
+        """Return ``l`` or ``r`` for texts, or siunitx's ``S`` for numbers, with room for the widest cell."""
         if column == 0:
             return "l"
         if not self.is_number(column):
@@ -237,7 +238,7 @@ class _Printed:
         return f"S[table-format={before}.{self.digits}{f',table-space-text-post={{{after}}}' if after else ''}]"
 
     def cell(self, cell: str | Cell, column: int) -> str:
-        """Return what siunitx takes for a number, and in braces what it must leave alone."""
+        """Return a cell: numbers for siunitx, and in braces the text that siunitx must not parse."""
         if isinstance(cell, str):
             text = _stacked(self.label(cell), "[t]", "l") if column == 0 else latex(cell)
             return f"{{{text}}}" if self.is_number(column) else text
@@ -249,13 +250,13 @@ class _Printed:
 
 
 def _parted(pieces: Sequence[str]) -> list[str]:
-    """Return pieces of a text in two rows, the longer one as short as can be."""
+    """Return pieces of a text in two rows, so that the longer row is as short as possible."""
     rows = [[_joined(pieces[:i]), _joined(pieces[i:])] for i in range(1, len(pieces))]
     return min(rows, key=lambda pair: max(map(len, pair)), default=[_joined(pieces)])
 
 
 def _joined(pieces: Sequence[str]) -> str:
-    """Return pieces of a title with the blanks that were between them."""
+    """Join pieces of a title as they stood in it: with a blank, but not after a hyphen."""
     return re.sub(r"- ", "-", " ".join(pieces))
 
 
@@ -264,13 +265,13 @@ def _width(text: str) -> float:
 
 
 def _stacked(rows: Sequence[str], place: str = "[b]", side: str = "r") -> str:
-    """Return rows above each other, the last (``[b]``) or the first (``[t]``) on the baseline of the line."""
+    """Return rows above each other, with the last (``[b]``) or the first (``[t]``) row on the baseline."""
     text = r" \\ ".join(map(latex, rows))
     return text if len(rows) == 1 else rf"\begin{{tabular}}{place}{{@{{}}{side}@{{}}}}{text}\end{{tabular}}"
 
 
 def _tabular(printed: _Printed, panel: Sequence[int], caption: str | None = None, label: str | None = None) -> str:
-    """Return some columns of a table as pandas sets them, titles of sections over the whole width; with a caption a
+    """Return the columns ``panel`` of a table, set by pandas; titles of sections span the width. With a caption it is a
     ``longtable``."""
     room = int(0.84 * sum(map(printed.width, panel)))
     rows: list[list[str]] = []
@@ -291,17 +292,17 @@ def _tabular(printed: _Printed, panel: Sequence[int], caption: str | None = None
 
 
 def _lines(table: Table, caption: str, panels: Sequence[Sequence[int]], columns: int) -> int:
-    """Return how many lines a table takes: its caption, its panels and its notes."""
-    room = 0.8 * ROOM[columns][FOOTNOTE]  # of a caption, in a larger font
+    """Return the number of lines of a table with its caption, panels and notes."""
+    room = 0.8 * ROOM[columns][FOOTNOTE]  # a caption's font is larger
     rows = sum(1.5 + len(lines) for _, lines in table.sections) + 4
     return int(sum(1.1 + len(text) // room for text in (caption, _in_brief(table))) + rows * len(panels))
 
 
 def _fitted(table: Table, digits: int, columns: int) -> tuple[_Printed, list[list[int]]]:
-    """Return the table in the larger font in which all columns fit beside each other, with these columns; else in
-    panels, each with the first column.
+    """Return the table in the largest font in which all columns fit, and these columns as one panel.
 
-    The small fonts are for tables of FEW_NUMBERS or less; there the caption alone has the numbers of runs.
+    If no font fits, the columns are divided into panels that each repeat the first column. Only tables with at most
+    FEW_NUMBERS columns of numbers use the small fonts, which leave out the column ``n``.
     """
     everything = [*range(len(table.header))]
     for size, room in ROOM[columns].items():

@@ -1,4 +1,4 @@
-"""The table of scenario `add-one`: what each method gains and loses by one new type."""
+"""The table of scenario `add-one`: the gain and loss of each method by one new type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFERENCE = "reference"
 
 
 def new_type_tables(results: Results) -> list[Table]:
-    """Return a table for each comparison of scenario `add-one`; none for others, and where no F1 is defined."""
+    """Return a table for each comparison of scenario `add-one` with a defined F1."""
     return [_table(c, results) for c in comparisons(results) if c.adds_one and per_newcomer(c)]
 
 

@@ -1,4 +1,4 @@
-"""Published numbers beside ours: together under the same protocol only, otherwise marked as not comparable."""
+"""Tables of published numbers beside ours. Numbers from another protocol are marked as not comparable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MICRO_MACRO = ("micro", "macro")
 
 
 class MeasureColumn(NamedTuple):
-    """A column: a measure of a comparison, after ``step`` or (None) over the whole run."""
+    """A column: a measure of a comparison after ``step``, or over the whole run (None)."""
 
     c: Comparison
     measure: str
@@ -28,7 +28,7 @@ class MeasureColumn(NamedTuple):
 
 
 class MeasureBlock(NamedTuple):
-    """Rows of one kind of number; all blocks of a table have as many columns."""
+    """Rows of one kind of number. All blocks of a table have the same number of columns."""
 
     title: str
     columns: Sequence[MeasureColumn]
@@ -37,8 +37,8 @@ class MeasureBlock(NamedTuple):
 def published_tables(results: Results) -> list[Table]:
     """Return tables of our and the published numbers, with the rows and columns of the papers.
 
-    By step, as SpanKL's tables; for ``fgA-pgB`` by setting, as CFNER's, all settings of a dataset in one table.
-    Nothing for datasets and scenarios without published numbers.
+    Columns are steps, as in SpanKL's tables. For ``fgA-pgB`` columns are settings, as in CFNER's tables, with all
+    settings of a dataset in one table. Datasets and scenarios without published numbers have no table.
     """
     families: dict[tuple[Any, ...], list[Comparison]] = {}
     for c in comparisons(results):
@@ -62,7 +62,7 @@ def _is_fg(c: Comparison) -> bool:
 
 
 def _family(c: Comparison) -> tuple[Any, ...]:
-    """Return the key of comparisons that share a table: settings of one dataset, encoder and sample; others alone."""
+    """Return the key of the table: settings of a dataset, encoder and sample share one, other comparisons do not."""
     sample = c.runs[0].settings.get("max_sentences")
     return (c.dataset, c.encoder, c.scenario.endswith("-seen"), sample) if _is_fg(c) else (c.slug,)
 
@@ -137,14 +137,14 @@ def _published_table(
 
 
 def _why_not(c: Comparison, setting: Setting) -> list[str]:
-    """Return why a comparison's rows may not be set beside the setting's numbers; empty where they may."""
+    """Return the reasons why a comparison's rows may not stand beside the setting's numbers."""
     return protocol_differences(setting, c.compared_runs) + (
         [] if c.matched else ["here no run that all methods finished"]
     )
 
 
 def _ours(column: MeasureColumn, label: str, view: str) -> Cell:
-    """Return a row's mean over the runs that all methods finished; nan where the row lacks one."""
+    """Return a row's mean over the runs that all methods finished, or nan if the row lacks one of these runs."""
     c, measure, step = column
     frame = c.measures if step is None else c.scores[c.scores["step"] == step]
     rows = [row for row in c.rows if row.label == label and all(row in runs for runs in c.matched_runs)]
@@ -155,13 +155,13 @@ def _ours(column: MeasureColumn, label: str, view: str) -> Cell:
 
 
 def _left_empty(compared: Sequence[Comparison]) -> list[str]:
-    """Return a note on the references that lack a run that all methods finished."""
+    """Return a note on the rows that are left empty because they lack a run that all methods finished."""
     lacking = [row.label for c in compared for row in c.rows if not all(row in runs for runs in c.matched_runs)]
     return [f"left empty, as not all runs are finished: {', '.join(dict.fromkeys(lacking))}"] if lacking else []
 
 
 def _theirs(block: MeasureBlock, found: Sequence[Setting]) -> list[Line]:
-    """Return a line per published label; a mark on labels with a cell that the source misprints."""
+    """Return a line per published label; labels with a misprinted cell have a mark."""
     lines: list[Line] = []
     for label in dict.fromkeys(row.label for s in found for row in s.rows):
         cells, marked = [], ""

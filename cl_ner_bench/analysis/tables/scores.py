@@ -1,4 +1,4 @@
-"""The contents of the tables of scores. Their formats: ``text`` and ``latex``."""
+"""The contents of the tables of scores; ``text`` and ``latex`` format them."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ MEANINGS = {
     "learning": "learning: a task's F1 right after it was learned",
     "gap": "gap: joint training of the same architecture minus the method, in mean task F1",
 }
-"""The words of a caption on measures that are not understood by their names."""
+"""The captions' explanations of measures."""
 STEPS = (HEADLINE, "micro_f1", "macro_f1")
 SINGLE_TASK_TITLE = "References for learning"
-ALL_PAIRS = 10  # rows of a group up to which every pair is printed
+ALL_PAIRS = 10  # a group of up to so many rows has every pair printed
 COMPARED = (HEADLINE, "micro_f1", "forgetting")
 
 
 def score_tables(results: Results, measures: Sequence[str] = MAIN) -> list[Table]:
     """Return the tables of scores, for both views of each comparison.
 
-    Main and per step (of ``measures``), per type; differences, gaps and spread where there are any; learning of new
-    tasks for view ``all``.
+    These are the main table and the table by step (of ``measures``), the table by type, and differences, gaps and
+    spread if there are any. View ``all`` also has a table of the learning of new tasks.
     """
 
     def main(c: Comparison, view: str) -> Table:
@@ -78,13 +78,13 @@ def score_tables(results: Results, measures: Sequence[str] = MAIN) -> list[Table
 
 
 def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Table:
-    """Return ``measures`` of each method; the frame holds all measures."""
+    """Return ``measures`` of each method. The table's frame holds all measures."""
     frame = c.measures[c.measures["view"] == view]
     cells = _cells(c, frame, MEASURES, marked=[name for name in measures if NAMES[name].ranks])
     alone = c.single_task_measures[c.single_task_measures["view"] == view]
     n = {row: c.n_models(row, frame) for row in c.rows}
     n |= {row: row.of(alone)["seed"].nunique() for row in c.single_task_rows}
-    varies = len(set(n.values())) > 1  # else the caption says it
+    varies = len(set(n.values())) > 1  # else only the caption gives n
     sections: list[Section] = []
     for group, rows in c.groups:
         lines: list[Line] = [
@@ -110,19 +110,19 @@ def main_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Tabl
 
 
 def _shown(c: Comparison, row: MethodRow, measure: str, cell: Cell) -> Cell:
-    """Return the cell as printed: no gap to joint training that is undertrained."""
+    """Return the cell to print; it is empty for gaps to undertrained joint training."""
     return Cell(math.nan, math.nan) if measure in GAPS and row.architecture in without_gap(c) else cell
 
 
 def _gap_notes(c: Comparison, frame: pd.DataFrame) -> list[str]:
-    """Return a note on the rows with gaps for some of their runs only."""
+    """Return a note on the rows with gaps for only some of their runs."""
     sizes = {row.label: (c.n_models(row, frame[frame["gap"].notna()]), c.n_models(row, frame)) for row in c.rows}
     fewer = [f"{label} {known} of {n}" for label, (known, n) in sizes.items() if 0 < known < n]
     return [f"gap over the runs whose joint training is finished: {few(fewer)}"] if fewer else []
 
 
 def step_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Table:
-    """Return those of ``measures`` that are scores after each step, HEADLINE where none is; the frame holds STEPS."""
+    """Return the ``measures`` that are in STEPS, else HEADLINE, after each step. The table's frame holds all STEPS."""
     frame = c.scores[c.scores["view"] == view]
     steps = range(1, c.n_steps + 1)
     sections: list[Section] = []
@@ -153,7 +153,7 @@ def step_table(c: Comparison, view: str, measures: Sequence[str] = MAIN) -> Tabl
 def type_table(c: Comparison, view: str) -> Table:
     """Return F1 of each type after the last step.
 
-    Types stand by task in the order of the first run, or by name where a type's task depends on the order.
+    Types are sorted by task in the order of the first run, or by name if a type's task depends on the order.
     """
     frame = with_f1(c.counts[(c.counts["view"] == view) & (c.counts["step"] == c.n_steps)], "type")
     sections: list[Section] = []
@@ -165,7 +165,7 @@ def type_table(c: Comparison, view: str) -> Table:
         lines: list[Line] = []
         for type_ in task.types:
             here = frame[(frame["type"] == type_) & (frame["task"].eq(task.name) | c.tasks_vary)]
-            if here.empty:  # a type that comes back stands under its first task
+            if here.empty:  # a type that several tasks learn stands under the first of them
                 continue
             cells = _cells(c, here, ["f1"], marked=["f1"])["f1"]
             lines.append((type_, *cells.values()))
@@ -182,9 +182,9 @@ def type_table(c: Comparison, view: str) -> Table:
 
 
 def learning_table(c: Comparison, view: str) -> Table | None:
-    """Return F1 of each step's new task right after learning it, and the steps that were starved or chose no epoch.
+    """Return F1 of each step's new task right after learning, and the number of steps that starved or chose no epoch.
 
-    None for view ``filter``: learning is checked on all test sentences.
+    Return None for view ``filter``, because learning is checked on all test sentences.
     """
     if view != "all":
         return None
@@ -228,10 +228,9 @@ def learning_table(c: Comparison, view: str) -> Table | None:
 
 
 def difference_table(c: Comparison, view: str, results: Results) -> Table | None:
-    """Return each method against each other of its group: mean difference, interval and p; None where no two can be
-    compared.
+    """Return mean difference, interval and p of each pair of methods in a group, or None without such a pair.
 
-    Printed for the mean task F1; the frame holds the other measures of COMPARED too.
+    The table prints HEADLINE. Its frame also holds the other measures of COMPARED.
     """
     found = {measure: differences(c, view, measure, results) for measure in COMPARED}
     if not found[HEADLINE]:
@@ -272,9 +271,9 @@ def difference_table(c: Comparison, view: str, results: Results) -> Table | None
 
 
 def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
-    """Return joint training minus each method of its architecture, with intervals; None where there is no gap.
+    """Return joint training minus each method of its architecture, with intervals, or None without gaps.
 
-    Printed for the mean task F1; the frame holds the other gaps too.
+    The table prints the gap in HEADLINE. Its frame also holds the other gaps.
     """
     found = {name: gaps(c, view, name, results) for name in GAP_OF}
     if not found["gap"]:
@@ -309,7 +308,7 @@ def gap_table(c: Comparison, view: str, results: Results) -> Table | None:
 
 
 def spread_table(c: Comparison, view: str) -> Table | None:
-    """Return the spread of runs, between orders and between seeds; None where no method has two runs."""
+    """Return the spread of runs between orders and between seeds, or None if no method has two trained models."""
     found = {s.row: s for s in spread(c, view, HEADLINE)}
     if max(s.n for s in found.values()) < 2:
         return None
@@ -357,7 +356,7 @@ def _score_table(
     family: str = "",
     more: Sequence[str] = (),
 ) -> Table:
-    """Return the table with its notes; ``family``: the part, ``column`` or ``line``, that has its best cells marked."""
+    """Return the table with its notes. ``family``: the part that has marked best cells, ``column``, ``line`` or ''."""
     marked = any(isinstance(cell, Cell) and cell.bold for _, lines in sections for line in lines for cell in line)
     tests = significance_notes(c, family, marked) if family else ()
     notes = (*notes_of(c), *tests, *more, *undefined_notes(c, view))
@@ -367,12 +366,14 @@ def _score_table(
 def _cells(
     c: Comparison, frame: pd.DataFrame, names: Sequence[str], marked: Collection[str]
 ) -> dict[str, dict[MethodRow, Cell]]:
-    """Return mean and spread of each row's models in each of the columns ``names``, of those that are ``marked`` with
-    the best of each group; ``frame`` holds a row per run."""
+    """Return mean and spread of each row's models in the columns ``names`` of ``frame``, which has a row per run.
+
+    The best cells of each group are marked in the columns ``marked``.
+    """
     groups = c.per_model(frame, *names).groupby(["method", "config"])
     nowhere = dict.fromkeys(((row.method, row.config) for row in c.rows), math.nan)
     cells = {}
-    for name in names:  # the means of several columns at a time differ in their last digit
+    for name in names:  # one column at a time: joint means differ in the last digit
         best, tied = best_and_tied(c, frame, name) if name in marked else (set(), set())
         means, stds = (nowhere | found.to_dict() for found in (groups[name].mean(), groups[name].std()))
         cells[name] = {
@@ -401,7 +402,7 @@ def _interval(c: Comparison) -> str:
 
 
 def _single_task_cell(row: MethodRow, frame: pd.DataFrame, name: str, *models: str) -> Cell:
-    """Return mean and spread of a single-task row over its models, known by the columns ``models``."""
+    """Return mean and spread of a single-task row over its models, which the columns ``models`` identify."""
     values = row.of(frame).groupby([*models])[name].mean()
     return Cell(float(values.mean()), float(values.std(ddof=1)))
 
@@ -423,7 +424,7 @@ def _steps(c: Comparison) -> str:
 
 
 def _std(c: Comparison) -> str:
-    """Return a caption's sentence on the runs that means and deviations are over."""
+    """Return a caption's sentence on the runs behind means and deviations."""
     frame = c.measures[c.measures["view"] == "all"]
     sizes = {row.label: c.n_models(row, frame) for row in c.rows}
     if set(sizes.values()) == {1}:

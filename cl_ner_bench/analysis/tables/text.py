@@ -1,4 +1,4 @@
-"""Tables as text: CSV, Markdown and plain text for a terminal. As LaTeX: ``latex``."""
+"""Tables as CSV and Markdown, and cells as plain text. ``latex`` has tables as LaTeX."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TIED = "†"  # not significantly worse than the best of its group
 class TableLayout:
     """The layout of tables in LaTeX and Markdown.
 
-    ``columns``: as wide as one or two columns of a two-column paper (``table``, ``table*``). ``form``: ``wide``, or
-    ``long`` with one number a row. ``captions`` replace those of the tables whose names begin with the key
-    (``main``, ``steps-all``, a whole name; the longest key wins). ``label_prefix`` stands before a table's name in
-    its ``\\label``. ``decimals``: of printed numbers. ``measures``: the columns of the main tables.
+    ``columns``: the width in columns of a two-column paper, 1 (``table``) or 2 (``table*``). ``form``: ``wide``, or
+    ``long`` with one number per row. ``captions``: captions by the beginning of the table's name (``main``,
+    ``steps-all``, a whole name; the longest key wins). ``label_prefix`` stands before a table's name in its
+    ``\\label``. ``decimals``: decimals of printed numbers. ``measures``: the columns of the main tables.
     """
 
     columns: int = 2
@@ -38,7 +38,7 @@ class TableLayout:
     measures: Sequence[str] = MAIN
 
     def caption(self, table: Table) -> str:
-        """Return the table's caption, or the user's in its place."""
+        """Return the user's caption of a table, else the table's own."""
         keys = [key for key in self.captions if _begins(table.name, key)]
         return self.captions[max(keys, key=len)] if keys else table.caption
 
@@ -55,22 +55,22 @@ def _begins(name: str, key: str) -> bool:
 
 
 def number(value: float, digits: int = 1) -> str:
-    """Return the value rounded, a dash for nan, and no minus before a zero."""
+    """Return the value rounded, without a minus before zero; a dash for nan."""
     return DASH if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def to_csv(table: Table) -> str:
-    """Return the table's numbers unrounded, empty where undefined, with the notes as the last column."""
+    """Return the table's unrounded numbers (empty if undefined), with the notes as the last column."""
     return frame_to_csv(table.frame)
 
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
-    """Return a frame's numbers unrounded, empty where undefined."""
+    """Return a frame's unrounded numbers, empty if undefined."""
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def to_markdown(table: Table, layout: TableLayout | None = None, answer: Sequence[str] = ()) -> str:
-    """Return a GitHub table, the answer above it, its caption and notes below."""
+    """Return a GitHub table, with the answer above and its caption and notes below."""
     layout = layout or TableLayout()
     table = long_form(table) if layout.form == "long" else table
 
@@ -96,7 +96,7 @@ def to_list(lines: Iterable[str]) -> str:
 
 
 def long_form(table: Table) -> Table:
-    """Return the same cells, one a row: the first entry of its row, its column's title, its value."""
+    """Return the table with one cell per row: the first entry of the cell's row, the title of its column, its value."""
     first, *titles = table.header
     sections = [
         (title, tuple((row[0], name, cell) for row in rows for name, cell in zip(titles, row[1:], strict=True)))
@@ -106,7 +106,7 @@ def long_form(table: Table) -> Table:
 
 
 def cell_text(cell: Cell, digits: int = 1) -> str:
-    """Return the mean, with several runs ± standard deviation, and a dagger where it is tied with the best."""
+    """Return the mean, ± the standard deviation if defined, and a dagger if the cell is tied with the best."""
     spread = "" if math.isnan(cell.std) else f"±{number(cell.std, digits)}"
     return number(cell.mean, digits) + spread + (TIED if cell.tied else "")
 

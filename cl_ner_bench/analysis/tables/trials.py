@@ -10,20 +10,20 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, best_of, scored_trials
 from cl_ner_bench.analysis.table import Cell, Table
 
-_LONGEST = 160  # characters of a name, which is a file's
+_LONGEST = 160  # characters of a name, because file names are limited
 NOTHING = "nothing to search"
 HEADER = ("Trial", "Score", "State", "Values", "Run")
 
 
 def trial_tables(results: Results) -> list[Table]:
-    """Return a table for each search; none where no run is a trial."""
+    """Return a table for each search."""
     trials = scored_trials(results.trials, results.folders)
     studies = dict.fromkeys(t.trial.study for t in trials)
     return [_table([t for t in trials if t.trial.study == study]) for study in studies]
 
 
 def best_lines(results: Results) -> list[str]:
-    """Return a line on the best trial of each method, below one that says what the score is; none without trials."""
+    """Return a title and a line on the best trial of each method; nothing without a finished trial."""
     trials = scored_trials(results.trials, results.folders)
     lines = []
     for study, method in dict.fromkeys((t.trial.study, t.trial.method) for t in trials):
@@ -56,7 +56,7 @@ def _table(trials: Sequence[ScoredTrial]) -> Table:
             lines.append((str(t.trial.number), score, t.record.status, values, t.record.run_id))
             about = {"method": method, "trial": t.trial.number, "score": score.mean, "best": is_best}
             about |= {"status": t.record.status, "run_id": t.record.run_id}
-            data.append({**about, **t.trial.values, **about})  # whatever a setting is called
+            data.append({**about, **t.trial.values, **about})  # a setting may be called as a column
         sections.append((method, tuple(lines)))
     settings = run.settings
     caption = (

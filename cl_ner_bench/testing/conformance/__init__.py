@@ -1,1 +1,1 @@
-"""The conformance suite: what must hold of every method, checked with a tiny encoder and generated sentences."""
+"""The conformance suite: checks that every method must pass, with a tiny encoder and generated sentences."""

@@ -1,4 +1,4 @@
-"""The form of a check, and the fault that it finds."""
+"""The type of a check, and the fault that it raises."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cl_ner_bench.testing.conformance.lab import Lab
 
 
 class Fault(Exception):  # noqa: N818  of a method, not of the suite
-    """A break of the contract; the message says what to change."""
+    """A breach of the contract; the message says what to change."""
 
 
 Check = Callable[[Lab], str]

@@ -1,4 +1,4 @@
-"""The inputs of the conformance suite: a tiny encoder, and generated sentences in which words tell types."""
+"""The inputs of the conformance suite: a tiny encoder, and generated sentences whose words determine the types."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.testing import tiny
 
 RECIPE = tiny.RECIPE | {"batch_size": 6, "max_length": 12, "exact": True}
-"""Training values: a step of a dozen sentences has two updates an epoch; windows are of 12 sub-tokens, so that long
-sentences have several."""
+"""Training values. A step of a dozen sentences has two updates per epoch. Windows have 12 sub-tokens, so long sentences
+have several windows."""
 NAMES = {
     "PER": ("anna", "boris", "carla", "dmitri smith", "eva smith"),
     "LOC": ("paris", "oslo", "lima", "new york"),
@@ -52,7 +52,7 @@ RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 @cache
 def encoder(dropout: float = 0.1) -> str:
-    """Return the folder of the encoder; it is made once in a process and removed at its end."""
+    """Return the folder of the encoder. It is made once per process and removed at the end of the process."""
     folder = _tokeniser()
     config = {**CONFIG, **dict.fromkeys(RATES, dropout)}
     stream, bert = torch.Generator().manual_seed(0), Bert(config)
@@ -63,7 +63,7 @@ def encoder(dropout: float = 0.1) -> str:
         for name, value in bert.state_dict().items()
     }
     embeddings = weights["embeddings.word_embeddings.weight"]
-    for type in NAMES.values():  # as after pretraining, what is alike has vectors that are alike
+    for type in NAMES.values():  # similar words get similar vectors, as after pretraining
         for place in ({name.split()[0] for name in type}, {name.split()[1] for name in type if " " in name}):
             shared = 0.2 * torch.randn(config["hidden_size"], generator=stream)
             for word in sorted(place):
@@ -75,7 +75,7 @@ def encoder(dropout: float = 0.1) -> str:
 
 @cache
 def padding_encoder() -> str:
-    """Return the folder of an encoder that runs on padded batches, with a forward pass of its own: ELECTRA."""
+    """Return the folder of an encoder that needs padded batches and has its own forward pass (ELECTRA)."""
     from transformers import ElectraConfig, ElectraModel
     from transformers.utils import logging
 
@@ -88,7 +88,7 @@ def padding_encoder() -> str:
 
 
 def _tokeniser() -> Path:
-    """Return a new folder with a tokeniser; it is removed at the end of the process."""
+    """Return a new folder with a tokeniser. It is removed at the end of the process."""
     folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-encoder-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "tokenizer_config.json").write_text(
@@ -105,7 +105,7 @@ def _tokeniser() -> Path:
 
 
 def sentence(id: int, rng: random.Random, types: Sequence[str]) -> Sentence:
-    """Return one to five mentions, each of one of ``types``, between other words."""
+    """Return a sentence of one to five mentions of ``types`` between other words."""
     words: list[str] = []
     mentions: list[Mention] = []
     for _ in range(rng.randint(1, 5)):
@@ -128,7 +128,7 @@ def corpus(train: int, other: int) -> Corpus:
 
 @cache
 def text_file() -> str:
-    """Return a file of generated sentences, one a line; it is made once in a process and removed at its end."""
+    """Return a file with one generated sentence per line. It is made once per process and removed at its end."""
     folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-text-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rng = random.Random(1)
@@ -138,12 +138,12 @@ def text_file() -> str:
 
 
 def split(of: Corpus, *tasks: Task) -> TaskSplit:
-    """Return a split of ``tasks``."""
+    """Return the task split of ``tasks``."""
     return TaskSplit(of.name, of.fingerprint, "conformance", 0, tasks, of.ids("test"))
 
 
 def task(types: Sequence[str], train: Sequence[int], dev: Sequence[int]) -> Task:
-    """Return a task."""
+    """Return the task of ``types`` with the ids of its train and dev sentences."""
     return Task(f"{'-'.join(types)}-{train[0]}", tuple(types), tuple(train), tuple(dev))
 
 
@@ -153,26 +153,26 @@ UNSEEN = [s.only(()) for s in CORPUS.parts["test"]]
 TWO = split(CORPUS, task(("PER", "LOC"), range(12), range(8)), task(("DATE",), range(12, 24), range(8, 16)))
 """Two steps of a dozen sentences."""
 SHORT = split(CORPUS, task(("PER", "LOC"), range(5), range(2)), task(("DATE",), range(12, 17), range(8, 10)))
-"""Two steps of five sentences, where each operation takes long."""
+"""Two steps of five sentences, for a device on which each operation is slow."""
 
 LARGE = corpus(150, 30)
 ONE = split(LARGE, task(tuple(NAMES), range(150), range(30)))
-"""One task of all types, with sentences enough that what is missed was not learned: of 100, adapters of low rank and
-contrasts of types find barely nine of ten mentions in unseen sentences, of 150 nearly all."""
+"""One task of all types, with enough sentences for every method that learns. From 100 sentences, low-rank adapters and
+contrasts of types find barely nine of ten mentions in unseen sentences; from 150 they find nearly all."""
 
 
 def with_types(types: Sequence[str]) -> list[int]:
-    """Return the ids of train sentences of ``CORPUS`` from 24 on with a mention of each of ``types``."""
+    """Return the ids (24 or higher) of train sentences of ``CORPUS`` that mention each of ``types``."""
     return [s.id for s in CORPUS.parts["train"][24:] if {m.type for m in s.mentions} >= {*types}]
 
 
 def without(type: str) -> list[int]:
-    """Return the ids of train sentences of ``CORPUS`` from 24 on without a mention of ``type``."""
+    """Return the ids (24 or higher) of train sentences of ``CORPUS`` without a mention of ``type``."""
     return [s.id for s in CORPUS.parts["train"][24:] if type not in {m.type for m in s.mentions}]
 
 
 def poisoned_corpus(tasks: Sequence[Task], union: bool) -> Corpus:
-    """Return the corpus with other mentions of all types that are hidden in the last of ``tasks``."""
+    """Return the corpus with false mentions in place of those that the last of ``tasks`` hides."""
     so_far = {type for task in tasks for type in task.types}
 
     def spoil(part: str, sentence: Sentence) -> Sentence:
@@ -185,7 +185,7 @@ def poisoned_corpus(tasks: Sequence[Task], union: bool) -> Corpus:
 
 
 def batch(learner: Learner, sentences: Sequence[Sentence]) -> Batch:
-    """Return sentences without labels as one batch."""
+    """Return the sentences, without their labels, as one batch."""
     tokens = learner.encoder.tokeniser.tokenise([s.words for s in sentences])
     examples = (Example(i, s.only(()), t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True)))
     return Batch(tuple(examples), learner.device)

@@ -1,4 +1,4 @@
-"""Steps that the conformance suite learns with a method, each only once."""
+"""The steps that the conformance suite learns with a method. Checks share them, so each is learned once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from cl_ner_bench.testing.conformance.inputs import CORPUS, RECIPE, TWO, UNSEEN,
 from cl_ner_bench.testing.conformance.observing import Observations, observed
 from cl_ner_bench.testing.conformance.snapshots import Snapshot
 
-PARTS = ("frozen", "memory", "record", "predictions")  # of an outcome, beside its weights
+PARTS = ("frozen", "memory", "record", "predictions")  # parts of an outcome besides its weights
 BASES: dict[str, type[Learner]] = {base.architecture: base for base in (SpanLearner, TagLearner)}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All of a step that must be the same wherever and whenever it is learned."""
+    """The results of a step that must be the same wherever and whenever it is learned."""
 
     weights: Mapping[str, Tensor]
     frozen: Sequence[str]
@@ -52,14 +52,14 @@ class Outcome:
         )
 
     def differences(self, other: Outcome) -> list[str]:
-        """Return the names of what is not the same to the bit."""
+        """Return the names of tensors and parts that differ, to the bit."""
         names = self.weights.keys() ^ other.weights.keys()
         both = self.weights.keys() & other.weights.keys()
         names |= {name for name in both if not torch.equal(self.weights[name], other.weights[name])}
         return sorted(names) + [part for part in PARTS if getattr(self, part) != getattr(other, part)]
 
     def digests(self) -> dict[str, str]:
-        """Return the sha256 (hex) of each tensor and part by name: what two processes compare."""
+        """Return the sha256 (hex) of each tensor and part by name, for the comparison of two processes."""
         tensors = {name: value.contiguous().numpy() for name, value in self.weights.items()}
         found = {name: [f"{value.dtype} {value.shape}".encode(), value.tobytes()] for name, value in tensors.items()}
         found |= {part: [repr(getattr(self, part)).encode()] for part in PARTS}
@@ -68,13 +68,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Two steps, learned once more: the outcome of each, and a snapshot of its first epoch."""
+    """Two steps that were learned again: the outcome of each step, and a snapshot after its first epoch."""
 
     outcomes: Sequence[Outcome]
     snapshots: Sequence[Snapshot]
 
     def change(self, first: Sequence[Outcome]) -> tuple[int, list[str]] | None:
-        """Return the first step that gives other values than at first, and their names; None: all are the same."""
+        """Return the first step that differs from ``first``, with the names that differ; None if all are equal."""
         for step, (outcome, expected) in enumerate(zip(self.outcomes, first, strict=True), 1):
             if found := outcome.differences(expected):
                 return step, found
@@ -82,11 +82,11 @@ class Repeated:
 
 
 class Lab:
-    """A method and what was learned with it.
+    """A method and the steps that were learned with it.
 
-    ``quick`` are the settings of most checks: those that count epochs or layers are at most 1, since a step has two
-    epochs and the encoder two layers, those that count sentences at most 6 of its dozen, and those that count features
-    at most 64. A file that the method reads holds generated sentences.
+    ``quick`` are the settings of most checks. They limit numbers of epochs and of layers to 1 (a step has two epochs,
+    the encoder two layers), of sentences to 6 (a step has a dozen) and of features to 64. A file that the method reads
+    holds generated sentences.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class Lab:
         folder: str = "",
     ) -> None:
         self.card = card
-        self.folder = folder  # of another encoder
+        self.folder = folder  # the folder of another encoder
         self.learner: type[Learner] = learner or method_code.load_class(card)
         self.settings = dict(card.settings if settings is None else settings) | {key: text_file() for key in card.files}
         self.quick = self.settings | self.sized(epochs=1, layers=1, features=64, sentences=6)
 
     def sized(self, **limits: int) -> dict[str, Any]:
-        """Return the settings whose names end with one of the words given, at most as large as it allows."""
+        """Return the settings whose names end with a key of ``limits``, reduced to at most the limit."""
         return {
             key: min(v, limit) for key, v in self.settings.items() for end, limit in limits.items() if key.endswith(end)
         }
@@ -131,11 +131,11 @@ class Lab:
         )
 
     def data(self, split: TaskSplit, step: int, corpus: Corpus = CORPUS) -> StepData:
-        """Return the data of a step as the card wants it."""
+        """Return the data of a step in the form that the card asks for."""
         return split.step_data(corpus, step, self.card.data == "union", self.card.start == "pretrained")
 
     def chain(self, *given: Any, **how: Any) -> Iterator[tuple[Trainer, Outcome]]:
-        """Learn ``steps``; yield the outcome of each with its trainer."""
+        """Learn ``steps``, and yield each step's trainer and outcome."""
         for trainer, record in self.steps(*given, **how):
             yield trainer, Outcome.of(trainer, record)
 
@@ -146,7 +146,7 @@ class Lab:
         checkpoints: Sequence[Snapshot] = (),
         **how: Any,
     ) -> Iterator[tuple[Trainer, dict[str, Any]]]:
-        """Learn the steps of ``split`` one after another, each from its ``corpus``; yield its trainer and record."""
+        """Learn the steps of ``split`` in turn, each from its ``corpus``, and yield each step's trainer and record."""
         trainer = self.trainer(**how)
         for step in range(1, split.n_steps + 1):
             if step > 1 and self.card.start == "pretrained":
@@ -156,9 +156,9 @@ class Lab:
             yield trainer, trainer.learn(self.data(split, step, corpus(step)), checkpoint=checkpoint)
 
     def simpler(self, name: str) -> Lab:
-        """Return the lab of a simpler method: of the same file, or of the suite, with or without ``-ARCHITECTURE``.
+        """Return the lab of a simpler method from the same file or the suite; ``name`` may lack ``-ARCHITECTURE``.
 
-        ``base`` is the base learner, or the method that a plug-in is on.
+        ``base`` names the base learner, or the method below a plug-in.
         """
         if name == "base":
             base, simplest = self.card.base, registry.methods()[f"finetune-{self.card.architecture}"]
@@ -192,34 +192,34 @@ class Lab:
 
     @cached_property
     def poisoned(self) -> Repeated:
-        """``two`` learned again, with other labels where they are hidden."""
+        """Return ``two`` learned again, with false labels in place of hidden labels."""
         return self._repeated(lambda step: poisoned_corpus(TWO.tasks[:step], self.card.data == "union"))
 
     @cached_property
     def again(self) -> Repeated:
-        """``two`` learned again. With other hidden labels that is what it is, too, if they change nothing."""
-        with suppress(Exception):  # of a method that needs the hidden labels
+        """Return ``two`` learned again. This is ``poisoned`` if hidden labels change nothing, to save time."""
+        with suppress(Exception):  # a method that uses the hidden labels may raise
             if self.poisoned.change(self.two) is None:
                 return self.poisoned
         return self._repeated(lambda step: CORPUS)
 
     @property
     def two(self) -> list[Outcome]:
-        """The outcomes of two steps."""
+        """Return the outcomes of two steps."""
         return self._two[0]
 
     @property
     def observations(self) -> Observations:
-        """Return what was observed while ``two`` was learned."""
+        """Return the observations made while ``two`` was learned."""
         return self._two[1]
 
     @property
     def last(self) -> Trainer:
-        """The trainer that learned ``two``."""
+        """Return the trainer that learned the last step of ``two``."""
         return self._two[2]
 
     def before(self, step: int, **how: Any) -> Trainer:
-        """Return a new trainer that holds what a new process has before a step of ``TWO``."""
+        """Return a new trainer in the state of a new process before a step of ``TWO``."""
         trainer = self.trainer(**how)
         if step > 1 and self.card.start == "previous":
             trainer.load(self.model(step - 1))
@@ -232,5 +232,5 @@ class Lab:
 
 @cache
 def lab_of(name: str) -> Lab:
-    """Return the lab of a built-in method, which others are compared with: it learns once in a process."""
+    """Return the lab of a built-in method, with which other methods are compared. It learns once per process."""
     return Lab(registry.methods()[name])

@@ -1,4 +1,4 @@
-"""Checks of what a card says, and of how a method learns."""
+"""Checks of a method's card, and of its learning."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from cl_ner_bench.testing.conformance.lab import BASES, Lab, Outcome, lab_of
 from cl_ner_bench.testing.conformance.observing import keeping_attributes
 
 F1 = 0.9
-"""The F1 on unseen sentences that one task is learned to."""
+"""The F1 on unseen sentences that a method must reach on one task."""
 LEARNING: Sequence[Mapping[str, Any]] = (
     {"epochs": 4, "batch_size": 10, "lr": 8e-3, "head_lr": 8e-2, "max_length": 64},
     {"epochs": 6, "batch_size": 5, "lr": 4e-3, "head_lr": 4e-2, "max_length": 64},
 )
-"""How one task is learned: the longer way only if the shorter one does not do."""
+"""The training values of one task. The longer training is used only if the shorter one does not reach F1."""
 EQUAL = 1e-6
-"""The difference of weights, relative or absolute, up to which two methods are equal."""
+"""The largest difference of weights, relative or absolute, between equal methods."""
 
 
 def card(lab: Lab) -> str:
@@ -60,7 +60,7 @@ def card(lab: Lab) -> str:
             f"trains is False, but `bench tune` would try values of {', '.join(searched)}, which change nothing: write "
             f'"search": {{{unsearched}}} into the card'
         )
-    own = lab.learner is not BASES[lab.card.architecture] and not lab.card.base  # a plug-in may find nothing to change
+    own = lab.learner is not BASES[lab.card.architecture] and not lab.card.base  # a plug-in may change nothing here
     if own and not {"teacher", "memory"} & lab.last.learner.needs:
         pairs = zip(lab.two, _of_base_learner(lab.card.architecture), strict=True)
         if not any(set(one.differences(base)) - {"record"} for one, base in pairs):
@@ -76,7 +76,7 @@ def first_step(lab: Lab) -> str:
     numbers = {key: value for key, value in lab.settings.items() if type(value) in (int, float)}
     found = [_deviation(lab, 4, **{key: 3 * value for key, value in numbers.items()})]  # more epochs than 3 * 1
     for key, value in numbers.items():
-        with suppress(Exception):  # a value that the method cannot have
+        with suppress(Exception):  # the method may reject the value
             found.append(_deviation(lab, 2, **{key: type(value)(not value)}))
     if differing := [text for text in found if text]:
         raise Fault(
@@ -89,13 +89,13 @@ def first_step(lab: Lab) -> str:
 
 
 def _deviation(lab: Lab, epochs: int, **settings: Any) -> str:
-    """Return in what step 1 with ``settings`` differs from the base learner's; '' if in nothing."""
+    """Return how step 1 with ``settings`` differs from step 1 of the base learner; '' if they are equal."""
     found = deviation(lab.learner, lab.settings | settings, RECIPE | {"epochs": epochs, "max_length": 64})
     return f"{found} (with {as_text(settings)})" if found and settings else found
 
 
 def _of_base_learner(architecture: str) -> list[Outcome]:
-    """Return what the base learner learns of two steps."""
+    """Return the outcomes of two steps of the base learner."""
     return lab_of(f"finetune-{architecture}").two
 
 
@@ -137,7 +137,7 @@ def memory(lab: Lab) -> str:
 
 
 def _sizes(lab: Lab, sentences: int) -> dict[str, int]:
-    """Return the bytes of each carried tensor after one step of a number of sentences."""
+    """Return the bytes of each carried tensor after one step of ``sentences`` sentences."""
     one = split(CORPUS, task(("PER", "LOC"), range(sentences), range(8)))
     ((_, outcome),) = lab.chain(one, epochs=1)
     return _carried(outcome)
@@ -149,7 +149,7 @@ def _carried(outcome: Outcome) -> dict[str, int]:
 
 def learns(lab: Lab) -> str:
     """One task is learned, as unseen sentences show."""
-    if lab.card.first_step == "base" or _begins_as_base(lab):  # the former is checked
+    if lab.card.first_step == "base" or _begins_as_base(lab):  # another check verifies first_step
         return f"F1 {_f1_of_base(lab.card.architecture):.2f} on unseen sentences, as the base learner's"
     if (f1 := _f1_of_one_task(lab)) < F1:
         raise Fault(
@@ -160,7 +160,7 @@ def learns(lab: Lab) -> str:
 
 
 def _begins_as_base(lab: Lab) -> bool:
-    """Return True if step 1 gives the base learner's bits: no other difference than what it carries and remembers."""
+    """Return True if step 1 equals the base learner's to the bit, apart from carried tensors and memory."""
     own, base = lab.two[0], _of_base_learner(lab.card.architecture)[0]
     more = {name for name in own.weights if name.startswith("carried.")} | {"memory", "record"}
     same_losses = own.record["losses"] == base.record["losses"]
@@ -174,7 +174,7 @@ def _f1_of_one_task(lab: Lab) -> float:
 
 def _f1_learned(lab: Lab, recipe: Mapping[str, Any]) -> float:
     train, test = LARGE.parts["train"], LARGE.parts["test"]
-    memory = {"per_type": len(train)} if "per_type" in lab.settings else {}  # of all sentences: some learn it alone
+    memory = {"per_type": len(train)} if "per_type" in lab.settings else {}  # all sentences, because some methods learn only from memory
     settings = lab.settings | lab.sized(features=1024, sentences=24) | memory
     trainer = lab.trainer(settings=settings, **recipe)
     trainer.recall = train.__getitem__
@@ -200,7 +200,7 @@ def identities(lab: Lab) -> str:
         for step, ((trainer, _), other) in enumerate(zip(special.steps(TWO), simple.two, strict=True), 1):
             own = trainer.learner.state_dict()
             far = [n for n, value in other.weights.items() if n not in own or not _near(own[n], value)]
-            # The bias of a key has no gradient, since no softmax sees it: what moves it is noise.
+            # Softmax ignores the bias of a key, so its gradient is noise.
             if far := [n for n in far if not n.startswith("carried.") and not n.endswith("key.bias")]:
                 raise Fault(
                     f"with {as_text(settings)} it should equal {name}, but after step {step} {some(far)} differ: "

@@ -1,4 +1,4 @@
-"""Learners that compute what a method computes, and observe it, or keep what is reset."""
+"""Learners that compute the same as a method, and observe it or keep attributes that are reset."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cl_ner_bench.testing.conformance.inputs import CORPUS, batch
 
 @dataclass
 class Observations:
-    """Names of tensors that an observed method moved where it must not, of attributes that it set where they are lost,
-    and types whose columns did not come.
+    """Names of tensors that an observed method must not move but did, of attributes that it set but are lost, and types
+    without columns.
     """
 
     at_growth: list[str] = field(default_factory=list)
@@ -28,11 +28,11 @@ class Observations:
     teacher: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    """Attributes that end_step or keep set or changed: the next step begins with a new learner."""
+    """Attributes that end_step or keep set or changed. They are lost, because the next step begins with a new learner."""
     reset: list[str] = field(default_factory=list)
-    """Attributes that an epoch set or changed: the next epoch and end_step find them as begin_step left them."""
+    """Attributes that an epoch set or changed. The next epoch and end_step find them as begin_step left them."""
     moved_vectors: bool = False
-    """True if the encoder gives a word of step 2 another vector after the step than before."""
+    """True if step 2 changes the encoder's vectors of test words."""
 
 
 def vectors(learner: Learner) -> Tensor:
@@ -46,7 +46,7 @@ def vectors(learner: Learner) -> Tensor:
 
 
 def observed(learner: type[Learner], seen: Observations) -> type[Learner]:
-    """Return a subclass of a method that computes the same, and notes in ``seen`` what moves where it must not."""
+    """Return a subclass of a method that computes the same, and records its observations in ``seen``."""
     base: Any = learner
     kept: dict[str, Any] = {"teacher": {}, "frozen": {}}
 
@@ -62,7 +62,7 @@ def observed(learner: type[Learner], seen: Observations) -> type[Learner]:
                 seen.missing += types
 
         def _begins_anew(self, types: Sequence[str], init: Init) -> bool:
-            """Return True if the head is as one that grew without learning."""
+            """Return True if the head equals a new head that grew without learning."""
             fresh = self.make_head()
             for block in filter(None, (*self.grown, types)):
                 fresh.grow(block, init)
@@ -101,7 +101,7 @@ def observed(learner: type[Learner], seen: Observations) -> type[Learner]:
 
 
 def keeping_attributes(learner: type[Learner]) -> type[Learner]:
-    """Return a subclass of a method whose attributes keep what an epoch made of them until the end of the step."""
+    """Return a subclass of a method that keeps attributes as an epoch left them, until the end of the step."""
     base: Any = learner
     kept: dict[str, Any] = {}
 
@@ -131,7 +131,7 @@ def keeping_attributes(learner: type[Learner]) -> type[Learner]:
 
 
 def _changed(learner: Learner, before: Mapping[str, Any]) -> list[str]:
-    """Return the names of attributes that are new, or other than before."""
+    """Return the names of attributes that are new or changed."""
     return [name for name, value in attributes(learner).items() if not _same(value, before.get(name, before))]
 
 
@@ -140,7 +140,7 @@ def _copies(learner: Learner) -> dict[str, Tensor]:
 
 
 def _copies_of_teacher(teacher: Any) -> dict[str, Tensor]:
-    """Return copies of a teacher's weights, or of the logits that are kept of it."""
+    """Return copies of a teacher's stored logits and of its weights, if it has a model."""
     if teacher is None:
         return {}
     kept = {f"logits of sentence {index}": value.clone() for index, value in teacher.stored.items()}
@@ -148,7 +148,7 @@ def _copies_of_teacher(teacher: Any) -> dict[str, Tensor]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return True if two attributes of a learner, of which one may be a copy of the other, hold the same."""
+    """Return True if two attributes of a learner have equal values; one may be a copy of the other."""
     if one is other:
         return True
     if type(one) is not type(other):
@@ -161,12 +161,12 @@ def _same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_same, one, other))
     try:
         return bool(one == other)
-    except (RuntimeError, ValueError):  # what holds several tensors or arrays has no one answer
+    except (RuntimeError, ValueError):  # a comparison of several tensors or arrays has no single truth value
         return False
 
 
 def _begins_with(after: Tensor, before: Tensor) -> bool:
-    """Return True if a tensor is the upper left part of another."""
+    """Return True if ``before`` is the upper left part of ``after``."""
     if after.ndim != before.ndim or any(new < old for new, old in zip(after.shape, before.shape, strict=True)):
         return False
     return torch.equal(after[tuple(slice(n) for n in before.shape)], before)

@@ -18,7 +18,7 @@ from cl_ner_bench.testing.conformance.inputs import CORPUS, UNSEEN, batch
 from cl_ner_bench.testing.conformance.lab import Lab
 
 CLOSE = 1e-5
-"""The difference of logits, relative or absolute, that another batch may make."""
+"""The largest difference of logits, relative or absolute, between two batches."""
 
 
 def predictions(lab: Lab) -> str:
@@ -43,7 +43,7 @@ def predictions(lab: Lab) -> str:
 
 
 def _decodes_by_sentence(learner: Learner, sentences: Sequence[Sentence]) -> bool:
-    """Return True if drawn logits are decoded the same in a batch and alone: learned ones may hold no mention."""
+    """Return True if random logits are decoded the same in a batch and alone. (Learned logits may give no mention.)"""
     lengths, types = [len(s.words) for s in sentences], learner.head.types
     ((_, output),) = learner.outputs([batch(learner, sentences)])
     drawn = torch.randn(output.logits.shape, generator=torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ def _spans(predicted: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _computed(trainer: Trainer, sentences: Sequence[Sentence]) -> tuple[list[Tensor], list[list[Prediction]]]:
-    """Return the logits of each sentence of a batch, and what is decoded from them."""
+    """Return the logits and the decoded mentions of each sentence of a batch."""
     learner, lengths = trainer.learner, [len(s.words) for s in sentences]
     ((_, output),) = learner.outputs([batch(learner, sentences)])
     rows = learner.rows(lengths)

@@ -16,7 +16,7 @@ from cl_ner_bench.testing.conformance.snapshots import Snapshot
 
 
 def main(method: str, step: str, model: str, folder: str) -> None:
-    """Resume the step from ``snapshot.safetensors`` of a folder, and write digests of its outcome there."""
+    """Resume a step from ``snapshot.safetensors`` in ``folder``, and write the digests of its outcome there."""
     torch.set_num_threads(1)
     (variant,) = registry.resolve([method])
     lab = Lab(variant.card)

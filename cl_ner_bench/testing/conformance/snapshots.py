@@ -12,12 +12,12 @@ from torch import Tensor
 
 
 class Stopped(Exception):  # noqa: N818  a stop is no error
-    """The end of a learner that is stopped on purpose."""
+    """A deliberate stop of a step."""
 
 
 @dataclass
 class Snapshot:
-    """A checkpoint in memory: it holds the state after the first epoch of a step."""
+    """A checkpoint in memory with the state after the first epoch of a step."""
 
     kept: tuple[dict[str, Tensor], dict[str, Any]] | None = None
 
@@ -28,12 +28,12 @@ class Snapshot:
         self.kept = {name: value.detach().clone() for name, value in tensors.items()}, json.loads(json.dumps(facts))
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        return copy.deepcopy(self.kept)  # a step that resumes goes on in what it is given
+        return copy.deepcopy(self.kept)  # a resumed step changes the tensors that it is given
 
 
 @dataclass
 class StoppingSnapshot(Snapshot):
-    """It holds the state after the latest epoch, and stops a step behind one of them."""
+    """A snapshot with the state after the latest epoch. It stops a step after epoch ``stop_after``."""
 
     stop_after: int = 0
 

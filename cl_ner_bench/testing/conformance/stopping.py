@@ -1,4 +1,4 @@
-"""Checks of steps that are stopped, and of other places: processes, devices, encoders that pad, bf16."""
+"""Checks of stopped steps, and of other conditions: processes, devices, encoders that pad, bf16."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATE = (
 def resumes(lab: Lab) -> str:
     """A stopped step, resumed in a new learner, gives the same bits."""
     for step, snapshot in enumerate(lab.again.snapshots, 1):
-        trainer = lab.before(step)  # without epochs, there is no snapshot: then only a new learner begins the step
+        trainer = lab.before(step)  # a step without epochs has no snapshot and begins again
         outcome = Outcome.of(trainer, trainer.learn(lab.data(TWO, step), checkpoint=snapshot))
         if found := outcome.differences(lab.two[step - 1]):
             raise Fault(
@@ -50,7 +50,7 @@ def resumes(lab: Lab) -> str:
 
 
 ON_A_DEVICE: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "batch_size": 4, "lr": 1e-4, "head_lr": 1e-3}
-"""Two updates a step, at small rates, so that noise stays noise; no dropout, whose masks each device draws itself."""
+"""Two updates per step, at small rates so that noise stays small. No dropout, because each device draws its own masks."""
 
 
 def device(lab: Lab) -> str:
@@ -58,13 +58,13 @@ def device(lab: Lab) -> str:
     with warnings.catch_warnings(), PretendedDevice():
         warnings.filterwarnings(
             "ignore", ".*copying from a non-meta parameter"
-        )  # true of "meta", not of what stands in
+        )  # true of "meta", but not of the pretended device
         there = _losses_on(DEVICE, lab)
     return _compared(there, lab)
 
 
 def _losses_on(device: str, lab: Lab) -> list[dict[str, list[float]]]:
-    """Return the losses of each step of ``SHORT``, learned on a device, on which the last model predicts, too."""
+    """Return the losses of each step of ``SHORT``, learned on a device. The last model also predicts there."""
     try:
         steps = list(lab.steps(SHORT, device=device, folder=encoder(0.0), **ON_A_DEVICE))
         steps[-1][0].predict(UNSEEN[:4])
@@ -79,7 +79,7 @@ def _losses_on(device: str, lab: Lab) -> list[dict[str, list[float]]]:
 
 
 def _compared(there: Sequence[Mapping[str, Sequence[float]]], lab: Lab) -> str:
-    """Raise Fault where the losses of another device are not those of a CPU."""
+    """Raise Fault if the losses on another device differ from those on a CPU."""
     for step, (found, losses) in enumerate(zip(there, _losses_on("cpu", lab), strict=True), 1):
         for name, means in losses.items():
             if not all(
@@ -97,7 +97,7 @@ def stops(lab: Lab) -> str:
         data, record, snapshot = lab.data(TWO, step), lab.two[step - 1].record, StoppingSnapshot()
         for epoch in range(1, record["epochs"] + 1):
             first = record["updates"] // record["epochs"] * (epoch - 1) + 1
-            for snapshot.stop_after, update in ((0, first), (epoch, 0)):  # inside the epoch, then behind it
+            for snapshot.stop_after, update in ((0, first), (epoch, 0)):  # inside the epoch, then after it
                 with suppress(Stopped):
                     lab.before(step).learn(data, _stop_at(update), snapshot)
         snapshot.stop_after = 0

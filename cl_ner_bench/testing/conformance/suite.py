@@ -1,4 +1,4 @@
-"""The checks of a method, and how they are run."""
+"""The checks of a method, and the functions that run them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Result:
     check: str
     fault: str = ""
     remark: str = ""
-    seconds: float = 0.0  # of processor time
-    raised_in: str = ""  # the hook, else the check, that raised what is no finding of the check
+    seconds: float = 0.0  # processor time
+    raised_in: str = ""  # the hook, else the check, that raised another exception than Fault
 
 
 QUICK: tuple[Check, ...] = (
@@ -64,11 +64,11 @@ QUICK: tuple[Check, ...] = (
 FULL: tuple[Check, ...] = (stops, process, padded, half_precision)
 """The checks that take longer."""
 COMPARING = frozenset({first_step, identities, hidden_labels, resumes, device, stops, process, half_precision, gpu})
-"""Checks that compare two runs: where the same seed gives other values, that is their fault, too."""
+"""Checks that compare two runs. They also fail if the same seed gives other values."""
 
 
 def checks(card: MethodCard, full: bool = False) -> list[Check]:
-    """Return the checks of a method: those that its card gives a reason for."""
+    """Return the checks of a method, without those that its card makes pointless; ``full`` adds the longer checks."""
     left_out = {first_step} if card.first_step != "base" else set()
     left_out |= {identities} if not card.identities else set()
     longer = FULL + ((gpu,) if torch.cuda.is_available() else ()) if full else ()
@@ -76,10 +76,10 @@ def checks(card: MethodCard, full: bool = False) -> list[Check]:
 
 
 def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
-    """Check a method; yield the result of each check when it ends.
+    """Check a method, and yield the result of each check when it ends.
 
-    The first check learns two steps: what is raised there, under the name of its hook, ends the checks, for all learn
-    by the same code.
+    The first check learns two steps. An exception there is reported under the name of its hook and ends the checks,
+    because all of them learn by the same code.
     """
     try:
         check_import(card)
@@ -98,10 +98,10 @@ def run_checks(card: MethodCard, full: bool = False) -> Iterator[Result]:
 
 
 def run_check(check: Check, lab: Lab) -> Result:
-    """Return the result of a check; whatever a method raises is a fault of it."""
+    """Return the result of a check. Any exception that a method raises is a fault."""
     began, fault, remark, raised_in = time.process_time(), "", "", ""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny tensors
+    torch.set_num_threads(1)  # faster on tiny tensors
     try:
         if check in COMPARING:
             repeats(lab)
@@ -122,5 +122,5 @@ def title(check: Check) -> str:
 
 
 def about(check: Check) -> str:
-    """Return what a check is about, in a line."""
+    """Return the first line of a check's docstring, which describes it."""
     return (check.__doc__ or "").partition("\n")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""Checks of tasks out of the ordinary."""
+"""Checks of unusual tasks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def returning_type(lab: Lab) -> str:
 
 
 def _learns_all(lab: Lab, *tasks: tuple[Sequence[str], Sequence[int]]) -> str:
-    """Learn tasks of types and train sentences; raise Fault where what is learned is no number, or not all types."""
+    """Learn tasks, each of types and train ids. Raise Fault if a weight is NaN or the model lacks a type."""
     of = split(CORPUS, *(task(types, train, range(2 * k, 2 * k + 4)) for k, (types, train) in enumerate(tasks)))
     for step, (trainer, _) in enumerate(lab.steps(of, epochs=1), 1):
         if bad := [name for name, value in trainer.learner.state_dict().items() if value.isnan().any()]:

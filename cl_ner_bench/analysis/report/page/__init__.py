@@ -29,10 +29,10 @@ from cl_ner_bench.analysis.tables.text import TIED, number
 from cl_ner_bench.storage.run_record import RUN
 
 HERE = Path(__file__).parent
-EMBEDDED = 64 * 1024  # bytes: larger files are links to the folders beside the page
-IMAGES = 12 * 1024 * 1024  # bytes of figures inside the page, likewise
+EMBEDDED = 64 * 1024  # bytes; larger files are links to the folders beside the page
+IMAGES = 12 * 1024 * 1024  # bytes of figures inside the page; further figures are links
 FORMATS = ("csv", "md", "tex")  # of tables
-ROWS = 1000  # of a table; longer ones are in their files only
+ROWS = 1000  # of a table; longer tables are only in their files
 SECTIONS = {
     "scores": "Scores",
     "differences": "Differences and spread",
@@ -60,7 +60,7 @@ TITLES = {
     "published": "Published numbers",
 }
 SCRIPTS = ("base", "state", "tables", "runs", "curves", "report")
-FOLDED = 230  # characters of a note; what a longer one says is folded
+FOLDED = 230  # characters of a note; the rest is folded
 _NUMBER = re.compile(r"[-−–\d.,±%()\s]*")
 MIME = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex", "pdf": "application/pdf"}
 MIME |= {"txt": "text/plain", "svg": "image/svg+xml", "png": "image/png", "zip": "application/zip"}
@@ -86,8 +86,8 @@ def render_page(
     decimals: int = 1,
     of_trials: Sequence[Table] = (),
 ) -> str:
-    """Return the page's text. ``files``: the report's other files by relative path; the page holds small ones.
-    ``decimals``: of the numbers in tables. ``of_trials``: the tables of `bench tune`."""
+    """Return the page's text. ``files``: the report's other files by relative path; the page embeds small files.
+    ``decimals``: decimals of numbers in tables. ``of_trials``: the tables of `bench tune`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -98,7 +98,7 @@ def render_page(
     parts = [_page_part(block, files, quotes.runs if quotes else ()) for block in blocks]
     room = IMAGES
     for figure in (f for part in parts for name in SECTIONS for f in part["figures"][name]):
-        room -= figure["size"]  # in the order of the page, as long as there is room
+        room -= figure["size"]  # figures are embedded in the order of the page while there is room
         figure["embedded"] = room >= 0
     computed_on = environments(results)
     return environment.get_template("report.html.j2").render(
@@ -149,7 +149,7 @@ def _page_part(block: ComparisonReport, files: Mapping[str, bytes], quoted: Iter
 
 
 def _caption(c: Comparison, text: str) -> str:
-    """Return a caption without the comparison's title, which stands above all of them."""
+    """Return a caption without the comparison's title, which the page prints once above."""
     rest = text.removeprefix(f"{c.title}: ")
     return rest[:1].upper() + rest[1:]
 
@@ -164,7 +164,7 @@ def _marks(notes: Iterable[str]) -> dict[str, str]:
 
 
 def _ranges(notes: Iterable[str], marks: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the marks of notes as first and last of ranges without a hole."""
+    """Return the marks of notes as ranges, each with its first and last mark."""
     place = {mark: i for i, mark in enumerate(marks.values())}
     found: list[tuple[str, str]] = []
     for mark in sorted({marks[note] for note in notes}, key=place.__getitem__):
@@ -176,7 +176,7 @@ def _ranges(notes: Iterable[str], marks: Mapping[str, str]) -> list[tuple[str, s
 
 
 def _folded(note: str) -> tuple[str, str]:
-    """Return a note's beginning, and the rest of a long one: where it names many methods, a reader may open it."""
+    """Return the beginning and the rest of a note. A reader can unfold the rest of a long note."""
     if len(note) <= FOLDED:
         return note, ""
     end = max(note.rfind(mark, 0, FOLDED) for mark in ("; ", ", ", " ")) + 1
@@ -184,10 +184,10 @@ def _folded(note: str) -> tuple[str, str]:
 
 
 def _page_table(c: Comparison, table: Table, files: Mapping[str, bytes], marks: Mapping[str, str]) -> dict[str, Any]:
-    """Return the template's values of a table; heads and rows name their row, measure or step, from which the script
-    looks up the runs of a value."""
+    """Return the template's values of a table. Heads and rows name their row, measure or step, by which the script
+    looks up the runs behind a value."""
     kind, view = table.name.split("-")[:2]
-    # Published rows may have our labels: no value of theirs leads to a run of ours.
+    # A published row may have the label of ours, but its values come from no run of ours.
     rows = {} if kind == "published" else {row.label: i for i, row in enumerate(c.rows)}
     rows_of_heads = rows | {f"{label}, {when}": i for label, i in rows.items() for when in ("learned", "end")}
     measures = {NAMES[key].title: key for key in MEASURES}
@@ -253,7 +253,7 @@ def _page_figure(
 
 
 def _download(path: str, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Return a link to a file: its content where it is small, else the file in the folder beside the page."""
+    """Return a link to a file: with its content if it is small, else to the file beside the page."""
     content = files[path]
     inside = len(content) <= EMBEDDED
     return {
@@ -269,7 +269,7 @@ def _data_url(name: str, content: bytes) -> str:
 
 
 def _zip(files: Mapping[str, bytes]) -> bytes:
-    """Return all tables in one archive; equal files give equal bytes."""
+    """Return all tables in one archive. Equal files give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(name for name in files if name.startswith("tables/")):

@@ -1,4 +1,4 @@
-"""The data of the page's script as compact JSON: scores of every run, and F1 per type and order."""
+"""The data of the page's script as compact JSON: scores of every run, and F1 by type and order."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ CURVES = {key: NAMES[key].title for key in ("task_macro_f1", "micro_f1", "macro_
 def page_data(
     results: Results, comparisons: Iterable[Comparison], appearances: Mapping[tuple[str, str], Appearance]
 ) -> str:
-    """Return the JSON that stands inside ``<script type="application/json">``.
+    """Return the JSON of ``<script type="application/json">``.
 
-    Scores are whole numbers of hundredths (tenths where the key says so), null where undefined. Per comparison:
+    Scores are integers in hundredths (in tenths for the key ``tenths``), null if undefined. Keys of each comparison:
     ``rows`` (methods), ``runs`` (row, order, seed, index into the page's ``runs``), ``copies[run][step]`` (the earlier
-    run whose model the run holds a copy of, where it does),
-    ``scores[view][measure][run][step]``, ``measures[view][measure][run]``, ``final[view][run][type]``,
-    ``tenths[view][order][row][step][type]`` (mean over seeds).
+    run with the same model, if there is one), ``scores[view][measure][run][step]``, ``measures[view][measure][run]``,
+    ``final[view][run][type]``, ``tenths[view][order][row][step][type]`` (mean over seeds).
     """
     index = {run.run_id: i for i, run in enumerate(results.runs)}
     data = {
@@ -44,7 +43,7 @@ def page_data(
         "blocks": {c.slug: _block(c, index, appearances) for c in comparisons},
     }
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    # Inside a script element neither its end nor a comment's begin may stand as such.
+    # A script element may contain neither its end tag nor the beginning of a comment.
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -92,7 +91,7 @@ def _block(
 
 
 def _copies(c: Comparison, ids: Sequence[str]) -> dict[int, dict[int, int]]:
-    """Return ``{run: {step - 1: earlier run}}``, by their places in ``ids``, of the models that are copies."""
+    """Return ``{run: {step - 1: earlier run}}`` of copied models; runs are places in ``ids``."""
     place = {run_id: i for i, run_id in enumerate(ids)}
     found: dict[int, dict[int, int]] = {}
     for (run_id, step), first in c.models.items():
@@ -106,7 +105,7 @@ def _is(run: RunRecord, row: Any, order: int) -> bool:
 
 
 def _type_scores(c: Comparison, view: str, ids: Sequence[str], types: Sequence[str]) -> NDArray[np.float64]:
-    """Return F1 ``[runs, T, types]``, counts pooled over test sets; nan where not scored."""
+    """Return F1 ``[runs, T, types]`` of counts pooled over test sets; nan if not scored."""
     frame = c.counts[c.counts["view"] == view]
     counts = np.zeros((len(ids), c.n_steps, len(types), 3), dtype=np.int64)
     place = (
@@ -137,13 +136,13 @@ def _measures(c: Comparison, view: str, ids: Sequence[str]) -> dict[str, list[An
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the first axis of the defined values; nan where there are none."""
+    """Return the mean of the defined values over the first axis; nan if there are none."""
     known = ~np.isnan(values)
     return np.where(known.any(axis=0), np.nansum(values, axis=0) / np.maximum(known.sum(axis=0), 1), math.nan)
 
 
 def _whole(values: NDArray[np.float64], factor: int) -> list[Any]:
-    """Return nested lists of whole numbers, None for nan."""
+    """Return ``values * factor`` as nested lists of integers, with None for nan."""
     rounded: NDArray[Any] = np.where(np.isnan(values), 0, np.round(values * factor)).astype(np.int64).astype(object)
     rounded[np.isnan(values)] = None
     out: list[Any] = rounded.tolist()

@@ -16,7 +16,7 @@ from cl_ner_bench.storage.run_record import EncoderIdentity, RunRecord, Task
 
 
 def orders(c: Comparison) -> list[tuple[int, list[dict[str, Any]]]]:
-    """Return for each order its tasks as they are learned, with test mentions (after the last step, all sentences)."""
+    """Return the tasks of each order as learned, with their test mentions (after the last step, all sentences)."""
     final = c.counts[(c.counts["view"] == "all") & (c.counts["step"] == c.n_steps)]
     gold = (final["tp"] + final["fn"]).groupby([final["run_id"], final["task"]]).sum()
 
@@ -28,7 +28,7 @@ def orders(c: Comparison) -> list[tuple[int, list[dict[str, Any]]]]:
 
 
 def facts(c: Comparison) -> list[tuple[str, str]]:
-    """Return names and values of data and protocol, as far as the records hold them."""
+    """Return the names and values of data and protocol that the records hold."""
 
     def values(of: Iterable[Any]) -> str:
         return ", ".join(dict.fromkeys(str(value) for value in of if value not in (None, "", {}, [])))
@@ -74,13 +74,13 @@ def _identity(encoder: EncoderIdentity) -> str:
 
 
 def _without_task(run: RunRecord) -> str:
-    """Return the mentions of each type that no task learns, of train, dev and test."""
+    """Return the train, dev and test mentions of each type that no task learns."""
     found = run.corpus.without_task if run.corpus else {}
     return "; ".join(f"{type_} {n.train:,}, {n.dev:,}, {n.test:,}" for type_, n in found.items())
 
 
 def configurations(results: Results) -> list[tuple[RunRecord, int]]:
-    """Return the first run of each method and config, and how many runs share its settings."""
+    """Return the first run of each dataset, scenario, method and config, and the number of runs that share them."""
     found: dict[tuple[str, str, str, str], list[RunRecord]] = {}
     for run in results.runs:
         found.setdefault((run.dataset, run.scenario, run.method, run.config), []).append(run)
@@ -88,7 +88,7 @@ def configurations(results: Results) -> list[tuple[RunRecord, int]]:
 
 
 def environments(results: Results) -> list[tuple[Any, Any, list[str]]]:
-    """Return versions and machine, and the runs computed there."""
+    """Return each pair of versions and machine with its runs."""
     found: dict[str, tuple[Any, Any, list[str]]] = {}
     for run in results.runs:
         versions, machine = run.versions, run.machine

@@ -39,7 +39,10 @@ def commands(results: Path, out: Path) -> dict[str, list[str]]:
 
 
 def processor_seconds(words: list[str], checkout: Path, folder: Path) -> float:
-    """Run a command of the suite in ``checkout`` from ``folder``. Raises CalledProcessError where it fails."""
+    """Run a command of the suite in ``checkout`` from ``folder``, and return its processor seconds.
+
+    Raises CalledProcessError if the command fails.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -67,7 +70,7 @@ def main() -> None:
                 for place, checkout in enumerate(checkouts):
                     words = commands(given.results.resolve(), out[place])[name]
                     found = processor_seconds(words, checkout, Path(folder))
-                    if turn:  # the first one compiles
+                    if turn:  # the first turn compiles
                         seconds.setdefault((name, place), []).append(found)
     print("| command | processor seconds: min / median / max | before / now: min / median / max |\n|---|---:|---:|")
     for name in chosen:

@@ -1,11 +1,11 @@
 """How long a corpus of the size of OntoNotes takes, and one ten times as large: python -m benchmarks.corpora
 
 A corpus of invented words (60,000 train sentences, 1.1 million words; dev and test as in OntoNotes) is written to a
-temporary folder as JSON lines. Each row is one child process on one core with an empty cache, so that peak memory is
-its own: the first start (read, and write the cache), then the second start (cache alone, with the fingerprint); the
-corpus doctor; a task split by rarest type; the tokens of all sentences. The last row does all of it in one process.
-Seconds are those of the clock, and those that the one core worked (which other work on the machine does not change).
-Option: --scale 10 (the larger corpus; 0 leaves it out).
+temporary folder as JSON lines. Each row is a child process on one core, so it has its own peak memory. The stages are
+the first start (read, and write the cache), the second start (read the cache, with the fingerprint), the corpus doctor,
+a task split by rarest type, and the tokens of all sentences. The last row does all of them in one process with an empty
+cache. Seconds are by the clock, and the core's working time (which other work on the machine does not change).
+Option: --scale 10 (size of the larger corpus; 0 leaves it out).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def report(scale: int) -> float:
-    """Print the rows of one size and return the core's seconds of ``all``."""
+    """Print the rows of one size, and return the core's seconds of ``all``."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), scale)
         for stage in STAGES:
@@ -69,7 +69,7 @@ def child(stage: str, dataset: str, cache: Path) -> dict[str, Any]:
 
 
 def measure(stage: str, dataset: str) -> dict[str, float]:
-    """Return seconds (without imports), those that the core worked, and peak memory (MB) of one stage."""
+    """Return seconds (without imports), seconds that the core worked, and peak memory (MB) of one stage."""
     from cl_ner_bench.corpora.doctor import check
     from cl_ner_bench.corpora.load import load_corpus
     from cl_ner_bench.scenarios.split import make_split
@@ -100,7 +100,7 @@ def measure(stage: str, dataset: str) -> dict[str, float]:
 
 
 def invented(n: int, rng: random.Random) -> Iterator[Invented]:
-    """Yield sentences of 18 words on average; half of them with one to four mentions."""
+    """Yield sentences of 18 words on average; about half of them have one to four mentions."""
     syllables = [c + v for c in "bdfghklmnprstvz" for v in "aeiou"]
     lengths = rng.choices(range(1, 5), k=40_000)
     drawn = iter(rng.choices(syllables, k=sum(lengths)))

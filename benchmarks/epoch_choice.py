@@ -36,7 +36,7 @@ COLLAPSE = 20  # points of F1 that a type loses within a step
 
 
 def learn(data: Path, folder: Path) -> None:
-    """Learn the runs that are missing."""
+    """Learn the missing runs."""
     for name, rule in RULES.items():
         scenario = folder / "scenarios" / f"{name}.toml"
         if not scenario.exists():
@@ -50,8 +50,8 @@ def learn(data: Path, folder: Path) -> None:
 
 
 class Ends(NamedTuple):
-    """The runs of a method that keep their epochs by one rule: final micro-F1 by order, the steps that kept an earlier
-    epoch than the last, and how many F1 each old type lost in each step."""
+    """The ends of a method's runs under one rule for the kept epoch: final micro-F1 by order, the number of steps that
+    kept an epoch before the last, and the points of F1 that each old type lost in each step."""
 
     micro_f1: dict[int, float]
     earlier: int
@@ -59,7 +59,7 @@ class Ends(NamedTuple):
 
 
 def ends(results: Results, method: str, scenario: str) -> Ends:
-    """Return how the finished runs of a method under a rule end."""
+    """Return the ends of the finished runs of a method under a rule."""
     runs = [run for run in results.finished if (run.method, run.scenario) == (method, scenario)]
     found = Ends({}, sum(s["selected_epoch"] < s["epochs"] for run in runs for s in run.learned), [])
     for record in runs:
@@ -72,7 +72,7 @@ def ends(results: Results, method: str, scenario: str) -> Ends:
 
 
 def table(folder: Path) -> str:
-    """Return what the stored runs say, a row per method, as Markdown."""
+    """Return the results of the stored runs as a Markdown table with a row per method."""
     results = load_results(folder)
     lines = [
         "| method | orders | steps that kept an earlier epoch | micro-F1, best on dev | micro-F1, last epoch | "

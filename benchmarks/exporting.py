@@ -1,9 +1,10 @@
 """Checks of exported models: python -m benchmarks.exporting methods | pipeline MODEL FILE
 
-``methods``: each method of the registry learns two steps on a tiny encoder, is exported and loaded again. A row says
-whether it finds the same as before, to the bit, and why transformers does not load it, where it does not.
-``pipeline``: the first sentences (--sentences) of FILE, a word and its tag a line, as text: which mentions MODEL finds
-by ``load_model`` and by transformers' pipeline, and where the best tags of the words are no legal sequence.
+``methods``: each method of the registry learns two steps on a tiny encoder, is exported and loaded again. A row tells
+if the loaded model finds the same mentions to the bit, and why transformers cannot load it (if so).
+``pipeline``: MODEL finds mentions in the first sentences (--sentences) of FILE (a word and its tag per line), by
+``load_model`` and by transformers' pipeline. The output counts sentences with different mentions, and sentences in
+which the best tags of the words are no legal sequence.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def of_pipeline(folder: Path, file: Path, n: int) -> None:
 
 
 def is_legal(model: Model, text: str) -> bool:
-    """Return True where the best tags of all words form a legal BIO sequence."""
+    """Return True if the best tags of all words form a legal BIO sequence."""
     sentence = Sentence(0, tuple(text[start:end] for start, end in cut(text)))
     learner = model.trainer.learner
     (tokens,) = learner.encoder.tokeniser.tokenise([sentence.words])

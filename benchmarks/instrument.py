@@ -41,7 +41,7 @@ KNOBS = {
 
 
 def settings() -> Iterator[tuple[str, dict[str, float]]]:
-    """The base and, for each knob, its other values: a name and all four values."""
+    """Yield the name and the values of each setting: the base, and the base with one other value of a knob."""
     yield "base", BASE
     for knob, (_, values) in KNOBS.items():
         for value in values:
@@ -49,7 +49,7 @@ def settings() -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def card(name: str, values: dict[str, float]) -> str:
-    """The TOML card of a setting. A task always has 500 train sentences, so that updates a task stay equal."""
+    """Return the TOML card of a setting. There are 500 train sentences per task, so all tasks have equal updates."""
     tasks = TASKS[int(values["tasks"])]
     knobs = "\n".join(f"{knob} = {values[knob]}" for knob in KNOBS if knob != "tasks")
     rows = "\n".join(f"{task} = {types}".replace("'", '"') for task, types in tasks.items())
@@ -74,20 +74,20 @@ epochs = 8
 
 
 def train(results: Path, seeds: str) -> None:
-    """Train what is missing; each setting's card stands beside its results."""
+    """Train the missing runs. The card of each setting is stored beside its results."""
     for name, values in settings():
         file = results / "cards" / f"{name}.toml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(card(name, values), encoding="utf-8")
         methods = ",".join(METHODS)
-        # Paths as a reader of the stored records may have them: relative, and none of this machine's.
+        # Stored records must not hold absolute paths of this machine.
         dataset, out = os.path.relpath(file), os.path.relpath(results / name)
         grid = {"methods": methods, "bounds": "none", "seeds": seeds, "precision": "bf16"}
         run(dataset=dataset, **grid, keep_models="none", out=out)
 
 
 def measured(results: Path) -> pd.DataFrame:
-    """Return a row per setting, method and seed: the knob that was turned, its value, and the measures."""
+    """Return a row per setting, method and seed: the changed knob, its value and the measures."""
     rows = []
     for name, values in settings():
         if not (results / name / "runs").is_dir():
@@ -104,7 +104,7 @@ def measured(results: Path) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A column per knob, a row per measure; a point per seed, lines through the means."""
+    """Draw a panel per knob (columns) and measure (rows), with a point per seed and lines through the means."""
     figure = Figure(figsize=(PAGE, 4.6), layout="constrained")
     axes = figure.subplots(len(SHOWN), len(KNOBS), sharey="row")
     for column, (knob, (title, _)) in enumerate(KNOBS.items()):
@@ -135,7 +135,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def as_markdown(frame: pd.DataFrame) -> str:
-    """A row per knob, value and method, with each measure's values by seed."""
+    """Return a Markdown table with a row per knob, value and method, and each measure's values by seed."""
     lines = ["| knob | value | method | " + " | ".join(SHOWN.values()) + " |", "|---|---|---|" + "---:|" * len(SHOWN)]
     for (knob, value, method), own in frame.groupby(["knob", "value", "method"]):
         cells = [" / ".join(f"{score:.1f}" for score in own.sort_values("seed")[measure]) for measure in SHOWN]

@@ -45,7 +45,7 @@ def ratios(model: str, file: Path, texts: int, rounds: int) -> str:
 
 
 class _Blind:
-    """A trainer that finds nothing: texts are cut, and become sub-tokens if there is a tokeniser."""
+    """A trainer that finds nothing. It only cuts texts, and makes sub-tokens if it has a tokeniser."""
 
     nested = False
 

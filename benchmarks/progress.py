@@ -1,12 +1,12 @@
-"""Record how a real grid gets on, for the tests of the estimated time left: python -m benchmarks.progress OUT.json ...
+"""Record the progress of a real grid, for tests of the estimated time left: python -m benchmarks.progress OUT.json ...
 
-The rest are options of `bench run`, which is started into a results folder of its own; ``--jobs`` must be among them.
-The folder is read every ``EVERY`` seconds. OUT.json holds ``runs``, the records as far as the estimate reads them, and
-``events``, ``[seconds, run, kind, value]``: the ``status`` of a run, its ``progress`` (the heartbeat) and its finished
-``step``. ``seconds`` are those until the command ended, its report included.
+The other arguments are options of `bench run`, with ``--jobs`` among them; it writes to a temporary results folder,
+which is read every ``EVERY`` seconds. OUT.json holds ``runs`` (the parts of the records that the estimate reads),
+``events`` as ``[seconds, run, kind, value]`` (the ``status`` of a run, its ``progress`` from the heartbeat, and each
+finished ``step``), and ``seconds`` until the end of the command with its report.
 
-All seconds are processor time, which other work on the machine changes little: those of a run count from the moment at
-which the run before it in the same place ended, as if each had a core for itself.
+All seconds are processor time, which other work on the machine changes little. The time of a run counts from the end of
+the previous run in the same place, as if each run had its own core.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Event = tuple[float, str, str, dict[str, Any]]
 
 
 class Clock:
-    """Processor time of a process as a function of the clock."""
+    """The processor time of a process as a function of clock time."""
 
     def __init__(self) -> None:
         self.samples: list[tuple[float, float]] = []
@@ -45,7 +45,7 @@ class Clock:
         try:
             process = psutil.Process(pid)
             times = process.cpu_times()
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # the process has just ended
             return
         self.samples = self.samples or [(process.create_time(), 0.0)]
         self.samples.append((time.time(), times.user + times.system))
@@ -64,7 +64,7 @@ class Clock:
 
 
 class Recorder:
-    """Events in a results folder, with their times."""
+    """The events in a results folder, with their times."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -75,7 +75,7 @@ class Recorder:
         self.known: dict[Any, Any] = {}
 
     def look(self) -> None:
-        """Note what is new."""
+        """Record new events."""
         folder = ResultsFolder.open(self.out)
         for run, record in folder.runs.items():
             files = folder.run(run)
@@ -126,9 +126,9 @@ class Recorder:
         return thin
 
     def _begins(self, driver: Clock) -> dict[str, float]:
-        """Return when each run begins: behind the run before it in its place, and behind the steps that it takes."""
+        """Return the begin of each run: after the previous run in its place, and after the shared steps it uses."""
         begin: dict[str, float] = {}
-        free: list[tuple[float, float]] = []  # ends of runs that none has followed yet, by the clock and moved
+        free: list[tuple[float, float]] = []  # ends of runs without a successor yet: by the clock, and moved
         first = {run: clock.samples[0][0] for run, clock in self.clocks.items()}
         for run in sorted(first, key=first.__getitem__):
             before = max((end for end in free if end[0] <= first[run]), default=None)
@@ -147,7 +147,7 @@ class Recorder:
 
 
 def as_text(command: str, recorder: Recorder, driver: Clock) -> str:
-    """Return the recording as JSON, a line for each run and event."""
+    """Return the recording as JSON with a line for each run and event."""
     events = recorder.by_processor_time(driver)
     report = driver.whole - driver(max(recorder.ended.values()))
     facts = {

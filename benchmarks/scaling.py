@@ -75,15 +75,15 @@ from cl_ner_bench.testing.timing import as_a_worker, by_turns, cpu_seconds, grow
 WIDTH, BATCH = 12, 32
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 ONCE = 10_000
-"""Sentences: a smaller corpus is measured as often as it takes to see about so many, at most ``--repeats`` times."""
+"""Sentences. A smaller corpus is measured repeatedly until it has seen about so many, at most ``--repeats`` times."""
 MOST_GROWTH, MOST_BYTES = 0.10, 200  # per tenfold; of a sub-token
 TENFOLD, MOST_TIME, MOST_MEMORY = 10, 10.5, 1.5
 
 RATE = 32 / 0.0144
-"""Sentences a second that BERT-large learns on one H100, batches of 32: arithmetic (4.1 ms of products at 40 % of the
-peak, 3.1 ms of AdamW, 7.2 ms of launches, one after the other), not measured."""
-MODEL_GB = 1.34  # of BERT-large in fp32
-SENTENCES = 720  # of each part of a generated corpus
+"""Sentences per second that BERT-large learns on one H100 in batches of 32. This is computed, not measured: 4.1 ms of
+matrix products at 40 % of the peak, then 3.1 ms of AdamW, then 7.2 ms of launches."""
+MODEL_GB = 1.34  # BERT-large in fp32
+SENTENCES = 720  # in each part of a generated corpus
 METHODS = "spankl,spankl-nokd,extendner,extendner-paper,finetune,joint,seqstar,frozen-span"
 SEEDS = 5
 
@@ -109,7 +109,7 @@ def header(first: str, *others: str) -> None:
 
 
 def stages(home: Path, options: argparse.Namespace) -> None:
-    """Print the CPU time of a sentence in each stage by the size of the corpus, and how it grows."""
+    """Print the CPU time per sentence of each stage by the size of the corpus, and its growth."""
     sizes = [int(size) for size in options.sizes.split(",")]
     for size in sizes:
         write_corpus(home / str(size), size)
@@ -128,7 +128,7 @@ def stages(home: Path, options: argparse.Namespace) -> None:
 
 
 def one_round(home: Path, sizes: Sequence[int], seed: int, repeats: int) -> dict[str, list[float]]:
-    """Return the microseconds a sentence of each stage, by size."""
+    """Return the microseconds per sentence of each stage, by size."""
     found: dict[int, dict[str, float]] = {}
     for size in random.Random(seed).sample(sizes, len(sizes)):
         times = [seconds(home / str(size)) for _ in range(max(1, min(repeats, ONCE // size)))]
@@ -150,7 +150,7 @@ def seconds(folder: Path) -> dict[str, float]:
         os.environ["CL_NER_BENCH_CACHE"] = cache
         timed("reading", load_corpus, str(folder))
         corpus = timed("reading from the cache", load_corpus, str(folder))
-    gc.freeze()  # as a worker does once its corpus is there
+    gc.freeze()  # as a worker does after loading its corpus
     timed("splitting", split, corpus)
     sentences = [sentence for part in corpus.parts.values() for sentence in part]
     tokens = timed("tokenising", tokenise, new_tokeniser(), sentences)
@@ -168,7 +168,7 @@ def seconds(folder: Path) -> dict[str, float]:
 
 
 def split(corpus: Corpus) -> None:
-    """Make a split with all that its steps are given."""
+    """Make a split, and the data of all its steps."""
     made = make_split(corpus)
     for step in range(1, made.n_steps + 1):
         made.step_data(corpus, step)
@@ -183,7 +183,7 @@ def tokenise(tokeniser: Tokeniser, sentences: Sequence[Sentence]) -> list[Tokens
 
 
 def batch(sentences: Sequence[Sentence], tokens: Sequence[Tokens], types: Sequence[str]) -> list[Example]:
-    """Make an epoch's batches with their targets, and those of an evaluation."""
+    """Make the batches of an epoch with their targets, and the batches of an evaluation."""
     examples = [Example(i, s, t) for i, (s, t) in enumerate(zip(sentences, tokens, strict=True))]
     for some in shuffled(examples, BATCH, torch.Generator().manual_seed(0)):
         some.span_gold(types, WIDTH)
@@ -194,7 +194,7 @@ def batch(sentences: Sequence[Sentence], tokens: Sequence[Tokens], types: Sequen
 
 
 def made_up_logits(batch: Batch, types: Sequence[str], generator: torch.Generator) -> torch.Tensor:
-    """Return logits ``[spans, types]`` of a model that finds most mentions, and of some a second type."""
+    """Return logits ``[spans, types]`` of a model that finds most mentions, some of them with a second type."""
     rows, columns = batch.span_gold(types, WIDTH)
     stored = torch.full((len(types), sum(span_count(n, WIDTH) for n in batch.lengths)), -6.0)
     stored[columns, rows] = torch.normal(4.0, 3.0, rows.shape, generator=generator)
@@ -210,7 +210,7 @@ def score(sentences: Sequence[Sentence], pred: Sequence[Sequence[Prediction]], t
 
 
 def bytes_a_token(folder: Path) -> float:
-    """Return the memory of a corpus and its sub-tokens, over the number of these."""
+    """Return the bytes of a corpus and its sub-tokens, divided by the number of sub-tokens."""
     tokeniser = new_tokeniser()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["CL_NER_BENCH_CACHE"] = cache
@@ -226,7 +226,7 @@ def bytes_a_token(folder: Path) -> float:
 
 
 def parts(size: int) -> Iterator[tuple[str, list[tuple[list[str], list[tuple[int, int, str]]]]]]:
-    """Yield the parts of ``size`` sentences of invented words, an eighth of them dev and an eighth test."""
+    """Yield the parts of a corpus of ``size`` sentences of invented words; an eighth is dev and an eighth test."""
     rest = size // 8
     for seed, (part, n) in enumerate({"train": size - 2 * rest, "dev": rest, "test": rest}.items()):
         yield part, list(invented(n, random.Random(seed)))
@@ -240,10 +240,10 @@ def write_corpus(folder: Path, size: int) -> None:
 
 
 def tenfold(home: Path, options: argparse.Namespace) -> None:
-    """Print what splitter and scorer take for ten times the sentences, and what they need beside them."""
+    """Print the growth of time of splitter and scorer with ten times the sentences, and their memory."""
     n = options.sentences
     small, large = made_up(n), made_up(TENFOLD * n)
-    gc.freeze()  # as a worker does once its corpus is there
+    gc.freeze()  # as a worker does after loading its corpus
     for name, do in WORK.items():
         found = by_turns(partial(do, *large), partial(tenfold_of, do, small), options.rounds)
         low, ratio, high = spread([TENFOLD * ratio for ratio in found])
@@ -260,13 +260,13 @@ def tenfold(home: Path, options: argparse.Namespace) -> None:
 
 
 def tenfold_of(do: Callable[..., None], data: Data) -> None:
-    """Do a piece of work as often as it takes to see as many sentences as in the larger corpus."""
+    """Repeat a piece of work until it has seen as many sentences as the larger corpus has."""
     for _ in range(TENFOLD):
         do(*data)
 
 
 def made_up(size: int) -> Data:
-    """Return a corpus of invented words, and predictions of nine tenths of its mentions."""
+    """Return a corpus of invented words, and predictions of about nine tenths of its mentions."""
     found = {}
     for part, rows in parts(size):
         sentences = (Sentence(i, tuple(words), tuple(Mention(*m) for m in ms)) for i, (words, ms) in enumerate(rows))
@@ -285,7 +285,7 @@ WORK: Mapping[str, Callable[..., None]] = {"splitter": lambda corpus, _: split(c
 
 
 def memory_share(size: int, do: Callable[..., None]) -> float:
-    """Return the most memory that ``do`` needs at once beside its data, over that of the data."""
+    """Return the peak memory of ``do`` beside its data, as a share of the memory of the data."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -304,18 +304,18 @@ def memory_share(size: int, do: Callable[..., None]) -> float:
 
 @dataclass(frozen=True)
 class Chain:
-    """A run as the simulation sees it: the cost of each of its steps, and what it waits for."""
+    """A run in the simulation: its item in the schedule, and the cost (seconds) of each step."""
 
     item: Item
     steps: Sequence[tuple[int, float]]
 
 
 def simulate(chains: Iterable[Chain], workers: int) -> tuple[float, float]:
-    """Return the time until all is done, and the work in it, with ``workers`` that take what ``Schedule`` says."""
+    """Return the time until all chains are done, and their total work, with ``workers`` that follow ``Schedule``."""
     by_id = {chain.item.id: chain for chain in chains}
     schedule = Schedule(chain.item for chain in by_id.values())
     now, free = 0.0, workers
-    events: list[tuple[float, int, str, Step | None]] = []  # a step is there, or a run has ended
+    events: list[tuple[float, int, str, Step | None]] = []  # a step is finished, or (None) a run has ended
     n = 0
     while True:
         while free and (id := schedule.next(idle=free == workers)) is not None:
@@ -343,7 +343,7 @@ def simulate(chains: Iterable[Chain], workers: int) -> tuple[float, float]:
 
 
 def grids(home: Path) -> Iterator[tuple[str, list[Run], float]]:
-    """Yield each published grid: its name, its runs, and the seconds that a unit of their cost takes."""
+    """Yield the name and the runs of each published grid, and the seconds per unit of cost."""
     for name, sentences, epochs in (("ontonotes", 59_924, 10), ("fewnerd", 131_767, 5)):
         card = list_cards()[name]
         for scenario in ("split", "filter"):
@@ -363,7 +363,7 @@ def grids(home: Path) -> Iterator[tuple[str, list[Run], float]]:
 def planned(
     home: Path, tasks: Mapping[str, Sequence[str]], orders: Sequence[Sequence[int]], options: Mapping[str, Any]
 ) -> list[Run]:
-    """Return the runs of a grid with the tasks and orders of a card, on sentences of one mention each."""
+    """Return the runs of a grid with the tasks and orders of a card, on sentences with one mention each."""
     types = [type for own in tasks.values() for type in own]
     for part in PARTS:
         rows = (
@@ -378,7 +378,7 @@ def planned(
 
 
 def chains(runs: Sequence[Run], seconds: float, out: Path) -> list[Chain]:
-    """Return ``runs`` for the simulation, with ``seconds`` for a unit of cost."""
+    """Return ``runs`` for the simulation, with ``seconds`` per unit of cost."""
     costs = {run.id: [(step, run.cost(step) * seconds) for step in run.record.steps] for run in runs}
     return [Chain(item, costs[item.id]) for item in schedule_items(runs, ResultsFolder.open(out))]
 
@@ -401,7 +401,7 @@ def paper(home: Path, _: argparse.Namespace) -> None:
 
 
 def large(steps: int) -> list[Chain]:
-    """Return runs of ten methods of two families with ten steps of about 100 s; a family learns its first step once."""
+    """Return runs of ten methods in two families, with ten steps of about 100 s; a family shares its first step."""
     rng, found = random.Random(0), []
     for group in range(max(1, steps // 100)):
         for method in range(10):
@@ -414,7 +414,7 @@ def large(steps: int) -> list[Chain]:
 
 
 def scale(home: Path, _: argparse.Namespace) -> None:
-    """Print how busy workers are, and what the scheduler itself takes."""
+    """Print the share of time that workers are busy, and the time of the scheduler itself."""
     header("steps", "workers", "hours", "workers busy", "scheduler, ms a step")
     for steps, workers in ((10_000, 100), (100_000, 1_000), *((1_000_000, n) for n in (1_000, 10_000, 100_000))):
         found, begin = large(steps), time.process_time()
@@ -424,7 +424,7 @@ def scale(home: Path, _: argparse.Namespace) -> None:
 
 
 def plan(home: Path, _: argparse.Namespace) -> None:
-    """Print what planning costs per step as a grid grows."""
+    """Print the cost of planning per step for growing grids."""
     header("runs", "steps", "planning, ms a step")
     for orders in (1, 10, 100):
         begin = time.process_time()
@@ -434,7 +434,7 @@ def plan(home: Path, _: argparse.Namespace) -> None:
 
 
 def looks(home: Path, _: argparse.Namespace) -> None:
-    """Print what a look at all runs of a grid costs while they wait, which happens twice a second."""
+    """Print the cost of a look at all waiting runs of a grid. The driver looks twice a second."""
     header("runs", "first look, ms a run", "each further look, ms a run")
     for orders in (1, 10, 100):
         runs = planned(home, {name: (name,) for name in "abcdef"}, (), {"orders": numbers(orders)})
@@ -453,7 +453,7 @@ def looks(home: Path, _: argparse.Namespace) -> None:
 
 
 def report(home: Path, options: argparse.Namespace) -> None:
-    """Print how long a report takes: the first reduces all predictions and stores that, the second reads it."""
+    """Print the time of a first report, which derives and stores outcomes, and of a second, which reads them."""
     out = options.out or home
     if not (out / "runs").is_dir():
         write_large_grid(out, *map(int, options.grid.split(",")))
@@ -465,7 +465,7 @@ def report(home: Path, options: argparse.Namespace) -> None:
 
 
 def write_large_grid(folder: Path, methods: int, orders: int, seeds: int, steps: int, types: int) -> None:
-    """Write a grid with counts that follow from its predictions: four mentions of each type in the test part."""
+    """Write a grid whose counts follow from its predictions, with four test mentions of each type."""
     names = [*LABELS, *(f"variant-{i}" for i in range(len(LABELS), methods))][:methods]
     per_task = math.ceil(types / steps)
     labels = [f"task{i // per_task}-type{i:02d}" for i in range(types)]
@@ -481,7 +481,7 @@ def write_large_grid(folder: Path, methods: int, orders: int, seeds: int, steps:
 def write_made_up_run(
     folder: Path, method: str, order: int, seed: int, tasks: Sequence[Mapping[str, Any]], sentences: Sequence[str]
 ) -> None:
-    """Write a run on sentences that hold two mentions of one type each."""
+    """Write a run. Test sentence i holds two mentions of the type ``sentences[i]``."""
     rng = np.random.default_rng([zlib.crc32(method.encode()), order, seed])
     skill = 0.9 if method.startswith("joint") else 0.4 + 0.4 * (zlib.crc32(method.encode()) % 11) / 11
     learned: list[str] = []

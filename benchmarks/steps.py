@@ -1,4 +1,4 @@
-"""Training steps and evaluation of the suite and, by turns from the same weights, of what it is compared with."""
+"""Training steps and evaluation of the suite and of other code, by turns from the same weights."""
 
 from __future__ import annotations
 
@@ -29,32 +29,33 @@ from cl_ner_bench.testing.timing import cpu_seconds
 
 ENCODER = "minilm"
 FOLDER = encoder_info(ENCODER).folder
-FEW = 8  # sentences of the steps before the one that is measured: their scores do not matter here
+FEW = 8  # sentences of the steps before the measured one, whose scores do not matter
 EXACT: Mapping[str, Any] = {"max_span_width": 0, "exact": True}
 LIMITED: Mapping[str, Any] = {"max_span_width": 12, "exact": False}
 
 Update = Callable[[Sequence[Sentence]], object]
 Compared = Callable[[Learner, Plain | None, int], Update]
-"""From the learner as it begins the step (to be copied), its teacher, and the number of updates: one update."""
+"""A function from the learner at the begin of the step (to be copied), its teacher and the number of updates to a
+function that makes one update."""
 
 
 def first_steps(corpus: Corpus, n: int, last: int) -> list[StepData]:
-    """Return steps 1 to ``last`` of the base order, the last one with ``n`` train sentences; dev selects nothing."""
+    """Return steps 1 to ``last`` of the base order, the last step with ``n`` train sentences; all without dev."""
     split = make_split(corpus)
     steps = [split.step_data(corpus, k) for k in range(1, last + 1)]
     return [replace(s, train=s.train[: n if s.step == last else FEW], dev=(), selection="last") for s in steps]
 
 
 def paper_recipe(corpus: Corpus, architecture: str, **changes: Any) -> dict[str, Any]:
-    """The paper's recipe with batches of 32, for one epoch unless ``changes`` say more."""
+    """Return the paper's recipe with batches of 32 and one epoch, with ``changes``."""
     return dict(recipe(corpus.card, "paper", architecture)) | {"batch_size": 32, "epochs": 1, "pool": 1} | changes
 
 
 @dataclass
 class Timed:
-    """CPU seconds of each update but the first: the suite's, and those of each thing that it is compared with.
+    """CPU seconds of each update but the first, of the suite and of the code that it is compared with.
 
-    ``once`` is what the suite spends once a step before its first update: tokens, the teacher's outputs, the optimiser.
+    ``once``: CPU seconds of the suite in a step before the first update (tokens, the teacher's outputs, the optimiser).
     """
 
     suite: list[float]
@@ -62,7 +63,7 @@ class Timed:
     once: float
 
     def whole(self, epochs: int) -> list[float]:
-        """The suite's updates with their share of what is spent once in a step of ``epochs`` epochs."""
+        """Return the seconds of the suite's updates, each with its share of ``once`` in a step of ``epochs`` epochs."""
         share = self.once / (epochs * (len(self.suite) + 1))
         return [spent + share for spent in self.suite]
 
@@ -70,7 +71,7 @@ class Timed:
 def updates(
     method: str, steps: Sequence[StepData], settings: Mapping[str, Any], precision: str, others: Mapping[str, Compared]
 ) -> Timed:
-    """Learn ``steps``; after each update of the last one, each of ``others`` has its turn on the same batch."""
+    """Learn ``steps``. After each update of the last step, each of ``others`` makes an update on the same batch."""
     card = registry.methods()[method]
     base: Any = method_code.load_class(card)
     n_updates = -(-len(steps[-1].train) // settings["batch_size"])
@@ -78,7 +79,7 @@ def updates(
     batches: list[list[Sentence]] = []
     turns: dict[str, Update] = {}
     spent: dict[str, list[float]] = {name: [] for name in ("suite", *others)}
-    aside = began = 0.0  # seconds that are not the suite's, and when its turn began
+    aside = began = 0.0  # seconds of others, and the begin of the suite's turn
 
     class Recorded(base):
         def begin_step(self, data: StepData) -> None:
@@ -117,7 +118,7 @@ def updates(
 
 
 def plain_updates(settings: Mapping[str, Any], data: StepData) -> Compared:
-    """The plain path on the sentences of ``data``, whose tokens are made beforehand; all spans, whatever is set."""
+    """Return the plain path on the sentences of ``data``, with tokens made beforehand and spans of any width."""
 
     def compared(learner: Learner, teacher: Plain | None, updates: int) -> Update:
         model = Plain(learner, FOLDER, settings["dropout"])
@@ -135,7 +136,7 @@ PARTS = (TEACHER, UNPADDED, FUSED, MASKS, "words in use only")
 
 
 class Kept:
-    """A teacher whose outputs are made once; the plain path asks it as it asks a model."""
+    """A teacher whose outputs are computed once. The plain path uses it like a model."""
 
     def __init__(self, teacher: Plain, rows: Sequence[Row]) -> None:
         teacher.eval()
@@ -150,14 +151,14 @@ class Kept:
 
 
 class TorchDropout(Dropout):
-    """Torch's own masks."""
+    """The dropout of torch."""
 
     def __call__(self, values: Tensor, p: float) -> Tensor:
         return F.dropout(values, p)
 
 
 class Unpadded(Plain):
-    """The plain path behind the engine's encoder."""
+    """The plain path on top of the engine's encoder."""
 
     def __init__(self, learner: Learner, sentences: Sequence[Sentence], dropout: float, have: Sequence[str]) -> None:
         super().__init__(learner, FOLDER, dropout)
@@ -176,7 +177,7 @@ class Unpadded(Plain):
 
 
 def with_parts(settings: Mapping[str, Any], data: StepData, have: Sequence[str]) -> Compared:
-    """The plain path with the parts of the engine that ``have`` names."""
+    """Return the plain path with the parts of the engine that ``have`` names."""
 
     def compared(learner: Learner, teacher: Plain | None, n_updates: int) -> Update:
         assert teacher is not None
@@ -191,7 +192,7 @@ def with_parts(settings: Mapping[str, Any], data: StepData, have: Sequence[str])
     return compared
 
 
-# The limit: what the matrix products alone take
+# The limit: the time of the matrix products alone
 
 
 class Products:
@@ -203,17 +204,17 @@ class Products:
         attention       a layer: 4 t t h, summed over windows
         span scores     2 S 50 K
 
-    and twice as much again backward. Only the linear layers are timed, each by torch's matmul into memory that is
-    there; the time of the others follows from their FLOPs at the same rate.
+    and twice as much again backward. Only the linear layers are timed, each by torch's matmul into allocated memory.
+    The time of the other products follows from their FLOPs at the same rate.
 
     Args:
-        data: the step whose batches will come.
+        data: the step of the batches.
     """
 
     def __init__(self, data: StepData, dtype: torch.dtype) -> None:
         self.rows = {row.sentence.id: row for row in read(data.train, FOLDER)}
         self.dtype, self.buffers = dtype, [torch.randn(0, dtype=dtype)] * 6
-        self.flops = self.beyond = 0  # of the linear layers, and of the others
+        self.flops = self.beyond = 0  # of the linear layers, and of the other products
 
     def __call__(self, learner: Learner, teacher: Plain | None, updates: int) -> Update:
         config = json.loads((FOLDER / "config.json").read_text())
@@ -237,7 +238,7 @@ class Products:
 
     @property
     def factor(self) -> float:
-        """All FLOPs over those of the products that were timed."""
+        """Return all FLOPs divided by the FLOPs of the timed products."""
         return 1 + self.beyond / self.flops
 
     def _product(self, n: int, n_in: int, n_out: int) -> None:
@@ -259,10 +260,10 @@ class Products:
 def knowing(
     corpus: Corpus, method: str, settings: Mapping[str, Any], precision: str, predicted: float = 3.0
 ) -> Trainer:
-    """A trainer that knows all types of ``corpus`` after hardly any learning.
+    """Return a trainer that knows all types of ``corpus`` after hardly any learning.
 
-    An untrained span head calls half of all spans a mention. Its biases are shifted until it predicts about
-    ``predicted`` mentions a sentence, as many as there are.
+    An untrained span head predicts half of all spans as mentions. Its biases are shifted until it predicts about
+    ``predicted`` mentions per sentence, as many as a sentence has.
     """
     card = registry.methods()[method]
     trainer = Trainer(method_code.load_class(card), card.settings, settings, ENCODER, seed=0, precision=precision)
@@ -278,12 +279,12 @@ def knowing(
 
 @torch.no_grad()
 def shift_head(learner: Learner, shift: float) -> None:
-    """Set the biases of starts to ``shift`` and those of ends to ``-shift``: lowers the score of every span."""
+    """Set the biases of starts to ``shift`` and of ends to ``-shift``, which lowers the score of every span."""
     for bias in (p for p in learner.head.parameters() if p.ndim == 1):
         bias.view(-1, 2, PROJECTION).copy_(torch.tensor([shift, -shift])[:, None])
 
 
 def plain_predict(trainer: Trainer, sentences: Sequence[Sentence]) -> Callable[[], object]:
-    """Return an evaluation by the plain path from the same weights; tokens are made beforehand."""
+    """Return an evaluation by the plain path with the same weights. Tokens are made beforehand."""
     model, rows = Plain(trainer.learner, FOLDER), read(sentences, FOLDER)
     return lambda: predict(model, rows)

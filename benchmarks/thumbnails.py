@@ -15,7 +15,7 @@ from cl_ner_bench.analysis.figures.style import rc
 REFERENCE = HOME / "results" / "reference"
 OUT = HOME / "docs" / "thumbnails"
 DPI = 62  # 430 pixels for the width of a page
-SOURCES = {  # of kinds; none of the reference results has five datasets to rank
+SOURCES = {  # folders -> kinds of figures; no reference results have the five datasets that ranks need
     ("fewnerd-coarse",): ("steps", "orders", "types", "plane", "cost", "errors", "confusion", "mentions"),
     ("fewnerd", "fewnerd-coarse"): ("datasets",),
 }

@@ -78,13 +78,13 @@ from cl_ner_bench.testing.timing import as_a_worker, by_turns, cpu_seconds, peak
 
 BINDING = "width 12"
 MODES: Mapping[str, Mapping[str, Any]] = {BINDING: LIMITED, "exact": EXACT}
-STEP = 3  # of the eight: two old types and a new one
+STEP = 3  # of eight steps: two old types and a new one
 BENCH = [sys.executable, "-m", "cl_ner_bench", "run", "--quiet"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The amount to measure: a round trains ``updates`` of ``batch_size`` sentences or evaluates ``sentences``."""
+    """The size of a measurement. A round trains ``updates`` of ``batch_size`` sentences or evaluates ``sentences``."""
 
     dataset: str = "fewnerd-coarse"
     data: Path | None = None
@@ -97,9 +97,9 @@ class Settings:
     def corpus(self, name: str = "") -> Corpus:
         return load_corpus(name or self.dataset, self.data)
 
-    @lru_cache  # noqa: B019  there is one of it
+    @lru_cache  # noqa: B019  there is a single instance
     def trained(self, method: str, precision: str, mode: str) -> tuple[Timed, Products, int]:
-        """Return updates of the suite and of what it is compared with, its products, and the epochs of the recipe."""
+        """Return timed updates of the suite and of other code, the matrix products, and the epochs of the recipe."""
         corpus, architecture = self.corpus(), registry.methods()[method].architecture
         settings = paper_recipe(corpus, architecture, **MODES[mode], batch_size=self.batch_size)
         steps = first_steps(corpus, (self.rounds * self.updates + 1) * settings["batch_size"], STEP)
@@ -115,7 +115,7 @@ Limits = tuple[float, ...]  # bound and aim
 
 @dataclass(frozen=True)
 class Figure:
-    """A row. ``unit``: ``x`` and ``%`` (of a limit) are to be large, ``of``, ``s``, ``min`` and ``GB`` small."""
+    """A row. ``unit``: larger is better for ``x`` and ``%`` (of a limit); else (``of``, ``s``, ``min``, ``GB``) smaller."""
 
     key: str
     text: str
@@ -132,7 +132,7 @@ class Figure:
         return [self.text, found, *limits, self.met(values), f"`{self.key}`"]
 
     def met(self, values: Sequence[float]) -> str:
-        """Say whether the median is within bound and aim."""
+        """Return a text that tells if the median reaches bound and aim."""
         if self.bound is None:
             return ""
         if not self._reaches(median(values), self.bound):
@@ -157,7 +157,7 @@ class Figure:
 
 
 def training(method: str, precision: str, mode: str) -> Measure:
-    """Compare steps of the plain path with those of the suite and their share of what it does once in a task."""
+    """Compare updates of the plain path with updates of the suite, including their share of its work once per task."""
 
     def measure(s: Settings) -> list[float]:
         timed, _, epochs = s.trained(method, precision, mode)
@@ -167,7 +167,7 @@ def training(method: str, precision: str, mode: str) -> Measure:
 
 
 def share(precision: str, mode: str) -> Measure:
-    """Compare a step with the time of its matrix products at torch's rate."""
+    """Compare an update with the time of its matrix products at torch's rate."""
 
     def measure(s: Settings) -> list[float]:
         timed, products, _ = s.trained("spankl", precision, mode)
@@ -191,9 +191,9 @@ def evaluation(precision: str, mode: str) -> Measure:
 
 @dataclass
 class Heads:
-    """Head and losses, forward and backward from word vectors, with ``K - 1`` old types and a new one.
+    """Head and losses, forward and backward from word vectors, with ``types - 1`` old types and a new one.
 
-    What teachers say is given to both paths.
+    Both paths get the teacher's outputs.
     """
 
     lengths: Sequence[int]
@@ -212,7 +212,7 @@ class Heads:
 
     @cached_property
     def sentences(self) -> list[Sentence]:
-        """Each with a mention of the new type."""
+        """Return the sentences, each with a mention of the new type."""
         mentions = (Mention(0, 1, f"T{self.types - 1}"),)
         return [Sentence(i, ("the",) * n, mentions) for i, n in enumerate(self.lengths)]
 
@@ -247,7 +247,7 @@ class Heads:
 
 
 def natural_lengths(n: int, mean: float = 20.2) -> list[int]:
-    """Return the words of random sentences, spread as OntoNotes' are (median 18, one in a hundred beyond 60)."""
+    """Return lengths of random sentences, distributed as in OntoNotes (median 18; one in a hundred is above 60)."""
     rng = random.Random(0)
     return [max(1, round(rng.gammavariate(2.4, mean / 2.4))) for _ in range(n)]
 
@@ -261,7 +261,7 @@ def head_time(lengths: Sequence[int], mode: str) -> Measure:
 
 
 def head_memory(lengths: Sequence[int], mode: str) -> Measure:
-    """Compare the peaks of what torch allocates; they do not vary."""
+    """Compare the peaks of torch's allocated memory, which do not vary."""
 
     def measure(_: Settings) -> list[float]:
         heads = Heads(lengths, mode)
@@ -274,7 +274,7 @@ def head_memory(lengths: Sequence[int], mode: str) -> Measure:
 
 
 def decoding(mode: str, n: int = 20_000, types: int = 6) -> Measure:
-    """Decode logits of a model that finds a mention in most sentences, in some of them another that overlaps it."""
+    """Decode logits of a model that finds a mention in most sentences, and two, which may overlap, in some."""
 
     def measure(s: Settings) -> list[float]:
         names, width = [f"T{k}" for k in range(types)], MODES[mode]["max_span_width"]
@@ -302,7 +302,7 @@ def decoding(mode: str, n: int = 20_000, types: int = 6) -> Measure:
 
 
 def scoring(s: Settings, n: int = 100_000) -> list[float]:
-    """Return the seconds from lists of mentions to counts, of which all F1 follow."""
+    """Return the seconds from lists of mentions to counts, from which all F1 follow."""
     rng, types = random.Random(0), [f"T{k}" for k in range(6)]
 
     def mentions() -> list[tuple[int, int, str]]:
@@ -318,7 +318,7 @@ def scoring(s: Settings, n: int = 100_000) -> list[float]:
 
 
 def sharing(_: Settings) -> list[float]:
-    """Count the sentences that pass the models of SpanKL's grid of six orders, unshared over shared."""
+    """Return the ratio of sentences that pass the models of SpanKL's grid of six orders, unshared to shared."""
     card = list_cards()["ontonotes"]
     types = sorted(card.types)
     with tempfile.TemporaryDirectory() as folder:
@@ -368,7 +368,7 @@ def _stamped(learner):
 
 
 def start(s: Settings) -> list[float]:
-    """Return the seconds by the clock from the command to the first gradients; the first round fills the cache."""
+    """Return the clock seconds from the command to the first gradients. A first round only fills the cache."""
     card, found = registry.methods()["spankl"], []
     with tempfile.TemporaryDirectory() as folder:
         method, stamp = Path(folder, "stamped.py"), Path(folder, "stamp")
@@ -400,8 +400,9 @@ def clock(command: Sequence[str]) -> float:
     return time.perf_counter() - begin
 
 
-# A whole grid: `bench run` against the plain loop in one process, one thread, nothing shared. Both learn all steps of
-# all runs, evaluate dev after each epoch and the test set after each step; the plain loop is in fp32, writes nothing.
+# A whole grid: `bench run` against the plain loop in one process with one thread and without sharing. Both learn all
+# steps of all runs, and evaluate dev after each epoch and the test set after each step. The plain loop uses fp32 and
+# writes nothing.
 
 GRID = [
     "--methods",
@@ -418,7 +419,7 @@ SAMPLE = ("--max-sentences", "800", "--epochs", "2", "--batch-size", "32", "--jo
 
 
 def whole_grid(s: Settings) -> list[float]:
-    """Return the time of the plain loop over that of the suite."""
+    """Return the time of the plain loop divided by the time of the suite."""
     options = [*(s.grid or SAMPLE)]
     with tempfile.TemporaryDirectory() as folder:
         suite = clock([*BENCH, *GRID, "--data", str(s.data), *options, "--out", folder])
@@ -429,7 +430,7 @@ def whole_grid(s: Settings) -> list[float]:
 
 
 def plain_grid(s: Settings) -> None:
-    """Learn and evaluate all runs of the grid by the plain path, one after the other."""
+    """Learn and evaluate all runs of the grid by the plain path, one after another."""
     words = [*GRID, *s.grid]
     given = {
         name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)
@@ -481,7 +482,7 @@ def batches(rows: Sequence[Any], size: int, rng: random.Random) -> Iterator[list
 
 
 def macro_f1(counts: dict[str, list[int]]) -> float:
-    """Return the macro-F1 of the types that there are."""
+    """Return the macro-F1 over types with a gold or a predicted mention."""
     scores = [200 * tp / (2 * tp + fp + fn) for tp, fp, fn in counts.values() if tp + fp + fn]
     return sum(scores) / len(scores) if scores else 0.0
 
@@ -530,14 +531,14 @@ def _figures() -> list[Figure]:
 FIGURES = _figures()
 
 
-# What each technique adds
+# The gain of each technique
 
 HEAD, HALF = "span head and losses", "bf16"
 STAGES = ("plain", *PARTS, HEAD, BINDING, HALF)
 
 
 def techniques(s: Settings) -> pd.DataFrame:
-    """Return the speed over the plain path, a row per stage: smallest, median and largest of the rounds."""
+    """Return the speed over the plain path with a row per stage: minimum, median and maximum over rounds."""
     corpus = s.corpus()
     exact, limited = (paper_recipe(corpus, "span", **mode) for mode in (EXACT, LIMITED))
     steps = first_steps(corpus, 32 * (s.rounds * s.updates + 1), STEP)
@@ -556,7 +557,7 @@ def techniques(s: Settings) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    """Draw a bar a stage, from the median before to its own, red where it is slower; whiskers: all rounds."""
+    """Draw a bar per stage from the previous median to its own (red if it is slower), with whiskers over all rounds."""
     figure = Drawing(figsize=(COLUMN, 2.4), layout="constrained")
     ax = figure.subplots()
     before = [0.0, *frame["median"][:-1]]

@@ -1,4 +1,4 @@
-"""`bench advise`: which method to take for one new type, by a small fair grid within a time budget."""
+"""`bench advise`: recommend a method for one new type, from a small fair grid within a time budget."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _measured(prepared: Prepared) -> Rates:
 
 
 def _carry_out(question: Question, trial: Trial, parsed: argparse.Namespace, left: Callable[[], float]) -> int:
-    """Learn the first round, then as many as its measured rates let the budget carry, and answer."""
+    """Learn the first round, then as many rounds as fit the budget at its measured rates, and print the answer."""
     from cl_ner_bench.analysis.report.advice import candidates
     from cl_ner_bench.analysis.report.files import write_report
     from cl_ner_bench.cli import run
@@ -140,7 +140,7 @@ def _carry_out(question: Question, trial: Trial, parsed: argparse.Namespace, lef
 
 
 def _failed(out: Path, code: int) -> int:
-    """Say which runs failed, and why; return the exit code."""
+    """Print the failed runs with their reasons, and return the exit code."""
     from cl_ner_bench.analysis.data.frames import load_results
 
     for run in load_results(out).runs:
@@ -157,7 +157,7 @@ def _comparison(question: Question) -> Comparison:
 
 
 def _plan(question: Question, trial: Trial, rates: Rates) -> str:
-    """Return the plan: methods, newcomers with their mentions, sentences, runs, time."""
+    """Return the plan: methods, newcomers with their mentions, sentences, runs and time."""
     from cl_ner_bench.running.advising import seconds
 
     prepared = question.prepared(trial, question.out)
@@ -206,7 +206,7 @@ def _remarks(prepared: Prepared) -> list[str]:
 
 
 def _answer(question: Question, planned: int) -> Iterator[str]:
-    """Yield the table, the three sentences and the command that does it, after so many rounds as were ``planned``."""
+    """Yield the table, the sentences of the answer and the commands that follow it; ``planned``: number of rounds."""
     from cl_ner_bench.analysis.data.frames import load_results
     from cl_ner_bench.analysis.report.advice import advice
     from cl_ner_bench.analysis.tables.new_type import new_type_tables
@@ -228,8 +228,10 @@ def _answer(question: Question, planned: int) -> Iterator[str]:
 
 
 def _commands(question: Question, group: str, name: str) -> Iterator[str]:
-    """Yield how a method learns the user's new type, with the settings that were tried; some cannot go on from any
-    model."""
+    """Yield the commands with which a method learns the user's new type, with the settings of the trial.
+
+    Methods of groups ``exemplar`` and ``closed-form`` cannot start from the user's model.
+    """
     run = f"bench run --methods {name} --bounds none{_flags(question, OF_THE_CORPUS)}"
     if group == "exemplar":
         text = "A model does not hold the sentences that it keeps, so that both steps are learned in one run:"
@@ -252,7 +254,7 @@ def _commands(question: Question, group: str, name: str) -> Iterator[str]:
 
 
 def _flags(question: Question, names: Sequence[str]) -> str:
-    """Return those of the options that were given, as they are written on a command line."""
+    """Return the options among ``names`` that the user gave, as a command line has them."""
     given = {name: question.given.get(name) for name in names}
     return "".join(f" --{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
 

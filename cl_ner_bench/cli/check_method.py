@@ -48,7 +48,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     for variant in variants:
         names = [title(check) for check in checks(variant.card, parsed.full)]
         width, seconds, done = max(map(len, names)), 0.0, 0
-        faults: dict[str, list[str]] = {}  # what to change -> the checks that say so
+        faults: dict[str, list[str]] = {}  # fault -> the checks that found it
         show(f"{variant.card.name} ({variant.card.architecture}, {variant.card.group})")
         transient(f"  ...    {names[0]}")
         for result in run_checks(variant.card, parsed.full):

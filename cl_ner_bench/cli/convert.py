@@ -16,7 +16,7 @@ from cl_ner_bench.errors import UserError, counted, short
 if TYPE_CHECKING:
     from cl_ner_bench.corpora.sentence import Corpus
 
-FORMATS = ("jsonl", "conll", "brat")  # of corpora.writers, which takes long to import
+FORMATS = ("jsonl", "conll", "brat")  # as in corpora.writers, which is slow to import
 OPTIONS = ("data", "parts", "tasks", "max_sentences", "split_seed")
 _DESCRIPTION = """\
 Write train, dev and test of a corpus, as they were read, in another format.
@@ -27,7 +27,7 @@ Write train, dev and test of a corpus, as they were read, in another format.
 
 
 def add_convert(actions: Any, load: Callable[[argparse.Namespace, Iterable[str]], Corpus]) -> None:
-    """Add the command to those of `bench data`; ``load`` returns the corpus that was named with some options."""
+    """Add the command to `bench data`; ``load`` returns the corpus that a command line names with some options."""
     parser = add_command(
         actions,
         "convert",
@@ -103,7 +103,7 @@ def _convert(parsed: argparse.Namespace, corpus: Corpus) -> int:
 
 
 def _entries(parsed: argparse.Namespace, corpus: Corpus) -> set[str]:
-    """Return what stands in the folder. Raises UserError where it may not be written to."""
+    """Return the names of the files in the output folder. Raises UserError if the command may not write there."""
     from cl_ner_bench.corpora.readers.lines import some
 
     out: Path = parsed.out

@@ -1,4 +1,4 @@
-"""`bench data`: look at a corpus, check it, convert it, write its task split and what other code learns from."""
+"""`bench data`: show, check, split, convert or export a corpus."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _corpus_and_split(parsed: argparse.Namespace, other: bool = False) -> Any:
-    """Return a corpus and its task split. ``other``: where it is too small for the default scenario, take `filter`."""
+    """Return a corpus and its task split. ``other``: use `filter` if it is too small for the default scenario."""
     from cl_ner_bench.running.grid_data import load, make_splits
     from cl_ner_bench.running.layers import layer
 
@@ -115,7 +115,7 @@ def _corpus(parsed: argparse.Namespace, options: Iterable[str]) -> Corpus:
 
 @contextmanager
 def _dataset_without_flag() -> Iterator[None]:
-    """Let a UserError of the block not speak of a flag for what these commands are given without one."""
+    """Remove ``--dataset`` from a UserError of the block, because these commands take the dataset without a flag."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""`bench extend`: one more step on a stored, an exported or a foreign model."""
+"""`bench extend`: learn one more step on a stored, an exported or a foreign model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     refuse_out(Path(parsed.out))
     options = given(parsed, ("step", "method", "types", "seed", "set", "recipe", *OPTIONS))
     try:
-        from cl_ner_bench.running.extending import extend_model  # takes seconds
+        from cl_ner_bench.running.extending import extend_model  # slow to import, so Ctrl-C may come here
 
         done = extend_model(
             parsed.model, parsed.data, **options, progress=(lambda _: None) if parsed.quiet else _Line()
@@ -94,7 +94,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 class _Line:
-    """The progress of the step on stderr: a line on a terminal, else a line for each phase."""
+    """The progress of the step on stderr: a live line on a terminal, else a line for each phase."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -112,7 +112,7 @@ class _Line:
 
 
 def as_progress(state: Mapping[str, Any], seconds: float) -> str:
-    """Return a line of progress from what ``extend_model`` reports, ``seconds`` after the phase began."""
+    """Return a line of progress from a report of ``extend_model``, ``seconds`` after the phase began."""
     share, told = 0.0, state["phase"]
     if "update" in state:
         share = state["update"] / state["updates"]
@@ -130,7 +130,7 @@ def as_progress(state: Mapping[str, Any], seconds: float) -> str:
 
 
 def as_text(done: Extended) -> str:
-    """Return what the step changed, for a reader, in at most 100 columns."""
+    """Return a text on the changes by the step, at most 100 columns wide."""
     this = done.model.history[-1]
     lines = [
         f"{done.model.record.method}, step {done.model.step}: learned {', '.join(done.data.types)} from "
@@ -153,7 +153,7 @@ def as_text(done: Extended) -> str:
 
 
 def _explanations(done: Extended) -> Iterator[str]:
-    """Yield what the columns mean, and what they cannot say."""
+    """Yield the meaning and the limits of the columns."""
     from cl_ner_bench.running.retention import BOUND
 
     this = done.model.history[-1]
@@ -172,7 +172,7 @@ def _explanations(done: Extended) -> Iterator[str]:
 
 
 def _old_labels(data: NewData, old: Collection[str]) -> str:
-    """Return which parts label which of the ``old`` types, and what follows from it."""
+    """Return sentences on the ``old`` types that each part labels, and on the consequences."""
     parts_by_types: dict[str, list[str]] = {}
     said = []
     for part in data.parts:

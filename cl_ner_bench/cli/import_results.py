@@ -1,4 +1,4 @@
-"""`bench import`: predictions that other code made, scored and shown beside the suite's own runs."""
+"""`bench import`: score predictions of other code, and show them beside the suite's own runs."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 WIDE = 160
-"""Columns of a terminal from which on tables have all of ``WIDE_COLUMNS``."""
+"""A terminal with at least so many columns shows ``WIDE_COLUMNS``."""
 
 
 def list_methods() -> list[Row]:
@@ -27,7 +27,7 @@ def list_methods() -> list[Row]:
 
 
 def _methods_of_table() -> list[Row]:
-    """Return methods by their cards alone: to know what they need takes as long as all else, and no table shows it."""
+    """Return methods without their needs, which no table shows and which take as long as all the rest."""
     from cl_ner_bench.registry import methods
 
     return [card.to_json() for card in methods().values()]
@@ -146,7 +146,7 @@ WIDE_COLUMNS = COLUMNS | {
 }
 NARROW_TITLES = {"architecture": "arch."}
 SHORT = {"re-implementation": "re-impl.", "from the paper": "paper"}
-"""Titles and states of methods in a narrow table."""
+"""Short titles and states of methods for a narrow table."""
 METHODS_HELP = """
 group
   memory-free: a step uses only its own data
@@ -161,7 +161,7 @@ status (what you may claim)
 `bench list methods NAME` shows what differs from the paper. A plug-in NAME (arch. any) gives the
 methods NAME-span and NAME-token, and NAME+METHOD for other methods."""
 LONG = ("summary", "title", "paper", "deviations")
-"""Columns that are broken into lines."""
+"""Columns whose texts may be wrapped."""
 
 
 def add_parser(commands: Any) -> None:
@@ -210,7 +210,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def _plug_ins_once(rows: Sequence[Row]) -> list[Row]:
-    """Return methods by name, the two that a plug-in gives as one row."""
+    """Return methods by name, with one row for the two methods of a plug-in."""
     named = {row["plug_in"] or row["name"]: row for row in rows}
     once = (
         {**row, "name": name, "label": row["label"].rpartition(" (")[0], "architecture": "any"}
@@ -222,7 +222,7 @@ def _plug_ins_once(rows: Sequence[Row]) -> list[Row]:
 
 
 def as_table(kind: str, rows: Sequence[Row]) -> str:
-    """Return rows of a kind as a table; a wide terminal shows more columns."""
+    """Return rows of a kind as a table. A wide terminal shows more columns."""
     width = _width()
     columns = (WIDE_COLUMNS if width >= WIDE else COLUMNS)[kind]
     titles, words = (NARROW_TITLES, SHORT) if width < WIDE and kind == "methods" else ({}, {})
@@ -232,7 +232,7 @@ def as_table(kind: str, rows: Sequence[Row]) -> str:
 
 
 def details(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield everything that is known of each row, one fact a line; of a method last its settings and their meaning."""
+    """Yield all facts about each row, one per line. A method's settings and their meanings come last."""
     for row in rows:
         shown = _with_measures(row) if "published" in row else row
         hidden = ("name", "settings", "help")
@@ -252,7 +252,7 @@ def _block(lines: Iterable[tuple[str, str]]) -> str:
 
 
 def _with_measures(row: Row) -> Row:
-    """Return a preset's row as it is printed: measures by their names."""
+    """Return a preset's row with the printed names of its measures."""
     from cl_ner_bench.analysis.scores.names import NAMES
 
     def named(values: Mapping[str, float]) -> str:
@@ -264,7 +264,7 @@ def _with_measures(row: Row) -> Row:
 
 
 def _broken(kind: str) -> Mapping[str, str]:
-    """Return the entries of a kind that cannot be read: name -> why."""
+    """Return the entries of a kind that cannot be read: name -> reason."""
     if kind == "methods":
         from cl_ner_bench.registry import methods
 
@@ -277,7 +277,7 @@ def _broken(kind: str) -> Mapping[str, str]:
 
 
 def rows_of(kind: str, name: str) -> list[Row]:
-    """Return the rows of one name. Raises UserError where there is none, or where it is broken."""
+    """Return the rows of one name. Raises UserError for an unknown or broken entry."""
     listed, broken = KINDS[kind](), _broken(kind)
     rows = {row["name"]: row for row in (*listed, *(_plug_ins_once(listed) if kind == "methods" else ()))}
     if name in broken:
@@ -292,13 +292,13 @@ def rows_of(kind: str, name: str) -> list[Row]:
 
 
 def _printed(rows: Mapping[str, Row]) -> dict[str, str]:
-    """Return the names of rows, also those that tables print, each with the name that the command takes."""
+    """Map names and printed names of rows to the names that the command takes."""
     return {row.get("label") or row.get("title", name): name for name, row in rows.items()} | {n: n for n in rows}
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        nested = (Mapping, list)  # a number is shown as it is: a setting of 0 is not a missing one
+        nested = (Mapping, list)  # numbers are shown as they are, because 0 is a value
         return "; ".join(f"{k} = {_text(v) if isinstance(v, nested) or v is None else v}" for k, v in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "-")
 

@@ -16,7 +16,7 @@ from cl_ner_bench.errors import printable
 from cl_ner_bench.running.progress import Listener, Progress, RunEvent, State
 from cl_ner_bench.storage.run_record import RunRecord
 
-ESTIMATED = 2.0  # seconds between two estimates on a terminal: they look at all runs
+ESTIMATED = 2.0  # seconds between two estimates on a terminal, because each looks at all runs
 SHOWN = 12  # running runs that fit a terminal
 
 
@@ -24,9 +24,9 @@ SHOWN = 12  # running runs that fit a terminal
 def progress_on_stderr(
     progress: Progress, line_of: Callable[[RunEvent, Progress], str] | None = None
 ) -> Iterator[Listener]:
-    """Show the progress of a command on stderr while the block runs; yields the listener for its events.
+    """Show the progress of a command on stderr while the block runs, and yield the listener for its events.
 
-    ``line_of`` gives the line of an event, '' for none; by default ``progress_line``.
+    ``line_of`` returns the line of an event, or '' (default: ``progress_line``).
     """
     console = Console(stderr=True, highlight=False)
 
@@ -58,7 +58,7 @@ class _Screen:
 
 
 def screen(head: str, running: Iterable[tuple[RunRecord, State]], where: bool = False) -> Group:
-    """Return a line over a table of the runs that are being learned; ``where`` names their machine and process."""
+    """Return a line above a table of the running runs; ``where`` adds their machine and process."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("run", *(["where"] if where else []), "step", "epoch", "loss", "phase"):
         table.add_column(column, no_wrap=True)
@@ -74,14 +74,14 @@ def screen(head: str, running: Iterable[tuple[RunRecord, State]], where: bool = 
 
 
 def progress_line(event: RunEvent, progress: Progress) -> str:
-    """Return the line that a command prints for an event; '' for none."""
+    """Return the line that a command prints for an event, or ''."""
     if event.step is not None:
         return step_line(event, progress.seconds_left()) if event.new else ""
     return f"{status_line(event)} ({len(progress.ended)} of {len(progress.todo)} runs)" if event.ended else ""
 
 
 def step_line(event: RunEvent, seconds_left: float | None) -> str:
-    """Return which step of a run is finished, its score, and the time left where it is known."""
+    """Return a line with the finished step of a run, its score, and the time left (if known)."""
     record = event.record
     how = "shared" if event.step and record.is_shared(event.step) else "finished"
     text = f"{run_name(record)}: step {event.step} of {record.n_steps} {how}, micro-F1 {event.micro_f1():.1f}"
@@ -97,5 +97,5 @@ def run_name(record: RunRecord) -> str:
 
 
 def about(seconds_left: float | None) -> str:
-    """Return an estimate as the end of a line; '' where there is none."""
+    """Return an estimate for the end of a line, or '' if there is none."""
     return "" if seconds_left is None else f", about {duration(seconds_left)} left"

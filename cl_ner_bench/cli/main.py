@@ -1,7 +1,7 @@
 """`bench`: parse the command line, run the command, return its exit code.
 
-Each command is a module whose ``add_parser`` declares its arguments and its function. The function imports what it
-needs, so that `bench --help` and `bench list` are quick.
+Each command is a module. Its ``add_parser`` declares the command's arguments and function. The function itself imports
+the modules it needs, so `bench --help` and `bench list` are fast.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ command again to go on.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command, and return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character that the terminal lacks must not end a grid
@@ -73,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        note("stopped")  # `bench run` itself says how to go on
+        note("stopped")  # `bench run` itself tells how to resume
         return 130
     except BrokenPipeError:  # `bench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered fails no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushing the buffer must not fail again
         return 0
 
 
@@ -86,7 +86,7 @@ def _dispatch(words: Sequence[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"cl-ner-bench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:  # a command needs no other's arguments
+    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:  # declare only the command in use
         import_module(f"cl_ner_bench.cli.{COMMANDS[name]}").add_parser(commands)
     parsed = parser.parse_known_command(words)
     if not hasattr(parsed, "execute"):

@@ -1,5 +1,6 @@
-"""Printing: results to stdout, messages to stderr, control characters in names of others as escapes; files
-that the user names.
+"""Printing and writing: results to stdout, messages to stderr, and files that the user names.
+
+Control characters in foreign names are printed as escapes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from cl_ner_bench.errors import UserError, printable
 
 WIDTH = 100
-"""Columns that printed text takes at most, where it can be broken."""
+"""The most columns of printed text that can be wrapped."""
 
 
 def show(text: str) -> None:
@@ -26,7 +27,7 @@ def show(text: str) -> None:
 
 
 def show_json(value: Any, ascii: bool = False) -> None:
-    """Print a value as JSON to stdout; ``ascii``: with escapes for all other characters."""
+    """Print a value as JSON to stdout; ``ascii`` escapes all other characters."""
     print(json.dumps(value, indent=1, ensure_ascii=ascii))
 
 
@@ -36,7 +37,7 @@ def note(text: str) -> None:
 
 
 def transient(text: str) -> None:
-    """Show one line on a terminal in place of the last one ('': clear it)."""
+    """Show one line on a terminal in place of the last transient line ('' clears it)."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
 
@@ -49,7 +50,7 @@ class _Lines(logging.Handler):
 
 
 def write_file(flag: str, path: Path, content: bytes) -> None:
-    """Write a file that the user named by ``flag``. Raises UserError where it cannot be written."""
+    """Write a file that the user named by ``flag``. Raises UserError if it cannot be written."""
     from cl_ner_bench.storage.files import write_bytes
 
     try:
@@ -64,7 +65,7 @@ def log_lines(quiet: bool = False) -> Iterator[None]:
     logger, handler = logging.getLogger("cl_ner_bench"), _Lines()
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    logger.propagate = False  # a library that sets up the root logger would show each line twice
+    logger.propagate = False  # else a library that sets up the root logger shows each line twice
     logger.addHandler(handler)
     try:
         yield
@@ -86,9 +87,9 @@ def table(
     """Return rows as aligned columns.
 
     Args:
-        header: the titles of the columns; empty: no line of titles, all rows have the length of the first.
-        right: align all columns but the first to the right, not only those of whole numbers.
-        wrap: columns whose texts are broken into several lines so that a row fits ``width``.
+        header: the titles of the columns. Without titles all rows must have the length of the first.
+        right: align all columns but the first to the right, not only columns of integers.
+        wrap: places of columns whose texts are wrapped to fit ``width``.
         gap: blanks between two columns.
     """
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Parsers of the command line, and the options of a grid as flags."""
+"""Parsers of command lines, and the options of a grid as flags."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def add_options(
     preset: Collection[str] = (),
     source: str = "the preset's",
 ) -> None:
-    """Add the options ``names`` of `bench run`, in their groups, and with ``config`` the option for a file of them.
+    """Add the options ``names`` of `bench run` in their groups; ``config`` adds the option for a file of options.
 
-    The help says of the options ``preset`` that their defaults are those of ``source``.
+    The help gives ``source`` as the default of the options ``preset``.
     """
     from cl_ner_bench.running.options import FILES, OPTIONS
 
@@ -77,7 +77,7 @@ def add_options(
 
 
 def given(parsed: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Return the values of the options called ``names``; None where one was not given."""
+    """Return the values of the options ``names``; None for options that the user did not give."""
     return {name: getattr(parsed, name) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""`bench perf`: measure how fast a grid would be on this machine."""
+"""`bench perf`: measure how fast a grid would run on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cl_ner_bench.cli.output import duration, show, show_json, table, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
 
 BUSY = 0.9
-"""A process that gets less of its core shares it with something else."""
+"""A process with a smaller share of its core shares the core with another process."""
 
 SPEEDS = ("sentences_per_second", "slowest", "fastest", "sub_tokens_per_second")
 EXAMPLES = """\
@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
         "goes, and how long the whole grid would take.",
         epilog=EXAMPLES,
     )
-    # Where results go, and what becomes of failed runs, plays no role.
+    # Options for the results folder and for failed runs do not change the speed.
     names = [name for name in OPTIONS if name == "jobs" or name not in NOT_OF_THE_GRID]
     add_options(parser, names, config=True)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -57,7 +57,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def as_text(report: Report) -> str:
-    """Return the report for a reader, in at most 100 columns."""
+    """Return the report as text, at most 100 columns wide."""
     rows, facts, grid = report["methods"], report["machine"], report["grid"]
     how = {f"{row['settings']['precision']}, {_count(row['settings']['threads'], 'thread')} a run" for row in rows}
     shared = f" and {grid['steps_shared']} shared with them" if grid["steps_shared"] else ""
@@ -97,7 +97,7 @@ def _profiles(rows: Sequence[Row]) -> Iterator[list[str]]:
 
 
 def _notes(report: Report) -> Iterator[str]:
-    """Yield remarks on how it was measured."""
+    """Yield remarks on the measurement."""
     from cl_ner_bench.running.environment import GB
 
     rows = report["methods"]

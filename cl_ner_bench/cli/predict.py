@@ -1,4 +1,4 @@
-"""`bench predict`: the mentions that a stored model finds in text."""
+"""`bench predict`: find mentions in text with a stored model."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _set_threads(n: int) -> None:
 
 @contextmanager
 def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]], None]]:
-    """Yield what writes texts and their mentions: whole ones only, whatever stops the command."""
+    """Yield a function that writes texts with their mentions. It writes only whole texts, even if the command stops."""
     from cl_ner_bench.running.text_output import as_conll, as_jsonl
 
     lines_of = as_conll if format == "conll" else as_jsonl
@@ -180,27 +180,27 @@ def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]]
 
 
 def _places(out: Path) -> tuple[Path, Path]:
-    """Return where the file that ``out`` names is, behind links, and where it is until it is complete."""
+    """Return the path of the file ``out`` with links resolved, and its path while it is incomplete."""
     place = Path(os.path.realpath(out))
     return place, place.with_name(f"{place.name}.partial")
 
 
 def _is_stdout(out: Path) -> bool:
-    """Return whether ``out`` is standard output (/dev/stdout), to which a file may be open for more than this."""
+    """Return True if ``out`` is standard output (/dev/stdout). It may be a file whose other content must stay."""
     with suppress(OSError):
         return os.path.samestat(out.stat(), os.fstat(sys.stdout.fileno()))
     return False
 
 
 def _is_stream(out: Path) -> bool:
-    """Return whether ``out`` is a named pipe or a device. Raises OSError where it cannot be known."""
+    """Return True if ``out`` is a named pipe or a device. Raises OSError if that cannot be determined."""
     with suppress(FileNotFoundError):
         return not stat.S_ISREG(out.stat().st_mode)
     return False
 
 
 def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:
-    """Return what writes two files for each text into a folder, which is new or empty."""
+    """Return a function that writes two files for each text into a new or empty folder."""
     from cl_ner_bench.running.text_output import as_brat
     from cl_ner_bench.storage.files import write_bytes
 
@@ -232,7 +232,7 @@ def _write(file: Any, lines: Iterable[bytes]) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end of the block, so that it writes nothing by halves."""
+    """Delay Ctrl-C and SIGTERM to the end of the block, so that its write is complete."""
     came: list[int] = []
     before: dict[int, Any] = {n: signal.signal(n, lambda n, _: came.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -260,7 +260,7 @@ def _terminated() -> Iterator[None]:
 
 
 class _Counter:
-    """The progress on stderr: a live line on a terminal, unless results go there too; at the end a line of counts."""
+    """The progress on stderr: a live line (on a terminal without results on it), and a line of counts at the end."""
 
     def __init__(self, texts: list[Answer] | TextInput, parsed: argparse.Namespace) -> None:
         self._input = None if isinstance(texts, list) else texts

@@ -17,7 +17,7 @@ from cl_ner_bench.storage.run_record import RunRecord
 
 
 def preview(prepared: Prepared) -> str:
-    """Return what `bench run` would do now."""
+    """Return the plan of `bench run`."""
     lines = [f"out  {prepared.out}", ""]
     for plan in prepared.plans:
         lines += _values(plan)
@@ -32,7 +32,7 @@ def preview(prepared: Prepared) -> str:
 
 
 def _values(plan: Plan) -> Iterator[str]:
-    """Yield every value and its origin. What all methods of an architecture share is shown once."""
+    """Yield every value and its origin. Values that all methods of an architecture share are shown once."""
     yield "values"
     for key in OPTIONS:
         value = getattr(plan.options, key)
@@ -74,7 +74,7 @@ def _line(plan: Plan, record: RunRecord, key: str) -> str:
 
 
 def _updates(run: Run) -> list[str]:
-    """Return the updates of each step, and of the warm-up, that follow from the sizes of train, as lines."""
+    """Return lines with the updates of each step and of its warm-up, computed from the sizes of train."""
     record = run.record
     alone = [len(task.train) for task in run.split.tasks]
     sizes = alone if record.data == "task" else [train for train, _ in run.split.union_sizes]
@@ -86,7 +86,7 @@ def _updates(run: Run) -> list[str]:
 
 
 def _steps(runs: Sequence[Run]) -> str:
-    """Return how many steps there are, and how many of them are to be learned."""
+    """Return a text with the number of steps, and how many are to learn, shared and done."""
     missing = [run.record.is_shared(step) for run in runs for step in run.missing()]
     done = sum(len(run.record.steps) for run in runs) - len(missing)
     counts = [(missing.count(False), "to learn"), (missing.count(True), "shared with them"), (done, "done")]

@@ -1,4 +1,4 @@
-"""`bench report`: tables, figures and the page from stored results."""
+"""`bench report`: write tables, figures and the page from stored results."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def add_parser(commands: Any) -> None:
 def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.analysis.figures.style import formats_of, style_of
 
-    style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before anything is read
+    style, formats = style_of(parsed.style).name, formats_of(parsed.format)  # before results are read
 
     from cl_ner_bench.analysis.data.choosing import choose
     from cl_ner_bench.analysis.report.files import finished_results, write_files

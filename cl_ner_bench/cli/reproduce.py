@@ -1,4 +1,4 @@
-"""`bench reproduce`: run a published experiment and compare with its numbers."""
+"""`bench reproduce`: run a published experiment, and compare with its numbers."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def as_text(plan: Reproduction, judgements: Sequence[Judgement]) -> str:
-    """Return the end of the output: the source and its defects, then either that this was a rehearsal, or our
-    numbers, the published ones, the difference and the verdict."""
+    """Return the end of the output: the source and its defects, then our numbers, the published numbers, differences
+    and verdicts. A rehearsal has a note in place of the numbers."""
     from cl_ner_bench.analysis.scores.names import NAMES
 
     setting, preset = plan.setting, plan.setting.preset

@@ -1,4 +1,4 @@
-"""The results of a grid as text, as `bench run`, `report` and `reproduce` print them."""
+"""The results of a grid as text, for `bench run`, `bench report` and `bench reproduce`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDTH = 98
 def show_results(
     results: Results, written: Iterable[Path], quiet: bool = False, layout: TableLayout | None = None
 ) -> None:
-    """Print the main table, and on stderr what was left out and what was written."""
+    """Print the main table, and on stderr the files that were left out and written."""
     show(results_text(results, layout))
     for damaged in results.damaged:
         note(f"left out: {damaged}")
@@ -54,7 +54,7 @@ def results_text(results: Results, layout: TableLayout | None = None) -> str:
 
 
 def table_text(found: Table, answer: Iterable[str] = (), decimals: int = 1) -> str:
-    """Return a table; below it the answer, its caption and its notes."""
+    """Return a table, with the answer, its caption and its notes below."""
     from cl_ner_bench.analysis.tables.text import cell_text
 
     rows = []

@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_output_options(parser: Parser) -> Any:
-    """Add the options that say what a command that trains prints; returns their group."""
+    """Add the options for the output of a command that trains, and return their group."""
     group = parser.add_argument_group("output")
     group.add_argument("--dry-run", action="store_true", help="print the resolved plan and train nothing")
     group.add_argument("-q", "--quiet", action="store_true", help="print only the results, warnings and errors")
@@ -67,7 +67,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def carry_out(prepared: Prepared, quiet: bool) -> Outcome:
-    """Learn what is missing and show the progress; where that was stopped, say how to go on."""
+    """Learn the missing steps and show the progress. After a stop, tell how to resume."""
     from cl_ner_bench.cli.live import progress_on_stderr
     from cl_ner_bench.running import grid
 

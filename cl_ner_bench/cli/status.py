@@ -1,4 +1,4 @@
-"""`bench status`: the progress of a grid that this, another process or another machine learns."""
+"""`bench status`: show the progress of a grid that any process or machine learns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def _watch(reader: StatusReader, status: GridStatus) -> None:
-    """Show the progress of a grid until nothing of it runs: live on a terminal, else a line for each event."""
+    """Show the progress of a grid until no run of it is running: live on a terminal, else a line for each event."""
     from rich.console import Console
     from rich.live import Live
 
@@ -76,7 +76,7 @@ def _watch(reader: StatusReader, status: GridStatus) -> None:
 
 
 def on_screen(status: GridStatus) -> Group:
-    """Return what a terminal shows while a grid is watched."""
+    """Return the live screen of a watched grid."""
     from cl_ner_bench.cli.live import screen
 
     running = [(run.record, run.progress) for run in status.of("running") if run.progress]

@@ -1,4 +1,4 @@
-"""`bench tune`: equal trials for every method, and a recipe file of what was best."""
+"""`bench tune`: run equally many trials for each method, and write the best values as a recipe file."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 def whole(value: Any, flag: str, least: int) -> int:
-    """Return a value as a whole number. Raises UserError where it is none, or too small."""
+    """Return a value as an integer. Raises UserError if it is no integer, or below ``least``."""
     from cl_ner_bench.running.option_values import number
 
     try:
@@ -103,7 +103,7 @@ def whole(value: Any, flag: str, least: int) -> int:
 
 
 def objective(value: str, flag: str) -> str:
-    """Return the name of an objective. Raises UserError where there is none of that name."""
+    """Return the name of an objective. Raises UserError for an unknown name."""
     from cl_ner_bench.analysis.data.trials import OBJECTIVES
 
     if value not in OBJECTIVES:
@@ -113,7 +113,7 @@ def objective(value: str, flag: str) -> str:
 
 
 def plan_lines(tuning: Tuning) -> Iterator[str]:
-    """Yield what is searched, and what is said of the search."""
+    """Yield the plan of the search, and the statement about it."""
     known = len([t for t in tuning.known() if t.record.status == "done"])
     runs = sum(t.trials(tuning.trials) for t in tuning.tuned)
     methods = counted(len(tuning.tuned), "method")
@@ -132,7 +132,7 @@ def _bounds(key: str, search: Any) -> str:
 
 
 def result_lines(tuning: Tuning) -> Iterator[str]:
-    """Yield the best trial of each method, what to do with it, and what is said of the search."""
+    """Yield the best trial of each method, the statement about the search, and the command that uses the recipe."""
     from cl_ner_bench.analysis.data.trials import best_of
     from cl_ner_bench.analysis.tables.trials import values_text
 
@@ -156,7 +156,7 @@ def result_lines(tuning: Tuning) -> Iterator[str]:
 
 
 def progress_of(tuning: Tuning, number: int) -> Display:
-    """Return what shows the progress of a round: which method, which trial, the best so far, the time left."""
+    """Return the display of a round's progress: method, trial, score, best score so far and time left."""
     from cl_ner_bench.cli.live import about, progress_on_stderr, run_name
 
     best: dict[str, tuple[float, int]] = {}
@@ -188,5 +188,5 @@ def progress_of(tuning: Tuning, number: int) -> Display:
 
 
 def keep_best(best: dict[str, tuple[float, int]], method: str, score: float, number: int) -> None:
-    """Put a score into the best of each method; of equal ones the first stays."""
+    """Update the best score of a method; of equal scores the first trial's stays."""
     best[method] = max(best.get(method, (score, number)), (score, number), key=lambda pair: (pair[0], -pair[1]))

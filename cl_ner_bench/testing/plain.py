@@ -42,7 +42,8 @@ class Row:
 
 
 def read(sentences: Iterable[Sentence], folder: Path, max_length: int = 512) -> list[Row]:
-    """Return sentences as sub-tokens of an encoder's tokenizer, cut into overlapping windows of ``max_length``."""
+    """Return sentences as sub-tokens of an encoder's tokenizer. Sentences longer than ``max_length`` are cut into
+    overlapping windows."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -86,7 +86,7 @@ def _compute(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         return operation(*args, **kwargs)
     if wrappers and operation not in _ACROSS:
         allowed = [*_tensors(args[1])] if operation in _INDEXING else []
-        if any(part.ndim > 0 and all(part is not index for index in allowed) for part in left):  # scalars may stay on the CPU
+        if any(part.ndim > 0 and all(part is not index for index in allowed) for part in left):  # scalars are exempt
             raise RuntimeError(f"{operation}: expected all tensors to be on the same device, but some are on the CPU")
     stream = torch.get_rng_state() if operation in _INITIAL and wrappers else None
     result = operation(*own, **(by_name | ({"device": "cpu"} if device else {})))

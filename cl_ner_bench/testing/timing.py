@@ -35,8 +35,8 @@ def cpu_seconds(call: Callable[[], object]) -> float:
 
 
 def by_turns(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> list[float]:
-    """Return the ratio of CPU times, slow to fast, in each round. The order in a round is random, and a first round does
-    not count."""
+    """Return the ratio of CPU times, slow to fast, in each round. The order within a round is random. A first round
+    does not count."""
     rng, ratios = random.Random(0), []
     for _ in range(rounds + 1):
         spent = {}

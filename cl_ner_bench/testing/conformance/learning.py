@@ -174,7 +174,7 @@ def _f1_of_one_task(lab: Lab) -> float:
 
 def _f1_learned(lab: Lab, recipe: Mapping[str, Any]) -> float:
     train, test = LARGE.parts["train"], LARGE.parts["test"]
-    memory = {"per_type": len(train)} if "per_type" in lab.settings else {}  # all sentences, because some methods learn only from memory
+    memory = {"per_type": len(train)} if "per_type" in lab.settings else {}  # some learn only from memory
     settings = lab.settings | lab.sized(features=1024, sentences=24) | memory
     trainer = lab.trainer(settings=settings, **recipe)
     trainer.recall = train.__getitem__

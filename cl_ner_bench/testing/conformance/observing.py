@@ -28,7 +28,7 @@ class Observations:
     teacher: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    """Attributes that end_step or keep set or changed. They are lost, because the next step begins with a new learner."""
+    """Attributes that end_step or keep set or changed. The next step begins with a new learner and lacks them."""
     reset: list[str] = field(default_factory=list)
     """Attributes that an epoch set or changed. The next epoch and end_step find them as begin_step left them."""
     moved_vectors: bool = False

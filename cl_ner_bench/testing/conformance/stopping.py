@@ -50,7 +50,7 @@ def resumes(lab: Lab) -> str:
 
 
 ON_A_DEVICE: dict[str, Any] = {"dropout": 0.0, "epochs": 1, "batch_size": 4, "lr": 1e-4, "head_lr": 1e-3}
-"""Two updates per step, at small rates so that noise stays small. No dropout, because each device draws its own masks."""
+"""Two updates per step, with small rates that keep noise small, and no dropout: each device draws its own masks."""
 
 
 def device(lab: Lab) -> str:

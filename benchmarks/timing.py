@@ -115,7 +115,7 @@ Limits = tuple[float, ...]  # bound and aim
 
 @dataclass(frozen=True)
 class Figure:
-    """A row. ``unit``: larger is better for ``x`` and ``%`` (of a limit); else (``of``, ``s``, ``min``, ``GB``) smaller."""
+    """A row. ``unit``: larger is better for ``x`` and ``%`` (of a limit); smaller is better for all other units."""
 
     key: str
     text: str

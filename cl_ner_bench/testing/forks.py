@@ -120,7 +120,7 @@ def command(
 ) -> tuple[int, str, str]:
     """Call ``main`` (MODULE:FUNCTION) in a fork as the command ``words``.
 
-    Returns its exit code and what it wrote to stdout and stderr.
+    Returns the exit code and the texts on stdout and stderr.
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")

@@ -55,7 +55,7 @@ def read(sentences: Iterable[Sentence], folder: Path, max_length: int = 512) -> 
         starts = [sum(map(len, pieces[:n])) for n in range(len(pieces) + 1)]
         windows: list[list[int]] = []
         first = [(0, 0)] * len(pieces)
-        context = [-1] * len(pieces)  # sub-tokens on the side where a word has fewer
+        context = [-1] * len(pieces)  # sub-tokens on the side of a word that has fewer
         begin = 0
         while True:
             end = max(n for n in range(len(pieces) + 1) if starts[n] <= starts[begin] + room)

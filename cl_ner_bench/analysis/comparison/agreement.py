@@ -1,4 +1,4 @@
-"""Tests whether results agree with published ones, within a margin that was fixed beforehand (TOST)."""
+"""Tests of agreement between our results and published ones, within a margin fixed beforehand (TOST)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class MethodRow:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The rows of one table with all of their finished runs, and the runs that differences are computed from.
+    """The rows of one table with all of their finished runs, and the runs for differences between them.
 
     Differences use only ``pairs``, the (order, seed) pairs that every method finished, because other runs would mix
     differences between runs into differences between methods. References and imported results may lack a pair, unless
@@ -96,7 +96,7 @@ class Comparison:
     single_task_runs: tuple[RunRecord, ...]
     single_task_measures: pd.DataFrame
     single_task_counts: pd.DataFrame
-    damaged: tuple[str, ...] = ()  # runs of the results that cannot be read, whatever their method
+    damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; their rows are unknown
     whole: Comparison | None = None  # the comparison of all methods, if only some are shown
 
     @property
@@ -156,7 +156,7 @@ class Comparison:
 
     @cached_property
     def models(self) -> Models:
-        """Return the trained model behind each run and step; runs of several orders may share one."""
+        """Return the trained model behind each run and step; runs of several orders may share a model."""
         return models_of(self.runs)
 
     def per_model(self, frame: pd.DataFrame, *names: str, by: Sequence[str] = ()) -> pd.DataFrame:

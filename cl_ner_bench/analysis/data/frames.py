@@ -1,4 +1,4 @@
-"""A results folder as tidy pandas frames. Reads what ``docs/results.md`` describes and nothing else."""
+"""A results folder as tidy pandas frames. Reads only the files that ``docs/results.md`` describes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _SHOWN = 5  # rows of the summary that ``repr`` shows
 # Equality by identity makes results hashable, so functions of them can be cached.
 @dataclass(frozen=True, eq=False, repr=False)
 class Results:
-    """The runs of one or more results folders, and what they scored. All scores are 0..100.
+    """The runs of one or more results folders, and their scores. All scores are 0..100.
 
     ``runs``: the records (``run.json``) of all runs, finished or not, sorted by ``run_id``.
     The frames hold finished runs only. ``counts`` has a row per run, step, view, test set and type; ``scores``
@@ -229,7 +229,7 @@ def _results(runs: list[RunRecord], folders: dict[str, RunFolder], damaged: list
 
 
 class _Layouts:
-    """The layout of each run; runs with the same tasks share one."""
+    """The layout of each run. Runs with the same tasks share a layout."""
 
     def __init__(self) -> None:
         self.made: dict[bytes, TaskLayout] = {}
@@ -265,7 +265,7 @@ def _bounds(run: RunRecord, joints: Sequence[RunRecord]) -> tuple[RunRecord | No
     joint = sorted(joints, key=lambda b: (b.method != b.registry_name, b.run_id))  # a variant comes last
     own = [b for b in joint if b.architecture == run.architecture and b.setting == run.setting]
     other = [b for b in joint if b.architecture != run.architecture]
-    # Joined folders may hold several settings of the other architecture; none of them can be chosen.
+    # Joined folders may hold several settings of the other architecture; the matching one is unknown.
     single = len({b.setting for b in other}) == 1
     return (own[0] if own else None), ([own[0], other[0]] if own and single else [])
 

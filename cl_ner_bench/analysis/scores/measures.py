@@ -146,8 +146,8 @@ class TaskLayout:
     learned: NDArray[np.int64]  # per unit, 1..T
     tasks: tuple[str, ...]
     task_learned: NDArray[np.int64]
-    member: NDArray[np.int64]  # [tasks, units], 1 where the unit belongs to the task
-    of_type: NDArray[np.int64]  # [types, units], 1 where the unit is of the type
+    member: NDArray[np.int64]  # [tasks, units], 1 if the unit belongs to the task
+    of_type: NDArray[np.int64]  # [types, units], 1 if the unit is of the type
 
     @classmethod
     def of(cls, tasks: Sequence[Task]) -> TaskLayout:

@@ -99,7 +99,7 @@ def count(
 
 
 def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return F1 in 0..100 of ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan where undefined.
+    """Return F1 in 0..100 of ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan if undefined.
 
     F1 = 2 tp / (2 tp + fp + fn). Without gold (tp + fn = 0) F1 is undefined, even with false positives, because no
     prediction could have scored. For a micro-F1 pool the counts first: the false positives of a type without gold

@@ -373,7 +373,7 @@ def _cells(
     groups = c.per_model(frame, *names).groupby(["method", "config"])
     nowhere = dict.fromkeys(((row.method, row.config) for row in c.rows), math.nan)
     cells = {}
-    for name in names:  # one column at a time: joint means differ in the last digit
+    for name in names:  # means of several columns at once differ in the last digit
         best, tied = best_and_tied(c, frame, name) if name in marked else (set(), set())
         means, stds = (nowhere | found.to_dict() for found in (groups[name].mean(), groups[name].std()))
         cells[name] = {

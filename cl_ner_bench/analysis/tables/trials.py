@@ -56,7 +56,7 @@ def _table(trials: Sequence[ScoredTrial]) -> Table:
             lines.append((str(t.trial.number), score, t.record.status, values, t.record.run_id))
             about = {"method": method, "trial": t.trial.number, "score": score.mean, "best": is_best}
             about |= {"status": t.record.status, "run_id": t.record.run_id}
-            data.append({**about, **t.trial.values, **about})  # a setting may be called as a column
+            data.append({**about, **t.trial.values, **about})  # a setting may have the name of a column
         sections.append((method, tuple(lines)))
     settings = run.settings
     caption = (

@@ -68,7 +68,7 @@ COMPARING = frozenset({first_step, identities, hidden_labels, resumes, device, s
 
 
 def checks(card: MethodCard, full: bool = False) -> list[Check]:
-    """Return the checks of a method, without those that its card makes pointless; ``full`` adds the longer checks."""
+    """Return the checks of a method that apply to its card; ``full`` adds the longer checks."""
     left_out = {first_step} if card.first_step != "base" else set()
     left_out |= {identities} if not card.identities else set()
     longer = FULL + ((gpu,) if torch.cuda.is_available() else ()) if full else ()

@@ -446,7 +446,7 @@ def looks(home: Path, _: argparse.Namespace) -> None:
             begin = time.perf_counter()
             list(found.poll())
             spent.append(1000 * (time.perf_counter() - begin) / len(runs))
-        row(f"{len(runs):,}", f"{spent[0]:.3f}", f"{seconds[1]:.4f}")
+        row(f"{len(runs):,}", f"{spent[0]:.3f}", f"{spent[1]:.4f}")
 
 
 # A report

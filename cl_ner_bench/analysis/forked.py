@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
 from cl_ner_bench.errors import UserError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST = 8  # processes; more would only wait for the longest piece of work
@@ -45,25 +45,48 @@ def forked(n: int, begin: Callable[..., None] | None = None, *arguments: Any) ->
 
 
 @contextmanager
-def beside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Iterator[Callable[[], T]]:
-    """Begin ``work(*args, **kwargs)`` in a copy of this process, and yield a function that waits for its result.
+def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Begin ``work()`` in a copy of this process, and yield a function that waits for its result.
 
-    With one core, or if a copy would be unsafe, the function does the work itself.
+    At the end the copy is killed, finished or not. With one core, or if a copy would be unsafe, the function does the
+    work itself.
     """
     if processes() == 1:
-        yield lambda: work(*args, **kwargs)
+        yield work
         return
-    with forked(1) as pool:
-        future = pool.submit(work, *args, **kwargs)
-        yield lambda: result_of(future.result)
+    fork = multiprocessing.get_context("fork")
+    answers, sender = fork.Pipe(duplex=False)
+    copy = fork.Process(target=_answer, args=(sender, work))
+    copy.start()
+    sender.close()  # only the copy holds this end now: if the copy dies, `recv` raises EOFError
+    try:
+        yield lambda: _answered(answers)
+    finally:
+        copy.kill()
+        copy.join()
 
 
 def result_of(wait: Callable[[], T]) -> T:
     """Return ``wait()``. Raises UserError if a copy ended too early."""
     try:
         return wait()
-    except BrokenProcessPool:
+    except (BrokenProcessPool, EOFError):
         raise UserError("a process of this command was ended, as when memory is full: run the command again") from None
+
+
+def _answer(sender: Connection, work: Callable[[], object]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        sender.send((work(), None))
+    except Exception as error:
+        sender.send((None, error))
+
+
+def _answered(answers: Connection) -> Any:
+    value, error = result_of(answers.recv)
+    if error is not None:
+        raise error
+    return value
 
 
 def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

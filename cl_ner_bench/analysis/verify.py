@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def verify(home: Path, say: Say = lambda _: None) -> Verification:
     folder = ResultsFolder.open(home)
     # While runs are checked, a copy of this process derives the report's numbers and a thread reads the large models.
     # The process is copied first, because a copy of a process with threads is unsafe.
-    with beside(_derived, home) as derived:
+    with beside(partial(_derived, home)) as derived:
         reader = ThreadPoolExecutor(1)
         try:
             models = [reader.submit(check) for check in folder.checks_of_models()]

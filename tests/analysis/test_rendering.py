@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from cl_ner_bench.analysis import forked
 from cl_ner_bench.analysis.data.frames import load_results
 from cl_ner_bench.analysis.figures.figure import ReportFigure
 from cl_ner_bench.analysis.figures.rendering import Draw, FigureFiles, rendering
@@ -67,7 +70,29 @@ def test_a_process_with_threads_draws_alone() -> None:
     thread.join()
 
 
+def test_work_beside_that_fails_or_is_lost_leaves_a_message_and_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "processes", lambda: 2)
+
+    def wrong() -> int:
+        raise UserError("wrong")
+
+    def lost() -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    with beside(wrong) as found, pytest.raises(UserError, match="wrong"):
+        found()
+    with beside(lost) as found, pytest.raises(UserError, match="a process of this command was ended"):
+        found()
+    began = time.monotonic()
+    with beside(lambda: time.sleep(60)):
+        assert multiprocessing.active_children()
+    assert not multiprocessing.active_children()
+    assert time.monotonic() - began < 30
+
+
 def test_work_beside_runs_in_another_process_where_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
     for cores, elsewhere in (({0}, False), ({0, 1}, True)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
         with beside(os.getpid) as found:

@@ -61,9 +61,9 @@ from cl_ner_bench.learning.closed_form import ClosedForm, PseudoTags, best_thres
 from cl_ner_bench.learning.learner import Batch, Output, Step, TagLearner
 
 _SAMPLE = 2000
-"""The number of sentences whose words of O give the centres of O."""
+"""Sentences from whose words without a label the centres of O are computed."""
 _NEVER = 1e9
-"""The margin of a tag without words to compute its mean from."""
+"""The margin of a tag that no word had from which its mean is computed."""
 
 
 class NearestMean(ClosedForm, TagLearner):

@@ -111,3 +111,20 @@ def test_the_page_of_findings_quotes_what_is_stored() -> None:
     assert f"({ours['learning_mean']:.1f} and {tuned['learning_mean']:.1f})" in page
     behind = joint["task_macro_f1_mean"] - ours["learning_mean"]
     assert f"of {ours['gap_mean']:.1f} points that it ends below joint training, it lacks {behind:.1f}" in page
+
+
+@pytest.mark.parametrize(
+    ("table", "page"),
+    [
+        ("overview", "README.md"),
+        ("questions", "docs/findings.md"),
+        ("gaps", "docs/findings.md"),
+        ("collapses", "docs/findings.md"),
+        ("situations", "docs/which-method.md"),
+        ("types", "docs/which-method.md"),
+    ],
+)
+def test_pages_hold_the_tables_of_the_comparison(table: str, page: str) -> None:
+    code, out, err = command("benchmarks.comparison:main", ["benchmarks.comparison", table], os.environ)
+    assert code == 0, err
+    assert out in (HOME / page).read_text(encoding="utf-8")

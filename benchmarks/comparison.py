@@ -1,4 +1,4 @@
-"""What the stored comparison of methods says, as tables of Markdown pages.
+"""Tables of the Markdown pages that tell what the stored comparison of methods says.
 
     python -m benchmarks.comparison overview      README.md: all methods, by group
     python -m benchmarks.comparison questions     docs/findings.md: the literature's questions, pairs of methods
@@ -67,7 +67,7 @@ QUESTIONS = (
 
 
 class Situation(NamedTuple):
-    """What an engineer may do, and the methods that keep to it."""
+    """A constraint of an engineer, and the methods that keep to it."""
 
     text: str
     admits: Callable[[MethodCard], bool]

@@ -75,7 +75,8 @@ def result_of(wait: Callable[[], T]) -> T:
 
 
 def _answer(sender: Connection, work: Callable[[], object]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a command in the background ignores Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         sender.send((work(), None))
     except Exception as error:

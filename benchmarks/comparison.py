@@ -32,6 +32,7 @@ from cl_ner_bench.registry import resolve
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference" / "comparison"
 MEASURES = END, LEARNING, FORGETTING = "task_macro_f1", "learning", "forgetting"
+GAP = "gap"
 
 
 class Question(NamedTuple):
@@ -101,7 +102,7 @@ class Stored:
         frame = self.comparison.measures.query("view == 'all'")
         # Orders that share a model (joint training after the last step) have one value.
         frame = frame[[self.comparison.models[run_id, LAST] == run_id for run_id in frame["run_id"]]]
-        self._by_order = frame.groupby(["method", "order"])[[*MEASURES]].mean()
+        self._by_order = frame.groupby(["method", "order"])[[*MEASURES, GAP]].mean()
         self.methods = [row.method for row in self.comparison.rows]
         self.undertrained = {found.row.method for found in undertrained(self.comparison)}
 
@@ -185,7 +186,7 @@ def gaps(stored: Stored) -> str:
     """Return how far methods end below joint training: what they did not learn, and what they lost later."""
     parts = []
     for row in stored.comparison.rows:
-        if row.group != "reference":
+        if row.group != "reference" and len(stored.values(row.method, GAP)):  # none where settings are not joint's
             joint, end = (stored.values(m, END).mean() for m in (f"joint-{row.architecture}", row.method))
             learned = stored.values(row.method, LEARNING).mean()
             parts.append((joint - end, joint - learned, learned - end, row.method))

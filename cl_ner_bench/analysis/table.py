@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -58,6 +58,14 @@ class Table:
     ) -> Table:
         """Return a table with the CSV lines ``data`` and the notes as the last column."""
         notes = tuple(notes)
-        frame = pd.DataFrame(list(data))
-        frame["notes"] = "; ".join(notes)
-        return cls(name, caption, header, tuple(sections), notes, frame)
+        return cls(name, caption, header, tuple(sections), notes, noted(pd.DataFrame(list(data)), notes))
+
+
+def noted(frame: pd.DataFrame, notes: Sequence[str]) -> pd.DataFrame:
+    """Return the numbers of a CSV file with the notes as the last column.
+
+    The first row has their text. In every row it would be most of the file: a comparison of many methods has
+    kilobytes of notes, and thousands of rows.
+    """
+    text = "; ".join(notes)
+    return frame.assign(notes=[text if not row or not text else "as in the first row" for row in range(len(frame))])

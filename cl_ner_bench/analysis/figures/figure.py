@@ -25,6 +25,7 @@ from cl_ner_bench.analysis.comparison.notes import UNDERTRAINED, notes_of
 from cl_ner_bench.analysis.comparison.undertrained import undertrained
 from cl_ner_bench.analysis.figures.families import families_of_all, is_bound
 from cl_ner_bench.analysis.figures.style import RC, Appearance, Style, appearances, dashes, ink, style_of
+from cl_ner_bench.analysis.table import noted
 
 Item = TypeVar("Item")
 Axess = np.ndarray[Any, Any]  # of Axes
@@ -49,9 +50,8 @@ class ReportFigure:
     ) -> ReportFigure:
         """Return a finished figure. Its layout is fixed, so every format looks the same."""
         frame = pd.DataFrame(data).drop_duplicates(ignore_index=True)  # bounds stand in several panels
-        frame["notes"] = "; ".join(notes)
         fix_layout(figure)
-        return cls(name, caption, figure, frame, tuple(notes))
+        return cls(name, caption, figure, noted(frame, notes), tuple(notes))
 
     @property
     def kind(self) -> str:

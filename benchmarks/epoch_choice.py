@@ -1,15 +1,18 @@
-"""The epoch that is kept, an experiment: the best on dev, where only the new types are labelled, or the last.
+"""The epoch that is kept, an experiment: three rules on the stored comparison of methods.
 
-    python -m benchmarks.epoch_choice --data PATH    learn what is missing (16 runs, an hour on two cores), and print
+    python -m benchmarks.epoch_choice --data PATH    learn what is missing (12 runs, 40 minutes of one core), and print
     python -m benchmarks.epoch_choice                print the table of what is stored
 
-``PATH`` holds Few-NERD. Results are in ``results/reference/epoch-choice`` (``--results``); a run of each pair, of equal
-method, order and seed, keeps the best epoch on dev, the other one the last.
+``PATH`` holds Few-NERD. The rules: the best epoch on dev, where only the new types are labelled (the runs of
+``results/reference/comparison``); the last epoch; the best harmonic mean of the dev score and of the agreement with the
+previous model on old types (``agreement.py``). Runs of one method, order and seed differ in the rule alone. The runs of
+the last two are in ``results/reference/epoch-choice``.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,49 +23,61 @@ from cl_ner_bench.analysis.comparison.intervals import estimate
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.scorer import f1
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "reference" / "epoch-choice"
-METHODS = ("spankl", "extendner")
-RULES = {"epoch-macro": "macro", "epoch-last": "last"}  # scenario -> the epoch that is kept
-TYPES = ("location", "organization", "other", "person")
-SETTINGS = {
-    "max_sentences": 1600,
-    "batch_size": 8,
-    "epochs": 4,
-    "orders": [0, 1, 2, 4],
-    "seeds": [0],
-}  # order 3 is order 1 again
+HERE = Path(__file__).parent
+REFERENCE = HERE.parent / "results" / "reference"
+COMPARISON, RESULTS = REFERENCE / "comparison", REFERENCE / "epoch-choice"
+METHODS = ("extendner", "spankl")
+LAST_EPOCH = "last-epoch"  # the scenario, and the name of its file
 COLLAPSE = 20  # points of F1 that a type loses within a step
 
 
+class Rule(NamedTuple):
+    """A rule for the kept epoch, and the runs that follow it: a prefix of their method, and their scenario."""
+
+    title: str
+    prefix: str
+    scenario: str
+
+
+DEV = Rule("best on dev", "", "split")
+RULES = (DEV, Rule("last", "", LAST_EPOCH), Rule("agreement", "agreement-", "split"))
+
+
 def learn(data: Path, folder: Path) -> None:
-    """Learn the missing runs."""
-    for name, rule in RULES.items():
-        scenario = folder / "scenarios" / f"{name}.toml"
-        if not scenario.exists():
-            scenario.parent.mkdir(parents=True, exist_ok=True)
-            tasks = "".join(f'[[tasks]]\ntypes = ["{type_}"]\n' for type_ in TYPES)
-            scenario.write_text(f'like = "split"\nselection = "{rule}"\n{tasks}')
+    """Learn the missing runs with the settings of the comparison."""
+    scenario = folder / "scenarios" / f"{LAST_EPOCH}.toml"
+    scenario.parent.mkdir(parents=True, exist_ok=True)
+    scenario.write_text('like = "split"\nselection = "last"\n')
+    file = os.path.relpath(HERE / "agreement.py")  # records hold the path as given
+    agreeing = [f"agreement-{method}={file}+{method}" for method in METHODS]
+    for methods, of in (([*METHODS], scenario), (agreeing, "split")):
         run(
-            list(METHODS), dataset="fewnerd-coarse", data=data, scenario=scenario, bounds="none", out=folder,
-            keep_models="none", no_report=True, **SETTINGS,
+            methods, dataset="fewnerd-coarse", data=data, scenario=of, orders=[0, 1, 2], bounds="none", out=folder,
+            recipe="comparison", max_sentences=4000, precision="fp32", keep_models="none", no_report=True,
         )  # fmt: skip
 
 
 class Ends(NamedTuple):
-    """The ends of a method's runs under one rule for the kept epoch: final micro-F1 by order, the number of steps that
-    kept an epoch before the last, and the points of F1 that each old type lost in each step."""
+    """The ends of a method's runs under one rule.
+
+    Attributes:
+        micro_f1: final micro-F1 by order.
+        earlier: of each step, whether it kept an epoch before the last.
+        lost: points of F1 that each old type lost in each step.
+    """
 
     micro_f1: dict[int, float]
-    earlier: int
+    earlier: list[bool]
     lost: list[float]
 
 
 def ends(results: Results, method: str, scenario: str) -> Ends:
-    """Return the ends of the finished runs of a method under a rule."""
-    runs = [run for run in results.finished if (run.method, run.scenario) == (method, scenario)]
-    found = Ends({}, sum(s["selected_epoch"] < s["epochs"] for run in runs for s in run.learned), [])
-    for record in runs:
+    """Return the ends of the finished runs of a method in a scenario."""
+    found = Ends({}, [], [])
+    for record in results.finished:
+        if (record.method, record.scenario) != (method, scenario):
+            continue
+        found.earlier.extend(step["selected_epoch"] < step["epochs"] for step in record.learned)
         of_run = f"run_id == {record.run_id!r} and view == 'all'"
         scores, counts = (frame.query(of_run) for frame in (results.scores, results.counts))
         found.micro_f1[record.order] = float(scores.set_index("step")["micro_f1"].loc[record.n_steps])
@@ -72,25 +87,27 @@ def ends(results: Results, method: str, scenario: str) -> Ends:
 
 
 def table(folder: Path) -> str:
-    """Return the results of the stored runs as a Markdown table with a row per method."""
-    results = load_results(folder)
+    """Return the results of the stored runs as a Markdown table with a row per method and rule."""
+    stored, compared = load_results(folder), load_results(COMPARISON)
     lines = [
-        "| method | orders | steps that kept an earlier epoch | micro-F1, best on dev | micro-F1, last epoch | "
-        f"last minus best on dev (95 %) | old types that lost {COLLAPSE} points in a step, best on dev | last epoch |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| method | epoch that is kept | micro-F1 in the end | minus best on dev (95 %) | steps that kept an earlier "
+        f"epoch | old types that lost {COLLAPSE} points in a step |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for method in METHODS:
-        dev, last = (ends(results, method, scenario) for scenario in RULES)
-        orders = sorted(dev.micro_f1.keys() & last.micro_f1.keys())
-        one, other = (np.array([e.micro_f1[order] for order in orders]) for e in (dev, last))
-        difference = estimate((other - one)[:, None])
-        collapsed = (f"{sum(loss >= COLLAPSE for loss in e.lost)} of {len(e.lost)}" for e in (dev, last))
-        cells = (
-            f"`{method}`", len(orders), f"{dev.earlier} of {len(dev.micro_f1) * len(TYPES)}", f"{one.mean():.1f}",
-            f"{other.mean():.1f}",
-            f"{difference.mean[0]:+.1f} ({difference.low[0]:+.1f} to {difference.high[0]:+.1f})", *collapsed,
-        )  # fmt: skip
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        base = ends(compared, method, DEV.scenario).micro_f1
+        for rule in RULES:
+            found = ends(compared if rule is DEV else stored, rule.prefix + method, rule.scenario)
+            orders = sorted(found.micro_f1)
+            difference = estimate(np.array([[found.micro_f1[order] - base[order]] for order in orders]))
+            mean, low, high = (float(values[0]) for values in (difference.mean, difference.low, difference.high))
+            cells = (
+                f"`{method}`", rule.title, f"{np.mean([*found.micro_f1.values()]):.1f}",
+                "" if rule is DEV else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})",
+                f"{sum(found.earlier)} of {len(found.earlier)}",
+                f"{sum(loss >= COLLAPSE for loss in found.lost)} of {len(found.lost)}",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

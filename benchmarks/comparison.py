@@ -7,6 +7,8 @@
     python -m benchmarks.comparison situations    docs/which-method.md: an engineer's situations, the methods that fit
     python -m benchmarks.comparison types         docs/which-method.md: each type, by how often it was labelled
 
+``python -m benchmarks.pages`` writes them into these pages.
+
 Intervals are Student's, over orders of tasks (each the mean of its seeds), without a correction for their number.
 """
 
@@ -156,13 +158,15 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def overview(stored: Stored) -> str:
-    """Return all methods by group, the best in the end first."""
+    """Return all methods by group, the best in the end first; a dagger marks the undertrained."""
     rows: list[Sequence[object]] = []
     for group, members in stored.comparison.groups:
-        rows.append((f"*{group_title(group)}*", "", "", ""))
-        names = sorted((row.method for row in members), key=lambda name: -stored.values(name, END).mean())
-        rows += [(f"`{name}`", *(cell(stored.estimate(name, measure)) for measure in MEASURES)) for name in names]
-    return markdown(("method", "F1 in the end", "F1 when learned", "forgetting"), rows)
+        rows.append((f"*{group_title(group)}*", "", "", "", ""))
+        for name in sorted((row.method for row in members), key=lambda name: -stored.values(name, END).mean()):
+            measures = (cell(stored.estimate(name, measure)) for measure in MEASURES)
+            dagger = " †" if name in stored.undertrained else ""
+            rows.append((f"`{name}`{dagger}", *measures, f"{stored.seconds(name):.0f}"))
+    return markdown(("method", "F1 in the end", "F1 when learned", "forgetting", "processor s a step"), rows)
 
 
 def questions(stored: Stored) -> str:
@@ -281,12 +285,17 @@ TABLES: Mapping[str, Callable[[Stored], str]] = {
 }
 
 
-def main() -> None:
+def printed(arguments: Sequence[str] | None = None) -> str:
+    """Return what the command prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parsed = parser.parse_args()
-    print(TABLES[parsed.table](Stored(parsed.results)))
+    parsed = parser.parse_args(arguments)
+    return TABLES[parsed.table](Stored(parsed.results))
+
+
+def main() -> None:
+    print(printed())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,14 +112,19 @@ def table(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def printed(arguments: Sequence[str] | None = None) -> str:
+    """Learn, if data are given, and return the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a copy of Few-NERD: learn what is missing")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parsed = parser.parse_args()
+    parsed = parser.parse_args(arguments)
     if parsed.data:
         learn(parsed.data, parsed.results)
-    print(table(parsed.results))
+    return table(parsed.results)
+
+
+def main() -> None:
+    print(printed())
 
 
 if __name__ == "__main__":

@@ -103,7 +103,8 @@ def run(
     from the recipe, else from the defaults of `bench run --help`.
 
     Args:
-        methods: names of `bench list methods`, ``FILE.py`` or ``FILE.py:NAME``; ``LABEL=METHOD`` names a variant.
+        methods: names of `bench list methods`, patterns like ``*-token``, ``FILE.py`` or ``FILE.py:NAME``;
+            ``LABEL=METHOD`` names a variant.
         bounds: ``auto`` adds the joint bound of each architecture in use.
         set: hyper-parameters of methods, ``{"spankl": {"kd_weight": 0}}``.
         dataset: a name of `bench list datasets`, a card, a folder with train, dev and test files, or other files

@@ -7,6 +7,7 @@ reads the cards of methods and runs none of their code.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -62,9 +63,9 @@ def _of_plug_in(point: EntryPoint) -> Iterator[Entry[MethodCard]]:
 def resolve(names: Iterable[str]) -> list[Variant]:
     """Return the methods that ``names`` stand for.
 
-    A name is a method, a pair (``ewc`` for ``ewc-span`` and ``ewc-token``), ``FILE.py`` or ``FILE.py:NAME``. A plug-in
-    and ``+`` may stand before it, and ``LABEL=`` before all. Repeated names count once. Raise UserError for unknown
-    names and for two methods under one label.
+    A name is a method, a pair (``ewc`` for ``ewc-span`` and ``ewc-token``), a pattern (``*-token``), ``FILE.py`` or
+    ``FILE.py:NAME``. A plug-in and ``+`` may stand before it, and ``LABEL=`` before all. Repeated names count once.
+    Raise UserError for unknown names and for two methods under one label.
     """
     known = methods()
     found: dict[str, Variant] = {}
@@ -115,6 +116,10 @@ def _lookup(spec: str, known: Registry[MethodCard]) -> list[MethodCard]:
         if not cards:
             raise UserError(f"{path[1]} has no method {path[2]!r}, only {', '.join(names)}")
         return cards
+    if "*" in spec:
+        if not (fitting := fnmatch.filter(known, spec)):
+            raise UserError(f"--methods: no method's name fits {spec!r}; `bench list methods` shows all{known.unread}")
+        return [known[name] for name in fitting]
     both = PAIRS.get(spec, (f"{spec}-span", f"{spec}-token"))
     choices = (spec,) if spec in known else both
     if not all(name in known for name in choices):

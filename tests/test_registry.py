@@ -43,6 +43,12 @@ def test_a_group_stands_for_one_method_of_each_architecture(name: str) -> None:
     assert [v.card.architecture for v in registry.resolve([name])] == list(method_card.ARCHITECTURES)
 
 
+def test_a_pattern_stands_for_all_names_that_fit() -> None:
+    assert labels("spankl*", "spankl") == ["spankl", "spankl-nokd", "spankl-mse", "spankl-softmax"]
+    assert labels("average+finetune-*") == ["average+finetune-span", "average+finetune-token"]
+    assert labels("*") == [*registry.methods()]
+
+
 def test_names_given_twice_count_once_and_labels_name_variants() -> None:
     assert labels("finetune-span", "finetune", "nokd=spankl") == ["finetune-span", "finetune-token", "nokd"]
     assert registry.resolve(["nokd=spankl"])[0].card.name == "spankl"
@@ -76,6 +82,7 @@ def test_variants_share_what_the_card_says_once(tmp_path: Path) -> None:
     ("names", "said"),
     [
         (["spnkl"], "Did you mean 'spankl'"),
+        (["spnkl*"], "no method's name fits 'spnkl\\*'"),
         (["SPANKL"], "Did you mean 'spankl'"),
         (["SpanKL without kd"], "Did you mean 'spankl-nokd'"),
         ([], "at least one"),

@@ -43,7 +43,8 @@ class Options:
         ("spankl", "extendner", "finetune", "joint"),
         names,
         METHODS,
-        "names of `bench list methods`, FILE.py, FILE.py:NAME or PLUG+METHOD; LABEL=METHOD names a variant",
+        "names of `bench list methods`, patterns like '*-token', FILE.py, FILE.py:NAME or PLUG+METHOD; LABEL=METHOD "
+        "names a variant",
         "a,b",
     )
     bounds: str = option(

@@ -1,12 +1,13 @@
 """Processor seconds (user and system, with all child processes) of commands that learn nothing.
 
-With ``--against`` another checkout of the suite runs each command in turn with this one, and the table has the ratio::
-
-    bench run --max-sentences 60 --epochs 1 --out small
+    bench run --max-sentences 60 --epochs 1 --out small        make a results folder
+    python -m benchmarks.commands small                        measure the commands of this checkout
     git worktree add ../before COMMIT
-    python -m benchmarks.commands small --against ../before
+    python -m benchmarks.commands small --against ../before    also compare them with another checkout
 
-``report`` writes to an empty folder, ``report again`` to the same folder once more.
+The table has a row per command with the minimum, median and maximum over rounds. With ``--against``, both checkouts run
+each command by turns. The last column is then the time of the other checkout divided by the time of this checkout.
+``report`` writes to an empty folder, and ``report again`` writes to the same folder once more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CODE = "import sys\nfrom cl_ner_bench.cli.main import main\nsys.exit(main())"
 
 
 def commands(results: Path, out: Path) -> dict[str, list[str]]:
-    """Return the commands by their names, in the order in which they run."""
+    """Return the arguments of each command by its name, in the order of measurement."""
     report = ["report", str(results), "--out", str(out)]
     return {
         "--help": ["--help"],
@@ -39,7 +40,7 @@ def commands(results: Path, out: Path) -> dict[str, list[str]]:
 
 
 def processor_seconds(words: list[str], checkout: Path, folder: Path) -> float:
-    """Run a command of the suite in ``checkout`` from ``folder``, and return its processor seconds.
+    """Run a command of the suite of ``checkout`` in ``folder``, and return its processor seconds.
 
     Raises CalledProcessError if the command fails.
     """
@@ -53,10 +54,10 @@ def processor_seconds(words: list[str], checkout: Path, folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="a folder of `bench run`")
-    parser.add_argument("--against", type=Path, help="another checkout")
+    parser.add_argument("results", type=Path, help="results folder of `bench run`")
+    parser.add_argument("--against", type=Path, help="checkout to compare with")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="names of commands, separated by commas")
+    parser.add_argument("--only", default="", help="commands to measure, separated by commas (default: all)")
     given = parser.parse_args()
     checkouts = [HOME, *([given.against.resolve()] if given.against else [])]
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +71,7 @@ def main() -> None:
                 for place, checkout in enumerate(checkouts):
                     words = commands(given.results.resolve(), out[place])[name]
                     found = processor_seconds(words, checkout, Path(folder))
-                    if turn:  # the first turn compiles
+                    if turn:  # the first turn does not count, because Python compiles the modules in it
                         seconds.setdefault((name, place), []).append(found)
     print("| command | processor seconds: min / median / max | before / now: min / median / max |\n|---|---:|---:|")
     for name in chosen:

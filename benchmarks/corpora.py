@@ -1,11 +1,18 @@
-"""How long a corpus of the size of OntoNotes takes, and one ten times as large: python -m benchmarks.corpora
+"""Time and memory to load, check and split a corpus as large as OntoNotes or larger: python -m benchmarks.corpora
 
-A corpus of invented words (60,000 train sentences, 1.1 million words; dev and test as in OntoNotes) is written to a
-temporary folder as JSON lines. Each row is a child process on one core, so it has its own peak memory. The stages are
-the first start (read, and write the cache), the second start (read the cache, with the fingerprint), the corpus doctor,
-a task split by rarest type, and the tokens of all sentences. The last row does all of them in one process with an empty
-cache. Seconds are by the clock, and the core's working time (which other work on the machine does not change).
-Option: --scale 10 (size of the larger corpus; 0 leaves it out).
+The benchmark writes a corpus of invented words as JSON lines to a temporary folder. The corpus has 60,000 train
+sentences (1.1 million words), and dev and test parts as large as OntoNotes'. A second corpus is ``--scale`` times as
+large (10 by default; 0 leaves it out). Each row is one stage:
+
+    first start     read the files and write the cache
+    second start    read the cache; both starts compute the fingerprint
+    check           run the corpus doctor
+    split           divide the types into tasks, and assign each sentence by its rarest type
+    tokenise        make the sub-tokens of all sentences
+    all             load, check, split and tokenise in one process, with an empty cache
+
+Each stage runs with one thread in its own child process, so its peak memory is its own. ``seconds`` is clock time
+without imports, and ``core`` is processor time, which other work on the machine changes little.
 """
 
 from __future__ import annotations
@@ -48,11 +55,11 @@ def main() -> None:
 
 
 def report(scale: int) -> float:
-    """Print the rows of one size, and return the core's seconds of ``all``."""
+    """Print the rows of one corpus size, and return the processor seconds of stage ``all``."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), scale)
         for stage in STAGES:
-            # The first start and "all" find no cache; "check" and the doctor never use one.
+            # The first start and "all" must find no cache. The doctor ("check") never reads the cache.
             cache = Path(folder) / ("cache" if stage != "all" else "no cache")
             found = child(stage, folder, cache)
             goal = f"  goal {GOALS[stage]}" if scale == 1 and stage in GOALS else ""
@@ -69,7 +76,7 @@ def child(stage: str, dataset: str, cache: Path) -> dict[str, Any]:
 
 
 def measure(stage: str, dataset: str) -> dict[str, float]:
-    """Return seconds (without imports), seconds that the core worked, and peak memory (MB) of one stage."""
+    """Return the clock seconds (without imports), processor seconds and peak memory (MB) of one stage."""
     from cl_ner_bench.corpora.doctor import check
     from cl_ner_bench.corpora.load import load_corpus
     from cl_ner_bench.scenarios.split import make_split
@@ -100,7 +107,7 @@ def measure(stage: str, dataset: str) -> dict[str, float]:
 
 
 def invented(n: int, rng: random.Random) -> Iterator[Invented]:
-    """Yield sentences of 18 words on average; about half of them have one to four mentions."""
+    """Yield ``n`` sentences of 18 words on average. About half of them have one to four mentions."""
     syllables = [c + v for c in "bdfghklmnprstvz" for v in "aeiou"]
     lengths = rng.choices(range(1, 5), k=40_000)
     drawn = iter(rng.choices(syllables, k=sum(lengths)))

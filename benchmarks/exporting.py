@@ -1,10 +1,13 @@
 """Checks of exported models: python -m benchmarks.exporting methods | pipeline MODEL FILE
 
-``methods``: each method of the registry learns two steps on a tiny encoder, is exported and loaded again. A row tells
-if the loaded model finds the same mentions to the bit, and why transformers cannot load it (if so).
-``pipeline``: MODEL finds mentions in the first sentences (--sentences) of FILE (a word and its tag per line), by
-``load_model`` and by transformers' pipeline. The output counts sentences with different mentions, and sentences in
-which the best tags of the words are no legal sequence.
+``methods``: each method of the registry learns two steps on a tiny encoder. Its model is exported and loaded again. A
+row says if the loaded model finds the same mentions to the bit. The last cell says ``tagger`` if transformers can load
+the model as a token classifier, and otherwise says why it cannot.
+
+``pipeline``: ``load_model`` and transformers' pipeline both find mentions with MODEL in FILE. FILE has a word and its
+tag per line and an empty line between sentences; ``--sentences`` says how many of its sentences are read. The output
+counts the sentences in which the best tags of the words form no legal sequence. It counts the sentences with different
+mentions separately among these and among all other sentences.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""The effect of each knob of the generated corpus on forgetting: a controlled experiment, one knob at a time.
+"""The effect of each knob of the generated corpus on forgetting: an experiment that changes one knob at a time.
 
-    python -m benchmarks.instrument                 train what is missing (9 settings, hours on two cores) and draw
-    python -m benchmarks.instrument --draw --results results/reference/instrument    draw from what is stored
-    python -m benchmarks.instrument --seeds 0,1,2   more seeds
+    python -m benchmarks.instrument                 train the missing runs (9 settings, hours on two cores) and draw
+    python -m benchmarks.instrument --seeds 0,1,2   the same with more seeds
+    python -m benchmarks.instrument --draw --results results/reference/instrument    only draw the stored runs
 
-Results go to ``results/instrument/SETTING`` (``--results``), the figure and its numbers beside this page's text
-(``docs/instrument.png``, ``.csv``).
+The printed table and the figure show forgetting, learning and final task F1 by knob, value and method. Runs are stored
+in ``results/instrument/SETTING`` (``--results`` names another folder). The figure goes to ``docs/instrument.png`` and
+its numbers to ``docs/instrument.csv`` (``--out``), for ``docs/synthetic.md``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ KNOBS = {
 
 
 def settings() -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield the name and the values of each setting: the base, and the base with one other value of a knob."""
+    """Yield the name and the knob values of each setting: the base, then the base with one knob changed."""
     yield "base", BASE
     for knob, (_, values) in KNOBS.items():
         for value in values:
@@ -49,7 +50,7 @@ def settings() -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def card(name: str, values: dict[str, float]) -> str:
-    """Return the TOML card of a setting. There are 500 train sentences per task, so all tasks have equal updates."""
+    """Return the TOML card of a setting. It has 500 train sentences per task, so the updates per task stay equal."""
     tasks = TASKS[int(values["tasks"])]
     knobs = "\n".join(f"{knob} = {values[knob]}" for knob in KNOBS if knob != "tasks")
     rows = "\n".join(f"{task} = {types}".replace("'", '"') for task, types in tasks.items())
@@ -87,7 +88,7 @@ def train(results: Path, seeds: str) -> None:
 
 
 def measured(results: Path) -> pd.DataFrame:
-    """Return a row per setting, method and seed: the changed knob, its value and the measures."""
+    """Return a row per changed knob, value, method and seed, with the measures. The base has rows for every knob."""
     rows = []
     for name, values in settings():
         if not (results / name / "runs").is_dir():
@@ -135,7 +136,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def as_markdown(frame: pd.DataFrame) -> str:
-    """Return a Markdown table with a row per knob, value and method, and each measure's values by seed."""
+    """Return a Markdown table with a row per knob, value and method. A cell has a measure's value for each seed."""
     lines = ["| knob | value | method | " + " | ".join(SHOWN.values()) + " |", "|---|---|---|" + "---:|" * len(SHOWN)]
     for (knob, value, method), own in frame.groupby(["knob", "value", "method"]):
         cells = [" / ".join(f"{score:.1f}" for score in own.sort_values("seed")[measure]) for measure in SHOWN]
@@ -147,9 +148,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "instrument")
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--draw", action="store_true", help="train nothing")
-    parser.add_argument("--knobs", default=",".join(KNOBS), help="those that are drawn and printed")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "instrument", help="of .csv and .png")
+    parser.add_argument("--draw", action="store_true", help="draw the stored runs and train nothing")
+    parser.add_argument(
+        "--knobs", default=",".join(KNOBS), help="knobs to draw and print, separated by commas (default: all)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "docs" / "instrument",
+        help="path of the figure and its numbers, without .png and .csv",
+    )
     arguments = parser.parse_args()
     results = arguments.results.resolve()
     if not arguments.draw:

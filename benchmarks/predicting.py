@@ -1,12 +1,15 @@
-"""Time and memory of `bench predict` beside the model's own: python -m benchmarks.predicting WHAT MODEL FILE
+"""Time and memory of `bench predict` on a file: python -m benchmarks.predicting time|memory MODEL FILE
 
-    time     the processor time of a file's texts, read, cut, predicted and written, over that of the evaluation of
-             `bench run` on the same sentences (`Trainer.predict`, given as words), by turns in one process
-    memory   the most memory that the process has held after 1, 2, 4... MB of the file
+MODEL is a folder that `bench predict` takes. FILE has one text per line.
 
-MODEL is what `bench predict` takes, FILE has a text a line. Ratios are of CPU times with one thread, in the environment
-of the suite's workers; `--texts N` takes the first N lines, `--rounds N` repeats. `--blind` leaves the encoder out,
-which takes nearly all of the time: its tokeniser is what might keep something of each text.
+    time     Print the CPU time to read, cut, predict and write the first `--texts` lines, divided by the CPU time of
+             `Trainer.predict` on the same sentences, already cut into words. `bench run` evaluates by this function.
+             Both run by turns in one process, in `--rounds` rounds.
+    memory   Print the peak memory of the process after 1, 2, 4, ... MB of the file and after the whole file.
+             `--blind` leaves out the encoder, which takes nearly all of the time. It keeps the tokeniser, because
+             the tokeniser might keep something of each text.
+
+Both use one thread and the environment of the suite's workers.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ def ratios(model: str, file: Path, texts: int, rounds: int) -> str:
 
 
 class _Blind:
-    """A trainer that finds nothing. It only cuts texts, and makes sub-tokens if it has a tokeniser."""
+    """A trainer that finds no mentions. If it has a tokeniser, it makes the sub-tokens of the sentences."""
 
     nested = False
 

@@ -1,12 +1,15 @@
-"""Record the progress of a real grid, for tests of the estimated time left: python -m benchmarks.progress OUT.json ...
+"""Record the progress of a real grid: python -m benchmarks.progress OUT.json --jobs N [OPTIONS OF `bench run`]
 
-The other arguments are options of `bench run`, with ``--jobs`` among them; it writes to a temporary results folder,
-which is read every ``EVERY`` seconds. OUT.json holds ``runs`` (the parts of the records that the estimate reads),
-``events`` as ``[seconds, run, kind, value]`` (the ``status`` of a run, its ``progress`` from the heartbeat, and each
-finished ``step``), and ``seconds`` until the end of the command with its report.
+Tests of the estimated time left read the recording. `bench run` writes to a temporary results folder, and the benchmark
+reads this folder every ``EVERY`` seconds. OUT.json holds
 
-All seconds are processor time, which other work on the machine changes little. The time of a run counts from the end of
-the previous run in the same place, as if each run had its own core.
+    runs       the parts of the run records that the estimate reads
+    events     [seconds, run, kind, value]; the kind is ``status`` (of the run), ``progress`` (from the heartbeat) or
+               ``step`` (a finished step)
+    seconds    the time of the whole command, including its report
+
+All seconds are processor time, which other work on the machine changes little. Each run counts as if it had its own
+core: it begins at the end of the previous run in its place, and after the shared steps that it uses.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from cl_ner_bench.running import environment
 from cl_ner_bench.storage.folder import ResultsFolder
 
 EVERY = 0.25
-APART = 2.0  # seconds between two events of a phase
+APART = 2.0  # least seconds between two recorded progress events of a phase
 RECORD = ("run_id", "method", "dataset", "scenario", "encoder", "architecture", "steps", "sizes", "words", "shared")
 SETTINGS = ("epochs", "device", "precision", "threads", "training_check")
 PROGRESS = ("step", "phase", "update", "updates", "predicted_words")
@@ -126,9 +129,9 @@ class Recorder:
         return thin
 
     def _begins(self, driver: Clock) -> dict[str, float]:
-        """Return the begin of each run: after the previous run in its place, and after the shared steps it uses."""
+        """Return when each run begins: after the previous run in its place, and after the shared steps that it uses."""
         begin: dict[str, float] = {}
-        free: list[tuple[float, float]] = []  # ends of runs without a successor yet: by the clock, and moved
+        free: list[tuple[float, float]] = []  # ends of runs that have no successor yet: (clock time, recorded time)
         first = {run: clock.samples[0][0] for run, clock in self.clocks.items()}
         for run in sorted(first, key=first.__getitem__):
             before = max((end for end in free if end[0] <= first[run]), default=None)
@@ -147,7 +150,7 @@ class Recorder:
 
 
 def as_text(command: str, recorder: Recorder, driver: Clock) -> str:
-    """Return the recording as JSON with a line for each run and event."""
+    """Return the recording as JSON with one line per run and per event."""
     events = recorder.by_processor_time(driver)
     report = driver.whole - driver(max(recorder.ended.values()))
     facts = {

@@ -1,26 +1,27 @@
-"""Does any cost grow faster than corpus, grid or cluster? python -m benchmarks.scaling KIND ...
+"""Growth of costs with the size of corpus, grid and cluster: python -m benchmarks.scaling KIND ...
 
-    stages    the cost of a sentence in each stage besides the encoder, for 1,000 to 100,000 sentences
+    stages    CPU time per sentence of each stage except the encoder, for 1,000 to 100,000 sentences
     tenfold   time and memory of splitter and scorer with ten times the sentences
-    paper     the published grids on 1, 8 and 64 GPUs, simulated
-    scale     the real scheduler with up to 1,000,000 steps on 100,000 simulated workers
-    plan      what planning costs per step
-    looks     what a look at the files of waiting runs costs
+    paper     simulated time of the published grids on 1, 8 and 64 GPUs
+    scale     cost of the real scheduler with up to 1,000,000 steps and 100,000 simulated workers
+    plan      time per step to plan a grid
+    looks     time per run to check the files of waiting runs
     report    time and size of the report of a large, made-up grid
 
-**stages**: corpora of invented words go through reading (JSON lines; once parsed with an empty cache, which is then
-written, and once from the cache), splitting (all tasks and the masked sentences of each step), tokenising, batching (an
-epoch in random batches with the targets of both architectures, and the order of evaluation), decoding (of made-up
-logits of 18 types) and scoring (three views). A round measures each size in CPU time, sizes in random order; a first
-round does not count. Small corpora are measured several times in a round, which counts their median. The slope is that
-of log(time of a sentence) on log(sentences): the mean of the rounds with its 95 % interval (Student's t).
+**stages** uses corpora of invented words. ``reading`` parses JSON lines and writes the cache, which the next stage
+reads. ``splitting`` makes the tasks and the masked sentences of each step. ``batching`` makes the random batches of an
+epoch with the targets of both architectures, and the batches of an evaluation. ``decoding`` gets made-up logits of 18
+types. ``scoring`` counts the matches in three sets of sentences. A round measures all sizes in random order, and takes
+the median of several tries for a small corpus. A first round does not count. The growth per tenfold is 10 ** slope - 1.
+The slope is that of log(time per sentence) on log(sentences): the mean over rounds, with its 95 % interval (Student's
+t).
 
-**tenfold**: the ratio of CPU times, larger to smaller corpus, by turns; and the most memory that is needed at once
-beside the corpus (objects of Python and numpy, by tracemalloc), as a share of sentences and predictions themselves.
+**tenfold** prints the ratio of CPU times of the larger and the smaller corpus, measured by turns. Memory is the peak of
+what the work allocates (Python and numpy objects, by tracemalloc), as a share of the sentences and predictions.
 
-**paper**, **plan**, **looks**: grids are planned by `bench run`'s own code on generated corpora with the cards' types,
-tasks and orders, so that what is shared is what would be shared. Times follow from a stated rate (``RATE``); nothing is
-trained.
+**paper**, **plan** and **looks** plan grids by `bench run`'s own code on generated corpora; nothing is trained. The
+grids of **paper** have the types, tasks and orders of the cards, so they share the steps that real grids would share.
+The simulated times follow from ``RATE``.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ from cl_ner_bench.testing.timing import as_a_worker, by_turns, cpu_seconds, grow
 WIDTH, BATCH = 12, 32
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 ONCE = 10_000
-"""Sentences. A smaller corpus is measured repeatedly until it has seen about so many, at most ``--repeats`` times."""
-MOST_GROWTH, MOST_BYTES = 0.10, 200  # per tenfold; of a sub-token
+"""Sentences. A round repeats a smaller corpus until it has seen about this number, at most ``--repeats`` times."""
+MOST_GROWTH, MOST_BYTES = 0.10, 200  # growth per tenfold; bytes per sub-token
 TENFOLD, MOST_TIME, MOST_MEMORY = 10, 10.5, 1.5
 
 RATE = 32 / 0.0144
-"""Sentences per second that BERT-large learns on one H100 in batches of 32. This is computed, not measured: 4.1 ms of
-matrix products at 40 % of the peak, then 3.1 ms of AdamW, then 7.2 ms of launches."""
+"""Training sentences per second of BERT-large on one H100 in batches of 32. This is calculated, not measured: an update
+takes 4.1 ms of matrix products at 40 % of the peak, then 3.1 ms of AdamW, then 7.2 ms of kernel launches."""
 MODEL_GB = 1.34  # BERT-large in fp32
 SENTENCES = 720  # in each part of a generated corpus
 METHODS = "spankl,spankl-nokd,extendner,extendner-paper,finetune,joint,seqstar,frozen-span"
@@ -109,7 +110,7 @@ def header(first: str, *others: str) -> None:
 
 
 def stages(home: Path, options: argparse.Namespace) -> None:
-    """Print the CPU time per sentence of each stage by the size of the corpus, and its growth."""
+    """Print the CPU time per sentence of each stage for each corpus size, and its growth."""
     sizes = [int(size) for size in options.sizes.split(",")]
     for size in sizes:
         write_corpus(home / str(size), size)
@@ -128,7 +129,7 @@ def stages(home: Path, options: argparse.Namespace) -> None:
 
 
 def one_round(home: Path, sizes: Sequence[int], seed: int, repeats: int) -> dict[str, list[float]]:
-    """Return the microseconds per sentence of each stage, by size."""
+    """Return the microseconds per sentence of each stage, in the order of ``sizes``."""
     found: dict[int, dict[str, float]] = {}
     for size in random.Random(seed).sample(sizes, len(sizes)):
         times = [seconds(home / str(size)) for _ in range(max(1, min(repeats, ONCE // size)))]
@@ -168,7 +169,7 @@ def seconds(folder: Path) -> dict[str, float]:
 
 
 def split(corpus: Corpus) -> None:
-    """Make a split, and the data of all its steps."""
+    """Make a split and the data of all its steps."""
     made = make_split(corpus)
     for step in range(1, made.n_steps + 1):
         made.step_data(corpus, step)
@@ -194,7 +195,7 @@ def batch(sentences: Sequence[Sentence], tokens: Sequence[Tokens], types: Sequen
 
 
 def made_up_logits(batch: Batch, types: Sequence[str], generator: torch.Generator) -> torch.Tensor:
-    """Return logits ``[spans, types]`` of a model that finds most mentions, some of them with a second type."""
+    """Return logits ``[spans, types]`` that give most mentions their type, and some of them a second type."""
     rows, columns = batch.span_gold(types, WIDTH)
     stored = torch.full((len(types), sum(span_count(n, WIDTH) for n in batch.lengths)), -6.0)
     stored[columns, rows] = torch.normal(4.0, 3.0, rows.shape, generator=generator)
@@ -226,7 +227,7 @@ def bytes_a_token(folder: Path) -> float:
 
 
 def parts(size: int) -> Iterator[tuple[str, list[tuple[list[str], list[tuple[int, int, str]]]]]]:
-    """Yield the parts of a corpus of ``size`` sentences of invented words; an eighth is dev and an eighth test."""
+    """Yield the parts of a corpus of ``size`` invented sentences: an eighth is dev, an eighth test, the rest train."""
     rest = size // 8
     for seed, (part, n) in enumerate({"train": size - 2 * rest, "dev": rest, "test": rest}.items()):
         yield part, list(invented(n, random.Random(seed)))
@@ -240,7 +241,7 @@ def write_corpus(folder: Path, size: int) -> None:
 
 
 def tenfold(home: Path, options: argparse.Namespace) -> None:
-    """Print the growth of time of splitter and scorer with ten times the sentences, and their memory."""
+    """Print how the time of splitter and scorer grows with ten times the sentences, and their memory."""
     n = options.sentences
     small, large = made_up(n), made_up(TENFOLD * n)
     gc.freeze()  # as a worker does after loading its corpus
@@ -260,7 +261,7 @@ def tenfold(home: Path, options: argparse.Namespace) -> None:
 
 
 def tenfold_of(do: Callable[..., None], data: Data) -> None:
-    """Repeat a piece of work until it has seen as many sentences as the larger corpus has."""
+    """Repeat ``do`` until it has seen as many sentences as the larger corpus has."""
     for _ in range(TENFOLD):
         do(*data)
 
@@ -285,7 +286,7 @@ WORK: Mapping[str, Callable[..., None]] = {"splitter": lambda corpus, _: split(c
 
 
 def memory_share(size: int, do: Callable[..., None]) -> float:
-    """Return the peak memory of ``do`` beside its data, as a share of the memory of the data."""
+    """Return the peak memory that ``do`` adds to its data, divided by the memory of the data."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -304,18 +305,18 @@ def memory_share(size: int, do: Callable[..., None]) -> float:
 
 @dataclass(frozen=True)
 class Chain:
-    """A run in the simulation: its item in the schedule, and the cost (seconds) of each step."""
+    """A simulated run: its item in the schedule, and pairs of step and cost (seconds)."""
 
     item: Item
     steps: Sequence[tuple[int, float]]
 
 
 def simulate(chains: Iterable[Chain], workers: int) -> tuple[float, float]:
-    """Return the time until all chains are done, and their total work, with ``workers`` that follow ``Schedule``."""
+    """Return the seconds until ``workers`` have done all chains by ``Schedule``, and the seconds of work."""
     by_id = {chain.item.id: chain for chain in chains}
     schedule = Schedule(chain.item for chain in by_id.values())
     now, free = 0.0, workers
-    events: list[tuple[float, int, str, Step | None]] = []  # a step is finished, or (None) a run has ended
+    events: list[tuple[float, int, str, Step | None]] = []  # with the finished step, or with None at the end of a run
     n = 0
     while True:
         while free and (id := schedule.next(idle=free == workers)) is not None:
@@ -343,7 +344,7 @@ def simulate(chains: Iterable[Chain], workers: int) -> tuple[float, float]:
 
 
 def grids(home: Path) -> Iterator[tuple[str, list[Run], float]]:
-    """Yield the name and the runs of each published grid, and the seconds per unit of cost."""
+    """Yield name, runs and seconds per unit of cost of each published grid."""
     for name, sentences, epochs in (("ontonotes", 59_924, 10), ("fewnerd", 131_767, 5)):
         card = list_cards()[name]
         for scenario in ("split", "filter"):
@@ -363,7 +364,7 @@ def grids(home: Path) -> Iterator[tuple[str, list[Run], float]]:
 def planned(
     home: Path, tasks: Mapping[str, Sequence[str]], orders: Sequence[Sequence[int]], options: Mapping[str, Any]
 ) -> list[Run]:
-    """Return the runs of a grid with the tasks and orders of a card, on sentences with one mention each."""
+    """Return the runs of a grid with ``tasks`` and ``orders``, on generated sentences with one mention each."""
     types = [type for own in tasks.values() for type in own]
     for part in PARTS:
         rows = (
@@ -378,7 +379,7 @@ def planned(
 
 
 def chains(runs: Sequence[Run], seconds: float, out: Path) -> list[Chain]:
-    """Return ``runs`` for the simulation, with ``seconds`` per unit of cost."""
+    """Return ``runs`` as simulated runs that take ``seconds`` per unit of cost."""
     costs = {run.id: [(step, run.cost(step) * seconds) for step in run.record.steps] for run in runs}
     return [Chain(item, costs[item.id]) for item in schedule_items(runs, ResultsFolder.open(out))]
 
@@ -401,7 +402,7 @@ def paper(home: Path, _: argparse.Namespace) -> None:
 
 
 def large(steps: int) -> list[Chain]:
-    """Return runs of ten methods in two families, with ten steps of about 100 s; a family shares its first step."""
+    """Return runs of ten methods in two families, with ten steps of 50 to 150 s. A family shares its first step."""
     rng, found = random.Random(0), []
     for group in range(max(1, steps // 100)):
         for method in range(10):
@@ -414,7 +415,7 @@ def large(steps: int) -> list[Chain]:
 
 
 def scale(home: Path, _: argparse.Namespace) -> None:
-    """Print the share of time that workers are busy, and the time of the scheduler itself."""
+    """Print how much of the time workers are busy, and the scheduler's own CPU time per step."""
     header("steps", "workers", "hours", "workers busy", "scheduler, ms a step")
     for steps, workers in ((10_000, 100), (100_000, 1_000), *((1_000_000, n) for n in (1_000, 10_000, 100_000))):
         found, begin = large(steps), time.process_time()
@@ -424,7 +425,7 @@ def scale(home: Path, _: argparse.Namespace) -> None:
 
 
 def plan(home: Path, _: argparse.Namespace) -> None:
-    """Print the cost of planning per step for growing grids."""
+    """Print the CPU time per step to plan grids of growing size."""
     header("runs", "steps", "planning, ms a step")
     for orders in (1, 10, 100):
         begin = time.process_time()
@@ -434,7 +435,7 @@ def plan(home: Path, _: argparse.Namespace) -> None:
 
 
 def looks(home: Path, _: argparse.Namespace) -> None:
-    """Print the cost of a look at all waiting runs of a grid. The driver looks twice a second."""
+    """Print the time per run to check the files of all waiting runs, as the driver does twice a second."""
     header("runs", "first look, ms a run", "each further look, ms a run")
     for orders in (1, 10, 100):
         runs = planned(home, {name: (name,) for name in "abcdef"}, (), {"orders": numbers(orders)})
@@ -465,7 +466,7 @@ def report(home: Path, options: argparse.Namespace) -> None:
 
 
 def write_large_grid(folder: Path, methods: int, orders: int, seeds: int, steps: int, types: int) -> None:
-    """Write a grid whose counts follow from its predictions, with four test mentions of each type."""
+    """Write a grid with four test mentions of each type. Its counts follow from its predictions."""
     names = [*LABELS, *(f"variant-{i}" for i in range(len(LABELS), methods))][:methods]
     per_task = math.ceil(types / steps)
     labels = [f"task{i // per_task}-type{i:02d}" for i in range(types)]
@@ -481,7 +482,7 @@ def write_large_grid(folder: Path, methods: int, orders: int, seeds: int, steps:
 def write_made_up_run(
     folder: Path, method: str, order: int, seed: int, tasks: Sequence[Mapping[str, Any]], sentences: Sequence[str]
 ) -> None:
-    """Write a run. Test sentence i holds two mentions of the type ``sentences[i]``."""
+    """Write a run. Test sentence i has two mentions of type ``sentences[i]``."""
     rng = np.random.default_rng([zlib.crc32(method.encode()), order, seed])
     skill = 0.9 if method.startswith("joint") else 0.4 + 0.4 * (zlib.crc32(method.encode()) % 11) / 11
     learned: list[str] = []
@@ -529,12 +530,20 @@ KINDS: Mapping[str, Callable[[Path, argparse.Namespace], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="+", metavar="KIND", choices=KINDS, help=", ".join(KINDS))
-    parser.add_argument("--rounds", type=int, default=9, help="stages, tenfold")
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="stages: sentences of each corpus")
-    parser.add_argument("--repeats", type=int, default=10, help="stages: of a small corpus in a round, at most")
-    parser.add_argument("--sentences", type=int, default=10_000, help="tenfold: of the smaller corpus")
-    parser.add_argument("--grid", default="15,10,5,11,66", help="report: methods, orders, seeds, steps, types")
-    parser.add_argument("--out", type=Path, help="report: where the grid is, or is written (default: removed)")
+    parser.add_argument("--rounds", type=int, default=9, help="stages and tenfold: number of rounds")
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="stages: sentences in each corpus")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="stages: how often a round measures a small corpus, at most"
+    )
+    parser.add_argument("--sentences", type=int, default=10_000, help="tenfold: sentences in the smaller corpus")
+    parser.add_argument(
+        "--grid", default="15,10,5,11,66", help="report: numbers of methods, orders, seeds, steps, types"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="report: folder of the grid, which is written if it is missing (default: a temporary folder)",
+    )
     options = parser.parse_args()
     as_a_worker()
     torch.set_num_threads(1)

@@ -1,4 +1,7 @@
-"""Training steps and evaluation of the suite and of other code, by turns from the same weights."""
+"""Training steps and evaluations of the suite and of other code, which start from the same weights and run by turns.
+
+`python -m benchmarks.timing` measures them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModel, get_cosine_schedule_with_warmup  # noqa: F401 - not imported while `Plain` is timed
+from transformers import AutoModel, get_cosine_schedule_with_warmup  # noqa: F401 - imported here, so the time of `Plain` leaves it out
 
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.cards import recipe
@@ -29,33 +32,33 @@ from cl_ner_bench.testing.timing import cpu_seconds
 
 ENCODER = "minilm"
 FOLDER = encoder_info(ENCODER).folder
-FEW = 8  # sentences of the steps before the measured one, whose scores do not matter
+FEW = 8  # sentences in the steps before the measured step; their scores do not matter
 EXACT: Mapping[str, Any] = {"max_span_width": 0, "exact": True}
 LIMITED: Mapping[str, Any] = {"max_span_width": 12, "exact": False}
 
 Update = Callable[[Sequence[Sentence]], object]
 Compared = Callable[[Learner, Plain | None, int], Update]
-"""A function from the learner at the begin of the step (to be copied), its teacher and the number of updates to a
-function that makes one update."""
+"""A function that makes an ``Update``. It gets the learner at the beginning of the step (which it must copy), the
+learner's teacher and the number of updates."""
 
 
 def first_steps(corpus: Corpus, n: int, last: int) -> list[StepData]:
-    """Return steps 1 to ``last`` of the base order, the last step with ``n`` train sentences; all without dev."""
+    """Return steps 1 to ``last`` of the base order without dev: ``n`` train sentences in the last step, few before."""
     split = make_split(corpus)
     steps = [split.step_data(corpus, k) for k in range(1, last + 1)]
     return [replace(s, train=s.train[: n if s.step == last else FEW], dev=(), selection="last") for s in steps]
 
 
 def paper_recipe(corpus: Corpus, architecture: str, **changes: Any) -> dict[str, Any]:
-    """Return the paper's recipe with batches of 32 and one epoch, with ``changes``."""
+    """Return the paper's recipe with batches of 32, one epoch and then ``changes``."""
     return dict(recipe(corpus.card, "paper", architecture)) | {"batch_size": 32, "epochs": 1, "pool": 1} | changes
 
 
 @dataclass
 class Timed:
-    """CPU seconds of each update but the first, of the suite and of the code that it is compared with.
+    """CPU seconds of each update except the first, for the suite and for the code that it is compared with.
 
-    ``once``: CPU seconds of the suite in a step before the first update (tokens, the teacher's outputs, the optimiser).
+    ``once``: the suite's CPU seconds before the first update of a step (tokens, the teacher's outputs, the optimiser).
     """
 
     suite: list[float]
@@ -63,7 +66,7 @@ class Timed:
     once: float
 
     def whole(self, epochs: int) -> list[float]:
-        """Return the seconds of the suite's updates, each with its share of ``once`` in a step of ``epochs`` epochs."""
+        """Return the seconds of each update of the suite, with its share of ``once`` in a step of ``epochs`` epochs."""
         share = self.once / (epochs * (len(self.suite) + 1))
         return [spent + share for spent in self.suite]
 
@@ -71,7 +74,7 @@ class Timed:
 def updates(
     method: str, steps: Sequence[StepData], settings: Mapping[str, Any], precision: str, others: Mapping[str, Compared]
 ) -> Timed:
-    """Learn ``steps``. After each update of the last step, each of ``others`` makes an update on the same batch."""
+    """Learn ``steps``, and time the last. After each of its updates, all ``others`` make one on the same batch."""
     card = registry.methods()[method]
     base: Any = method_code.load_class(card)
     n_updates = -(-len(steps[-1].train) // settings["batch_size"])
@@ -79,7 +82,7 @@ def updates(
     batches: list[list[Sentence]] = []
     turns: dict[str, Update] = {}
     spent: dict[str, list[float]] = {name: [] for name in ("suite", *others)}
-    aside = began = 0.0  # seconds of others, and the begin of the suite's turn
+    aside = began = 0.0  # seconds to set up ``others``, and the beginning of the suite's turn
 
     class Recorded(base):
         def begin_step(self, data: StepData) -> None:
@@ -118,7 +121,7 @@ def updates(
 
 
 def plain_updates(settings: Mapping[str, Any], data: StepData) -> Compared:
-    """Return the plain path on the sentences of ``data``, with tokens made beforehand and spans of any width."""
+    """Return the plain path on the sentences of ``data``. It has spans of any width; its tokens are made beforehand."""
 
     def compared(learner: Learner, teacher: Plain | None, updates: int) -> Update:
         model = Plain(learner, FOLDER, settings["dropout"])
@@ -136,7 +139,7 @@ PARTS = (TEACHER, UNPADDED, FUSED, MASKS, "words in use only")
 
 
 class Kept:
-    """A teacher whose outputs are computed once. The plain path uses it like a model."""
+    """A teacher that computes its outputs once. The plain path uses it like a model."""
 
     def __init__(self, teacher: Plain, rows: Sequence[Row]) -> None:
         teacher.eval()
@@ -198,23 +201,25 @@ def with_parts(settings: Mapping[str, Any], data: StepData, have: Sequence[str])
 class Products:
     """The matrix products of training steps, without padding: forward and both gradients.
 
-    FLOPs forward, for T sub-tokens of all windows (t in one), N words, S spans, K types, width h, feed-forward f:
+    FLOPs forward for t sub-tokens in a window, T sub-tokens in all windows, N words, S spans, K types, hidden size h
+    and feed-forward size f:
 
-        linear layers   a layer: 2 T (4 h h + 2 h f); head: 2 N h (100 K), tags: 2 N h (1 + 2 K)
-        attention       a layer: 4 t t h, summed over windows
+        linear layers   2 T (4 h h + 2 h f) per layer; span head: 2 N h (100 K), tag head: 2 N h (1 + 2 K)
+        attention       4 t t h per layer, summed over windows
         span scores     2 S 50 K
 
-    and twice as much again backward. Only the linear layers are timed, each by torch's matmul into allocated memory.
-    The time of the other products follows from their FLOPs at the same rate.
+    Backward takes twice as many. Only the linear layers are timed, each by torch's matmul into allocated memory. The
+    time of the other products follows from their FLOPs at the same rate.
 
     Args:
-        data: the step of the batches.
+        data: the step that the batches come from.
+        dtype: the number format of the products.
     """
 
     def __init__(self, data: StepData, dtype: torch.dtype) -> None:
         self.rows = {row.sentence.id: row for row in read(data.train, FOLDER)}
         self.dtype, self.buffers = dtype, [torch.randn(0, dtype=dtype)] * 6
-        self.flops = self.beyond = 0  # of the linear layers, and of the other products
+        self.flops = self.beyond = 0  # FLOPs of the linear layers, and of the other products
 
     def __call__(self, learner: Learner, teacher: Plain | None, updates: int) -> Update:
         config = json.loads((FOLDER / "config.json").read_text())
@@ -260,10 +265,10 @@ class Products:
 def knowing(
     corpus: Corpus, method: str, settings: Mapping[str, Any], precision: str, predicted: float = 3.0
 ) -> Trainer:
-    """Return a trainer that knows all types of ``corpus`` after hardly any learning.
+    """Return a trainer that has learned all types of ``corpus`` from a few sentences.
 
     An untrained span head predicts half of all spans as mentions. Its biases are shifted until it predicts about
-    ``predicted`` mentions per sentence, as many as a sentence has.
+    ``predicted`` mentions per sentence, about as many as sentences have.
     """
     card = registry.methods()[method]
     trainer = Trainer(method_code.load_class(card), card.settings, settings, ENCODER, seed=0, precision=precision)
@@ -279,12 +284,12 @@ def knowing(
 
 @torch.no_grad()
 def shift_head(learner: Learner, shift: float) -> None:
-    """Set the biases of starts to ``shift`` and of ends to ``-shift``, which lowers the score of every span."""
+    """Set the biases of starts to ``shift`` and of ends to ``-shift``. This lowers the scores of spans."""
     for bias in (p for p in learner.head.parameters() if p.ndim == 1):
         bias.view(-1, 2, PROJECTION).copy_(torch.tensor([shift, -shift])[:, None])
 
 
 def plain_predict(trainer: Trainer, sentences: Sequence[Sentence]) -> Callable[[], object]:
-    """Return an evaluation by the plain path with the same weights. Tokens are made beforehand."""
+    """Return an evaluation by the plain path with the same weights. Its tokens are made beforehand."""
     model, rows = Plain(trainer.learner, FOLDER), read(sentences, FOLDER)
     return lambda: predict(model, rows)

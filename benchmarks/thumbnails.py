@@ -1,6 +1,6 @@
-"""The thumbnails of docs/figures.md, drawn from the reference results.
+"""Draw the thumbnails of docs/figures.md from the reference results: python -m benchmarks.thumbnails
 
-python -m benchmarks.thumbnails
+The command writes ``docs/thumbnails/KIND.png`` for each kind of figure and prints the paths.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from cl_ner_bench.analysis.figures.style import rc
 
 REFERENCE = HOME / "results" / "reference"
 OUT = HOME / "docs" / "thumbnails"
-DPI = 62  # 430 pixels for the width of a page
-SOURCES = {  # folders -> kinds of figures; no reference results have the five datasets that ranks need
+DPI = 62  # a figure as wide as a page gets 430 pixels
+SOURCES = {  # folders -> kinds of figures; no reference results have the five datasets that `ranks` needs
     ("fewnerd-coarse",): ("steps", "orders", "types", "plane", "cost", "errors", "confusion", "mentions"),
     ("fewnerd", "fewnerd-coarse"): ("datasets",),
 }
 
 
 def main() -> list[Path]:
-    """Draw the first figure of each kind; return the written paths."""
+    """Draw the first figure of each kind, and return the paths of the thumbnails."""
     OUT.mkdir(exist_ok=True)
     written = []
     for folders, kinds in SOURCES.items():

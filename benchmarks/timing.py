@@ -1,17 +1,17 @@
-"""The speed of the engine: python -m benchmarks.timing --data PATH
+"""Speed of the engine against the plain path: python -m benchmarks.timing --data PATH
 
-Prints the Markdown table of docs/performance.md: figure | min / median / max | bound | aim | met | key. PATH is the
-folder of Few-NERD (train, dev and test files). The plain loop is cl_ner_bench/testing/plain.py: padded random
-batches of 32, the teacher at every step, fp32, stock AdamW. Ratios are of CPU times by turns in one process with one
-thread, in the environment of the suite's workers; each of the rounds trains and evaluates on what `--updates` and
-`--sentences` say. How costs grow with a corpus is measured by `python -m benchmarks.scaling stages`.
+PATH is the folder of Few-NERD (train, dev and test files). The output is the Markdown table of docs/performance.md:
+figure | min / median / max | bound | aim | met | key. The plain path is cl_ner_bench/testing/plain.py: padded random
+batches of 32, the teacher at every step, fp32, stock AdamW. Ratios are of CPU times, measured by turns in one process
+with one thread, in the environment of the suite's workers. Each round makes `--updates` training steps or evaluates
+`--sentences` sentences. For the growth of costs with the corpus see `python -m benchmarks.scaling stages`.
 
-    --only train,eval     rows whose key begins so; slow rows only if they are named (grid, default)
-    --grid "OPTIONS"      of the row `grid`: `bench run` options that say how large it is
-    --json FILE           every value, with the machine and the versions
-    --techniques          what each technique adds, from the plain path to the full engine; each stage keeps those
-                          before it. What is done once in a task is not counted. Writes docs/performance.csv and .png.
-    --draw                the figure of --techniques again, from the CSV that is there
+    --only train,eval     measure the rows whose keys begin with these words; slow rows (grid, default) need this
+    --grid "OPTIONS"      use these `bench run` options for the size of the row `grid`
+    --json FILE           store every value, with the machine and the versions
+    --techniques          measure each technique, from the plain path to the full engine. Each stage keeps the earlier
+                          techniques. Work done once per task does not count. Writes docs/performance.csv and .png.
+    --draw                draw the figure of --techniques again from docs/performance.csv
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ BENCH = [sys.executable, "-m", "cl_ner_bench", "run", "--quiet"]
 
 @dataclass(frozen=True)
 class Settings:
-    """The size of a measurement. A round trains ``updates`` of ``batch_size`` sentences or evaluates ``sentences``."""
+    """The size of a measurement. A round makes ``updates`` training steps or evaluates ``sentences`` sentences."""
 
     dataset: str = "fewnerd-coarse"
     data: Path | None = None
@@ -92,7 +92,7 @@ class Settings:
     updates: int = 4
     sentences: int = 256
     batch_size: int = 32
-    grid: tuple[str, ...] = ()  # options of the grid, beside its methods, orders and seeds
+    grid: tuple[str, ...] = ()  # options of the row `grid` besides ``GRID``
 
     def corpus(self, name: str = "") -> Corpus:
         return load_corpus(name or self.dataset, self.data)
@@ -115,7 +115,7 @@ Limits = tuple[float, ...]  # bound and aim
 
 @dataclass(frozen=True)
 class Figure:
-    """A row. ``unit``: larger is better for ``x`` and ``%`` (of a limit); smaller is better for all other units."""
+    """A row. Larger values are better if ``unit`` is ``x`` or ``%`` (of a limit), smaller values for other units."""
 
     key: str
     text: str
@@ -123,16 +123,16 @@ class Figure:
     measure: Measure = field(repr=False)
     bound: float | None = None
     aim: float | None = None
-    slow: bool = False  # measured on demand only
+    slow: bool = False  # measured only on demand
 
     def shown(self, values: Sequence[float]) -> list[str]:
-        """Return the cells of its Markdown row."""
+        """Return the cells of the Markdown row."""
         found = " / ".join(self._number(v) for v in spread(values)) if len(values) > 1 else self._number(values[0])
         limits = ["" if limit is None else self._number(limit) for limit in (self.bound, self.aim)]
         return [self.text, found, *limits, self.met(values), f"`{self.key}`"]
 
     def met(self, values: Sequence[float]) -> str:
-        """Return a text that tells if the median reaches bound and aim."""
+        """Return a text that says if the median reaches the bound and the aim."""
         if self.bound is None:
             return ""
         if not self._reaches(median(values), self.bound):
@@ -157,7 +157,7 @@ class Figure:
 
 
 def training(method: str, precision: str, mode: str) -> Measure:
-    """Compare updates of the plain path with updates of the suite, including their share of its work once per task."""
+    """Measure the time of plain updates divided by the suite's, which include their share of the work per task."""
 
     def measure(s: Settings) -> list[float]:
         timed, _, epochs = s.trained(method, precision, mode)
@@ -167,7 +167,7 @@ def training(method: str, precision: str, mode: str) -> Measure:
 
 
 def share(precision: str, mode: str) -> Measure:
-    """Compare an update with the time of its matrix products at torch's rate."""
+    """Measure the time of an update's matrix products at torch's rate, divided by the time of the update."""
 
     def measure(s: Settings) -> list[float]:
         timed, products, _ = s.trained("spankl", precision, mode)
@@ -191,9 +191,9 @@ def evaluation(precision: str, mode: str) -> Measure:
 
 @dataclass
 class Heads:
-    """Head and losses, forward and backward from word vectors, with ``types - 1`` old types and a new one.
+    """Head and losses, forward and backward from word vectors, with ``types - 1`` old types and one new type.
 
-    Both paths get the teacher's outputs.
+    The suite and the plain path both get made-up outputs of the teacher.
     """
 
     lengths: Sequence[int]
@@ -212,7 +212,7 @@ class Heads:
 
     @cached_property
     def sentences(self) -> list[Sentence]:
-        """Return the sentences, each with a mention of the new type."""
+        """Return sentences of ``lengths`` words with one mention of the new type each."""
         mentions = (Mention(0, 1, f"T{self.types - 1}"),)
         return [Sentence(i, ("the",) * n, mentions) for i, n in enumerate(self.lengths)]
 
@@ -247,7 +247,7 @@ class Heads:
 
 
 def natural_lengths(n: int, mean: float = 20.2) -> list[int]:
-    """Return lengths of random sentences, distributed as in OntoNotes (median 18; one in a hundred is above 60)."""
+    """Return ``n`` random sentence lengths, distributed as in OntoNotes (median 18; one in a hundred is above 60)."""
     rng = random.Random(0)
     return [max(1, round(rng.gammavariate(2.4, mean / 2.4))) for _ in range(n)]
 
@@ -261,7 +261,7 @@ def head_time(lengths: Sequence[int], mode: str) -> Measure:
 
 
 def head_memory(lengths: Sequence[int], mode: str) -> Measure:
-    """Compare the peaks of torch's allocated memory, which do not vary."""
+    """Measure the peak of torch's allocated memory, divided by the plain path's. It does not vary."""
 
     def measure(_: Settings) -> list[float]:
         heads = Heads(lengths, mode)
@@ -274,7 +274,7 @@ def head_memory(lengths: Sequence[int], mode: str) -> Measure:
 
 
 def decoding(mode: str, n: int = 20_000, types: int = 6) -> Measure:
-    """Decode logits of a model that finds a mention in most sentences, and two, which may overlap, in some."""
+    """Measure the seconds of decoding. Most sentences have one mention, some none and some two, which may overlap."""
 
     def measure(s: Settings) -> list[float]:
         names, width = [f"T{k}" for k in range(types)], MODES[mode]["max_span_width"]
@@ -302,7 +302,7 @@ def decoding(mode: str, n: int = 20_000, types: int = 6) -> Measure:
 
 
 def scoring(s: Settings, n: int = 100_000) -> list[float]:
-    """Return the seconds from lists of mentions to counts, from which all F1 follow."""
+    """Return the seconds to count matches from lists of mentions. All F1 follow from these counts."""
     rng, types = random.Random(0), [f"T{k}" for k in range(6)]
 
     def mentions() -> list[tuple[int, int, str]]:
@@ -318,7 +318,7 @@ def scoring(s: Settings, n: int = 100_000) -> list[float]:
 
 
 def sharing(_: Settings) -> list[float]:
-    """Return the ratio of sentences that pass the models of SpanKL's grid of six orders, unshared to shared."""
+    """Return the sentences that pass the models of SpanKL's grid of six orders: unshared divided by shared."""
     card = list_cards()["ontonotes"]
     types = sorted(card.types)
     with tempfile.TemporaryDirectory() as folder:
@@ -334,7 +334,7 @@ def sharing(_: Settings) -> list[float]:
 
 
 def worker_memory(s: Settings) -> list[float]:
-    """Return the largest resident memory of a process of `bench run`: 800 sentences, eight steps, batches of 32."""
+    """Return the peak resident memory (GB) of a `bench run` process: 800 sentences, eight steps, batches of 32."""
     options = ["--methods", "spankl", "--bounds", "none", "--dataset", "fewnerd-coarse", "--data", str(s.data)]
     options += ["--max-sentences", "800", "--epochs", "1", "--batch-size", "32", "--keep-models", "none", "--jobs", "1"]
     code = (
@@ -394,15 +394,15 @@ def default_run(_: Settings) -> list[float]:
 
 
 def clock(command: Sequence[str]) -> float:
-    """Return the seconds of a process with one thread, from its start to its end."""
+    """Return the clock seconds of a command with one thread."""
     begin = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=HOME, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return time.perf_counter() - begin
 
 
-# A whole grid: `bench run` against the plain loop in one process with one thread and without sharing. Both learn all
-# steps of all runs, and evaluate dev after each epoch and the test set after each step. The plain loop uses fp32 and
-# writes nothing.
+# A whole grid: `bench run` against the plain loop, which runs in one process with one thread and shares no steps. Both
+# learn all steps of all runs. Both evaluate dev after each epoch and the test set after each step. The plain loop uses
+# fp32 and writes nothing.
 
 GRID = [
     "--methods",
@@ -538,7 +538,7 @@ STAGES = ("plain", *PARTS, HEAD, BINDING, HALF)
 
 
 def techniques(s: Settings) -> pd.DataFrame:
-    """Return the speed over the plain path with a row per stage: minimum, median and maximum over rounds."""
+    """Return a row per stage with its speed over the plain path: minimum, median and maximum over rounds."""
     corpus = s.corpus()
     exact, limited = (paper_recipe(corpus, "span", **mode) for mode in (EXACT, LIMITED))
     steps = first_steps(corpus, 32 * (s.rounds * s.updates + 1), STEP)
@@ -557,7 +557,7 @@ def techniques(s: Settings) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Drawing:
-    """Draw a bar per stage from the previous median to its own (red if it is slower), with whiskers over all rounds."""
+    """Draw a bar per stage from the previous median to its own (red if slower). Whiskers: minimum to maximum."""
     figure = Drawing(figsize=(COLUMN, 2.4), layout="constrained")
     ax = figure.subplots()
     before = [0.0, *frame["median"][:-1]]
@@ -597,14 +597,20 @@ def show_techniques(settings: Settings | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of Few-NERD")
-    parser.add_argument("--dataset", default="fewnerd-coarse", help="another corpus for training and evaluation")
+    parser.add_argument("--data", type=Path, help="folder of the Few-NERD files")
+    parser.add_argument(
+        "--dataset",
+        default="fewnerd-coarse",
+        help="corpus of the training and evaluation rows (with the default, evaluation uses fewnerd)",
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--updates", type=int, default=4, help="training steps a round")
-    parser.add_argument("--sentences", type=int, default=256, help="sentences evaluated a round")
-    parser.add_argument("--batch-size", type=int, default=32, help="of training and its plain path")
-    parser.add_argument("--only", default="", help="keys of rows, separated by commas")
-    parser.add_argument("--grid", default="", help="options of the whole grid")
+    parser.add_argument("--updates", type=int, default=4, help="training steps per round")
+    parser.add_argument("--sentences", type=int, default=256, help="sentences evaluated per round")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="batch size of training, for the suite and the plain path"
+    )
+    parser.add_argument("--only", default="", help="beginnings of row keys, separated by commas")
+    parser.add_argument("--grid", default="", help="`bench run` options of the row `grid`")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--techniques", action="store_true")
     parser.add_argument("--draw", action="store_true")

@@ -14,12 +14,11 @@ CARD = {
         "paper": "Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, arXiv 1812.00420",
         "year": 2019,
         "status": "re-implementation",
-        "summary": "If the gradient points against that of a batch from memory, the part along that direction is "
-        "removed.",
+        "summary": "If the gradient points against the gradient of a batch from memory, the opposing part is removed.",
         "stores": "per_type sentences of each type",
         "deviations": "Sentences are chosen and learned as in replay. The projection comes before clipping and AdamW, "
-        "whose update is no multiple of the gradient. Nothing was searched. Expected: below replay, because the "
-        "memory is never learned, only not unlearned.",
+        "whose update is not a multiple of the gradient. No setting was tuned. Expected: below replay, because the "
+        "memory is protected but never learned.",
     },
 }
 

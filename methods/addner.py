@@ -6,9 +6,9 @@ CARD = {
     "2302.12200)",
     "year": 2021,
     "status": "re-implementation",
-    "deviations": "As in SpanKL's comparison: temperature 1 and the suite's schedule. Terms are means over words; with "
-    "compat also over the padding of shorter sentences, where they are 0, as released. Where only old types come back, "
-    "no head is added, and theirs learn again.",
+    "deviations": "As in SpanKL's comparison, the temperature is 1 and the schedule is the suite's. Terms are means "
+    "over words; with compat, as released, also over the padding of shorter sentences, where they are 0. If a step "
+    "labels old types only, no head is added and their heads learn again.",
     "search": {"kd_weight": {"times": [0.1, 10]}},
     "help": {
         "kd_weight": "weight of distillation from the previous model",
@@ -19,7 +19,8 @@ CARD = {
             "label": "AddNER",
             "class": "AddNER",
             "settings": {"kd_weight": 1.0, "compat": False},
-            "summary": "Each step's types have a head: CE on the newest head, KL to the previous model on the others.",
+            "summary": "Each step's types have their own head: CE on the newest head, KL to the previous model on the "
+            "others.",
             "stores": "one copy of the model",
         },
         "addner-joint": {
@@ -29,8 +30,7 @@ CARD = {
             "start": "previous",
             "group": "reference",
             "settings": {"compat": False},
-            "summary": "The heads of AddNER, each trained by CE on all data so far with all labels: AddNER's upper "
-            "reference.",
+            "summary": "Upper reference of AddNER: CE trains each of its heads on all data so far with all labels.",
             "stores": "all data",
         },
     },

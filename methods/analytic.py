@@ -17,8 +17,8 @@ CARD = {
     },
     "help": {
         "random_features": "number of random features of a word or span",
-        "ridges": "strengths of the ridge to try; the best by F1 on a fifth of train is used",
-        "negatives": "largest number of unlabelled spans that are drawn from a sentence",
+        "ridges": "strengths of the ridge to try; the one with the best F1 on a fifth of train is used",
+        "negatives": "largest number of unlabelled spans to draw from a sentence",
     },
     "variants": {
         "analytic-token": {
@@ -26,25 +26,27 @@ CARD = {
             "class": "AnalyticToken",
             "architecture": "token",
             "settings": {"random_features": 2048, "ridges": [1e-4, 1e-3, 1e-2, 1e-1]},
-            "summary": "Ridge regression on random features of a frozen encoder, accumulated over all steps.",
+            "summary": "One ridge regression over the words of all steps, on random features of a frozen encoder.",
             "stores": "random_features^2 numbers, and random_features for each tag, in double precision",
-            "deviations": "From images to words; the encoder is the pretrained one (no first-step tuning). Unlabelled "
-            "words take the tag that the previous model gives them; in each step all tags weigh the same. A word has a "
-            "tag if its score beats the tag's threshold, chosen by F1 on a fifth of the step's train, like the ridge "
-            "(as a share of the features' mean square). Expected: no forgetting by training, and a level that the "
-            "frozen encoder limits.",
+            "deviations": "The input is words instead of images. The encoder is the pretrained one (no first-step "
+            "tuning). An unlabelled word takes the tag that the previous model gives it. In each step all tags weigh "
+            "the same. A word has a tag if its score beats the tag's threshold, chosen by F1 on a fifth of the step's "
+            "train, as is the ridge (a share of the features' mean square). Expected: no forgetting by training, but "
+            "the frozen encoder limits the scores.",
         },
         "analytic-span": {
             "label": "Analytic (span)",
             "class": "AnalyticSpan",
             "architecture": "span",
             "settings": {"random_features": 1024, "ridges": [1e-4, 1e-3, 1e-2, 1e-1], "negatives": 50},
-            "summary": "Ridge regression on random features of a span's first and last word, frozen encoder.",
+            "summary": "A ridge regression per step on random features of a span's first and last word, frozen "
+            "encoder.",
             "stores": "nothing",
-            "deviations": "From images to spans; the encoder is the pretrained one. Each step's columns are fitted on "
-            "that step alone, so that nothing is accumulated and old columns never change. Of each sentence at most "
-            "negatives spans without a label are drawn and weighted up. Thresholds and ridge are chosen by F1 on a "
-            "fifth of the step's train. Expected: no forgetting at all, and a level that the frozen encoder limits.",
+            "deviations": "The input is spans instead of images. The encoder is the pretrained one. Each step's "
+            "columns are fitted on that step alone, so nothing is accumulated and old columns never change. At most "
+            "negatives unlabelled spans are drawn from each sentence and weighted up. Thresholds and ridge are chosen "
+            "by F1 on a fifth of the step's train. Expected: no forgetting at all, but the frozen encoder limits the "
+            "scores.",
         },
     },
 }

@@ -6,7 +6,7 @@ CARD = {
     "search": {"average_share": {"low": 0.1, "high": 0.9}},
     "help": {
         "average_share": "share of the step's own weights in the average",
-        "fisher_limit": "largest importance of a weight",
+        "fisher_limit": "upper limit of a weight's importance",
         "fisher_sentences": "largest number of train sentences for measuring the importance",
     },
     "variants": {
@@ -20,8 +20,8 @@ CARD = {
             "year": 2024,
             "summary": "After a step, the weights are (1 - average_share) * previous + average_share * learned.",
             "stores": "one copy of the model while a step is learned",
-            "deviations": "What a step adds (rows of new types, adapters) is not averaged. No calibration of the "
-            "classifier. The share 0.5 was not searched. Expected: much less forgetting on methods that keep old "
+            "deviations": "Weights that a step adds (rows of new types, adapters) are not averaged. The classifier is "
+            "not calibrated. The share 0.5 was not tuned. Expected: much less forgetting with methods that keep old "
             "columns, at some cost in new types.",
         },
         "wise-ft": {
@@ -33,9 +33,9 @@ CARD = {
             "year": 2022,
             "summary": "After a step, the encoder is (1 - average_share) * pretrained + average_share * learned.",
             "stores": "nothing: the pretrained encoder is read again",
-            "deviations": "Once after each step, not once at the end; the head, which has no pretrained weights, stays "
-            "as learned. The share 0.5 was not searched. Expected: old and new types lose alike, because the head has "
-            "not seen the averaged encoder.",
+            "deviations": "The average is computed after each step, not once at the end. The head has no pretrained "
+            "weights and stays as learned. The share 0.5 was not tuned. Expected: old and new types lose alike, "
+            "because the head has not seen the averaged encoder.",
         },
         "cofima": {
             "label": "CoFiMA",
@@ -44,14 +44,16 @@ CARD = {
             "identities": {"base": {"average_share": 1.0}},
             "paper": "Marouf et al., Weighted Ensemble Models Are Strong Continual Learners (CoFiMA), ECCV 2024",
             "year": 2024,
-            "summary": "As average, but each weight counts by its Fisher information before and after the step.",
+            "summary": "As the method average, but Fisher information before and after the step also weights each "
+            "average.",
             "stores": "the Fisher information of the previous step, one copy of the model while a step is learned",
-            "deviations": "The information is the mean over (at most fisher_sentences) train sentences of the squared "
-            "gradient of one sentence's log-likelihood, with labels drawn from the model, in evaluation mode; the "
-            "release squares the mean gradient of a batch in training mode. As there it is cut at fisher_limit, so "
-            "that all weights above count alike. Where both are 0 the release divides by 0; here it is a plain mean. "
-            "What a step adds is not averaged (the release multiplies them by their information). No calibration of "
-            "the classifier. Nothing was searched. Expected: as average.",
+            "deviations": "The information is the mean squared gradient of the log-likelihood of single sentences, "
+            "over at most fisher_sentences train sentences. It is measured in evaluation mode, with labels drawn from "
+            "the model. The release squares the mean gradient of a batch, in training mode. As in the release, "
+            "fisher_limit caps the information, so all weights above it count alike. Where both values are 0, the "
+            "average is a plain mean; the release divides by 0. Weights that a step adds are not averaged; the release "
+            "multiplies them by their information. The classifier is not calibrated. No setting was tuned. Expected: "
+            "as the method average.",
         },
     },
 }

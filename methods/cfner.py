@@ -21,12 +21,12 @@ CARD = {
             "label": "CFNER",
             "class": "CFNER",
             "first_step": "base",
-            "summary": "CE, and distillation on the mean prediction of a word and its nearest words in the previous "
+            "summary": "CE and distillation on the mean prediction of a word and of its nearest words in the previous "
             "model's space.",
-            "deviations": "Loss of the release without its curriculum, which no released configuration uses. All words "
-            "are candidates for neighbours; with compat, of more than 5,000 words the first 5,000 that differ from the "
-            "word, as released. Cosine head with frozen old rows, imprinted new ones and SGD with the recipe cfner "
-            "alone.",
+            "deviations": "The loss is the release's, without its curriculum, which no released configuration uses. "
+            "All words are candidates for neighbours; with compat, as released, only the first 5,000 if there are "
+            "more, without equal vectors. The recipes cfner and recall freeze old rows; only cfner adds the cosine "
+            "head, imprinted new rows and SGD.",
         },
         "cfner-codebase": {
             "label": "CFNER (code base)",
@@ -34,9 +34,10 @@ CARD = {
             "first_step": "base",
             "settings": {"kd_weight": 2.0, "weight_grows": False, "neighbours": 3, "compat": True},
             "paper": "Zheng et al., EMNLP 2022, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "CFNER as released, with the weight of the code base of Zheng et al. (2024): 2 in all steps.",
-            "deviations": "Its weight and its candidates for neighbours, as cfner with compat: there, neighbours are "
-            "encoded with padding, and what the data call an old type is never distilled. Its recipe is recall.",
+            "summary": "CFNER with compat and the weight 2 in all steps, as in the code base of Zheng et al. (2024).",
+            "deviations": "The weight is that code base's; candidates for neighbours are as in cfner with compat. Not "
+            "repeated: that code base encodes neighbours with padding, and never distils words whose gold type is old. "
+            "The matching recipe is recall.",
         },
     },
 }

@@ -20,22 +20,22 @@ CARD = {
             "class": "CPFD",
             "settings": {"kd_weight": 2.0, "floor": 0.001, "min_factor": 0.0, "compat": False},
             "paper": "Zhang et al., Continual Named Entity Recognition without Catastrophic Forgetting, EMNLP 2023",
-            "summary": "CE with confident pseudo-labels, weighted by sentence and type; KL to the previous model; "
-            "pooled attention.",
-            "deviations": "New mentions always count in full: in the release a sentence without an accepted word has "
-            "no CE at all. The entropy is divided by its maximum; the release divides it by the number of old columns, "
-            "too, so that the floor is higher there (compat: both as released). Attention is compared before dropout "
-            "and without padding. Cosine head with frozen old rows, imprinted new ones and SGD with the recipe cfner "
-            "alone.",
+            "summary": "CE with confident pseudo-labels, weighted by sentence and type, + KL and pooled attention "
+            "distance to the previous model.",
+            "deviations": "New mentions always count in full; in the release, a sentence without an accepted word has "
+            "no CE at all. The entropy is divided by its maximum; the release also divides it by the number of old "
+            "columns, which raises the floor. With compat, both are as released. Attention is compared before dropout "
+            "and without padding. The recipes cfner and recall freeze old rows; only cfner adds the cosine head, "
+            "imprinted new rows and SGD.",
         },
         "cpfd-codebase": {
             "label": "CPFD (code base)",
             "class": "CodebaseCPFD",
             "settings": {"kd_weight": 2.0, "floor": 0.001, "min_factor": 0.0, "compat": True},
             "paper": "Zhang et al., EMNLP 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "CPFD as released, but CE is divided by the number of all words, refused ones included.",
-            "deviations": "The loss of that code base, with a teacher without dropout, attention before dropout and "
-            "without padding; its recipe is recall.",
+            "summary": "CPFD as released, but CE is divided by the number of all words, including refused words.",
+            "deviations": "The loss is that code base's, but the teacher has no dropout, and attention is compared "
+            "before dropout and without padding. The matching recipe is recall.",
         },
     },
 }

@@ -25,13 +25,13 @@ CARD = {
         "2020",
         "year": 2020,
         "status": "re-implementation",
-        "summary": "Replay + squared distance to the logits stored with the remembered sentences.",
+        "summary": "Replay + squared distance to the logits that are stored with the remembered sentences.",
         "stores": "per_type sentences of each type, their logits in half precision (of spans: stored_spans of each)",
-        "deviations": "Logits are stored after the step, not during it; columns that did not exist then have no "
-        "distance. Of spans, half are those with the highest logits, half are drawn. Both terms take one batch from "
-        "memory, as in the code base of arXiv 2312.07887, which takes logits of the previous model instead and "
-        "counts a quarter of the new samples as remembered. Sentences are learned as in replay. The weights are that "
-        "code base's and were not searched. Expected: at or above replay.",
+        "deviations": "Logits are stored after the step, not during it. Columns that came later have no distance. Half "
+        "of the stored spans have the highest logits; the other half is drawn. Both terms use one batch from memory, "
+        "as in the code base of arXiv 2312.07887. But that code base uses logits of the previous model, and counts a "
+        "quarter of the new samples as remembered. Sentences are learned as in replay. The weights are that code "
+        "base's and were not tuned. Expected: at or above replay.",
     },
 }
 

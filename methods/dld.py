@@ -21,17 +21,18 @@ CARD = {
             "2023",
             "summary": "ExtendNER + KL to the previous model for the positive and the negative part of each logit.",
             "deviations": "No code of the authors was found, and the abstract leaves the divergence open. The parts "
-            "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0), with a cosine head of unit h and w; "
-            "each is distilled by a KL of softmaxes per word. Weights 2 and 2 as in the code base of arXiv 2312.07887.",
+            "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0). With a cosine head, both are unit "
+            "vectors (w times the scale). Each part is distilled by a KL of softmaxes per word. Both weights are 2, as "
+            "in the code base of arXiv 2312.07887.",
         },
         "dld-codebase": {
             "label": "DLD (code base)",
             "class": "CodebaseDLD",
             "settings": {"kd_weight": 2.0, "part_weight": 2.0},
             "paper": "Zhang et al., SIGIR 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "ExtendNER + KL over all positive logits of a batch + KL over all negative ones.",
-            "deviations": "The terms of that code base run over words; there over special tokens and padding, too. A "
-            "teacher without dropout; its recipe is recall.",
+            "summary": "ExtendNER + KL over all positive logits of a batch + KL over all negative logits.",
+            "deviations": "The terms run over words only; in that code base also over special tokens and padding. The "
+            "teacher has no dropout. The matching recipe is recall.",
         },
     },
 }

@@ -24,12 +24,12 @@ CARD = {
             "form of Schwarz et al., Progress & Compress, ICML 2018",
             "year": 2017,
             "summary": "The loss + ewc_weight / 2 * sum of importance * squared distance to the previous weights.",
-            "deviations": "The importance is the mean over (at most ewc_sentences) train sentences of the squared "
-            "gradient of one sentence's log-likelihood, in evaluation mode, with labels drawn from the model "
-            '(ewc_labels "drawn") or the given ones ("given"). The code base of arXiv 2312.07887 squares the mean '
-            "gradient of a batch, with dropout; it has no EWC for NER. Rows of new types are free. The weight 5000 is "
-            "that code base's and was not searched. Expected: near fine-tuning where old types are negatives in the "
-            "loss, because the penalty cannot know that they are none.",
+            "deviations": "The importance is the mean squared gradient of the log-likelihood of single sentences, over "
+            "at most ewc_sentences train sentences, in evaluation mode. Labels are drawn from the model (ewc_labels "
+            '"drawn") or are the given ones ("given"). The code base of arXiv 2312.07887 squares the mean gradient of '
+            "a batch, with dropout, and has no EWC for NER. Rows of new types have no penalty. The weight 5000 is that "
+            "code base's and was not tuned. Expected: near fine-tuning if old types are negatives in the loss, because "
+            "the penalty does not know that they are mentions.",
         },
         "mas": {
             "label": "MAS",
@@ -39,9 +39,9 @@ CARD = {
             "paper": "Aljundi et al., Memory Aware Synapses: Learning what (not) to forget, ECCV 2018",
             "year": 2018,
             "summary": "As EWC, but the importance is the mean absolute gradient of the sum of squared logits.",
-            "deviations": "The squared norm is a mean over a sentence's words or spans, so that long sentences do not "
-            "outweigh short ones. At most mas_sentences train sentences. Rows of new types are free. The weight 1 was "
-            "not searched. Expected: as ewc.",
+            "deviations": "The sum of squared logits is a mean over a sentence's words or spans, so long sentences do "
+            "not outweigh short ones. At most mas_sentences train sentences count. Rows of new types have no penalty. "
+            "The weight 1 was not tuned. Expected: as ewc.",
         },
     },
 }

@@ -13,14 +13,14 @@ CARD = {
     "(AddNER), AAAI 2021",
     "year": 2022,
     "stores": "an adapter and a head for each step",
-    "deviations": "An expert learns in the step it was made in: labels of a type that comes back teach nobody. The "
-    "rate is that of lora; nothing else was searched. Expected: no forgetting, mentions of other types as false "
-    "positives, and the cost of one pass through the encoder for each step at prediction. What isolation of steps can "
-    "reach at most.",
+    "deviations": "An expert learns only in the step that adds it; labels of a type that comes back teach no expert. "
+    "The learning rate is that of lora; nothing else was tuned. Expected: no forgetting, but mentions of other types "
+    "become false positives, and prediction takes one pass through the encoder for each step. This is the most that "
+    "isolation of steps can reach.",
     "search": {"lr": None, "lora_lr": {"times": [0.1, 10]}},
     "help": {
         "lora_rank": "rank of the adapters",
-        "lora_alpha": "scale of the adapters, times their rank",
+        "lora_alpha": "the adapters are scaled by lora_alpha / lora_rank",
         "lora_dropout": "dropout before the adapters",
         "lora_lr": "learning rate of the adapters",
         "lora_modules": "names of the encoder's linear layers that get an adapter",
@@ -37,7 +37,7 @@ CARD = {
             "label": "Experts (span)",
             "class": "ExpertsSpan",
             "architecture": "span",
-            "summary": "Each step has an adapter and columns; the score resolves overlaps.",
+            "summary": "Each step has an adapter and its own columns; of overlapping spans, the highest score wins.",
         },
     },
 }

@@ -20,8 +20,8 @@ CARD = {
             "SpanKL (arXiv 2302.12200)",
             "status": "re-implementation",
             "summary": "CE on words labelled with a new type, KL to the previous model on all other words.",
-            "deviations": "Temperature 1 and the suite's schedule, as in SpanKL's comparison; its reading of wrong "
-            "word vectors and its Viterbi decoding that equals argmax are not repeated.",
+            "deviations": "As in SpanKL's comparison, the temperature is 1 and the schedule is the suite's. Not "
+            "repeated: SpanKL's code reads wrong word vectors, and its Viterbi decoding equals argmax.",
         },
         "extendner-paper": {
             "label": "ExtendNER (T=2)",
@@ -31,8 +31,8 @@ CARD = {
             "status": "from the paper",
             "summary": "ExtendNER with the original's distillation temperature of 2.",
             "deviations": "Epochs, learning rate and epoch selection are the recipe's, not the original's 20 epochs "
-            "with patience 3. Both softmaxes are at temperature 2; the loss is not scaled by its square. The "
-            "original's settings are known from secondary sources.",
+            "with patience 3. Both softmaxes have temperature 2; the loss is not multiplied by its square. The "
+            "original's settings are known from secondary sources only.",
         },
         "extendner-cfner": {
             "label": "ExtendNER (CFNER)",
@@ -41,8 +41,8 @@ CARD = {
             "paper": "Monaikul et al., AAAI 2021, as in the code of Zheng et al. (CFNER), EMNLP 2022",
             "status": "re-implementation",
             "summary": "ExtendNER with the temperatures of CFNER's code: student 2, teacher 1.",
-            "deviations": "The loss of that code; cosine head, frozen old rows, imprinted new ones and SGD with the "
-            "recipe cfner alone.",
+            "deviations": "The loss is that of CFNER's code. Only the recipe cfner adds the cosine head, frozen old "
+            "rows, imprinted new rows and SGD.",
         },
         "selftrain-cfner": {
             "label": "Self-Training (CFNER)",
@@ -51,8 +51,8 @@ CARD = {
             "year": 2022,
             "status": "re-implementation",
             "summary": "ExtendNER with a nearly one-hot teacher: temperature 2 for the student, 0.01 for the teacher.",
-            "deviations": "The loss of that code; cosine head, frozen old rows, imprinted new ones and SGD with the "
-            "recipe cfner alone.",
+            "deviations": "The loss is that of CFNER's code. Only the recipe cfner adds the cosine head, frozen old "
+            "rows, imprinted new rows and SGD.",
         },
         "extendner-codebase": {
             "label": "ExtendNER (w=2)",
@@ -60,8 +60,9 @@ CARD = {
             "identities": {"extendner": {"kd_weight": 1.0}},
             "paper": "Monaikul et al., AAAI 2021, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "status": "re-implementation",
-            "summary": "ExtendNER with the weight of the code base of Zheng et al. (2024): 2.",
-            "deviations": "The loss of that code base, with a teacher without dropout; its recipe is recall.",
+            "summary": "ExtendNER with the weight 2, as in the code base of Zheng et al. (2024).",
+            "deviations": "The loss is that code base's, but the teacher has no dropout. The matching recipe is "
+            "recall.",
         },
     },
 }

@@ -7,15 +7,15 @@ CARD = {
         "architecture": "any",
         "first_step": "base",
         "settings": {"frozen_layers": 3},
-        "help": {"frozen_layers": "number of lowest layers that, like the embeddings, do not learn after step 1"},
+        "help": {"frozen_layers": "number of lowest layers that, with the embeddings, do not learn after step 1"},
         "paper": "Zheng et al., Spurious Forgetting in Continual Learning of Language Models, ICLR 2025, arXiv "
         "2501.13453",
         "year": 2025,
         "status": "re-implementation",
         "summary": "After step 1, the embeddings and the lowest frozen_layers layers of the encoder do not change.",
         "stores": "nothing",
-        "deviations": "From generation to NER. Frozen layers keep their dropout. Three layers were not searched. "
-        "Expected: faster steps; forgetting that comes from the head or the loss stays.",
+        "deviations": "The task is NER, not generation. Frozen layers keep their dropout. The number of three layers "
+        "was not tuned. Expected: faster steps; forgetting that comes from the head or the loss stays.",
     }
 }
 

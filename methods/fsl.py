@@ -16,12 +16,13 @@ CARD = {
         "paper": "Liu et al., Federated Incremental Named Entity Recognition, arXiv 2411.11623",
         "year": 2024,
         "status": "from the paper",
-        "summary": "CE with pseudo-labels by refined prototypes, KL to the previous model, relations of class means.",
+        "summary": "CE with pseudo-labels from refined prototypes + KL to the previous model + KL of class means to "
+        "soft labels.",
         "stores": "one copy of the model",
-        "deviations": "One client that holds all data: no federation, no detection of new tasks. A prototype is "
-        "refined with words of its own tag. The soft labels of the relations are RDP's, which have no zero: with plain "
-        "ones the paper's divergence would be infinite. Cosine head and SGD with the "
-        "recipe cfner alone.",
+        "deviations": "One client holds all data, so there is no federation and no detection of new tasks. Each "
+        "prototype is refined with words of its own tag. The soft labels of class means are RDP's, which have no "
+        "zeros; with the paper's zeros the divergence would be infinite. Only the recipe cfner adds the cosine head "
+        "and SGD.",
     }
 }
 

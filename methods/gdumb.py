@@ -17,11 +17,11 @@ CARD = {
         "status": "re-implementation",
         "summary": "Each step starts from the pretrained encoder and learns only the remembered sentences.",
         "stores": "per_type sentences of each type",
-        "deviations": "A budget for each type instead of one for all. As many updates as there are batches of new "
-        "sentences, each with a batch drawn from the memory, which already holds the step's own choice. The recipe's "
-        "optimiser; no cutmix. Sentences are learned as in replay. It replaces a method's losses, so there is no "
-        "gdumb+METHOD. Nothing was searched. Expected: what replay gains "
-        "over this comes from the new sentences and from the previous model.",
+        "deviations": "Each type has a budget, instead of one budget for all types. A step has as many updates as "
+        "batches of new sentences. Each draws a batch from the memory, which already holds the step's own choice. The "
+        "optimiser is the recipe's, without cutmix. Sentences are learned as in replay. GDumb replaces a method's "
+        "losses, so there is no gdumb+METHOD. No setting was tuned. Expected: replay's gain over GDumb comes from the "
+        "new sentences and from the previous model.",
     },
 }
 

@@ -25,11 +25,11 @@ CARD = {
     "year": 2023,
     "status": "re-implementation",
     "stores": "nothing",
-    "deviations": "A BIO tagger on the vectors of words, as in the code base of arXiv 2312.07887; the paper classifies "
-    "given spans by the vectors of their ends. The frozen encoder runs without dropout. The logit of O is 0 in "
-    "training and evaluation; with compat, as in that code base, evaluation takes it from a row that never learned. "
-    "Linear classifiers with biases, the recipe's epochs and optimiser: at its head_lr they learn little in few "
-    "updates (docs/recipes.md). BIO-constrained decoding.",
+    "deviations": "ICE is here a BIO tagger on word vectors, as in the code base of arXiv 2312.07887; the paper "
+    "classifies given spans by the vectors of their ends. The frozen encoder runs without dropout. The logit of O is 0 "
+    "in training and evaluation. With compat, evaluation uses a row that never learned, as in that code base. The "
+    "classifiers are linear, with biases. Epochs and optimiser are the recipe's; at its head_lr the classifiers learn "
+    "little in few updates (docs/recipes.md). Decoding is BIO-constrained.",
     "search": {"lr": None},
     "help": {"compat": "true: as in the released code, including its faults (see deviations)"},
     "variants": {
@@ -41,7 +41,7 @@ CARD = {
         "ice-pl": {
             "label": "ICE-PL",
             "class": "ICEPL",
-            "summary": "As ice, but each step's classifier also learns against the old ones, which are fixed.",
+            "summary": "As ice, but each step's classifier also learns against the old classifiers, which are fixed.",
         },
     },
 }

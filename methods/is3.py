@@ -18,8 +18,8 @@ CARD = {
         "status": "re-implementation",
         "summary": "ExtendNER with weaker CE gradients on old rows, and CE on prototypes of old tags.",
         "stores": "one copy of the model, one vector per old tag",
-        "deviations": "As in the code base of arXiv 2312.07887, but prototypes and teacher are computed without "
-        "dropout. The recipe's optimiser, epochs and dev selection.",
+        "deviations": "IS3 is as in the code base of arXiv 2312.07887, but prototypes and teacher are computed without "
+        "dropout. Optimiser, epochs and dev selection are the recipe's.",
     }
 }
 

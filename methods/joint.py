@@ -18,7 +18,7 @@ CARD = {
             "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (Non-CL)",
             "year": 2023,
             "status": "faithful",
-            "summary": "As joint-span, but each step continues from the previous one (SpanKL's Non-CL).",
+            "summary": "As joint-span, but each step continues from the previous model (SpanKL's Non-CL).",
         },
         "joint-token-warm": {
             "label": "Joint, warm (token)",
@@ -27,7 +27,7 @@ CARD = {
             "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (Non-CL)",
             "year": 2023,
             "status": "faithful",
-            "summary": "As joint-token, but each step continues from the previous one (SpanKL's Non-CL).",
+            "summary": "As joint-token, but each step continues from the previous model (SpanKL's Non-CL).",
         },
     },
 }

@@ -5,21 +5,21 @@ CARD = {
     "settings": {"l2_weight": 0.1},
     "identities": {"base": {"l2_weight": 0.0}},
     "status": "baseline",
-    "deviations": "The penalty holds the encoder only. The weight 0.1 was not searched. Expected: a compromise between "
-    "learning and keeping, the same in all weights; ewc tells whether their importance matters.",
+    "deviations": "The penalty covers the encoder only. The weight 0.1 was not tuned. Expected: one compromise between "
+    "learning and keeping for all weights; ewc shows whether their importance matters.",
     "search": {"l2_weight": {"times": [0.01, 100]}},
     "help": {"l2_weight": "weight of the squared distance"},
     "variants": {
         "l2-previous": {
             "label": "L2 to previous",
             "class": "ToPrevious",
-            "summary": "The loss + l2_weight * squared distance of the encoder to the previous step's.",
+            "summary": "The loss + l2_weight * squared distance of the encoder to the previous step's encoder.",
             "stores": "one copy of the encoder",
         },
         "l2-init": {
             "label": "L2 to pretrained",
             "class": "ToPretrained",
-            "summary": "The loss + l2_weight * squared distance of the encoder to the pretrained one.",
+            "summary": "The loss + l2_weight * squared distance of the encoder to the pretrained encoder.",
             "stores": "nothing: the pretrained encoder is read again",
         },
     },

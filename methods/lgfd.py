@@ -26,12 +26,12 @@ CARD = {
         "paper": "as in the code beside Liu et al., Federated Incremental Named Entity Recognition, arXiv 2411.11623",
         "year": 2024,
         "status": "re-implementation",
-        "summary": "CE with confident pseudo-labels; KL, hidden states and a contrast of class means with the previous "
-        "model's.",
+        "summary": "CE with confident pseudo-labels + KL, distance of hidden states and contrast of class means to the "
+        "previous model.",
         "stores": "one copy of the model",
-        "deviations": "From a description of the code, without values to check it against. Class means are those of "
-        "BIO tags; in the code tags are cut at the number of types. No federation. Pseudo-labels, and compat, as in "
-        "cpfd. Cosine head and SGD with the recipe cfner alone.",
+        "deviations": "LGFD is built from a description of the code, without values to check it against. Classes are "
+        "BIO tags; the authors' code cuts tags at the number of types. There is no federation. Pseudo-labels and "
+        "compat are as in cpfd. Only the recipe cfner adds the cosine head and SGD.",
     }
 }
 

@@ -17,11 +17,11 @@ CARD = {
         "NER in CFNER's code (EMNLP 2022)",
         "year": 2019,
         "status": "re-implementation",
-        "summary": "CE on labelled words, cosine distance to the previous model's word vectors, a margin of O over "
-        "new tags.",
+        "summary": "CE on labelled words + cosine distance to the previous model's word vectors + margin of O over new "
+        "tags.",
         "stores": "one copy of the model",
-        "deviations": "The losses are those of CFNER's code. Cosine head with frozen old rows, imprinted new ones and "
-        "SGD with the recipe cfner alone. No exemplars, as there.",
+        "deviations": "The losses are those of CFNER's code. There are no exemplars, as in that code. Only the recipe "
+        "cfner adds the cosine head, frozen old rows, imprinted new rows and SGD.",
     }
 }
 

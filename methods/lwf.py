@@ -16,10 +16,11 @@ CARD = {
         "paper": "Li and Hoiem, Learning without Forgetting, ECCV 2016",
         "year": 2016,
         "status": "re-implementation",
-        "summary": "CE on all words, unlabelled old types as O, + T^2 KL to the previous model over the old columns.",
+        "summary": "CE on all words (unlabelled old types are O) + T^2 * KL to the previous model over the old "
+        "columns.",
         "stores": "one copy of the model",
-        "deviations": "For tagging: unlabelled words count as O, which is what separates it from ExtendNER. The "
-        "weight 1 and the temperature 2 were not searched. No separate training of the head at first.",
+        "deviations": "The task is tagging: unlabelled words count as O, unlike in ExtendNER. The weight 1 and the "
+        "temperature 2 were not tuned. The head is not trained alone at first.",
     }
 }
 

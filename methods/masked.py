@@ -13,8 +13,8 @@ CARD = {
         "summary": "Fine-tuning in which an unlabelled word may be O or of an old type; for spans, old columns have no "
         "loss.",
         "stores": "nothing",
-        "deviations": "Changes the loss of the bare learner only: a method with a loss or targets of its own stays as "
-        "it is. Expected: between fine-tuning and distillation; masked-span is spankl-nokd.",
+        "deviations": "Only the loss of the bare learner changes; a method with its own loss or targets stays as it "
+        "is. Expected: between fine-tuning and distillation; masked-span equals spankl-nokd.",
     }
 }
 

@@ -16,9 +16,9 @@ CARD = {
         "summary": "CE in which an unlabelled word is O or an old type; KD in which the teacher's O is O or a new "
         "type.",
         "stores": "one copy of the model",
-        "deviations": "From images to words: the background is O, and a type is two tags. The weight 1 of the "
-        "distillation was not searched. A type that comes back is labelled like a new one. A cosine head has no bias "
-        "to share the probability of O by: there new rows start as the recipe says.",
+        "deviations": "The input is words instead of images: the background is O, and a type has two tags. The weight "
+        "1 of the distillation was not tuned. A type that comes back is labelled like a new one. A cosine head has no "
+        "bias that could share the probability of O, so its new rows start as the recipe says.",
     }
 }
 

@@ -26,14 +26,14 @@ CARD = {
             "Cost, PAMI 2013; as a baseline of continual learning in Janson et al., A Simple Baseline that Questions "
             "the Use of Pretrained-Models in Continual Learning, 2022, arXiv 2210.04428",
             "year": 2013,
-            "summary": "Each word gets the tag with the nearest mean vector, if that is nearer than O by the tag's "
+            "summary": "A word gets the tag with the nearest mean vector if this mean is nearer than O by the tag's "
             "margin.",
             "stores": "a mean vector for each tag, o_prototypes vectors of O for each step",
-            "deviations": "From images to words, by cosine. O is many clusters: o_prototypes k-means centres of the "
-            "words without a label in each step, except those that the previous model tags. Each tag has a margin "
-            "over the best of them, chosen by F1 on a fifth of the step's train, which is no part of the means. The "
-            "encoder is the pretrained one. Nothing was searched. Expected: no forgetting by training, and a level "
-            "that the frozen encoder limits.",
+            "deviations": "The input is words instead of images, compared by cosine. O has many clusters: in each "
+            "step, o_prototypes k-means centres of the words without a label, except words that the previous model "
+            "tags. Each tag has a margin over the nearest centre. The margin is chosen by F1 on a fifth of the step's "
+            "train, which does not join the means. The encoder is the pretrained one. No setting was tuned. Expected: "
+            "no forgetting by training, but the frozen encoder limits the scores.",
         },
         "slda": {
             "label": "SLDA",
@@ -44,9 +44,10 @@ CARD = {
             "year": 2020,
             "summary": "Linear discriminant analysis with a shared, shrunk covariance that is summed over all steps.",
             "stores": "a mean vector and a count for each tag, a covariance matrix",
-            "deviations": "From images to words. A word without a label is O; those that the previous model tags are "
-            "left out. Tags have a margin over O as in ncm, instead of priors. The covariance is shrunk by a share of "
-            "its mean variance. The encoder is the pretrained one. Nothing was searched. Expected: above ncm.",
+            "deviations": "The input is words instead of images. A word without a label is O; words that the previous "
+            "model tags are left out. Tags have a margin over O as in ncm, instead of priors. The covariance is shrunk "
+            "by a share of its mean variance. The encoder is the pretrained one. No setting was tuned. Expected: above "
+            "ncm.",
         },
     },
 }

@@ -30,21 +30,21 @@ CARD = {
             "class": "OCILNER",
             "paper": "Ma et al., Learning 'O' Helps for Learning More: Handling the Unlabeled Entity Problem for "
             "Class-incremental NER, ACL 2023",
-            "summary": "Contrast of types, later also of O; words near an old type's mean are positives; nearest class "
-            "mean.",
-            "deviations": "In the release special tokens and padding are a class of the contrasts, and in KD. A "
-            "relabelled word is no positive of O, and remembered mentions keep their type (compat: both as released). "
-            "Memory sentences are drawn beside each batch. Similarities for the threshold are computed without "
-            "dropout. The recipe's encoder, optimiser and epochs, of which the phases are shares (10 and 6 of 16). As "
-            "released, the last epoch is kept.",
+            "summary": "Contrast of types, later also of O; words near an old type's mean count as that type; "
+            "prediction by the nearest class mean.",
+            "deviations": "Special tokens and padding are left out; in the release they are a class of the contrasts, "
+            "and in KD. A relabelled word is not a positive of O, and remembered mentions keep their type; with "
+            "compat, both are as released. Memory sentences are drawn beside each batch. Similarities for the "
+            "threshold are computed without dropout. Encoder, optimiser and epochs are the recipe's; the phases are "
+            "shares of the epochs (10 and 6 of 16). As released, the last epoch is kept.",
         },
         "ocilner-codebase": {
             "label": "OCILNER (code base)",
             "class": "CodebaseOCILNER",
             "paper": "Ma et al., ACL 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
             "summary": "OCILNER without projection, with one threshold, and with pseudo-labels that are one too low.",
-            "deviations": "Relabelling and contrast of that code base on this suite's tags (one for each type), with "
-            "a teacher without dropout; class means are stored, not computed again for each evaluation.",
+            "deviations": "Relabelling and contrast are that code base's, on this suite's tags (one for each type). "
+            "The teacher has no dropout. Class means are stored, not computed again for each evaluation.",
         },
     },
 }

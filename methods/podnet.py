@@ -18,12 +18,12 @@ CARD = {
         "2020, as adapted to NER in CFNER's code (EMNLP 2022)",
         "year": 2020,
         "status": "re-implementation",
-        "summary": "NCA loss on labelled words; cosine distance of word vectors and pooled distance of all hidden "
+        "summary": "NCA loss on labelled words + cosine distance of word vectors + pooled distance of all hidden "
         "states.",
         "stores": "one copy of the model",
-        "deviations": "The margin is subtracted from the label's logit alone and the spatial term has a gradient: in "
-        "the releases the margin cancels, and in CFNER's code the term has none (compat: as released). Cosine head "
-        "with frozen old rows, imprinted new ones and SGD with the recipe cfner alone. No exemplars.",
+        "deviations": "The margin is subtracted from the label's logit only; in the releases it cancels. The spatial "
+        "term has a gradient; in CFNER's code it has none. With compat, both are as released. There are no exemplars. "
+        "Only the recipe cfner adds the cosine head, frozen old rows, imprinted new rows and SGD.",
     }
 }
 

@@ -14,14 +14,14 @@ CARD = {
         "paper": "POF, AAAI 2025 (prototype replay and distillation focused on old classes)",
         "year": 2025,
         "status": "re-implementation",
-        "summary": "Replays word vectors drawn around the prototype of each old tag; words of old types keep their "
-        "vectors.",
+        "summary": "CE with replay of word vectors drawn around each old tag's prototype; words of old types keep "
+        "their vectors.",
         "stores": "one copy of the model; per old tag a mean direction, its spread, mean and deviation of norms, a "
         "count",
-        "deviations": "No code and no readable losses: known from secondary sources are the statistics, that as many "
-        "vectors are replayed as a tag had words, and a squared distance of vectors on old words. Chosen here: the "
-        "weights, normal noise in all directions, and that words which the previous model gives an old type have no "
-        "CE. The recipe's optimiser, epochs and dev selection.",
+        "deviations": "No code and no readable losses were found. Secondary sources give the statistics, the number of "
+        "replayed vectors (as many as a tag had words) and a squared distance of vectors on old words. Chosen here: "
+        "the weights, normal noise in all directions, and no CE on words to which the previous model gives an old "
+        "type. Optimiser, epochs and dev selection are the recipe's.",
     }
 }
 

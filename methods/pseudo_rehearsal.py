@@ -19,16 +19,16 @@ CARD = {
         "text, as spaCy's author advises: Honnibal, Pseudo-rehearsal, explosion.ai/blog, 2017",
         "year": 2017,
         "status": "re-implementation",
-        "summary": "The loss of the new sentences + that of as many sentences of another text, labelled by the "
-        "previous model.",
+        "summary": "The loss of the new sentences + the loss of as many sentences of another text, which the previous "
+        "model labels.",
         "stores": "the text: the first rehearsal_sentences sentences of the file",
-        "deviations": "rehearsal_text names a UTF-8 file with one sentence a line, its words between spaces; empty "
-        "lines do not count. It should be no text of the corpus. Its words are kept with the model (bytes count as "
-        "carried), which is therefore no model to give away if the text is not. A mention is what decoding finds, as a "
-        "label without a score; of spans each with a probability of at least 0.5, overlapping or not. Text has labels "
-        "of old types alone, and says nothing of others; new sentences as in masked, unless a method has a loss of its "
-        "own. Sentences count and weight were not searched. Expected: between masked and replay, nearer to replay the "
-        "more mentions of old types the text has.",
+        "deviations": "rehearsal_text names a UTF-8 file with one sentence a line and spaces between words; empty "
+        "lines do not count. It should not be text of the corpus. The text is kept with the model (its bytes count as "
+        "carried), so do not give the model away if you may not give the text away. The text's labels are the mentions "
+        "that decoding finds, without scores; for spans, all with a probability of at least 0.5, overlapping or not. "
+        "They cover old types only and leave others open. New sentences are learned as in masked, unless a method has "
+        "its own loss. Number of sentences and weight were not tuned. Expected: between masked and replay, nearer to "
+        "replay if the text has more mentions of old types.",
     },
 }
 

@@ -15,7 +15,7 @@ CARD = {
     "help": {
         "kd_weight": "weight of distillation from the previous model",
         "soft_weight": "weight of the soft labels",
-        "entropy_weight": "weight of the entropy of predictions on unlabelled words",
+        "entropy_weight": "weight of the entropy of predictions",
         "compat": "true: as in the released code, including its faults (see deviations)",
     },
     "variants": {
@@ -25,21 +25,22 @@ CARD = {
             "settings": {"kd_weight": 2.0, "soft_weight": 0.3, "entropy_weight": 0.1, "compat": False},
             "paper": "Zhang et al., Task Relation Distillation and Prototypical Pseudo Label for Incremental Named "
             "Entity Recognition, CIKM 2023, arXiv 2308.08793",
-            "summary": "CE with prototype-weighted pseudo-labels, KL to the previous model, soft labels, low entropy.",
+            "summary": "CE with prototype-weighted pseudo-labels + KL to the previous model + CE with soft labels + "
+            "entropy.",
             "deviations": "Prototypes are means of word vectors; the release reads rows as columns (compat: as "
             "released). As released, a tag without words keeps the prototype 0. Terms are means over words; the "
-            "release's run over special tokens and padding, too, which no setting repeats. Cosine head "
-            "with frozen old rows, imprinted new ones and SGD with the recipe cfner alone.",
+            "release also counts special tokens and padding, which no setting repeats. The recipes cfner and recall "
+            "freeze old rows; only cfner adds the cosine head, imprinted new rows and SGD.",
         },
         "rdp-codebase": {
             "label": "RDP (code base)",
             "class": "CodebaseRDP",
             "settings": {"kd_weight": 2.0, "soft_weight": 0.3, "entropy_weight": 0.1, "compat": True},
             "paper": "Zhang et al., CIKM 2023, as in the code base of Zheng et al., ACL 2024, arXiv 2312.07887",
-            "summary": "RDP with the prototypes of the code base of Zheng et al. (2024): their tags are the largest "
-            "entries of word vectors.",
-            "deviations": "Prototypes and losses of that code base, with a teacher without dropout and terms over "
-            "words alone; its recipe is recall.",
+            "summary": "RDP with the prototypes of the code base of Zheng et al. (2024): the index of a word vector's "
+            "largest entry is its tag.",
+            "deviations": "Prototypes and losses are that code base's, but the teacher has no dropout and terms run "
+            "over words only. The matching recipe is recall.",
         },
     },
 }

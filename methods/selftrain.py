@@ -11,7 +11,7 @@ CARD = {
             "year": 2005,
             "status": "re-implementation",
             "summary": "CE on all words; an unlabelled word gets the previous model's most probable tag.",
-            "deviations": "The recipe's optimiser, epochs and dev selection.",
+            "deviations": "Optimiser, epochs and dev selection are the recipe's.",
         },
         "selftrain-confident": {
             "label": "Self-Training (confident)",
@@ -19,7 +19,7 @@ CARD = {
             "settings": {"confidence": 0.7},
             "identities": {"selftrain": {"confidence": 0.0}},
             "status": "baseline",
-            "summary": "As selftrain; words on which the previous model is not confident have no loss.",
+            "summary": "As selftrain, but words on which the previous model is not confident have no loss.",
         },
     },
     "architecture": "token",

@@ -16,7 +16,7 @@ CARD = {
         "status": "baseline",
         "summary": "BCE on the new columns, and on old columns where the previous model is sure.",
         "stores": "one copy of the model",
-        "deviations": "The span twin of selftrain-confident. The doubt 0.1 and the weight 1 were not searched. "
+        "deviations": "This is the span twin of selftrain-confident. The doubt 0.1 and the weight 1 were not tuned. "
         "Expected: near spankl, with harder labels.",
     }
 }

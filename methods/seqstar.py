@@ -14,10 +14,10 @@ CARD = {
             "label": "SEQ*",
             "class": "SeqStar",
             "architecture": "token",
-            "summary": "SEQ* (W+FixBC+Lin): encoder frozen after 3 epochs of task 1, old rows frozen, CE on all words.",
-            "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder "
-            "runs without dropout; with fewer than 3 epochs it is frozen from task 2 on. The recipe's optimiser, "
-            "epochs and dev selection are used. BIO-constrained decoding.",
+            "summary": "SEQ* (W+FixBC+Lin): CE on all words; encoder frozen after 3 epochs of task 1, old rows frozen.",
+            "deviations": "The row of O belongs to the first classifier and is frozen with it. The frozen encoder runs "
+            "without dropout; with fewer than 3 epochs it is frozen from task 2 on. Optimiser, epochs and dev "
+            "selection are the recipe's. Decoding is BIO-constrained.",
         },
         "seq-fixbc": {
             "label": "SEQ (FixBC)",
@@ -36,16 +36,16 @@ CARD = {
             "group": "memory-free",
             "settings": {},
             "summary": "CE on all words; old rows are frozen, the encoder keeps learning.",
-            "deviations": "The row of O belongs to the first classifier and is frozen with it. The recipe's "
-            "optimiser, epochs and dev selection are used. BIO-constrained decoding.",
+            "deviations": "The row of O belongs to the first classifier and is frozen with it. Optimiser, epochs and "
+            "dev selection are the recipe's. Decoding is BIO-constrained.",
         },
         "seq-cos": {
             "label": "SEQ* (Cos)",
             "class": "SeqCosine",
             "architecture": "token",
             "summary": "SEQ* (W+FixBC+Cos): as seqstar, with logits that are cosines.",
-            "deviations": "As seqstar. The released head divides by norms over the words of a padded batch instead of "
-            "a word's own norm; that depends on padding and is not repeated. Without a scale, cosines learn slowly: in "
+            "deviations": "As seqstar. The released head divides by norms over the words of a padded batch, which "
+            "depends on padding; here it divides by a word's own norm. Without a scale, cosines learn slowly: after "
             "few updates new types stay at 0.",
         },
         "seq-prototype": {
@@ -54,8 +54,8 @@ CARD = {
             "architecture": "token",
             "summary": "As seq-cos, but a tag's row is the mean vector of its words, and nothing is trained after "
             "task 1.",
-            "deviations": "As seqstar, but the last epoch is kept. Cosines are chosen here. A tag I- without words "
-            "takes the row of its B-.",
+            "deviations": "As seqstar, but the last epoch is kept. Cosines are this suite's choice. An I- tag without "
+            "words takes the row of its B- tag.",
         },
         "frozen-span": {
             "label": "Frozen encoder (span)",
@@ -64,7 +64,7 @@ CARD = {
             "paper": "",
             "year": 0,
             "status": "baseline",
-            "summary": "The span twin of SEQ*: encoder frozen after 3 epochs of task 1, BCE on the new columns only.",
+            "summary": "The span twin of SEQ*: BCE on the new columns only; encoder frozen after 3 epochs of task 1.",
         },
     },
 }

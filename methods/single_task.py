@@ -5,7 +5,8 @@ CARD = {
     "first_step": "base",
     "group": "reference",
     "status": "baseline",
-    "summary": "Every step trains a new model on its task alone: what this recipe can learn of that task.",
+    "summary": "Every step trains a new model on its task alone, which shows how much this recipe can learn of the "
+    "task.",
     "stores": "nothing",
     "variants": {
         "single-task-span": {"label": "Single task (span)", "architecture": "span"},

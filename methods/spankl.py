@@ -17,18 +17,18 @@ CARD = {
             "2302.12200",
             "summary": "BCE on the new types, Bernoulli KL to the previous model on the old ones, over all spans.",
             "stores": "one copy of the model",
-            "deviations": "Heads are made when their task comes, not all at the start; each type's initial weights "
-            "have their own random stream. Sentences beyond the encoder's limit are windowed, not cut. Warm-up is at "
-            "most 10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns from "
-            "its labels and is not distilled.",
+            "deviations": "A head is made when its task comes, not at the start. Each type's initial weights have "
+            "their own random stream. Sentences beyond the encoder's limit are windowed, not cut. Warm-up is at most "
+            "10 % of a task's updates. Gold may hold two types for one span. A type that comes back learns from its "
+            "labels and is not distilled.",
         },
         "spankl-nokd": {
             "label": "SpanKL without KD",
             "settings": {"kd_weight": 0.0},
             "paper": "Zhang and Chen, AAAI 2023, arXiv 2302.12200 (ablation)",
-            "summary": "SpanKL without distillation: the old columns get no signal at all.",
+            "summary": "SpanKL without distillation: the old columns have no loss.",
             "stores": "nothing",
-            "deviations": "As spankl. Weight decay still acts on the old columns, as in the original.",
+            "deviations": "As spankl. Weight decay still changes the old columns, as in the original.",
         },
         "spankl-mse": {
             "label": "SpanKL, squared distance",
@@ -37,7 +37,8 @@ CARD = {
             "status": "baseline",
             "summary": "SpanKL with the squared distance of the old logits in place of KL.",
             "stores": "one copy of the model",
-            "deviations": "SpanKL's code has such an option, its paper no numbers; the reduction is that of KL.",
+            "deviations": "SpanKL's code has this option, but its paper gives no numbers. Sums and means are as for "
+            "KL.",
         },
         "spankl-softmax": {
             "label": "SpanKL, one label per span",
@@ -48,8 +49,8 @@ CARD = {
             "summary": "SpanKL with a softmax over 'no mention' (logit 0) and the types in place of independent "
             "columns.",
             "stores": "one copy of the model",
-            "deviations": "Shows what the independence of the columns brings. New and old types have a softmax each, "
-            "so that neither is a negative of the other. Of two types of one span, the later column counts.",
+            "deviations": "It shows the effect of independent columns. New and old types each have a softmax, so they "
+            "are not negatives of each other. If a span has two types, the later column counts.",
         },
     },
 }

@@ -6,7 +6,7 @@ CARD = {
     "search": {"vector_scale": {"times": [0.2, 2]}},
     "help": {
         "vector_scale": "factor on the merged change of all steps",
-        "kept_share": "share of a step's changes that is kept: the largest ones",
+        "kept_share": "share of a step's changes to keep (the largest)",
     },
     "variants": {
         "magmax": {
@@ -17,9 +17,9 @@ CARD = {
             "year": 2024,
             "summary": "The encoder is pretrained + vector_scale * the largest change of each weight in any step.",
             "stores": "two copies of the encoder (last learned, largest changes)",
-            "deviations": "Encoder only: the head, which has no pretrained weights, stays as learned, and has not seen "
-            "the merged encoder (the paper's heads are fixed text vectors). Scale 0.5 is the paper's for new classes "
-            "and was not searched. Expected: below average.",
+            "deviations": "Only the encoder is merged. The head has no pretrained weights, stays as learned and has "
+            "not seen the merged encoder (the paper's heads are fixed text vectors). The scale 0.5 is the paper's for "
+            "new classes and was not tuned. Expected: below the method average.",
         },
         "ties": {
             "label": "TIES",
@@ -28,10 +28,11 @@ CARD = {
             "paper": "Yadav et al., TIES-Merging: Resolving Interference When Merging Models, NeurIPS 2023; steps in "
             "sequence as in Marczak et al. (MagMax), ECCV 2024",
             "year": 2023,
-            "summary": "The encoder is pretrained + each weight's mean over its largest changes that agree in sign.",
+            "summary": "The encoder is pretrained + vector_scale * the mean of each weight's largest changes that "
+            "agree in sign.",
             "stores": "one copy of the encoder for each step, and the last learned one",
-            "deviations": "As magmax. Scale 1 and the kept share of 0.2 are the paper's and were not searched. "
-            "Expected: below average.",
+            "deviations": "As magmax. The scale 1 and the kept share 0.2 are the paper's and were not tuned. Expected: "
+            "below the method average.",
         },
     },
 }

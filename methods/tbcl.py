@@ -10,20 +10,20 @@ CARD = {
         "search": {"kd_weight": {"times": [0.1, 10]}, "consistency_weight": {"times": [0.1, 10]}},
         "help": {
             "kd_weight": "weight of distillation from the previous model",
-            "consistency_weight": "weight of equal predictions on a sentence and its masked copy",
+            "consistency_weight": "weight of the distance between predictions on a sentence and its masked copy",
             "compat": "true: as in the released code, including its faults (see deviations)",
         },
         "paper": "arXiv 2608.31038 (TBCL)",
         "year": 2026,
         "status": "from the paper",
-        "summary": "RDP's pseudo-labels and distillation on a sentence and on a copy without new mentions; equal "
-        "predictions of old types.",
+        "summary": "RDP's pseudo-labels and distillation on a sentence and on a copy without new mentions + distance "
+        "of both predictions on old words.",
         "stores": "one copy of the model",
-        "deviations": "Not stated in the paper: the weight of distillation (RDP's 2), and by what labelled words are "
-        "replaced (each by one mask token). The terms of the copy are means over its other words. Distillation is "
-        "cross-entropy among O and old tags alone: among all tags it would forbid the new ones. The consistency term "
-        "is a sum over the words of a batch, so its weight belongs to the paper's batches of 8. With compat, "
-        "prototypes as in RDP's release. Cosine head and SGD with the recipe cfner alone.",
+        "deviations": "The paper does not state the weight of distillation (here RDP's 2) or the replacement of "
+        "labelled words (here one mask token each). The copy's terms are means over its other words. Distillation is "
+        "cross-entropy among O and old tags only; among all tags it would forbid the new ones. The consistency term is "
+        "a sum over the words of a batch, so its weight belongs to the paper's batches of 8. With compat, prototypes "
+        "are as in RDP's release. Only the recipe cfner adds the cosine head and SGD.",
     }
 }
 

@@ -21,7 +21,7 @@ CARD = {
             "2023",
             "summary": "ExtendNER + KL to the previous model for the positive and the negative part of each logit.",
             "deviations": "No code of the authors was found, and the abstract leaves the divergence open. The parts "
-            "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0). With a cosine head, both are unit "
+            "are those of DKD (NeurIPS 2022): h * max(w, 0) and h * min(w, 0). With a cosine head, h and w are unit "
             "vectors (w times the scale). Each part is distilled by a KL of softmaxes per word. Both weights are 2, as "
             "in the code base of arXiv 2312.07887.",
         },

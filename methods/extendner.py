@@ -20,8 +20,8 @@ CARD = {
             "SpanKL (arXiv 2302.12200)",
             "status": "re-implementation",
             "summary": "CE on words labelled with a new type, KL to the previous model on all other words.",
-            "deviations": "As in SpanKL's comparison, the temperature is 1 and the schedule is the suite's. Not "
-            "repeated: SpanKL's code reads wrong word vectors, and its Viterbi decoding equals argmax.",
+            "deviations": "As in SpanKL's comparison, the temperature is 1 and the schedule is the suite's. Two faults "
+            "of SpanKL's code are not repeated: it reads wrong word vectors, and its Viterbi decoding equals argmax.",
         },
         "extendner-paper": {
             "label": "ExtendNER (T=2)",

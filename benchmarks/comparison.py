@@ -34,7 +34,7 @@ from cl_ner_bench.registry import resolve
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference" / "comparison"
 MEASURES = END, LEARNING, FORGETTING = "task_macro_f1", "learning", "forgetting"
-GAP = "gap"
+MICRO, GAP = "micro_f1", "gap"
 
 
 class Question(NamedTuple):
@@ -104,7 +104,7 @@ class Stored:
         frame = self.comparison.measures.query("view == 'all'")
         # Orders that share a model (joint training after the last step) have one value.
         frame = frame[[self.comparison.models[run_id, LAST] == run_id for run_id in frame["run_id"]]]
-        self._by_order = frame.groupby(["method", "order"])[[*MEASURES, GAP]].mean()
+        self._by_order = frame.groupby(["method", "order"])[[*MEASURES, MICRO, GAP]].mean()
         self.methods = [row.method for row in self.comparison.rows]
         self.undertrained = {found.row.method for found in undertrained(self.comparison)}
 
@@ -161,12 +161,13 @@ def overview(stored: Stored) -> str:
     """Return all methods by group, the best in the end first; a dagger marks the undertrained."""
     rows: list[Sequence[object]] = []
     for group, members in stored.comparison.groups:
-        rows.append((f"*{group_title(group)}*", "", "", "", ""))
+        rows.append((f"*{group_title(group)}*", *[""] * 5))
         for name in sorted((row.method for row in members), key=lambda name: -stored.values(name, END).mean()):
-            measures = (cell(stored.estimate(name, measure)) for measure in MEASURES)
+            measures = (cell(stored.estimate(name, measure)) for measure in (END, MICRO, LEARNING, FORGETTING))
             dagger = " †" if name in stored.undertrained else ""
             rows.append((f"`{name}`{dagger}", *measures, f"{stored.seconds(name):.0f}"))
-    return markdown(("method", "F1 in the end", "F1 when learned", "forgetting", "processor s a step"), rows)
+    header = ("method", "F1 in the end", "micro-F1 in the end", "F1 when learned", "forgetting", "processor s a step")
+    return markdown(header, rows)
 
 
 def questions(stored: Stored) -> str:

@@ -6,8 +6,10 @@
     python -m benchmarks.comparison collapses     docs/findings.md: old types that a step lost, by the epoch kept
     python -m benchmarks.comparison situations    docs/which-method.md: an engineer's situations, the methods that fit
     python -m benchmarks.comparison types         docs/which-method.md: each type, by how often it was labelled
+    python -m benchmarks.comparison nested        docs/findings.md: mentions inside another one
 
-``python -m benchmarks.pages`` writes them into these pages.
+``--results FOLDER`` names another folder with one comparison. ``python -m benchmarks.pages`` writes the tables into the
+pages.
 
 Intervals are Student's, over orders of tasks (each the mean of its seeds), without a correction for their number.
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,9 +29,11 @@ from cl_ner_bench.analysis.comparison.compare import comparisons, group_title
 from cl_ner_bench.analysis.comparison.intervals import ALPHA, Estimate, estimate, holm
 from cl_ner_bench.analysis.comparison.undertrained import undertrained
 from cl_ner_bench.analysis.data.distinct import LAST
+from cl_ner_bench.analysis.data.outcomes import parse
 from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.registry import resolve
+from cl_ner_bench.storage.folder import ResultsFolder
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference" / "comparison"
@@ -107,6 +111,7 @@ class Stored:
         self._by_order = frame.groupby(["method", "order"])[[*MEASURES, MICRO, GAP]].mean()
         self.methods = [row.method for row in self.comparison.rows]
         self.undertrained = {found.row.method for found in undertrained(self.comparison)}
+        self.folder = ResultsFolder.open(folder)
 
     def values(self, method: str, measure: str) -> pd.Series:
         """Return a measure of a method by order."""
@@ -263,6 +268,31 @@ def types(stored: Stored) -> str:
     return markdown(("type", "labelled mentions, about", *(f"`{method}`" for method in OF_TYPES)), rows)
 
 
+def nested(stored: Stored) -> str:
+    """Return how many mentions inside another one each method finds after the last step, summed over its runs."""
+    rows = []
+    for row in stored.comparison.rows:
+        gold, found, right = 0, 0, 0
+        for run in stored.comparison.runs:
+            if run.method == row.method:
+                file = stored.folder.run(run.run_id).predictions_file(run.n_steps)
+                for sentence in parse(file.read_bytes(), file):
+                    own, predicted = (inner(sentence[side]) for side in ("gold", "pred"))
+                    gold, found, right = gold + len(own), found + len(predicted), right + len(own & predicted)
+        rows.append((f"`{row.method}`", gold, right, found))
+    return markdown(("method", "mentions inside another", "found", "predicted inside another"), rows)
+
+
+def inner(mentions: Sequence[Sequence[Any]]) -> set[tuple[Any, ...]]:
+    """Return the mentions (start, end, type) that lie inside a longer one."""
+    spans = [tuple(mention[:2]) for mention in mentions]
+    return {
+        (start, end, type_)
+        for start, end, type_, *_ in mentions
+        if any(first <= start and end <= last and (first, last) != (start, end) for first, last in spans)
+    }
+
+
 def learned(counts: pd.DataFrame, method: str, type_: object) -> str:
     """Return the mean F1 over runs of a type right after it was learned, of references after the last step."""
     own = counts[(counts["method"] == method) & (counts["type"] == type_)]
@@ -283,6 +313,7 @@ TABLES: Mapping[str, Callable[[Stored], str]] = {
     "collapses": collapses,
     "situations": situations,
     "types": types,
+    "nested": nested,
 }
 
 

@@ -7,6 +7,7 @@
     python -m benchmarks.comparison situations    docs/which-method.md: an engineer's situations, the methods that fit
     python -m benchmarks.comparison types         docs/which-method.md: each type, by how often it was labelled
     python -m benchmarks.comparison nested        docs/findings.md: mentions inside another one
+    python -m benchmarks.comparison epochs        docs/findings.md: a model for each type, with twice the epochs, too
 
 ``--results FOLDER`` names another folder with one comparison. ``python -m benchmarks.pages`` writes the tables into the
 pages.
@@ -268,6 +269,21 @@ def types(stored: Stored) -> str:
     return markdown(("type", "labelled mentions, about", *(f"`{method}`" for method in OF_TYPES)), rows)
 
 
+def epochs(stored: Stored) -> str:
+    """Return the F1 of a model for each type alone, with the recipe's epochs and with twice as many; rare types first.
+
+    The runs of twice as many are labelled ``ARCHITECTURE-twice``.
+    """
+    counts = stored.comparison.counts.query("view == 'all' and step == learned_at")
+    counts = counts.assign(f1=f1_scores(counts[["tp", "fp", "fn"]].to_numpy()), gold=counts["tp"] + counts["fn"])
+    often = counts.groupby("type")["gold"].first().sort_values()
+    of = counts.set_index(["method", "type"])["f1"]
+    names = ("single-task-token", "token-twice", "single-task-span", "span-twice")
+    rows = [(f"`{type_}`", *(f"{of[name, type_]:.1f}" for name in names)) for type_ in often.index]
+    rows.append(("*mean*", *(f"{of[name].mean():.1f}" for name in names)))
+    return markdown(("type", "token, 4 epochs", "8 epochs", "span, 4 epochs", "8 epochs"), rows)
+
+
 def nested(stored: Stored) -> str:
     """Return how many mentions inside another one each method finds after the last step, summed over its runs."""
     rows = []
@@ -314,6 +330,7 @@ TABLES: Mapping[str, Callable[[Stored], str]] = {
     "situations": situations,
     "types": types,
     "nested": nested,
+    "epochs": epochs,
 }
 
 

@@ -21,7 +21,8 @@ CARD = {
         "tags.",
         "stores": "one copy of the model",
         "deviations": "The losses are those of CFNER's code. There are no exemplars, as in that code. Only the recipe "
-        "cfner adds the cosine head, frozen old rows, imprinted new rows and SGD.",
+        "cfner adds the cosine head, frozen old rows, imprinted new rows and SGD. Without it, old types are lost "
+        "(docs/findings.md).",
     }
 }
 

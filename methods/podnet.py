@@ -23,7 +23,8 @@ CARD = {
         "stores": "one copy of the model",
         "deviations": "The margin is subtracted from the label's logit only; in the releases it cancels. The spatial "
         "term has a gradient; in CFNER's code it has none. With compat, both are as released. There are no exemplars. "
-        "Only the recipe cfner adds the cosine head, frozen old rows, imprinted new rows and SGD.",
+        "Only the recipe cfner adds the cosine head, frozen old rows, imprinted new rows and SGD. Without it, "
+        "unlabelled words become new types and old types are lost (docs/findings.md).",
     }
 }
 

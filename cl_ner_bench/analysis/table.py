@@ -67,5 +67,6 @@ def noted(frame: pd.DataFrame, notes: Sequence[str]) -> pd.DataFrame:
     The first row has their text. In every row it would be most of the file: a comparison of many methods has
     kilobytes of notes, and thousands of rows.
     """
-    text = "; ".join(notes)
-    return frame.assign(notes=[text if not row or not text else "as in the first row" for row in range(len(frame))])
+    first = "; ".join(notes)
+    others = first and "as in the first row"
+    return frame.assign(notes=[others if row else first for row in range(len(frame))])

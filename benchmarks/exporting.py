@@ -22,8 +22,8 @@ import transformers
 from cl_ner_bench import load_model, registry
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment.model import Model
 from cl_ner_bench.learning.batches import Batch, Example
-from cl_ner_bench.running.loaded import Model
 from cl_ner_bench.testing.chain import CORPUS
 from cl_ner_bench.testing.learned import learned
 from cl_ner_bench.testing.tiny import tiny_encoder

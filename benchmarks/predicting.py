@@ -22,11 +22,11 @@ from typing import Any
 
 from cl_ner_bench import load_model
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment.predicting import answers
+from cl_ner_bench.deployment.text_input import TextInput
+from cl_ner_bench.deployment.text_output import as_jsonl
 from cl_ner_bench.models.encoders.tokeniser import Tokeniser
 from cl_ner_bench.running.environment import peak_memory
-from cl_ner_bench.running.predicting import answers
-from cl_ner_bench.running.text_input import TextInput
-from cl_ner_bench.running.text_output import as_jsonl
 from cl_ner_bench.testing.timing import as_a_worker, by_turns, spread
 
 

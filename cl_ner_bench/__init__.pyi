@@ -11,9 +11,9 @@ from cl_ner_bench.api import tune as tune
 from cl_ner_bench.corpora.sentence import Corpus as Corpus
 from cl_ner_bench.corpora.sentence import Mention as Mention
 from cl_ner_bench.corpora.sentence import Sentence as Sentence
+from cl_ner_bench.deployment.model import load_model as load_model
 from cl_ner_bench.learning.learner import SpanLearner as SpanLearner
 from cl_ner_bench.learning.learner import TagLearner as TagLearner
-from cl_ner_bench.running.loaded import load_model as load_model
 from cl_ner_bench.scenarios.task import Task as Task
 from cl_ner_bench.scenarios.task import TaskSplit as TaskSplit
 

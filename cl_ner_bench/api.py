@@ -16,7 +16,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.data.frames import Results
-    from cl_ner_bench.running.loaded import Model
+    from cl_ner_bench.deployment.model import Model
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -330,7 +330,7 @@ def extend(
     Raises:
         UserError: the step cannot be learned as asked; the command would end with exit code 2.
     """
-    from cl_ner_bench.running.extending import extend_model
+    from cl_ner_bench.deployment.extending import extend_model
     from cl_ner_bench.storage.model_folder import refuse_out
 
     with _arguments_for_flags():

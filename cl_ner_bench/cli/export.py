@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running.loaded import load_model
+    from cl_ner_bench.deployment.model import load_model
     from cl_ner_bench.storage.model_folder import refuse_out
 
     refuse_out(parsed.out)

@@ -13,8 +13,8 @@ from cl_ner_bench.cli.output import duration, note, show, table, transient, wrap
 from cl_ner_bench.cli.parsing import add_command, add_options, given
 
 if TYPE_CHECKING:
-    from cl_ner_bench.running.extending import Extended
-    from cl_ner_bench.running.new_data import NewData
+    from cl_ner_bench.deployment.extending import Extended
+    from cl_ner_bench.deployment.new_data import NewData
 
 OPTIONS = ("parts", "epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
 OF_THE_MODEL = ("epochs", "batch_size", "lr", "head_lr", "precision", "threads")
@@ -69,7 +69,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     refuse_out(Path(parsed.out))
     options = given(parsed, ("step", "method", "types", "seed", "set", "recipe", *OPTIONS))
     try:
-        from cl_ner_bench.running.extending import extend_model  # slow to import, so Ctrl-C may come here
+        from cl_ner_bench.deployment.extending import extend_model  # slow to import, so Ctrl-C may come here
 
         done = extend_model(
             parsed.model, parsed.data, **options, progress=(lambda _: None) if parsed.quiet else _Line()
@@ -154,7 +154,7 @@ def as_text(done: Extended) -> str:
 
 def _explanations(done: Extended) -> Iterator[str]:
     """Yield the meaning and the limits of the columns."""
-    from cl_ner_bench.running.retention import BOUND
+    from cl_ner_bench.deployment.retention import BOUND
 
     this = done.model.history[-1]
     if this.agreements:

@@ -18,8 +18,8 @@ from cl_ner_bench.cli.parsing import add_command
 from cl_ner_bench.errors import UserError, counted, short
 
 if TYPE_CHECKING:
-    from cl_ner_bench.running.predicting import Answer
-    from cl_ner_bench.running.text_input import TextInput
+    from cl_ner_bench.deployment.predicting import Answer
+    from cl_ner_bench.deployment.text_input import TextInput
 
 EXAMPLES = """\
 examples:
@@ -88,9 +88,9 @@ def _execute(parsed: argparse.Namespace) -> int:
     if parsed.format == "brat" and parsed.out is None:
         raise UserError("--format brat writes two files for each text: name a folder for them with --out DIR")
     with _terminated():
-        from cl_ner_bench.running.loaded import load_model
-        from cl_ner_bench.running.predicting import answers
-        from cl_ner_bench.running.text_output import check_format
+        from cl_ner_bench.deployment.model import load_model
+        from cl_ner_bench.deployment.predicting import answers
+        from cl_ner_bench.deployment.text_output import check_format
 
         if parsed.threads is not None:
             _set_threads(parsed.threads)
@@ -107,9 +107,9 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 def _texts(parsed: argparse.Namespace) -> list[Answer] | TextInput:
     from cl_ner_bench.corpora.readers.lines import has_half_pair
-    from cl_ner_bench.running.predicting import Answer
-    from cl_ner_bench.running.text_input import Line, TextInput
-    from cl_ner_bench.running.text_output import misfit
+    from cl_ner_bench.deployment.predicting import Answer
+    from cl_ner_bench.deployment.text_input import Line, TextInput
+    from cl_ner_bench.deployment.text_output import misfit
 
     if parsed.stray is not None:
         raise UserError(f"{parsed.stray!r}: expected - for standard input; pass a text with --text, a file with --file")
@@ -146,7 +146,7 @@ def _set_threads(n: int) -> None:
 @contextmanager
 def _sink(format: str, out: Path | None) -> Iterator[Callable[[Sequence[Answer]], None]]:
     """Yield a function that writes texts with their mentions. It writes only whole texts, even if the command stops."""
-    from cl_ner_bench.running.text_output import as_conll, as_jsonl
+    from cl_ner_bench.deployment.text_output import as_conll, as_jsonl
 
     lines_of = as_conll if format == "conll" else as_jsonl
     if out is None or (format != "brat" and _is_stdout(out)):
@@ -201,7 +201,7 @@ def _is_stream(out: Path) -> bool:
 
 def _pairs(out: Path) -> Callable[[Sequence[Answer]], None]:
     """Return a function that writes two files for each text into a new or empty folder."""
-    from cl_ner_bench.running.text_output import as_brat
+    from cl_ner_bench.deployment.text_output import as_brat
     from cl_ner_bench.storage.files import write_bytes
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

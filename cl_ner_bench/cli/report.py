@@ -121,12 +121,12 @@ def _execute(parsed: argparse.Namespace) -> int:
         results = choose(results, _words(parsed.methods))
     quotes = None
     if parsed.examples:  # first: a missing corpus is an error before the long report
-        from cl_ner_bench.running.examples import quote_examples, write_examples
+        from cl_ner_bench.running.report_examples import quote_examples, write_examples
 
         quotes = quote_examples(results, parsed.data, parsed.examples_per_type)
         show(f"{write_examples(quotes, out)}\n")
     if parsed.texts:
-        from cl_ner_bench.running.texts import write_texts
+        from cl_ner_bench.running.report_texts import write_texts
 
         show(f"{write_texts(results, out, parsed.data)}\n")
     show_results(results, write_files(results, out, style, formats, layout, quotes), layout=layout)

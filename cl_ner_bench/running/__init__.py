@@ -1,1 +1,1 @@
-"""The runs of a grid: their plan, their order, their execution on workers, and their models."""
+"""The runs of a grid: their plan, their order, their execution on workers."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import method_code, registry
-from cl_ner_bench.running.loaded import Model
+from cl_ner_bench.deployment.model import Model
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
 from cl_ner_bench.testing.chain import SPLIT, step_data, trainer
 from cl_ner_bench.testing.tiny import RECIPE

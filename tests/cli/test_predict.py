@@ -25,10 +25,11 @@ from cl_ner_bench.cli import main
 from cl_ner_bench.cli import predict as command
 from cl_ner_bench.cli.predict import _write
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment import model as model_module
+from cl_ner_bench.deployment import predicting, text_input
+from cl_ner_bench.deployment.text_input import TextInput
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.decoding import Prediction
-from cl_ner_bench.running import loaded, predicting, text_input
-from cl_ner_bench.running.text_input import TextInput
 from tests.corpora.reading import read
 
 TYPES = {"Anna": "PER", "Berg": "PER", "Oslo": "LOC"}
@@ -64,7 +65,7 @@ class Finder:
 def finder(monkeypatch: pytest.MonkeyPatch) -> Finder:
     finder = Finder()
     model = SimpleNamespace(trainer=finder, types=("PER", "LOC"))
-    monkeypatch.setattr(loaded, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr(model_module, "load_model", lambda *_, **__: model)
     return finder
 
 

@@ -13,8 +13,8 @@ from cl_ner_bench.corpora.doctor import check
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.corpora.readers.options import ReaderOptions, rename
 from cl_ner_bench.corpora.sentence import PARTS
+from cl_ner_bench.deployment.new_data import read_new_data
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.new_data import read_new_data
 from cl_ner_bench.untrusted import read_toml
 
 SHORT = Card("c", "c", tasks={"names": ("PER", "ORG"), "places": ("LOC",)})

@@ -10,8 +10,8 @@ from typing import Any
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.corpora.writers import FORMATS, columns, json_line
+from cl_ner_bench.deployment.predicting import Answer
 from cl_ner_bench.errors import UserError, short
-from cl_ner_bench.running.predicting import Answer
 
 _BREAKS = re.compile(r"[\n\r]+")
 # Readers count characters differently after a byte-order mark that begins a line, or a carriage return inside a line.

@@ -22,9 +22,9 @@ import transformers
 from cl_ner_bench import load_model
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment.model import Model
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example
-from cl_ner_bench.running.loaded import Model
 from cl_ner_bench.storage.checks import sha256
 from cl_ner_bench.storage.files import SEAL, pretty, sealed
 from cl_ner_bench.storage.model_folder import RECORD

@@ -13,11 +13,11 @@ import msgspec
 
 from cl_ner_bench.corpora.card import HyperParameters
 from cl_ner_bench.corpora.cards import list_cards
+from cl_ner_bench.deployment.predicting import Answer, Found, answers
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
-from cl_ner_bench.running.predicting import Answer, Found, answers
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.model_folder import (
     CONFIG,
@@ -99,7 +99,7 @@ class Model:
         Raises:
             UserError: the folder is not empty, or cannot be written.
         """
-        from cl_ner_bench.running.exporting import export_model
+        from cl_ner_bench.deployment.exporting import export_model
 
         return export_model(self.record, self.trainer, self.card, Path(out))
 

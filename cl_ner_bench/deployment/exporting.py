@@ -12,12 +12,12 @@ import safetensors.torch
 import torch
 from msgspec import structs
 
+from cl_ner_bench.deployment.model_card import model_card
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.learning.transformers_form import UnfitError, plain_weights, write_tagger
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo
-from cl_ner_bench.running.model_card import model_card
 from cl_ner_bench.storage.model_folder import (
     CONFIG,
     LEARNER,

@@ -17,14 +17,14 @@ from cl_ner_bench import extend, load_model
 from cl_ner_bench.cli.main import main
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.sentence import Mention, Sentence
+from cl_ner_bench.deployment.extending import extend_model
+from cl_ner_bench.deployment.new_data import read_new_data
+from cl_ner_bench.deployment.retention import agreements, scores, warnings
+from cl_ner_bench.deployment.transformers_models import adapt_to_iob1, foreign_model
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.models.tagger import read_tagger
-from cl_ner_bench.running.extending import extend_model
-from cl_ner_bench.running.foreign import adapt_to_iob1, foreign_model
-from cl_ner_bench.running.new_data import read_new_data
-from cl_ner_bench.running.retention import agreements, scores, warnings
 from cl_ner_bench.testing.grids import bench, records, write_inputs
 from cl_ner_bench.testing.tiny import tiny_encoder
 

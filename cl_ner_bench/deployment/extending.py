@@ -17,17 +17,17 @@ from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
 from cl_ner_bench.corpora.cards import generic, recipe
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment.model import Model, check_is_folder, load_model, portable, resolve_method
+from cl_ner_bench.deployment.new_data import NewData, read_new_data
+from cl_ner_bench.deployment.retention import Found, agreements, scores, warnings
+from cl_ner_bench.deployment.transformers_models import FOREIGN, adapt_to_iob1, foreign_model, is_foreign
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.running import environment
-from cl_ner_bench.running.foreign import FOREIGN, adapt_to_iob1, foreign_model, is_foreign
 from cl_ner_bench.running.hyper_parameters import like
-from cl_ner_bench.running.loaded import Model, check_is_folder, load_model, portable, resolve_method
-from cl_ner_bench.running.new_data import NewData, read_new_data
 from cl_ner_bench.running.option_values import names, number, pairs
 from cl_ner_bench.running.options import OPTIONS
-from cl_ner_bench.running.retention import Found, agreements, scores, warnings
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
 from cl_ner_bench.validation import convert
 

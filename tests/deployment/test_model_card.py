@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from cl_ner_bench import registry
-from cl_ner_bench.running.model_card import model_card
+from cl_ner_bench.deployment.model_card import model_card
 from cl_ner_bench.storage.model_folder import Agreement, ExportedModel, LearnedStep, LearnerFacts, ModelRecord, Score
 from cl_ner_bench.storage.run_record import EncoderIdentity
 

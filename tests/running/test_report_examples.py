@@ -17,8 +17,8 @@ from cl_ner_bench.corpora.card import FORBIDS_SHARING
 from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.corpora.load import load_corpus
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.examples import FILE, quote_examples, write_examples
-from cl_ner_bench.running.texts import licences, write_texts
+from cl_ner_bench.running.report_examples import FILE, quote_examples, write_examples
+from cl_ner_bench.running.report_texts import licences, write_texts
 from cl_ner_bench.testing.results import write_run
 
 TASKS = [{"name": "one", "types": ["PER"], "learned_at": 1}, {"name": "t*o", "types": ["LOC"], "learned_at": 2}]

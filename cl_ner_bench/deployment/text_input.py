@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from cl_ner_bench.corpora.readers.lines import has_half_pair
+from cl_ner_bench.deployment.predicting import Answer
+from cl_ner_bench.deployment.text_output import misfit
 from cl_ner_bench.errors import UserError, short
-from cl_ner_bench.running.predicting import Answer
-from cl_ner_bench.running.text_output import misfit
 
 NAMED = 20
 """Number of malformed lines that messages name. Further lines are only counted."""

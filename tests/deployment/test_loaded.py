@@ -16,9 +16,9 @@ import yaml
 
 from cl_ner_bench import HOME, load_model, load_results
 from cl_ner_bench.cli.main import main
+from cl_ner_bench.deployment.predicting import Found
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running.environment import child_environment
-from cl_ner_bench.running.predicting import Found
 from cl_ner_bench.testing.grids import METHODS, bench, records, start, write_inputs
 
 pytestmark = pytest.mark.slow  # a grid is learned

@@ -12,9 +12,9 @@ import pytest
 from cl_ner_bench import load_model
 from cl_ner_bench.cli.extend import _Line, as_progress
 from cl_ner_bench.cli.main import main
+from cl_ner_bench.deployment.extending import extend_model
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.transformers_form import UnfitError
-from cl_ner_bench.running.extending import extend_model
 from cl_ner_bench.testing.learned import learned
 from cl_ner_bench.testing.results import write_run
 from cl_ner_bench.testing.tiny import tiny_encoder
@@ -33,7 +33,7 @@ def no_taggers() -> Iterator[None]:
         raise UnfitError("none is")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cl_ner_bench.running.exporting.write_tagger", unfit)
+        patch.setattr("cl_ner_bench.deployment.exporting.write_tagger", unfit)
         yield
 
 

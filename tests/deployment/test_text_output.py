@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from cl_ner_bench.corpora.readers.words import cut
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment.predicting import Answer, answers
+from cl_ner_bench.deployment.text_output import as_brat, misfit
 from cl_ner_bench.models.decoding import Prediction
-from cl_ner_bench.running.predicting import Answer, answers
-from cl_ner_bench.running.text_output import as_brat, misfit
 from tests.corpora.reading import Collected, Read, read
 
 # What ends lines or is not seen for some readers, and words.

@@ -18,7 +18,7 @@ from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.report.quotes import Quote, QuotedRun, Quotes
 from cl_ner_bench.corpora.sentence import Mention, Sentence
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.running.texts import Rows, corpora_of, licences, predictions, text_of
+from cl_ner_bench.running.report_texts import Rows, corpora_of, licences, predictions, text_of
 from cl_ner_bench.storage.files import write_bytes
 from cl_ner_bench.storage.run_record import RunRecord
 

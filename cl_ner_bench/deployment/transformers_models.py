@@ -10,10 +10,10 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import UNSTATED
 from cl_ner_bench.corpora.cards import generic, recipe
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.deployment.model import Model
 from cl_ner_bench.errors import UserError, counted
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running import environment
-from cl_ner_bench.running.loaded import Model
 from cl_ner_bench.storage.files import from_json
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord, is_model_folder
 

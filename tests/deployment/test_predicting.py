@@ -12,10 +12,10 @@ import pytest
 from cl_ner_bench.corpora.limits import SPAN_WORDS
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.corpora.text import windows
+from cl_ner_bench.deployment import predicting
+from cl_ner_bench.deployment.predicting import Answer, answers
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.trainer import Trainer
-from cl_ner_bench.running import predicting
-from cl_ner_bench.running.predicting import Answer, answers
 from cl_ner_bench.testing.chain import at_once
 from cl_ner_bench.testing.tiny import tiny_encoder
 

@@ -18,6 +18,7 @@ Intervals are Student's, over orders of tasks (each the mean of its seeds), with
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,19 +53,20 @@ class Question(NamedTuple):
 QUESTIONS = (
     Question("Does distillation keep old types?", (("extendner", "finetune-token"), ("spankl", "finetune-span"))),
     Question(
-        "Is it better than a frozen encoder?",
+        "Is distillation better than a frozen encoder?",
         (("extendner", "seqstar"), ("extendner", "seq-fixbc"), ("spankl", "frozen-span")),
     ),
-    Question("Are pseudo-labels better than it?", (("selftrain", "extendner"),)),
+    Question("Are pseudo-labels better than distillation?", (("selftrain", "extendner"),)),
     Question(
-        "Does it help to leave O open?", (("masked-token", "finetune-token"), ("mib", "lwf"), ("extendner", "lwf"))
+        "Does it help not to count unlabelled words as O?",
+        (("masked-token", "finetune-token"), ("mib", "lwf"), ("extendner", "lwf")),
     ),
-    # Replay also leaves O open, so its gain over fine-tuning is not that of the sentences alone.
+    # The loss of replay does not count them as O either: its gain over fine-tuning is not that of the sentences alone.
     Question(
         "Do five remembered sentences a type help?",
         (("replay-token", "masked-token"), ("replay-token", "finetune-token")),
     ),
-    Question("Are they better than distillation?", (("replay-token", "extendner"),)),
+    Question("Are remembered sentences better than distillation?", (("replay-token", "extendner"),)),
     Question(
         "On a frozen encoder: is a closed form better than gradient descent?",
         (
@@ -249,9 +251,9 @@ def situations(stored: Stored) -> str:
         for card in fitting[:MOST]:
             measures = (cell(stored.estimate(card.name, measure)) for measure in MEASURES)
             lead = stored.difference(fitting[0].name, card.name, END)
-            says = "" if card is fitting[0] else "yes" if lead and lead.low[0] > 0 else "not shown"
+            says = "" if card is fitting[0] else "yes" if lead and lead.low[0] > 0 else "cannot be told"
             says = "undertrained: no claim" if card.name in stored.undertrained else says
-            rows.append((f"`{card.name}`", *measures, f"{stored.seconds(card.name):.0f}", card.stores, says))
+            rows.append((f"`{card.name}`", *measures, f"{stored.seconds(card.name):.0f}", stored_by(card), says))
         tables.append(f"### {situation.text}\n\n{markdown(header, rows)}")
     return "\n\n".join(tables)
 
@@ -318,6 +320,11 @@ def learned(counts: pd.DataFrame, method: str, type_: object) -> str:
     own = counts[(counts["method"] == method) & (counts["type"] == type_)]
     steps = own if method.startswith("joint-") else own.query("step == learned_at")
     return f"{f1_scores(steps[['tp', 'fp', 'fn']].to_numpy()).mean():.1f}"
+
+
+def stored_by(card: MethodCard) -> str:
+    """Return what a method stores, with the values of its settings in place of their names."""
+    return re.sub(r"\w+", lambda word: str(card.settings.get(word[0], word[0])), card.stores)
 
 
 def card_of(method: str) -> MethodCard:

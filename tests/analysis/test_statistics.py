@@ -394,6 +394,25 @@ def arguments(folder: Path) -> tuple[Comparison, str, str, Results]:
 # what may be claimed
 
 
+def test_an_order_that_repeats_another_one_counts_once(tmp_path: Path) -> None:
+    """Orders are drawn, and two tasks have two permutations: the runs of a repeated order are copies."""
+    for order, last in ((0, 0), (1, 1), (2, 1)):
+        for method, score in (("spankl", 70 + last), ("extendner", 60 + 2 * last)):
+            write_run(tmp_path, method, {1: {"A": triple(score)}}, order=order, step_keys={"1": f"{score:x}"})
+    c, results = only(tmp_path)
+    assert (c.repeated, c.n_orders, c.pairs) == ({2: 1}, 2, ((0, 0), (1, 0)))
+    assert "orders that are the same permutation count once: 2 repeats 1" in notes_of(c)
+    assert verdict(c, results)[0] == "Each method ran twice; another seed may change their order."
+
+
+def test_an_interval_on_both_sides_of_zero_says_which_side_is_which(tmp_path: Path) -> None:
+    grid(tmp_path, {"spankl": [70, 71, 72, 40], "extendner": [60, 66, 64, 61]})
+    c, results = only(tmp_path)
+    (d,) = differences(c, "all", "task_macro_f1", results)
+    assert d.low < 0 < d.high
+    assert f"(95 % interval {-d.low:.1f} higher to {d.high:.1f} lower, corrected p" in verdict(c, results)[1]
+
+
 NO_GAP = "joint training is undertrained: no gap"
 SURE = {"spankl": [70, 71, 72, 75, 74, 73], "extendner": [60, 66, 64, 61, 62, 63], "joint-span": [80.0] * 6}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -96,6 +96,7 @@ class Comparison:
     single_task_runs: tuple[RunRecord, ...]
     single_task_measures: pd.DataFrame
     single_task_counts: pd.DataFrame
+    repeated: Mapping[int, int] = field(default_factory=dict)  # order without runs here -> the order that it repeats
     damaged: tuple[str, ...] = ()  # runs of the results that cannot be read; their rows are unknown
     whole: Comparison | None = None  # the comparison of all methods, if only some are shown
 
@@ -241,6 +242,8 @@ def _without_encoder(key: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
+    repeated = _repeated_orders(block)
+    block = [run for run in block if run.order not in repeated]
     runs = [run for run in block if run.registry_name not in SINGLE_TASK] or block
     by_row = _by_row(runs)
     measures = _rows_of_runs(results.measures, {run.run_id for run in runs})
@@ -270,8 +273,24 @@ def _compare(results: Results, slug: str, block: list[RunRecord]) -> Comparison:
         single_task_runs=tuple(single),
         single_task_measures=single_measures,
         single_task_counts=_rows_of_runs(results.counts, single_ids),
+        repeated=repeated,
         damaged=_damaged(results),
     )
+
+
+def _repeated_orders(runs: Sequence[RunRecord]) -> dict[int, int]:
+    """Return the orders whose runs repeat those of a lower order, run by run, with that order.
+
+    Orders are drawn, and few tasks have few permutations. Such runs are copies: they say nothing about other orders.
+    """
+    models: dict[int, set[tuple[Any, ...]]] = {}
+    for run in runs:
+        tasks = tuple(map(_content, learning_order(run)))
+        keys = tuple(run.key(step) or run.run_id for step in run.steps)  # a run without keys has models of its own
+        models.setdefault(run.order, set()).add((tasks, run.method, run.config, run.seed, keys))
+    orders = sorted(models)
+    first = {order: next(other for other in orders if models[order] <= models[other]) for order in orders}
+    return {order: other for order, other in first.items() if other != order}
 
 
 def _left_out(

@@ -80,6 +80,9 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
     notes += _imported(c, named)
     if len(c.orders) == 1:
         notes.append("one order")
+    if c.repeated:
+        same = named(f"{order} repeats {other}" for order, other in c.repeated.items())
+        notes.append(f"orders that are the same permutation count once: {same}")
     if sample := _unique(run.settings.get("max_sentences") for run in c.runs):
         notes.append(f"a sample of {_join(sample)} training sentences, not the whole corpus")
     if other := [r for r in _unique(run.settings.get("recipe") for run in c.runs) if r != "paper"]:

@@ -85,7 +85,7 @@ def test_the_best_reference_of_the_step_counts_and_is_named(tmp_path: Path) -> N
     last_only(tmp_path, "joint-span", [90, 90, 60])
     (note,) = [note for note in notes_of(only(tmp_path)) if note.startswith(STARVED)]
     assert note == (
-        f"{STARVED}, raise head_lr or epochs before judging: SpanKL at 2 of 3 checked steps ("
+        f"{STARVED}, raise head_lr or epochs before judging: SpanKL at 2 of 3 steps ("
         "step 2, B: 40.0; Single task (span): 70.0)"
     )
     checks = {check.row.label: check for check in learning_checks(only(tmp_path))}
@@ -128,6 +128,14 @@ def test_what_was_not_checked_is_said_with_the_way_to_check_it(tmp_path: Path) -
     assert not any("checked" in note for note in notes_of(only(tmp_path / "one")))
 
 
+def test_steps_without_a_reference_are_counted_apart(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        learned(tmp_path, "spankl", [80, 0, 0], seed=seed)
+        last_only(tmp_path, "joint-span", [90, 90, 60], seed=seed)
+    (note,) = [note for note in notes_of(only(tmp_path)) if note.startswith(STARVED)]
+    assert "SpanKL at 2 of 2 checked steps (6 in all)" in note
+
+
 @pytest.mark.slow
 def test_it_is_marked_in_every_output(tmp_path: Path, no_images: None) -> None:
     for seed in (0, 1, 2):
@@ -135,7 +143,7 @@ def test_it_is_marked_in_every_output(tmp_path: Path, no_images: None) -> None:
         learned(tmp_path, "frozen-span", [80, 2 + seed, 80], seed=seed)
         learned(tmp_path, "finetune-span", [80, 61, 70], seed=seed)
     results, c = compared(tmp_path)
-    mark = f"{STARVED}, raise head_lr or epochs before judging: Frozen (span) at 3 of 9 checked steps"
+    mark = f"{STARVED}, raise head_lr or epochs before judging: Frozen (span) at 3 of 9 steps"
     for table in tables(results):
         for text in (to_csv(table), to_markdown(table).replace("\\", ""), to_latex(table).replace("\\", "")):
             assert mark in text, table.name

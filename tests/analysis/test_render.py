@@ -108,6 +108,16 @@ def test_what_is_too_wide_is_cut_into_panels_that_repeat_the_first_column() -> N
     assert [text.count(f"{{{step}}}") for step in steps] == [1] * len(steps)
 
 
+def test_panels_of_a_table_of_pairs_repeat_both_methods() -> None:
+    names = tuple(f"N{k}" for k in range(1, 8))
+    numbers = tuple(Cell(50, 1.5) for _ in names)
+    lines = (("ExtendNER", "Replay (token)", *numbers), ("ExtendNER", "Self-Training", *numbers))
+    text = to_latex(small(header=("Method", "Other", *names), sections=(("x", lines),)), TableLayout(columns=1))
+    panels = text.count(r"\begin{tabular}")
+    assert panels > 1
+    assert text.count("ExtendNER & Replay (token)") == text.count("ExtendNER & Self-Training") == panels
+
+
 def test_what_is_longer_than_a_page_is_a_longtable() -> None:
     lines = tuple((f"type {i}", Cell(50, math.nan)) for i in range(66))
     text = to_latex(small(header=("Type", "F1"), sections=(("x", lines),)), TableLayout(columns=1))

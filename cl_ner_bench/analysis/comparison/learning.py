@@ -41,11 +41,12 @@ class Shortfall:
 class LearningCheck:
     """A check of the new tasks right after they were learned, over all runs and steps of a row.
 
-    ``checked``: number of tasks with a reference; ``checked_later``: without the tasks of step 1. ``starved``: the
-    shortfalls, largest first.
+    ``learned``: number of tasks, over all runs; ``checked``: those with a reference; ``checked_later``: without the
+    tasks of step 1. ``starved``: the shortfalls, largest first.
     """
 
     row: MethodRow
+    learned: int
     checked: int
     checked_later: int
     starved: tuple[Shortfall, ...]
@@ -99,13 +100,21 @@ def learning_checks(c: Comparison) -> tuple[LearningCheck, ...]:
         low = low.sort_values("missing", ascending=False, kind="stable")
         columns = low[["step", "task", "f1", "reference", "source"]].itertuples(index=False, name=None)
         starved = tuple(Shortfall(*values) for values in columns)
-        found.append(LearningCheck(row, len(checked), int((checked["step"] > 1).sum()), starved))
+        found.append(LearningCheck(row, len(own), len(checked), int((checked["step"] > 1).sum()), starved))
     return tuple(found)
 
 
 def starved_rows(c: Comparison) -> list[str]:
     """Return the labels of the rows that their recipe starves."""
     return [check.row.label for check in learning_checks(c) if check.starved]
+
+
+def starved_share(check: LearningCheck) -> str:
+    """Return how many steps were starved, such as ``3 of 8 steps``, or ``3 of 8 checked steps (24 in all)``."""
+    steps = f"step{'s' * (check.checked > 1)}"
+    if check.checked == check.learned:
+        return f"{len(check.starved)} of {check.checked} {steps}"
+    return f"{len(check.starved)} of {check.checked} checked {steps} ({check.learned} in all)"
 
 
 def unfit_rows(c: Comparison) -> dict[MethodRow, str]:
@@ -157,10 +166,10 @@ def _share_starved(check: LearningCheck) -> float:
 
 def _shortfall(check: LearningCheck) -> str:
     """Return a text on how often a row was starved, and on the worst case."""
-    n, worst = len(check.starved), check.starved[0]
+    worst = check.starved[0]
     return (
-        f"{check.row.label} at {n} of {check.checked} checked step{'s' * (check.checked > 1)} (step "
-        f"{worst.step}, {worst.task}: {worst.f1:.1f}; {worst.source}: {worst.reference:.1f})"
+        f"{check.row.label} at {starved_share(check)} (step {worst.step}, {worst.task}: {worst.f1:.1f}; "
+        f"{worst.source}: {worst.reference:.1f})"
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow, group_title
-from cl_ner_bench.analysis.comparison.learning import learning_checks
+from cl_ner_bench.analysis.comparison.learning import learning_checks, starved_share
 from cl_ner_bench.analysis.comparison.naming import Naming, few
 from cl_ner_bench.analysis.comparison.newcomers import new_type_sentence
 from cl_ner_bench.analysis.comparison.notes import FEW, named_few, unequal_settings
@@ -162,9 +162,10 @@ def _claim(
 
 def _by(d: Difference) -> str:
     """Return the text of how far ``d.other`` lies behind, with interval and p."""
+    low, high = (f"{abs(end):.1f}{' higher' * (end < 0)}" for end in (d.low, d.high))
     sentences = "" if math.isnan(d.sentences) else f"; other test sentences: ± {d.sentences:.1f}"
     return (
-        f"{d.other.label}, {d.mean:.1f} points lower (95 % interval {d.low:.1f} to {d.high:.1f}, "
+        f"{d.other.label}, {d.mean:.1f} points lower (95 % interval {low} to {high}{' lower' * (d.low < 0)}, "
         f"corrected p = {d.p_holm:.2g}{sentences})"
     )
 
@@ -212,7 +213,7 @@ def _limits(c: Comparison, methods: Sequence[MethodRow]) -> list[str]:
         more = f" or --max-sentences (now {sample})" if sample else ""
         sentences.append(f"Raise --epochs (now {settings.get('epochs', 'unknown')}){more}.")
     rows = [check for check in learning_checks(c) if check.starved and check.row in methods]
-    if starved := [f"{check.row.label} at {len(check.starved)} of {check.checked} steps" for check in rows]:
+    if starved := [f"{check.row.label} at {starved_share(check)}" for check in rows]:
         what = "Starved by this recipe, so that differences may be the recipe's and not the methods'"
         sentences.append(f"{what}: {named_few(c)(starved)}. Raise --head-lr or --epochs.")
     if unequal := unequal_settings(c):

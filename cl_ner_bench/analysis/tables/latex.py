@@ -301,8 +301,8 @@ def _lines(table: Table, caption: str, panels: Sequence[Sequence[int]], columns:
 def _fitted(table: Table, digits: int, columns: int) -> tuple[_Printed, list[list[int]]]:
     """Return the table in the largest font in which all columns fit, and these columns as one panel.
 
-    If no font fits, the columns are divided into panels that each repeat the first column. Only tables with at most
-    FEW_NUMBERS columns of numbers use the small fonts, which leave out the column ``n``.
+    If no font fits, the columns are divided into panels that each repeat the columns that name a row. Only tables with
+    at most FEW_NUMBERS columns of numbers use the small fonts, which leave out the column ``n``.
     """
     everything = [*range(len(table.header))]
     for size, room in ROOM[columns].items():
@@ -312,13 +312,20 @@ def _fitted(table: Table, digits: int, columns: int) -> tuple[_Printed, list[lis
         if sum(map(printed.width, shown)) <= room and (size not in SMALL or few):
             return printed, [shown]
     printed = _Printed(table, digits, columns == 1, FOOTNOTE)
-    first, *others = map(printed.width, everything)
+    names = everything[: _naming_columns(table)]
     panels: list[list[int]] = []
     left = 0.0
-    for column, width in enumerate(others, 1):
+    for column in everything[len(names) :]:
+        width = printed.width(column)
         if not panels or width > left:
-            panels.append([0])
-            left = ROOM[columns][FOOTNOTE] - first
+            panels.append([*names])
+            left = ROOM[columns][FOOTNOTE] - sum(map(printed.width, names))
         panels[-1].append(column)
         left -= width
     return printed, panels
+
+
+def _naming_columns(table: Table) -> int:
+    """Return how many columns, from the left, name a row: two in a table of pairs of methods."""
+    rows = [(title, *line) for title, lines in table.sections for line in lines]
+    return 1 if len({row[:2] for row in rows}) == len(rows) else 2

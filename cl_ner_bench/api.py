@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from os import PathLike, fspath
@@ -22,28 +21,26 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 _Path = str | PathLike[str]
-# A flag of `bench run` in a message: joined to its value where a value follows, and not the rest of a sentence.
-_VALUE = (
-    r"""['"\d\[{/.~]|[A-Z]\w+|\w+[/.,;]\w|[\w-]+[:\n]"""
-    r"""|(?:auto|none|all|last|loky|dask|ray|slurm|cpu|cuda|minilm|joint|extendner|spankl)\b"""
-)
-_FLAG = re.compile(rf"--([a-z][a-z-]*)(:| (?={_VALUE}))?")
+_FLAG = re.compile(r"`[^`]*`|(?<!\w)--([a-z][a-z-]*)")  # not within a command that a message quotes
 
 
-def _suggesting(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function that gets an argument it does not have say which one may be meant."""
+def _for_python(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function suggest a name for an unknown argument, and speak of arguments, not of flags, in a UserError."""
     known = signature(function).parameters
 
     @wraps(function)
     def call(*args: P.args, **named: P.kwargs) -> R:
         for name in named.keys() - known.keys():
             raise TypeError(f"{function.__name__}() has no argument {name!r}.{did_you_mean(name, known.keys())}")
-        return function(*args, **named)
+        try:
+            return function(*args, **named)
+        except UserError as error:
+            raise UserError(as_arguments(str(error), known)) from error
 
     return call
 
 
-@_suggesting
+@_for_python
 def run(
     methods: _Path | Sequence[_Path] | None = None,
     *,
@@ -169,23 +166,22 @@ def run(
 
     from cl_ner_bench.running import grid
 
-    with _arguments_for_flags():
-        prepared = grid.prepare(given, None if config is None else fspath(config))
-        if dry_run:
-            from cl_ner_bench.cli.preview import preview
+    prepared = grid.prepare(given, None if config is None else fspath(config))
+    if dry_run:
+        from cl_ner_bench.cli.preview import preview
 
-            return preview(prepared)
+        return preview(prepared)
 
-        from cl_ner_bench.analysis.data.frames import load_results
-        from cl_ner_bench.cli.live import progress_on_stderr
+    from cl_ner_bench.analysis.data.frames import load_results
+    from cl_ner_bench.cli.live import progress_on_stderr
 
-        outcome = grid.carry_out(prepared, None if quiet else progress_on_stderr)
-        if outcome.code >= 128:
-            raise KeyboardInterrupt
-        return load_results(outcome.out)
+    outcome = grid.carry_out(prepared, None if quiet else progress_on_stderr)
+    if outcome.code >= 128:
+        raise KeyboardInterrupt
+    return load_results(outcome.out)
 
 
-@_suggesting
+@_for_python
 def tune(
     methods: _Path | Sequence[_Path] | None = None,
     *,
@@ -267,19 +263,18 @@ def tune(
     """
     given = {name: v for name, v in locals().items() if name not in ("trials", "objective", "seed", "quiet")}
 
-    with _arguments_for_flags():
-        from cl_ner_bench.cli import tune as command
-        from cl_ner_bench.running.tuning import Tuning
+    from cl_ner_bench.cli import tune as command
+    from cl_ner_bench.running.tuning import Tuning
 
-        checked = command.objective(objective, "--objective")
-        tuning = Tuning(given, command.whole(trials, "--trials", 1), checked, command.whole(seed, "--seed", 0))
-        outcome = tuning.run(None if quiet else command.progress_of)
-        if outcome.code >= 128:
-            raise KeyboardInterrupt
-        return tuning.folder.tuned_file
+    checked = command.objective(objective, "--objective")
+    tuning = Tuning(given, command.whole(trials, "--trials", 1), checked, command.whole(seed, "--seed", 0))
+    outcome = tuning.run(None if quiet else command.progress_of)
+    if outcome.code >= 128:
+        raise KeyboardInterrupt
+    return tuning.folder.tuned_file
 
 
-@_suggesting
+@_for_python
 def extend(
     model: _Path,
     data: _Path,
@@ -333,51 +328,39 @@ def extend(
     from cl_ner_bench.deployment.extending import extend_model
     from cl_ner_bench.storage.model_folder import refuse_out
 
-    with _arguments_for_flags():
-        refuse_out(Path(out))
-        done = extend_model(
-            fspath(model),
-            fspath(data),
-            method=None if method is None else fspath(method),
-            types=types,
-            parts=parts,
-            step=step,
-            recipe=recipe,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            head_lr=head_lr,
-            set=set,
-            seed=seed,
-            device=device,
-            precision=precision,
-            threads=threads,
-        )
-        done.model.export(out)
-        for warning in done.warnings:
-            log.warning(warning)
+    refuse_out(Path(out))
+    done = extend_model(
+        fspath(model),
+        fspath(data),
+        method=None if method is None else fspath(method),
+        types=types,
+        parts=parts,
+        step=step,
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        head_lr=head_lr,
+        set=set,
+        seed=seed,
+        device=device,
+        precision=precision,
+        threads=threads,
+    )
+    done.model.export(out)
+    for warning in done.warnings:
+        log.warning(warning)
     return done.model
 
 
-@contextmanager
-def _arguments_for_flags() -> Iterator[None]:
-    """Let a UserError of the block speak of arguments, not of the flags of the command line."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(as_arguments(str(error))) from error
+def as_arguments(message: str, known: Container[str]) -> str:
+    """Return a message that names the ``known`` arguments, in backticks, instead of their flags.
 
+    Commands, which stand in backticks, stay as they are, and so do other flags.
+    """
 
-def as_arguments(message: str) -> str:
-    """Return a message with arguments for flags: ``--lr 'x': expected X`` becomes ``lr='x': expected X``."""
-    from cl_ner_bench.running.options import OPTIONS
-
-    def argument(flag: re.Match[str]) -> str:
-        name, joint = flag[1].replace("-", "_"), flag[2]
-        if name not in OPTIONS and name not in ("config", "method", "trials", "objective", "seed"):
-            return flag[0]
-        if name in OPTIONS and isinstance(OPTIONS[name].default, bool):
-            return f"{name}=True{(joint or '').rstrip()}"
-        return f"{name}:" if joint == ":" else f"{name}="
+    def argument(found: re.Match[str]) -> str:
+        name = (found[1] or "").replace("-", "_")
+        return f"`{name}`" if name in known else found[0]
 
     return _FLAG.sub(argument, message)

@@ -78,14 +78,14 @@ def test_an_argument_that_it_does_not_have_is_answered_by_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"methods": "spankkl"}, "methods: no method is called 'spankkl'"),
-        ({"lr": "x"}, "lr='x': expected a number"),
-        ({"orders": [99]}, "orders: no order 99"),
-        ({"seeds": 2}, "seeds=2: expected a list of numbers, such as [0, 1]"),
-        ({"orders": 2}, "orders=2: expected a list of numbers, such as [0, 1]"),
-        ({"set": {"spankl": {"kd": 1}}}, "set=spankl.kd: spankl has no such setting"),
-        ({"exact": True, "max_span_width": 3}, "pass max_span_width=0, or leave exact=True out"),
-        ({"config": "none.toml"}, "config=none.toml: cannot be read"),
+        ({"methods": "spankkl"}, "`methods`: no method is called 'spankkl'"),
+        ({"lr": "x"}, "`lr` 'x': expected a number"),
+        ({"orders": [99]}, "`orders`: no order 99"),
+        ({"seeds": 2}, "`seeds` 2: expected a list of numbers, such as [0, 1]"),
+        ({"orders": 2}, "`orders` 2: expected a list of numbers, such as [0, 1]"),
+        ({"set": {"spankl": {"kd": 1}}}, "`set` spankl.kd: spankl has no such setting"),
+        ({"exact": True, "max_span_width": 3}, "pass `max_span_width` 0, or leave `exact` out"),
+        ({"config": "none.toml"}, "`config` none.toml: cannot be read"),
     ],
 )
 def test_messages_speak_of_arguments(options: dict[str, object], said: str) -> None:
@@ -95,13 +95,22 @@ def test_messages_speak_of_arguments(options: dict[str, object], said: str) -> N
     assert "--" not in str(raised.value)
 
 
-def test_flags_become_arguments_with_the_value_that_follows() -> None:
-    assert as_arguments("pass another --out, or --keep-models none") == "pass another out=, or keep_models=none"
-    assert as_arguments("--method: none is called 'x'") == "method: none is called 'x'"
-    assert as_arguments("pass --method extendner, or another") == "pass method=extendner, or another"
-    assert as_arguments("leave --tasks out") == "leave tasks= out"
-    assert as_arguments("--data /a/b: none; --scenario: x") == "data=/a/b: none; scenario: x"
-    assert as_arguments("(`bench data check --all` shows all)") == "(`bench data check --all` shows all)"
+def test_extend_speaks_of_its_own_arguments(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^`step` 'last': expected a whole number of at least 1$"):
+        extend(tmp_path, tmp_path, out=tmp_path / "out", step="last")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("pass another --out, or --keep-models none", "pass another `out`, or `keep_models` none"),
+        ("--out /a--out-2: holds runs", "`out` /a--out-2: holds runs"),
+        ("pass --trials 5", "pass --trials 5"),  # no argument of this function
+        ("(`bench extend MODEL --out OUT` still learns it)", "(`bench extend MODEL --out OUT` still learns it)"),
+    ],
+)
+def test_flags_become_arguments(message: str, said: str) -> None:
+    assert as_arguments(message, ["out", "keep_models"]) == said
 
 
 def test_results_show_their_runs_best_rows_and_frames(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_conflict_says_in_words_what_differs_and_what_to_do(inputs: dict[str, 
     assert "  mine: the code of mine or of a module that it imports changed since its runs (was methods/mine-" in said
     assert "finetune-token" not in said, "its runs are the same"
     assert "  --replace mine\n" in said
-    assert "  replace=mine\n" in as_arguments(said)
+    assert "  `replace` mine\n" in as_arguments(said, ["replace"])
     assert f"--out {tmp_path / 'out'}-2" in said
     said = refused(inputs, epochs=1, set={"mine": {"weight": 2.0}}, tasks="PER;LOC,DATE")
     assert "  mine: epochs: " in said

@@ -263,12 +263,11 @@ def tune(
     """
     given = {name: v for name, v in locals().items() if name not in ("trials", "objective", "seed", "quiet")}
 
-    from cl_ner_bench.cli import tune as command
+    from cl_ner_bench.cli.tune import progress_of
     from cl_ner_bench.running.tuning import Tuning
 
-    checked = command.objective(objective, "--objective")
-    tuning = Tuning(given, command.whole(trials, "--trials", 1), checked, command.whole(seed, "--seed", 0))
-    outcome = tuning.run(None if quiet else command.progress_of)
+    tuning = Tuning(given, trials, objective, seed)
+    outcome = tuning.run(None if quiet else progress_of)
     if outcome.code >= 128:
         raise KeyboardInterrupt
     return tuning.folder.tuned_file

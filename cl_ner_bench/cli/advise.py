@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import duration, note, show, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
-from cl_ner_bench.errors import UserError, counted
+from cl_ner_bench.errors import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,13 +64,14 @@ def add_parser(commands: Any) -> None:
 def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running import advising
     from cl_ner_bench.running.merge import free_folder
+    from cl_ner_bench.running.option_values import number, parse_value
 
     started = time.monotonic()
     question = advising.Question(
         given(parsed, OPTIONS),
         parsed.new,
-        None if parsed.shots is None else _number(parsed.shots, "--shots", 1, whole=True),
-        _number(parsed.minutes, "--minutes", 0.1),
+        None if parsed.shots is None else parse_value(number(int, 1), parsed.shots, "--shots"),
+        parse_value(number(float, 0.1), parsed.minutes, "--minutes"),
     )
 
     def left() -> float:
@@ -257,12 +258,3 @@ def _flags(question: Question, names: Sequence[str]) -> str:
     """Return the options among ``names`` that the user gave, as a command line has them."""
     given = {name: question.given.get(name) for name in names}
     return "".join(f" --{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
-
-
-def _number(value: Any, flag: str, least: float, whole: bool = False) -> Any:
-    from cl_ner_bench.running.option_values import number
-
-    try:
-        return number(int if whole else float, least)(value)
-    except ValueError as error:
-        raise UserError(f"{flag} {value!r}: {error}") from None

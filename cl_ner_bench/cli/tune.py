@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import note, show, table, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
-from cl_ner_bench.errors import UserError, counted, did_you_mean
+from cl_ner_bench.errors import counted
 
 if TYPE_CHECKING:
     from cl_ner_bench.running.progress import Display, Listener, Progress, RunEvent
@@ -68,13 +68,7 @@ def add_parser(commands: Any) -> None:
 def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.running.tuning import Tuning
 
-    tuning = Tuning(
-        given(parsed, OPTIONS),
-        whole(parsed.trials, "--trials", 1),
-        objective(parsed.objective, "--objective"),
-        whole(parsed.seed, "--seed", 0),
-        parsed.words,
-    )
+    tuning = Tuning(given(parsed, OPTIONS), parsed.trials, parsed.objective, parsed.seed, parsed.words)
     if parsed.dry_run:
         show("\n".join(plan_lines(tuning)))
         return 0
@@ -89,27 +83,6 @@ def _execute(parsed: argparse.Namespace) -> int:
         for path in (tuning.folder.tuned_file, tuning.out / "report.html"):
             note(str(path))
     return outcome.code
-
-
-def whole(value: Any, flag: str, least: int) -> int:
-    """Return a value as an integer. Raises UserError if it is no integer, or below ``least``."""
-    from cl_ner_bench.running.option_values import number
-
-    try:
-        found: int = number(int, least)(value)
-    except ValueError as error:
-        raise UserError(f"{flag} {value!r}: {error}") from None
-    return found
-
-
-def objective(value: str, flag: str) -> str:
-    """Return the name of an objective. Raises UserError for an unknown name."""
-    from cl_ner_bench.analysis.data.trials import OBJECTIVES
-
-    if value not in OBJECTIVES:
-        near = did_you_mean(value, OBJECTIVES)
-        raise UserError(f"{flag} {value!r}: expected one of {', '.join(OBJECTIVES)}.{near}".removesuffix("."))
-    return value
 
 
 def plan_lines(tuning: Tuning) -> Iterator[str]:

@@ -26,7 +26,7 @@ from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.hyper_parameters import like
-from cl_ner_bench.running.option_values import names, number, pairs
+from cl_ner_bench.running.option_values import names, number, pairs, parse_value
 from cl_ner_bench.running.options import OPTIONS
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
 from cl_ner_bench.validation import convert
@@ -85,21 +85,23 @@ def extend_model(
     Raises:
         UserError: model, data or options cannot be read or do not fit each other.
     """
-    given = {key: _parsed(key, value) for key, value in training.items() if value is not None}
-    given |= _parse("set", pairs, set) if set else {}
-    chosen = None if types is None else _parse("types", names, types)
+    given = {key: _option(key, value) for key, value in training.items() if value is not None}
+    given |= parse_value(pairs, set, "--set") if set else {}
+    chosen = None if types is None else parse_value(names, types, "--types")
     seed_of_parts = OPTIONS["split_seed"].default
-    division = parts and Division.of({"shares": _parsed("parts", parts), "seed": seed_of_parts})
-    place = "auto" if device is None else _parsed("device", device)
+    division = parts and Division.of({"shares": _option("parts", parts), "seed": seed_of_parts})
+    place = "auto" if device is None else _option("device", device)
     check_is_folder(Path(path))
-    before = _load(Path(path), None if step is None else _parse("step", number(int, 1), step), method, place, recipe)
+    before = _load(
+        Path(path), None if step is None else parse_value(number(int, 1), step, "--step"), method, place, recipe
+    )
     card, is_own = _card(before, method)
     settings = _settings(before.record, card, is_own, recipe, given)
-    wanted = before.record.settings["precision"] if precision is None else _parsed("precision", precision)
+    wanted = before.record.settings["precision"] if precision is None else _option("precision", precision)
     place, settings["precision"] = environment.resolve_device(place, wanted)
     settings["device"] = environment.kind(place)
-    settings["threads"] = before.record.settings.get("threads", 1) if threads is None else _parsed("threads", threads)
-    seed = before.record.seed if seed is None else _parse("seed", number(int, 0), seed)
+    settings["threads"] = before.record.settings.get("threads", 1) if threads is None else _option("threads", threads)
+    seed = before.record.seed if seed is None else parse_value(number(int, 0), seed, "--seed")
     new_data = read_new_data(data, before.types, chosen, division)
     sentences = {part: new_data.corpus.parts[part] for part in new_data.parts}
     unlabelled = {part: [s.only(()) for s in found] for part, found in sentences.items()}
@@ -166,16 +168,9 @@ def _predictions(
     return found
 
 
-def _parse(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return parse(value)
-    except ValueError as error:
-        raise UserError(f"--{name.replace('_', '-')} {value!r}: {error}") from None
-
-
-def _parsed(name: str, value: Any) -> Any:
+def _option(name: str, value: Any) -> Any:
     """Return a value parsed like the option of `bench run` with the same name."""
-    return _parse(name, OPTIONS[name].metadata["parse"], value)
+    return parse_value(OPTIONS[name].metadata["parse"], value, f"--{name.replace('_', '-')}")
 
 
 def _load(folder: Path, step: int | None, method: str | None, device: str, recipe: str | None) -> Model:

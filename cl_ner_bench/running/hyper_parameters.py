@@ -15,6 +15,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running.layers import DEFAULT
+from cl_ner_bench.running.option_values import parse_value
 from cl_ner_bench.running.options import OPTIONS, Options
 from cl_ner_bench.running.recipe_file import is_recipe_file, read_recipe_file
 from cl_ner_bench.validation import convert
@@ -154,10 +155,7 @@ def by_hand(options: Options, variant: Variant, corpus: Corpus, values: Mapping[
 def like(value: Any, default: Any, where: str, option: Field[Any] | None = None) -> Any:
     """Return ``value`` in the type of ``default``, or as ``option`` parses it. Raise UserError if it does not fit."""
     if option is not None:
-        try:
-            return option.metadata["parse"](value)
-        except ValueError as error:
-            raise UserError(f"{where} {value!r}: {error}") from None
+        return parse_value(option.metadata["parse"], value, where)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if default is not None and type(value) is not type(default):

@@ -1,6 +1,6 @@
 """Values of options. Each function converts a text, or a value from Python, to the value of an option.
 
-All functions raise ValueError, with the expected form, if the input does not fit.
+All functions raise ValueError, with the expected form, if the input does not fit. ``parse_value`` makes it a UserError.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cl_ner_bench.corpora.division import SHARES
-from cl_ner_bench.errors import did_you_mean
+from cl_ner_bench.errors import UserError, did_you_mean
 
 Settings = dict[str, dict[str, Any]]  # method -> key -> value
+T = TypeVar("T")
+
+
+def parse_value(parse: Callable[[Any], T], value: Any, where: str) -> T:
+    """Return the parsed value. Raise UserError, which names ``where`` (such as a flag), if it does not fit."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UserError(f"{where} {value!r}: {error}") from None
 
 
 def text(value: Any) -> str:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from cl_ner_bench.analysis.data.trials import MEANING, ScoredTrial, score_of, scored_trials
+from cl_ner_bench.analysis.data.trials import ALL, MEANING, OBJECTIVES, ScoredTrial, score_of, scored_trials
 from cl_ner_bench.errors import UserError, require
 from cl_ner_bench.registry import Variant
+from cl_ner_bench.running import option_values
 from cl_ner_bench.running.estimate import Job, Rates, time_left
 from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
 from cl_ner_bench.running.layers import Layered, layer
@@ -79,13 +80,16 @@ class Tuning:
     def __init__(
         self,
         given: Mapping[str, Any],
-        trials: int = TRIALS,
-        objective: str = "all",
-        seed: int = 0,
+        trials: int | str = TRIALS,
+        objective: str = ALL,
+        seed: int | str = 0,
         command: Sequence[str] | None = None,
     ) -> None:
+        self.trials = option_values.parse_value(option_values.number(int, 1), trials, "--trials")
+        self.objective = option_values.parse_value(option_values.one_of(*OBJECTIVES), objective, "--objective")
+        self.seed = option_values.parse_value(option_values.number(int, 0), seed, "--seed")
+        self.command = command
         require("optuna", "tune", "bench tune")
-        self.trials, self.objective, self.seed, self.command = trials, objective, seed, command
         self.given = {key: value for key, value in given.items() if value is not None}
         layered: Layered = layer(self.given)[0]
         if layered.options.scenario.startswith("add-one"):
@@ -119,7 +123,7 @@ class Tuning:
                 *(one.dataset, one.scenario, one.order, one.encoder, one.fingerprints["data"]),
                 *(one.fingerprints["split"], one.fingerprints["encoder"], inputs.get("parts")),
                 *([key, one.settings[key]] for key in shared),
-                *(objective, seed),
+                *(self.objective, self.seed),
             ]
         )[:16]
         self.folder = ResultsFolder.open(self.out)

@@ -175,8 +175,8 @@ def _old_labels(data: NewData, old: Collection[str]) -> str:
     """Return sentences on the ``old`` types that each part labels, and on the consequences."""
     parts_by_types: dict[str, list[str]] = {}
     said = []
-    for part in data.parts:
-        types = {m.type for s in data.corpus.parts[part] for m in s.mentions} & {*old}
+    for part, sentences in data.sentences.items():
+        types = {m.type for s in sentences for m in s.mentions} & {*old}
         named = "all old types" if types == {*old} else ", ".join(sorted(types))
         if types and part == "train":
             said.append(f"Labels of {named} are in train, too, and the step has not learned from them.")

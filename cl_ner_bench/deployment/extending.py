@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cl_ner_bench import method_code, registry
+from cl_ner_bench.corpora import cards
 from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
-from cl_ner_bench.corpora.cards import generic, recipe
 from cl_ner_bench.corpora.division import Division
-from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.deployment.model import Model, check_is_folder, load_model, portable, resolve_method
 from cl_ner_bench.deployment.new_data import NewData, read_new_data
 from cl_ner_bench.deployment.retention import Found, agreements, scores, warnings
@@ -87,68 +86,86 @@ def extend_model(
     """
     given = {key: _option(key, value) for key, value in training.items() if value is not None}
     given |= parse_value(pairs, set, "--set") if set else {}
-    chosen = None if types is None else parse_value(names, types, "--types")
-    seed_of_parts = OPTIONS["split_seed"].default
-    division = parts and Division.of({"shares": _option("parts", parts), "seed": seed_of_parts})
-    place = "auto" if device is None else _option("device", device)
+    wanted = None if types is None else parse_value(names, types, "--types")
+    division = parts and Division.of({"shares": _option("parts", parts), "seed": OPTIONS["split_seed"].default})
+    device = _option("device", device, "auto")
+    step = None if step is None else parse_value(number(int, 1), step, "--step")
     check_is_folder(Path(path))
-    before = _load(
-        Path(path), None if step is None else parse_value(number(int, 1), step, "--step"), method, place, recipe
-    )
+    before = _load(Path(path), step, method, device, recipe)
     card, is_own = _card(before, method)
     settings = _settings(before.record, card, is_own, recipe, given)
-    wanted = before.record.settings["precision"] if precision is None else _option("precision", precision)
-    place, settings["precision"] = environment.resolve_device(place, wanted)
-    settings["device"] = environment.kind(place)
-    settings["threads"] = before.record.settings.get("threads", 1) if threads is None else _option("threads", threads)
+    precision = _option("precision", precision, before.record.settings["precision"])
+    device, settings["precision"] = environment.resolve_device(device, precision)
+    settings["device"] = environment.kind(device)
+    settings["threads"] = _option("threads", threads, before.record.settings.get("threads", 1))
     seed = before.record.seed if seed is None else parse_value(number(int, 0), seed, "--seed")
-    new_data = read_new_data(data, before.types, chosen, division)
-    sentences = {part: new_data.corpus.parts[part] for part in new_data.parts}
-    unlabelled = {part: [s.only(()) for s in found] for part, found in sentences.items()}
-    number_of_step, known, notes = before.step + 1, before.types, list(new_data.notes)
-    with _arithmetic(settings["threads"], place):
-        if before.record.method == FOREIGN and (note := adapt_to_iob1(before, [*chain(*unlabelled.values())])):
+    new_data = read_new_data(data, before.types, wanted, division)
+    notes = [*new_data.notes]
+    with _arithmetic(settings["threads"], device):
+        if before.record.method == FOREIGN and (note := adapt_to_iob1(before, [*chain(*new_data.unlabelled.values())])):
             notes.append(note)
-        trainer, left = _begin(before, card, is_own, settings, seed, place)
-        old = _predictions(trainer, unlabelled, "the old model", progress)
-        if not is_own:
-            own = _predictions(before.trainer, unlabelled, "the old model, by its own method,", progress)
-            _check_same(before, card, old, own)
-        try:
-            step_data = new_data.step_data(number_of_step, known)
-            learned = trainer.learn(step_data, _in_phase(progress, {"phase": f"{card.name} learns the step"}))
-        except FloatingPointError as error:
-            raise UserError(f"{error}; a lower --lr and --head-lr, or --precision fp32, may help") from error
-        new = _predictions(trainer, unlabelled, "the new model", progress)
-    agreed = agreements(sentences, old, new, [t for t in known if t not in new_data.types], new_data.types)
-    warned = warnings(agreed)
-    this = LearnedStep(
-        step=number_of_step,
-        types=[*new_data.types],
-        method=before.record.method if is_own else card.name,
-        dataset=new_data.corpus.name,
-        data=new_data.corpus.fingerprint,
-        licence=new_data.corpus.card.licence,
-        hub=new_data.corpus.card.hub.repo if new_data.corpus.card.hub else "",
-        sentences=len(sentences["train"]),
-        agreements=agreed,
-        scores=scores(sentences, old, new, trainer.learner.head.types, known),
-    )
+        trainer, left = _begin(before, card, is_own, settings, seed, device)
+        learned, old, new = _learn(trainer, before, card, is_own, new_data, progress)
+    method = before.record.method if is_own else card.name
+    learned_step = _learned_step(before, method, new_data, old, new, trainer.learner.head.types)
+    warned = warnings(learned_step.agreements)
     record = msgspec.structs.replace(
         before.record,
-        method=this.method,
+        method=method,
         spec=portable(card.spec),
         seed=seed,
         settings=settings,
         fingerprints={"method": method_code.method_fingerprint(card), "encoder": before.record.fingerprints["encoder"]}
         | method_code.files_fingerprint(card, settings["method"]),
-        history=[*before.history, this],
+        history=[*before.history, learned_step],
         counts={},
         versions=environment.versions(),
         run_id="",
         notes=[*before.record.notes, *warned],
     )
     return Extended(Model(record, trainer, card), new_data, learned, [*notes, *left, *learned["remarks"]], warned)
+
+
+def _learn(
+    trainer: Trainer, before: Model, card: MethodCard, is_own: bool, new_data: NewData, progress: Progress
+) -> tuple[Mapping[str, Any], Found, Found]:
+    """Let ``trainer``, which has the weights of the model ``before``, learn the step.
+
+    Return the record of the step, and the mentions that the old and the new model find in the new data.
+
+    Raises:
+        UserError: the method finds other mentions than the model with the same weights, or the loss is not finite.
+    """
+    old = _predictions(trainer, new_data, "the old model", progress)
+    if not is_own:
+        own = _predictions(before.trainer, new_data, "the old model, by its own method,", progress)
+        _check_same(before, card, old, own)
+    step_data = new_data.step_data(before.step + 1, before.types)
+    try:
+        learned = trainer.learn(step_data, _in_phase(progress, {"phase": f"{card.name} learns the step"}))
+    except FloatingPointError as error:
+        raise UserError(f"{error}; a lower --lr and --head-lr, or --precision fp32, may help") from error
+    return learned, old, _predictions(trainer, new_data, "the new model", progress)
+
+
+def _learned_step(
+    before: Model, method: str, new_data: NewData, old: Found, new: Found, types: Sequence[str]
+) -> LearnedStep:
+    """Return the record of the step, with the comparison of the models. ``types`` are those of the new model."""
+    corpus, learned = new_data.corpus, new_data.types
+    old_types = [t for t in before.types if t not in learned]
+    return LearnedStep(
+        step=before.step + 1,
+        types=[*learned],
+        method=method,
+        dataset=corpus.name,
+        data=corpus.fingerprint,
+        licence=corpus.card.licence,
+        hub=corpus.card.hub.repo if corpus.card.hub else "",
+        sentences=len(corpus.parts["train"]),
+        agreements=agreements(new_data.sentences, old, new, old_types, learned),
+        scores=scores(new_data.sentences, old, new, types, before.types),
+    )
 
 
 def _in_phase(progress: Progress, phase: Mapping[str, Any]) -> Progress:
@@ -158,18 +175,20 @@ def _in_phase(progress: Progress, phase: Mapping[str, Any]) -> Progress:
 
 
 def _predictions(
-    trainer: Trainer, parts: Mapping[str, Sequence[Sentence]], who: str, progress: Progress
+    trainer: Trainer, new_data: NewData, who: str, progress: Progress
 ) -> dict[str, list[list[Prediction]]]:
     """Return the predictions of a model on each part. Each part is a phase of the progress."""
     found = {}
-    for part, sentences in parts.items():
+    for part, sentences in new_data.unlabelled.items():
         phase = {"phase": f"{who} reads {part}", "words": sum(len(s.words) for s in sentences)}
         found[part] = trainer.predict(sentences, _in_phase(progress, phase))
     return found
 
 
-def _option(name: str, value: Any) -> Any:
-    """Return a value parsed like the option of `bench run` with the same name."""
+def _option(name: str, value: Any, default: Any = None) -> Any:
+    """Return a value parsed like the option of `bench run` with the same name, or ``default`` if it is None."""
+    if value is None:
+        return default
     return parse_value(OPTIONS[name].metadata["parse"], value, f"--{name.replace('_', '-')}")
 
 
@@ -198,15 +217,15 @@ def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:
             f"--method: a model of transformers has no method of this suite; {_choices(record.architecture)}"
         )
     found = resolve_method(record.spec if method is None else method, "--method")
-    cards = [card for card in found if card.architecture == record.architecture]
-    if not cards:
+    fitting = [card for card in found if card.architecture == record.architecture]
+    if not fitting:
         raise UserError(
             f"--method {method}: a {found[0].architecture} method, and the model is of {record.method}, a "
             f"{record.architecture} method; {_choices(record.architecture)}"
         )
-    if len(cards) > 1:
-        raise UserError(f"--method {method}: stands for {', '.join(card.name for card in cards)}; name one")
-    card = cards[0]
+    if len(fitting) > 1:
+        raise UserError(f"--method {method}: stands for {', '.join(card.name for card in fitting)}; name one")
+    card = fitting[0]
     flag = f"the model is of {card.name}" if method is None else f"--method {card.name}"
     method_code.check_class(card)
     is_own = card == before.card and record.method != FOREIGN
@@ -256,7 +275,7 @@ def _settings(
         name = str(record.settings.get("recipe", ""))
         stated = {} if is_own or name not in card.recipes else card.recipes[name].given()
     else:
-        name, stated = recipe_name, recipe(generic(), recipe_name, card.architecture, "", card.recipes)
+        name, stated = recipe_name, cards.recipe(cards.generic(), recipe_name, card.architecture, "", card.recipes)
     if {**UNSTATED, **stated}.get("head") != {**UNSTATED, **training}["head"] and recipe_name is not None:
         raise UserError(f"--recipe {name}: it has another head than the model; leave --recipe out, or choose another")
     training |= {key: value for key, value in stated.items() if key not in OF_THE_MODEL}
@@ -315,11 +334,11 @@ def _begin(
 def _check_same(before: Model, card: MethodCard, found: Found, expected: Found) -> None:
     """Raise UserError if, with the model's weights, the method finds other mentions than the model."""
     for part, mentions in expected.items():
-        for number_, (ours, theirs) in enumerate(zip(found[part], mentions, strict=True)):
+        for i, (ours, theirs) in enumerate(zip(found[part], mentions, strict=True)):
             if {m[:3] for m in ours} != {m[:3] for m in theirs}:
                 raise UserError(
                     f"--method {card.name}: with the weights of this model of {before.record.method} it finds other "
-                    f"mentions than the model itself (first in sentence {number_} of {part}), so it cannot go on from "
+                    f"mentions than the model itself (first in sentence {i} of {part}), so it cannot go on from "
                     f"it; use {before.record.method}"
                 )
 

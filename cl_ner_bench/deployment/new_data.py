@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -35,9 +36,14 @@ class NewData:
     notes: tuple[str, ...]
 
     @property
-    def parts(self) -> list[str]:
-        """The parts that have sentences."""
-        return [part for part in PARTS if self.corpus.parts[part]]
+    def sentences(self) -> dict[str, Sequence[Sentence]]:
+        """The sentences of each part that has any, with all of their labels."""
+        return {part: self.corpus.parts[part] for part in PARTS if self.corpus.parts[part]}
+
+    @cached_property
+    def unlabelled(self) -> dict[str, list[Sentence]]:
+        """The same sentences without labels."""
+        return {part: [s.only(()) for s in sentences] for part, sentences in self.sentences.items()}
 
     def step_data(self, step: int, known: Sequence[str]) -> StepData:
         """Return the data of the step, labelled with its types only. ``known`` are the types of the model."""

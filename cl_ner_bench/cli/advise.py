@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import duration, note, show, wrapped
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from cl_ner_bench.running.estimate import Rates
     from cl_ner_bench.running.runs import Prepared
 
-log = logging.getLogger(__name__)
 OF_THE_STEP = ("recipe", "epochs", "batch_size", "lr", "head_lr", "device", "precision", "threads")
 OF_THE_CORPUS = ("dataset", "data", "parts", "split_seed")
 OPTIONS = (*OF_THE_CORPUS, "tasks", "encoder", *OF_THE_STEP, "jobs", "out")
@@ -62,79 +58,36 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.running import advising
-    from cl_ner_bench.running.merge import free_folder
+    from cl_ner_bench.cli import run
+    from cl_ner_bench.profiling.perf import quick_rates
+    from cl_ner_bench.running.advising import Advising, Question, TooFewMinutesError
     from cl_ner_bench.running.option_values import number, parse_value
 
-    started = time.monotonic()
-    question = advising.Question(
+    question = Question(
         given(parsed, OPTIONS),
         parsed.new,
         None if parsed.shots is None else parse_value(number(int, 1), parsed.shots, "--shots"),
         parse_value(number(float, 0.1), parsed.minutes, "--minutes"),
     )
-
-    def left() -> float:
-        return 60 * question.minutes - (time.monotonic() - started)
-
-    begun = question.stored()
-    smallest = begun or advising.Trial(advising.METHODS, question.fewest, 1)
-    prepared = question.prepared(smallest, question.out if begun else free_folder(question.out))
-    rates = advising.measured(prepared) or _measured(prepared)
-    if begun:
-        trial = advising.grown(begun, lambda t: advising.seconds(question.prepared(t, question.out), rates), left())
-    else:
-        try:
-            trial = advising.choose(question, advising.clock(question, rates), left())
-        except advising.TooFewMinutesError as error:
-            if parsed.dry_run:
-                show(_plan(question, error.smallest, rates))
-            raise
-    plan = _plan(question, trial, rates)
+    advising = Advising(question, quick_rates, parsed.words)
+    try:
+        trial = advising.plan()
+    except TooFewMinutesError as error:
+        if parsed.dry_run:
+            show(_plan(question, error.smallest, advising.rates))
+        raise
+    plan = _plan(question, trial, advising.rates)
     if parsed.dry_run:
         show(plan)
         return 0
     if not parsed.quiet:
         note(plan)
-    return _carry_out(question, trial, parsed, left)
-
-
-def _measured(prepared: Prepared) -> Rates:
-    from cl_ner_bench.profiling.perf import quick_rates
-
-    return quick_rates(prepared)
-
-
-def _carry_out(question: Question, trial: Trial, parsed: argparse.Namespace, left: Callable[[], float]) -> int:
-    """Learn the first round, then as many rounds as fit the budget at its measured rates, and print the answer."""
-    from cl_ner_bench.analysis.report.advice import candidates
-    from cl_ner_bench.analysis.report.files import write_report
-    from cl_ner_bench.cli import run
-    from cl_ner_bench.running import advising
-
-    first = question.prepared(replace(trial, rounds=1), question.out, parsed.words)
-    before = left()
-    outcome = run.carry_out(first, parsed.quiet)
+    outcome = advising.run(trial, lambda prepared: run.carry_out(prepared, parsed.quiet))
     if outcome.code:
         return _failed(question.out, outcome.code)
-    rates = advising.measured(first)
-    slower = max(1.0, (before - left()) / advising.alone(first, rates)) if len(first.todo) == len(first.runs) else 1.0
-    if trial.rounds > 1 and candidates(_comparison(question)):
-        fitting = advising.grown(
-            replace(trial, rounds=1),
-            lambda t: slower * advising.seconds(question.prepared(t, question.out), rates),
-            left(),
-            trial.rounds,
-        )
-        if fitting.rounds < trial.rounds:
-            log.info(f"it takes longer than planned: {fitting.rounds} of {counted(trial.rounds, 'round')} fit")
-        outcome = run.carry_out(question.prepared(fitting, question.out, parsed.words), parsed.quiet)
-        if outcome.code:
-            return _failed(question.out, outcome.code)
-    written = write_report([question.out], question.out)
-    show("\n".join(_answer(question, trial.rounds)))
+    show("\n".join(_answer(question, advising.comparison(), trial.rounds)))
     if not parsed.quiet:
-        pictures = [p for p in written if p.name.startswith("new_type-") and p.suffix == ".png"]
+        pictures = [p for p in outcome.written if p.name.startswith("new_type-") and p.suffix == ".png"]
         for path in (*pictures, question.out / "report.html"):
             note(str(path))
     return 0
@@ -150,19 +103,12 @@ def _failed(out: Path, code: int) -> int:
     return code
 
 
-def _comparison(question: Question) -> Comparison:
-    from cl_ner_bench.analysis.comparison.compare import comparisons
-    from cl_ner_bench.analysis.data.frames import load_results
-
-    return next(c for c in comparisons(load_results(question.out)) if c.scenario == question.scenario)
-
-
 def _plan(question: Question, trial: Trial, rates: Rates) -> str:
     """Return the plan: methods, newcomers with their mentions, sentences, runs and time."""
-    from cl_ner_bench.running.advising import seconds
+    from cl_ner_bench.running.advising import seconds_needed
 
     prepared = question.prepared(trial, question.out)
-    return "\n".join(_plan_lines(question, trial, prepared, seconds(prepared, rates)))
+    return "\n".join(_plan_lines(question, trial, prepared, seconds_needed(prepared, rates)))
 
 
 def _plan_lines(question: Question, trial: Trial, prepared: Prepared, seconds: float) -> Iterator[str]:
@@ -206,16 +152,14 @@ def _remarks(prepared: Prepared) -> list[str]:
     return corpus_notes(prepared.plans[0].corpus, *prepared.plans[0].splits)
 
 
-def _answer(question: Question, planned: int) -> Iterator[str]:
+def _answer(question: Question, c: Comparison, planned: int) -> Iterator[str]:
     """Yield the table, the sentences of the answer and the commands that follow it; ``planned``: number of rounds."""
     from cl_ner_bench.analysis.data.frames import load_results
     from cl_ner_bench.analysis.report.advice import advice
     from cl_ner_bench.analysis.tables.new_type import new_type_tables
     from cl_ner_bench.cli.results import table_text
 
-    results = load_results(question.out)
-    c = _comparison(question)
-    for table in new_type_tables(results):
+    for table in new_type_tables(load_results(question.out)):
         if table.name.endswith(c.slug):
             yield f"{c.title}\n{table_text(table)}"
     found = advice(c, planned, question.size)

@@ -1,4 +1,4 @@
-"""The plan of `bench advise`: the largest fair grid of a few methods that fits a time budget.
+"""The grid of `bench advise`: the largest fair grid of a few methods that fits a time budget.
 
 The grid has the scenario `add-one`. A *round* is one newcomer with one seed, learned by all methods. Means and
 intervals count rounds. A budget first pays for three rounds, then for more sentences, more methods and more rounds.
@@ -6,25 +6,31 @@ intervals count rounds. A budget first pays for three rounds, then for more sent
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.running.estimate import Job, Rates, time_left
-from cl_ner_bench.running.grid import prepare
+from cl_ner_bench.running.grid import Outcome, prepare
 from cl_ner_bench.running.grid_data import load
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.runs import Prepared
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.storage.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from cl_ner_bench.analysis.comparison.compare import Comparison
+
+log = logging.getLogger(__name__)
 
 METHODS = ("extendner", "replay+extendner", "analytic-token")
 """A method of each kind: without memory, with memory, with a frozen encoder."""
@@ -189,46 +195,114 @@ class Question:
         return begun
 
 
-Clock = Callable[[Trial], float]
+Estimator = Callable[[Trial], float]
+"""A function that returns the seconds that a trial still needs, with its report."""
 
 
-def seconds(prepared: Prepared, rates: Rates) -> float:
+class Advising:
+    """The grid of one command within its time budget, which runs from the creation of this object.
+
+    Args:
+        question: the user's question.
+        measure: returns the rates of a grid of which no step is finished (``profiling.perf.quick_rates``).
+        command: the command for the runs' records.
+
+    Raises:
+        UserError: the results folder holds runs of another question, or the runs cannot be planned or measured.
+    """
+
+    def __init__(
+        self, question: Question, measure: Callable[[Prepared], Rates], command: Sequence[str] | None = None
+    ) -> None:
+        self._end = time.monotonic() + 60 * question.minutes
+        self.question, self.command = question, command
+        self._begun = question.stored()
+        smallest = self._begun or Trial(METHODS, question.fewest, 1)
+        prepared = question.prepared(smallest, question.out if self._begun else free_folder(question.out))
+        self.rates = rates_so_far(prepared) or measure(prepared)
+
+    def plan(self) -> Trial:
+        """Return the trial to learn: the one in the results folder, else the largest, with the rounds that fit.
+
+        Raises:
+            TooFewMinutesError: not even one round of the smallest trial fits.
+        """
+        if self._begun:
+            needs = estimator(self.question, self.question.out, self.rates)
+            return with_rounds_that_fit(self._begun, needs, self._seconds_left())
+        nowhere = free_folder(Path("advise"))
+        return choose(self.question, estimator(self.question, nowhere, self.rates), self._seconds_left())
+
+    def run(self, trial: Trial, learn: Callable[[Prepared], Outcome]) -> Outcome:
+        """Learn the first round, then as many as fit the budget at its measured rates, and write the report.
+
+        ``learn`` learns the missing runs of a grid.
+        """
+        from cl_ner_bench.analysis.report.advice import candidates
+        from cl_ner_bench.analysis.report.files import write_report
+
+        question, one = self.question, replace(trial, rounds=1)
+        first = question.prepared(one, question.out, self.command)
+        before = self._seconds_left()
+        outcome = learn(first)
+        if outcome.code:
+            return outcome
+        took, rates = before - self._seconds_left(), rates_so_far(first)
+        all_learned_now = len(first.todo) == len(first.runs)
+        slower = max(1.0, took / seconds_from_scratch(first, rates)) if all_learned_now else 1.0
+        if trial.rounds > 1 and candidates(self.comparison()):
+            needs = estimator(question, question.out, rates, slower)
+            fitting = with_rounds_that_fit(one, needs, self._seconds_left(), trial.rounds)
+            if fitting.rounds < trial.rounds:
+                log.info(f"it takes longer than planned: {fitting.rounds} of {counted(trial.rounds, 'round')} fit")
+            outcome = learn(question.prepared(fitting, question.out, self.command))
+            if outcome.code:
+                return outcome
+        return replace(outcome, written=write_report([question.out], question.out))
+
+    def comparison(self) -> Comparison:
+        """Return the comparison of the methods in the results folder."""
+        from cl_ner_bench.analysis.comparison.compare import comparisons
+        from cl_ner_bench.analysis.data.frames import load_results
+
+        question = self.question
+        return next(c for c in comparisons(load_results(question.out)) if c.scenario == question.scenario)
+
+    def _seconds_left(self) -> float:
+        return self._end - time.monotonic()
+
+
+def rates_so_far(prepared: Prepared) -> Rates:
+    """Return the rates of the finished steps in a grid's folder. They are false if there are no such steps."""
+    stored = prepared.folder.runs
+    return Rates([stored.get(run.id, run.record) for run in prepared.runs])
+
+
+def estimator(question: Question, out: Path, rates: Rates, slower: float = 1.0) -> Estimator:
+    """Return the estimator of trials in the results folder ``out``, at ``slower`` times the measured seconds."""
+    return lambda trial: slower * seconds_needed(question.prepared(trial, out), rates)
+
+
+def seconds_needed(prepared: Prepared, rates: Rates) -> float:
     """Return the seconds that a grid still needs, with its report."""
     return time_left([Job(run.record, run.done()) for run in prepared.todo], rates, prepared.jobs)
 
 
-def alone(prepared: Prepared, rates: Rates) -> float:
+def seconds_from_scratch(prepared: Prepared, rates: Rates) -> float:
     """Return the seconds for all runs of a grid, finished or not, without a report."""
     return time_left([Job(run.record, ()) for run in prepared.runs], rates, prepared.jobs, report=False)
 
 
-def clock(question: Question, rates: Rates) -> Clock:
-    """Return a function that returns the seconds of a trial in an empty results folder."""
-    nowhere = free_folder(Path("advise"))
-    return lambda trial: seconds(question.prepared(trial, nowhere), rates)
-
-
-def measured(prepared: Prepared) -> Rates:
-    """Return the rates of the steps that a grid has learned. They are false if there are no such steps."""
-    return Rates(_with_own_steps(prepared))
-
-
-def _with_own_steps(prepared: Prepared) -> list[RunRecord]:
-    """Return the records of a grid with the finished steps in its folder."""
-    stored = prepared.folder.runs
-    return [stored.get(run.id, run.record) for run in prepared.runs]
-
-
-def choose(question: Question, needs: Clock, budget: float) -> Trial:
+def choose(question: Question, needs: Estimator, budget: float) -> Trial:
     """Return the largest trial that fits ``budget`` seconds.
 
     Raise TooFewMinutesError if not even one round of the smallest trial fits.
     """
     whole = Trial((*METHODS, *MORE), None, ROUNDS)
     if needs(whole) <= budget:
-        return grown(whole, needs, budget)
+        return with_rounds_that_fit(whole, needs, budget)
     if needs(fewer := replace(whole, methods=METHODS)) <= budget:
-        return grown(fewer, needs, budget)
+        return with_rounds_that_fit(fewer, needs, budget)
     small = Trial(METHODS, question.fewest, ROUNDS)
     if (least := needs(small)) > budget:
         one = replace(small, rounds=1)
@@ -236,13 +310,13 @@ def choose(question: Question, needs: Clock, budget: float) -> Trial:
             size = question.size if one.sentences is None else one.sentences
             raise TooFewMinutesError(
                 f"--minutes {question.minutes:g}: too few. The smallest grid ({len(METHODS)} methods and joint "
-                f"training, one newcomer, one seed, {size:,} train sentences) needs about {minutes(shortest)} min "
-                f"here, and one that can compare methods ({ROUNDS} rounds) about {minutes(least)} min; pass --minutes "
-                f"{minutes(least)}, or what is cheaper: fewer --epochs or --shots, or a corpus of fewer sentences, dev "
-                f"and test among them{_busy()}",
+                f"training, one newcomer, one seed, {size:,} train sentences) needs about {_minutes(shortest)} min "
+                f"here, and one that can compare methods ({ROUNDS} rounds) about {_minutes(least)} min; pass --minutes "
+                f"{_minutes(least)}, or what is cheaper: fewer --epochs or --shots, or a corpus of fewer sentences, "
+                f"dev and test among them{_busy()}",
                 one,
             )
-        return grown(one, needs, budget, ROUNDS)
+        return with_rounds_that_fit(one, needs, budget, ROUNDS)
     assert small.sentences is not None, "all sentences do not fit, as was seen above"
     share = (budget - least) / max(needs(replace(small, sentences=None)) - least, 1e-9)
     between = small.sentences + share * (question.size - small.sentences)
@@ -257,13 +331,13 @@ def _busy() -> str:
     return f"; other work slows it now (load {load:.1f} on {counted(cores, 'core')})"
 
 
-def grown(trial: Trial, needs: Clock, budget: float, most: int = MOST_ROUNDS) -> Trial:
+def with_rounds_that_fit(trial: Trial, needs: Estimator, budget: float, most: int = MOST_ROUNDS) -> Trial:
     """Return the trial with as many further rounds as fit the budget, at most ``most``."""
     while trial.rounds < most and needs(more := replace(trial, rounds=trial.rounds + 1)) <= budget:
         trial = more
     return trial
 
 
-def minutes(of: float) -> int:
+def _minutes(seconds: float) -> int:
     """Return seconds as whole minutes, rounded up."""
-    return math.ceil(of / 60)
+    return math.ceil(seconds / 60)

@@ -57,7 +57,7 @@ def bench(corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
     learned: list[list[str]] = []
     monkeypatch.setattr(run_command, "carry_out", learn)
-    monkeypatch.setattr(advise, "_measured", lambda _: Rates(()))
+    monkeypatch.setattr("cl_ner_bench.profiling.perf.quick_rates", lambda _: Rates(()))
     monkeypatch.setattr("cl_ner_bench.analysis.report.files.write_report", lambda *_: [])
 
     def command(*words: str) -> SimpleNamespace:
@@ -202,7 +202,7 @@ def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     monkeypatch.setattr(advising, "MORE", ())
     inputs = [*write_inputs(tmp_path), "--lr", "0.001", "--head-lr", "0.01", "--out", str(tmp_path / "out"), "-q"]
     monkeypatch.setattr(advising, "choose", lambda question, *_: advising.Trial(advising.METHODS, question.fewest, 1))
-    monkeypatch.setattr(advise, "_measured", lambda _: Rates(()))
+    monkeypatch.setattr("cl_ner_bench.profiling.perf.quick_rates", lambda _: Rates(()))
     monkeypatch.setattr("cl_ner_bench.analysis.report.files.write_report", lambda *_: [])
     assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs]) == 0
     first = capsys.readouterr().out

@@ -103,7 +103,7 @@ def _convert(parsed: argparse.Namespace, corpus: Corpus) -> int:
 
 
 def _entries(parsed: argparse.Namespace, corpus: Corpus) -> set[str]:
-    """Return the names of the files in the output folder. Raises UserError if the command may not write there."""
+    """Return the names of the files in the output folder. Raise UserError if the command may not write there."""
     from cl_ner_bench.corpora.readers.lines import some
 
     out: Path = parsed.out

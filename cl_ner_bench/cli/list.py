@@ -277,7 +277,11 @@ def _broken(kind: str) -> Mapping[str, str]:
 
 
 def rows_of(kind: str, name: str) -> list[Row]:
-    """Return the rows of one name. Raises UserError for an unknown or broken entry."""
+    """Return the rows of one name.
+
+    Raises:
+        UserError: the name is unknown, or its entry is broken.
+    """
     listed, broken = KINDS[kind](), _broken(kind)
     rows = {row["name"]: row for row in (*listed, *(_plug_ins_once(listed) if kind == "methods" else ()))}
     if name in broken:

@@ -50,7 +50,11 @@ class _Lines(logging.Handler):
 
 
 def write_file(flag: str, path: Path, content: bytes) -> None:
-    """Write a file that the user named by ``flag``. Raises UserError if it cannot be written."""
+    """Write a file that the user named by ``flag``.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     from cl_ner_bench.storage.files import write_bytes
 
     try:

@@ -25,7 +25,11 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}.{hint} See `{self.prog} --help`")
 
     def parse_known_command(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parse a command line. Raises UserError for an argument that its command does not know."""
+        """Parse a command line.
+
+        Raises:
+            UserError: the command does not know an argument.
+        """
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             command = getattr(parsed, "parser", self)

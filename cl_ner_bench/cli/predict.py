@@ -193,7 +193,7 @@ def _is_stdout(out: Path) -> bool:
 
 
 def _is_stream(out: Path) -> bool:
-    """Return True if ``out`` is a named pipe or a device. Raises OSError if that cannot be determined."""
+    """Return True if ``out`` is a named pipe or a device. Raise OSError if that cannot be determined."""
     with suppress(FileNotFoundError):
         return not stat.S_ISREG(out.stat().st_mode)
     return False

@@ -182,7 +182,11 @@ def _found_instead(folder: Path) -> str:
 
 
 def resolve_method(name: str, flag: str) -> list[MethodCard]:
-    """Return the cards of the methods that a name stands for. Raise UserError that names ``flag``."""
+    """Return the cards of the methods that a name stands for.
+
+    Raises:
+        UserError: there is no such method. The message names ``flag``.
+    """
     from cl_ner_bench import registry
 
     try:

@@ -21,7 +21,11 @@ T = TypeVar("T")
 
 
 def parse_value(parse: Callable[[Any], T], value: Any, where: str) -> T:
-    """Return the parsed value. Raise UserError, which names ``where`` (such as a flag), if it does not fit."""
+    """Return the parsed value.
+
+    Raises:
+        UserError: the value does not fit. The message names ``where``, such as a flag.
+    """
     try:
         return parse(value)
     except ValueError as error:

@@ -27,7 +27,7 @@ def preview(prepared: Prepared) -> str:
     if prepared.replaced:
         lines += [f"replaced ({counted(len(prepared.replaced), 'run')}, to be moved to {prepared.folder.replaced})"]
         lines += [f"  {record.run_id}" for record in prepared.replaced]
-        lines += [f"warning: {line}" for line in prepared.missing]
+        lines += [f"warning: {line}" for line in prepared.warnings]
     return "\n".join([*lines, "", *_demand(prepared)])
 
 

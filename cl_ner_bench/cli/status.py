@@ -89,8 +89,8 @@ def head(status: GridStatus) -> str:
     states = ", ".join(f"{n} {state}" for state, n in status.counts.items()) or "no runs"
     done, every = sum(len(run.done) for run in runs), sum(len(run.record.steps) for run in runs)
     text = f"{status.folder}: {states}; {done} of {every} steps done"
-    if to_learn := sum(len(run.to_learn()) for run in status.of("running", "lost", "interrupted", "waiting")):
-        text += f", {to_learn} left to learn"
+    if pending := sum(len(run.pending()) for run in status.of("running", "lost", "interrupted", "waiting")):
+        text += f", {pending} left to learn"
     if status.seconds_left is not None:
         return f"{text}, about {duration(status.seconds_left)} left"
     return text + (

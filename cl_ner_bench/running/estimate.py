@@ -49,9 +49,9 @@ class Job:
         return self.record.run_id
 
     def pending(self) -> list[int]:
-        """Return the unfinished steps, and ``CHECK`` if the check of the training is not done."""
+        """Return the unfinished steps that the run itself learns, and ``CHECK`` if that check is not done."""
         check = [CHECK] if self.record.settings["training_check"] and not self.record.step1_reference else []
-        return [k for k in self.record.steps if k not in self.done] + check
+        return [k for k in self.record.steps if k not in self.done and not self.record.is_shared(k)] + check
 
     def left(self, step: int) -> tuple[float, float]:
         """Return the unfinished shares (0..1) of a step's learning and predicting."""
@@ -166,5 +166,4 @@ def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = Tr
 def _own(job: Job, rates: Rates) -> list[tuple[int, float]]:
     """Return the start (0) and the steps that a run learns itself, each with the seconds that it still needs."""
     start = rates.start if job.state is None or not job.state.get("step") else 0.0
-    steps = [k for k in job.pending() if not job.record.is_shared(k)]
-    return [(0, start), *((k, rates.seconds(job, k)) for k in steps)]
+    return [(0, start), *((k, rates.seconds(job, k)) for k in job.pending())]

@@ -118,8 +118,8 @@ def prepare(
         most = max(1, len(todo))  # the number of workers is not known here
     else:
         most = environment.default_jobs(options.device, options.threads, options.gpus_per_run)
-    missing = not_learned_again(aside, runs)
-    return Prepared(folder, plans, runs, todo, damaged, superseded(runs, folder), aside, missing, first.jobs or most)
+    warnings = not_learned_again(aside, runs)
+    return Prepared(folder, plans, runs, todo, damaged, superseded(runs, folder), aside, warnings, first.jobs or most)
 
 
 def check_folder(folder: ResultsFolder) -> None:
@@ -209,7 +209,7 @@ def _carry_out(prepared: Prepared, display: Display | None, announce: bool) -> O
     _check_space(prepared)
     folder.check_store()
     _clear_away(prepared)
-    for line in prepared.missing:
+    for line in prepared.warnings:
         log.warning(line)
     written = write_experiment(folder, prepared.plans, prepared.replaced)
     for record in prepared.replaced:

@@ -97,8 +97,7 @@ class Prepared:
 
     ``todo`` are the ``runs`` with work left. ``damaged`` are finished steps that are not as stored, each with its run
     and the file's name. ``superseded`` are stored runs without finished steps, now planned with other settings.
-    ``replaced`` are stored runs that `--replace` sets aside. ``missing`` holds warnings on replaced runs that are not
-    learned again.
+    ``replaced`` are stored runs that `--replace` sets aside. ``warnings`` name those not learned again.
     """
 
     folder: ResultsFolder
@@ -108,7 +107,7 @@ class Prepared:
     damaged: list[tuple[Run, int, str]]
     superseded: list[str]
     replaced: list[RunRecord]
-    missing: list[str]
+    warnings: list[str]
     jobs: int
 
     @property

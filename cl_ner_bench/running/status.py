@@ -38,13 +38,9 @@ class RunStatus:
     progress: Mapping[str, Any] = field(default_factory=dict)
     silent: float = 0.0
 
-    @property
-    def missing(self) -> list[int]:
-        return [k for k in self.record.steps if k not in self.done]
-
-    def to_learn(self) -> list[int]:
-        """Return the missing steps that no other run learns."""
-        return [k for k in self.missing if not self.record.is_shared(k)]
+    def pending(self) -> list[int]:
+        """Return the unfinished steps that this run itself learns."""
+        return [k for k in self.record.steps if k not in self.done and not self.record.is_shared(k)]
 
     def reason(self) -> str:
         if self.status == "lost":
@@ -68,7 +64,7 @@ class RunStatus:
             "silent_seconds": self.silent if self.progress else None,
             "steps": self.record.steps,
             "steps_done": list(self.done),
-            "steps_to_learn": self.to_learn(),
+            "steps_to_learn": self.pending(),
             **{key: self.progress[key] for key in sorted(at)},
         }
 
@@ -135,7 +131,7 @@ class GridStatus:
             "counts": self.counts,
             "steps": sum(len(run.record.steps) for run in self.runs),
             "steps_done": sum(len(run.done) for run in self.runs),
-            "steps_to_learn": sum(len(run.to_learn()) for run in self.runs),
+            "steps_to_learn": sum(len(run.pending()) for run in self.runs),
             "time_left_seconds": self.seconds_left,
             "computing_left_seconds": self.computing_seconds_left,
             "runs": [run.to_json() for run in self.runs],

@@ -95,7 +95,7 @@ class Steps:
             predicted = [json.loads(row)["pred"] for row in unpacked(predictions).splitlines()]
             self._commit(step, found.learned, predictions, self._gold(step), predicted, owner)
 
-    def pending(self, awaited: Collection[int]) -> Iterator[int]:
+    def to_learn(self, awaited: Collection[int]) -> Iterator[int]:
         """Yield the steps to learn.
 
         If steps build on each other, begin after the last stored model before the first missing step, and keep their

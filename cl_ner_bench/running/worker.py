@@ -80,7 +80,7 @@ def _learn(steps: Steps, awaited: Collection[int], heartbeat: Heartbeat, lease: 
     for step in steps.record.steps:
         if steps.is_missing(step):
             steps.reuse(step)
-    for step in steps.pending(awaited):
+    for step in steps.to_learn(awaited):
         heartbeat.begin(step, "learning")
         learned = steps.learn(step, heartbeat)
         heartbeat({"phase": "predicting", "predicted_words": 0}, now=True)

@@ -376,7 +376,7 @@ def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options
     todo = prepared.todo
     for run in todo:
         run.folder.save_split(run.split.to_json())
-    found = {run.record.method: [k for k in run.missing() if not run.record.is_shared(k)] for run in todo}
+    found = {run.record.method: run.pending() for run in todo}
     with forked_runs(), closing(pool(prepared.options, 1, out)) as places:
         assert execute(prepared, places) == 0
     return found

@@ -65,7 +65,7 @@ from cl_ner_bench.models.encoders.tokeniser import Tokeniser, Tokens
 from cl_ner_bench.models.heads.span import span_count
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.progress import SETTLED, Progress
-from cl_ner_bench.running.runs import Run, Step, schedule_items, work
+from cl_ner_bench.running.runs import AwaitedStep, Run, schedule_items, work
 from cl_ner_bench.running.schedule import Item, Schedule
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -316,7 +316,7 @@ def simulate(chains: Iterable[Chain], workers: int) -> tuple[float, float]:
     by_id = {chain.item.id: chain for chain in chains}
     schedule = Schedule(chain.item for chain in by_id.values())
     now, free = 0.0, workers
-    events: list[tuple[float, int, str, Step | None]] = []  # with the finished step, or with None at the end of a run
+    events: list[tuple[float, int, str, AwaitedStep | None]] = []  # with the finished step, or None for the run's end
     n = 0
     while True:
         while free and (id := schedule.next(idle=free == workers)) is not None:
@@ -324,8 +324,8 @@ def simulate(chains: Iterable[Chain], workers: int) -> tuple[float, float]:
             awaited = set(schedule.awaited_from(id))
             for step, cost in by_id[id].steps:
                 at += cost
-                if Step(id, step) in awaited:
-                    heapq.heappush(events, (at, n, id, Step(id, step)))
+                if AwaitedStep(id, step) in awaited:
+                    heapq.heappush(events, (at, n, id, AwaitedStep(id, step)))
                     n += 1
             heapq.heappush(events, (at, n, id, None))
             n += 1
@@ -409,7 +409,7 @@ def large(steps: int) -> list[Chain]:
             first = f"{group}-{method // 5 * 5}"
             id = f"{group}-{method}"
             own = [(k, rng.uniform(50, 150)) for k in range(1 if id == first else 2, 11)]
-            awaits: dict[Hashable, str] = {} if id == first else {Step(first, 1): first}
+            awaits: dict[Hashable, str] = {} if id == first else {AwaitedStep(first, 1): first}
             found.append(Chain(Item(id, sum(cost for _, cost in own), awaits), own))
     return found
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cl_ner_bench.analysis.comparison.compare import Comparison
-    from cl_ner_bench.running.advising import Question, Trial
+    from cl_ner_bench.running.advising import CandidateGrid, Question
     from cl_ner_bench.running.estimate import Rates
     from cl_ner_bench.running.runs import Prepared
 
@@ -71,21 +71,21 @@ def _execute(parsed: argparse.Namespace) -> int:
     )
     advising = Advising(question, quick_rates, parsed.words)
     try:
-        trial = advising.plan()
+        grid = advising.plan()
     except TooFewMinutesError as error:
         if parsed.dry_run:
             show(_plan(question, error.smallest, advising.rates))
         raise
-    plan = _plan(question, trial, advising.rates)
+    plan = _plan(question, grid, advising.rates)
     if parsed.dry_run:
         show(plan)
         return 0
     if not parsed.quiet:
         note(plan)
-    outcome = advising.run(trial, lambda prepared: run.carry_out(prepared, parsed.quiet))
+    outcome = advising.run(grid, lambda prepared: run.carry_out(prepared, parsed.quiet))
     if outcome.code:
         return _failed(question.out, outcome.code)
-    show("\n".join(_answer(question, advising.comparison(), trial.rounds)))
+    show("\n".join(_answer(question, advising.comparison(), grid.rounds)))
     if not parsed.quiet:
         pictures = [p for p in outcome.written if p.name.startswith("new_type-") and p.suffix == ".png"]
         for path in (*pictures, question.out / "report.html"):
@@ -103,15 +103,15 @@ def _failed(out: Path, code: int) -> int:
     return code
 
 
-def _plan(question: Question, trial: Trial, rates: Rates) -> str:
+def _plan(question: Question, grid: CandidateGrid, rates: Rates) -> str:
     """Return the plan: methods, newcomers with their mentions, sentences, runs and time."""
     from cl_ner_bench.running.advising import seconds_needed
 
-    prepared = question.prepared(trial, question.out)
-    return "\n".join(_plan_lines(question, trial, prepared, seconds_needed(prepared, rates)))
+    prepared = question.prepared(grid, question.out)
+    return "\n".join(_plan_lines(question, grid, prepared, seconds_needed(prepared, rates)))
 
 
-def _plan_lines(question: Question, trial: Trial, prepared: Prepared, seconds: float) -> Iterator[str]:
+def _plan_lines(question: Question, grid: CandidateGrid, prepared: Prepared, seconds: float) -> Iterator[str]:
     from cl_ner_bench.analysis.comparison.compare import GROUPS
 
     corpus = prepared.plans[0].corpus
@@ -124,7 +124,7 @@ def _plan_lines(question: Question, trial: Trial, prepared: Prepared, seconds: f
         type_, ids = split.tasks[-1].types[0], split.tasks[-1].train
         mentions = sum(m.type == type_ for i in ids for m in corpus.parts["train"][i].mentions)
         news.append(f"{type_} ({counted(mentions, 'mention')} in {counted(len(ids), 'sentence')})")
-    used = question.size if trial.sentences is None else trial.sentences
+    used = question.size if grid.sentences is None else grid.sentences
     rounds = f"{counted(len(news), 'newcomer')}, {counted(len(prepared.options.seeds), 'seed')} each"
     rows = {
         "methods": methods,
@@ -173,7 +173,7 @@ def _answer(question: Question, c: Comparison, planned: int) -> Iterator[str]:
 
 
 def _commands(question: Question, group: str, name: str) -> Iterator[str]:
-    """Yield the commands with which a method learns the user's new type, with the settings of the trial.
+    """Yield the commands with which a method learns the user's new type, with the settings of the grid.
 
     Methods of groups ``exemplar`` and ``closed-form`` cannot start from the user's model.
     """

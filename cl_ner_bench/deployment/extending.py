@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -18,7 +18,7 @@ from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.deployment.model import Model, check_is_folder, load_model, portable, resolve_method
 from cl_ner_bench.deployment.new_data import NewData, read_new_data
-from cl_ner_bench.deployment.retention import Found, agreements, scores, warnings
+from cl_ner_bench.deployment.retention import PredictionsByPart, agreements, scores, warnings
 from cl_ner_bench.deployment.transformers_models import FOREIGN, adapt_to_iob1, foreign_model, is_foreign
 from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
@@ -31,9 +31,8 @@ from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord
 from cl_ner_bench.validation import convert
 
 if TYPE_CHECKING:
+    from cl_ner_bench.learning.evaluation import ProgressCallback
     from cl_ner_bench.learning.trainer import Trainer
-
-Progress = Callable[[dict[str, Any]], None]
 
 TRAINING = ("epochs", "batch_size", "lr", "head_lr")
 """Hyper-parameters with an option of their own."""
@@ -71,7 +70,7 @@ def extend_model(
     device: Any = None,
     precision: Any = None,
     threads: Any = None,
-    progress: Progress = lambda _: None,
+    progress: ProgressCallback = lambda _: None,
     **training: Any,
 ) -> Extended:
     """Learn one more step, and write nothing. The arguments are those of ``cl_ner_bench.extend``.
@@ -127,8 +126,8 @@ def extend_model(
 
 
 def _learn(
-    trainer: Trainer, before: Model, card: MethodCard, is_own: bool, new_data: NewData, progress: Progress
-) -> tuple[Mapping[str, Any], Found, Found]:
+    trainer: Trainer, before: Model, card: MethodCard, is_own: bool, new_data: NewData, progress: ProgressCallback
+) -> tuple[Mapping[str, Any], PredictionsByPart, PredictionsByPart]:
     """Let ``trainer``, which has the weights of the model ``before``, learn the step.
 
     Return the record of the step, and the mentions that the old and the new model find in the new data.
@@ -149,7 +148,7 @@ def _learn(
 
 
 def _learned_step(
-    before: Model, method: str, new_data: NewData, old: Found, new: Found, types: Sequence[str]
+    before: Model, method: str, new_data: NewData, old: PredictionsByPart, new: PredictionsByPart, types: Sequence[str]
 ) -> LearnedStep:
     """Return the record of the step, with the comparison of the models. ``types`` are those of the new model."""
     corpus, learned = new_data.corpus, new_data.types
@@ -168,14 +167,14 @@ def _learned_step(
     )
 
 
-def _in_phase(progress: Progress, phase: Mapping[str, Any]) -> Progress:
+def _in_phase(progress: ProgressCallback, phase: Mapping[str, Any]) -> ProgressCallback:
     """Report the start of a phase, and return a function that reports progress within this phase."""
     progress({**phase})
     return lambda state: progress({**phase, **state})
 
 
 def _predictions(
-    trainer: Trainer, new_data: NewData, who: str, progress: Progress
+    trainer: Trainer, new_data: NewData, who: str, progress: ProgressCallback
 ) -> dict[str, list[list[Prediction]]]:
     """Return the predictions of a model on each part. Each part is a phase of the progress."""
     found = {}
@@ -331,7 +330,7 @@ def _begin(
     return trainer, notes
 
 
-def _check_same(before: Model, card: MethodCard, found: Found, expected: Found) -> None:
+def _check_same(before: Model, card: MethodCard, found: PredictionsByPart, expected: PredictionsByPart) -> None:
     """Raise UserError if, with the model's weights, the method finds other mentions than the model."""
     for part, mentions in expected.items():
         for i, (ours, theirs) in enumerate(zip(found[part], mentions, strict=True)):

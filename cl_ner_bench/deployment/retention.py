@@ -17,12 +17,16 @@ from cl_ner_bench.storage.model_folder import Agreement, Score
 BOUND = 90.0
 """A lower agreement (F1, 0..100) causes a warning."""
 
-Found = Mapping[str, Sequence[Sequence[Prediction]]]
+PredictionsByPart = Mapping[str, Sequence[Sequence[Prediction]]]
 """The predicted mentions in each sentence of each part."""
 
 
 def agreements(
-    gold: Mapping[str, Sequence[Sentence]], old: Found, new: Found, types: Sequence[str], learned: Collection[str]
+    gold: Mapping[str, Sequence[Sentence]],
+    old: PredictionsByPart,
+    new: PredictionsByPart,
+    types: Sequence[str],
+    learned: Collection[str],
 ) -> list[Agreement]:
     """Return the agreement on ``types`` by part and type. ``gold`` are sentences, ``learned`` the types of the step."""
     rows = []
@@ -51,7 +55,11 @@ def _apart(
 
 
 def scores(
-    gold: Mapping[str, Sequence[Sentence]], old: Found, new: Found, types: Sequence[str], known: Collection[str]
+    gold: Mapping[str, Sequence[Sentence]],
+    old: PredictionsByPart,
+    new: PredictionsByPart,
+    types: Sequence[str],
+    known: Collection[str],
 ) -> list[Score]:
     """Return the scores of the ``types`` with labels in dev or test. ``known`` are the types of the old model."""
     rows = []

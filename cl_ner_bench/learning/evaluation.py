@@ -12,11 +12,11 @@ from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.step import EVALUATION_BUDGET
 from cl_ner_bench.models.decoding import Prediction
 
-Progress = Callable[[dict[str, Any]], None]
+ProgressCallback = Callable[[dict[str, Any]], None]
 
 
 def predict(
-    learner: Learner, examples: Sequence[Example], types: Sequence[str], nested: bool, progress: Progress
+    learner: Learner, examples: Sequence[Example], types: Sequence[str], nested: bool, progress: ProgressCallback
 ) -> list[list[Prediction]]:
     """Return the mentions of ``types`` that a learner finds in each example.
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from cl_ner_bench.corpora.sentence import Mention, Sentence
-from cl_ner_bench.learning.evaluation import Progress
+from cl_ner_bench.learning.evaluation import ProgressCallback
 from cl_ner_bench.learning.learner import Learner, Output, SpanLearner, TagLearner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.encoders.bert import Bert
@@ -39,7 +39,7 @@ def deviation(
     learner: type[Learner],
     settings: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    progress: Progress = lambda _: None,
+    progress: ProgressCallback = lambda _: None,
 ) -> str:
     """Return the names of the results in which a method's step 1 differs from its base learner's; '' if none does.
 
@@ -60,7 +60,10 @@ def _of_base(architecture: str, recipe: str) -> dict[str, Any]:
 
 
 def _outcome(
-    learner: type[Learner], settings: Mapping[str, Any], recipe: Mapping[str, Any], progress: Progress = lambda _: None
+    learner: type[Learner],
+    settings: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    progress: ProgressCallback = lambda _: None,
 ) -> dict[str, Any]:
     train, dev, test = (tuple(_sentences(seed, n)) for seed, n in enumerate((8, 6, 6)))
     tokens = {s.words: _tokens(s) for s in (*train, *dev, *test)}

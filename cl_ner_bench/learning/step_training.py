@@ -17,7 +17,7 @@ from cl_ner_bench.learning.carried import attributes, restore
 from cl_ner_bench.learning.checkpoint import Checkpoint, TrainingState, resume, snapshot
 from cl_ner_bench.learning.contract import check_groups, check_losses, check_shapes, hook, shapes_of, some
 from cl_ner_bench.learning.epoch_losses import EpochLosses
-from cl_ner_bench.learning.evaluation import Progress, dev_score, predict
+from cl_ner_bench.learning.evaluation import ProgressCallback, dev_score, predict
 from cl_ner_bench.learning.imprint import imprint
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.random_streams import generator
@@ -74,7 +74,7 @@ class StepTraining:
         self.remarks: list[str] = []
         self._started, self._teacher_before = started, 0.0
 
-    def run(self, progress: Progress, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    def run(self, progress: ProgressCallback, checkpoint: Checkpoint | None) -> dict[str, Any]:
         """Train the learner and return the step's record; ``Trainer.learn`` describes both arguments."""
         self._begin()
         state = self._train(progress, checkpoint)
@@ -103,7 +103,7 @@ class StepTraining:
             if self.data.selection != "last" and not any(s.mentions for s in self.inputs.gold):
                 self.remarks.append("dev holds no mention of the step's types: the last epoch is kept")
 
-    def _train(self, progress: Progress, checkpoint: Checkpoint | None) -> TrainingState:
+    def _train(self, progress: ProgressCallback, checkpoint: Checkpoint | None) -> TrainingState:
         """Train the epochs that no snapshot holds yet."""
         state = resume(checkpoint, self.learner, self._optimizer)
         self._started -= state.seconds
@@ -115,7 +115,7 @@ class StepTraining:
                 checkpoint.save(*snapshot(state, self.learner, self._optimizer))
         return state
 
-    def _epoch(self, state: TrainingState, progress: Progress) -> None:
+    def _epoch(self, state: TrainingState, progress: ProgressCallback) -> None:
         learner, epoch = self.learner, state.epoch + 1
         restore(learner, self._plain)
         learner.train()
@@ -171,7 +171,7 @@ class StepTraining:
             factor *= self.recipe["first_lr"] / self.recipe["lr"]
         return factor
 
-    def _dev_score(self, progress: Progress) -> float | None:
+    def _dev_score(self, progress: ProgressCallback) -> float | None:
         data, types = self.data, self.data.dev_labelled
         if not any(m.type in types for s in self.inputs.gold for m in s.mentions):
             return None

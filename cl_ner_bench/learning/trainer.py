@@ -18,7 +18,7 @@ from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.learning.batches import Example, by_length
 from cl_ner_bench.learning.checkpoint import Checkpoint
 from cl_ner_bench.learning.contract import needs_of
-from cl_ner_bench.learning.evaluation import Progress, predict
+from cl_ner_bench.learning.evaluation import ProgressCallback, predict
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.memory import Exemplar, Memory, Recall
 from cl_ner_bench.learning.random_streams import generator, seed_global, stream
@@ -73,7 +73,7 @@ class Trainer:
         self.learner = self._new_learner()
 
     def learn(
-        self, data: StepData, progress: Progress = lambda _: None, checkpoint: Checkpoint | None = None
+        self, data: StepData, progress: ProgressCallback = lambda _: None, checkpoint: Checkpoint | None = None
     ) -> dict[str, Any]:
         """Learn one step and return its record, which is JSON-able.
 
@@ -116,7 +116,9 @@ class Trainer:
         self.set_state(*self.state())
         return record
 
-    def predict(self, sentences: Sequence[Sentence], progress: Progress = lambda _: None) -> list[list[Prediction]]:
+    def predict(
+        self, sentences: Sequence[Sentence], progress: ProgressCallback = lambda _: None
+    ) -> list[list[Prediction]]:
         """Return the predicted mentions of each sentence.
 
         ``progress`` is called after each batch with the number of words so far, and may raise to stop.

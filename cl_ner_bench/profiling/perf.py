@@ -21,7 +21,7 @@ from msgspec import structs
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import environment
-from cl_ner_bench.running.estimate import KIND, Job, Rates, time_left
+from cl_ner_bench.running.estimate import KIND, Rates, UnfinishedRun, time_left
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.runs import Prepared, Run, work
@@ -65,7 +65,9 @@ def perf(given: Mapping[str, Any], config: str | Path | None) -> Report:
             "steps_shared": work(runs, shared=False).steps - work(runs).steps,
             "sentences": work(runs).sentences,
             "jobs": jobs,
-            "seconds": time_left([Job(run.record, ()) for run in runs], rates, jobs, not prepared.options.no_report),
+            "seconds": time_left(
+                [UnfinishedRun(run.record, ()) for run in runs], rates, jobs, not prepared.options.no_report
+            ),
             "memory_bytes": jobs * max(row["memory_bytes"] for row in rows.values()),
         },
     }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError, counted, did_you_mean
-from cl_ner_bench.running.estimate import Job, Rates, time_left
+from cl_ner_bench.running.estimate import Rates, UnfinishedRun, time_left
 from cl_ner_bench.running.grid import Outcome, prepare
 from cl_ner_bench.running.grid_data import load
 from cl_ner_bench.running.layers import layer
@@ -52,7 +52,7 @@ SENTENCES = 400
 
 
 @dataclass(frozen=True)
-class Trial:
+class CandidateGrid:
     """A candidate grid: its methods, the train sentences of its sample (None: all), and its rounds."""
 
     methods: tuple[str, ...]
@@ -63,7 +63,7 @@ class Trial:
 class TooFewMinutesError(UserError):
     """Error for a budget that is too small for ``smallest``, the smallest grid."""
 
-    def __init__(self, message: str, smallest: Trial) -> None:
+    def __init__(self, message: str, smallest: CandidateGrid) -> None:
         super().__init__(message)
         self.smallest = smallest
 
@@ -154,25 +154,25 @@ class Question:
         orders = [self.types.index(t) for t in self.newcomers[:rounds]]
         return orders, [*range(math.ceil(rounds / len(orders)))]
 
-    def prepared(self, trial: Trial, out: Path, command: Sequence[str] | None = None) -> Prepared:
-        """Return the runs of a trial and of joint training. Raise UserError if `bench run` refuses them."""
-        orders, seeds = self.pairs(trial.rounds)
+    def prepared(self, grid: CandidateGrid, out: Path, command: Sequence[str] | None = None) -> Prepared:
+        """Return the runs of a grid and of joint training. Raise UserError if `bench run` refuses them."""
+        orders, seeds = self.pairs(grid.rounds)
         options = {
             **self.given,
-            "methods": (*trial.methods, REFERENCE),
+            "methods": (*grid.methods, REFERENCE),
             "bounds": "none",
             "scenario": self.scenario,
             "orders": orders,
             "seeds": seeds,
-            "max_sentences": trial.sentences,
+            "max_sentences": grid.sentences,
             "keep_models": "none",
             "no_report": True,
             "out": str(out),
         }
         return prepare(options, command=command)
 
-    def stored(self) -> Trial | None:
-        """Return one round of the trial with which the results folder was begun, or None for an empty folder.
+    def stored(self) -> CandidateGrid | None:
+        """Return one round of the grid with which the results folder was begun, or None for an empty folder.
 
         Raise UserError if the folder holds runs of another question, because they would count in the answer.
         """
@@ -183,7 +183,7 @@ class Question:
         if not own:
             return None
         methods = tuple(dict.fromkeys(m for m in (*METHODS, *MORE) if m in {record.method for record in own}))
-        begun = Trial(methods or METHODS, own[0].settings.get("max_sentences"), 1)
+        begun = CandidateGrid(methods or METHODS, own[0].settings.get("max_sentences"), 1)
         asked = self.prepared(replace(begun, rounds=MOST_ROUNDS), free_folder(self.out))
         keys = {run.id: run.record.step_keys for run in asked.runs}
         same = (id for id in stored.keys() & keys if stored[id].step_keys.items() <= keys[id].items())
@@ -195,8 +195,8 @@ class Question:
         return begun
 
 
-Estimator = Callable[[Trial], float]
-"""A function that returns the seconds that a trial still needs, with its report."""
+Estimator = Callable[[CandidateGrid], float]
+"""A function that returns the seconds that a grid still needs, with its report."""
 
 
 class Advising:
@@ -217,15 +217,15 @@ class Advising:
         self._end = time.monotonic() + 60 * question.minutes
         self.question, self.command = question, command
         self._begun = question.stored()
-        smallest = self._begun or Trial(METHODS, question.fewest, 1)
+        smallest = self._begun or CandidateGrid(METHODS, question.fewest, 1)
         prepared = question.prepared(smallest, question.out if self._begun else free_folder(question.out))
         self.rates = rates_so_far(prepared) or measure(prepared)
 
-    def plan(self) -> Trial:
-        """Return the trial to learn: the one in the results folder, else the largest, with the rounds that fit.
+    def plan(self) -> CandidateGrid:
+        """Return the grid to learn: the one in the results folder, else the largest, with the rounds that fit.
 
         Raises:
-            TooFewMinutesError: not even one round of the smallest trial fits.
+            TooFewMinutesError: not even one round of the smallest grid fits.
         """
         if self._begun:
             needs = estimator(self.question, self.question.out, self.rates)
@@ -233,7 +233,7 @@ class Advising:
         nowhere = free_folder(Path("advise"))
         return choose(self.question, estimator(self.question, nowhere, self.rates), self._seconds_left())
 
-    def run(self, trial: Trial, learn: Callable[[Prepared], Outcome]) -> Outcome:
+    def run(self, grid: CandidateGrid, learn: Callable[[Prepared], Outcome]) -> Outcome:
         """Learn the first round, then as many as fit the budget at its measured rates, and write the report.
 
         ``learn`` learns the missing runs of a grid.
@@ -241,7 +241,7 @@ class Advising:
         from cl_ner_bench.analysis.report.advice import candidates
         from cl_ner_bench.analysis.report.files import write_report
 
-        question, one = self.question, replace(trial, rounds=1)
+        question, one = self.question, replace(grid, rounds=1)
         first = question.prepared(one, question.out, self.command)
         before = self._seconds_left()
         outcome = learn(first)
@@ -250,11 +250,11 @@ class Advising:
         took, rates = before - self._seconds_left(), rates_so_far(first)
         all_learned_now = len(first.todo) == len(first.runs)
         slower = max(1.0, took / seconds_from_scratch(first, rates)) if all_learned_now else 1.0
-        if trial.rounds > 1 and candidates(self.comparison()):
+        if grid.rounds > 1 and candidates(self.comparison()):
             needs = estimator(question, question.out, rates, slower)
-            fitting = with_rounds_that_fit(one, needs, self._seconds_left(), trial.rounds)
-            if fitting.rounds < trial.rounds:
-                log.info(f"it takes longer than planned: {fitting.rounds} of {counted(trial.rounds, 'round')} fit")
+            fitting = with_rounds_that_fit(one, needs, self._seconds_left(), grid.rounds)
+            if fitting.rounds < grid.rounds:
+                log.info(f"it takes longer than planned: {fitting.rounds} of {counted(grid.rounds, 'round')} fit")
             outcome = learn(question.prepared(fitting, question.out, self.command))
             if outcome.code:
                 return outcome
@@ -280,30 +280,30 @@ def rates_so_far(prepared: Prepared) -> Rates:
 
 def estimator(question: Question, out: Path, rates: Rates, slower: float = 1.0) -> Estimator:
     """Return the estimator of trials in the results folder ``out``, at ``slower`` times the measured seconds."""
-    return lambda trial: slower * seconds_needed(question.prepared(trial, out), rates)
+    return lambda grid: slower * seconds_needed(question.prepared(grid, out), rates)
 
 
 def seconds_needed(prepared: Prepared, rates: Rates) -> float:
     """Return the seconds that a grid still needs, with its report."""
-    return time_left([Job(run.record, run.done()) for run in prepared.todo], rates, prepared.jobs)
+    return time_left([UnfinishedRun(run.record, run.done()) for run in prepared.todo], rates, prepared.jobs)
 
 
 def seconds_from_scratch(prepared: Prepared, rates: Rates) -> float:
     """Return the seconds for all runs of a grid, finished or not, without a report."""
-    return time_left([Job(run.record, ()) for run in prepared.runs], rates, prepared.jobs, report=False)
+    return time_left([UnfinishedRun(run.record, ()) for run in prepared.runs], rates, prepared.jobs, report=False)
 
 
-def choose(question: Question, needs: Estimator, budget: float) -> Trial:
-    """Return the largest trial that fits ``budget`` seconds.
+def choose(question: Question, needs: Estimator, budget: float) -> CandidateGrid:
+    """Return the largest grid that fits ``budget`` seconds.
 
-    Raise TooFewMinutesError if not even one round of the smallest trial fits.
+    Raise TooFewMinutesError if not even one round of the smallest grid fits.
     """
-    whole = Trial((*METHODS, *MORE), None, ROUNDS)
+    whole = CandidateGrid((*METHODS, *MORE), None, ROUNDS)
     if needs(whole) <= budget:
         return with_rounds_that_fit(whole, needs, budget)
     if needs(fewer := replace(whole, methods=METHODS)) <= budget:
         return with_rounds_that_fit(fewer, needs, budget)
-    small = Trial(METHODS, question.fewest, ROUNDS)
+    small = CandidateGrid(METHODS, question.fewest, ROUNDS)
     if (least := needs(small)) > budget:
         one = replace(small, rounds=1)
         if (shortest := needs(one)) > budget:
@@ -331,11 +331,13 @@ def _busy() -> str:
     return f"; other work slows it now (load {load:.1f} on {counted(cores, 'core')})"
 
 
-def with_rounds_that_fit(trial: Trial, needs: Estimator, budget: float, most: int = MOST_ROUNDS) -> Trial:
-    """Return the trial with as many further rounds as fit the budget, at most ``most``."""
-    while trial.rounds < most and needs(more := replace(trial, rounds=trial.rounds + 1)) <= budget:
-        trial = more
-    return trial
+def with_rounds_that_fit(
+    grid: CandidateGrid, needs: Estimator, budget: float, most: int = MOST_ROUNDS
+) -> CandidateGrid:
+    """Return the grid with as many further rounds as fit the budget, at most ``most``."""
+    while grid.rounds < most and needs(more := replace(grid, rounds=grid.rounds + 1)) <= budget:
+        grid = more
+    return grid
 
 
 def _minutes(seconds: float) -> int:

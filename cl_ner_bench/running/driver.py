@@ -21,7 +21,15 @@ from msgspec import structs
 
 from cl_ner_bench.running.backends import Pool
 from cl_ner_bench.running.job import RESUMES, Job
-from cl_ner_bench.running.runs import Model, Prepared, Run, Step, drop_models, pinned_models, schedule_items
+from cl_ner_bench.running.runs import (
+    AwaitedModel,
+    AwaitedStep,
+    Prepared,
+    Run,
+    drop_models,
+    pinned_models,
+    schedule_items,
+)
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.storage.files import host
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -83,7 +91,7 @@ class _Jobs:
             stop=str(self._stop),
             driver=self._driver,
             since=self._since,
-            awaited=tuple(what.step for what in awaited if isinstance(what, Step)),
+            awaited=tuple(what.step for what in awaited if isinstance(what, AwaitedStep)),
             pinned=tuple(k for k in run.record.steps if run.key(k) in self._pinned),
         )
 
@@ -151,9 +159,9 @@ class _Dispatcher:
             self._schedule.put_back(id)
 
     def _is_there(self, what: Hashable) -> bool:
-        if isinstance(what, Step):
+        if isinstance(what, AwaitedStep):
             return self._by_id[what.run_id].finished(what.step) is not None
-        assert isinstance(what, Model)
+        assert isinstance(what, AwaitedModel)
         return self._folder.models.holds(what.key)
 
     def _settle(self, future: Future[str]) -> None:

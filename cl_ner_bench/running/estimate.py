@@ -37,8 +37,8 @@ LEARNING, PREDICTING = PARTS = ("learning", "predicting")
 
 
 @dataclass(frozen=True)
-class Job:
-    """An unfinished run: its record, its finished steps, and its heartbeat (None if nobody learns it)."""
+class UnfinishedRun:
+    """A run with its finished steps, and its heartbeat (None if nobody learns it)."""
 
     record: RunRecord
     done: Collection[int]
@@ -77,11 +77,11 @@ def typical(record: RunRecord, step: int) -> tuple[float, float]:
 class Rates:
     """The ratios of measured to typical seconds of learning and predicting, for specific and general kinds of steps.
 
-    The measured steps are the finished steps of all ``records``. A job whose kind has no finished step adds its updates
+    The measured steps are the finished steps of all ``records``. A run whose kind has no finished step adds its updates
     so far.
     """
 
-    def __init__(self, records: Iterable[RunRecord], jobs: Iterable[Job] = (), start: float = START) -> None:
+    def __init__(self, records: Iterable[RunRecord], runs: Iterable[UnfinishedRun] = (), start: float = START) -> None:
         self.start, self.report = start, REPORT
         self._sums: dict[Hashable, tuple[float, float]] = {}
         for record in records:
@@ -90,10 +90,10 @@ class Rates:
                 if not record.is_shared(row["step"]):
                     self._add(record, row["step"], row["seconds"], row.get("predict_seconds", 0.0))
         finished = set(self._sums)
-        for job in jobs:
-            at, known = job.state or {}, (LEARNING, _kind(job.record)) in finished
+        for run in runs:
+            at, known = run.state or {}, (LEARNING, _kind(run.record)) in finished
             if not known and at.get("phase") == "learning" and at.get("seconds", 0.0) > SEEN:
-                self._add(job.record, at["step"], at["seconds"], 0.0, at["update"] / at["updates"])
+                self._add(run.record, at["step"], at["seconds"], 0.0, at["update"] / at["updates"])
 
     def _add(self, record: RunRecord, step: int, learning: float, predicting: float, share: float = 1.0) -> None:
         for part, measured, usual in zip(PARTS, (learning, predicting), typical(record, step), strict=True):
@@ -105,10 +105,10 @@ class Rates:
         """Return True if anything was measured."""
         return bool(self._sums)
 
-    def seconds(self, job: Job, step: int) -> float:
+    def seconds(self, run: UnfinishedRun, step: int) -> float:
         """Return the seconds that a step still needs."""
-        rows = zip(PARTS, typical(job.record, step), job.left(step), strict=True)
-        return sum(left * usual * self._ratio(part, job.record, step) for part, usual, left in rows)
+        rows = zip(PARTS, typical(run.record, step), run.left(step), strict=True)
+        return sum(left * usual * self._ratio(part, run.record, step) for part, usual, left in rows)
 
     def _ratio(self, part: str, record: RunRecord, step: int) -> float:
         sums = (self._sums.get((part, key)) for key in _keys(record, step))
@@ -128,23 +128,23 @@ def _kind(record: RunRecord) -> tuple[str, ...]:
     return tuple(getattr(record, key) for key in KIND)
 
 
-def one_worker_seconds(jobs: Sequence[Job], rates: Rates) -> float:
-    """Return the seconds that one worker needs for all ``jobs``, without the report."""
-    return sum(seconds for job in jobs for _, seconds in _own(job, rates))
+def one_worker_seconds(runs: Sequence[UnfinishedRun], rates: Rates) -> float:
+    """Return the seconds that one worker needs for all ``runs``, without the report."""
+    return sum(seconds for run in runs for _, seconds in _own(run, rates))
 
 
-def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = True) -> float:
-    """Return the seconds until ``workers`` have finished all ``jobs`` and the ``report`` is written.
+def time_left(runs: Sequence[UnfinishedRun], rates: Rates, workers: int, report: bool = True) -> float:
+    """Return the seconds until ``workers`` have finished all ``runs`` and the ``report`` is written.
 
-    Jobs start in the driver's order.
+    Runs start in the driver's order.
     """
-    own = {job.id: _own(job, rates) for job in jobs}
+    own = {run.id: _own(run, rates) for run in runs}
     makes = {(id, step) for id, steps in own.items() for step, _ in steps}
     items = []
-    for job in jobs:
-        shared = [(owner, int(k)) for k, owner in job.record.shared.items() if job.state is None]
-        cost = math.inf if job.state is not None else sum(job.record.sizes[k - 1] for k, _ in own[job.id] if k > 0)
-        items.append(Item(job.id, cost, {step: step[0] for step in shared if step in makes}))
+    for run in runs:
+        shared = [(owner, int(k)) for k, owner in run.record.shared.items() if run.state is None]
+        cost = math.inf if run.state is not None else sum(run.record.sizes[k - 1] for k, _ in own[run.id] if k > 0)
+        items.append(Item(run.id, cost, {step: step[0] for step in shared if step in makes}))
     schedule = Schedule(items)
     events: list[tuple[float, str, int, bool]] = []  # time, run, finished step, True for the run's last step
     now, active = 0.0, 0
@@ -163,7 +163,7 @@ def time_left(jobs: Sequence[Job], rates: Rates, workers: int, report: bool = Tr
             active -= 1
 
 
-def _own(job: Job, rates: Rates) -> list[tuple[int, float]]:
+def _own(run: UnfinishedRun, rates: Rates) -> list[tuple[int, float]]:
     """Return the start (0) and the steps that a run learns itself, each with the seconds that it still needs."""
-    start = rates.start if job.state is None or not job.state.get("step") else 0.0
-    return [(0, start), *((k, rates.seconds(job, k)) for k in job.pending())]
+    start = rates.start if run.state is None or not run.state.get("step") else 0.0
+    return [(0, start), *((k, rates.seconds(run, k)) for k in run.pending())]

@@ -23,7 +23,7 @@ from cl_ner_bench.registry import resolve
 from cl_ner_bench.running import backends, environment, trackers
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
-from cl_ner_bench.running.estimate import Job, Rates, time_left
+from cl_ner_bench.running.estimate import Rates, UnfinishedRun, time_left
 from cl_ner_bench.running.experiment import write_experiment
 from cl_ner_bench.running.grid_data import manifest
 from cl_ner_bench.running.layers import Layered, layer
@@ -156,8 +156,8 @@ def demand(prepared: Prepared) -> Demand:
     """Estimate the resources that a grid needs from now to its end, with the report."""
     learned = {run.id: _learned(run) for run in prepared.runs}
     rates = Rates(structs.replace(run.record, learned=learned[run.id]) for run in prepared.runs)
-    jobs = [Job(run.record, run.done()) for run in prepared.todo]
-    seconds = time_left(jobs, rates, prepared.jobs, not prepared.options.no_report)
+    unfinished = [UnfinishedRun(run.record, run.done()) for run in prepared.todo]
+    seconds = time_left(unfinished, rates, prepared.jobs, not prepared.options.no_report)
     peaks = [row["peak_memory_bytes"] for rows in learned.values() for row in rows if "peak_memory_bytes" in row]
     memory = min(prepared.jobs, len(prepared.todo)) * max(peaks, default=environment.MEMORY_PER_RUN)
     return Demand(seconds, bool(rates), memory, bool(peaks), *disk_bytes(prepared))

@@ -24,7 +24,7 @@ from cl_ner_bench.running.grid_data import check_manifest, dataset_name, given_t
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.planned_runs import name_run, of_data
-from cl_ner_bench.running.predictions_file import Found, ScoredPart, read_predictions
+from cl_ner_bench.running.predictions_file import Mentions, ScoredPart, read_predictions
 from cl_ner_bench.running.steps import score
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.files import canonical, digest, gzipped
@@ -164,7 +164,7 @@ def _check_data(folder: ResultsFolder, record: RunRecord) -> None:
 
 def _read(path: Path, step: int, record: RunRecord, corpus: Corpus, split: TaskSplit) -> _Step:
     test = ScoredPart.of(split, corpus, step)
-    predicted: list[Found] = read_predictions(path, test)
+    predicted: list[Mentions] = read_predictions(path, test)
     rows = (
         canonical({"id": sentence.id, "gold": sentence.mentions, "pred": mentions})
         for sentence, mentions in zip(test.scored, predicted, strict=True)

@@ -22,7 +22,7 @@ from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.untrusted import unpacked
 from cl_ner_bench.validation import Count, convert
 
-Found = list[list[Any]]  # [start, end, type, score]; the score is None if the file gives none
+Mentions = list[list[Any]]  # [start, end, type, score]; the score is None if the file gives none
 _ID = re.compile(r"#\s*id\s*[=:]\s*(\d{1,15})\s*")
 _LISTED = 5
 
@@ -56,7 +56,7 @@ class ScoredPart:
         return cls(step, scored, frozenset(split.test) - {s.id for s in scored}, learned_at)
 
 
-def read_predictions(path: Path, test: ScoredPart) -> list[Found]:
+def read_predictions(path: Path, test: ScoredPart) -> list[Mentions]:
     """Return the sorted mentions that a file predicts in each of the ``scored`` sentences.
 
     Raises:
@@ -71,7 +71,7 @@ def read_predictions(path: Path, test: ScoredPart) -> list[Found]:
         raise UserError(f"{path}: no text in UTF-8 ({error})") from None
     rows = _json_rows if text.lstrip().startswith("{") else _column_rows
     sentences = {sentence.id: sentence for sentence in test.scored}
-    found: dict[int, Found] = {}
+    found: dict[int, Mentions] = {}
     first: dict[int, int] = {}  # line of each sentence
     for line, row in rows(path, text):
         where = f"{path}:{line}"
@@ -135,7 +135,7 @@ def _column_rows(path: Path, text: str) -> Iterator[tuple[int, _Row]]:
         raise UserError(f"{path}:{start}: sentence {id_} has no words")
 
 
-def _checked(row: _Row, sentence: Sentence, test: ScoredPart, where: str) -> Found:
+def _checked(row: _Row, sentence: Sentence, test: ScoredPart, where: str) -> Mentions:
     if row.words is not None and tuple(row.words) != sentence.words:
         raise UserError(f"{where}: {_other_words(row.words, sentence)}: it is of another copy of the corpus")
     if row.gold is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from cl_ner_bench.running.estimate import Job, Rates, time_left
+from cl_ner_bench.running.estimate import Rates, UnfinishedRun, time_left
 from cl_ner_bench.storage.run_folder import RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
 
@@ -92,9 +92,9 @@ class Progress:
         """Return the seconds until the command ends, or None before any measurement."""
         records = [structs.replace(run.record, learned=self.learned.get(run.id, [])) for run in self.runs]
         going = [run for run in self.todo if run.id not in self.ended]
-        jobs = [Job(run.record, self.done[run.id], self.states.get(run.id)) for run in going]
-        rates = Rates(records, jobs)
-        return time_left(jobs, rates, self.jobs, self.report) if rates else None
+        unfinished = [UnfinishedRun(run.record, self.done[run.id], self.states.get(run.id)) for run in going]
+        rates = Rates(records, unfinished)
+        return time_left(unfinished, rates, self.jobs, self.report) if rates else None
 
     def poll(self) -> Iterator[RunEvent]:
         """Read the files again. Yield an event for each change."""

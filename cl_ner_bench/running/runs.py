@@ -168,14 +168,14 @@ def share(runs: Sequence[Run], folder: ResultsFolder, leaving: Collection[str] =
 # Order of runs, and models, during the grid
 
 
-class Step(NamedTuple):
+class AwaitedStep(NamedTuple):
     """A step that one run learns and other runs reuse."""
 
     run_id: str
     step: int
 
 
-class Model(NamedTuple):
+class AwaitedModel(NamedTuple):
     """The model of a step, named by the step key."""
 
     key: str
@@ -184,8 +184,8 @@ class Model(NamedTuple):
 def schedule_items(todo: Sequence[Run], folder: ResultsFolder) -> list[Item]:
     """Return the runs for the schedule, each with its cost and the steps and models that it awaits.
 
-    A run awaits the steps that others learn for it (:class:`Step`). If a step is finished but its model is gone, one
-    run learns the step again for all runs that continue from it (:class:`Model`).
+    A run awaits the steps that others learn for it (:class:`AwaitedStep`). If a step is finished but its model is gone,
+    one run learns the step again for all runs that continue from it (:class:`AwaitedModel`).
     """
     missing = {run.id: run.missing() for run in todo}
     awaits: dict[str, dict[Hashable, str]] = {run.id: {} for run in todo}
@@ -194,12 +194,12 @@ def schedule_items(todo: Sequence[Run], folder: ResultsFolder) -> list[Item]:
         for step in missing[run.id]:
             other = run.record.learner(step)
             if other != run.id and step in missing.get(other, ()):
-                awaits[run.id][Step(other, step)] = other
+                awaits[run.id][AwaitedStep(other, step)] = other
         base, key = _base(run)
         if base and base not in missing.get(run.record.learner(base), ()) and not folder.models.holds(key):
             maker = makers.setdefault(key, run.id)
             if maker != run.id:
-                awaits[run.id][Model(key)] = maker
+                awaits[run.id][AwaitedModel(key)] = maker
     costs = {run.id: sum(run.cost(step) for step in missing[run.id]) for run in todo}
     return [Item(run.id, costs[run.id], awaits[run.id]) for run in todo]
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cl_ner_bench.running.estimate import Job, Rates, one_worker_seconds, time_left
+from cl_ner_bench.running.estimate import Rates, UnfinishedRun, one_worker_seconds, time_left
 from cl_ner_bench.running.progress import RunEvent
 from cl_ner_bench.storage.checks import DamagedError
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -48,8 +48,8 @@ class RunStatus:
         return self.record.reason
 
     @property
-    def job(self) -> Job:
-        return Job(self.record, self.done, self.progress if self.status == "running" else None)
+    def unfinished(self) -> UnfinishedRun:
+        return UnfinishedRun(self.record, self.done, self.progress if self.status == "running" else None)
 
     def to_json(self) -> dict[str, Any]:
         keys = ("run_id", "method", "dataset", "scenario", "order", "seed", "encoder")
@@ -92,8 +92,8 @@ class GridStatus:
 
         None before any measurement, and for records of early versions.
         """
-        jobs = self._jobs("running", "lost", "interrupted", "waiting")
-        return None if (rates := self._rates(jobs)) is None else one_worker_seconds(jobs, rates)
+        unfinished = self._unfinished("running", "lost", "interrupted", "waiting")
+        return None if (rates := self._rates(unfinished)) is None else one_worker_seconds(unfinished, rates)
 
     @cached_property
     def seconds_left(self) -> float | None:
@@ -101,17 +101,18 @@ class GridStatus:
 
         None without a worker, before any measurement, and for records of early versions.
         """
-        jobs, workers = self._jobs("running", "waiting"), len(self.of("running"))
-        rates = self._rates(jobs) if workers else None
-        return None if rates is None else time_left(jobs, rates, workers)
+        unfinished, workers = self._unfinished("running", "waiting"), len(self.of("running"))
+        rates = self._rates(unfinished) if workers else None
+        return None if rates is None else time_left(unfinished, rates, workers)
 
-    def _jobs(self, *statuses: str) -> list[Job]:
-        return [run.job for run in self.of(*statuses) if run.record.imported is None]  # nobody learns imported runs
+    def _unfinished(self, *statuses: str) -> list[UnfinishedRun]:
+        runs = (run for run in self.of(*statuses) if run.record.imported is None)  # nobody learns imported runs
+        return [run.unfinished for run in runs]
 
-    def _rates(self, jobs: Sequence[Job]) -> Rates | None:
-        if not all(job.record.words for job in jobs):
+    def _rates(self, unfinished: Sequence[UnfinishedRun]) -> Rates | None:
+        if not all(run.record.words for run in unfinished):
             return None
-        return Rates([run.record for run in self.runs if run.record.words], jobs) or None
+        return Rates([run.record for run in self.runs if run.record.words], unfinished) or None
 
     def events_since(self, before: GridStatus) -> Iterator[RunEvent]:
         """Yield an event for each step that was finished and each run whose status changed since ``before``."""

@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.data.trials import ALL, MEANING, OBJECTIVES, ScoredTr
 from cl_ner_bench.errors import UserError, require
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running import option_values
-from cl_ner_bench.running.estimate import Job, Rates, time_left
+from cl_ner_bench.running.estimate import Rates, UnfinishedRun, time_left
 from cl_ner_bench.running.grid import Outcome, carry_out, prepare, results_path
 from cl_ner_bench.running.layers import Layered, layer
 from cl_ner_bench.running.merge import free_folder
@@ -262,7 +262,7 @@ class Tuning:
         total = 0.0
         for some in self.rounds()[after + 1 :]:
             records = [structs.replace(self.start_records[t.label], shared={}) for t, _ in some]
-            total += time_left([Job(record, ()) for record in records], rates, jobs, report=False)
+            total += time_left([UnfinishedRun(record, ()) for record in records], rates, jobs, report=False)
         return total
 
     def score(self, event: RunEvent) -> float | None:

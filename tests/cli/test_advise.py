@@ -170,7 +170,7 @@ def test_the_commands_plan_the_one_run_that_is_wanted(
 
 def test_joint_training_is_of_the_plan_and_not_added_to_it(corpus: str, tmp_path: Path) -> None:
     question = advising.Question({"dataset": corpus}, "ORG", None, 1.0)
-    prepared = question.prepared(advising.Trial(("extendner",), None, 1), tmp_path)
+    prepared = question.prepared(advising.CandidateGrid(("extendner",), None, 1), tmp_path)
     assert [run.record.method for run in prepared.runs] == ["extendner", "joint-token"]
     assert prepared.plans[0].added == []  # of which each start would say how to turn it off
 
@@ -201,7 +201,9 @@ def test_methods_are_learned_and_the_same_command_goes_on_with_what_is_there(
     monkeypatch.setattr(advising, "METHODS", ("extendner",))
     monkeypatch.setattr(advising, "MORE", ())
     inputs = [*write_inputs(tmp_path), "--lr", "0.001", "--head-lr", "0.01", "--out", str(tmp_path / "out"), "-q"]
-    monkeypatch.setattr(advising, "choose", lambda question, *_: advising.Trial(advising.METHODS, question.fewest, 1))
+    monkeypatch.setattr(
+        advising, "choose", lambda question, *_: advising.CandidateGrid(advising.METHODS, question.fewest, 1)
+    )
     monkeypatch.setattr("cl_ner_bench.profiling.perf.quick_rates", lambda _: Rates(()))
     monkeypatch.setattr("cl_ner_bench.analysis.report.files.write_report", lambda *_: [])
     assert main.main(["advise", "--new", "PER", "--minutes", "5", *inputs]) == 0

@@ -18,7 +18,7 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora.card import Card
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.learning.batches import Batch
-from cl_ner_bench.learning.evaluation import Progress
+from cl_ner_bench.learning.evaluation import ProgressCallback
 from cl_ner_bench.learning.learner import Learner, Output, TagLearner
 from cl_ner_bench.learning.step_training import StepTraining
 from cl_ner_bench.learning.trainer import Trainer
@@ -108,7 +108,7 @@ class StopsAfterSaving(CheckpointFile):
         raise Stopped
 
 
-def stop_at(update: int) -> Progress:
+def stop_at(update: int) -> ProgressCallback:
     def progress(state: dict[str, Any]) -> None:
         if state.get("update") == update:
             raise Stopped

@@ -25,7 +25,7 @@ from cl_ner_bench.learning.learner import StepData
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.span import PROJECTION, SpanHead
 from cl_ner_bench.profiling import perf, profile_worker
-from cl_ner_bench.running.estimate import Job
+from cl_ner_bench.running.estimate import UnfinishedRun
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.runs import Run
 from cl_ner_bench.testing.grids import METHODS, start, write_inputs
@@ -346,4 +346,4 @@ def test_one_run_that_learns_by_gradient_is_measured_for_all(
                 expected = epochs * (train + dev) / 49 + test / 49  # 7 words in each of 7 sentences a second
             else:
                 expected = epochs * (train / 7 * step + dev / 49) + test / 49
-            assert rates.seconds(Job(run.record, ()), step) == pytest.approx(expected)
+            assert rates.seconds(UnfinishedRun(run.record, ()), step) == pytest.approx(expected)

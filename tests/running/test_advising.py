@@ -11,7 +11,7 @@ import pytest
 
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import advising
-from cl_ner_bench.running.advising import METHODS, MORE, Question, TooFewMinutesError, Trial, choose
+from cl_ner_bench.running.advising import METHODS, MORE, CandidateGrid, Question, TooFewMinutesError, choose
 
 COUNTS = {"GPE": 300, "ORG": 900, "PER": 600, "RARE": 8}
 N = 1_200
@@ -33,11 +33,11 @@ def question(folder: str, **changes: Any) -> Question:
     return Question(**{"given": {"dataset": folder}, "new": None, "shots": None, "minutes": 20.0, **changes})
 
 
-def needs(question: Question) -> Callable[[Trial], float]:
-    """Seconds that grow with each part of a trial."""
+def needs(question: Question) -> Callable[[CandidateGrid], float]:
+    """Seconds that grow with each part of a grid."""
 
-    def seconds(trial: Trial) -> float:
-        return 10 + 0.01 * len(trial.methods) * trial.rounds * (trial.sentences or question.size)
+    def seconds(grid: CandidateGrid) -> float:
+        return 10 + 0.01 * len(grid.methods) * grid.rounds * (grid.sentences or question.size)
 
     return seconds
 
@@ -73,14 +73,14 @@ def test_the_smallest_sample_holds_enough_of_the_hardest_of_three_newcomers(fold
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
-        (1e6, Trial((*METHODS, *MORE), None, advising.MOST_ROUNDS)),
-        (10 + 0.01 * 6 * 4 * N, Trial((*METHODS, *MORE), None, 4)),
-        (10 + 0.01 * 3 * 4 * N, Trial(METHODS, None, 4)),
-        (10 + 0.01 * 3 * 3 * 800, Trial(METHODS, 800, 3)),
-        (10 + 0.01 * 3 * 2 * 400, Trial(METHODS, 400, 2)),
+        (1e6, CandidateGrid((*METHODS, *MORE), None, advising.MOST_ROUNDS)),
+        (10 + 0.01 * 6 * 4 * N, CandidateGrid((*METHODS, *MORE), None, 4)),
+        (10 + 0.01 * 3 * 4 * N, CandidateGrid(METHODS, None, 4)),
+        (10 + 0.01 * 3 * 3 * 800, CandidateGrid(METHODS, 800, 3)),
+        (10 + 0.01 * 3 * 2 * 400, CandidateGrid(METHODS, 400, 2)),
     ],
 )
-def test_a_budget_buys_rounds_then_sentences_then_methods(folder: str, budget: float, expected: Trial) -> None:
+def test_a_budget_buys_rounds_then_sentences_then_methods(folder: str, budget: float, expected: CandidateGrid) -> None:
     asked = question(folder)
     found = choose(asked, needs(asked), budget + 1)
     assert found == expected
@@ -97,7 +97,7 @@ def test_a_budget_that_is_too_small_is_told_what_it_needs(folder: str) -> None:
     enough = 60 * int(message.rpartition("--minutes ")[2].partition(",")[0])
     assert choose(asked, needs(asked), enough).rounds >= 3
     assert "cheaper: fewer --epochs or --shots, or a corpus of fewer sentences" in message
-    assert caught.value.smallest == Trial(METHODS, 400, 1)
+    assert caught.value.smallest == CandidateGrid(METHODS, 400, 1)
 
 
 @pytest.mark.parametrize(("load", "said"), [(9.0, "; other work slows it now (load 9.0 on 2 cores)"), (2.0, "")])

@@ -27,7 +27,16 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.plan import make_plan
-from cl_ner_bench.running.runs import Model, Run, Step, drop_models, pinned_models, schedule_items, share, work
+from cl_ner_bench.running.runs import (
+    AwaitedModel,
+    AwaitedStep,
+    Run,
+    drop_models,
+    pinned_models,
+    schedule_items,
+    share,
+    work,
+)
 from cl_ner_bench.running.schedule import Schedule
 from cl_ner_bench.scenarios.split import make_split
 from cl_ner_bench.scenarios.task import TaskSplit
@@ -277,7 +286,7 @@ def awaited(runs: Sequence[Run], out: Path) -> dict[str, dict[Any, str]]:
     found: dict[str, dict[Any, str]] = {}
     for item in schedule_items(runs, ResultsFolder.open(out)):
         found[names[item.id]] = {
-            what.step if isinstance(what, Step) else what: names[maker] for what, maker in item.awaits.items()
+            what.step if isinstance(what, AwaitedStep) else what: names[maker] for what, maker in item.awaits.items()
         }
     return found
 
@@ -294,7 +303,7 @@ def test_a_run_waits_for_what_others_learn_for_it(folder: Path, tmp_path: Path) 
     }
     schedule = Schedule(schedule_items(runs, ResultsFolder.open(tmp_path)))
     assert schedule.next() == runs[0].id, "the longest way leads over the joint run for which three others wait"
-    assert set(schedule.awaited_from(runs[0].id)) == {Step(runs[0].id, 1), Step(runs[0].id, 6)}
+    assert set(schedule.awaited_from(runs[0].id)) == {AwaitedStep(runs[0].id, 1), AwaitedStep(runs[0].id, 6)}
     finish(runs[0], *range(1, 7))
     assert not any(awaited(runs[1:3], tmp_path).values()), "what is finished is not waited for"
 
@@ -327,7 +336,7 @@ def test_a_model_that_is_gone_is_learned_again_once(folder: Path, tmp_path: Path
     runs = planned(folder, tmp_path, "spankl,spankl-nokd,joint-span")
     assert awaited(runs, tmp_path) == {
         "spankl 0": {},
-        "spankl-nokd 0": {Model(runs[0].key(1)): "spankl 0"},
+        "spankl-nokd 0": {AwaitedModel(runs[0].key(1)): "spankl 0"},
         "joint-span 0": {},
     }
     keep(tmp_path, runs[0], 1)

@@ -15,7 +15,7 @@ from typing import Any
 
 import safetensors.torch
 
-from cl_ner_bench.learning.evaluation import Progress
+from cl_ner_bench.learning.evaluation import ProgressCallback
 from cl_ner_bench.method_faults import where
 from cl_ner_bench.testing.conformance.faults import Fault, some
 from cl_ner_bench.testing.conformance.inputs import (
@@ -107,7 +107,7 @@ def stops(lab: Lab) -> str:
     return ""
 
 
-def _stop_at(update: int) -> Progress:
+def _stop_at(update: int) -> ProgressCallback:
     def progress(state: dict[str, Any]) -> None:
         if state.get("update") == update:
             raise Stopped

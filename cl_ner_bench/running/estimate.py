@@ -27,8 +27,9 @@ START, REPORT, ROW = 2.5, 15.0, 0.06
 SEEN = 10.0
 """A step that has learned for so many seconds gives a rate, if no step of its kind is finished."""
 
-CHECK = -1
-"""The number that stands for the check of the training (step 1 for twice the epochs) in a list of steps."""
+START_OF_RUN, CHECK = 0, -1
+"""Numbers in a list of steps that stand for the start of a run and for the check of its training (step 1 for twice the
+epochs)."""
 
 KIND = ("method", "dataset", "scenario", "encoder")
 """Properties of a run that decide its speed."""
@@ -56,7 +57,7 @@ class UnfinishedRun:
     def left(self, step: int) -> tuple[float, float]:
         """Return the unfinished shares (0..1) of a step's learning and predicting."""
         at = self.state or {}
-        if at.get("step") != abs(step) or (at["phase"] == "checking") != (step == CHECK):
+        if at.get("step") != _learned_step(step) or (at["phase"] == "checking") != (step == CHECK):
             return 1.0, 1.0
         if at["phase"] == "predicting":
             return 0.0, 1 - at.get("predicted_words", 0) / max(1, self.record.words[step - 1][2])
@@ -66,7 +67,7 @@ class UnfinishedRun:
 def typical(record: RunRecord, step: int) -> tuple[float, float]:
     """Return the seconds for learning and for predicting a step at typical rates."""
     settings, shape = record.settings, record.encoder_identity
-    train, dev, test = record.words[abs(step) - 1]
+    train, dev, test = record.words[_learned_step(step) - 1]
     layers, width = (shape.layers or 6, shape.width or 384) if shape else (6, 384)
     scale = layers / 6 * (width / 384) ** 2
     rate = RATES[settings["device"], settings["precision"]] * settings["threads"] / scale
@@ -115,13 +116,18 @@ class Rates:
         return next((measured / usual for measured, usual in filter(None, sums)), 1.0)
 
 
+def _learned_step(step: int) -> int:
+    """Return the number of the step that is learned, which is 1 for ``CHECK``."""
+    return 1 if step == CHECK else step
+
+
 def _keys(record: RunRecord, step: int) -> Iterator[Hashable]:
     """Yield the kinds of a step, from specific to general.
 
     Step 1 is a kind of its own, because later steps have a teacher or more data.
     """
     kind = _kind(record)
-    yield from ((kind, abs(step) == 1), kind, record.architecture, "")
+    yield from ((kind, _learned_step(step) == 1), kind, record.architecture, "")
 
 
 def _kind(record: RunRecord) -> tuple[str, ...]:
@@ -143,7 +149,8 @@ def time_left(runs: Sequence[UnfinishedRun], rates: Rates, workers: int, report:
     items = []
     for run in runs:
         shared = [(owner, int(k)) for k, owner in run.record.shared.items() if run.state is None]
-        cost = math.inf if run.state is not None else sum(run.record.sizes[k - 1] for k, _ in own[run.id] if k > 0)
+        size = sum(size for k, size in enumerate(run.record.sizes, 1) if (run.id, k) in makes)
+        cost = math.inf if run.state is not None else size
         items.append(Item(run.id, cost, {step: step[0] for step in shared if step in makes}))
     schedule = Schedule(items)
     events: list[tuple[float, str, int, bool]] = []  # time, run, finished step, True for the run's last step
@@ -164,6 +171,6 @@ def time_left(runs: Sequence[UnfinishedRun], rates: Rates, workers: int, report:
 
 
 def _own(run: UnfinishedRun, rates: Rates) -> list[tuple[int, float]]:
-    """Return the start (0) and the steps that a run learns itself, each with the seconds that it still needs."""
+    """Return the start of a run and its pending steps, each with the seconds that it still needs."""
     start = rates.start if run.state is None or not run.state.get("step") else 0.0
-    return [(0, start), *((k, rates.seconds(run, k)) for k in run.pending())]
+    return [(START_OF_RUN, start), *((k, rates.seconds(run, k)) for k in run.pending())]

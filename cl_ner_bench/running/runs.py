@@ -139,9 +139,9 @@ def work(runs: Iterable[Run], shared: bool = True) -> Work:
 
 
 def share(runs: Sequence[Run], folder: ResultsFolder, leaving: Collection[str] = ()) -> list[Run]:
-    """Return ``runs`` with ``shared`` in their records: the id of the learner of each step that another run learns.
+    """Return ``runs`` with ``shared`` in their records: for each step that another run learns, the id of that run.
 
-    The learner is a run in the grid or in ``folder`` that has finished the step, else the first run of the grid.
+    It is a run in the grid or in ``folder`` that has finished the step, else the first run of the grid.
     ``leaving`` are runs that will leave the folder.
     """
     everyone = {run.id: run.record.step_keys for run in runs}
@@ -156,10 +156,10 @@ def share(runs: Sequence[Run], folder: ResultsFolder, leaving: Collection[str] =
             if finished := folder.run(run_id).step(int(step), key):
                 known[run_id, step] = finished.shared_with or run_id
                 (reused if finished.shared_with else learned).setdefault(key, run_id)
-    learners = planned | reused | learned
+    learned_by = planned | reused | learned
 
     def shared(run: Run) -> dict[str, str]:
-        by = {step: known.get((run.id, step), learners[key]) for step, key in run.record.step_keys.items()}
+        by = {step: known.get((run.id, step), learned_by[key]) for step, key in run.record.step_keys.items()}
         return {step: run_id for step, run_id in by.items() if run_id != run.id}
 
     return [replace(run, record=structs.replace(run.record, shared=shared(run))) for run in runs]
@@ -192,11 +192,11 @@ def schedule_items(todo: Sequence[Run], folder: ResultsFolder) -> list[Item]:
     makers: dict[str, str] = {}  # key of a step whose model is gone: the run that learns it again
     for run in todo:
         for step in missing[run.id]:
-            other = run.record.learner(step)
+            other = run.record.learned_by(step)
             if other != run.id and step in missing.get(other, ()):
                 awaits[run.id][AwaitedStep(other, step)] = other
         base, key = _base(run)
-        if base and base not in missing.get(run.record.learner(base), ()) and not folder.models.holds(key):
+        if base and base not in missing.get(run.record.learned_by(base), ()) and not folder.models.holds(key):
             maker = makers.setdefault(key, run.id)
             if maker != run.id:
                 awaits[run.id][AwaitedModel(key)] = maker

@@ -87,7 +87,7 @@ class Steps:
         self.run.fetch(step)
         if not self.record.is_shared(step) or not self.is_missing(step):
             return
-        owner = self.record.learner(step)
+        owner = self.record.learned_by(step)
         source = self.folder.run(owner)
         source.fetch(step)
         found = source.step(step, self.keys[step])

@@ -152,7 +152,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     order: Whole
     seed: Whole
     encoder: str
-    config: str
+    config: str  # digest of everything besides order and seed that decides the run's numbers
     architecture: str
     group: str
     data: str = ""
@@ -168,8 +168,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     lost_mentions: Whole = 0
     corpus: CorpusRecord | None = None
     protocol: dict[str, Any] = {}
-    setting: str
-    settings: dict[str, Any]
+    setting: str  # digest of everything that comparable runs share
+    settings: dict[str, Any]  # all resolved settings, those of the method under ``method``
     by_hand: dict[str, Any] = {}
     recall_ceiling: Number | None = None
     uncased: bool = False
@@ -224,7 +224,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         """Return the key of a step, or None for records of early versions."""
         return self.step_keys.get(str(step))
 
-    def learner(self, step: int) -> str:
+    def learned_by(self, step: int) -> str:
         """Return the id of the run that learns a step: this run, or the run that shares the step with it."""
         return self.shared.get(str(step), self.run_id)
 

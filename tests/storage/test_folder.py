@@ -111,7 +111,7 @@ def test_what_a_later_version_wrote_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_record_says_who_learns_a_step() -> None:
     record: RunRecord = run_record(run_id="mine", shared={"1": "theirs"}, step_keys={"1": "a", "2": "b", "3": "c"})
-    assert [record.learner(step) for step in (1, 2)] == ["theirs", "mine"]
+    assert [record.learned_by(step) for step in (1, 2)] == ["theirs", "mine"]
     assert [record.is_shared(step) for step in (1, 2)] == [True, False]
     assert (record.key(3), run_record().key(3)) == ("c", None)
 

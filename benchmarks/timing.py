@@ -453,7 +453,7 @@ def learn_plainly(run: Any, corpus: Corpus) -> None:
 
     model, rng = new(), random.Random(run.record.seed)
     for step in run.record.steps:
-        data = run.split.step_data(corpus, step, card.data == "union")
+        data = run.split.step_data(corpus, step, card.is_cumulative)
         teacher = None
         if card.start == "pretrained":
             model = new()

@@ -80,7 +80,8 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
     """The facts that a method's file states about it.
 
     Attributes:
-        data: the sentences that a step learns from: its own (``task``) or those of all steps so far (``union``).
+        data: the sentences that a step learns from: its own (``task``) or those of all steps so far (``union``, the
+            historic word for cumulative data, which step keys hold).
         start: the model that a step starts from: the previous step's model or the pretrained encoder.
         first_step: ``base`` if step 1 equals step 1 of the base learner (``SpanLearner``, ``TagLearner``) under all
             settings. A grid learns this step once for all such methods of an architecture.
@@ -112,9 +113,14 @@ class MethodCard(MethodTable, frozen=True, kw_only=True):
         return f"{own}+{self.base.spec}" if self.base else own
 
     @property
+    def is_cumulative(self) -> bool:
+        """True if a step learns from the sentences of all steps so far."""
+        return self.data == "union"
+
+    @property
     def is_bound(self) -> bool:
         """True for joint training from the pretrained encoder: the upper bound for gaps."""
-        return self.data == "union" and self.start == "pretrained"
+        return self.is_cumulative and self.start == "pretrained"
 
     def to_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in MethodTable.__struct_fields__ if key != "class_name"}
@@ -169,7 +175,7 @@ def _card(
     table = convert(row, MethodTable, where)
     values = msgspec.structs.asdict(table) | {"label": row.get("label", name)}
     card = MethodCard(**values, name=name, file=file, module=module)
-    if card.data == "union" and card.group == "memory-free":
+    if card.is_cumulative and card.group == "memory-free":
         raise UserError(
             f"{where}: group is memory-free{'' if 'group' in row else ' by default'}, but with data 'union' a step is "
             'learned from the data of all steps so far; write "group": "reference", or "data": "task" for a '

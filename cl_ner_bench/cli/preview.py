@@ -77,7 +77,7 @@ def _updates(run: Run) -> list[str]:
     """Return lines with the updates of each step and of its warm-up, computed from the sizes of train."""
     record = run.record
     alone = [len(task.train) for task in run.split.tasks]
-    sizes = alone if record.data == "task" else [train for train, _ in run.split.union_sizes]
+    sizes = alone if record.data == "task" else [train for train, _ in run.split.cumulative_sizes]
     counts = [count_updates(sizes[step - 1], record.settings) for step in record.steps]
     updates, warmup = (", ".join(map(str, column)) for column in zip(*counts, strict=True))
     steps = f"{'step' if len(counts) == 1 else 'steps'} {_span(record.steps)} of order {record.order}"

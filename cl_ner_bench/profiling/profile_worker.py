@@ -118,7 +118,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     for step in steps:
         if rows and card.start == "pretrained":
             trainer = new_trainer()
-        whole = split.step_data(corpus, step, card.data == "union", card.start == "pretrained")
+        whole = split.step_data(corpus, step, card.is_cumulative, card.start == "pretrained")
         learned = Learned(trainer, whole, measured, step == steps[-1])
         if not learned.rows:
             raise UserError(f"{record['method']} cannot be measured: it makes no updates; leave it out of --methods")

@@ -59,7 +59,7 @@ class StepKeys:
 
     def _inputs(self, card: MethodCard, split: TaskSplit, step: int) -> str:
         """Return the digest of a step's data (ids and labels) and of its test sets."""
-        how = (card.data == "union", card.start == "pretrained")
+        how = (card.is_cumulative, card.start == "pretrained")
         which = (split.hash, step, *how)
         if which not in self._known_inputs:
             test = {name: [sorted(types), split.test_sets[name]] for name, types in split.scored_types(step).items()}

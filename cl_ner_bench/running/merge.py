@@ -1,4 +1,4 @@
-"""A results folder as the union of grids: its stored runs, conflicts with planned runs, and replaced runs."""
+"""A results folder that holds several grids: its stored runs, conflicts with planned runs, and replaced runs."""
 
 from __future__ import annotations
 

@@ -77,7 +77,6 @@ class Planner:
         run_id = name_run(method.variant.label, split, seed, encoder.name, config)
         last_only = card.is_bound and options.joint_steps == "last"
         steps = [split.n_steps] if last_only else list(range(1, split.n_steps + 1))
-        union = card.data == "union"
         record = RunRecord(
             **of_data(corpus, split),
             run_id=run_id,
@@ -92,8 +91,8 @@ class Planner:
             data=card.data,
             status="running",
             steps=steps,
-            sizes=_sizes(split, union, method.training["epochs"]),
-            words=self._words_of(split, union),
+            sizes=_sizes(split, card.is_cumulative, method.training["epochs"]),
+            words=self._words_of(split, card.is_cumulative),
             setting=_setting(split, settings, fingerprints, method.training),
             settings=settings,
             by_hand=by_hand(options, method.variant, corpus, method.training | method.own),
@@ -198,7 +197,7 @@ def of_data(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
 def _sizes(split: TaskSplit, cumulative: bool, epochs: int) -> list[int]:
     """Return the sentences that pass the model in each step. A dev sentence counts a third of a train sentence."""
     alone = [(len(task.train), len(task.dev)) for task in split.tasks]
-    return [(train + dev // 3) * epochs for train, dev in (split.union_sizes if cumulative else alone)]
+    return [(train + dev // 3) * epochs for train, dev in (split.cumulative_sizes if cumulative else alone)]
 
 
 def _words(split: TaskSplit, corpus: Corpus, cumulative: bool) -> list[list[int]]:

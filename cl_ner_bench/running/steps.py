@@ -158,7 +158,7 @@ class Steps:
         from_scratch = self.card.start == "pretrained"
         if self.trainer is None or from_scratch:
             self.trainer = self._new_trainer()
-        data = self.split.step_data(self.corpus, step, union=self.card.data == "union", from_scratch=from_scratch)
+        data = self.split.step_data(self.corpus, step, cumulative=self.card.is_cumulative, from_scratch=from_scratch)
         learned: dict[str, Any] = self.trainer.learn(data, heartbeat, self._checkpoint(step))
         return {"step": step, **learned}
 

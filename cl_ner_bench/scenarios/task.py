@@ -138,7 +138,7 @@ class TaskSplit:
         return {t: [k for k, task in enumerate(self.tasks, 1) if t in task.types] for t in self.types(self.n_steps)}
 
     @cached_property
-    def union_sizes(self) -> list[tuple[int, int]]:
+    def cumulative_sizes(self) -> list[tuple[int, int]]:
         """The numbers of different train and dev sentences of the tasks so far, for each step."""
         train: set[int] = set()
         dev: set[int] = set()
@@ -165,11 +165,11 @@ class TaskSplit:
         """The ids of the test sentences by test set."""
         return self.domains or {TEST: self.test}
 
-    def step_inputs(self, step: int, union: bool = False, from_scratch: bool = False) -> dict[str, Any]:
+    def step_inputs(self, step: int, cumulative: bool = False, from_scratch: bool = False) -> dict[str, Any]:
         """Return the fields of :meth:`step_data`, with ids in place of sentences. Steps that learn from the same data
         have equal fields.
         """
-        tasks = self.tasks[:step] if union else self.tasks[step - 1 : step]
+        tasks = self.tasks[:step] if cumulative else self.tasks[step - 1 : step]
         several = len(tasks) > 1
 
         def ids(part: str) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ class TaskSplit:
             return tuple(sorted(set(found)) if several else found)
 
         types, own = self.types(step), _types(tasks)
-        if from_scratch and not union:  # a new model that is shown one task knows of no other
+        if from_scratch and not cumulative:  # a new model that is shown one task knows of no other
             types = own
         elif from_scratch and several:
             types, own = tuple(sorted(types)), tuple(sorted(own))
@@ -192,18 +192,19 @@ class TaskSplit:
             "selection": self.protocol.selection,
         }
 
-    def step_data(self, corpus: Corpus, step: int, union: bool = False, from_scratch: bool = False) -> StepData:
+    def step_data(self, corpus: Corpus, step: int, cumulative: bool = False, from_scratch: bool = False) -> StepData:
         """Return the sentences that a method is trained on in ``step``, and the dev sentences that choose its epoch.
 
         These are the step's own sentences with labels of its own types (with ``train_labels`` "seen", of all types so
-        far). With ``union`` (joint training) these are the sentences of tasks 1..step, each once and by id, with labels
-        of all types so far. If the protocol says so, dev holds more labels, only to choose the epoch
+        far). With ``cumulative`` (joint training) these are the sentences of tasks 1..step, each once and by id, with
+        labels of all types so far. If the protocol says so, dev holds more labels, only to choose the epoch
         (``StepData.shown``).
 
-        With ``from_scratch`` the model keeps nothing of earlier steps. Without ``union`` it then knows the step's types
-        only. With ``union`` its types stand by name, because its data must not depend on the order of the steps.
+        With ``from_scratch`` the model keeps nothing of earlier steps. Without ``cumulative`` it then knows the step's
+        types only. With ``cumulative`` its types stand by name, because its data must not depend on the order of the
+        steps.
         """
-        inputs = self.step_inputs(step, union, from_scratch)
+        inputs = self.step_inputs(step, cumulative, from_scratch)
         for part, labels in (("train", "labelled"), ("dev", "dev_labelled")):
             inputs[part] = tuple(self.sentence(corpus, part, i).only(inputs[labels]) for i in inputs[part])
         return StepData(**inputs)

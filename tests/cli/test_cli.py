@@ -288,7 +288,7 @@ def test_dry_run_counts_updates_as_training_does(capsys: pytest.CaptureFixture[s
     options |= {"methods": "extendner,ncm", "out": str(tmp_path / "out")}
     split = prepare({key.replace("-", "_"): value for key, value in options.items()}).runs[0].split
     words = [word for key, value in options.items() for word in (f"--{key}", value)]
-    sizes, whole = [len(task.train) for task in split.tasks], split.union_sizes[-1]
+    sizes, whole = [len(task.train) for task in split.tasks], split.cumulative_sizes[-1]
     counts = [2 * math.ceil(size / 7) for size in sizes]
     lines = " ".join(run(capsys, "run", "--dry-run", *words)[1].split())
     warmup = ", ".join(str(min(4, count // 2)) for count in counts)

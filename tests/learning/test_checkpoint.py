@@ -156,10 +156,10 @@ class Step(NamedTuple):
     outcome: Outcome
 
 
-def two_steps(make: Make, folder: Path, union: bool = False, from_scratch: bool = False) -> Iterator[Step]:
+def two_steps(make: Make, folder: Path, cumulative: bool = False, from_scratch: bool = False) -> Iterator[Step]:
     trainer, model = make(), None
     for number in (1, 2):
-        data = SPLIT.step_data(CORPUS, number, union=union, from_scratch=from_scratch)
+        data = SPLIT.step_data(CORPUS, number, cumulative=cumulative, from_scratch=from_scratch)
         trainer = make() if from_scratch else trainer
         yield Step(data, model, outcome(trainer, trainer.learn(data)))
         if not from_scratch:
@@ -186,7 +186,7 @@ def test_a_step_that_is_stopped_in_each_epoch_ends_as_if_it_had_not_been(
     method: str, encoder: str, tmp_path: Path
 ) -> None:
     make, card = method_maker(method, encoder), registry.methods()[method]
-    for step in two_steps(make, tmp_path, card.data == "union", card.start == "pretrained"):
+    for step in two_steps(make, tmp_path, card.is_cumulative, card.start == "pretrained"):
         found = stopped_in_each_epoch(make, step, file_in(tmp_path, step.data.step))
         assert differences(found, step.outcome) == []
 

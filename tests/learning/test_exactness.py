@@ -66,10 +66,10 @@ def sentences(seed: int, n: int = 12) -> tuple[Sentence, ...]:
     return tuple(sentence(i, rng, LENGTHS[i % len(LENGTHS)]) for i in range(n))
 
 
-def step_data(step: int, seed: int, union: bool, selection: str = "last") -> StepData:
+def step_data(step: int, seed: int, cumulative: bool, selection: str = "last") -> StepData:
     """Sentences that are drawn anew for each step; labels are masked as the data layer does."""
     types = tuple(dict.fromkeys(t for task in TASKS[:step] for t in task))
-    labelled = types if union else TASKS[step - 1]
+    labelled = types if cumulative else TASKS[step - 1]
     train = tuple(s.only(labelled) for s in sentences(10 * seed + step))
     dev = tuple(s.only(labelled) for s in sentences(10 * seed + step + 5, 60))
     return StepData(step, types, labelled, train, dev, labelled, selection)
@@ -176,7 +176,7 @@ def learn(
 
     earlier = RECIPE | {"dropout": 0.0, "max_length": MAX_LENGTH, "epochs": 1, "exact": True}
     earlier |= {key: changes[key] for key in ("dropout", "exact", "max_span_width") if key in changes}
-    data = [step_data(k, seed, card.data == "union", selection) for k in range(1, step + 1)]
+    data = [step_data(k, seed, card.is_cumulative, selection) for k in range(1, step + 1)]
     trainer = Trainer(Recorded, card.settings, earlier, str(folder), seed)
     learned = Learned(method, trainer, data[-1], earlier | changes, folder)
     for k in range(step - 1):

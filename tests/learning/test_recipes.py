@@ -43,8 +43,8 @@ def trainer(encoder: str, given: Mapping[str, Any] = CFNER, method: str = "finet
     return Trainer(method_code.load_class(card), card.settings, {**given, **more}, encoder, seed=0)
 
 
-def data(step: int, union: bool = False) -> StepData:
-    return SPLIT.step_data(CORPUS, step, union)
+def data(step: int, cumulative: bool = False) -> StepData:
+    return SPLIT.step_data(CORPUS, step, cumulative)
 
 
 def weights(made: Trainer) -> dict[str, Tensor]:
@@ -84,8 +84,8 @@ def test_a_type_that_comes_back_learns_again(encoder: str) -> None:
 
 def test_nothing_is_frozen_where_all_types_have_labels(encoder: str) -> None:
     made = trainer(encoder, method="joint-token-warm")
-    made.learn(data(1, union=True))
-    assert changed(made, data(2, union=True)) >= {"encoder", "head.blocks.0.weight", "head.blocks.1.weight"}
+    made.learn(data(1, cumulative=True))
+    assert changed(made, data(2, cumulative=True)) >= {"encoder", "head.blocks.0.weight", "head.blocks.1.weight"}
 
 
 @pytest.mark.parametrize(("new_rows", "part"), [("imprint", "train"), ("imprint-dev", "dev")])

@@ -38,7 +38,7 @@ def learn(method: str, tasks: TaskSplit, encoder: str) -> Trainer:
     for step in range(1, tasks.n_steps + 1):
         if card.start == "pretrained":
             trainer = Trainer(method_code.load_class(card), card.settings, RECIPE, encoder, seed=0)
-        trainer.learn(tasks.step_data(CORPUS, step, card.data == "union"))
+        trainer.learn(tasks.step_data(CORPUS, step, card.is_cumulative))
     return trainer
 
 

@@ -60,8 +60,8 @@ def trainer(method: str, encoder: str, settings: Mapping[str, Any] | None = None
 
 
 def learn(trainer: Trainer, method: str, steps: int = 3, corpus: Corpus = CORPUS) -> list[dict[str, Any]]:
-    union = registry.methods()[method].data == "union"
-    return [trainer.learn(split(CORPUS).step_data(corpus, k, union)) for k in range(1, steps + 1)]
+    cumulative = registry.methods()[method].is_cumulative
+    return [trainer.learn(split(CORPUS).step_data(corpus, k, cumulative)) for k in range(1, steps + 1)]
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ def batch_of(trainer: Trainer, sentences: tuple[Sentence, ...]) -> Batch:
 @pytest.mark.parametrize("method", ["spankl", "extendner", "joint-span", "joint-token"])
 def test_a_tiny_set_is_learned_by_heart(method: str, encoder: str) -> None:
     t = trainer(method, encoder, epochs=25, lr=3e-3)
-    step = split(CORPUS).step_data(CORPUS, 2, union=True)
+    step = split(CORPUS).step_data(CORPUS, 2, cumulative=True)
     step = replace(step, dev=step.train)
     record = t.learn(step)
     assert max(record["dev_scores"]) == 100
@@ -160,7 +160,7 @@ def test_a_saved_chain_goes_on_to_the_bit(method: str, encoder: str, tmp_path: P
     learn(first, method, 1)
     first.save(tmp_path)
     second.load(tmp_path)
-    second.learn(split(CORPUS).step_data(CORPUS, 2, registry.methods()[method].data == "union"))
+    second.learn(split(CORPUS).step_data(CORPUS, 2, registry.methods()[method].is_cumulative))
     assert same(weights(whole), weights(second))
 
 
@@ -207,7 +207,7 @@ def test_dev_scores_are_a_mean_over_types_or_pooled() -> None:
 
 
 def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = split(CORPUS).step_data(CORPUS, 2, union=True)
+    step = split(CORPUS).step_data(CORPUS, 2, cumulative=True)
     rules = {"macro": [80, 10, 20, 30], "micro": [10, 80, 20, 30]}
     for rule, scores in rules.items():
         t, given = trainer("joint-token", encoder, epochs=4), iter(scores)
@@ -858,8 +858,8 @@ def test_labels_that_a_step_may_not_show_change_nothing(method: str, encoder: st
 
 @pytest.mark.parametrize("method", JOINT)
 def test_joint_models_see_all_sentences_and_labels_so_far(method: str) -> None:
-    assert registry.methods()[method].data == "union"
-    step: StepData = split(CORPUS).step_data(CORPUS, 2, union=True)
+    assert registry.methods()[method].is_cumulative
+    step: StepData = split(CORPUS).step_data(CORPUS, 2, cumulative=True)
     assert [s.id for s in step.train] == list(range(16))
     assert step.labelled == step.types == ("PER", "LOC")
     assert {m.type for s in step.train for m in s.mentions} == {"PER", "LOC"}

@@ -302,7 +302,7 @@ def test_a_method_that_sees_hidden_labels_is_found(monkeypatch: pytest.MonkeyPat
 def test_poison_hides_no_label_that_a_step_may_see() -> None:
     for step, types in ((1, {"PER", "LOC"}), (2, {"DATE"})):
         tasks = TWO.tasks[:step]
-        poisoned = poisoned_corpus(tasks, union=False)
+        poisoned = poisoned_corpus(tasks, cumulative=False)
         for part in ("train", "dev"):
             for i in getattr(tasks[-1], part):
                 one, other = poisoned.parts[part][i], CORPUS.parts[part][i]

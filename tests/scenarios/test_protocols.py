@@ -110,7 +110,7 @@ def split_or_none(corpus: Corpus, scenario: Scenario, order: int) -> TaskSplit |
 @given(st.data(), st.booleans(), st.booleans(), st.integers(0, 3))
 @settings(max_examples=300)
 def test_no_label_outside_the_allowed_set_reaches_a_method(
-    data: st.DataObject, domains: bool, union: bool, order: int
+    data: st.DataObject, domains: bool, cumulative: bool, order: int
 ) -> None:
     """Change every label that a step may not see, once the split is fixed: the step's data stay equal.
 
@@ -121,13 +121,13 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
     if split is None:
         return
     for step in range(1, split.n_steps + 1):
-        clean = split.step_data(corpus, step, union)
+        clean = split.step_data(corpus, step, cumulative)
         own = {t for task in split.tasks[step - 1 : step] for t in task.types}
         so_far = {t for task in split.tasks[:step] for t in task.types}
         protocol = scenario.protocol
         allowed = {"test": so_far}
         for part, labels in (("train", protocol.train_labels), ("dev", protocol.dev_labels)):
-            allowed[part] = so_far if union or labels == "seen" else own
+            allowed[part] = so_far if cumulative or labels == "seen" else own
         assert (set(clean.labelled), set(clean.dev_labelled)) == (allowed["train"], allowed["dev"])
 
         def poison(sentence: Sentence, types: set[str]) -> Sentence:
@@ -137,9 +137,9 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
 
         parts = {part: tuple(poison(s, allowed[part]) for s in corpus.parts[part]) for part in PARTS}
         poisoned = dataclasses.replace(corpus, parts=parts)
-        assert split.step_data(poisoned, step, union) == clean
+        assert split.step_data(poisoned, step, cumulative) == clean
         parts["dev"] = tuple(poison(s, allowed["train"] & allowed["dev"]) for s in corpus.parts["dev"])
-        assert split.step_data(dataclasses.replace(corpus, parts=parts), step, union).shown == clean.shown
+        assert split.step_data(dataclasses.replace(corpus, parts=parts), step, cumulative).shown == clean.shown
         assert not clean.shown.dev or scenario.protocol.selection != "last"
         for part, given_ in (("train", clean.train), ("dev", clean.dev)):
             assert {m.type for s in given_ for m in s.mentions} <= allowed[part]

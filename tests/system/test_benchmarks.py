@@ -44,7 +44,7 @@ with tempfile.TemporaryDirectory() as folder:
         card, made = registry.methods()[("spankl", "extendner", "joint-span")[seed % 3]], make_split(corpus)
         trainer = Trainer(method_code.load_class(card), card.settings, RECIPE, encoder, seed)
         for step in range(1, made.n_steps + 1):
-            trainer.learn(made.step_data(corpus, step, card.data == "union"))
+            trainer.learn(made.step_data(corpus, step, card.is_cumulative))
             trainer.predict([s.only(()) for s in made.test_part(corpus, step)])
         held.append(psutil.Process().memory_info().rss)
 print(json.dumps(held))

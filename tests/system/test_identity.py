@@ -268,7 +268,7 @@ def computations(made: Plan, options: Mapping[str, Any]) -> dict[tuple[str, int,
         steps: dict[str, str] = {}
         parent = None
         for step in record.steps:
-            data = run.split.step_data(made.corpus, step, card.data == "union", card.start == "pretrained")
+            data = run.split.step_data(made.corpus, step, card.is_cumulative, card.start == "pretrained")
             scored = {name: sorted(types) for name, types in run.split.scored_types(step).items()}
             test = (scored, run.split.test_part(made.corpus, step))
             base = step == 1 and card.first_step == "base"

@@ -171,13 +171,13 @@ def without(type: str) -> list[int]:
     return [s.id for s in CORPUS.parts["train"][24:] if type not in {m.type for m in s.mentions}]
 
 
-def poisoned_corpus(tasks: Sequence[Task], union: bool) -> Corpus:
+def poisoned_corpus(tasks: Sequence[Task], cumulative: bool) -> Corpus:
     """Return the corpus with false mentions in place of those that the last of ``tasks`` hides."""
     so_far = {type for task in tasks for type in task.types}
 
     def spoil(part: str, sentence: Sentence) -> Sentence:
         own = {t for task in tasks if part != "test" and sentence.id in getattr(task, part) for t in task.types}
-        kept = so_far if own and union else own
+        kept = so_far if own and cumulative else own
         mentions = {m for m in sentence.mentions if m.type in kept} | {Mention(0, 1, t) for t in {*NAMES} - kept}
         return replace(sentence, mentions=tuple(sorted(mentions)))
 

@@ -132,7 +132,7 @@ class Lab:
 
     def data(self, split: TaskSplit, step: int, corpus: Corpus = CORPUS) -> StepData:
         """Return the data of a step in the form that the card asks for."""
-        return split.step_data(corpus, step, self.card.data == "union", self.card.start == "pretrained")
+        return split.step_data(corpus, step, self.card.is_cumulative, self.card.start == "pretrained")
 
     def chain(self, *given: Any, **how: Any) -> Iterator[tuple[Trainer, Outcome]]:
         """Learn ``steps``, and yield each step's trainer and outcome."""
@@ -193,7 +193,7 @@ class Lab:
     @cached_property
     def poisoned(self) -> Repeated:
         """Return ``two`` learned again, with false labels in place of hidden labels."""
-        return self._repeated(lambda step: poisoned_corpus(TWO.tasks[:step], self.card.data == "union"))
+        return self._repeated(lambda step: poisoned_corpus(TWO.tasks[:step], self.card.is_cumulative))
 
     @cached_property
     def again(self) -> Repeated:

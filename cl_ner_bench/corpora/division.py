@@ -37,5 +37,5 @@ class Division(Struct, frozen=True, forbid_unknown_fields=True):
         return None if value is None else convert(value, Division, where, key="parts")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the rule in the form of manifests and records of runs."""
+        """Return the rule in the form of split files and records of runs."""
         return {"shares": [*self.shares], "seed": self.seed}

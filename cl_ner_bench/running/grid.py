@@ -25,7 +25,7 @@ from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
 from cl_ner_bench.running.estimate import Rates, UnfinishedRun, time_left
 from cl_ner_bench.running.experiment import write_experiment
-from cl_ner_bench.running.grid_data import manifest
+from cl_ner_bench.running.grid_data import read_split_file
 from cl_ner_bench.running.layers import Layered, layer
 from cl_ner_bench.running.merge import merge, not_learned_again, replaced, superseded
 from cl_ner_bench.running.plan import make_plan
@@ -146,7 +146,7 @@ def results_path(layers: list[Layered]) -> Path:
     card, _ = find_card(options.dataset, None if options.data is None else Path(options.data))
     scenario = options.scenario
     if options.split is not None:
-        content = manifest(options.split)  # the plan checks it later
+        content = read_split_file(options.split)  # the plan checks it later
         scenario = str(content.get("scenario")) if isinstance(content, dict) else "split"
     names = (card.name, Path(scenario).stem if scenario.endswith(".toml") else scenario)
     return Path("results") / "-".join(map(file_word, names))

@@ -32,7 +32,7 @@ def division(options: Options) -> Division | None:
     asked = options.parts and Division.of({"shares": options.parts, "seed": options.split_seed})
     if options.split is None:
         return asked or None
-    content = manifest(options.split)
+    content = read_split_file(options.split)
     found = Division.of(content.get("parts"), f"--split {options.split}") if isinstance(content, dict) else None
     if asked and asked != found:
         how = f"divided by {found}" if found else "that has its parts"
@@ -57,7 +57,7 @@ def make_splits(options: Options, corpus: Corpus, tuning: bool = False) -> list[
 
 def _splits(options: Options, corpus: Corpus) -> list[TaskSplit]:
     if options.split is not None:
-        return [TaskSplit.from_json(manifest(options.split), corpus, f"--split {options.split}")]
+        return [TaskSplit.from_json(read_split_file(options.split), corpus, f"--split {options.split}")]
     wanted = "all" if options.orders == "all" else ",".join(map(str, options.orders))
     scenario = scenario_of(options, corpus)
     found = parse_orders(wanted, corpus, scenario)
@@ -77,8 +77,8 @@ def scenario_of(options: Options, corpus: Corpus) -> Scenario:
     return msgspec.structs.replace(scenario, types=corpus.card.types) if scenario.increments else scenario
 
 
-def manifest(file: str) -> Any:
-    """Return the unchecked content of a manifest of a split. Raise UserError if it is no JSON."""
+def read_split_file(file: str) -> Any:
+    """Return the unchecked content of a split file. Raise UserError if it is no JSON."""
     try:
         return json.loads(Path(file).read_bytes())
     except OSError as error:
@@ -87,8 +87,8 @@ def manifest(file: str) -> Any:
         raise UserError(f"--split {file}: not JSON: {error}") from None
 
 
-def check_manifest(layered: Layered, split: TaskSplit) -> None:
-    """Raise UserError if options contradict the manifest of a split, which holds one scenario and order."""
+def check_split_options(layered: Layered, split: TaskSplit) -> None:
+    """Raise UserError if options contradict the split of a file, which has one scenario and order."""
     for key, value in (("scenario", split.scenario), ("orders", (split.order,))):
         if layered.origins[key] != DEFAULT and getattr(layered.options, key) != value:
             shown = split.order if key == "orders" else value

@@ -20,7 +20,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.experiment import write_mentions
 from cl_ner_bench.running.grid import check_folder, results_path
-from cl_ner_bench.running.grid_data import check_manifest, dataset_name, given_tasks, load, make_splits
+from cl_ner_bench.running.grid_data import check_split_options, dataset_name, given_tasks, load, make_splits
 from cl_ner_bench.running.layers import layer
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.planned_runs import name_run, of_data
@@ -79,7 +79,7 @@ def import_predictions(
     corpus = load(options)
     split = make_splits(options, corpus)[0]
     if options.split is not None:
-        check_manifest(layered, split)
+        check_split_options(layered, split)
     numbers = _steps(files, steps, split.n_steps)
     folder = ResultsFolder.open(results_path([layered]))
     check_folder(folder)

@@ -15,7 +15,7 @@ from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running import environment
-from cl_ner_bench.running.grid_data import check_manifest, dataset_name, load, make_splits, scenario_name
+from cl_ner_bench.running.grid_data import check_split_options, dataset_name, load, make_splits, scenario_name
 from cl_ner_bench.running.hyper_parameters import hyper_parameters, recipe_name, with_files
 from cl_ner_bench.running.layers import DEFAULT, Layered
 from cl_ner_bench.running.options import Options
@@ -39,7 +39,7 @@ def make_plan(layered: Layered, folder: ResultsFolder, tuning: bool = False) -> 
             raise UserError(f"{corpus.source}: no sentences in the {part} part; a run needs train, dev and test")
     splits = make_splits(options, corpus, tuning)
     if options.split is not None:
-        check_manifest(layered, splits[0])
+        check_split_options(layered, splits[0])
     encoder = encoder_info(options.encoder)
     options = _resolved(options, chosen, corpus, splits, encoder)
     origins = dict(layered.origins)

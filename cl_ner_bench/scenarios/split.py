@@ -91,16 +91,16 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
     domains = {name: corpus.domain_ids("test", name) for name in used}
     test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")
     return TaskSplit(
-        corpus.name,
-        corpus.fingerprint,
-        scenario.name,
-        order,
-        tuple(tasks),
-        test,
-        protocol,
-        domains,
-        order_of,
-        corpus.division,
+        dataset=corpus.name,
+        data=corpus.fingerprint,
+        scenario=scenario.name,
+        order=order,
+        tasks=tuple(tasks),
+        test=test,
+        protocol=protocol,
+        domains=domains,
+        order_of=order_of,
+        parts=corpus.division,
     )
 
 

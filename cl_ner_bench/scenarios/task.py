@@ -46,7 +46,7 @@ class Task(Struct, frozen=True):
             raise MisfitError("types", "each type once", short(list(self.types)))
 
 
-class _Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+class _SplitFile(Struct, frozen=True, forbid_unknown_fields=True):
     """A task split as a JSON file holds it."""
 
     schema: Literal[1]
@@ -230,8 +230,8 @@ class TaskSplit:
         return whole - sum(m.type in learned for i in self.test for m in self.sentence(corpus, "test", i).mentions)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest. It holds protocol, ``order_of``, domains, ``labelled_at`` and the division of the corpus
-        only if they differ from the plain split's.
+        """Return the content of a split file. It holds protocol, ``order_of``, domains, ``labelled_at`` and the
+        division of the corpus only if they differ from the plain split's.
         """
         content: dict[str, Any] = {
             "schema": 1,
@@ -276,7 +276,7 @@ class TaskSplit:
             check(len(set(ids)) == len(ids), f"{where}: a sentence is named twice.")
 
         found = convert(
-            data, _Manifest, fail=lambda text: UserError(f"{source}: {text} Write it again with 'bench data split'.")
+            data, _SplitFile, fail=lambda text: UserError(f"{source}: {text} Write it again with 'bench data split'.")
         )
         if found.dataset != corpus.name:
             raise UserError(f"{source}: it is a split of {found.dataset}, not of {corpus.name}: pass that --dataset.")
@@ -304,16 +304,16 @@ class TaskSplit:
         names = (found.scenario, *(task.name for task in found.tasks))
         check(not any(map(has_half_pair, names)), "a name holds half a character.")
         split = cls(
-            found.dataset,
-            found.data,
-            found.scenario,
-            found.order,
-            found.tasks,
-            found.test,
-            found.protocol,
-            found.domains,
-            found.order_of,
-            found.parts,
+            dataset=found.dataset,
+            data=found.data,
+            scenario=found.scenario,
+            order=found.order,
+            tasks=found.tasks,
+            test=found.test,
+            protocol=found.protocol,
+            domains=found.domains,
+            order_of=found.order_of,
+            parts=found.parts,
         )
         check(found.labelled_at in (None, split.labelled_at), "'labelled_at' contradicts the tasks.")
         return split

@@ -148,7 +148,7 @@ def test_no_label_outside_the_allowed_set_reaches_a_method(
 
 @pytest.mark.slow
 @given(st.data(), st.booleans(), st.integers(0, 3))
-def test_every_split_is_replayed_from_its_manifest(data: st.DataObject, domains: bool, order: int) -> None:
+def test_every_split_is_replayed_from_its_file(data: st.DataObject, domains: bool, order: int) -> None:
     corpus, scenario = data.draw(corpora(domains)), data.draw(scenarios(domains))
     split = split_or_none(corpus, scenario, order)
     if split is not None:

@@ -172,11 +172,11 @@ def test_unknown_scenario(toy: Corpus) -> None:
         make_split(toy, "fliter")
 
 
-# The manifest
+# The split file
 
 
 @pytest.mark.parametrize("scenario", ["split", "filter", "fg2-pg1", "fg2-pg1-seen", "add-one", "add-one-k1"])
-def test_manifest_round_trip(toy: Corpus, scenario: str) -> None:
+def test_split_file_round_trip(toy: Corpus, scenario: str) -> None:
     split = make_split(toy, scenario, 1)
     again = TaskSplit.from_json(split.to_json(), toy)
     assert again == split
@@ -229,7 +229,7 @@ def change(path: list[Any], value: Any) -> Callable[[dict[str, Any]], None]:
         (change(["test"], [99]), "no sentence 99"),
     ],
 )
-def test_manifests_that_do_not_fit(toy: Corpus, edit: Callable[[dict[str, Any]], None], said: str) -> None:
+def test_split_files_that_do_not_fit(toy: Corpus, edit: Callable[[dict[str, Any]], None], said: str) -> None:
     data = make_split(toy).to_json()
     edit(data)
     with pytest.raises(UserError, match=said) as caught:

@@ -325,7 +325,7 @@ def test_names_in_the_terminal(evil: Path, capsys: pytest.CaptureFixture[str]) -
     assert "\x1b" not in shown
 
 
-# Corpora, cards, manifests, configurations, scenarios -----------------------------------------------------------------
+# Corpora, cards, split files, configurations, scenarios ---------------------------------------------------------------
 
 TAGGED = "Anna\tB-PER\nmet\tO\n\nBo\tB-PER\n"
 
@@ -424,7 +424,7 @@ def test_a_pickle_in_parquet(corpus: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-MANIFESTS: dict[str, Any] = {
+SPLIT_FILES: dict[str, Any] = {
     "nested": "[" * 100_000,
     "a name that is a list": {"scenario": [".."]},
     "an order of 400 digits": {"order": 10**400},
@@ -434,8 +434,8 @@ MANIFESTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("change", MANIFESTS.values(), ids=MANIFESTS.keys())
-def test_a_manifest(change: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("change", SPLIT_FILES.values(), ids=SPLIT_FILES.keys())
+def test_a_split_file(change: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "split.json"
     assert main(["data", "split", "synthetic", "--out", str(file)]) == 0
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Scenario files, manifests and domains through whole grids."""
+"""Scenario files, split files and domains through whole grids."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def test_a_scenario_file_runs_is_replayed_and_may_not_change_under_its_results(
     assert "0 steps to learn" in again.stderr
     assert len(records(out)) == 1
     file.write_text(SCENARIO)
-    manifest = tmp_path / "split.json"
-    made = bench("data", "split", inputs[1], "--scenario", str(file), "--out", str(manifest))
+    split_file = tmp_path / "split.json"
+    made = bench("data", "split", inputs[1], "--scenario", str(file), "--out", str(split_file))
     assert made.returncode == 0, made.stderr
     two = ["--no-report", "--out", str(tmp_path / "two")]
-    replayed = bench("run", *inputs, "--methods", "extendner", "--split", str(manifest), *two)
+    replayed = bench("run", *inputs, "--methods", "extendner", "--split", str(split_file), *two)
     assert replayed.returncode == 0, replayed.stderr
     assert [*stored(out).values()] == [*stored(tmp_path / "two").values()]
     repeat = bench("run", "--config", str(tmp_path / "two" / "experiment.toml"), *two)

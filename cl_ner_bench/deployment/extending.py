@@ -24,6 +24,7 @@ from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.running import environment
+from cl_ner_bench.running.from_record import new_trainer, set_arithmetic
 from cl_ner_bench.running.hyper_parameters import like
 from cl_ner_bench.running.option_values import names, number, pairs, parse_value
 from cl_ner_bench.running.options import OPTIONS
@@ -300,8 +301,6 @@ def _begin(
     before: Model, card: MethodCard, is_own: bool, settings: Mapping[str, Any], seed: int, device: str
 ) -> tuple[Trainer, list[str]]:
     """Return a trainer of the method with the model's weights, and notes on tensors that it does not take over."""
-    from cl_ner_bench.learning.trainer import Trainer
-
     tensors, facts = before.trainer.state()
     notes = []
     if not is_own:
@@ -310,16 +309,7 @@ def _begin(
         facts = {"types": facts["types"]}
         if left:
             notes.append(f"{counted(len(left), 'tensor')} that {before.record.method} keeps from step to step are left")
-    trainer = Trainer(
-        method_code.load_class(card),
-        settings["method"],
-        settings,
-        before.trainer.encoder,
-        seed,
-        device,
-        settings["precision"],
-        settings["nested"],
-    )
+    trainer = new_trainer(card, settings, before.trainer.encoder, seed, device)
     try:
         trainer.set_state(tensors, facts)
     except RuntimeError as error:
@@ -348,10 +338,9 @@ def _arithmetic(threads: int, device: str) -> Iterator[None]:
     import torch
 
     before, were_deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    if device != "cpu":  # CPU kernels are deterministic anyway; the call would import torch's compiler
+    if device != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    set_arithmetic(threads, device)
     try:
         yield
     finally:

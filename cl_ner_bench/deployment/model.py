@@ -18,6 +18,7 @@ from cl_ner_bench.errors import UserError, counted, did_you_mean
 from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
+from cl_ner_bench.running.from_record import new_trainer
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.model_folder import (
     CONFIG,
@@ -351,17 +352,5 @@ def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard
 
 
 def _new_trainer(record: ModelRecord, card: MethodCard, encoder: EncoderInfo, device: str) -> Trainer:
-    from cl_ner_bench import method_code
-    from cl_ner_bench.learning.trainer import Trainer
-
-    settings = record.settings
-    return Trainer(
-        method_code.load_class(card),
-        settings["method"],
-        settings,
-        encoder.spec,
-        record.seed,
-        environment.resolve_device(device, settings["precision"])[0],
-        settings["precision"],
-        settings["nested"],
-    )
+    place, _ = environment.resolve_device(device, record.settings["precision"])
+    return new_trainer(card, record.settings, encoder.spec, record.seed, place)

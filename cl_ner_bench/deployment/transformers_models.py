@@ -14,6 +14,7 @@ from cl_ner_bench.deployment.model import Model
 from cl_ner_bench.errors import UserError, counted
 from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running import environment
+from cl_ner_bench.running.from_record import new_trainer
 from cl_ner_bench.storage.files import from_json
 from cl_ner_bench.storage.model_folder import LearnedStep, ModelRecord, is_model_folder
 
@@ -51,7 +52,6 @@ def foreign_model(folder: Path, recipe_name: str, device: str) -> Model:
     Raises:
         UserError: its labels are neither BIO nor IO, its head is not one linear layer, or it is damaged.
     """
-    from cl_ner_bench.learning.trainer import Trainer
     from cl_ner_bench.models.tagger import check_encoder, read_tagger
 
     card = registry.methods()[PLAIN]
@@ -64,7 +64,7 @@ def foreign_model(folder: Path, recipe_name: str, device: str) -> Model:
     try:
         info = encoder_info(str(folder.absolute()))
         head = read_tagger(info)
-        trainer = Trainer(method_code.load_class(card), {}, settings, info.spec, 0, place, precision)
+        trainer = new_trainer(card, settings, info.spec, 0, place)
         check_encoder(info, trainer.learner.encoder.backbone.state_dict())
         rows = {"head.blocks.0.weight": head.weight[:1], "head.blocks.0.bias": head.bias[:1]}
         rows |= {"head.blocks.1.weight": head.weight[1:], "head.blocks.1.bias": head.bias[1:]}

@@ -16,26 +16,26 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import psutil
 import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
-from cl_ner_bench import method_code, registry
-from cl_ner_bench.corpora.division import Division
-from cl_ner_bench.corpora.load import load_corpus
+from cl_ner_bench import registry
 from cl_ner_bench.corpora.sentence import Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.span import SpanHead
+from cl_ner_bench.running.from_record import new_trainer, read_corpus, set_arithmetic
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
+from cl_ner_bench.storage.run_record import RunRecord
 
 LEFT_OUT = 2
 """First updates of a step, which are not measured because they allocate memory and compile kernels."""
@@ -91,37 +91,25 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     ``request`` holds the run's ``record`` and ``split``, the ``device``, the ``steps`` to measure, and the time at
     which the parent ``started`` this process. Only the last of the steps is measured with limit and profile.
     """
-    record, steps = request["record"], request["steps"]
-    inputs, settings = record["inputs"], record["settings"]
-    card = registry.resolve([inputs["method"]])[0].card
-    data = None if inputs["data"] is None else Path(inputs["data"])
-    drawn, parts = (settings["max_sentences"], settings["split_seed"]), Division.of(inputs.get("parts"))
-    corpus = load_corpus(inputs["dataset"], data, inputs["tasks"], *drawn, parts)
+    record, steps = msgspec.convert(request["record"], RunRecord), request["steps"]
+    card = registry.resolve([record.inputs["method"]])[0].card
+    corpus = read_corpus(record)
     split = TaskSplit.from_json(request["split"], corpus)
-    torch.set_num_threads(settings["threads"])
-    new_trainer = partial(
-        Trainer,
-        method_code.load_class(card),
-        settings["method"],
-        settings | {"epochs": 1},
-        inputs["encoder"],
-        record["seed"],
-        request["device"],
-        settings["precision"],
-        settings["nested"],
-    )
-    trainer = new_trainer()
+    settings, encoder = record.settings | {"epochs": 1}, record.inputs["encoder"]
+    set_arithmetic(settings["threads"], request["device"])
+    make_trainer = partial(new_trainer, card, settings, encoder, record.seed, request["device"])
+    trainer = make_trainer()
     assert trainer.learner.encoder.tokeniser  # made here, because its making must not count for the first step
     start = time.time() - request["started"]
     rows: list[dict[str, Any]] = []
     measured = FEWEST
     for step in steps:
         if rows and card.start == "pretrained":
-            trainer = new_trainer()
+            trainer = make_trainer()
         whole = split.step_data(corpus, step, card.is_cumulative, card.start == "pretrained")
         learned = Learned(trainer, whole, measured, step == steps[-1])
         if not learned.rows:
-            raise UserError(f"{record['method']} cannot be measured: it makes no updates; leave it out of --methods")
+            raise UserError(f"{record.method} cannot be measured: it makes no updates; leave it out of --methods")
         rows.append({"step": step, **learned.rates()})
         measured = min(MOST, max(FEWEST, int(SECONDS / learned.seconds * measured)))
     test = split.test_part(corpus, steps[-1])

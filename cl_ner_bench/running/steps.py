@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.corpora.sentence import PARTS, Corpus, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.method_faults import describe
 from cl_ner_bench.running import environment
+from cl_ner_bench.running.from_record import new_trainer, read_corpus, set_arithmetic
 from cl_ner_bench.running.heartbeat import Heartbeat, Interrupted
 from cl_ner_bench.running.job import Job
 from cl_ner_bench.scenarios.task import TaskSplit
@@ -34,25 +34,13 @@ class Steps:
 
     def __init__(self, job: Job) -> None:
         from cl_ner_bench import registry
-        from cl_ner_bench.corpora.load import load_corpus
 
         self.job, self.record = job, job.record
         self.folder, self.run = job.open()
         self.keys = {int(step): key for step, key in self.record.step_keys.items()}
         self.folder.models.pin(self.keys[step] for step in job.pinned)
-        inputs, settings = self.record.inputs, self.record.settings
-        self.card = registry.resolve([inputs["method"]])[0].card
-        data = None if inputs["data"] is None else Path(inputs["data"])
-        self.corpus = load_corpus(
-            inputs["dataset"],
-            data,
-            inputs["tasks"],
-            settings["max_sentences"],
-            settings["split_seed"],
-            Division.of(inputs.get("parts")),
-        )
-        if inputs.get("scored") == "dev":
-            self.corpus = self.corpus.scored_on_dev()
+        self.card = registry.resolve([self.record.inputs["method"]])[0].card
+        self.corpus = read_corpus(self.record)
         self.split = TaskSplit.from_json(self.run.split(), self.corpus)
         self._check(self.record.fingerprints)
         gc.freeze()  # the corpus stays in memory, so the collector need not visit it
@@ -131,26 +119,11 @@ class Steps:
         return token_store(words, encoder_info(self.record.inputs["encoder"]), self.record.settings["max_length"])
 
     def _new_trainer(self, **recipe: Any) -> Any:
-        import torch
-
-        from cl_ner_bench import method_code
-        from cl_ner_bench.learning.trainer import Trainer
-
-        settings = self.record.settings
-        torch.set_num_threads(settings["threads"])
-        if self.job.device != "cpu":  # CPU kernels are deterministic at an equal thread count
-            torch.use_deterministic_algorithms(True, warn_only=True)
-        return Trainer(
-            method_code.load_class(self.card),
-            settings["method"],
-            settings | recipe,
-            self.record.inputs["encoder"],
-            self.record.seed,
-            self.job.device,
-            settings["precision"],
-            settings["nested"],
-            self.tokens,
-            partial(self.split.sentence, self.corpus, "train"),
+        settings, encoder = self.record.settings, self.record.inputs["encoder"]
+        recall = partial(self.split.sentence, self.corpus, "train")
+        set_arithmetic(settings["threads"], self.job.device)
+        return new_trainer(
+            self.card, settings | recipe, encoder, self.record.seed, self.job.device, self.tokens, recall
         )
 
     def learn(self, step: int, heartbeat: Heartbeat) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from cl_ner_bench.cli.output import duration, wrapped
 from cl_ner_bench.errors import counted
 from cl_ner_bench.learning.updates import count_updates
-from cl_ner_bench.running.grid import demand
+from cl_ner_bench.running.demand import demand
 from cl_ner_bench.running.layers import DEFAULT
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, OPTIONS
 from cl_ner_bench.running.runs import Plan, Prepared, Run

@@ -1,11 +1,11 @@
-"""The grid of one command from start to end: its plan, its needs, its learning and its report."""
+"""The grid of one command from start to end: its plan, its learning and its report."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,20 +18,19 @@ from cl_ner_bench.caches import cache_folder
 from cl_ner_bench.corpora.find import find_card
 from cl_ner_bench.errors import UserError, counted
 from cl_ner_bench.method_faults import check_import
-from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.registry import resolve
 from cl_ner_bench.running import backends, environment, trackers
 from cl_ner_bench.running.driver import execute
 from cl_ner_bench.running.environment import code
-from cl_ner_bench.running.estimate import Rates, UnfinishedRun, time_left
 from cl_ner_bench.running.experiment import write_experiment
 from cl_ner_bench.running.grid_data import read_split_file
 from cl_ner_bench.running.layers import Layered, layer
 from cl_ner_bench.running.merge import merge, not_learned_again, replaced, superseded
+from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.progress import Display, Listener, Progress, followed
-from cl_ner_bench.running.runs import Prepared, Run, share, work
+from cl_ner_bench.running.runs import Prepared, Run, disk_bytes, share
 from cl_ner_bench.scenarios.statistics import corpus_notes
 from cl_ner_bench.storage.files import digest, write_bytes
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -39,8 +38,6 @@ from cl_ner_bench.storage.run_record import Trial
 from cl_ner_bench.untrusted import refuse_links_out
 
 log = logging.getLogger(__name__)
-IN_USE = 6  # models per run at a time: the last, the new one, and a checkpoint of four times a model's size
-PREDICTION_BYTES = 60  # for a test sentence after a step, compressed
 
 
 @dataclass(frozen=True)
@@ -50,23 +47,6 @@ class Outcome:
     code: int
     out: Path
     written: list[Path]
-
-
-@dataclass(frozen=True)
-class Demand:
-    """The resources that a grid still needs.
-
-    ``seconds`` and ``memory_bytes`` are rough guesses unless finished steps of the results folder give measurements
-    (``seconds_measured``, ``memory_measured``). ``disk_bytes`` is the peak of disk space during learning,
-    ``kept_bytes`` the space of the models and predictions that stay.
-    """
-
-    seconds: float
-    seconds_measured: bool
-    memory_bytes: float
-    memory_measured: bool
-    disk_bytes: float
-    kept_bytes: float
 
 
 def prepare(
@@ -91,35 +71,52 @@ def prepare(
     backends.check(first)
     if first.tracker:
         trackers.check(first.tracker)
-    folder = ResultsFolder.open(results_path(layers), first.store)
-    check_folder(folder)  # else a write could go through a link
-    if first.store:
-        folder.pull()
-        check_folder(folder)
+    folder = _open_folder(results_path(layers), first.store)
     plans = [make_plan(one, folder, trials is not None) for one in layers]
-    asked_for = [run for plan in plans for run in plan.runs]
-    aside = replaced(asked_for, folder, first.replace)
-    leaving = {record.run_id for record in aside}
-    planned = share(merge(asked_for, folder, leaving, first.replace), folder, leaving)
-    asked = _plain(given, config) if command is None else list(command)
-    more = {"command": asked, "code": code()}
-    of_labels = trials or {}
-    runs = [
-        replace(run, record=structs.replace(run.record, **more, trial=of_labels.get(run.record.method)))
-        for run in planned
-    ]
+    planned = [run for plan in plans for run in plan.runs]
+    set_aside = replaced(planned, folder, first.replace)
+    leaving = {record.run_id for record in set_aside}
+    runs = share(merge(planned, folder, leaving, first.replace), folder, leaving)
+    runs = _with_origin(runs, _plain(given, config) if command is None else list(command), trials or {})
     if first.training_check and not any(run.record.settings["training_check"] for run in runs):
         raise UserError("--training-check is made with joint runs and this grid has none: add --methods joint")
     damaged = [(run, step, wrong) for run in runs for step, wrong in run.damaged().items()]
-    spoilt = {run.id for run, _, _ in damaged}
-    todo = [run for run in runs if run.folder.status != "done" or not run.is_complete() or run.id in spoilt]
-    options = plans[0].options
-    if first.elsewhere:
-        most = max(1, len(todo))  # the number of workers is not known here
-    else:
-        most = environment.default_jobs(options.device, options.threads, options.gpus_per_run)
-    warnings = not_learned_again(aside, runs)
-    return Prepared(folder, plans, runs, todo, damaged, superseded(runs, folder), aside, warnings, first.jobs or most)
+    with_damage = {run.id for run, _, _ in damaged}
+    todo = [run for run in runs if run.folder.status != "done" or not run.is_complete() or run.id in with_damage]
+    return Prepared(
+        folder=folder,
+        plans=plans,
+        runs=runs,
+        todo=todo,
+        damaged=damaged,
+        superseded=superseded(runs, folder),
+        replaced=set_aside,
+        warnings=not_learned_again(set_aside, runs),
+        jobs=first.jobs or _default_jobs(plans[0].options, todo),
+    )
+
+
+def _open_folder(path: Path, store: str | None) -> ResultsFolder:
+    folder = ResultsFolder.open(path, store)
+    check_folder(folder)  # else a write could go through a link
+    if store:
+        folder.pull()
+        check_folder(folder)
+    return folder
+
+
+def _with_origin(runs: Iterable[Run], command: Any, trials: Mapping[str, Trial]) -> list[Run]:
+    """Return ``runs`` with their command, code and trial in their records."""
+    origin = {"command": command, "code": code()}
+    return [
+        replace(run, record=structs.replace(run.record, **origin, trial=trials.get(run.record.method))) for run in runs
+    ]
+
+
+def _default_jobs(options: Options, todo: Sequence[Run]) -> int:
+    if options.elsewhere:
+        return max(1, len(todo))  # the number of workers is not known here
+    return environment.default_jobs(options.device, options.threads, options.gpus_per_run)
 
 
 def check_folder(folder: ResultsFolder) -> None:
@@ -150,35 +147,6 @@ def results_path(layers: list[Layered]) -> Path:
         scenario = str(content.get("scenario")) if isinstance(content, dict) else "split"
     names = (card.name, Path(scenario).stem if scenario.endswith(".toml") else scenario)
     return Path("results") / "-".join(map(file_word, names))
-
-
-def demand(prepared: Prepared) -> Demand:
-    """Estimate the resources that a grid needs from now to its end, with the report."""
-    learned = {run.id: _learned(run) for run in prepared.runs}
-    rates = Rates(structs.replace(run.record, learned=learned[run.id]) for run in prepared.runs)
-    unfinished = [UnfinishedRun(run.record, run.done()) for run in prepared.todo]
-    seconds = time_left(unfinished, rates, prepared.jobs, not prepared.options.no_report)
-    peaks = [row["peak_memory_bytes"] for rows in learned.values() for row in rows if "peak_memory_bytes" in row]
-    memory = min(prepared.jobs, len(prepared.todo)) * max(peaks, default=environment.MEMORY_PER_RUN)
-    return Demand(seconds, bool(rates), memory, bool(peaks), *disk_bytes(prepared))
-
-
-def disk_bytes(prepared: Prepared) -> tuple[float, float]:
-    """Return two numbers of bytes: the peak of disk space with models and checkpoints in use, and the space that kept
-    models and predictions need at the end."""
-    if not prepared.todo:
-        return 0.0, 0.0
-    last = {run.key(run.record.steps[-1]) for run in prepared.todo}
-    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
-    in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
-    sentences = sum(len(run.split.test) * len(run.missing()) for run in prepared.todo)
-    model = encoder_info(prepared.options.encoder).weight_bytes
-    stays = kept * model + sentences * PREDICTION_BYTES
-    return stays + in_use * model, stays
-
-
-def _learned(run: Run) -> list[dict[str, Any]]:
-    return record.learned if (record := run.folder.record) else []
 
 
 def carry_out(prepared: Prepared, display: Display | None = None, announce: bool = True) -> Outcome:

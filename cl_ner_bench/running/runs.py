@@ -15,12 +15,16 @@ from typing import NamedTuple
 from msgspec import structs
 
 from cl_ner_bench.corpora.sentence import Corpus
+from cl_ner_bench.models.encoders.info import encoder_info
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.schedule import Item
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_folder import FinishedStep, RunFolder
 from cl_ner_bench.storage.run_record import RunRecord
+
+IN_USE = 6  # models per run at a time: the last, the new one, and a checkpoint of four times a model's size
+PREDICTION_BYTES = 60  # for a test sentence after a step, compressed
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def share(runs: Sequence[Run], folder: ResultsFolder, leaving: Collection[str] =
     return [replace(run, record=structs.replace(run.record, shared=shared(run))) for run in runs]
 
 
-# Order of runs, and models, during the grid
+# Order of runs, models, and disk space, during the grid
 
 
 class AwaitedStep(NamedTuple):
@@ -220,6 +224,20 @@ def drop_models(models: Iterable[str], todo: Sequence[Run], folder: ResultsFolde
     wanted = _kept(todo, _others(todo, folder), keep_models) | {_base(run)[1] for run in todo}
     for key in set(models) - wanted:
         folder.models.drop(key)
+
+
+def disk_bytes(prepared: Prepared) -> tuple[float, float]:
+    """Return two numbers of bytes: the peak of disk space with models and checkpoints in use, and the space that kept
+    models and predictions need at the end."""
+    if not prepared.todo:
+        return 0.0, 0.0
+    last = {run.key(run.record.steps[-1]) for run in prepared.todo}
+    kept = {"none": 0, "last": len(last), "all": work(prepared.todo).steps}[prepared.options.keep_models]
+    in_use = min(prepared.jobs, len(prepared.todo)) * IN_USE
+    sentences = sum(len(run.split.test) * len(run.missing()) for run in prepared.todo)
+    model = encoder_info(prepared.options.encoder).weight_bytes
+    stays = kept * model + sentences * PREDICTION_BYTES
+    return stays + in_use * model, stays
 
 
 def _kept(todo: Iterable[Run], others: Iterable[RunRecord], keep_models: str) -> set[str]:

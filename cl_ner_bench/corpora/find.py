@@ -74,6 +74,11 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
         )
     options = options_of(card)
     if isinstance(options, GeneratorOptions):
+        if data is not None:
+            raise UserError(
+                f"--data: {card.name} is generated and has no files; leave --data out. For files of your own, pass "
+                f"--dataset {data}, or their corpus beside --data ({', '.join(_read_from_files(cards))})."
+            )
         return card, None
     if folder is None and options.path is not None:
         folder = Path(options.path)
@@ -95,6 +100,10 @@ def find_card(dataset: str, data: Path | None = None) -> tuple[Card, Path | None
 def how_to_get(card: Card) -> str:
     """Return the advice for a missing corpus, as the end of a message."""
     return f" {card.how_to_get} Then pass --data PATH." if card.how_to_get else " Pass --data PATH, the corpus' folder."
+
+
+def _read_from_files(cards: Mapping[str, Card]) -> list[str]:
+    return [name for name, card in cards.items() if card.reader not in ("synthetic", "union")]
 
 
 def _places(folder: Path) -> list[str]:

@@ -96,9 +96,7 @@ def load_corpus(
     check_mentions(card, counts, folder or Path(dataset), Report())
     missing = [t for t in card.types if t not in counts["train"].types]
     if missing:
-        undeclared = [t for t in present if t not in card.types]
-        near = aliases.as_renamed(card, present) or did_you_mean(missing[0], undeclared)
-        remarks.append(f"types that never occur in train: {', '.join(missing)}.{near}")
+        remarks.append(f"types that never occur in train: {', '.join(missing)}.{aliases.as_renamed(card, present)}")
     used = frozenset(card.types)
     kept = {
         part: sentences if counts[part].types.keys() <= used else tuple([s.only(used) for s in sentences])

@@ -17,7 +17,7 @@ from cl_ner_bench.errors import UserError, did_you_mean, short
 
 def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report: Report) -> None:
     """Report the problem ``no mentions`` if train has no mention of the card's types (of any type, if the card names
-    none).
+    none), or if a type of the card occurs nowhere and a type that the card does not name is nearly the same.
 
     ``counts`` are the counts of each part; ``where`` begins the message.
     """
@@ -34,6 +34,15 @@ def check_mentions(card: Card, counts: Mapping[str, Counts], where: Path, report
             near = f" Tags without a type (B, I, O) are of one that a card may name: {line}."
         fix = f"Is --data the right corpus?{near} Else correct the tasks"
         report.problem("no mentions", where, 0, text, fix)
+    else:
+        undeclared = [type_ for type_ in present if type_ not in wanted]
+        for type_ in wanted:
+            near = "" if type_ in present else did_you_mean(type_, undeclared)
+            if near:
+                text = (
+                    f"no mention of {short(type_)}, a type of the card's tasks; types in no task are {some(undeclared)}"
+                )
+                report.problem("no mentions", where, 0, text, f"Correct the name in the card.{near}")
 
 
 def parse_tasks(text: str, card: Card, present: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -257,11 +257,10 @@ def test_of_a_sample_its_own_mentions_are_counted(folder: Path) -> None:
     assert corpus.n_mentions == {part: counts.total() for part, counts in everything.items()}
 
 
-def test_a_types_misspelling_in_a_card_is_remarked(folder: Path) -> None:
+def test_a_types_misspelling_in_a_card_is_refused(folder: Path) -> None:
     (folder / "card.toml").write_text('[tasks]\nnames = ["PERR", "ORG"]\n')
-    assert load_corpus(str(folder / "card.toml")).remarks == (
-        "types that never occur in train: PERR. Did you mean 'PER'?",
-    )
+    with pytest.raises(UserError, match=r"no mention of 'PERR', .* Did you mean 'PER'\?"):
+        load_corpus(str(folder / "card.toml"))
 
 
 def test_a_missing_type_is_no_misspelling_of_one_that_the_card_names(folder: Path) -> None:

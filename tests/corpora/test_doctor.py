@@ -386,6 +386,15 @@ WARNINGS: dict[str, Case] = {
         "train.txt:1",
         "'PRE' (mentions: 1) is nearly 'PER'",
     ),
+    "two letters exchanged": Case(
+        {
+            **COLUMNS,
+            "train.txt": rows("Anna", tag="B-PRE") + "".join(rows(f"Bo{i}", tag="B-PER") for i in range(5)) + TRAIN,
+        },
+        "type name",
+        "train.txt:1",
+        "'PRE' (mentions: 1) is nearly 'PER'",
+    ),
     "type in another case": Case(first("Anna\tB-Per\n\n"), "type name", "train.txt:1", "nearly 'PER'"),
     "two names of a type": Case(
         first("Oslo\tB-location\n\n"),

@@ -22,6 +22,7 @@ MANY_TYPES = 50  # more types than this, with less than three mentions each on a
 FEW_WORDS = 100  # a smaller part may well consist of mentions
 LOOKED_AT = 1000  # first sentences of a part, enough to see if its words are words
 RARE_NAME = 50  # a type 50 times rarer than one that differs by one letter is taken for a slip
+RARE_EXCHANGED = 5  # the same if two letters are exchanged
 
 
 @dataclass
@@ -163,7 +164,8 @@ def _slips(total: Counter[str], card: Card) -> Iterator[tuple[str, str]]:
         slip, meant = sorted(pair, key=lambda t: (t in declared, total[t]))
         if slip in declared or not total[slip]:
             continue
-        rare = RARE_NAME * total[slip] <= total[meant] or not total[meant]
+        exchanged = sorted(slip) == sorted(meant)  # no two types are meant to differ so
+        rare = (RARE_EXCHANGED if exchanged else RARE_NAME) * total[slip] <= total[meant]
         if are_one(slip, meant, card) or (rare and _differ_by_one(slip, meant)):
             yield slip, meant
 

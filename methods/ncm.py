@@ -136,7 +136,8 @@ class NCM(NearestMean):
 
     def scores(self, words: Tensor) -> Tensor:
         units, means = F.normalize(words, dim=1), F.normalize(self._widened("sums", words.shape[1]), dim=1)
-        of_o = (units @ self.carried["centres"].T).amax(1, keepdim=True)
+        to_centres = F.pad(units @ self.carried["centres"].T, (0, 1), value=-1)  # O without any word is farthest
+        of_o = to_centres.amax(1, keepdim=True)
         return torch.cat([torch.zeros_like(of_o), units @ means[1:].T - of_o], dim=1)
 
 

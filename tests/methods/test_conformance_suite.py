@@ -461,6 +461,14 @@ class Divides(TagLearner):
         return {"ce": nn.functional.cross_entropy(output.logits[target > 0], target[target > 0])}
 
 
+class DividesByOthers(TagLearner):
+    """A mean over words without a label, of which there may be none."""
+
+    def losses(self, batch: Batch, output: Output, teacher: Output | None) -> dict[str, Tensor]:
+        others = self.targets(batch, teacher) == 0
+        return super().losses(batch, output, teacher) | {"size": output.logits[others].square().mean()}
+
+
 class NeedsTwo(TagLearner):
     def begin_step(self, step: Step) -> None:
         self.spread = [len(s.words) for s in step.train]
@@ -481,6 +489,7 @@ class WantsNewTypes(TagLearner):
 
 def test_unusual_tasks_that_it_cannot_learn_are_found() -> None:
     assert "loss is nan in step 1" in fault(tasks.no_entities, Divides)
+    assert "loss is nan in step 1" in fault(tasks.no_other_words, DividesByOthers)
     found = fault(tasks.one_sentence, NeedsTwo)
     assert found.startswith("ValueError: one sentence only")
     assert found.endswith("one sentence only")

@@ -127,6 +127,23 @@ def corpus(train: int, other: int) -> Corpus:
 
 
 @cache
+def names_alone(type: str) -> Corpus:
+    """Return ``CORPUS`` with train sentences of ``type`` that hold the words of its mentions and no other words."""
+    rng = random.Random(2)
+
+    def of_names(s: Sentence) -> Sentence:
+        if type not in {m.type for m in s.mentions}:
+            return s
+        words, mentions = [], []
+        for name in rng.choices(NAMES[type], k=3):
+            mentions.append(Mention(len(words), len(words) + len(name.split()), type))
+            words += name.split()
+        return Sentence(s.id, tuple(words), tuple(mentions))
+
+    return replace(CORPUS, parts={**CORPUS.parts, "train": tuple(map(of_names, CORPUS.parts["train"]))})
+
+
+@cache
 def text_file() -> str:
     """Return a file with one generated sentence per line. It is made once per process and removed at its end."""
     folder = Path(tempfile.mkdtemp(prefix="cl-ner-bench-text-"))

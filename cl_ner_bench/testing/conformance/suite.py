@@ -27,7 +27,13 @@ from cl_ner_bench.testing.conformance.learning import (
 )
 from cl_ner_bench.testing.conformance.predictions import predictions
 from cl_ner_bench.testing.conformance.stopping import device, gpu, half_precision, padded, process, resumes, stops
-from cl_ner_bench.testing.conformance.tasks import no_entities, one_mention, one_sentence, returning_type
+from cl_ner_bench.testing.conformance.tasks import (
+    no_entities,
+    no_other_words,
+    one_mention,
+    one_sentence,
+    returning_type,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ QUICK: tuple[Check, ...] = (
     one_sentence,
     one_mention,
     no_entities,
+    no_other_words,
     returning_type,
     device,
 )

@@ -34,6 +34,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             command = getattr(parsed, "parser", self)
             hint = did_you_mean(unknown[0].partition("=")[0], list(command._option_string_actions))
+            if not unknown[0].startswith("-"):
+                hint += " Commas separate several values of an option, as in --seeds 0,1,2."
             raise UserError(f"unknown argument {unknown[0]!r}.{hint} See `{command.prog} --help`")
         return parsed
 

@@ -44,10 +44,9 @@ def _values(plan: Plan) -> Iterator[str]:
             yield f"{line}  {source}" if len(line) + len(source) <= 98 else f"{line}\n{' ' * 18}{source}"
     for note in corpus_notes(plan.corpus, *plan.splits):
         yield from wrapped(f"  {'note':<16}{note}", 18)
-    if len(plan.options.orders) > 1:
-        tasks = {run.record.order: "; ".join(task.name for task in run.record.tasks) for run in plan.runs}
-        for order, names in tasks.items():
-            yield from wrapped(f"  {f'order {order}':<16}{names}", 18)
+    tasks = {run.record.order: "; ".join(task.name for task in run.record.tasks) for run in plan.runs}
+    for order, names in tasks.items():
+        yield from wrapped(f"  {f'order {order}':<16}{names}", 18)
     yield f"  bounds added: {', '.join(plan.added) or 'none'}  [{plan.origins['bounds']}]"
     shared: dict[str, list[str]] = {}
     firsts: dict[str, Run] = {}

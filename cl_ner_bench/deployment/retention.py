@@ -79,7 +79,10 @@ def scores(
 
 
 def warnings(rows: Sequence[Agreement]) -> list[str]:
-    """Return a warning for each old type whose agreement over all parts is below ``BOUND``."""
+    """Return a warning for each old type whose agreement over all parts is below ``BOUND``.
+
+    It tells of change, not of loss: without labels nothing says if the old model's mentions were right.
+    """
     found = []
     for type_ in dict.fromkeys(row.type for row in rows):
         own = [row for row in rows if row.type == type_]

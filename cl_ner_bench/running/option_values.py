@@ -113,10 +113,13 @@ def flag(value: Any) -> bool:
     return value
 
 
-def one_of(*choices: str, pattern: str = "(?!)") -> Callable[[Any], str]:
+def one_of(*choices: str, pattern: str = "(?!)", meant: Mapping[str, str] | None = None) -> Callable[[Any], str]:
+    """Return a parser of ``choices`` and of texts that match ``pattern``. ``meant``: words for choices, to suggest."""
+    known = {**{choice: choice for choice in choices}, **(meant or {})}
+
     def parse(value: Any) -> str:
         if value not in choices and not (isinstance(value, str) and re.fullmatch(pattern, value)):
-            near = did_you_mean(value, choices) if isinstance(value, str) else ""
+            near = did_you_mean(value, known) if isinstance(value, str) else ""
             raise ValueError(f"expected one of {', '.join(choices)}.{near}".removesuffix("."))
         return str(value)
 

@@ -182,7 +182,7 @@ class Options:
     nested: bool = option(False, flag, TRAINING, "keep nested predictions of span methods")
     device: str = option(
         "auto",
-        one_of("auto", "cpu", "cuda", pattern=r"cuda:\d+"),
+        one_of("auto", "cpu", "cuda", pattern=r"cuda:\d+", meant={"gpu": "cuda"}),
         MACHINE,
         "device to train on; auto: CUDA if there is a GPU, else the CPU",
         "auto|cpu|cuda|cuda:1",

@@ -85,9 +85,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     for warning in done.warnings:
         note(f"warning: {warning}")
     if done.warnings:
-        note(
-            "this is change, not proven loss: only labels of old types in dev or test say which model is right (--types)"
-        )
+        note("this is change, not proven loss: only labels of old types in dev or test (--types) show it")
         note("a lower --lr, another --method, or train sentences that label old types, too, change less")
     if not parsed.quiet:
         for line in done.notes:

@@ -1,4 +1,4 @@
-"""The training loop of one step, the same for every method."""
+"""A learner with everything needed to train, store, load and apply it, step by step."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.running import environment
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.files import digest
+from cl_ner_bench.storage.run_record import WITHOUT_NUMBERS
 
 
 def numeric_identity(card: MethodCard, settings: Mapping[str, Any], fingerprints: Mapping[str, str]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def numeric_identity(card: MethodCard, settings: Mapping[str, Any], fingerprints
     settings = {**settings, "method": {k: v for k, v in settings["method"].items() if k not in card.files}}
     return {
         "method": [card.name, card.class_name, card.architecture, card.data, card.start],
-        "settings": {k: v for k, v in settings.items() if k not in ("recipe", "joint_steps", "training_check")},
+        "settings": {k: v for k, v in settings.items() if k not in WITHOUT_NUMBERS},
         "fingerprints": {k: v for k, v in fingerprints.items() if k != "split"},
         "numerics": NUMERICS,
         "torch": environment.torch_minor(),

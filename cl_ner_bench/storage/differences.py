@@ -7,10 +7,9 @@ from typing import Any
 
 from cl_ner_bench.errors import short
 from cl_ner_bench.storage import layout
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import WITHOUT_NUMBERS, RunRecord
 
-_NO_NUMBERS = ("method", "recipe", "joint_steps", "training_check")
-"""Settings that change no number, or that have a table of their own."""
+_LEFT_OUT = ("method", *WITHOUT_NUMBERS)  # "method" is a table of its own
 
 
 def differences(old: RunRecord, new: RunRecord, there: str = "there", now: str = "now") -> list[str]:
@@ -26,7 +25,7 @@ def _values(old: RunRecord, new: RunRecord) -> Iterator[tuple[str, str, str]]:
         yield "method", old.registry_name, new.registry_name
     tables = [(old.settings, new.settings), (old.settings.get("method", {}), new.settings.get("method", {}))]
     for a, b in tables:
-        yield from _unequal({k: v for k, v in a.items() if k not in _NO_NUMBERS}, b, _NO_NUMBERS)
+        yield from _unequal({k: v for k, v in a.items() if k not in _LEFT_OUT}, b, _LEFT_OUT)
     yield from _unequal({"parts": old.inputs.get("parts")}, {"parts": new.inputs.get("parts")})
     if _tasks(old) != _tasks(new):
         yield "tasks", _tasks(old), _tasks(new)

@@ -26,6 +26,8 @@ IDENTITY = ("method", "dataset", "scenario", "order", "seed", "encoder")
 """Keys that identify a run in a results folder. Each identity has one setting there."""
 RUN = ["run_id", *IDENTITY, "config"]
 """Keys that name a run in tables."""
+WITHOUT_NUMBERS = ("recipe", "joint_steps", "training_check")
+"""Keys of ``settings`` that change no number of a step."""
 _NULL = ("recall_ceiling",)  # keys that may be null; all other keys are left out instead
 
 

@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from cl_ner_bench.errors import UserError, counted, short
 from cl_ner_bench.storage.checks import DamagedError, parse_manifest, read_sound, sha256
 from cl_ner_bench.storage.files import SEAL, pretty, read_json, sealed, sweep, sync_folder, temporary, write_bytes
-from cl_ner_bench.storage.run_record import EncoderIdentity, Number, Whole
+from cl_ner_bench.storage.run_record import EncoderIdentity, Number, StoredCount
 from cl_ner_bench.untrusted import is_path_below
 from cl_ner_bench.validation import MisfitError, convert
 
@@ -37,7 +37,7 @@ _READ_BY_ENCODERS = (".safetensors", ".json", ".txt", ".model")
 _AGAIN = "export the model again, or fetch the folder again"
 
 
-Counts = dict[str, dict[str, tuple[Whole, Whole, Whole]]]
+Counts = dict[str, dict[str, tuple[StoredCount, StoredCount, StoredCount]]]
 """Maps test set and type to true positives, false positives and false negatives."""
 
 
@@ -50,10 +50,10 @@ class Agreement(Struct, frozen=True):
 
     part: str
     type: str
-    old: Whole
-    new: Whole
-    both: Whole
-    relabelled: Whole
+    old: StoredCount
+    new: StoredCount
+    both: StoredCount
+    relabelled: StoredCount
 
     @property
     def f1(self) -> float | None:
@@ -66,7 +66,7 @@ class Score(Struct, frozen=True):
 
     part: str
     type: str
-    gold: Whole
+    gold: StoredCount
     before: Number | None
     after: Number
 
@@ -79,14 +79,14 @@ class LearnedStep(Struct, frozen=True, kw_only=True):
     compare the models before and after a step of `bench extend` on the data of the step.
     """
 
-    step: Whole
+    step: StoredCount
     types: list[str]
     method: str
     dataset: str = ""
     data: str = ""
     licence: str = ""
     hub: str = ""
-    sentences: Whole | None = None
+    sentences: StoredCount | None = None
     agreements: list[Agreement] = []
     scores: list[Score] = []
 
@@ -102,7 +102,7 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     method: str
     spec: str
     architecture: Literal["span", "token"]
-    seed: Whole
+    seed: StoredCount
     settings: dict[str, Any]
     fingerprints: dict[str, str]
     encoder: str
@@ -126,7 +126,7 @@ class LearnerFacts(Struct, frozen=True):
 
     types: list[list[str]]
     frozen: list[str] = []
-    memory: list[tuple[Whole, list[str]]] = []
+    memory: list[tuple[StoredCount, list[str]]] = []
 
     def __post_init__(self) -> None:
         known = [type for types in self.types for type in types]

@@ -15,7 +15,7 @@ from cl_ner_bench.storage.checks import DamagedError, learn_again
 from cl_ner_bench.untrusted import is_name
 from cl_ner_bench.validation import MisfitError, convert, fits
 
-Whole = Annotated[int, Meta(ge=0, lt=1 << 53, description="a whole number of at least 0")]
+StoredCount = Annotated[int, Meta(ge=0, lt=1 << 53, description="a whole number of at least 0")]
 _FINITE = 1.7976931348623157e308
 Number = Annotated[
     Annotated[int, Meta(ge=0, lt=1 << 53)] | Annotated[float, Meta(ge=-_FINITE, le=_FINITE)],
@@ -35,7 +35,7 @@ class Task(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A task as a run learns it. ``domain`` is set if the corpus has several test sets."""
 
     domain: str = ""
-    learned_at: Whole
+    learned_at: StoredCount
     name: str
     types: list[str]
 
@@ -43,9 +43,9 @@ class Task(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class ByPart(Struct, frozen=True):
     """The numbers of mentions in each part of a corpus."""
 
-    train: Whole
-    dev: Whole
-    test: Whole
+    train: StoredCount
+    dev: StoredCount
+    test: StoredCount
 
 
 class CorpusRecord(Struct, frozen=True):
@@ -63,10 +63,10 @@ class EncoderIdentity(Struct, frozen=True, omit_defaults=True, kw_only=True):
     source: str
     repository: str | None = None
     revision: str | None = None
-    layers: Whole | None
-    width: Whole | None
-    heads: Whole | None
-    vocabulary: Whole | None
+    layers: StoredCount | None
+    width: StoredCount | None
+    heads: StoredCount | None
+    vocabulary: StoredCount | None
     cased: bool
 
     def __post_init__(self) -> None:
@@ -78,32 +78,32 @@ class TrainingCheck(Struct, frozen=True):
     """Result of step 1 of a joint run with twice the epochs. Earlier versions recorded fewer keys."""
 
     micro_f1: Number
-    epochs: Whole = 0
-    updates: Whole = 0
+    epochs: StoredCount = 0
+    updates: StoredCount = 0
     schema: int = 1
 
 
 class _Memory(Struct, frozen=True):
     """Numbers of sentences in the memory after a step, of their labelled mentions, and of the bytes of their text."""
 
-    sentences: Whole
-    mentions: Whole
-    bytes: Whole
+    sentences: StoredCount
+    mentions: StoredCount
+    bytes: StoredCount
 
 
 class _Learned(Struct, frozen=True):
     """A row of ``learned``. Later versions and plug-ins may add keys; earlier versions lack some."""
 
-    step: Whole
-    updates: Whole = 0
-    warmup_updates: Whole = 0
-    epochs: Whole = 0
-    selected_epoch: Whole = 0
-    examples: Whole = 0
-    parameters: Whole = 0
-    carried_bytes: Whole = 0
-    predicted: Whole = 0
-    peak_memory_bytes: Whole = 0
+    step: StoredCount
+    updates: StoredCount = 0
+    warmup_updates: StoredCount = 0
+    epochs: StoredCount = 0
+    selected_epoch: StoredCount = 0
+    examples: StoredCount = 0
+    parameters: StoredCount = 0
+    carried_bytes: StoredCount = 0
+    predicted: StoredCount = 0
+    peak_memory_bytes: StoredCount = 0
     seconds: Number = 0
     teacher_seconds: Number = 0  # part of ``seconds``
     dev_seconds: Number = 0  # part of ``seconds``
@@ -134,7 +134,7 @@ class Trial(Struct, frozen=True):
     values: dict[str, Any]
     space: dict[str, dict[str, Any]]
     objective: Annotated[str, Meta(pattern=r"\A(all|label-free)\Z", description="all or label-free")]
-    seed: Whole
+    seed: StoredCount
     study: str
 
 
@@ -151,8 +151,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     label: str
     dataset: str
     scenario: str
-    order: Whole
-    seed: Whole
+    order: StoredCount
+    seed: StoredCount
     encoder: str
     config: str  # digest of everything besides order and seed that decides the run's numbers
     architecture: str
@@ -160,14 +160,14 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     data: str = ""
     status: str
     reason: str = ""
-    n_steps: Whole
-    steps: list[Whole]
+    n_steps: StoredCount
+    steps: list[StoredCount]
     tasks: list[Task]
-    sizes: list[Whole] = []
-    words: list[list[Whole]] = []
+    sizes: list[StoredCount] = []
+    words: list[list[StoredCount]] = []
     order_of: str = ""
-    documents: list[Whole] = []
-    lost_mentions: Whole = 0
+    documents: list[StoredCount] = []
+    lost_mentions: StoredCount = 0
     corpus: CorpusRecord | None = None
     protocol: dict[str, Any] = {}
     setting: str  # digest of everything that comparable runs share

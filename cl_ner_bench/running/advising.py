@@ -44,10 +44,10 @@ REFERENCE = "joint-token"
 ROUNDS, MOST_ROUNDS = 3, 10
 """Fewest rounds that allow a comparison, and most rounds that a budget pays for."""
 
-MENTIONS = 10
+FEWEST_MENTIONS = 10
 """Fewest mentions of a newcomer in its slice. With fewer, the sample is too small to learn the newcomer."""
 
-SENTENCES = 400
+FEWEST_SENTENCES = 400
 """Fewest train sentences. With fewer, the sample is too small for the other types."""
 
 
@@ -132,13 +132,13 @@ class Question:
     def needed(self, type_: str) -> float:
         """Return the train sentences that a sample needs before a newcomer's slice holds enough of its mentions."""
         count = self.corpus.type_counts["train"][type_]
-        return (self.shots or MENTIONS) * len(self.types) * self.size / count if count else math.inf
+        return (self.shots or FEWEST_MENTIONS) * len(self.types) * self.size / count if count else math.inf
 
     @cached_property
     def fewest(self) -> int | None:
         """The train sentences of the smallest sample, or None for all."""
         hardest = max(self.needed(t) for t in self.newcomers[:ROUNDS])
-        fewest = max(SENTENCES, hardest)
+        fewest = max(FEWEST_SENTENCES, hardest)
         return math.ceil(fewest) if fewest < self.size else None
 
     @cached_property

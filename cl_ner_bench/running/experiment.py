@@ -19,18 +19,13 @@ from cl_ner_bench.method_code import method_sources
 from cl_ner_bench.registry import resolve
 from cl_ner_bench.running.options import NOT_OF_THE_GRID, Options
 from cl_ner_bench.running.runs import Plan
+from cl_ner_bench.scenarios.statistics import MENTION_COLUMNS, mention_rows
 from cl_ner_bench.scenarios.task import TaskSplit
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.run_record import RunRecord
 from cl_ner_bench.untrusted import read_toml, unpacked
 
 log = logging.getLogger(__name__)
-
-MENTIONS = (
-    *("dataset", "split", "id", "start", "end", "type"),
-    *("train_freq_surface", "train_freq_type", "seen", "hidden_rate"),
-)
-
 
 _Tested = tuple[Corpus, Iterable[TaskSplit]]
 
@@ -138,8 +133,6 @@ def _table(folder: ResultsFolder, options: Options) -> dict[str, Any]:
 
 def _mentions(folder: ResultsFolder, corpora: Iterable[_Tested]) -> bytes:
     """Return the stored test mentions and the test mentions of ``corpora``, for each split."""
-    from cl_ner_bench.scenarios.statistics import mention_rows
-
     rows: list[list[str]] = []
     file = folder.mentions_file
     if file.exists():
@@ -154,18 +147,18 @@ def _mentions(folder: ResultsFolder, corpora: Iterable[_Tested]) -> bytes:
         for split in splits:
             if split.hash not in known:
                 known.add(split.hash)
-                rows += [[str(row[c]) for c in MENTIONS] for row in mention_rows(corpus, split)]
+                rows += [[str(row[c]) for c in MENTION_COLUMNS] for row in mention_rows(corpus, split)]
     rows.sort(key=lambda row: (*row[:2], *(int(n) for n in row[2:5]), row[5]))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([MENTIONS, *rows])
+    csv.writer(text, lineterminator="\n").writerows([MENTION_COLUMNS, *rows])
     return gzip.compress(text.getvalue().encode(), mtime=0)
 
 
 def _read_mentions(file: Path) -> list[list[str]]:
     header, *rows = csv.reader(io.StringIO(unpacked(file.read_bytes()).decode(), newline=""))
-    if tuple(header) != MENTIONS:
-        raise ValueError(f"its columns are not {', '.join(MENTIONS)}")
-    if any(len(row) != len(MENTIONS) or not all(map(_is_whole, row[2:5])) for row in rows):
+    if tuple(header) != MENTION_COLUMNS:
+        raise ValueError(f"its columns are not {', '.join(MENTION_COLUMNS)}")
+    if any(len(row) != len(MENTION_COLUMNS) or not all(map(_is_whole, row[2:5])) for row in rows):
         raise ValueError("it has rows that are no mentions")
     return rows
 

@@ -66,7 +66,7 @@ def test_rounds_are_newcomers_first_then_seeds(folder: str) -> None:
 
 def test_the_smallest_sample_holds_enough_of_the_hardest_of_three_newcomers(folder: str) -> None:
     assert question(folder, shots=30).fewest == 30 * 4 * N // 300
-    assert question(folder).fewest == advising.SENTENCES
+    assert question(folder).fewest == advising.FEWEST_SENTENCES
     assert question(folder, new="RARE").fewest is None  # all sentences
 
 

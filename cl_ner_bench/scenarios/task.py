@@ -7,8 +7,6 @@ protocol allows in step k.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +19,7 @@ from cl_ner_bench.corpora.readers.lines import has_half_pair
 from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.scenarios.protocol import Protocol
+from cl_ner_bench.storage.files import split_digest
 from cl_ner_bench.validation import MisfitError, Text, Whole, convert
 
 TEST = "test"  # the name of the test set if there is only one
@@ -321,8 +320,7 @@ class TaskSplit:
     @cached_property
     def hash(self) -> str:
         """sha256 (hex) of the split's canonical JSON."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return split_digest(self.to_json())
 
 
 def cut(sentence: Sentence, max_words: int | None) -> Sentence:

@@ -207,6 +207,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
+def split_digest(split: Any) -> str:
+    """Return the sha256 (hex) that names a task split, from its JSON form.
+
+    Its text has ASCII escapes, unlike that of ``digest``: stored results hold hashes of this form.
+    """
+    return hashlib.sha256(json.dumps(split, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``record`` as plain JSON values, with the digest of these values as its seal."""
     plain = json.loads(json.dumps({key: value for key, value in record.items() if key != SEAL}))

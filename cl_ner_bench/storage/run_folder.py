@@ -6,8 +6,6 @@ wins. ``step.json`` is sealed and holds the checksums of the other files.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +39,7 @@ from cl_ner_bench.storage.files import (
     read_json,
     read_record,
     remove_folder,
+    split_digest,
     write_bytes,
     write_json,
     write_record,
@@ -277,8 +276,7 @@ class RunFolder:
         if not record.is_sealed and not self.split_file.exists():
             return None
         split = read_sound(self.split_file)
-        text = json.dumps(split, sort_keys=True, separators=(",", ":"))
-        if hashlib.sha256(text.encode()).hexdigest() != record.fingerprints.get("split"):
+        if split_digest(split) != record.fingerprints.get("split"):
             wrong = "is not the split that the run followed"
             raise DamagedError(self.split_file, wrong, learn_again(self.split_file))
         return split

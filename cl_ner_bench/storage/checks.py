@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ Sums = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True)
 class Manifest:
-    """The checksums of the files beside ``file``. ``about`` holds the other keys of the record."""
+    """The checksums of the files beside ``file``. ``about`` holds the other keys of the record, but its seal."""
 
     file: Path
     sums: Sums
@@ -85,7 +85,7 @@ def parse_manifest(record: Any, file: Path, named: Callable[[Any], bool] = is_na
     sums = {name: value if isinstance(value, list) else [value] for name, value in stored.items()}
     if not all(is_sha256(value) for values in sums.values() for value in values):
         return None
-    return Manifest(file, sums, {key: value for key, value in record.items() if key != "sha256"})
+    return Manifest(file, sums, {key: value for key, value in record.items() if key not in (SEAL, "sha256")})
 
 
 def read_manifest(file: Path, named: Callable[[Any], bool] = is_name) -> Manifest | None:
@@ -174,32 +174,18 @@ def learn_again(path: Path) -> str:
 
 
 def check_top(home: Path) -> list[Damaged]:
-    """Return the files at the top of a results folder that are not as stored."""
-    repair = "the same `bench run` command again rewrites it"
-    return [Damaged(path, wrong, repair, of_run=False) for path, wrong in _faults_at_top(home)]
-
-
-def _faults_at_top(home: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each file at the top that is not as stored, with its fault.
+    """Return the files at the top of a results folder that are not as stored.
 
     A folder without sealed runs comes from a version that stored no checksums of these files.
     """
-    sums = home / layout.SUMS
-    if not sums.is_file():
-        if any(map(is_sealed, home.glob(f"{layout.RUNS}/*/{layout.RECORD}"))):
-            yield sums, "is missing"
-        return
+    sums, repair = home / layout.SUMS, "the same `bench run` command again rewrites it"
+    if not sums.is_file() and not any(map(is_sealed, home.glob(f"{layout.RUNS}/*/{layout.RECORD}"))):
+        return []
     try:
-        record = from_json(sums.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        yield sums, f"cannot be read ({error})"
-        return
-    if not isinstance(record, dict) or SEAL not in record or is_changed(record):
-        yield sums, "was changed after it was written (its seal is broken)"
-    elif (found := parse_manifest(record, sums, is_path_below)) is None:
-        yield sums, "is not as docs/results.md says"
-    else:
-        yield from found.faults()
+        found = read_sealed_manifest(sums, repair, is_path_below)
+    except DamagedError as error:
+        return [replace(error.damaged, of_run=False)]
+    return [Damaged(path, wrong, repair, of_run=False) for path, wrong in found.faults()]
 
 
 def is_sealed(path: Path) -> bool:
@@ -238,3 +224,17 @@ def read_sound(path: Path, repair: str = "") -> dict[str, Any]:
     if is_changed(data):
         raise lost("was changed after it was written (its seal is broken)")
     return data
+
+
+def read_sealed_manifest(file: Path, repair: str, named: Callable[[Any], bool] = is_name) -> Manifest:
+    """Return the manifest in ``file``, which must carry a seal. See :func:`parse_manifest`.
+
+    Raises:
+        DamagedError: the file is not as written; ``repair`` says how to repair it.
+    """
+    record = read_sound(file, repair)
+    if SEAL not in record:
+        raise DamagedError(file, "carries no seal", repair)
+    if (found := parse_manifest(record, file, named)) is None:
+        raise DamagedError(file, "holds no valid checksums", repair)
+    return found

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,14 +27,12 @@ from cl_ner_bench.storage.checks import (
     Manifest,
     check_top,
     manifest_bytes,
-    parse_manifest,
     read_manifest,
-    read_sound,
+    read_sealed_manifest,
     sums_in,
     sums_of,
 )
 from cl_ner_bench.storage.files import (
-    SEAL,
     alive,
     host,
     remove_folder,
@@ -416,12 +415,11 @@ def _check_model(folder: Path) -> list[Damaged]:
     again = f"remove the folder {folder}: the model alone is lost, and `bench run` with another --out learns it again"
     file = folder / layout.MODEL_SUMS
     try:
-        record = read_sound(file, again)
+        found = read_sealed_manifest(file, again)
+        if found.about.get("key") != folder.name:
+            raise DamagedError(file, "is not of this model", again)
     except DamagedError as error:
-        return [error.damaged]
-    found = parse_manifest(record, file)
-    if SEAL not in record or found is None or found.about.get("key") != folder.name:
-        return [Damaged(file, "is not of this model", again, of_run=False)]
+        return [replace(error.damaged, of_run=False)]
     return [Damaged(path, wrong, again, of_run=False) for path, wrong in found.faults()]
 
 

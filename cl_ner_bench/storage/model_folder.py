@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cl_ner_bench.errors import UserError, counted, short
-from cl_ner_bench.storage.checks import DamagedError, parse_manifest, read_sound, sha256
-from cl_ner_bench.storage.files import SEAL, pretty, read_json, sealed, sweep, sync_folder, temporary, write_bytes
+from cl_ner_bench.storage.checks import DamagedError, read_sealed_manifest, sha256
+from cl_ner_bench.storage.files import pretty, read_json, sealed, sweep, sync_folder, temporary, write_bytes
 from cl_ner_bench.storage.run_record import EncoderIdentity, Number, StoredCount
 from cl_ner_bench.untrusted import is_path_below
 from cl_ner_bench.validation import MisfitError, convert
@@ -165,12 +165,8 @@ def read_model_folder(folder: Path) -> ExportedModel:
     file = folder / RECORD
     if file.stat().st_size > RECORD_BYTES:
         raise UserError(f"{file}: has more than {RECORD_BYTES:,} bytes, and is no record of a model")
-    content = read_sound(file, _AGAIN)
-    manifest = parse_manifest(content, file, is_path_below)
-    if SEAL not in content or manifest is None:
-        raise DamagedError(file, "is not as docs/use-a-model.md says (no seal, or no checksums)", _AGAIN)
-    content = {key: value for key, value in content.items() if key not in (SEAL, "sha256")}
-    found = convert(content, ExportedModel, str(file))
+    manifest = read_sealed_manifest(file, _AGAIN, is_path_below)
+    found = convert(manifest.about, ExportedModel, str(file))
     home = folder / found.home
     needed = {LEARNER, *(str(Path(found.home) / name) for name in (CONFIG, WEIGHTS))}
     if lacking := sorted(needed - manifest.sums.keys()):

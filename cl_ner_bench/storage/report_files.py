@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cl_ner_bench.storage import layout
-from cl_ner_bench.storage.checks import DamagedError, Manifest, manifest_bytes, parse_manifest, read_sound, sums_of
-from cl_ner_bench.storage.files import SEAL, write_bytes
+from cl_ner_bench.storage.checks import DamagedError, Manifest, manifest_bytes, read_sealed_manifest, sums_of
+from cl_ner_bench.storage.files import write_bytes
 from cl_ner_bench.untrusted import is_path_below
 
 
@@ -46,10 +46,7 @@ def report_checksums(home: Path, repair: str) -> Manifest | None:
         if (home / layout.SUMS).exists() and (home / layout.REPORT).exists():
             raise DamagedError(file, "is missing", repair)
         return None
-    record = read_sound(file, repair)
-    if SEAL not in record:
-        raise DamagedError(file, "carries no seal", repair)
-    found = parse_manifest(record, file, is_path_below)
-    if found is None or not isinstance(record.get("runs"), list):
+    found = read_sealed_manifest(file, repair, is_path_below)
+    if not isinstance(found.about.get("runs"), list):
         raise DamagedError(file, "is not as docs/results.md says", repair)
     return found

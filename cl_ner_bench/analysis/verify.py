@@ -19,14 +19,13 @@ import msgspec
 
 from cl_ner_bench.analysis.data import outcomes
 from cl_ner_bench.analysis.forked import beside
-from cl_ner_bench.analysis.scores.measures import TEST
 from cl_ner_bench.analysis.scores.scorer import match
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import Damaged, DamagedError, learn_again
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.report_files import report_checksums
 from cl_ner_bench.storage.run_folder import RunFolder
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import TEST, RunRecord
 
 Say = Callable[[str], None]
 Gold = dict[int, list[list[Any]]]  # sentence id -> [start, end, type]

@@ -26,6 +26,7 @@ from cl_ner_bench.learning.teacher import Teacher
 from cl_ner_bench.learning.updates import count_updates
 from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.scenarios.task import StepData
+from cl_ner_bench.storage.run_record import DEV_ZERO
 
 VECTORS_BYTES = 1 << 29
 """Limit for the stored word vectors of a frozen encoder. Above it they are recomputed for each batch."""
@@ -185,7 +186,7 @@ class StepTraining:
         if idle := [name for name, p in learner.named_parameters() if p.requires_grad and p not in optimised]:
             self.remarks += [f"no gradient reached {some(idle)}: not learned"] if self._updates else []
         if state.best_score == 0:
-            self.remarks.append("dev score 0 in every epoch: the first epoch is kept")
+            self.remarks.append(DEV_ZERO)
         if learner.trains:
             learner.load_state_dict(state.best_weights)
         learner.encoder.restore_embeddings()

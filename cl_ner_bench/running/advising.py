@@ -26,6 +26,7 @@ from cl_ner_bench.running.merge import free_folder
 from cl_ner_bench.running.planned_runs import file_word
 from cl_ner_bench.running.runs import Prepared
 from cl_ner_bench.storage.folder import ResultsFolder
+from cl_ner_bench.storage.run_record import NEWCOMER
 
 if TYPE_CHECKING:
     from cl_ner_bench.analysis.comparison.compare import Comparison
@@ -176,9 +177,7 @@ class Question:
 
         Raise UserError if the folder holds runs of another question, because they would count in the answer.
         """
-        stored = {
-            id: record for id, record in ResultsFolder.open(self.out).runs.items() if record.order_of == "newcomer"
-        }
+        stored = {id: record for id, record in ResultsFolder.open(self.out).runs.items() if record.order_of == NEWCOMER}
         own = [record for record in stored.values() if record.group != "reference"]
         if not own:
             return None

@@ -14,6 +14,7 @@ from cl_ner_bench.errors import UserError
 from cl_ner_bench.scenarios import assignment
 from cl_ner_bench.scenarios.protocol import PlannedTask, Scenario, find_scenario
 from cl_ner_bench.scenarios.task import Task, TaskSplit, cut
+from cl_ner_bench.storage.run_record import NEWCOMER
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ def make_split(corpus: Corpus, scenario: str | Scenario = "split", order: int = 
             if protocol.dev == "mentions":
                 own = assignment.holding([cut(s, protocol.max_words) for s in whole], allowed)
         tasks.append(Task(task.name, task.types, train[k], own, task.domain))
-    order_of = "newcomer" if scenario.add_one is not None else "types" if scenario.increments else "tasks"
+    order_of = NEWCOMER if scenario.add_one is not None else "types" if scenario.increments else "tasks"
     used = dict.fromkeys(task.domain for task in tasks if task.domain)
     domains = {name: corpus.domain_ids("test", name) for name in used}
     test = tuple(sorted(i for ids in domains.values() for i in ids)) if domains else corpus.ids("test")

@@ -20,10 +20,8 @@ from cl_ner_bench.corpora.sentence import Corpus, Sentence
 from cl_ner_bench.errors import UserError, short
 from cl_ner_bench.scenarios.protocol import Protocol
 from cl_ner_bench.storage.files import split_digest
+from cl_ner_bench.storage.run_record import TEST
 from cl_ner_bench.validation import MisfitError, Text, Whole, convert
-
-TEST = "test"  # the name of the test set if there is only one
-
 
 _Ids = Annotated[tuple[Whole, ...], Meta(description="a list of sentence ids")]
 

@@ -28,6 +28,12 @@ RUN = ["run_id", *IDENTITY, "config"]
 """Keys that name a run in tables."""
 WITHOUT_NUMBERS = ("recipe", "joint_steps", "training_check")
 """Keys of ``settings`` that change no number of a step."""
+NEWCOMER = "newcomer"
+"""``order_of`` of runs whose order names the one type that is learned last."""
+TEST = "test"
+"""The name of the test set if there is only one."""
+DEV_ZERO = "dev score 0 in every epoch: the first epoch is kept"
+"""The remark on a step without a choice of epoch."""
 _NULL = ("recall_ceiling",)  # keys that may be null; all other keys are left out instead
 
 

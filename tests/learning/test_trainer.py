@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from cl_ner_bench import method_code, registry
-from cl_ner_bench.analysis.comparison.learning import DEV_ZERO
 from cl_ner_bench.corpora.sentence import Corpus, Mention, Sentence
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.learning.batches import Batch, Example, by_length, shuffled
@@ -30,6 +29,7 @@ from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.models.losses import bernoulli_kl
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
+from cl_ner_bench.storage.run_record import DEV_ZERO
 from cl_ner_bench.testing import tiny
 from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
 

@@ -17,7 +17,7 @@ from cl_ner_bench.analysis.data.distinct import LAST, Models, models_of, per_mod
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats
 from cl_ner_bench.analysis.scores.names import HEADLINE
-from cl_ner_bench.storage.run_record import RunRecord, Task
+from cl_ner_bench.storage.run_record import NEWCOMER, RunRecord, Task
 
 _LONGEST = 160  # bytes of a slug: file names end at 255
 SHARED_PRINTS = ("data", "encoder")  # fingerprints that comparable runs share
@@ -34,9 +34,6 @@ LOWER_BOUNDS = ("finetune-span", "finetune-token")
 APART = ("imported", "reference")
 """Groups that are shown beside the methods but are in no test, rank or claim about differences. The training data of
 imported results is unknown."""
-
-
-NEWCOMER = "newcomer"  # `order_of` of runs whose order names the one type that is learned last
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import Outcomes
 from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
-from cl_ner_bench.analysis.scores.measures import TEST, Floats, TaskLayout
+from cl_ner_bench.analysis.scores.measures import Floats, TaskLayout
 from cl_ner_bench.errors import UserError
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import TEST, RunRecord
 
 # Scores that follow from the counts after the last step. Outcomes hold these counts by sentence.
 BY_SENTENCE = ("micro_f1", "macro_f1", "task_macro_f1")

@@ -13,17 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from cl_ner_bench.analysis.comparison.compare import APART, Comparison, MethodRow
+from cl_ner_bench.analysis.comparison.compare import APART, LOWER_BOUNDS, Comparison, MethodRow
 from cl_ner_bench.analysis.comparison.naming import Naming
 from cl_ner_bench.analysis.comparison.undertrained import was_trained
-from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
+from cl_ner_bench.analysis.scores.measures import JOINT, SINGLE_TASK
 from cl_ner_bench.analysis.scores.scorer import f1_scores
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import DEV_ZERO, RunRecord
 
 FAR_BELOW = 0.6  # share of the reference's F1
 MARGIN = 10.0  # points of F1; a starved task also lies this far below the reference
-REFERENCES = (*SINGLE_TASK, "finetune-span", "finetune-token", "joint-span", "joint-token")
-DEV_ZERO = "dev score 0 in every epoch: the first epoch is kept"  # the trainer's remark
+REFERENCES = (*SINGLE_TASK, *LOWER_BOUNDS, *JOINT)
 
 
 @dataclass(frozen=True)

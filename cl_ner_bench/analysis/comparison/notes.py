@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, group_of, most_stored
-from cl_ner_bench.analysis.comparison.learning import DEV_ZERO, learning_notes
+from cl_ner_bench.analysis.comparison.learning import learning_notes
 from cl_ner_bench.analysis.comparison.naming import Naming, every, few
 from cl_ner_bench.analysis.comparison.undertrained import training_ratios, undertrained, without_gap
 from cl_ner_bench.analysis.literature.numbers import BF16
@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.literature.settings import (
     printed_name,
     settings,
 )
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import DEV_ZERO, RunRecord
 
 UNDERTRAINED = "undertrained: do not compare"  # every table and figure keeps the notes that begin so
 FEW = 3  # matched runs below which nothing is bold, ranked or claimed

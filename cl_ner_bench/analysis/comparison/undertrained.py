@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from cl_ner_bench.analysis.comparison.compare import Comparison, MethodRow
+from cl_ner_bench.analysis.scores.measures import JOINT
 from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.storage.run_record import RunRecord, TrainingCheck
 
 TWICE_AS_LONG = 0.9  # share of the step-1 score after twice the epochs
 BY_CHANCE = 2.0  # points that a method may end above joint training by chance
 TASK_F1 = "task_macro_f1"
-JOINT = ("joint-span", "joint-token")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cl_ner_bench.analysis.scores.measures import SINGLE_TASK
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import NEWCOMER, RunRecord
 
 LAST = 0  # stands for the last step of a run
 Models = Mapping[tuple[str, int], str]
@@ -31,7 +31,7 @@ def models_of(runs: Iterable[RunRecord]) -> Models:
             if key is not None:
                 found[run_id, step] = first.setdefault((run.method, run.config, step, key), run_id)
         found[run_id, LAST] = found[run_id, run.steps[-1]] if run.steps else run_id
-        if run.registry_name in SINGLE_TASK and run.order_of not in ("types", "newcomer"):
+        if run.registry_name in SINGLE_TASK and run.order_of not in ("types", NEWCOMER):
             data = run.fingerprints.get("data")
             found[run_id, LAST] = first.setdefault((run.method, run.config, data, run.seed), run_id)
     return found

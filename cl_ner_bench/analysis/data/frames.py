@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cl_ner_bench.analysis.data.distinct import Models, models_of, per_model
 from cl_ner_bench.analysis.data.merging import merge_folders
 from cl_ner_bench.analysis.scores import measures
-from cl_ner_bench.analysis.scores.measures import SINGLE_TASK, Floats, TaskLayout
+from cl_ner_bench.analysis.scores.measures import JOINT, SINGLE_TASK, Floats, TaskLayout
 from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import Damaged, DamagedError, learn_again
@@ -244,7 +244,7 @@ def _joints(done: Iterable[RunRecord]) -> dict[tuple[Any, ...], list[RunRecord]]
     """Return the joint runs by ``_data``. Warm-started joint training is another method and no reference for gaps."""
     joints: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in done:
-        if run.registry_name in ("joint-span", "joint-token"):
+        if run.registry_name in JOINT:
             joints.setdefault(_data(run), []).append(run)
     return joints
 

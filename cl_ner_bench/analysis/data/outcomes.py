@@ -22,12 +22,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.scores.measures import TEST, TaskLayout
+from cl_ner_bench.analysis.scores.measures import TaskLayout
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import DamagedError, learn_again
 from cl_ner_bench.storage.files import SEAL, is_changed, sealed, write_bytes
 from cl_ner_bench.storage.run_folder import RunFolder
-from cl_ner_bench.storage.run_record import RunRecord
+from cl_ner_bench.storage.run_record import TEST, RunRecord
 from cl_ner_bench.untrusted import unpacked
 
 SCHEMA = 2  # 1 is the same without a seal

@@ -21,7 +21,7 @@ from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.data.outcomes import GOLD, KINDS, RIGHT, Integers, Outcomes
 from cl_ner_bench.analysis.data.run_outcomes import outcomes_of
 from cl_ner_bench.analysis.errors.attributes import BinnedMentions
-from cl_ner_bench.analysis.scores.measures import TaskLayout
+from cl_ner_bench.analysis.scores.measures import JOINT, TaskLayout
 from cl_ner_bench.analysis.scores.names import NAMES
 from cl_ner_bench.analysis.table import Cell, Line, Section, Table, columns_of
 from cl_ner_bench.storage.run_record import RunRecord
@@ -310,7 +310,7 @@ def _confusion_rates(c: Comparison, results: Results) -> dict[str, float]:
     gold: dict[str, int] = {}
     wrong: dict[str, int] = {}
     for run in c.runs:
-        if run.registry_name in ("joint-span", "joint-token") and c.models[run.run_id, LAST] == run.run_id:
+        if run.registry_name in JOINT and c.models[run.run_id, LAST] == run.run_id:
             r = outcomes_of(results, run.run_id)
             last = r.confusion[(r.confusion[:, 0] == r.steps[-1]) & (r.confusion[:, 1] < len(r.types))]
             for _, type_, other, n in last.tolist():

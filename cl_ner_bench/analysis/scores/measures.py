@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_ner_bench.analysis.scores.scorer import f1_scores
-from cl_ner_bench.storage.run_record import Task
+from cl_ner_bench.storage.run_record import TEST, Task
 
 Floats = NDArray[np.float64]
-TEST = "test"  # the name of the test set if there is only one
 
 STEP_SCORES = ("micro_f1", "macro_f1", "macro_f1_zero", "task_macro_f1")
 OVER_STEPS = (
@@ -47,6 +46,8 @@ INTRANSIGENCE = ("intransigence", "intransigence_types")
 MEASURES = (*STEP_SCORES, *OVER_STEPS, *GAPS, *FURTHER_OVER_STEPS, *INTRANSIGENCE)
 SINGLE_TASK = ("single-task-span", "single-task-token")
 """The references for learning: models that each learn a single task."""
+JOINT = ("joint-span", "joint-token")
+"""The references for gaps. Warm-started joint training is none of them."""
 OF_SINGLE_TASK = ("learning", "learning_types")
 """The measures of single-task models: the score of a task right after it was learned. Other measures are nan."""
 LOWER_IS_BETTER = {

@@ -62,6 +62,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     from cl_ner_bench.profiling.perf import quick_rates
     from cl_ner_bench.running.advising import Advising, Question, TooFewMinutesError
     from cl_ner_bench.running.option_values import number, parse_value
+    from cl_ner_bench.storage.folder import ResultsFolder
 
     question = Question(
         given(parsed, OPTIONS),
@@ -88,7 +89,7 @@ def _execute(parsed: argparse.Namespace) -> int:
     show("\n".join(_answer(question, advising.comparison(), grid.rounds)))
     if not parsed.quiet:
         pictures = [p for p in outcome.written if p.name.startswith("new_type-") and p.suffix == ".png"]
-        for path in (*pictures, question.out / "report.html"):
+        for path in (*pictures, ResultsFolder.open(question.out).report_file):
             note(str(path))
     return 0
 

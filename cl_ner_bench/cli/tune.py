@@ -80,7 +80,7 @@ def _execute(parsed: argparse.Namespace) -> int:
         return outcome.code
     show("\n".join(result_lines(tuning)))
     if not parsed.quiet:
-        for path in (tuning.folder.tuned_file, tuning.out / "report.html"):
+        for path in (tuning.folder.tuned_file, tuning.folder.report_file):
             note(str(path))
     return outcome.code
 

@@ -144,7 +144,7 @@ def load_model(
     check_is_folder(folder)
     if is_model_folder(folder):
         return _exported(folder.absolute(), step, method, device)
-    if folder.parent.name != "runs":
+    if not ResultsFolder.is_run_folder(folder):
         raise UserError(
             f"{folder}: expected the folder of a run, RESULTS_DIR/runs/RUN_ID, or of a model that `bench export` "
             f"wrote{_found_instead(folder)}"
@@ -175,10 +175,10 @@ def _found_instead(folder: Path) -> str:
             "; this is a model of transformers: if it is a token classifier, its own pipeline finds mentions with it, "
             "and `bench extend` teaches it one more type"
         )
-    runs = sorted(str(path.parent) for path in folder.glob("runs/*/run.json"))
+    runs = ResultsFolder.open(folder).recorded()
     if not runs:
         return ""
-    shown = "".join(f"\n  {run}" for run in runs[:SHOWN_RUNS])
+    shown = "".join(f"\n  {run.path}" for run in runs[:SHOWN_RUNS])
     return f"; this is a results folder with {counted(len(runs), 'run')}:{shown}" + "\n  ..." * (len(runs) > SHOWN_RUNS)
 
 

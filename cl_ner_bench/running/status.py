@@ -161,6 +161,7 @@ class StatusReader:
         """
         self._folder.poll()
         runs, unreadable = [], []
+        self._folder.check_kind()
         for folder in self._folder.recorded():
             try:
                 record = folder.record

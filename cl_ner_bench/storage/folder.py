@@ -65,9 +65,9 @@ class ResultsFolder:
         self._poll = Poll(self._shared)
         self._runs: dict[str, RunFolder] = {}
         self.models, self.checkpoints = Models(self._shared), Checkpoints(self._shared)
-        self.replaced = path / layout.REPLACED
+        self.runs_path, self.replaced = path / layout.RUNS, path / layout.REPLACED
         self.experiment_file, self.mentions_file = path / layout.EXPERIMENT, path / layout.MENTIONS
-        self.tuned_file = path / layout.TUNED
+        self.tuned_file, self.report_file = path / layout.TUNED, path / layout.REPORT
 
     @classmethod
     def open(cls, path: Path, url: str | None = None) -> ResultsFolder:
@@ -80,6 +80,11 @@ class ResultsFolder:
 
     # Runs
 
+    @staticmethod
+    def is_run_folder(path: Path) -> bool:
+        """Return True if a path is that of a run in a results folder."""
+        return path.parent.name == layout.RUNS
+
     def run(self, run_id: str) -> RunFolder:
         """Return the folder of a run, which need not exist."""
         if run_id not in self._runs:
@@ -87,19 +92,12 @@ class ResultsFolder:
         return self._runs[run_id]
 
     def recorded(self) -> list[RunFolder]:
-        """Return the run folders with a record, sound or damaged, sorted.
+        """Return the run folders with a record, sound or damaged, sorted."""
+        return [self.run(file.parent.name) for file in sorted(self.runs_path.glob(f"*/{layout.RECORD}"))]
 
-        Raises:
-            UserError: the path is no results folder.
-        """
-        self._check_kind()
-        return self._recorded()
-
-    def _recorded(self) -> list[RunFolder]:
-        return [self.run(file.parent.name) for file in sorted(self.path.glob(f"{layout.RUNS}/*/{layout.RECORD}"))]
-
-    def _check_kind(self) -> None:
-        if not (self.path / layout.RUNS).is_dir():
+    def check_kind(self) -> None:
+        """Raise UserError if the path is no results folder."""
+        if not self.runs_path.is_dir():
             raise UserError(f"{self.path} is no results folder (it holds no 'runs'): give what `bench run --out` wrote")
 
     @property
@@ -109,7 +107,7 @@ class ResultsFolder:
         Raises:
             UserError: a later version wrote a record, or it is not as docs/results.md says.
         """
-        found = ((run.path.name, run.record) for run in self._recorded())
+        found = ((run.path.name, run.record) for run in self.recorded())
         return {run_id: record for run_id, record in found if record is not None}
 
     def begun(self) -> tuple[list[RunFolder], list[Damaged]]:
@@ -120,13 +118,13 @@ class ResultsFolder:
         Raises:
             UserError: the path is no results folder, or a link outside the run folders leads out of it.
         """
-        self._check_kind()
-        runs, damaged = self.path / layout.RUNS, []
+        self.check_kind()
+        damaged = []
         for path, wrong, remedy in links_out(self.path):
-            if runs not in path.parents:
+            if self.runs_path not in path.parents:
                 raise UserError(f"{path} {wrong}: {remedy}")
             damaged.append(Damaged(path, wrong, remedy))
-        names = {file.parent.name for name in (layout.RECORD, "step-*") for file in runs.glob(f"*/{name}")}
+        names = {file.parent.name for name in (layout.RECORD, "step-*") for file in self.runs_path.glob(f"*/{name}")}
         return [self.run(name) for name in sorted(names - {fault.run for fault in damaged})], damaged
 
     def record_status(self, record: RunRecord, status: str, reason: str = "") -> bool:

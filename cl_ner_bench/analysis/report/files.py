@@ -22,6 +22,7 @@ from cl_ner_bench.analysis.tables.latex import to_latex
 from cl_ner_bench.analysis.tables.text import TableLayout, to_list, to_markdown
 from cl_ner_bench.analysis.tables.trials import trial_tables
 from cl_ner_bench.errors import UserError
+from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.report_files import same_report, write_report_files
 from cl_ner_bench.untrusted import links_out
 
@@ -86,7 +87,7 @@ def write_files(
     If ``out`` already holds this report, nothing is written.
     """
     for path, wrong, remedy in links_out(out):
-        if out / "runs" not in path.parents:  # a report writes below runs/ only beside sound runs
+        if ResultsFolder.open(out).runs_path not in path.parents:  # a report writes below runs/ only beside sound runs
             raise UserError(f"{path} {wrong}: {remedy}")
     made_from = digest_of_report(results, style, formats, layout or TableLayout(), quotes)
     if there := same_report(out, made_from):

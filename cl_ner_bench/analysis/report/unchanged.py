@@ -13,8 +13,8 @@ import msgspec
 
 from cl_ner_bench import __version__
 from cl_ner_bench.analysis.data.frames import Results
-from cl_ner_bench.storage import layout
 from cl_ner_bench.storage.files import digest
+from cl_ner_bench.storage.folder import ResultsFolder
 
 _CODE = Path(__file__).parents[2]
 _LIBRARIES = ("fonttools", "jinja2", "matplotlib", "numpy", "pandas", "scipy")
@@ -43,7 +43,7 @@ def _read_by(results: Results) -> Iterator[tuple[str, Path]]:
     for run in results.finished:
         folder = results.folders[run.run_id]
         home = homes.setdefault(folder.home, len(homes))
-        for path in (folder.path / layout.SPLIT, folder.outcomes_file, folder.path / layout.TRAINING_CHECK):
+        for path in (folder.split_file, folder.outcomes_file, folder.training_check_file):
             yield f"{home}/{run.run_id}", path
         for step in run.steps:
             yield f"{home}/{run.run_id}/{step}", folder.counts_file(step)
@@ -53,7 +53,7 @@ def _read_by(results: Results) -> Iterator[tuple[str, Path]]:
             yield f"{trial.run_id}/{step}", folder.counts_file(step)
             yield f"{trial.run_id}/{step}", folder.predictions_file(step)
     for path, home in homes.items():
-        yield str(home), path / layout.MENTIONS
+        yield str(home), ResultsFolder.open(path).mentions_file
 
 
 def _code() -> Iterator[Path]:

@@ -19,7 +19,7 @@ import msgspec
 
 from cl_ner_bench.analysis.data import outcomes
 from cl_ner_bench.analysis.forked import beside
-from cl_ner_bench.analysis.scores.scorer import match
+from cl_ner_bench.analysis.scores.views import Views, count_views
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.storage.checks import Damaged, DamagedError, learn_again
 from cl_ner_bench.storage.folder import ResultsFolder
@@ -190,7 +190,7 @@ class _Checking:
             if wrong := self._wrong_gold(step, gold, len(found)):
                 yield Damaged(predictions, wrong, learn_again(predictions))
                 return
-            views = self._views(step, found)
+            views = self._views(step, gold, found)
         except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             wrong = f"is not as docs/results.md says ({error!r})"
             yield Damaged(predictions, wrong, learn_again(predictions))
@@ -217,30 +217,22 @@ class _Checking:
                 return f"has other gold mentions in sentence {i} than {self.known.file}"
         return ""
 
-    def _views(self, step: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, list[int]]]]:
-        """Return the counts by view (docs/results.md). Raises ValueError for an invalid prediction."""
+    def _views(self, step: int, gold: Gold, rows: Sequence[Mapping[str, Any]]) -> Views:
+        """Return the counts by view. Raises ValueError for an invalid prediction."""
         for row in rows:
             for start, end, _, score in row["pred"]:
                 if not 0 <= start < end or not (math.isfinite(score) if score is not None else self.run.imported):
                     raise ValueError(f"sentence {row['id']}: a prediction that is none")
-        at = {row["id"]: place for place, row in enumerate(rows)}
-        matches = match([row["gold"] for row in rows], [row["pred"] for row in rows], self._types(step))
+        scored = self._scored_types(step)
         ever = {i for i, mentions in self.known.gold.items() if mentions}
-        views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}}
-        views |= {"filter_last": {}} if ever else {}  # unknown until a run of the split has its last step
-        for test_set, types in self._scored_types(step).items():
-            ids = self._ids(test_set, at)
-            chosen = {"all": ids, "filter": [i for i in ids if rows[at[i]]["gold"]]}
-            chosen["filter_last"] = [i for i in ids if i in ever]
-            for view in views:
-                views[view][test_set] = matches.count(types, [at[i] for i in chosen[view]])
+        test_sets = {name: self._ids(name, gold) for name in scored}
+        views = count_views(gold, [row["pred"] for row in rows], scored, test_sets, ever)
+        if not ever:  # unknown until a run of the split has its last step
+            del views["filter_last"]
         return views
 
     def _ids(self, test_set: str, those: Mapping[int, Any]) -> Sequence[int]:
         return self.test_sets[test_set] if self.test_sets is not None else list(those)
-
-    def _types(self, step: int) -> list[str]:
-        return [*dict.fromkeys(type_ for task in self.run.tasks[:step] for type_ in task.types)]
 
     def _scored_types(self, step: int) -> dict[str, list[str]]:
         """Return the types of each test set that are scored after ``step``."""

@@ -25,6 +25,7 @@ from cl_ner_bench.storage.run_record import TrainingCheck
 from cl_ner_bench.untrusted import unpacked
 
 if TYPE_CHECKING:
+    from cl_ner_bench.analysis.scores.views import Views
     from cl_ner_bench.models.encoders.token_cache import TokenStore
     from cl_ner_bench.running.checkpoint import CheckpointFile
 
@@ -232,21 +233,12 @@ class Steps:
 
 def score(
     split: TaskSplit, corpus: Corpus, step: int, gold: Sequence[Sentence], predicted: Sequence[Sequence[Any]]
-) -> dict[str, dict[str, dict[str, list[int]]]]:
-    """Return ``{view: {test set: {type: [tp, fp, fn]}}}`` after ``step``; docs/results.md describes the views.
+) -> Views:
+    """Return the counts after ``step`` by view.
 
     ``gold`` is ``split.test_part`` of the step, ``predicted`` holds the predicted mentions in these sentences.
     """
-    from cl_ner_bench.analysis.scores.scorer import match
+    from cl_ner_bench.analysis.scores.views import count_views
 
-    at = {sentence.id: i for i, sentence in enumerate(gold)}
     ever = {s.id for s in split.test_part(corpus, split.n_steps) if s.mentions}
-    matches = match([s.mentions for s in gold], predicted, split.types(step))
-    views: dict[str, dict[str, dict[str, list[int]]]] = {"all": {}, "filter": {}, "filter_last": {}}
-    for test_set, types in split.scored_types(step).items():
-        ids = split.test_sets[test_set]
-        chosen = {"all": ids, "filter": [i for i in ids if gold[at[i]].mentions], "filter_last": ever.intersection(ids)}
-        for view, those in chosen.items():
-            # A domain is scored on the types learned there only; the model may know more.
-            views[view][test_set] = matches.count(types, [at[i] for i in those])
-    return views
+    return count_views({s.id: s.mentions for s in gold}, predicted, split.scored_types(step), split.test_sets, ever)

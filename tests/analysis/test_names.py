@@ -20,9 +20,6 @@ def test_changes_and_differences_are_never_marked_as_best() -> None:
         *(True, True),
         *(False, False, False),
     ]
-    assert [NAMES[key].lower_is_better for key in ("task_macro_f1", "forgetting", "bwt", "gap")] == [
-        *(False, True, False, True)
-    ]
 
 
 def test_users_name_measures_by_a_word_or_a_column() -> None:

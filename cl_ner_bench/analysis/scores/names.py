@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cl_ner_bench.analysis.scores.measures import DIFFERENCES, LOWER_IS_BETTER
+from cl_ner_bench.analysis.scores.measures import DIFFERENCES
 from cl_ner_bench.errors import UserError, did_you_mean
 
 HEADLINE = "task_macro_f1"
@@ -23,10 +23,6 @@ class Measure:
     def title(self) -> str:
         """Return the name at the head of a column or along an axis."""
         return self.name[0].upper() + self.name[1:]
-
-    @property
-    def lower_is_better(self) -> bool:
-        return self.key in LOWER_IS_BETTER
 
     @property
     def ranks(self) -> bool:

@@ -20,7 +20,6 @@ from random import Random
 from typing import Any
 
 import msgspec
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
@@ -33,6 +32,7 @@ from cl_ner_bench.learning.batches import Batch
 from cl_ner_bench.learning.learner import Learner
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.span import SpanHead
+from cl_ner_bench.running.environment import peak_memory
 from cl_ner_bench.running.from_record import new_trainer, read_corpus, set_arithmetic
 from cl_ner_bench.scenarios.task import StepData, TaskSplit
 from cl_ner_bench.storage.run_record import RunRecord
@@ -358,16 +358,6 @@ def own_time(device: torch.device) -> float:
     """Return processor seconds if one thread computes, because other processes hardly disturb them; else ``now``."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.process_time() if alone else now(device)
-
-
-def peak_memory() -> int:
-    """Return the peak memory of this process in bytes."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined]
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

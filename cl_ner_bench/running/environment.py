@@ -103,11 +103,13 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 def peak_memory() -> int:
-    """Return the peak main memory of this process in bytes, or 0 if the system does not report it."""
+    """Return the peak main memory of this process in bytes."""
     try:
         import resource
     except ImportError:  # Windows
-        return 0
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined]
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cl_ner_bench.cli.output import duration, show, show_json, table, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
+from cl_ner_bench.errors import counted
 
 BUSY = 0.9
 """A process with a smaller share of its core shares the core with another process."""
@@ -59,11 +60,11 @@ def _execute(parsed: argparse.Namespace) -> int:
 def as_text(report: Report) -> str:
     """Return the report as text, at most 100 columns wide."""
     rows, facts, grid = report["methods"], report["machine"], report["grid"]
-    how = {f"{row['settings']['precision']}, {_count(row['settings']['threads'], 'thread')} a run" for row in rows}
+    how = {f"{row['settings']['precision']}, {counted(row['settings']['threads'], 'thread')} a run" for row in rows}
     shared = f" and {grid['steps_shared']} shared with them" if grid["steps_shared"] else ""
     rates = ["", "step", "learned", "from-to", "sub-tokens", "predicted", "limit", "memory"]
     lines = [
-        f"{facts['processor']}, {_count(facts['cores'], 'core')}, {facts['memory_gb']} GB; "
+        f"{facts['processor']}, {counted(facts['cores'], 'core')}, {facts['memory_gb']} GB; "
         f"{report['device']}, {'; '.join(sorted(how))}",
         "",
         "A second: sentences learned (slowest and fastest update), their sub-tokens, sentences predicted",
@@ -72,7 +73,7 @@ def as_text(report: Report) -> str:
         "Where the time of an update goes, in %",
         table(["", *rows[0]["profile"]["shares"]], _profiles(rows), right=True),
         "",
-        f"The grid: {_count(grid['runs'], 'run')}, {_count(grid['steps'], 'step')} to learn{shared}; "
+        f"The grid: {counted(grid['runs'], 'run')}, {counted(grid['steps'], 'step')} to learn{shared}; "
         f"{grid['sentences']:,} sentences pass the model",
         f"About {duration(grid['seconds'])}, {grid['jobs']} at a time; {_gb(grid['memory_bytes'])} of memory in all",
         "",
@@ -135,10 +136,6 @@ def _three(value: float) -> str:
 def _range(values: Sequence[int]) -> str:
     least, most = min(values), max(values)
     return str(least) if least == most else f"{least} to {most}"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _gb(size: float) -> str:

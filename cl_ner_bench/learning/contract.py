@@ -86,4 +86,5 @@ def check_groups(learner: Learner, optimizer: Optimizer) -> None:
 
 
 def some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    """Return the first names of parameters, whole, and how many more there are."""
+    return ", ".join(dict.fromkeys(names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

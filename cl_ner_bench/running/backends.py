@@ -82,7 +82,7 @@ class Loky:
 class Dask:
     """All present workers of the Dask cluster at ``--scheduler``. Without a scheduler, processes of this machine."""
 
-    def __init__(self, options: Options, jobs: int, out: Path) -> None:
+    def __init__(self, options: Options, jobs: int) -> None:
         from dask import config
         from distributed import Client
 
@@ -132,7 +132,7 @@ class Dask:
 class Ray:
     """Workers of the Ray cluster at ``--scheduler``, as many as fit now. Without a scheduler, local processes."""
 
-    def __init__(self, options: Options, jobs: int, out: Path) -> None:
+    def __init__(self, options: Options, jobs: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else ray reports each use to its developers
         if options.scheduler is None and "RAY_AUTH_MODE" not in os.environ:  # else ray writes a token into the home
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -282,8 +282,8 @@ def _no_answer(backend: str, address: str | None, error: Exception) -> UserError
 _PACKAGES = {"loky": "joblib", "dask": "distributed", "ray": "ray", "slurm": "submitit"}
 _POOLS: dict[str, Callable[[Options, int, Path], Pool]] = {
     "loky": lambda options, jobs, out: Loky(_slots(options, jobs)),
-    "dask": Dask,
-    "ray": Ray,
+    "dask": lambda options, jobs, out: Dask(options, jobs),
+    "ray": lambda options, jobs, out: Ray(options, jobs),
     "slurm": Slurm,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cl_ner_bench.testing.conformance.lab import Lab
@@ -18,7 +18,3 @@ Check = Callable[[Lab], str]
 
 def as_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in settings.items())
-
-
-def some(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

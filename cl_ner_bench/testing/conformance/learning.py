@@ -12,9 +12,10 @@ from torch import Tensor
 
 from cl_ner_bench import method_code
 from cl_ner_bench.corpora.sentence import Sentence
+from cl_ner_bench.learning.contract import some
 from cl_ner_bench.learning.first_step import deviation
 from cl_ner_bench.search_space import COMMON
-from cl_ner_bench.testing.conformance.faults import Fault, as_text, some
+from cl_ner_bench.testing.conformance.faults import Fault, as_text
 from cl_ner_bench.testing.conformance.inputs import (
     CORPUS,
     LARGE,

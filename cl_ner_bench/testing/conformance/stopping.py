@@ -15,9 +15,10 @@ from typing import Any
 
 import safetensors.torch
 
+from cl_ner_bench.learning.contract import some
 from cl_ner_bench.learning.evaluation import ProgressCallback
 from cl_ner_bench.method_faults import where
-from cl_ner_bench.testing.conformance.faults import Fault, some
+from cl_ner_bench.testing.conformance.faults import Fault
 from cl_ner_bench.testing.conformance.inputs import (
     SHORT,
     TWO,

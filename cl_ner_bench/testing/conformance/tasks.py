@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cl_ner_bench.corpora.sentence import Corpus
-from cl_ner_bench.testing.conformance.faults import Fault, some
+from cl_ner_bench.learning.contract import some
+from cl_ner_bench.testing.conformance.faults import Fault
 from cl_ner_bench.testing.conformance.inputs import (
     CORPUS,
     UNSEEN,

@@ -6,7 +6,6 @@ in the same sentences replace labels. An F1 of 100 against these mentions means 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 
 from cl_ner_bench.analysis.scores.scorer import count, f1
@@ -87,8 +86,8 @@ def warnings(rows: Sequence[Agreement]) -> list[str]:
     for type_ in dict.fromkeys(row.type for row in rows):
         own = [row for row in rows if row.type == type_]
         old, new, both = (sum(getattr(row, name) for row in own) for name in ("old", "new", "both"))
-        agreement = 200 * both / (old + new) if old + new else math.nan
-        if agreement < BOUND:
+        agreement = Agreement("all", type_, old, new, both, relabelled=0).f1
+        if agreement is not None and agreement < BOUND:
             found.append(
                 f"{type_}: of {old} mentions that the old model finds, the new one finds {both}, and {new - both} "
                 f"others (agreement {agreement:.1f}, below {BOUND:g})"

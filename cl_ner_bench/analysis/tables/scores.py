@@ -32,6 +32,7 @@ from cl_ner_bench.analysis.comparison.verdict import power_notes, significance_n
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.analysis.scores.measures import GAPS, MEASURES
 from cl_ner_bench.analysis.scores.names import HEADLINE, MAIN, NAMES
+from cl_ner_bench.analysis.scores.scorer import f1_scores
 from cl_ner_bench.analysis.table import VIEW_TITLES, Cell, Line, Section, Table, columns_of
 from cl_ner_bench.analysis.tables.text import DASH
 from cl_ner_bench.storage.run_record import Task
@@ -340,8 +341,7 @@ def with_f1(counts: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Return ``counts`` pooled per run, step and unit (``task`` or ``type``), with a column ``f1`` (0..100)."""
     keys = ["run_id", "method", "config", "step", "task", *([] if unit == "task" else [unit])]
     pooled = counts.groupby(keys, sort=False)[["tp", "fp", "fn"]].sum().reset_index()
-    gold = pooled["tp"] + pooled["fn"]
-    pooled["f1"] = (200 * pooled["tp"] / (gold + pooled["tp"] + pooled["fp"])).where(gold > 0)
+    pooled["f1"] = f1_scores(pooled[["tp", "fp", "fn"]].to_numpy())
     return pooled
 
 

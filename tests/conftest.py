@@ -117,6 +117,14 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of the tiny encoder, which no test changes."""
+    from cl_ner_bench.testing.tiny import tiny_encoder
+
+    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """One thread for torch, as in a worker."""

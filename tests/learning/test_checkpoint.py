@@ -29,7 +29,7 @@ from cl_ner_bench.running.checkpoint import CheckpointFile
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
 from cl_ner_bench.storage import layout
 from cl_ner_bench.storage.folder import ResultsFolder
-from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
+from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
@@ -43,11 +43,6 @@ TASKS = (
 SPLIT = TaskSplit("tiny", CORPUS.fingerprint, "split", 0, TASKS, tuple(range(12)))
 
 Make = Callable[[], Trainer]
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
 
 
 class Restless(TagLearner):

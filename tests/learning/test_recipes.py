@@ -22,7 +22,7 @@ from cl_ner_bench.learning.step_training import StepTraining
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.heads.cosine import CosineHead
 from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
-from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
+from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus
 
 CORPUS = tiny_corpus()
 TASKS = tuple(
@@ -31,11 +31,6 @@ TASKS = tuple(
 )
 SPLIT = TaskSplit("tiny", CORPUS.fingerprint, "split", 0, TASKS, tuple(range(12)))
 CFNER = recipe(Card("x", "X"), "cfner", "token") | {"epochs": 2, "batch_size": 4, "exact": False}
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
 
 
 def trainer(encoder: str, given: Mapping[str, Any] = CFNER, method: str = "finetune-token", **more: Any) -> Trainer:

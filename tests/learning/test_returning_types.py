@@ -13,15 +13,10 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.scenarios.task import Task, TaskSplit
 from cl_ner_bench.testing import tiny
-from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
+from cl_ner_bench.testing.tiny import tiny_corpus
 
 CORPUS = tiny_corpus()
 RECIPE = tiny.RECIPE | {"epochs": 1}
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
 
 
 def split(*types: tuple[str, ...]) -> TaskSplit:

@@ -28,28 +28,15 @@ from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.models.decoding import Prediction
 from cl_ner_bench.models.heads.growing import Init
 from cl_ner_bench.models.losses import bernoulli_kl
-from cl_ner_bench.scenarios.task import StepData, Task, TaskSplit
+from cl_ner_bench.scenarios.task import StepData
 from cl_ner_bench.storage.run_record import DEV_ZERO
 from cl_ner_bench.testing import tiny
-from cl_ner_bench.testing.tiny import tiny_corpus, tiny_encoder
+from cl_ner_bench.testing.chain import CORPUS, SPLIT
 
-CORPUS = tiny_corpus()
 RECIPE = {**tiny.RECIPE, "epochs": 1}  # tests of what epochs change have more
 CONTINUAL = ["spankl", "spankl-nokd", "extendner", "extendner-paper", "finetune-span", "finetune-token"]
 CONTINUAL += ["seqstar", "frozen-span"]
 JOINT = ["joint-span", "joint-token", "joint-span-warm", "joint-token-warm"]
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
-
-
-def split(corpus: Corpus) -> TaskSplit:
-    """Three one-type tasks of 8 train and 4 dev sentences."""
-    tasks = [Task(t, (t,), tuple(range(8 * k, 8 * k + 8)), tuple(range(4 * k, 4 * k + 4))) for k, t in
-             enumerate(("PER", "LOC", "DATE"))]  # fmt: skip
-    return TaskSplit("tiny", corpus.fingerprint, "split", 0, tuple(tasks), tuple(range(len(corpus.parts["test"]))))
 
 
 def trainer(method: str, encoder: str, settings: Mapping[str, Any] | None = None, **recipe: Any) -> Trainer:
@@ -61,7 +48,7 @@ def trainer(method: str, encoder: str, settings: Mapping[str, Any] | None = None
 
 def learn(trainer: Trainer, method: str, steps: int = 3, corpus: Corpus = CORPUS) -> list[dict[str, Any]]:
     cumulative = registry.methods()[method].is_cumulative
-    return [trainer.learn(split(CORPUS).step_data(corpus, k, cumulative)) for k in range(1, steps + 1)]
+    return [trainer.learn(SPLIT.step_data(corpus, k, cumulative)) for k in range(1, steps + 1)]
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -83,7 +70,7 @@ def batch_of(trainer: Trainer, sentences: tuple[Sentence, ...]) -> Batch:
 @pytest.mark.parametrize("method", ["spankl", "extendner", "joint-span", "joint-token"])
 def test_a_tiny_set_is_learned_by_heart(method: str, encoder: str) -> None:
     t = trainer(method, encoder, epochs=25, lr=3e-3)
-    step = split(CORPUS).step_data(CORPUS, 2, cumulative=True)
+    step = SPLIT.step_data(CORPUS, 2, cumulative=True)
     step = replace(step, dev=step.train)
     record = t.learn(step)
     assert max(record["dev_scores"]) == 100
@@ -160,12 +147,12 @@ def test_a_saved_chain_goes_on_to_the_bit(method: str, encoder: str, tmp_path: P
     learn(first, method, 1)
     first.save(tmp_path)
     second.load(tmp_path)
-    second.learn(split(CORPUS).step_data(CORPUS, 2, registry.methods()[method].is_cumulative))
+    second.learn(SPLIT.step_data(CORPUS, 2, registry.methods()[method].is_cumulative))
     assert same(weights(whole), weights(second))
 
 
 def test_the_best_epoch_is_kept_and_without_dev_mentions_the_last(encoder: str) -> None:
-    t, step = trainer("finetune-token", encoder, epochs=4, lr=3e-3), split(CORPUS).step_data(CORPUS, 1)
+    t, step = trainer("finetune-token", encoder, epochs=4, lr=3e-3), SPLIT.step_data(CORPUS, 1)
     record = t.learn(step)
     best = record["dev_scores"].index(max(record["dev_scores"])) + 1
     assert record["selected_epoch"] == best
@@ -207,7 +194,7 @@ def test_dev_scores_are_a_mean_over_types_or_pooled() -> None:
 
 
 def test_the_rule_of_selection_decides_which_epoch_is_kept(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = split(CORPUS).step_data(CORPUS, 2, cumulative=True)
+    step = SPLIT.step_data(CORPUS, 2, cumulative=True)
     rules = {"macro": [80, 10, 20, 30], "micro": [10, 80, 20, 30]}
     for rule, scores in rules.items():
         t, given = trainer("joint-token", encoder, epochs=4), iter(scores)
@@ -236,14 +223,14 @@ def test_a_dev_score_of_0_in_every_epoch_is_remarked(
 ) -> None:
     t, given = trainer("finetune-token", encoder, epochs=3), iter(scores)
     monkeypatch.setattr(StepTraining, "_dev_score", lambda *_: next(given))
-    record = t.learn(split(CORPUS).step_data(CORPUS, 1))
+    record = t.learn(SPLIT.step_data(CORPUS, 1))
     assert (record["selected_epoch"], record["remarks"]) == (selected, remarks)
 
 
 @pytest.mark.parametrize("method", ["single-task-span", "single-task-token"])
 def test_a_single_task_model_knows_its_task_alone_and_is_the_same_in_every_order(method: str, encoder: str) -> None:
     """Task PER comes first in one order and second in the other, after LOC, of which the model must not know."""
-    first = split(CORPUS)
+    first = SPLIT
     second = replace(first, order=1, tasks=(first.tasks[1], first.tasks[0], first.tasks[2]))
     outcomes = []
     for tasks, step in ((first, 1), (second, 2)):
@@ -259,7 +246,7 @@ def test_a_single_task_model_knows_its_task_alone_and_is_the_same_in_every_order
 
 
 def test_without_selection_the_last_epoch_is_kept_and_dev_is_never_read(encoder: str) -> None:
-    step = split(CORPUS).step_data(CORPUS, 1)
+    step = SPLIT.step_data(CORPUS, 1)
     t, other = (trainer("finetune-token", encoder, epochs=3) for _ in range(2))
     record = t.learn(replace(step, selection="last"))
     assert (record["selection"], record["selected_epoch"], record["remarks"]) == ("last", 3, [])
@@ -273,7 +260,7 @@ def test_a_step_without_sentences_changes_nothing(method: str, encoder: str) -> 
     t = trainer(method, encoder)
     learn(t, method, 1)
     before = weights(t)
-    step = replace(split(CORPUS).step_data(CORPUS, 2), train=(), dev=())
+    step = replace(SPLIT.step_data(CORPUS, 2), train=(), dev=())
     record = t.learn(step)
     assert (record["updates"], record["dev_scores"]) == (0, [None] * RECIPE["epochs"])
     assert all(torch.equal(value, weights(t)[name]) for name, value in before.items())
@@ -296,7 +283,7 @@ class ChoosesByLoss(TagLearner):
 
 def test_a_method_may_choose_its_epoch_itself(encoder: str) -> None:
     t = own_trainer(ChoosesByLoss, encoder, epochs=4)
-    data = split(CORPUS).step_data(CORPUS, 1)
+    data = SPLIT.step_data(CORPUS, 1)
     record = t.learn(data)
     scores = record["dev_scores"]
     assert record["selected_epoch"] == 1 + scores.index(max(scores))
@@ -325,7 +312,7 @@ def own_trainer(learner: type[Learner], encoder: str, seed: int = 0, **recipe: A
 def test_modules_of_a_methods_own_learn_at_the_heads_rate(encoder: str) -> None:
     t = own_trainer(Adapted, encoder)
     before = weights(t)
-    record = t.learn(split(CORPUS).step_data(CORPUS, 1))
+    record = t.learn(SPLIT.step_data(CORPUS, 1))
     assert not torch.equal(before["adapter.weight"], t.learner.state_dict()["adapter.weight"])
     assert record["remarks"] == []
     groups = t.learner.parameter_groups(1e-5, 1e-3, 0.01)
@@ -350,7 +337,7 @@ def test_random_numbers_of_a_step_do_not_hang_on_what_was_drawn_before_it(encode
             self.drawn.append(torch.rand(()).item())
 
     for _ in range(2):
-        own_trainer(Draws, encoder).learn(split(CORPUS).step_data(CORPUS, 1))
+        own_trainer(Draws, encoder).learn(SPLIT.step_data(CORPUS, 1))
         torch.rand(7)
     assert Draws.drawn[0] == Draws.drawn[1]
 
@@ -395,7 +382,7 @@ def test_a_parameter_that_would_never_learn_is_named_before_training(encoder: st
         (Late, r"Late.parameter_groups leaves out late"),
     ):
         with pytest.raises(UserError, match=why):
-            own_trainer(method, encoder).learn(split(CORPUS).step_data(CORPUS, 1), never)
+            own_trainer(method, encoder).learn(SPLIT.step_data(CORPUS, 1), never)
 
 
 def test_a_parameter_that_no_gradient_reaches_is_remarked(encoder: str) -> None:
@@ -403,7 +390,7 @@ def test_a_parameter_that_no_gradient_reaches_is_remarked(encoder: str) -> None:
         def forward(self, batch: Batch) -> Output:
             return TagLearner.forward(self, batch)
 
-    record = own_trainer(Unused, encoder).learn(split(CORPUS).step_data(CORPUS, 1))
+    record = own_trainer(Unused, encoder).learn(SPLIT.step_data(CORPUS, 1))
     assert record["remarks"] == ["no gradient reached adapter.weight, adapter.bias: not learned"]
 
 
@@ -443,13 +430,13 @@ class Keeps(TagLearner):
 
 def test_what_grows_and_what_is_carried_is_saved_and_loaded(encoder: str, tmp_path: Path) -> None:
     whole, first, second = (own_trainer(Keeps, encoder) for _ in range(3))
-    records = [whole.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
-    first.learn(split(CORPUS).step_data(CORPUS, 1))
+    records = [whole.learn(SPLIT.step_data(CORPUS, k)) for k in (1, 2)]
+    first.learn(SPLIT.step_data(CORPUS, 1))
     first.save(tmp_path)
     second.load(tmp_path)
     assert second.predict(CORPUS.used("test")) == first.predict(CORPUS.used("test"))
     assert len(second.learner.adapters) == 1
-    assert second.learn(split(CORPUS).step_data(CORPUS, 2))["losses"] == records[1]["losses"]
+    assert second.learn(SPLIT.step_data(CORPUS, 2))["losses"] == records[1]["losses"]
     assert same(weights(whole), weights(second))
     assert len(weights(whole)["carried.seen"]) == 16
     assert "carried.adapters.1.weight" in weights(whole)
@@ -529,7 +516,7 @@ def test_an_attribute_of_the_step_before_is_lost_in_one_process_too(encoder: str
 def learned_weights(learner: type[Learner], encoder: str, steps: int = 1, **recipe: Any) -> dict[str, Tensor]:
     t = own_trainer(learner, encoder, **recipe)
     for k in range(1, steps + 1):
-        t.learn(split(CORPUS).step_data(CORPUS, k))
+        t.learn(SPLIT.step_data(CORPUS, k))
     return weights(t)
 
 
@@ -646,7 +633,7 @@ def test_losses_that_are_no_named_scalars_are_refused(change: Any, found: str, e
             return change(super().losses(*args))
 
     with pytest.raises(UserError) as error:
-        Trainer(Mine, {}, RECIPE, encoder, 0).learn(split(CORPUS).step_data(CORPUS, 1))
+        Trainer(Mine, {}, RECIPE, encoder, 0).learn(SPLIT.step_data(CORPUS, 1))
     said = f"Mine.losses must return a dict of scalar tensors, as {{'ce': loss}}; it returned {found}"
     line = inspect.getsourcelines(Mine.losses)[1]
     assert str(error.value) == f"{__file__}:{line}: {said}"
@@ -658,7 +645,7 @@ def test_losses_that_depend_on_no_parameter_are_refused(encoder: str) -> None:
             return {name: value.detach() for name, value in super().losses(*args).items()}
 
     with pytest.raises(UserError, match=r"Mine\.losses: no loss depends on a parameter that learns"):
-        Trainer(Mine, {}, RECIPE, encoder, 0).learn(split(CORPUS).step_data(CORPUS, 1))
+        Trainer(Mine, {}, RECIPE, encoder, 0).learn(SPLIT.step_data(CORPUS, 1))
 
 
 def test_settings_that_the_card_lacks_are_named(encoder: str) -> None:
@@ -668,7 +655,7 @@ def test_settings_that_the_card_lacks_are_named(encoder: str) -> None:
         def losses(self, *args: Any) -> dict[str, Tensor]:
             return {name: value * self.settings["weight"] for name, value in super().losses(*args).items()}
 
-    data = split(CORPUS).step_data(CORPUS, 1)
+    data = SPLIT.step_data(CORPUS, 1)
     with pytest.raises(UserError, match=r"no setting 'weight' in the card's settings; it has none\. Each setting"):
         Trainer(Mine, {}, RECIPE, encoder, 0).learn(data)
     with pytest.raises(UserError, match=r"it has wieght, a\. Did you mean 'wieght'\?"):
@@ -709,7 +696,7 @@ def test_tag_targets_keep_the_longest_of_nested_mentions(encoder: str) -> None:
 def test_spankl_loss_is_that_of_the_paper(encoder: str) -> None:
     t = trainer("spankl", encoder, dropout=0.0)
     learn(t, "spankl", 1)
-    step = split(CORPUS).step_data(CORPUS, 2)
+    step = SPLIT.step_data(CORPUS, 2)
     t.learner.enter(step)
     teacher = t._teacher(t._examples(step.train, "train"))
     t._grow(("LOC",))
@@ -744,7 +731,7 @@ def test_bce_of_zero_logits_counts_the_spans(encoder: str) -> None:
 def test_distillation_starts_at_zero_because_the_student_is_its_teacher(encoder: str) -> None:
     t = trainer("spankl", encoder)
     learn(t, "spankl", 1)
-    step = split(CORPUS).step_data(CORPUS, 2)
+    step = SPLIT.step_data(CORPUS, 2)
     t.learner.enter(step)
     teacher = t._teacher(t._examples(step.train, "train"))
     t._grow(("LOC",))
@@ -757,7 +744,7 @@ def test_distillation_starts_at_zero_because_the_student_is_its_teacher(encoder:
 def test_extendner_learns_labels_on_new_words_and_the_teacher_on_all_others(encoder: str) -> None:
     t = trainer("extendner", encoder)
     learn(t, "extendner", 1)
-    step = split(CORPUS).step_data(CORPUS, 2)
+    step = SPLIT.step_data(CORPUS, 2)
     t.learner.enter(step)
     t._grow(("LOC",))
     batch = batch_of(t, step.train[:4])
@@ -795,7 +782,7 @@ def old_gradient(method: str, encoder: str) -> float:
     """Size of the gradient on the first task's columns in step 2."""
     t = trainer(method, encoder)
     learn(t, method, 1)
-    step = split(CORPUS).step_data(CORPUS, 2)
+    step = SPLIT.step_data(CORPUS, 2)
     t.learner.enter(step)
     t._grow(("LOC",))
     batch = batch_of(t, step.train)
@@ -811,7 +798,7 @@ def test_finetuning_unlearns_old_columns_and_no_distillation_leaves_them_alone(e
 
 @pytest.mark.parametrize("method", ["seqstar", "frozen-span"])
 def test_frozen_methods_learn_nothing_but_the_new_columns(method: str, encoder: str) -> None:
-    t, step = trainer(method, encoder, {"warmup_epochs": 1}, epochs=3), split(CORPUS).step_data(CORPUS, 1)
+    t, step = trainer(method, encoder, {"warmup_epochs": 1}, epochs=3), SPLIT.step_data(CORPUS, 1)
     at_freezing: dict[str, Tensor] = {}
     begin = t.learner.begin_epoch
 
@@ -829,7 +816,7 @@ def test_frozen_methods_learn_nothing_but_the_new_columns(method: str, encoder: 
     assert same(at_freezing, learned)
     used = sorted({i for s in (*step.train, *step.dev) for i in t._examples([s], "train")[0].tokens.ids.tolist()})
     assert torch.equal(narrow[:-1], before[f"encoder.{table}"][used])
-    t.learn(split(CORPUS).step_data(CORPUS, 2))
+    t.learn(SPLIT.step_data(CORPUS, 2))
     after = weights(t)
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert len(after) > len(before)
@@ -841,7 +828,7 @@ def test_labels_that_a_step_may_not_show_change_nothing(method: str, encoder: st
     """Poisons, after the split is fixed, every train and dev label of a type that its task does not teach."""
 
     def poison(part: str) -> tuple[Sentence, ...]:
-        taught = {i: task.types for task in split(CORPUS).tasks for i in getattr(task, part)}
+        taught = {i: task.types for task in SPLIT.tasks for i in getattr(task, part)}
         sentences = []
         for s in CORPUS.parts[part]:
             kept = [m for m in s.mentions if m.type in taught.get(s.id, ())]
@@ -859,7 +846,7 @@ def test_labels_that_a_step_may_not_show_change_nothing(method: str, encoder: st
 @pytest.mark.parametrize("method", JOINT)
 def test_joint_models_see_all_sentences_and_labels_so_far(method: str) -> None:
     assert registry.methods()[method].is_cumulative
-    step: StepData = split(CORPUS).step_data(CORPUS, 2, cumulative=True)
+    step: StepData = SPLIT.step_data(CORPUS, 2, cumulative=True)
     assert [s.id for s in step.train] == list(range(16))
     assert step.labelled == step.types == ("PER", "LOC")
     assert {m.type for s in step.train for m in s.mentions} == {"PER", "LOC"}
@@ -871,7 +858,7 @@ def test_the_method_of_the_documentation_runs(encoder: str, tmp_path: Path) -> N
     file.write_text(text.split("```python\n")[1].split("```")[0])
     (variant,) = registry.resolve([str(file)])
     t = Trainer(method_code.load_class(variant.card), variant.card.settings, RECIPE, encoder, seed=0)
-    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    records = [t.learn(SPLIT.step_data(CORPUS, k)) for k in (1, 2)]
     assert [list(r["losses"]) for r in records] == [["ce"], ["ce"]]
 
 
@@ -886,7 +873,7 @@ def test_the_replay_of_the_documentation_learns_from_its_memory(encoder: str) ->
 
     method = type("Replaying", (TagLearner,), {"needs": frozenset({"memory"}), "losses": losses})
     t = Trainer(method, {"per_type": 2}, RECIPE, encoder, seed=0)
-    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    records = [t.learn(SPLIT.step_data(CORPUS, k)) for k in (1, 2)]
     assert [list(r["losses"]) for r in records] == [["ce"], ["ce", "replay"]]
 
 
@@ -916,7 +903,7 @@ class ClosedForm(TagLearner):
 def test_a_method_without_training_has_no_epochs(encoder: str) -> None:
     t = Trainer(ClosedForm, {}, RECIPE, encoder, seed=0)
     before = {n: p.clone() for n, p in t.learner.encoder.named_parameters()}
-    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    records = [t.learn(SPLIT.step_data(CORPUS, k)) for k in (1, 2)]
     assert [(r["epochs"], r["updates"], r["losses"], r["remarks"]) for r in records] == [(0, 0, {}, [])] * 2
     assert all(torch.equal(p, before[n]) for n, p in t.learner.encoder.named_parameters())
     assert len(t.predict([s.only(()) for s in CORPUS.parts["test"]])) == 12
@@ -943,13 +930,13 @@ def test_a_memory_shows_the_labels_of_its_step_and_no_others_also_when_it_is_loa
         Remembers, {"per_type": 3}, RECIPE, encoder, seed=0, recall=CORPUS.parts["train"].__getitem__
     )
     t = new()
-    records = [t.learn(split(CORPUS).step_data(CORPUS, k)) for k in (1, 2)]
+    records = [t.learn(SPLIT.step_data(CORPUS, k)) for k in (1, 2)]
     assert [r["memory"]["sentences"] for r in records] == [3, 6]
     t.save(tmp_path)
     loaded = new()
     loaded.load(tmp_path)
     assert loaded.learner.memory.exemplars == t.learner.memory.exemplars
-    loaded.learn(split(CORPUS).step_data(CORPUS, 3))
+    loaded.learn(SPLIT.step_data(CORPUS, 3))
     assert {step for step, *_ in Remembers.seen} == {2, 3}
     for _, id, labelled, types in Remembers.seen:
         assert labelled == (("PER",) if id < 8 else ("LOC",))

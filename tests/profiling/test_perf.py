@@ -29,7 +29,7 @@ from cl_ner_bench.running.estimate import UnfinishedRun
 from cl_ner_bench.running.grid import prepare
 from cl_ner_bench.running.runs import Run
 from cl_ner_bench.testing.grids import METHODS, start, write_inputs
-from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
+from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
@@ -37,11 +37,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 def options(inputs: list[str], **more: Any) -> dict[str, Any]:
@@ -56,9 +51,9 @@ def request_of(inputs: list[str], steps: list[int], **more: Any) -> dict[str, An
     return {"record": record, "split": split, "device": "cpu", "steps": steps, "started": time.time()}
 
 
-def trainer_of(method: str, encoder: Path, **recipe: Any) -> Trainer:
+def trainer_of(method: str, encoder: str, **recipe: Any) -> Trainer:
     card = registry.methods()[method]
-    return Trainer(method_code.load_class(card), card.settings, {**RECIPE, "epochs": 1, **recipe}, str(encoder), seed=0)
+    return Trainer(method_code.load_class(card), card.settings, {**RECIPE, "epochs": 1, **recipe}, encoder, seed=0)
 
 
 def batch_of(trainer: Trainer, sentences: list[Sentence]) -> Batch:
@@ -125,7 +120,7 @@ def flops_by_hand(trainer: Trainer, batch: Batch) -> int:
 
 
 @pytest.mark.parametrize(("method", "width"), [("finetune-token", 0), ("finetune-span", 0), ("finetune-span", 2)])
-def test_the_limit_counts_the_products_of_an_update(encoder: Path, method: str, width: int) -> None:
+def test_the_limit_counts_the_products_of_an_update(encoder: str, method: str, width: int) -> None:
     """Without padding the FLOPs equal those of a count by hand."""
     trainer = trainer_of(method, encoder, max_span_width=width)
     words = (
@@ -145,7 +140,7 @@ def test_the_limit_counts_the_products_of_an_update(encoder: Path, method: str, 
     assert found["gflops"] > 0
 
 
-def test_a_span_limit_saves_products_in_long_sentences(encoder: Path) -> None:
+def test_a_span_limit_saves_products_in_long_sentences(encoder: str) -> None:
     flops = []
     for width in (0, 2):
         trainer = trainer_of("finetune-span", encoder, max_span_width=width)
@@ -156,12 +151,12 @@ def test_a_span_limit_saves_products_in_long_sentences(encoder: Path) -> None:
     assert flops[1] < flops[0]
 
 
-def test_the_limit_is_known_for_any_encoder(encoder: Path) -> None:
+def test_the_limit_is_known_for_any_encoder(encoder: str, tmp_path: Path) -> None:
     """DistilBERT, whose attention is one operation of torch."""
     config = DistilBertConfig(vocab_size=30522, dim=32, n_layers=2, n_heads=2, hidden_dim=64)
-    folder = Path(shutil.copytree(encoder, encoder.with_name("distilbert")))
+    folder = Path(shutil.copytree(encoder, tmp_path / "distilbert"))
     DistilBertModel(config).save_pretrained(folder)
-    trainer = trainer_of("finetune-token", folder)
+    trainer = trainer_of("finetune-token", str(folder))
     sentences = [Sentence(i, ("oslo",) * 6, (Mention(0, 1, "A"),)) for i in range(8)]
     trainer.learn(StepData(1, ("A",), ("A",), tuple(sentences), (), ("A",), "last"))
     trainer.learner.train()
@@ -174,7 +169,7 @@ def test_the_limit_is_known_for_any_encoder(encoder: Path) -> None:
     assert limit.flops == 3 * (layers * (linear + 2 * scores) + head)
 
 
-def test_a_hardly_trained_span_head_predicts_no_more_mentions_than_there_are(encoder: Path) -> None:
+def test_a_hardly_trained_span_head_predicts_no_more_mentions_than_there_are(encoder: str) -> None:
     trainer, gold = trainer_of("finetune-span", encoder), tiny_corpus().used("test")
     types = tuple(tiny_corpus().card.types)
     trainer.learn(StepData(1, types, types, tuple(gold[:4]), (), types, "last"))

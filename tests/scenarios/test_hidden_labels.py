@@ -18,7 +18,7 @@ from cl_ner_bench.learning.learner import Batch, Learner, Output, SpanLearner, S
 from cl_ner_bench.learning.trainer import Trainer
 from cl_ner_bench.scenarios.protocol import SEEN, Protocol, Scenario
 from cl_ner_bench.scenarios.split import make_split
-from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus, tiny_encoder
+from cl_ner_bench.testing.tiny import RECIPE, tiny_corpus
 
 CORPUS = tiny_corpus()
 TYPES = CORPUS.card.types
@@ -74,11 +74,6 @@ class NosySpan(Nosy, SpanLearner):
 
 class NosyToken(Nosy, TagLearner):
     needs = frozenset({"teacher"})
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_encoder(tmp_path_factory.mktemp("tiny-bert")))
 
 
 def make(learner: type[Learner], encoder: str) -> Trainer:

@@ -1,4 +1,4 @@
-"""The reduction against a slow and independent sorting of errors, and its file."""
+"""Outcomes against a slow and independent sorting of errors, and their file."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring
 from typing import NamedTuple, TypeVar
 
 from cl_ner_bench.corpora.card import Card
-from cl_ner_bench.corpora.division import Division
+from cl_ner_bench.corpora.division import SHORT, Division
 from cl_ner_bench.corpora.published_counts import CountDifference
 
 PARTS = ("train", "dev", "test")
@@ -79,6 +79,12 @@ class Corpus:
     @property
     def name(self) -> str:
         return self.card.name
+
+    @cached_property
+    def test_copies(self) -> int:
+        """The number of test sentences in use, of ``SHORT`` words or more, that are also in train, word by word."""
+        train = {s.words for s in self.used("train")}
+        return sum(len(s.words) >= SHORT and s.words in train for s in self.used("test"))
 
     def ids(self, part: str) -> tuple[int, ...]:
         """Return the ids of the sentences in use, in file order."""

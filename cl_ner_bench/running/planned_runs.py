@@ -176,6 +176,7 @@ def of_data(corpus: Corpus, split: TaskSplit) -> dict[str, Any]:
         "accepted": [d.text for d in corpus.differences if d.accepted],
         "n_mentions": corpus.n_mentions,
         "without_task": without_task(corpus, split),
+        "test_copies": corpus.test_copies,
     }
     return {
         "dataset": corpus.name,

@@ -54,13 +54,17 @@ class ByPart(Struct, frozen=True):
     test: StoredCount
 
 
-class CorpusRecord(Struct, frozen=True):
-    """Differences of a corpus from its published counts, and its numbers of mentions."""
+class CorpusRecord(Struct, frozen=True, omit_defaults=True):
+    """Differences of a corpus from its published counts, and its numbers of mentions.
+
+    ``test_copies``: the number of test sentences of several words that also stand in train; None in earlier records.
+    """
 
     differences: list[str]
     accepted: list[str]
     n_mentions: ByPart
     without_task: dict[str, ByPart]
+    test_copies: StoredCount | None = None
 
 
 class EncoderIdentity(Struct, frozen=True, omit_defaults=True, kw_only=True):

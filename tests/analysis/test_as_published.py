@@ -189,6 +189,17 @@ def test_types_in_no_task_are_noted_with_their_mentions(tmp_path: Path) -> None:
     assert f"types in no task, 550 of 1,975 train mentions count as O: {named}" in notes_of(c)
 
 
+@pytest.mark.parametrize(("copies", "noted"), [(None, False), (0, False), (11, False), (12, True)])
+def test_test_sentences_that_are_also_in_train_are_noted(tmp_path: Path, copies: int | None, noted: bool) -> None:
+    corpus = {"differences": [], "accepted": [], "n_mentions": {"train": 9, "dev": 9, "test": 9}, "without_task": {}}
+    learned = [{"step": 1, "updates": 300, "warmup_updates": 30, "predicted": 1_200}]
+    write_run(tmp_path, corpus=corpus | ({} if copies is None else {"test_copies": copies}), learned=learned)
+    (c,) = comparisons(load_results(tmp_path))
+    text = "12 of 1,200 test sentences also stand in train: they may be scored too well"
+    assert (text in notes_of(c)) is noted
+    assert noted or not any("also stand in train" in note for note in notes_of(c))
+
+
 def test_presets_know_their_encoder_and_the_size_of_their_corpus() -> None:
     cards = list_cards()
     for setting in presets().values():

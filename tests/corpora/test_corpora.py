@@ -257,6 +257,12 @@ def test_of_a_sample_its_own_mentions_are_counted(folder: Path) -> None:
     assert corpus.n_mentions == {part: counts.total() for part, counts in everything.items()}
 
 
+def test_test_sentences_that_are_also_in_train_are_counted_from_five_words_on() -> None:
+    texts = {"train": ("a b c d e", "a b"), "dev": ("a b c d e",), "test": ("a b c d e", "a b", "b a c d e")}
+    parts = {part: tuple(Sentence(i, tuple(text.split())) for i, text in enumerate(of)) for part, of in texts.items()}
+    assert Corpus(Card("c", "C"), parts, "here").test_copies == 1
+
+
 def test_a_types_misspelling_in_a_card_is_refused(folder: Path) -> None:
     (folder / "card.toml").write_text('[tasks]\nnames = ["PERR", "ORG"]\n')
     with pytest.raises(UserError, match=r"no mention of 'PERR', .* Did you mean 'PER'\?"):

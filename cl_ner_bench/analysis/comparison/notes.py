@@ -28,6 +28,7 @@ FEW = 3  # matched runs below which nothing is bold, ranked or claimed
 OF_PAPERS = {"cfner", "ice", "ocilner", "recall"}  # recipes beside "paper" with published values
 WARM_UP = 0.2  # share of a task's updates
 MOST_TYPES = 8  # a note names no more types
+FEW_COPIES = 0.01  # a smaller share of test sentences that are also in train gets no note
 
 
 @lru_cache(maxsize=16)
@@ -101,7 +102,7 @@ def _notes(c: Comparison, named: Naming) -> tuple[str, ...]:
         notes.append(f"uncased encoder ({c.encoder}): not comparable with published numbers of cased encoders")
     accepted = dict.fromkeys(text for run in c.runs if run.corpus for text in run.corpus.accepted)
     notes += [f"another copy of the published corpus: {text}" for text in accepted]
-    notes += _without_task(c)
+    notes += _without_task(c) + _copies(c)
     if lost := max((run.lost_mentions or 0 for run in c.runs), default=0):
         notes.append(f"the protocol's limit of words drops {lost:,} test mentions")
     if ceilings := _ceilings(c.runs):
@@ -206,6 +207,16 @@ def _without_task(c: Comparison) -> list[str]:
             more = f" and {len(found) - MOST_TYPES} more types" if len(found) > MOST_TYPES else ""
             share = f"{sum(found.values()):,} of {run.corpus.n_mentions.train:,}"
             notes.append(f"types in no task, {share} train mentions count as O: {_join(named)}{more}")
+    return list(dict.fromkeys(notes))
+
+
+def _copies(c: Comparison) -> list[str]:
+    """Return a note on test sentences that are also in train, if they are at least FEW_COPIES of all."""
+    notes = []
+    for run in c.runs:
+        copies, predicted = run.corpus and run.corpus.test_copies, run.learned and run.learned[-1].get("predicted")
+        if copies and predicted and copies >= FEW_COPIES * predicted:
+            notes.append(f"{copies:,} of {predicted:,} test sentences also stand in train: they may be scored too well")
     return list(dict.fromkeys(notes))
 
 

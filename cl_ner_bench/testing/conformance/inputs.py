@@ -134,7 +134,8 @@ def names_alone(type: str) -> Corpus:
     def of_names(s: Sentence) -> Sentence:
         if type not in {m.type for m in s.mentions}:
             return s
-        words, mentions = [], []
+        words: list[str] = []
+        mentions: list[Mention] = []
         for name in rng.choices(NAMES[type], k=3):
             mentions.append(Mention(len(words), len(words) + len(name.split()), type))
             words += name.split()

@@ -164,10 +164,13 @@ def test_undefined_scores_are_left_out_but_their_false_positives_count(tmp_path:
     assert final["forgetting"] == final["bi"] == 0
 
 
-def test_nothing_defined_at_all_is_empty(tmp_path: Path) -> None:
-    write_run(tmp_path, counts={1: {"A": [0, 3, 0]}, 2: {"A": [0, 3, 0], "B": [0, 0, 0]}})
+@pytest.mark.parametrize("false_positives", [0, 3])
+def test_without_gold_only_micro_f1_of_false_positives_is_defined(tmp_path: Path, false_positives: int) -> None:
+    found = [0, false_positives, 0]
+    write_run(tmp_path, counts={1: {"A": found}, 2: {"A": found, "B": [0, 0, 0]}})
     final = row(load_results(tmp_path))
-    assert final[["micro_f1", "macro_f1", "task_macro_f1", "forgetting", "bi", "learning"]].isna().all()
+    assert final[["macro_f1", "task_macro_f1", "forgetting", "bi", "learning"]].isna().all()
+    assert final["micro_f1"] == 0 if false_positives else math.isnan(final["micro_f1"])
     assert final["macro_f1_zero"] == 0
 
 

@@ -77,10 +77,7 @@ def _all_types(record: RunRecord, folder: RunFolder) -> float:
 
 
 def _micro(triples: Iterable[Sequence[int]]) -> float | None:
-    """Return the micro-F1 (0..100) of counts, or None if all counts are 0.
-
-    Unlike ``f1_scores``, it is 0 for predictions without gold: the searches that are stored were decided by this rule.
-    """
+    """Return the micro-F1 (0..100) of counts, or None if all counts are 0, by the rule of ``micro_f1_scores``."""
     tp, fp, fn = map(sum, zip(*triples, strict=True))
     return 200 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_ner_bench.analysis.scores.scorer import f1_scores
+from cl_ner_bench.analysis.scores.scorer import f1_scores, micro_f1_scores
 from cl_ner_bench.storage.run_record import TEST, Task
 
 Floats = NDArray[np.float64]
@@ -185,7 +185,7 @@ def step_scores(counts: NDArray[np.int64], layout: TaskLayout) -> dict[str, Floa
     steps = np.arange(1, len(counts) + 1)
     known = ((layout.learned[None, :] <= steps[:, None]) @ layout.of_type.T > 0).sum(axis=1)
     return {
-        "micro_f1": f1_scores(counts.sum(axis=1)),
+        "micro_f1": micro_f1_scores(counts.sum(axis=1)),
         "macro_f1": np.array([mean(row) for row in by_type]),
         "macro_f1_zero": np.nansum(by_type, axis=1) / np.maximum(known, 1),
         "task_macro_f1": np.array([mean(row) for row in layout.task_scores(counts)]),

@@ -101,13 +101,22 @@ def count(
 def f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Return F1 in 0..100 of ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan if undefined.
 
-    F1 = 2 tp / (2 tp + fp + fn). Without gold (tp + fn = 0) F1 is undefined, even with false positives, because no
-    prediction could have scored. For a micro-F1 pool the counts first: the false positives of a type without gold
-    count there.
+    F1 = 2 tp / (2 tp + fp + fn). Without gold (tp + fn = 0) the F1 of a type or task is undefined, even with false
+    positives, because no prediction could have scored. ``micro_f1_scores`` is for counts that are pooled over types.
     """
     tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     defined = tp + fn > 0
     return np.where(defined, 200 * tp / np.where(defined, 2 * tp + fp + fn, 1), math.nan)
+
+
+def micro_f1_scores(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return micro-F1 in 0..100 of pooled ``counts[..., 3]`` (tp, fp, fn), shape ``[...]``; nan if all three are 0.
+
+    Unlike ``f1_scores``, it is 0 for predictions without gold.
+    """
+    tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
+    found = tp + fp + fn > 0
+    return np.where(found, 200 * tp / np.where(found, 2 * tp + fp + fn, 1), math.nan)
 
 
 def f1(tp: int, fp: int, fn: int) -> float:

@@ -217,7 +217,7 @@ class Steps:
         last, keep = step == self.record.steps[-1], self.job.keep_models
         asked = keep == "all" or (keep == "last" and last) or step in self.job.pinned
         if asked or (self.card.start == "previous" and not last):
-            self.folder.models.save(self.keys[step], self.trainer.save)
+            self.folder.models.save(self.keys[step], self.trainer.save, lasting=keep == "all")
 
     def _drop(self, steps: Iterable[int]) -> None:
         for step in self.keys.keys() & set(steps):

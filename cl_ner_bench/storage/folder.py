@@ -164,7 +164,7 @@ class ResultsFolder:
             self._shared.drop(run.path)
         kept = {key for other in self.runs.values() for key in other.step_keys.values()}
         for key in {*record.step_keys.values()} - kept:
-            self.models.drop(key)
+            self.models.remove(key)
             self.checkpoints.drop(key)
 
     def checks_of_models(self) -> Iterator[Callable[[], list[Damaged]]]:
@@ -311,23 +311,23 @@ class Models:
     def path(self, key: str) -> Path:
         return self._shared.home / layout.STORE / key
 
-    def save(self, key: str, write: Callable[[Path], None]) -> None:
+    def save(self, key: str, write: Callable[[Path], None], lasting: bool = False) -> None:
         """Store the model of step ``key``. ``write`` fills a folder, which appears when it is complete.
 
-        Keep a model that is already there: it was computed from the same inputs.
+        Keep a model that is already there: it was computed from the same inputs. ``drop`` keeps a ``lasting`` model.
         """
         folder = self.path(key)
         if not folder.is_dir():
-            self._create(folder, key, write)
+            self._create(folder, write, {"key": key, "lasting": True} if lasting else {"key": key})
         self._shared.publish(folder)
 
-    def _create(self, folder: Path, key: str, write: Callable[[Path], None]) -> None:
+    def _create(self, folder: Path, write: Callable[[Path], None], about: Mapping[str, object]) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = temporary(folder)
         made.mkdir()
         try:
             write(made)
-            write_bytes(made / layout.MODEL_SUMS, manifest_bytes(sums_in(made), key=key))
+            write_bytes(made / layout.MODEL_SUMS, manifest_bytes(sums_in(made), **about))
             with suppress(OSError):  # the other run was quicker
                 made.rename(folder)
             sync_folder(folder.parent)
@@ -364,9 +364,14 @@ class Models:
         self._pinned |= {*keys}
 
     def drop(self, key: str) -> None:
-        """Remove a model on all machines, unless it is pinned."""
-        if key not in self._pinned:
-            self._shared.drop(self.path(key))
+        """Remove a model on all machines, unless it is pinned or lasting."""
+        found = read_manifest(self.path(key) / layout.MODEL_SUMS)
+        if key not in self._pinned and not (found and found.about.get("lasting")):
+            self.remove(key)
+
+    def remove(self, key: str) -> None:
+        """Remove a model on all machines."""
+        self._shared.drop(self.path(key))
 
 
 class Checkpoints:

@@ -391,6 +391,15 @@ def learn(inputs: Sequence[str], out: Path, keep_models: str = "last", **options
     return found
 
 
+def test_models_that_a_command_keeps_survive_the_commands_after_it(inputs: list[str], tmp_path: Path) -> None:
+    learn(inputs, tmp_path, "all", methods="finetune-token")
+    kept = {path.name for path in (tmp_path / "store").iterdir()}
+    assert len(kept) == 3
+    learn(inputs, tmp_path, "last", methods="extendner,lwf")
+    learn(inputs, tmp_path, "none", methods="joint-token")
+    assert kept < {path.name for path in (tmp_path / "store").iterdir()}
+
+
 def by_run(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
     found = [json.loads(path.read_bytes()) for path in out.glob("runs/*/run.json")]
     return {(record["method"], record["order"]): record for record in found}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_ner_bench.corpora.cards import list_cards
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.models.encoders.info import is_path
 from cl_ner_bench.running.option_values import Settings
@@ -95,14 +96,23 @@ def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("data", "split", "out"):
         if key in keys:
             keys[key] = str(base / keys[key])
-    for key in ("dataset", "scenario", "recipe"):
-        if key in keys and _looks_like_path(keys[key]) and (base / keys[key]).exists():
+    for key in ("scenario", "recipe"):
+        if key in keys and _looks_like_path(keys[key]):
             keys[key] = str(base / keys[key])
+    if "dataset" in keys and (_looks_like_path(keys["dataset"]) or _stands_beside(base, keys["dataset"])):
+        keys["dataset"] = str(base / keys["dataset"])
     if is_path(keys.get("encoder", "")):
         keys["encoder"] = str(base / os.path.expanduser(keys["encoder"]))
     if "methods" in keys:
         keys["methods"] = tuple(_method_path(base, method) for method in keys["methods"])
+    for settings in keys.get("set", {}).values():
+        settings |= {k: str(base / v) for k, v in settings.items() if isinstance(v, str) and (base / v).is_file()}
     return keys
+
+
+def _stands_beside(base: Path, dataset: str) -> bool:
+    """Return True if a corpus without a card's name is a file or folder in ``base``."""
+    return dataset not in list_cards() and (base / dataset).exists()
 
 
 def _looks_like_path(value: str) -> bool:
@@ -111,6 +121,5 @@ def _looks_like_path(value: str) -> bool:
 
 def _method_path(base: Path, method: str) -> str:
     label, _, spec = method.rpartition("=")
-    if re.search(r"\.py(:|$)", spec):
-        spec = str(base / Path(spec).expanduser())
-    return f"{label}={spec}" if label else spec
+    parts = [str(base / Path(p).expanduser()) if re.search(r"\.py(:|$)", p) else p for p in spec.split("+")]
+    return "=".join([*filter(None, [label]), "+".join(parts)])

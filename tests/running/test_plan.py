@@ -15,7 +15,7 @@ from cl_ner_bench.corpora.cards import recipe_names
 from cl_ner_bench.errors import UserError
 from cl_ner_bench.models.encoders import info
 from cl_ner_bench.running.grid import prepare
-from cl_ner_bench.running.layers import layer
+from cl_ner_bench.running.layers import layer, read_config
 from cl_ner_bench.running.merge import merge
 from cl_ner_bench.running.plan import make_plan
 from cl_ner_bench.running.runs import Run
@@ -52,6 +52,28 @@ def test_the_weights_of_an_encoder_are_read_once_for_all_runs(
     assert [path.suffix for path in read].count(".safetensors") == 1
 
 
+def test_paths_of_a_config_file_are_relative_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for folder in (home, elsewhere):
+        (folder / "corpus").mkdir(parents=True)
+        (folder / "words.txt").write_text("a b\n")
+    monkeypatch.chdir(elsewhere)
+    (home / "bench.toml").write_text(
+        'dataset = "corpus"\nmethods = ["mine=smooth.py+extendner", "spankl"]\nscenario = "my.toml"\n'
+        '[set.mine]\nrehearsal_text = "words.txt"\nexemplar_choice = "random"\n'
+    )
+    (keys,) = read_config(home / "bench.toml")
+    assert keys == {
+        "dataset": str(home / "corpus"),
+        "methods": (f"mine={home / 'smooth.py'}+extendner", "spankl"),
+        "scenario": str(home / "my.toml"),
+        "set": {"mine": {"rehearsal_text": str(home / "words.txt"), "exemplar_choice": "random"}},
+    }
+    for dataset, read_as in (("wnut17", "wnut17"), ("./absent", str(home / "absent"))):
+        (home / "bench.toml").write_text(f'dataset = "{dataset}"\n')
+        assert read_config(home / "bench.toml") == [{"dataset": read_as}]
+
+
 def test_a_sample_as_large_as_the_corpus_is_none(inputs: dict[str, Any], tmp_path: Path) -> None:
     whole, same, part = (planned(inputs, tmp_path, max_sentences=n).record for n in (None, 24, 23))
     assert whole.run_id == same.run_id != part.run_id
@@ -68,6 +90,7 @@ def test_a_record_tells_its_corpus_from_the_published_one(inputs: dict[str, Any]
         "accepted": [],
         "n_mentions": {"train": 24, "dev": 24, "test": 24},
         "without_task": {"DATE": {"train": 8, "dev": 8, "test": 8}},
+        "test_copies": 0,
     }
 
 

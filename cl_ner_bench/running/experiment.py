@@ -34,8 +34,8 @@ def write_experiment(folder: ResultsFolder, plans: Sequence[Plan], replaced: Seq
     """Add the grids of ``plans``, their test mentions and the code of users' methods to the folder.
 
     Return the files of grids and mentions. Make damaged files again from this command alone. Move a damaged file of
-    grids aside, because it may hold grids of other commands. Remove methods whose runs are ``replaced`` from earlier
-    grids. Leave out the trials of `bench tune`, because `bench run` cannot repeat them.
+    grids aside, because it may hold grids of other commands. Remove methods whose runs are ``replaced`` by those of
+    ``plans`` from earlier grids. Leave out the trials of `bench tune`, because `bench run` cannot repeat them.
     """
     grids = [plan.options for plan in plans]
     corpora = [(plan.corpus, [run.split for run in plan.runs]) for plan in plans]

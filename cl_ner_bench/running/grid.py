@@ -179,7 +179,7 @@ def _carry_out(prepared: Prepared, display: Display | None, announce: bool) -> O
     _clear_away(prepared)
     for line in prepared.warnings:
         log.warning(line)
-    written = write_experiment(folder, prepared.plans, prepared.replaced)
+    written = write_experiment(folder, prepared.plans, [*prepared.replaced, *prepared.superseded])
     for record in prepared.replaced:
         folder.set_aside(record)
         log.info(f"--replace {record.method}: {record.run_id} is in {folder.replaced} now")
@@ -227,8 +227,9 @@ def _log_notes(prepared: Prepared) -> None:
 
 def _clear_away(prepared: Prepared) -> None:
     """Remove superseded runs and damaged steps."""
-    for run_id in prepared.superseded:
-        prepared.folder.drop_run(run_id)
+    for record in prepared.superseded:
+        log.info(f"{record.run_id}: removed, because no step was finished and the settings or the code are others now")
+        prepared.folder.drop_run(record.run_id)
     for run, step, wrong in prepared.damaged:
         log.info(f"{run.folder.step_folder(step) / wrong} is not what was stored: the step is learned again")
         run.folder.forget(step)

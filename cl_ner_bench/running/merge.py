@@ -94,11 +94,11 @@ def free_folder(out: Path) -> Path:
     return free
 
 
-def superseded(runs: Iterable[Run], folder: ResultsFolder) -> list[str]:
+def superseded(runs: Iterable[Run], folder: ResultsFolder) -> list[RunRecord]:
     """Return the stored runs without finished steps that are now planned with other settings."""
     wanted = {run.record.identity: run.id for run in runs}
     return [
-        run_id
+        record
         for run_id, record in folder.runs.items()
         if wanted.get(record.identity, run_id) != run_id and not folder.run(run_id).has_steps()
     ]

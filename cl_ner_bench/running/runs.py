@@ -109,7 +109,7 @@ class Prepared:
     runs: list[Run]
     todo: list[Run]
     damaged: list[tuple[Run, int, str]]
-    superseded: list[str]
+    superseded: list[RunRecord]
     replaced: list[RunRecord]
     warnings: list[str]
     jobs: int

@@ -139,6 +139,23 @@ def test_the_grids_of_a_folder_repeat_it_after_a_replacement(inputs: dict[str, A
     assert not repeated.todo
 
 
+def test_a_run_without_a_finished_step_makes_room_for_one_of_other_settings(
+    inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(prepared: Prepared, display: object) -> int:
+        for run in prepared.todo:
+            run.folder.save(structs.replace(run.record, status="failed", reason="out of memory"))
+        return 130
+
+    monkeypatch.setattr(grid, "_learn", failed)
+    one = inputs | {"methods": "finetune-token"}
+    before = runs(start(one, epochs=4), "finetune-token")
+    folder = start(one, epochs=2)
+    assert len(runs(folder, "finetune-token")) == len(before) == 2
+    assert not before & runs(folder, "finetune-token")
+    assert grid.prepare({"out": str(folder.path)}, config=str(folder.experiment_file)).superseded == []
+
+
 def test_what_replace_refuses(inputs: dict[str, Any]) -> None:
     folder = start(inputs)
     said = refused(inputs, replace="Mien")

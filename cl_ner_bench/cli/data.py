@@ -27,6 +27,8 @@ def add_parser(commands: Any) -> None:
         "data",
         help="show, check, split, convert or export a corpus",
         description="Show, check, split, convert or export a corpus.",
+        epilog="examples:\n  bench data show synthetic\n  bench data check path/to/folder\n"
+        "  bench data convert names.conll corpus --parts 80,10,10 --format jsonl",
     )
     parser.set_defaults(parser=parser)
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser, required=True)

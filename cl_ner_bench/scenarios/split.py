@@ -38,7 +38,8 @@ def parse_orders(text: str, data: Card | Corpus, scenario: str | Scenario = "spl
     n = orders(data, scenario)
     if text.strip() == "all":
         if n is None:
-            raise UserError("--orders: 'all' needs a card with orders; name numbers instead, e.g. --orders 0,1,2.")
+            numbers = ",".join(map(str, _distinct_orders(data, scenario)[:3]))
+            raise UserError(f"--orders: 'all' needs a card with orders; name numbers instead, e.g. --orders {numbers}.")
         return tuple(range(n))
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words or not all(word.isdecimal() for word in words):
@@ -180,6 +181,17 @@ def _assign(
         for k, ids in zip(own, chunks, strict=True):
             found[k] = ids
     return found
+
+
+def _distinct_orders(data: Card | Corpus, scenario: str | Scenario) -> list[int]:
+    """Return numbers of drawn orders that are different permutations: few tasks have few."""
+    card = data.card if isinstance(data, Corpus) else data
+    scenario = find_scenario(scenario, card) if isinstance(scenario, str) else scenario
+    n_items = len(card.types) if scenario.increments else len(scenario.tasks or card.tasks)
+    found: dict[tuple[int, ...], int] = {}
+    for order in range(100):
+        found.setdefault(tuple(_permuted(range(n_items), order)), order)
+    return [*found.values()]
 
 
 def _sentences(corpus: Corpus, part: str, domain: str) -> tuple[Sentence, ...]:

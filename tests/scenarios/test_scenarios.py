@@ -150,8 +150,17 @@ def test_orders_without_card_orders_are_seeded_permutations(make_corpus: Make) -
     assert all(sorted(n) == names[0] for n in names)
     assert len({tuple(n) for n in names}) > 10
     assert names[7] == [t.name for t in make_split(corpus, "split", 7).tasks]
-    with pytest.raises(UserError, match="'all' needs a card with orders"):
+    with pytest.raises(UserError, match=r"'all' needs a card with orders; .* --orders 0,1,2\."):
         parse_orders("all", corpus)
+
+
+def test_the_orders_that_a_message_proposes_are_different_permutations(make_corpus: Make) -> None:
+    corpus = make_corpus(ROWS, {t: (t,) for t in ("GPE", "LOC", "ORG")})
+    with pytest.raises(UserError) as error:
+        parse_orders("all", corpus)
+    proposed = str(error.value).rpartition(" ")[2].rstrip(".").split(",")
+    assert len({make_split(corpus, "split", int(k)).tasks for k in proposed}) == len(proposed) == 3
+    assert proposed != ["0", "1", "2"]  # of these, two are the same
 
 
 def test_greedy_orders_permute_types(toy: Corpus) -> None:

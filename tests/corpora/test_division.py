@@ -220,6 +220,9 @@ def test_what_cannot_be_divided(tmp_path: Path) -> None:
         UserError, match=r"too few sentences to divide \(2\), expected at least one for each of train, dev, test"
     ):
         load_corpus(str(tmp_path / "two.conll"), parts=RULE)
+    (tmp_path / "one.conll").write_text("a\tO\n" * 201)
+    with pytest.raises(UserError, match=r"\(1\).*Are blank lines missing between sentences\? One has 201 words"):
+        load_corpus(str(tmp_path / "one.conll"), parts=RULE)
     (tmp_path / "mixed").mkdir()
     for name in ("a.conll", "b.txt"):
         (tmp_path / "mixed" / name).write_text(rows(range(9)))

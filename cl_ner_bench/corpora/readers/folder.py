@@ -27,6 +27,8 @@ _PART_NAMES = {
     "dev": ("dev", "devel", "development", "valid", "validation", "val", "testa"),
     "test": ("test", "testing", "testb"),
 }
+LONG = 200
+"""In words. No sentence of a text is so long: where one is, the blank lines between sentences may be missing."""
 _READERS = {
     "columns": read_columns,
     "jsonl": read_jsonl,
@@ -62,7 +64,9 @@ def open_parts(
     rows = [*part_rows(files["train"], "train", options, watcher)]
     if len(rows) < len(into) and not watcher.found_problem:
         text = f"too few sentences to divide ({len(rows)}), expected at least one for each of {', '.join(into)}"
-        report.problem("missing", folder, 0, text, "Give more sentences")
+        longest = max((len(row.words) for row in rows), default=0)
+        fix = f"Are blank lines missing between sentences? One has {longest:,} words" if longest > LONG else ""
+        report.problem("missing", folder, 0, text, fix or "Give more sentences")
     divided = divide(rows, into, division, report)
     return parts | {part: iter(rows) for part, rows in divided.items()}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_ner_bench.cli.output import duration, note, show, table, transient, wrapped
 from cl_ner_bench.cli.parsing import add_command, add_options, given
+from cl_ner_bench.errors import counted
 
 if TYPE_CHECKING:
     from cl_ner_bench.deployment.extending import Extended
@@ -135,7 +136,7 @@ def as_text(done: Extended) -> str:
     this = done.model.history[-1]
     lines = [
         f"{done.model.record.method}, step {done.model.step}: learned {', '.join(done.data.types)} from "
-        f"{done.learned['examples']:,} sentences in {done.learned['updates']:,} updates; "
+        f"{counted(done.learned['examples'], 'sentence')} in {counted(done.learned['updates'], 'update')}; "
         f"epoch {done.learned['selected_epoch']} of {done.learned['epochs']} was kept",
     ]
     if this.scores:

@@ -128,7 +128,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
     name = parsed.name
     if name.endswith(".py"):
-        raise UserError(f"NAME {name!r}: a name, not a file; write bench init-method {name.removesuffix('.py')}")
+        raise UserError(f"NAME {name!r}: a name, not a file; write bench init-method {Path(name).stem} {name}")
     if not method_card.NAME.fullmatch(name):
         raise UserError(f"NAME {name!r}: a method's name holds letters, digits, '-', '_' and '.', as in my-method")
     if name in registry.methods():

@@ -19,6 +19,8 @@ from cl_ner_bench.method_card import MethodCard
 from cl_ner_bench.models.encoders.info import EncoderInfo, encoder_info
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.from_record import new_trainer
+from cl_ner_bench.running.option_values import parse_value
+from cl_ner_bench.running.options import OPTIONS
 from cl_ner_bench.storage.folder import ResultsFolder
 from cl_ner_bench.storage.model_folder import (
     CONFIG,
@@ -132,8 +134,8 @@ def load_model(
     Args:
         path: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``, or of the exported model.
         step: the step of a run after which the model was stored (default: the last step).
-        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``. A folder cannot choose the file, because
-            it runs as code.
+        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``, or a plug-in on a method,
+            ``FILE.py+METHOD``. A folder cannot choose the file, because it runs as code.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
@@ -230,6 +232,8 @@ def _of_run(folder: Path, step: int | None, method: str | PathLike[str] | None, 
         trainer.load(stored)
         return trainer
 
+    if key:
+        home.models.check(key)
     if not key or home.models.load(key, read) is None:
         raise UserError(
             f"{folder}: the model of step {step} is not kept; learn it with --keep-models "
@@ -336,9 +340,10 @@ def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard
     from cl_ner_bench import method_code
 
     if method is None and re.search(r"\.py(:|\+|$)|[/\\]", record.spec):
+        file = re.sub(r"[^+]*\.py", "FILE.py", record.spec)
         raise UserError(
-            f"method: the model is of {record.method}, a method of a file; pass method=FILE.py (--method FILE.py) if "
-            "you trust it"
+            f"method: the model is of {record.method}, a method of a file; pass method={file} (--method {file}) if you "
+            "trust it"
         )
     card = resolve_method(record.spec if method is None else str(method), "method")[0]
     same = method_code.method_fingerprint(card) == record.fingerprints["method"]
@@ -352,5 +357,6 @@ def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard
 
 
 def _new_trainer(record: ModelRecord, card: MethodCard, encoder: EncoderInfo, device: str) -> Trainer:
+    device = parse_value(OPTIONS["device"].metadata["parse"], device, "--device")
     place, _ = environment.resolve_device(device, record.settings["precision"])
     return new_trainer(card, record.settings, encoder.spec, record.seed, place)

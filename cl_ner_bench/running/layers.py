@@ -100,7 +100,7 @@ def _config_keys(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
         if key in keys and _looks_like_path(keys[key]):
             keys[key] = str(base / keys[key])
     if "dataset" in keys and (_looks_like_path(keys["dataset"]) or _stands_beside(base, keys["dataset"])):
-        keys["dataset"] = str(base / keys["dataset"])
+        keys["dataset"] = str(base / os.path.expanduser(keys["dataset"]))
     if is_path(keys.get("encoder", "")):
         keys["encoder"] = str(base / os.path.expanduser(keys["encoder"]))
     if "methods" in keys:

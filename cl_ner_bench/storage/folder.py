@@ -344,6 +344,12 @@ class Models:
         except FileNotFoundError:  # another run with this step dropped it just now
             return None
 
+    def check(self, key: str) -> None:
+        """Raise DamagedError if a model is there, but not as saved. Unlike ``load``, do not remove it."""
+        self._shared.fetch(self.path(key))
+        for damaged in _check_model(self.path(key)) if self.path(key).is_dir() else ():
+            raise DamagedError(damaged.path, damaged.wrong, damaged.repair)
+
     def _is_sound(self, key: str) -> bool:
         """Return True if a model is there as saved. Remove a damaged model."""
         folder = self.path(key)

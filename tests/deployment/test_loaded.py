@@ -70,7 +70,8 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     (tmp_path / "bert" / "config.json").write_text("{}")
     refused("this is a model of transformers: .* its own pipeline .* and `bench extend` teaches", tmp_path / "bert")
     refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
-    refused(r"pass method=FILE.py \(--method FILE.py\) if you trust it", run_of(grid, "good"))
+    refused(r"pass method=FILE.py:good \(--method FILE.py:good\) if you trust it", run_of(grid, "good"))
+    refused("--device 'gpu': expected one of auto, cpu, cuda. Did you mean 'cuda'", run, device="gpu")
     assert load_model(run_of(grid, "good"), method=f"{METHODS}:good").step == 3
     refused("the method spankl is not the one that the model was learned with", run, method="spankl")
     with pytest.raises(UserError, match="expected a list of texts"):
@@ -78,7 +79,8 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     copy = Path(shutil.copytree(grid, tmp_path / "copy"))
     for file in copy.glob("store/*/model.safetensors"):
         file.write_bytes(b"?")
-    refused("the model of step 3 is not kept", copy / "runs" / run.name)
+    refused(r"model.safetensors is not what was stored .*: remove the folder", copy / "runs" / run.name)
+    assert [*copy.glob("store/*/model.safetensors")], "a command that reads a model removed it"
 
 
 def test_a_run_is_exported_with_its_card(grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def test_a_new_method_passes_the_suite(
     out = capsys.readouterr().out
     assert out.startswith(f"my-method ({'span' if span else 'token'}, memory-free)\n  ok     card")
     assert "FAULT" not in out
-    assert out.splitlines()[-1].split()[:3] == ["my-method", "16", "0"]
+    assert out.splitlines()[-1].split()[:3] == ["my-method", "17", "0"]
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_one_mistake_is_one_fault(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert " ".join(out.split()).count("no setting 'wieght' in the card's settings") == 1
     assert out.splitlines()[-1].split()[1:3] == ["1", "1"]
     assert "\n  FAULT  losses " in out
-    assert "It ends the checks: all others (14) would run the same code." in out
+    assert "It ends the checks: all others (15) would run the same code." in out
 
 
 def test_a_file_that_cannot_be_run_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

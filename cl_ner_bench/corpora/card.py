@@ -71,6 +71,11 @@ UNSTATED: Mapping[str, Any] = {
 """The values of hyper-parameters that a recipe leaves out. They are never stored, so a new entry changes no key."""
 
 
+def stated_only(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyper-parameters without those that have their value of ``UNSTATED``."""
+    return {key: value for key, value in values.items() if value != UNSTATED.get(key, ())}
+
+
 class HyperParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """Hyper-parameters of a recipe, within the bounds of the options with the same names.
 

@@ -14,7 +14,7 @@ import msgspec
 
 from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora import cards
-from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
+from cl_ner_bench.corpora.card import UNSTATED, HyperParameters, stated_only
 from cl_ner_bench.corpora.division import Division
 from cl_ner_bench.deployment.model import Model, check_is_folder, load_model, portable, resolve_method
 from cl_ner_bench.deployment.new_data import NewData, read_new_data
@@ -292,9 +292,8 @@ def _settings(
         else:
             convert({key: value}, HyperParameters, f"--set {key}")
             training[key] = value
-    training = {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}
     kept = {key: value for key, value in record.settings.items() if key not in known}
-    return {**kept, **training, "recipe": name, "method": method}
+    return {**kept, **stated_only(training), "recipe": name, "method": method}
 
 
 def _begin(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_ner_bench import method_card
-from cl_ner_bench.corpora.card import UNSTATED, HyperParameters
+from cl_ner_bench.corpora.card import UNSTATED, HyperParameters, stated_only
 from cl_ner_bench.corpora.cards import recipe
 from cl_ner_bench.corpora.sentence import Corpus
 from cl_ner_bench.errors import UserError, did_you_mean
@@ -18,6 +18,7 @@ from cl_ner_bench.running.layers import DEFAULT
 from cl_ner_bench.running.option_values import parse_value
 from cl_ner_bench.running.options import OPTIONS, Options
 from cl_ner_bench.running.recipe_file import is_recipe_file, read_recipe_file
+from cl_ner_bench.storage.files import digest
 from cl_ner_bench.validation import convert
 
 EXACT = {"max_span_width": 0, "pool": 1}
@@ -55,7 +56,7 @@ def hyper_parameters(
         raise UserError(f"{variant.label}: first_lr is a multiple of lr, which is 0; set --lr, or first_lr_epochs to 0")
     if training["new_rows"] != "random" and training["head"] != "cosine":
         raise UserError(f"{variant.label}: new_rows {training['new_rows']} needs head cosine, not {training['head']}")
-    return {key: value for key, value in training.items() if value != UNSTATED.get(key, ())}, method
+    return stated_only(training), method
 
 
 def _put(
@@ -109,6 +110,26 @@ def printed_recipe(options: Options) -> str:
     """Return the printed name of a recipe."""
     name = str(options.recipe)
     return read_recipe_file(Path(name)).name if is_recipe_file(name) else name
+
+
+def shared_by_methods(
+    options: Options, variant: Variant, corpus: Corpus, training: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the ``training`` hyper-parameters without what the recipe states for this method alone.
+
+    The recipe's common values replace those that the method's card or a recipe file states. What the user set stays:
+    runs that the user gave other values are not comparable, while a tuned recipe is fair because each method has its
+    own. A recipe file counts as one more value, because two files are two choices.
+    """
+    name, stated = str(options.recipe), _stated(options, variant, corpus)[0]
+    names = dict.fromkeys(variant.card.recipes, HyperParameters())  # of the card's recipes, without their values
+    of_all = recipe(corpus.card, _base_recipe(options), variant.card.architecture, options.scenario, names)
+    common, given = {**UNSTATED, **of_all}, {**UNSTATED, **training}
+    found = stated_only({key: common.get(key, v) if v == stated[key] else v for key, v in given.items()})
+    if is_recipe_file(name):
+        file = read_recipe_file(Path(name))
+        found["recipe_file"] = digest([file.base, file.methods])
+    return found
 
 
 def _stated(options: Options, variant: Variant, corpus: Corpus) -> tuple[dict[str, Any], dict[str, Any], set[str]]:

@@ -15,7 +15,7 @@ from cl_ner_bench.models.encoders.info import EncoderInfo
 from cl_ner_bench.registry import Variant
 from cl_ner_bench.running import environment
 from cl_ner_bench.running.grid_data import given_tasks
-from cl_ner_bench.running.hyper_parameters import by_hand, printed_recipe
+from cl_ner_bench.running.hyper_parameters import by_hand, printed_recipe, shared_by_methods
 from cl_ner_bench.running.keys import StepKeys, numeric_identity
 from cl_ner_bench.running.options import Options
 from cl_ner_bench.running.runs import Run
@@ -73,6 +73,7 @@ class Planner:
             **method.fingerprints,
         }
         values = numeric_identity(card, settings, fingerprints)
+        shared = shared_by_methods(options, method.variant, corpus, method.training)
         config = digest({"scenario": split.scenario, "split": given_tasks(options, corpus, split), **values})[:8]
         run_id = name_run(method.variant.label, split, seed, encoder.name, config)
         last_only = card.is_bound and options.joint_steps == "last"
@@ -93,7 +94,7 @@ class Planner:
             steps=steps,
             sizes=_sizes(split, card.is_cumulative, method.training["epochs"]),
             words=self._words_of(split, card.is_cumulative),
-            setting=_setting(split, settings, fingerprints, method.training),
+            setting=_setting(split, settings, fingerprints, shared),
             settings=settings,
             by_hand=by_hand(options, method.variant, corpus, method.training | method.own),
             recall_ceiling=self._recall_ceiling(method, split),

@@ -214,6 +214,26 @@ def test_a_familys_recipe_holds_for_its_protocols_and_methods(inputs: dict[str, 
     assert tbcl.record.by_hand == {}
 
 
+def test_gaps_compare_what_a_recipe_gives_each_method_but_not_values_by_hand(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    """So methods of a tuned recipe have a gap to joint training with its own tuned values."""
+
+    def setting(method: str, **given: Any) -> str:
+        return planned(inputs | {"methods": method}, tmp_path, **given).record.setting
+
+    assert setting("joint-token", recipe="recall") == setting("cfner", recipe="recall")  # whose card freezes old rows
+    assert setting("joint-token", recipe="recall") != setting("cfner", recipe="recall", lr=0.5)
+    assert setting("joint-token", lr=0.5) == setting("extendner", lr=0.5)
+    files = [tmp_path / f"{name}.toml" for name in ("one", "two")]
+    for file, rate in zip(files, (0.1, 0.2), strict=True):
+        text = f'schema = 1\nname = "tuned"\nbase = "minilm"\n[methods.joint-token]\nlr = {rate}\n[methods.extendner]\n'
+        file.write_text(text + "lr = 0.3\n")
+    one, two = ({"recipe": str(file)} for file in files)
+    assert setting("joint-token", **one) == setting("extendner", **one) != setting("extendner", **two)
+    assert setting("joint-token", **one) != setting("extendner", **one, lr=0.5)
+
+
 def test_a_recipe_of_one_method_is_for_no_other(inputs: dict[str, Any], tmp_path: Path) -> None:
     ice = planned(inputs, tmp_path, methods="ice", recipe="ice")
     assert trained(ice, "epochs", "batch_size", "head_lr", "schedule") == [15, 8, 1e-4, "constant"]

@@ -46,8 +46,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--methods",
         metavar="LIST",
-        help="methods to show, in this order within their groups; the CSV files of tables keep all methods (default: "
-        "all, the best first)",
+        help="methods to show, or patterns like '*-token', in this order within their groups; the CSV files of tables "
+        "keep all methods (default: all, the best first)",
     )
     figures = parser.add_argument_group("figures")
     figures.add_argument(

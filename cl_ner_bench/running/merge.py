@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from fnmatch import filter as fitting
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def _methods(runs: Iterable[Run], names: Iterable[str]) -> set[str]:
     known = list(dict.fromkeys(run.record.method for run in runs))
     found: set[str] = set()
     for name in names:
-        labels = [name] if name in known else []
+        labels = fitting(known, name)  # the name itself, or all that a pattern fits
         with suppress(UserError):
             labels = labels or [variant.label for variant in resolve([name])]
         if not labels or not {*labels} <= {*known}:

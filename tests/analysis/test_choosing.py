@@ -50,6 +50,13 @@ def test_a_name_of_two_architectures_stands_for_both(results: Results) -> None:
     assert [row.method for row in shown(results, "finetune").rows] == ["finetune-span", "finetune-token"]
 
 
+def test_a_pattern_stands_for_all_that_it_fits(results: Results) -> None:
+    assert {row.method for row in shown(results, "*-token").rows} == {m for m in SCORES if m.endswith("-token")}
+    assert [row.method for row in shown(results, "spank*", "ext*").rows] == ["spankl", "extendner"]
+    with pytest.raises(UserError, match=r"--methods zz\*: no finished run"):
+        choose(results, ["zz*"])
+
+
 def test_an_unknown_method_is_refused_with_what_there_is(results: Results) -> None:
     with pytest.raises(
         UserError, match=r"--methods spankll: no finished run of it here\. Did you mean 'SpanKL'\? There"

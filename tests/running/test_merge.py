@@ -161,6 +161,11 @@ def test_what_replace_refuses(inputs: dict[str, Any]) -> None:
     said = refused(inputs, replace="Mien")
     assert said.startswith("--replace Mien: no method of this grid is called so. Did you mean 'mine'?")
     assert "spankl: no method of this grid" in refused(inputs, replace="spankl")
+    assert "mime*: no method of this grid" in refused(inputs, replace="mime*")
+    assert {record.method for record in grid.prepare(inputs | {"epochs": 1, "replace": "m*,*-token"}).replaced} == {
+        "mine",
+        "finetune-token",
+    }
     (run_id, *_) = sorted(runs(folder, "mine"))
     with folder.wait_for_lease(run_id):
         assert f"{run_id} is being learned by another process" in refused(inputs, epochs=1, replace="mine")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from cl_ner_bench.analysis.data.frames import Results
 from cl_ner_bench.errors import UserError, did_you_mean
 from cl_ner_bench.storage.run_record import RunRecord
 
-# A method is named by its name, its printed name or a name for both architectures; the first match counts.
+# A method is named by its name, its printed name or a name for both architectures, else by a pattern of one of them.
+# The first match counts: SEQ* is the printed name of one method.
 _NAMES: tuple[Callable[[RunRecord], str], ...] = (
     lambda run: run.method,
     lambda run: run.label,
@@ -25,7 +27,11 @@ def choose(results: Results, names: Sequence[str]) -> Results:
     """
     chosen: list[str] = []
     for name in names:
-        found = [{run.method for run in results.finished if of(run).casefold() == name.casefold()} for of in _NAMES]
+        found = (
+            {run.method for run in results.finished if fits(of(run).casefold(), name.casefold())}
+            for fits in (str.__eq__, fnmatchcase)
+            for of in _NAMES
+        )
         methods = next((methods for methods in found if methods), None)
         if methods is None:
             known = sorted({of(run) for of in _NAMES[:2] for run in results.finished})

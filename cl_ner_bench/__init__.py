@@ -24,7 +24,7 @@ _PUBLIC = {
     "run": "cl_ner_bench.api",
     "tune": "cl_ner_bench.api",
     "load_results": "cl_ner_bench.analysis.data.frames",
-    "load_model": "cl_ner_bench.deployment.model",
+    "load_model": "cl_ner_bench.api",
     "extend": "cl_ner_bench.api",
     "tables": "cl_ner_bench.analysis.tables.collect",
     "figures": "cl_ner_bench.analysis.figures.draw",

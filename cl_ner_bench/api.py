@@ -1,4 +1,4 @@
-"""`bench run`, `bench tune` and `bench extend` as functions."""
+"""`bench run`, `bench tune` and `bench extend` as functions, and ``load_model``."""
 
 from __future__ import annotations
 
@@ -350,6 +350,26 @@ def extend(
     for warning in done.warnings:
         log.warning(warning)
     return done.model
+
+
+@_for_python
+def load_model(path: _Path, step: int | None = None, *, method: _Path | None = None, device: str = "auto") -> Model:
+    """Return a model that a run stored, or that ``bench export`` wrote.
+
+    Args:
+        path: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``, or of the exported model.
+        step: the step of a run after which the model was stored (default: the last step).
+        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``, or a plug-in on a method,
+            ``FILE.py+METHOD``. A folder cannot choose the file, because it runs as code.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        UserError: there is no such run or model, the model is damaged, or its method or encoder has changed since it
+            was learned.
+    """
+    from cl_ner_bench.deployment.model import open_model
+
+    return open_model(path, step, method=method, device=device)
 
 
 def as_arguments(message: str, known: Container[str]) -> str:

@@ -42,11 +42,11 @@ def add_parser(commands: Any) -> None:
 
 
 def _execute(parsed: argparse.Namespace) -> int:
-    from cl_ner_bench.deployment.model import load_model
+    from cl_ner_bench.deployment.model import open_model
     from cl_ner_bench.storage.model_folder import refuse_out
 
     refuse_out(parsed.out)
-    model = load_model(parsed.run, parsed.step, method=parsed.method, device="cpu")
+    model = open_model(parsed.run, parsed.step, method=parsed.method, device="cpu")
     written = model.export(parsed.out)
     show(str(parsed.out))
     if written.pipeline:

@@ -88,13 +88,13 @@ def _execute(parsed: argparse.Namespace) -> int:
     if parsed.format == "brat" and parsed.out is None:
         raise UserError("--format brat writes two files for each text: name a folder for them with --out DIR")
     with _terminated():
-        from cl_ner_bench.deployment.model import load_model
+        from cl_ner_bench.deployment.model import open_model
         from cl_ner_bench.deployment.predicting import answers
         from cl_ner_bench.deployment.text_output import check_format
 
         if parsed.threads is not None:
             _set_threads(parsed.threads)
-        model = load_model(parsed.model, parsed.step, method=parsed.method, device=parsed.device)
+        model = open_model(parsed.model, parsed.step, method=parsed.method, device=parsed.device)
         check_format(parsed.format, model.types, model.trainer.nested)
         with _sink(parsed.format, parsed.out) as write, _Counter(texts, parsed) as counter:
             for group in answers(model.trainer, texts, not parsed.no_split, parsed.format == "conll"):

@@ -16,7 +16,7 @@ from cl_ner_bench import method_code, registry
 from cl_ner_bench.corpora import cards
 from cl_ner_bench.corpora.card import UNSTATED, HyperParameters, stated_only
 from cl_ner_bench.corpora.division import Division
-from cl_ner_bench.deployment.model import Model, check_is_folder, load_model, portable, resolve_method
+from cl_ner_bench.deployment.model import Model, check_is_folder, open_model, portable, resolve_method
 from cl_ner_bench.deployment.new_data import NewData, read_new_data
 from cl_ner_bench.deployment.retention import PredictionsByPart, agreements, scores, warnings
 from cl_ner_bench.deployment.transformers_models import FOREIGN, adapt_to_iob1, foreign_model, is_foreign
@@ -199,10 +199,10 @@ def _load(folder: Path, step: int | None, method: str | None, device: str, recip
         return foreign_model(folder, recipe or "paper", device)
     if method is not None and ".py" in method:  # the file may be the model's own method
         try:
-            return load_model(folder, step, method=method, device=device)
+            return open_model(folder, step, method=method, device=device)
         except UserError:
             pass
-    return load_model(folder, step, device=device)
+    return open_model(folder, step, device=device)
 
 
 def _card(before: Model, method: str | None) -> tuple[MethodCard, bool]:

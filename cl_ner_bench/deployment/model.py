@@ -122,26 +122,14 @@ class Model:
         return [answer.found for group in groups for answer in group]
 
 
-def load_model(
+def open_model(
     path: str | PathLike[str],
     step: int | None = None,
     *,
     method: str | PathLike[str] | None = None,
     device: str = "auto",
 ) -> Model:
-    """Return a model that a run stored, or that ``bench export`` wrote.
-
-    Args:
-        path: the folder of the run, ``RESULTS_DIR/runs/RUN_ID``, or of the exported model.
-        step: the step of a run after which the model was stored (default: the last step).
-        method: the file of a user's method, ``FILE.py`` or ``FILE.py:NAME``, or a plug-in on a method,
-            ``FILE.py+METHOD``. A folder cannot choose the file, because it runs as code.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Raises:
-        UserError: there is no such run or model, the model is damaged, or its method or encoder has changed since it
-            was learned.
-    """
+    """Return a stored or exported model. Arguments and errors are those of ``cl_ner_bench.load_model``."""
     folder = Path(path)
     check_is_folder(folder)
     if is_model_folder(folder):
@@ -342,10 +330,9 @@ def _card(record: ModelRecord, method: str | PathLike[str] | None) -> MethodCard
     if method is None and re.search(r"\.py(:|\+|$)|[/\\]", record.spec):
         file = re.sub(r"[^+]*\.py", "FILE.py", record.spec)
         raise UserError(
-            f"method: the model is of {record.method}, a method of a file; pass method={file} (--method {file}) if you "
-            "trust it"
+            f"--method: the model is of {record.method}, a method of a file; pass --method {file} if you trust it"
         )
-    card = resolve_method(record.spec if method is None else str(method), "method")[0]
+    card = resolve_method(record.spec if method is None else str(method), "--method")[0]
     same = method_code.method_fingerprint(card) == record.fingerprints["method"]
     if not same or card.architecture != record.architecture:
         version = record.versions.get("cl-ner-bench", "an unknown version")

@@ -65,7 +65,7 @@ class Finder:
 def finder(monkeypatch: pytest.MonkeyPatch) -> Finder:
     finder = Finder()
     model = SimpleNamespace(trainer=finder, types=("PER", "LOC"))
-    monkeypatch.setattr(model_module, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr(model_module, "open_model", lambda *_, **__: model)
     return finder
 
 

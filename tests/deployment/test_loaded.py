@@ -65,13 +65,13 @@ def test_what_cannot_be_loaded_is_one_message(grid: Path, tmp_path: Path) -> Non
     run = run_of(grid, "extendner")
     refused("expected the folder of a run", grid)
     refused("there is no such folder", grid / "runs" / "none")
-    refused("--step 7: the run has the steps 1, 2, 3", run, step=7)
+    refused("`step` 7: the run has the steps 1, 2, 3", run, step=7)
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text("{}")
     refused("this is a model of transformers: .* its own pipeline .* and `bench extend` teaches", tmp_path / "bert")
     refused("the model of step 1 is not kept; learn it with --keep-models all", run, step=1)
-    refused(r"pass method=FILE.py:good \(--method FILE.py:good\) if you trust it", run_of(grid, "good"))
-    refused("--device 'gpu': expected one of auto, cpu, cuda. Did you mean 'cuda'", run, device="gpu")
+    refused("`method`: the model is of good, a method of a file; pass `method` FILE.py:good if", run_of(grid, "good"))
+    refused("`device` 'gpu': expected one of auto, cpu, cuda. Did you mean 'cuda'", run, device="gpu")
     assert load_model(run_of(grid, "good"), method=f"{METHODS}:good").step == 3
     refused("the method spankl is not the one that the model was learned with", run, method="spankl")
     with pytest.raises(UserError, match="expected a list of texts"):
@@ -118,7 +118,7 @@ def test_a_run_is_exported_with_its_card(grid: Path, tmp_path: Path, capsys: pyt
     own = ["export", str(run_of(grid, "good")), "--method", f"{METHODS}:good", "--out", str(tmp_path / "own")]
     assert main(own) == 0
     assert str(METHODS.parent) not in (tmp_path / "own" / "cl_ner_bench.json").read_text()
-    with pytest.raises(UserError, match="pass method="):
+    with pytest.raises(UserError, match="pass `method` FILE"):
         load_model(tmp_path / "own")
     assert load_model(tmp_path / "own", method=f"{METHODS}:good").types == ("DATE", "LOC", "PER")
 

@@ -33,7 +33,11 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(words)
         if unknown:
             command = getattr(parsed, "parser", self)
-            hint = did_you_mean(unknown[0].partition("=")[0], list(command._option_string_actions))
+            flag = unknown[0].partition("=")[0]
+            without_flag = {f"--{a.dest}": a.metavar or a.dest for a in command._actions if not a.option_strings}
+            hint = did_you_mean(flag, list(command._option_string_actions))
+            if flag in without_flag:
+                hint = f" Give it without the flag: `{command.prog} {without_flag[flag]}`."
             if not unknown[0].startswith("-"):
                 hint += " Commas separate several values of an option, as in --seeds 0,1,2."
             raise UserError(f"unknown argument {unknown[0]!r}.{hint} See `{command.prog} --help`")

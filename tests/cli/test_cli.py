@@ -118,6 +118,7 @@ def test_methods_are_listed_with_paper_status_and_deviations(
         (["list", "methods", "SpanKL"], "Did you mean 'spankl'"),
         (["list", "datasets", "Few-NERD"], "Did you mean 'fewnerd'"),
         (["run", "--metods", "spankl"], "Did you mean '--methods'"),
+        (["data", "show", "--dataset", "x"], "Give it without the flag: `bench data show DATASET|PATH`"),
         (["run", "--methods", "spnkl"], "Did you mean 'spankl'"),
         (["run", "--epochs", "0"], "--epochs '0': expected a whole number of at least 1"),
         (["run", "--epochs", "x"], "--epochs 'x': expected a whole number of at least 1"),

@@ -143,11 +143,29 @@ class Tuning:
                 )
             if trial.method not in own and trial.space:
                 others[trial.method] = max(others.get(trial.method, 0), trial.number)
+        if more := max((n for n, _ in self._beyond(learned=True)), default=0):
+            raise UserError(
+                f"--trials {self.trials}: --out {self.out} holds {more} trials of a method; pass --trials {more}, or "
+                f"another folder, such as --out {free_folder(self.out)}"
+            )
         if unequal := [method for method, n in others.items() if n != self.trials]:
             raise UserError(
                 f"--trials {self.trials}: --out {self.out} holds {others[unequal[0]]} trials of {unequal[0]}, and all "
                 f"methods of a folder have equally many; add it to --methods, or pass --trials {others[unequal[0]]}"
             )
+
+    def _beyond(self, learned: bool) -> list[tuple[int, str]]:
+        """Return number and run id of each stored trial that a larger ``--trials`` planned.
+
+        With ``learned`` those of which something is stored or being learned, else the others.
+        """
+        found = []
+        for run_id, record in self.folder.runs.items():
+            if record.trial and record.trial.number > self.trials:
+                is_stored = record.status == "failed" or self.folder.run(run_id).has_steps()
+                if learned == (is_stored or self.folder.is_leased(run_id)):
+                    found.append((record.trial.number, run_id))
+        return found
 
     def _is_of(self, tuned: Tuned | None, record: RunRecord, trial: Trial) -> bool:
         """Return True if a stored trial fits this search, or if this command does not tune the trial's method."""
@@ -222,8 +240,9 @@ class Tuning:
 
         A stop loses at most the running trials. The code of the outcome is then 130 or 143.
         """
-        rounds = self.rounds()
-        for number, some in enumerate(rounds):
+        for _, run_id in self._beyond(learned=False):
+            self.folder.drop_run(run_id)
+        for number, some in enumerate(self.rounds()):
             prepared = self.prepared(some)
             if prepared.todo:
                 outcome = carry_out(prepared, display(self, number) if display else None, announce=number == 0)

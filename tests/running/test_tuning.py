@@ -268,6 +268,18 @@ def test_a_folder_holds_one_search_with_equal_trials(search: Make) -> None:
     assert [*read_recipe_file(search(2).folder.tuned_file).methods] == ["extendner", "spankl"]
 
 
+def test_fewer_trials_leave_out_those_that_were_only_planned(search: Make) -> None:
+    planned = search(4)
+    for one in planned.prepared(planned.rounds()[0]).runs:
+        one.folder.save(structs.replace(one.record, status="waiting"))
+    assert len(planned.known()) == 4
+    assert search(2).run().code == 0
+    assert [*drawn(search(2))] == [("spankl", 1), ("spankl", 2)]
+    assert search(3).run().code == 0
+    with pytest.raises(UserError, match=r"--trials 2: .* holds 3 trials of a method; pass --trials 3, or another"):
+        search(2)
+
+
 # Objectives
 
 

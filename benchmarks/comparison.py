@@ -126,7 +126,7 @@ class Stored:
 
     def estimate(self, method: str, measure: str) -> Estimate | None:
         """Return the mean of a measure over orders; None where the method has none."""
-        return _estimate(self.values(method, measure))
+        return estimate_of(self.values(method, measure))
 
     def differences(self, method: str, other: str, measure: str) -> pd.Series:
         """Return ``method`` minus ``other``, by the orders that both have."""
@@ -134,7 +134,7 @@ class Stored:
 
     def difference(self, method: str, other: str, measure: str) -> Estimate | None:
         """Return the mean of ``differences``; None without any."""
-        return _estimate(self.differences(method, other, measure))
+        return estimate_of(self.differences(method, other, measure))
 
     def seconds(self, method: str) -> float:
         """Return the processor seconds of a step, its test predictions included: the mean over runs."""
@@ -142,7 +142,8 @@ class Stored:
         return float(np.mean([step["cpu_seconds"] for run in runs for step in run.learned]))
 
 
-def _estimate(values: pd.Series) -> Estimate | None:
+def estimate_of(values: pd.Series) -> Estimate | None:
+    """Return the mean of the values of several orders; None without any."""
     return estimate(values.to_numpy()[:, None]) if len(values) else None
 
 
@@ -183,12 +184,16 @@ def overview(stored: Stored) -> str:
 
 
 def questions(stored: Stored) -> str:
-    """Return the differences that answer the literature's questions; p of F1 in the end, after Holm's correction."""
-    found = {pair: stored.difference(*pair, END) for question in QUESTIONS for pair in question.pairs}
+    """Return the differences that answer the literature's questions; p of F1 in the end, after Holm's correction.
+
+    Leave out pairs of which the folder lacks a method.
+    """
+    here = [q._replace(pairs=tuple(p for p in q.pairs if {*p} <= {*stored.methods})) for q in QUESTIONS]
+    found = {pair: stored.difference(*pair, END) for question in here for pair in question.pairs}
     tested = {pair: float(end.p[0]) for pair, end in found.items() if end and not np.isnan(end.p[0])}
     corrected = dict(zip(tested, holm([*tested.values()]), strict=True))
     rows = []
-    for question in QUESTIONS:
+    for question in here:
         for at, pair in enumerate(question.pairs):
             differences = [stored.difference(*pair, measure) for measure in MEASURES]
             p = corrected.get(pair, np.nan)

@@ -16,13 +16,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import comparison, epoch_choice
+from benchmarks import comparison, epoch_choice, tuned
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MODULES: Mapping[str, Callable[[Sequence[str]], str]] = {
     "comparison": comparison.printed,
     "epoch_choice": epoch_choice.printed,
+    "tuned": tuned.printed,
 }
 TABLE = re.compile(
     rf"(<!-- table of: python -m benchmarks\.({'|'.join(MODULES)})((?: \S+)*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL

@@ -25,7 +25,7 @@ from cl_ner_bench.testing.forks import command
 pytestmark = pytest.mark.slow
 
 REFERENCE = HOME / "results" / "reference"
-FOLDERS = sorted(path.parent for path in REFERENCE.rglob("experiment.toml"))
+FOLDERS = sorted(path.parent for path in REFERENCE.rglob("runs"))
 WITH_TABLES = [folder for folder in FOLDERS if (folder / "tables").is_dir()]
 
 

@@ -125,6 +125,11 @@ def result_lines(tuning: Tuning) -> Iterator[str]:
     for t in known:
         if t.record.status == "failed":
             yield from wrapped(f"! {t.record.run_id}: failed. {t.record.reason}", 2)
+    yield from wrapped(
+        "! one order and one seed decide: a lead of a few points may not last in other orders. Compare the recipe file "
+        "with the start in several (--orders)",
+        2,
+    )
     yield f"bench run --recipe {tuning.folder.tuned_file} takes each method's own values"
 
 

@@ -124,7 +124,7 @@ def test_messages_name_the_flag_that_was_given(
     )
     assert "modell: there is no such folder. Did you mean 'model'?" in refused("predict", "modell", "--text", "a")
     assert "Did you mean 'new-type'?" in refused("predict", "new-typ/runs/x", "--text", "a")
-    with pytest.raises(UserError, match=r"^method: no method is called 'extendr'"):
+    with pytest.raises(UserError, match=r"^`method`: no method is called 'extendr'"):
         load_model("model", method="extendr")
     with pytest.raises(UserError, match="is a file; expected the folder"):
         load_model("new-type/train.jsonl")
